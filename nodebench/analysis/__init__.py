@@ -1,0 +1,1 @@
+"""From records to numbers: reads records only, never imports torch."""

@@ -1,0 +1,55 @@
+"""The command line. Torch and pandas are imported by the commands that need them, so ``--help`` is instant."""
+
+import sys
+
+import typer
+
+from nodebench.cli.app import app
+from nodebench.errors import BadInput, nearest
+
+# Documented in the README.
+OK, TRIAL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+# Typer carries its own copy of click from some version on; its usage error is public only as this base.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one line and exit code 2."""
+    try:
+        code = app(standalone_mode=False) or OK
+    except BadInput as error:
+        code = _refuse(str(error))
+    except _UsageError as error:
+        code = _refuse(_usage(error))
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        code = OK
+    sys.exit(code)
+
+
+def _refuse(message: str) -> int:
+    if message:
+        print("nodebench: " + " ".join(message.split()), file=sys.stderr)
+    return BAD_INPUT
+
+
+def _usage(error: Exception) -> str:
+    """The parser's own complaint, with the nearest option or command, in one line."""
+    context, message = getattr(error, "ctx", None), error.format_message()  # type: ignore[attr-defined]
+    if context is None or not message.strip():  # the help has been printed
+        return str(message).strip()
+    command = context.command_path
+    if hasattr(error, "option_name"):
+        options = [name for parameter in context.command.params for name in parameter.opts]
+        near = nearest(error.option_name, options)
+        if error.option_name not in options:
+            message = f"no option named '{error.option_name}'" + (f"; did you mean {near}?" if near else ".")
+    elif commands := getattr(context.command, "commands", None):
+        typed = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        near = nearest(typed, commands)
+        if typed and typed not in commands:
+            message = f"no command named '{typed}'" + (f"; did you mean {near}?" if near else ".")
+            message += f" Allowed: {', '.join(commands)}."
+    return f"{message.rstrip('.')}. See '{command} --help'"

@@ -1,0 +1,123 @@
+"""``nodebench show``, ``list`` and ``export``: what exists and what was measured."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from nodebench.errors import BadInput, choose
+from nodebench.report.tables import run_table, status_line
+from nodebench.spec import Gradient, Record
+
+_LISTS = ("tasks", "models", "solvers", "gradients", "runs")
+
+
+def show_command(run: str | None, results: Path) -> None:
+    """Print the table of a run."""
+    from nodebench.run.store import Run
+
+    found = Run.open(results, run)
+    print_run(found.folder, found.records())
+
+
+def print_run(folder: Path, records: Sequence[Record]) -> None:
+    """Print the table of records, how they ended, and where they lie."""
+    from nodebench.tasks import tasks
+
+    console = Console()
+    headlines = {name: task.headline for name, task in tasks().items()}
+    if records:
+        console.print(run_table(records, headlines, console))
+    console.print(f"{status_line(records)} · {folder / 'records.jsonl'}", highlight=False, soft_wrap=True)
+
+
+def list_command(what: str, results: Path) -> None:
+    """Print one of the lists."""
+    choose("list", what, _LISTS)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    lists: dict[str, Callable[[], Rows]] = {
+        "tasks": _tasks,
+        "models": _models,
+        "solvers": _solvers,
+        "gradients": _gradients,
+        "runs": lambda: _runs(results),
+    }
+    rows = lists[what]()
+    for header in rows[0]:
+        table.add_column(header, overflow="fold", no_wrap=header == rows[0][0])
+    for row in rows[1:]:
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    if what == "solvers":
+        from nodebench.solvers import adapters
+
+        for adapter in adapters().values():
+            console.print(f"{adapter.backend}: {adapter.source}", highlight=False, soft_wrap=True)
+
+
+def export_command(run: str | None, results: Path, format: str, out: Path | None) -> None:
+    """Write the records of a run to a file."""
+    from nodebench.analysis.frame import export
+    from nodebench.run.store import Run
+
+    found = Run.open(results, run)
+    records = found.records()
+    if not records:
+        raise BadInput(f"run {found.folder.name} has no records yet")
+    out = out or found.folder / f"records.{format}"
+    export(records, out, format)
+    Console(soft_wrap=True).print(f"{len(records)} records · {out}", highlight=False)
+
+
+Rows = list[tuple[str, ...]]
+
+
+def _tasks() -> Rows:
+    from nodebench.tasks import tasks
+
+    return [
+        ("task", "what it is", "presets", "source"),
+        *((task.name, task.about, ", ".join(task.presets), task.source) for task in tasks().values()),
+    ]
+
+
+def _models() -> Rows:
+    from nodebench.tasks import tasks
+
+    return [
+        ("model", "task", "what it is", "source"),
+        *(
+            (name, task.name, model.about, model.source)
+            for task in tasks().values()
+            for name, model in task.models.items()
+        ),
+    ]
+
+
+def _solvers() -> Rows:
+    from nodebench.solvers import find_solver, solver_names
+
+    rows: Rows = [("solver", "order", "steps", "gradients", "what it is")]
+    for name, (adapter, method_name) in solver_names().items():
+        method = adapter.methods()[method_name]
+        order = find_solver(name)[2].order
+        steps = "adaptive" if method.adaptive else "fixed"
+        gradients = "+".join(sorted(adapter.gradients, reverse=True))
+        rows.append((name, str(order or "varies"), steps, gradients, method.about))
+    return rows
+
+
+def _gradients() -> Rows:
+    return [("gradient", "what it is", "source"), *((g.value, g.about, g.source) for g in Gradient)]
+
+
+def _runs(results: Path) -> Rows:
+    from nodebench.run.store import list_runs
+
+    runs = list_runs(results)
+    if not runs:
+        raise BadInput(f"no run in {results} yet; make one with 'nodebench run', or give --results DIR")
+    return [("run", "trials"), *((run.folder.name, status_line(run.records())) for run in runs)]

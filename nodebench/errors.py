@@ -1,0 +1,25 @@
+"""Bad input, told to a person in one line."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class BadInput(Exception):
+    """What the user asked for cannot be done. The message is one line: what was wrong, what is allowed."""
+
+
+def choose(kind: str, name: str, allowed: Iterable[str]) -> str:
+    """Return ``name`` if it is allowed, else refuse it with the nearest match and the whole list."""
+    names = list(allowed)
+    if name in names:
+        return name
+    near = nearest(name, names)
+    hint = f"; did you mean {near}?" if near else "."
+    raise BadInput(f"no {kind} named '{name}'{hint} Allowed: {', '.join(names)}")
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str | None:
+    """Return the allowed name that looks most like ``name``, if any does."""
+    by_lower = {candidate.lower(): candidate for candidate in allowed}
+    matches = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return by_lower[matches[0]] if matches else None

@@ -1,0 +1,20 @@
+"""The meters. Each measures one thing, and none knows what it is attached to."""
+
+from nodebench.instruments.calibration import calibrate, drifted
+from nodebench.instruments.environment import describe_environment
+from nodebench.instruments.memory import MemoryMeter, ProcessPeak
+from nodebench.instruments.nfe import Budget, CountedField, NfeCounter
+from nodebench.instruments.stopwatch import Stopwatch, synchronise
+
+__all__ = [
+    "Budget",
+    "CountedField",
+    "MemoryMeter",
+    "NfeCounter",
+    "ProcessPeak",
+    "Stopwatch",
+    "calibrate",
+    "describe_environment",
+    "drifted",
+    "synchronise",
+]

@@ -1,0 +1,100 @@
+"""Where a trial ran: versions, processor, threads, limits, code."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+import nodebench
+
+_PACKAGES = ("torch", "torchdiffeq", "torchvision", "numpy", "scipy", "pandas")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Describe this process's machine and software; what cannot be read is null."""
+    return {
+        "nodebench": nodebench.__version__,
+        "code": _git_state(Path(nodebench.__file__).parent),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "cpu": _cpu_model(),
+        "cores": {
+            "logical": os.cpu_count(),
+            "physical": psutil.cpu_count(logical=False),
+            "usable": usable_cores(),
+        },
+        "threads": torch.get_num_threads(),
+        "blas": _blas(),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "memory_bytes": psutil.virtual_memory().total,
+        "container": {
+            "cpu_max": _read("/sys/fs/cgroup/cpu.max"),
+            "memory_max": _read("/sys/fs/cgroup/memory.max"),
+        },
+        "accelerator": _accelerator(),
+    }
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit and dirty flag of the checkout that holds the code; null for an installed package."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+    try:
+        # An environment inside some other project's checkout is not that project's code.
+        git("ls-files", "--error-unmatch", "__init__.py")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "."))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _cpu_model() -> str | None:
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        if line.startswith(("model name", "Model")):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or None
+
+
+def _blas() -> str | None:
+    for part in torch.__config__.show().replace("\n", ",").split(","):
+        if part.strip().startswith("BLAS_INFO="):
+            return part.split("=", 1)[1].strip()
+    return None
+
+
+def _accelerator() -> dict[str, Any] | None:
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        return {"name": properties.name, "memory_bytes": properties.total_memory, "cuda": torch.version.cuda}
+    if torch.backends.mps.is_available():
+        return {"name": "Apple MPS"}
+    return None
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None

@@ -1,0 +1,203 @@
+"""Memory of one training step: live tensor storage, what the graph saves, the process's peak."""
+
+import ctypes
+import gc
+import os
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class StorageMeter(TorchDispatchMode):
+    """Exact accounting of live tensor storage: every storage the dispatcher makes and frees.
+
+    Storages are counted, not tensors, so views and aliases count once. The peak is a sum of sizes, not a
+    sample: on the CPU it is the same to the byte in each run. Scratch memory that a kernel allocates and
+    frees within one operator never passes the dispatcher and is not seen.
+
+    Args:
+        existing: tensors alive before the meter starts that belong to the step: parameters, buffers,
+            optimiser state, inputs. A tensor that turns up as an argument without having been named is
+            counted from then on.
+    """
+
+    def __init__(self, existing: Iterable[Tensor] = ()) -> None:
+        super().__init__()
+        self._sizes: dict[int, int] = {}
+        self.live = 0
+        self.peak = 0
+        for tensor in existing:
+            self._see(tensor)
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        for leaf in tree_leaves((args, kwargs)):
+            if isinstance(leaf, Tensor):
+                self._see(leaf)
+        result = func(*args, **kwargs)
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._see(leaf)
+        return result
+
+    def _see(self, tensor: Tensor) -> None:
+        if tensor.layout is not torch.strided:
+            for part in _strided_parts(tensor):
+                self._see(part)
+            return
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        known = self._sizes.get(key)
+        if known == size:
+            return
+        if known is None:
+            # PyTorch keeps the Python object of a storage alive as long as the storage itself.
+            weakref.finalize(storage, self._forget, key).atexit = False
+        self._sizes[key] = size
+        self.live += size - (known or 0)
+        self.peak = max(self.peak, self.live)
+
+    def _forget(self, key: int) -> None:
+        self.live -= self._sizes.pop(key)
+
+
+def _strided_parts(tensor: Tensor) -> list[Tensor]:
+    """The dense tensors inside a sparse one; nothing for layouts that hide their storage."""
+    if tensor.layout is torch.sparse_coo:
+        return [tensor._indices(), tensor._values()]
+    if tensor.layout is torch.sparse_csr:
+        return [tensor.crow_indices(), tensor.col_indices(), tensor.values()]
+    return []
+
+
+class _Held:
+    """A tensor the graph saved; dies when the graph lets go of it."""
+
+    __slots__ = ("__weakref__", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        # A leaf has to come back as itself, so that the adjoint finds the parameters it differentiates;
+        # anything else is detached, since a node that holds its own output would never be freed.
+        self.tensor = tensor if tensor.is_leaf else tensor.detach()
+
+
+class SavedTensors:
+    """What the autograd graph holds, through saved-tensor hooks; each storage counted once."""
+
+    def __init__(self) -> None:
+        self._held: weakref.WeakSet[_Held] = weakref.WeakSet()
+        self.hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda held: held.tensor)
+
+    def _pack(self, tensor: Tensor) -> _Held:
+        held = _Held(tensor)
+        self._held.add(held)
+        return held
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held now."""
+        storages = (held.tensor.untyped_storage() for held in self._held)
+        return sum({storage._cdata: storage.nbytes() for storage in storages}.values())
+
+
+class ProcessPeak:
+    """Growth of the process's peak resident size while the context is open, in bytes.
+
+    Reads ``VmHWM`` after resetting it through ``/proc/self/clear_refs``; never ``ru_maxrss``, which a
+    child inherits from its parent. Memory that the C allocator kept from earlier work is handed back
+    first, or growth into it would be invisible. ``bytes`` is None where the system has no such figure,
+    and ``reason`` says so.
+
+    Source: proc_pid_clear_refs(5), proc_pid_status(5).
+    """
+
+    bytes: int | None = None
+    _start: int | None = None
+    reason: str | None = None
+
+    def __enter__(self) -> "ProcessPeak":
+        gc.collect()
+        _trim_heap()
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+            self._start = _vm_hwm()
+        except (OSError, KeyError):
+            self.reason = "this system has no resettable VmHWM in /proc"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._start is not None:
+            self.bytes = _vm_hwm() - self._start
+
+
+def _vm_hwm() -> int:
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) * 1024
+
+
+def _trim_heap() -> None:
+    """Give free heap pages back to the system, where the C library can (glibc)."""
+    if os.name == "posix" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
+
+
+class MemoryMeter:
+    """All memory figures of one training step, which reports its parts through :meth:`mark`.
+
+    Args:
+        existing: see :class:`StorageMeter`.
+        device: an accelerator whose allocator peak is read too.
+    """
+
+    def __init__(self, existing: Iterable[Tensor], device: torch.device) -> None:
+        self._device = device
+        self._storages = StorageMeter(existing)
+        self._saved = SavedTensors()
+        self._process = ProcessPeak()
+        self._saved_bytes: int | None = None
+
+    def __enter__(self) -> "MemoryMeter":
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        self._process.__enter__()
+        self._storages.__enter__()
+        self._saved.hooks.__enter__()
+        return self
+
+    def mark(self, part: str) -> None:
+        """After the forward pass, note what the graph holds."""
+        if part == "forward":
+            self._saved_bytes = self._saved.bytes
+
+    def __exit__(self, *failure: Any) -> None:
+        self._saved.hooks.__exit__(*failure)
+        self._storages.__exit__(*failure)
+        self._process.__exit__(*failure)
+
+    def figures(self) -> tuple[dict[str, int | float | None], dict[str, str]]:
+        """The measured figures, and the reason for each that is null."""
+        on_cuda = self._device.type == "cuda"
+        figures: dict[str, int | float | None] = {
+            "tensor_peak_bytes": self._storages.peak,
+            "saved_bytes": self._saved_bytes,
+            "process_peak_bytes": self._process.bytes,
+            "accelerator_peak_bytes": torch.cuda.max_memory_allocated(self._device) if on_cuda else None,
+        }
+        reasons = {}
+        if not on_cuda:
+            reasons["accelerator_peak_bytes"] = f"the device {self._device.type} has no allocator statistics"
+        if self._process.reason:
+            reasons["process_peak_bytes"] = self._process.reason
+        return figures, reasons

@@ -1,0 +1,111 @@
+"""The one counter that wraps the vector field: NFE forward and backward, and its VJPs."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nodebench.spec import SolveFailed, Status
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a solve may use. ``deadline`` is on the clock of ``time.perf_counter``."""
+
+    max_nfe: int | None = None
+    deadline: float | None = None
+
+
+class NfeCounter:
+    """Counts calls of the vector field within one training step.
+
+    A batched call counts one and rejected steps count, as in Chen et al. 2018, section 3. Every call goes
+    to the direction that was begun last. A VJP is counted when a gradient arrives at the output of the
+    field: under ``direct`` once for each evaluation that the loss depends on (a rejected step gets none),
+    under ``adjoint`` once for each evaluation of the backward solve.
+
+    Attributes:
+        forward: calls since :meth:`begin_forward`.
+        solves: forward solves since then.
+        backward: calls since :meth:`begin_backward`.
+        vjp: vector-Jacobian products since :meth:`begin_forward`.
+        last_t: time of the last evaluation, a scalar tensor.
+        last_dt: size of the last step begun, where the solver tells it.
+    """
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        budget = budget or Budget()
+        self._max_nfe = budget.max_nfe if budget.max_nfe is not None else float("inf")
+        self._deadline = budget.deadline if budget.deadline is not None else float("inf")
+        self.begin_forward()
+
+    def begin_forward(self) -> None:
+        """Start a new training step: all counts return to zero."""
+        self.forward = self.backward = self.vjp = 0
+        self._is_backward = False
+        self.solves = self._before_solve = 0
+        self.last_t: Tensor | None = None
+        self.last_dt: Tensor | None = None
+
+    def begin_backward(self) -> None:
+        """From here on calls count as backward."""
+        self._is_backward = True
+
+    def begin_solve(self) -> None:
+        """A forward solve begins, to which the budget applies anew."""
+        self.solves += 1
+        self._before_solve = self.forward
+
+    @property
+    def in_solve(self) -> int:
+        """Calls in the current forward solve, or in the whole backward pass."""
+        return self.backward if self._is_backward else self.forward - self._before_solve
+
+    def on_call(self, t: Tensor) -> None:
+        """Count one call at time ``t``, or stop the solve if its budget is spent."""
+        if self.in_solve >= self._max_nfe:
+            raise SolveFailed(Status.NFE_BUDGET, f"more than {self._max_nfe} evaluations in one solve")
+        if self._is_backward:
+            self.backward += 1
+        else:
+            self.forward += 1
+        self.last_t = t
+        self.check_deadline()
+
+    def check_deadline(self) -> None:
+        """Stop the trial if its time is over."""
+        if time.perf_counter() > self._deadline:
+            raise SolveFailed(Status.TIMEOUT, "the time limit has passed")
+
+    def on_vjp(self, _gradient: Tensor) -> None:
+        """Count one vector-Jacobian product (a tensor hook; returning None keeps the gradient)."""
+        self.vjp += 1
+
+
+class CountedField(nn.Module):
+    """The vector field as a solver sees it: the same function, each call counted.
+
+    Args:
+        field: callable ``(t, y) -> dy/dt``; ``t`` a scalar tensor, ``y`` of any shape. Its parameters, if
+            it is a module, are this module's parameters.
+        counter: where the calls go.
+    """
+
+    def __init__(self, field: Callable[[Tensor, Tensor], Tensor], counter: NfeCounter) -> None:
+        super().__init__()
+        self.field = field
+        self.counter = counter
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Evaluate the field once."""
+        self.counter.on_call(t)
+        derivative = self.field(t, y)
+        if torch.is_grad_enabled() and derivative.requires_grad:
+            derivative.register_hook(self.counter.on_vjp)
+        return derivative
+
+    def note_step(self, t: Tensor, dt: Tensor) -> None:
+        """Called by adapters whose library tells when a step begins."""
+        self.counter.last_t, self.counter.last_dt = t, dt

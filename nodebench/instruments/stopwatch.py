@@ -1,0 +1,79 @@
+"""Wall time of training steps, split into parts."""
+
+import time
+
+import numpy as np
+import torch
+
+PARTS = ("data", "forward", "backward", "optimiser")
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the accelerator has done all it was given; nothing on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+class Stopwatch:
+    """Times each part of each step; the first ``warm_up`` steps are kept out of the summary.
+
+    A step begins with :meth:`start`; each :meth:`mark` closes the part it names. Accelerators are
+    synchronised at each mark, so that a part's work is charged to that part.
+
+    Args:
+        device: the device whose work is timed.
+        warm_up: steps left out: the first ones pay for allocation, kernel selection and caches.
+    """
+
+    def __init__(self, device: torch.device, warm_up: int = 2) -> None:
+        self._device = device
+        self._synchronised = device.type != "cpu"
+        self._warm_up = warm_up
+        self._steps: list[dict[str, float]] = []
+        self._last = 0.0
+
+    def start(self) -> None:
+        """Begin a step."""
+        if self._synchronised:
+            synchronise(self._device)
+        self._steps.append({})
+        self._last = time.perf_counter()
+
+    def mark(self, part: str) -> None:
+        """Close the part that just ended."""
+        if self._synchronised:
+            synchronise(self._device)
+        now = time.perf_counter()
+        self._steps[-1][part] = now - self._last
+        self._last = now
+
+    def resume(self) -> None:
+        """Leave out what happened since the last mark: it is not part of the step."""
+        self._last = time.perf_counter()
+
+    @property
+    def last_step(self) -> float:
+        """Seconds of the latest step."""
+        return sum(self._steps[-1].values())
+
+    def summary(self) -> dict[str, float | int | None]:
+        """Median and quartiles of the step, the median of each part, and how many steps were timed.
+
+        All null when no step is left after the warm-up.
+        """
+        kept = self._steps[self._warm_up :]
+        totals = [sum(step.values()) for step in kept]
+        q1, median, q3 = np.quantile(totals, [0.25, 0.5, 0.75]).tolist() if totals else (None, None, None)
+        parts: dict[str, float | int | None] = {
+            f"{part}_seconds": float(np.median(times)) if (times := [s[part] for s in kept if part in s]) else None
+            for part in PARTS
+        }
+        return {
+            "step_seconds": median,
+            "step_seconds_q1": q1,
+            "step_seconds_q3": q3,
+            **parts,
+            "timed_steps": len(kept),
+        }

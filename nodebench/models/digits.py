@@ -1,0 +1,95 @@
+"""Classifiers of 28 × 28 digits: the ODE-Net of Chen et al. and the networks it is compared with.
+
+Layer for layer as in torchdiffeq's ``examples/odenet_mnist.py`` (downsampling ``conv``), which follows
+section 3 of arXiv 1806.07366. Parameters: stem and head 132,874; ODE block 75,392; residual block 73,984.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from nodebench.models.ode_block import OdeBlock
+from nodebench.solvers import Integrator
+
+WIDTH = 64
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(min(32, channels), channels)
+
+
+def _conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride=1, padding=1, bias=False)
+
+
+class ResidualBlock(nn.Module):
+    """``x + conv(relu(norm(conv(relu(norm(x))))))``; pre-activation, no bias."""
+
+    def __init__(self, channels: int = WIDTH) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = _norm(channels), _conv3x3(channels, channels)
+        self.norm2, self.conv2 = _norm(channels), _conv3x3(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)`` to the same shape."""
+        out = self.conv1(self.norm1(x).relu_())
+        out = self.conv2(self.norm2(out).relu_())
+        return x + out
+
+
+class ConvField(nn.Module):
+    """The vector field of the ODE-Net: two convolutions that see the time as one more channel."""
+
+    def __init__(self, channels: int = WIDTH) -> None:
+        super().__init__()
+        self.norm1 = _norm(channels)
+        self.conv1 = nn.Conv2d(channels + 1, channels, 3, padding=1)
+        self.norm2 = _norm(channels)
+        self.conv2 = nn.Conv2d(channels + 1, channels, 3, padding=1)
+        self.norm3 = _norm(channels)
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        """Return dx/dt, of the shape ``(N, C, H, W)`` of ``x``."""
+        time = torch.ones_like(x[:, :1]) * t
+        out = self.conv1(torch.cat([time, self.norm1(x).relu_()], 1))
+        out = self.conv2(torch.cat([time, self.norm2(out).relu_()], 1))
+        return self.norm3(out)
+
+
+def _stem() -> list[nn.Module]:
+    return [
+        nn.Conv2d(1, WIDTH, 3, 1),
+        _norm(WIDTH),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(WIDTH, WIDTH, 4, 2, 1),
+        _norm(WIDTH),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(WIDTH, WIDTH, 4, 2, 1),
+    ]
+
+
+def _head() -> list[nn.Module]:
+    return [
+        _norm(WIDTH),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d((1, 1)),
+        nn.Flatten(),
+        nn.Linear(WIDTH, 10),
+    ]
+
+
+def ode_net(solve: Integrator) -> nn.Sequential:
+    """One ODE block on [0, 1]: 208,266 parameters. Logits ``(N, 10)`` from images ``(N, 1, 28, 28)``."""
+    # The stem is drawn before the block, so that equal seeds give all these networks equal stems.
+    stem = _stem()
+    return nn.Sequential(*stem, OdeBlock(ConvField(), solve), *_head())
+
+
+def res_net(blocks: int) -> nn.Sequential:
+    """``blocks`` residual blocks: 576,778 parameters with six, 206,858 with one, 132,874 with none."""
+    stem = _stem()
+    return nn.Sequential(*stem, *(ResidualBlock() for _ in range(blocks)), *_head())
+
+
+def mlp() -> nn.Sequential:
+    """One hidden layer of 300 units, 238,510 parameters: the MLP of LeCun et al. 1998 in Chen et al., Table 1."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 300), nn.ReLU(inplace=True), nn.Linear(300, 10))

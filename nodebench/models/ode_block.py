@@ -1,0 +1,31 @@
+"""The ODE block: a layer whose output is the solution of an initial value problem."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nodebench.solvers import Integrator
+
+
+class OdeBlock(nn.Module):
+    """Maps ``y(0)`` to ``y(1)`` by solving ``dy/dt = field(t, y)``.
+
+    Source: Chen et al. 2018, arXiv 1806.07366, section 3.
+
+    Args:
+        field: module ``(t, y) -> dy/dt`` with ``t`` a scalar and ``y`` of any shape.
+        solve: the integrator.
+        times: start and end.
+    """
+
+    def __init__(self, field: nn.Module, solve: Integrator, times: Sequence[float] = (0.0, 1.0)) -> None:
+        super().__init__()
+        self.field = field
+        self.solve = solve
+        self.times = tuple(times)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Return the state at the last time, of the same shape as ``y``."""
+        times = torch.tensor(self.times, dtype=y.dtype, device=y.device)
+        return self.solve(self.field, y, times)[-1]

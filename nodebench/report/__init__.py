@@ -1,0 +1,1 @@
+"""From records and statistics to what people read."""

@@ -1,0 +1,164 @@
+"""The terminal table of a run."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from nodebench.spec import Record, Status
+from nodebench.spec.figures import figure
+
+# Shown as space allows, the most telling ones first.
+_COSTS = (
+    "nfe_forward",
+    "nfe_backward",
+    "step_seconds",
+    "tensor_peak_bytes",
+    "gradient_error",
+    "solution_error",
+    "vjp_calls",
+    "forward_seconds",
+    "backward_seconds",
+    "saved_bytes",
+    "accelerator_peak_bytes",
+    "duration_seconds",
+)
+
+
+@dataclass(frozen=True)
+class _Column:
+    label: str
+    cell: Callable[[Record], str]
+    right: bool = False
+
+
+def run_table(records: Sequence[Record], headlines: dict[str, str], console: Console) -> RenderableType:
+    """Render the records of a run: one table for each task and data set, then the failures.
+
+    Args:
+        records: in the order in which they ran.
+        headlines: the metric to show first, by task.
+        console: whose width decides how many figures fit.
+    """
+    groups: dict[tuple[str, str | None], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.trial.task, record.trial.dataset), []).append(record)
+    parts: list[RenderableType] = []
+    for (task, dataset), group in groups.items():
+        parts.append(_table(task, dataset, group, headlines.get(task), console))
+    parts += [_failure(record) for record in records if record.status is not Status.OK]
+    if any(record.drifted for record in records):
+        parts.append(Text("~ the machine's speed changed by a quarter or more during this trial", style="yellow"))
+    if any(record.passes_agree is False for record in records):
+        parts.append(Text("! the passes of this trial disagree: do not trust its costs", style="red"))
+    return Group(*parts)
+
+
+def _table(task: str, dataset: str | None, records: list[Record], headline: str | None, console: Console) -> Table:
+    varying = _varying(records)
+    columns = [_Column("model", lambda r: r.trial.model)]
+    if any(r.trial.solver for r in records):
+        columns += [
+            _Column("solver", lambda r: r.trial.solver or "–"),
+            _Column("tolerance", lambda r: r.trial.step_label),
+            _Column("gradient", lambda r: r.trial.gradient or "–"),
+        ]
+    columns += [_Column(axis, partial(_axis, axis), right=True) for axis in varying]
+    figures = [headline] if headline else []
+    figures += [name for name in _COSTS if any(_value(r, name) is not None for r in records)]
+    columns += [_Column(figure(name).label, partial(_cell, name), right=True) for name in figures]
+    shared = _shared(records[0], dataset, varying)
+    title = f"{task} · {shared}"
+    for count in range(len(columns), 3, -1):
+        table = _draw(title, columns[:count], records)
+        if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
+            break
+    return table
+
+
+def _draw(title: str, columns: list[_Column], records: list[Record]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in columns:
+        table.add_column(
+            "\n".join(column.label.split(" ", 1)), justify="right" if column.right else "left", no_wrap=True
+        )
+    for record in records:
+        style = None if record.status is Status.OK else "dim"
+        table.add_row(*(column.cell(record) for column in columns), style=style)
+    return table
+
+
+def _cell(name: str, record: Record) -> str:
+    value = _value(record, name)
+    if value is None and record.status is not Status.OK and name in record.costs.keys() | record.metrics.keys():
+        return "–"
+    if value is None and record.status is not Status.OK:
+        return record.status.value
+    text = figure(name).format(value)
+    marks = ("~" if record.drifted and name.endswith("seconds") else "") + ("!" if record.passes_agree is False else "")
+    return text + marks
+
+
+def _value(record: Record, name: str) -> float | None:
+    if name == "duration_seconds":
+        return record.duration_seconds
+    return record.metrics.get(name, record.costs.get(name))
+
+
+def _axis(name: str, record: Record) -> str:
+    return str(getattr(record.trial, name))
+
+
+def _varying(records: list[Record]) -> list[str]:
+    """Axes beside the ones always shown that differ between the records."""
+    axes = ("preset", "device", "dtype", "threads", "overrides", "seed")
+    return [axis for axis in axes if len({str(getattr(record.trial, axis)) for record in records}) > 1]
+
+
+def _shared(record: Record, dataset: str | None, varying: list[str]) -> str:
+    """What all records of a table have in common."""
+    trial = record.trial
+    parts = {
+        "dataset": dataset and _dataset(record),
+        "preset": f"preset {trial.preset}",
+        "device": trial.device,
+        "dtype": trial.dtype,
+        "threads": f"{trial.threads} threads" if trial.threads > 1 else "1 thread",
+        "overrides": ", ".join(f"{name}={value}" for name, value in trial.overrides.items()),
+        "seed": f"seed {trial.seed}",
+    }
+    return " · ".join(text for axis, text in parts.items() if text and axis not in varying)
+
+
+def _dataset(record: Record) -> str:
+    card = record.data
+    return f"{card.name} ({card.train:,} / {card.test:,})" if card else str(record.trial.dataset)
+
+
+def _failure(record: Record) -> Text:
+    trial, failure = record.trial, record.failure
+    name = " ".join(str(part) for part in (trial.model, trial.solver, trial.step_label, trial.gradient) if part)
+    where = [f"in the {failure.phase} phase"] if failure and failure.phase else []
+    if failure:
+        where += [
+            f"{label} {value:.4g}"
+            for label, value in (("at t", failure.t), ("dt", failure.dt), ("after NFE", failure.nfe))
+            if value is not None
+        ]
+    text = Text(f"{record.status} ", style="bold red")
+    text.append(f"{name} seed {trial.seed}: {record.status.sentence}", style="default")
+    if failure:
+        text.append(f"\n    {failure.message} ({', '.join(where)})", style="dim")
+    return text
+
+
+def status_line(records: Sequence[Record]) -> str:
+    """How many trials ended how: ``5 ok, 1 timeout``."""
+    counts = Counter(record.status.value for record in records)
+    return ", ".join(f"{count} {status}" for status, count in counts.items()) or "no trial"

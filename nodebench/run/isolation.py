@@ -1,0 +1,173 @@
+"""The parent's side of a trial: one process of its own, watched until it ends, however it ends."""
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from nodebench.run import worker
+from nodebench.run.worker import Job, Outcome, Progress
+from nodebench.spec import Failure, Limits, Record, Status, Trial
+from nodebench.tasks import DataSource
+
+# A solve notices a passed deadline itself; a trial that is stuck elsewhere is killed this much later.
+GRACE_SECONDS = 2.0
+# How often the memory of a limited trial is looked at.
+MEMORY_POLL_SECONDS = 0.05
+STDERR_LINES = 20
+
+Report = Callable[[Progress], None]
+
+
+def start_fork_server(preload: Sequence[str] = ()) -> None:
+    """Start, without waiting for it, the server that imports torch once and forks every trial.
+
+    Args:
+        preload: modules it imports besides, such as the program that calls this.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([worker.__name__, *preload])
+    forkserver.ensure_running()
+
+
+def wait_for_fork_server() -> None:
+    """Wait until the server is warm, so that the first trial is not charged for its start."""
+    process = multiprocessing.get_context("forkserver").Process(target=os.getpid)
+    process.start()
+    process.join()
+
+
+def run_isolated(trial: Trial, limits: Limits, source: DataSource, report: Report) -> Record:
+    """Run a trial in a process of its own; whatever happens to it, return its record.
+
+    The process leads its own group, which is killed as a whole: on a limit, on Ctrl-C, and at the end
+    for anything that the trial started and left behind.
+    """
+    context = multiprocessing.get_context("forkserver")
+    started, clock = datetime.now(UTC), time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="nodebench-") as folder:
+        job = Job(trial, limits, source, Path(folder) / "stderr")
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=worker.main, args=(theirs, job), name=f"trial-{trial.id}")
+        watch = _Watch(ours, process, limits, report)
+        try:
+            process.start()
+            theirs.close()
+            outcome = watch.until_the_end()
+        except KeyboardInterrupt:
+            outcome = watch.partial(Status.INTERRUPTED, "stopped by Ctrl-C")
+        finally:
+            _kill_group(process)
+            ours.close()
+        outcome = _with_stderr(outcome, job.stderr)
+    return Record(
+        id=trial.id,
+        trial=trial,
+        limits=limits,
+        started=started.isoformat(timespec="seconds"),
+        duration_seconds=time.perf_counter() - clock,
+        **outcome,
+    )
+
+
+class _Watch:
+    """Listens to a trial, holds it to its limits, and remembers what it said."""
+
+    def __init__(self, connection: Connection, process: BaseProcess, limits: Limits, report: Report) -> None:
+        self._connection = connection
+        self._process = process
+        self._limits = limits
+        self._report = report
+        self._phase = "start"
+        self._history: list[dict[str, float | None]] = []
+        self._deadline = time.perf_counter() + limits.timeout + GRACE_SECONDS if limits.timeout else float("inf")
+
+    def until_the_end(self) -> Outcome:
+        while True:
+            wait = min(self._deadline - time.perf_counter(), MEMORY_POLL_SECONDS if self._limits.memory else 3600)
+            try:
+                heard = self._connection.recv() if self._connection.poll(max(wait, 0)) else None
+            except (EOFError, ConnectionResetError):
+                return self._died()
+            if isinstance(heard, Progress):
+                self._phase = heard.phase
+                if heard.row is not None:
+                    self._history.append(heard.row)
+                self._report(heard)
+            elif heard is not None:
+                outcome: Outcome = heard
+                return outcome
+            elif time.perf_counter() > self._deadline:
+                return self.partial(Status.TIMEOUT, f"killed {GRACE_SECONDS:g} s after its time limit")
+            elif self._limits.memory and (used := _group_memory(self._process.pid)) > self._limits.memory:
+                return self.partial(Status.MEMORY_BUDGET, f"killed while it held {used / 1e6:.0f} MB")
+
+    def partial(self, status: Status, message: str) -> Outcome:
+        """What is known of a trial that could not tell its own end."""
+        return {
+            "status": status,
+            "history": self._history,
+            "failure": Failure(phase=self._phase, message=message),
+        }
+
+    def _died(self) -> Outcome:
+        self._process.join(timeout=5)
+        code = self._process.exitcode
+        if code is not None and code < 0:
+            message = f"killed by {signal.Signals(-code).name}"
+            if code == -signal.SIGKILL:
+                message += "; the system kills so when memory runs out"
+        else:
+            message = f"the process ended with exit code {code} and without a result"
+        return self.partial(Status.CRASHED, message)
+
+
+def _members(pid: int | None) -> list[psutil.Process]:
+    """The trial's process and all that descends from it, also what left the group."""
+    try:
+        leader = psutil.Process(pid)
+        return [leader, *leader.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _group_memory(pid: int | None) -> int:
+    """Resident bytes of a trial and all that it started."""
+    total = 0
+    for member in _members(pid):
+        with suppress(psutil.Error):
+            total += member.memory_info().rss
+    return total
+
+
+def _kill_group(process: BaseProcess) -> None:
+    """End a trial and everything it started, and reap it."""
+    if process.pid is None:
+        return
+    members = _members(process.pid) if process.is_alive() else []
+    with suppress(ProcessLookupError):  # it ended alone, or never came to lead a group
+        os.killpg(process.pid, signal.SIGKILL)
+    for member in members:
+        with suppress(psutil.Error):
+            member.kill()
+    process.join()
+
+
+def _with_stderr(outcome: Outcome, path: Path) -> Outcome:
+    """Add the last lines of standard error to a failure."""
+    failure: Any = outcome.get("failure")
+    if failure is None or not path.exists():
+        return outcome
+    lines = path.read_text(errors="replace").splitlines()[-STDERR_LINES:]
+    return outcome | {"failure": failure.model_copy(update={"stderr": lines})}

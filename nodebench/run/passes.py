@@ -1,0 +1,373 @@
+"""The three passes of a trial: timed training, memory of one step, numerics.
+
+The last training step is the step that they share. Its state is kept before it is taken, and the memory and
+numerics passes take it again: loss and NFE must come out the same, or the meters have disturbed what they
+measure.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
+from nodebench.solvers import Integrator, Trace, find_solver
+from nodebench.spec import Gradient, SolveFailed, Status, Trial
+from nodebench.tasks import Batch, Experiment, Task
+
+Row = dict[str, float | None]
+Figures = dict[str, int | float | None]
+
+# The reference of the numerics pass gives up beyond this many evaluations.
+REFERENCE_MAX_NFE = 20_000
+
+PROFILE_TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+PROFILE_REFINEMENTS = (1, 2, 4)
+
+NO_ODE = "the model has no ODE"
+NO_TRAINING = "the task trains nothing"
+
+
+@dataclass
+class Draft:
+    """What is known of a trial so far; a trial that fails keeps it."""
+
+    metrics: Row = field(default_factory=dict)
+    costs: Figures = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    history: list[Row] = field(default_factory=list)
+    profile: list[Row] = field(default_factory=list)
+    passes_agree: bool | None = None
+
+    def missing(self, names: Iterable[str], reason: str) -> None:
+        """Say why figures were not measured."""
+        for name in names:
+            self.costs[name] = None
+            self.reasons[name] = reason
+
+
+@dataclass(frozen=True)
+class Step:
+    """Loss and counts of one training step."""
+
+    loss: float
+    nfe_forward: int
+    nfe_backward: int
+
+    def agrees(self, other: "Step") -> bool:
+        """The same evaluations, and the same loss up to the order of sums on an accelerator."""
+        same_nfe = (self.nfe_forward, self.nfe_backward) == (other.nfe_forward, other.nfe_backward)
+        return same_nfe and math.isclose(self.loss, other.loss, rel_tol=1e-6)
+
+
+class Passes:
+    """One trial's experiment and the passes over it.
+
+    Args:
+        trial: what is run.
+        task: its task.
+        experiment: built from it.
+        solve: the integrator that the experiment's model solves with.
+        budget: limits of each solve.
+        report: called with each finished row of the history.
+    """
+
+    def __init__(
+        self,
+        trial: Trial,
+        task: Task,
+        experiment: Experiment,
+        solve: Integrator,
+        budget: Budget,
+        report: Callable[[Row], None],
+    ) -> None:
+        self._trial = trial
+        self._task = task
+        self._experiment = experiment
+        self._solve = solve
+        self._budget = budget
+        self._report = report
+        self._device = torch.device(trial.device)
+        self._has_ode = trial.solver is not None
+        self.draft = Draft()
+
+    def timed(self) -> None:
+        """Train, with nothing attached but the NFE counter and the stopwatch."""
+        experiment, counter, draft = self._experiment, self._solve.counter, self.draft
+        parameters = [p for p in experiment.model.parameters() if p.requires_grad]
+        draft.metrics["parameters"] = sum(p.numel() for p in parameters)
+        watch = Stopwatch(self._device, warm_up=min(2, experiment.epochs * experiment.steps_per_epoch - 1))
+        steps: list[Step] = []
+        vjps: list[int] = []
+        self._close_epoch({"epoch": 0}, metrics=False)
+        for epoch in range(experiment.epochs):
+            experiment.begin_epoch(epoch)
+            batches = experiment.batches(epoch)
+            seconds = 0.0
+            for i in range(experiment.steps_per_epoch):
+                watch.start()
+                batch = next(batches)
+                watch.mark("data")
+                if epoch == experiment.epochs - 1 and i == experiment.steps_per_epoch - 1:
+                    self._shared = _Checkpoint.take(experiment, batch)
+                    watch.resume()
+                steps.append(training_step(experiment, batch, counter, watch.mark))
+                vjps.append(counter.vjp)
+                seconds += watch.last_step
+            of_epoch = steps[-experiment.steps_per_epoch :]
+            row: Row = {"epoch": epoch + 1, "loss": fmean(s.loss for s in of_epoch), "seconds": seconds}
+            if self._has_ode:
+                row |= {name: fmean(getattr(s, name) for s in of_epoch) for name in ("nfe_forward", "nfe_backward")}
+            self._close_epoch(row, metrics=True)
+        self._shared_step = steps[-1]
+        draft.metrics |= {k: v for k, v in draft.history[-1].items() if k in self._metric_names}
+        draft.costs |= watch.summary()
+        self._record_nfe(steps, vjps)
+
+    def memory(self) -> None:
+        """Take the shared step again under the memory meter."""
+        experiment = self._experiment
+        batch = self._shared.restore(experiment)
+        with MemoryMeter(_existing(experiment, batch), self._device) as meter:
+            again = training_step(experiment, batch, self._solve.counter, meter.mark)
+        figures, reasons = meter.figures()
+        self.draft.costs |= figures
+        self.draft.reasons |= reasons
+        if experiment.optimizer is None:
+            self.draft.missing(["saved_bytes"], NO_TRAINING)
+        self.draft.passes_agree = self._shared_step.agrees(again)
+
+    def numerics(self) -> None:
+        """Errors of solution and gradient against float64; then metrics over tolerances."""
+        names = ["solution_error", "gradient_error", "gradient_cosine"]
+        if not self._has_ode:
+            self.draft.missing(names, NO_ODE)
+            return
+        if self._task.trains:
+            self._profile()
+        else:
+            self.draft.missing(names[1:], NO_TRAINING)
+        if self._device.type == "mps":
+            self.draft.missing(names, "the device mps has no float64 for a reference")
+            return
+        trained = copy.deepcopy(self._experiment.model.state_dict())
+        try:
+            self._check_shared_forward()
+            self._errors()
+        except Exception as error:
+            self.draft.missing(names, f"the probe or its float64 reference failed: {self._survivable(error)}")
+        finally:
+            self._experiment.model.load_state_dict(trained)
+
+    # --- parts of the timed pass
+
+    @property
+    def _metric_names(self) -> set[str]:
+        return set(self.draft.history[-1]) - _HISTORY_NAMES
+
+    def _close_epoch(self, row: Row, metrics: bool) -> None:
+        """Add to a row what is evaluated between epochs, under a counter of its own."""
+        experiment = self._experiment
+        with self._evaluating() as counter:
+            if self._has_ode:
+                experiment.loss(experiment.model, experiment.probe)
+                row["nfe_probe"] = counter.forward
+            if metrics:
+                row |= experiment.metrics(experiment.model)
+        self.draft.history.append(row)
+        self._report(row)
+
+    @contextmanager
+    def _evaluating(self, **changes: Any) -> Iterator[NfeCounter]:
+        """Evaluation mode, without gradients, under a counter of its own that is yielded."""
+        model, counter = self._experiment.model, NfeCounter(self._budget)
+        control = replace(self._solve.control, gradient=None, **changes)
+        model.eval()
+        try:
+            with torch.no_grad(), self._solve.using(counter, control):
+                yield counter
+        finally:
+            model.train()
+
+    def _record_nfe(self, steps: list[Step], vjps: list[int]) -> None:
+        draft = self.draft
+        if not self._has_ode:
+            draft.missing(["nfe_forward", "nfe_backward", "vjp_calls"], NO_ODE)
+            return
+        draft.costs["nfe_forward"] = fmean(step.nfe_forward for step in steps)
+        draft.costs["nfe_backward"] = fmean(step.nfe_backward for step in steps)
+        draft.costs["vjp_calls"] = fmean(vjps)
+        if self._trial.gradient is None:
+            draft.missing(["nfe_backward", "vjp_calls"], NO_TRAINING)
+        elif self._trial.gradient is Gradient.DIRECT:
+            draft.missing(["nfe_backward"], "direct solves nothing backwards")
+            for row in draft.history:
+                row["nfe_backward"] = None
+
+    # --- parts of the numerics pass
+
+    def _check_shared_forward(self) -> None:
+        """Take the forward half of the shared step again; loss and NFE must agree with the training."""
+        experiment, counter = self._experiment, self._solve.counter
+        batch = self._shared.restore(experiment)
+        counter.begin_forward()
+        with torch.no_grad():
+            loss = experiment.loss(experiment.model, batch).item()
+        again = Step(loss, counter.forward, self._shared_step.nfe_backward)
+        self.draft.passes_agree = bool(self.draft.passes_agree) and self._shared_step.agrees(again)
+
+    def _errors(self) -> None:
+        """Compare solution and gradient on the probe batch with the reference, at the trained weights."""
+        experiment, solve, draft = self._experiment, self._solve, self.draft
+        adapter, _, _ = find_solver(self._task.reference.method)
+        budget = replace(self._budget, max_nfe=REFERENCE_MAX_NFE)
+        control = replace(self._task.reference, gradient=Gradient.DIRECT)
+        trace: Trace = []
+        with solve.using(NfeCounter(self._budget), trace=trace):
+            gradient = _gradient(experiment, experiment.model, experiment.probe) if self._task.trains else None
+            if gradient is None:
+                with torch.no_grad():
+                    experiment.loss(experiment.model, experiment.probe)
+        differences, sizes = [], []
+        with torch.no_grad(), solve.using(NfeCounter(budget), control, adapter):
+            for vector_field, y0, times, states in trace:
+                exact = solve(_double(vector_field), y0.double(), times.double())[-1]
+                differences.append((states[-1].double() - exact).norm())
+                sizes.append(exact.norm())
+        draft.costs["solution_error"] = (torch.stack(differences).norm() / torch.stack(sizes).norm()).item()
+        if gradient is None:
+            return
+        probe = tuple(part.double() if part.is_floating_point() else part for part in experiment.probe)
+        with solve.using(NfeCounter(budget), control, adapter):
+            exact = _gradient(experiment, _double(experiment.model), probe)
+        draft.costs["gradient_error"] = ((gradient - exact).norm() / exact.norm()).item()
+        draft.costs["gradient_cosine"] = torch.nn.functional.cosine_similarity(gradient, exact, dim=0).item()
+
+    def _profile(self) -> None:
+        """The trained network solved otherwise than it was trained: metrics and NFE over tolerance or step."""
+        control, method = self._solve.control, find_solver(self._trial.solver or "")[2]
+        if method.adaptive:
+            assert control.rtol is not None
+            assert control.atol is not None
+            ratio = control.atol / control.rtol
+            settings = [{"rtol": tol, "atol": tol * ratio} for tol in PROFILE_TOLERANCES]
+        else:
+            step = control.step_size or self._output_interval()
+            settings = [{"step_size": step / finer} for finer in PROFILE_REFINEMENTS]
+        for setting in settings:
+            with self._evaluating(**setting) as counter:
+                try:
+                    metrics = self._experiment.metrics(self._experiment.model)
+                except Exception as error:
+                    metrics = dict.fromkeys(self._metric_names)
+                    self.draft.reasons.setdefault("profile", f"{setting}: {self._survivable(error)}")
+            nfe = counter.forward / max(counter.solves, 1)
+            self.draft.profile.append({**setting, "nfe": nfe, **metrics})
+
+    def _survivable(self, error: Exception) -> SolveFailed:
+        """A failed solve beside the training leaves a gap; anything else, the time limit too, ends the trial."""
+        failure = self._solve.failure(error)
+        if failure is None or failure.status is Status.TIMEOUT:
+            raise error
+        return failure
+
+    def _output_interval(self) -> float:
+        """The step that a fixed-step method takes when none is given."""
+        trace: Trace = []
+        with torch.no_grad(), self._solve.using(NfeCounter(self._budget), trace=trace):
+            self._experiment.loss(self._experiment.model, self._experiment.probe)
+        times = trace[0][2]
+        return float((times[1] - times[0]).abs())
+
+
+def training_step(experiment: Experiment, batch: Batch, counter: NfeCounter, mark: Callable[[str], None]) -> Step:
+    """One step of training, or one solve where nothing is trained; ``mark`` hears the end of each part.
+
+    Raises:
+        SolveFailed: the loss is not finite.
+    """
+    counter.check_deadline()
+    counter.begin_forward()
+    if experiment.optimizer is None:
+        with torch.no_grad():
+            loss = experiment.loss(experiment.model, batch)
+        mark("forward")
+    else:
+        experiment.optimizer.zero_grad(set_to_none=True)
+        loss = experiment.loss(experiment.model, batch)
+        mark("forward")
+        counter.begin_backward()
+        loss.backward()
+        mark("backward")
+        experiment.optimizer.step()
+        mark("optimiser")
+    value = loss.item()
+    if not math.isfinite(value):
+        raise SolveFailed(Status.NON_FINITE, f"the loss is {value}")
+    return Step(value, counter.forward, counter.backward)
+
+
+_HISTORY_NAMES = {"epoch", "loss", "seconds", "nfe_forward", "nfe_backward", "nfe_probe"}
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    """The state before a training step: weights, optimiser, batch and random numbers."""
+
+    model: dict[str, Any]
+    optimizer: dict[str, Any] | None
+    batch: Batch
+    random: Tensor
+
+    @classmethod
+    def take(cls, experiment: Experiment, batch: Batch) -> "_Checkpoint":
+        optimizer = experiment.optimizer
+        return cls(
+            copy.deepcopy(experiment.model.state_dict()),
+            copy.deepcopy(optimizer.state_dict()) if optimizer else None,
+            tuple(part.clone() for part in batch),
+            torch.get_rng_state(),
+        )
+
+    def restore(self, experiment: Experiment) -> Batch:
+        """Put the experiment back to this state and return the batch."""
+        experiment.model.load_state_dict(self.model)
+        if experiment.optimizer is not None and self.optimizer is not None:
+            experiment.optimizer.load_state_dict(copy.deepcopy(self.optimizer))
+            experiment.optimizer.zero_grad(set_to_none=True)
+        torch.set_rng_state(self.random)
+        return self.batch
+
+
+def _existing(experiment: Experiment, batch: Batch) -> Iterator[Tensor]:
+    """The tensors of a step that are alive before it: parameters, buffers, optimiser state, inputs."""
+    yield from experiment.model.parameters()
+    yield from experiment.model.buffers()
+    if experiment.optimizer is not None:
+        for state in experiment.optimizer.state.values():
+            yield from (value for value in state.values() if isinstance(value, Tensor))
+    yield from batch
+
+
+def _gradient(experiment: Experiment, model: nn.Module, batch: Batch) -> Tensor:
+    """The full parameter gradient of the loss of a batch, flat, in float64."""
+    model.zero_grad(set_to_none=True)
+    experiment.loss(model, batch).backward()
+    parts = [
+        (torch.zeros_like(p) if p.grad is None else p.grad).double().reshape(-1)
+        for p in model.parameters()
+        if p.requires_grad
+    ]
+    model.zero_grad(set_to_none=True)
+    return torch.cat(parts)
+
+
+def _double(module: Any) -> nn.Module:
+    """A copy of a module in float64."""
+    return copy.deepcopy(module).double()

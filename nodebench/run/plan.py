@@ -1,0 +1,234 @@
+"""Which trials a grid means, and why the others cannot be run."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from nodebench.errors import BadInput, choose
+from nodebench.instruments.environment import usable_cores
+from nodebench.solvers import canonical_name, find_solver
+from nodebench.spec import Gradient, Grid, Preset, Trial
+from nodebench.spec.trial import Scalar
+from nodebench.tasks import DataSource, Options, Task, find_task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a grid in the order in which they run, and one sentence for each combination left out."""
+
+    trials: list[Trial]
+    left_out: list[str]
+
+
+class _Unfit(Exception):
+    """A combination that cannot be run. ``value`` is the choice to blame, as ``axis=value``."""
+
+    def __init__(self, value: tuple[str, Any], reason: str) -> None:
+        super().__init__(reason)
+        self.value = value
+
+
+def plan(grid: Grid, source: DataSource) -> Plan:
+    """Multiply a grid into trials.
+
+    Raises:
+        BadInput: a name is unknown, a device absent, an option wrong, or a value that was asked for cannot
+            be used by any trial.
+    """
+    task = find_task(grid.task)
+    if grid.preset not in task.presets:
+        raise BadInput(f"task {task.name} has no preset '{grid.preset}'. Allowed: {', '.join(task.presets)}")
+    common = {
+        "task": task.name,
+        "dataset": task.dataset(source, grid.preset),
+        "device": resolve_device(grid.device),
+        "dtype": grid.dtype,
+        "threads": _threads(grid.threads),
+        "preset": grid.preset,
+        "overrides": _overrides(task, grid.preset, grid.overrides),
+    }
+    for name in grid.model:
+        choose(f"model of task {task.name}", name, task.models)
+    wanted = _wanted(grid)
+    trials: dict[str, Trial] = {}
+    used: set[tuple[str, Any]] = set()
+    unfit: dict[str, _Unfit] = {}
+    # Seeds outermost: a run that is cut short has whole replicates.
+    for seed in grid.seed:
+        for build in _combinations(task, grid):
+            try:
+                trial = build(seed=seed, **common)
+            except _Unfit as error:
+                unfit[str(error)] = error
+                continue
+            trials.setdefault(trial.id, trial)
+            used |= _values(trial)
+    for value in wanted:
+        if value not in used:
+            raise BadInput(_reason(value, unfit))
+    return Plan(list(trials.values()), list(unfit))
+
+
+def options_of(trial: Trial) -> Options:
+    """The task's options of a trial: its preset with its overrides."""
+    preset = find_task(trial.task).presets[trial.preset]
+    return preset.model_copy(update=trial.overrides)
+
+
+def resolve_device(name: str) -> str:
+    """Return the canonical name of a device that is present: ``cuda`` is ``cuda:0``.
+
+    Raises:
+        BadInput: it is absent here, or no device.
+    """
+    kind, _, index = name.partition(":")
+    choose("device", kind, ["cpu", "cuda", "mps"])
+    if kind == "cpu" and not index:
+        return "cpu"
+    if kind == "mps" and not index:
+        if torch.backends.mps.is_available():
+            return "mps"
+        raise BadInput("device 'mps' is not present on this machine. Allowed here: " + ", ".join(_present()))
+    if kind == "cuda" and (not index or index.isdecimal()):
+        if int(index or 0) < torch.cuda.device_count():
+            return f"cuda:{int(index or 0)}"
+        raise BadInput(f"device '{name}' is not present on this machine. Allowed here: {', '.join(_present())}")
+    raise BadInput(f"no device named '{name}'. Allowed: cpu, cuda, cuda:N, mps")
+
+
+def _present() -> list[str]:
+    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def _threads(asked: int | None) -> int:
+    cores = usable_cores()
+    if asked is not None and asked > cores:
+        raise BadInput(f"--threads {asked}: this process may use {cores} cores. Allowed: 1 to {cores}")
+    return asked or cores
+
+
+def _overrides(task: Task, preset: Preset, given: dict[str, Scalar]) -> dict[str, Scalar]:
+    """Overrides in the type of the task's options; one that changes nothing is dropped."""
+    allowed = list(task.options.model_fields)
+    for name in given:
+        choose(f"option of task {task.name}", name, allowed)
+    base = task.presets[preset].model_dump()
+    try:
+        options = task.options.model_validate(base | given).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "?"
+        raise BadInput(f"--set {name}={given.get(name)}: {first['msg'].lower()}") from None
+    return {name: options[name] for name in sorted(given) if options[name] != base[name]}
+
+
+def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
+    """Every combination of the axes, as a function that makes its trial or raises _Unfit."""
+    for model in grid.model or [next(iter(task.models))]:
+        if not task.models[model].gradients:
+            yield partial(Trial, model=model)
+            continue
+        optional: list[list[Any]] = [grid.gradient, grid.rtol, grid.atol, grid.step_size]
+        axes = product(grid.solver or ["dopri5"], *(values or [None] for values in optional))
+        for solver, gradient, rtol, atol, step_size in axes:
+            yield partial(_with_ode, task, grid, model, solver, gradient, rtol, atol, step_size)
+
+
+def _with_ode(
+    task: Task,
+    grid: Grid,
+    model: str,
+    solver: str,
+    gradient: Gradient | None,
+    rtol: float | None,
+    atol: float | None,
+    step_size: float | None,
+    /,
+    **common: Any,
+) -> Trial:
+    """One trial of a model with an ODE; an axis that does not apply to its method is left empty."""
+    adapter, _, method = find_solver(solver)
+    solver = canonical_name(solver)
+    if not task.trains:
+        if gradient is not None:
+            raise _Unfit(("gradient", gradient), f"task {task.name} trains nothing, so it has no gradient")
+    else:
+        possible = task.models[model].gradients & adapter.gradients
+        if not possible:
+            reason = f"model {model} needs gradient {_names(task.models[model].gradients)}, which {solver} cannot give"
+            raise _Unfit(("solver", solver), reason)
+        gradient = gradient or (Gradient.ADJOINT if Gradient.ADJOINT in possible else min(possible))
+        if gradient not in adapter.gradients:
+            reason = f"solver {solver} has no gradient '{gradient}': {_names(adapter.gradients)} only"
+            raise _Unfit(("gradient", gradient), reason)
+        if gradient not in possible:
+            reason = f"model {model} has no gradient '{gradient}': {_names(possible)} only"
+            raise _Unfit(("gradient", gradient), reason)
+    if method.has_tolerance:
+        rtol = rtol or task.rtol
+        # A tolerance given alone stands for both, as in torchdiffeq's own scripts, unless the task keeps them apart.
+        atol = atol or (rtol * task.atol / task.rtol)
+    else:
+        rtol = atol = None
+    adjoint = gradient is Gradient.ADJOINT and method.has_tolerance
+    return Trial(
+        model=model,
+        solver=solver,
+        rtol=rtol,
+        atol=atol,
+        step_size=None if method.adaptive else step_size or task.step_size,
+        gradient=gradient,
+        adjoint_rtol=(grid.adjoint_rtol or rtol) if adjoint else None,
+        adjoint_atol=(grid.adjoint_atol or atol) if adjoint else None,
+        **common,
+    )
+
+
+_AXES = ("solver", "gradient", "rtol", "atol", "step_size", "adjoint_rtol", "adjoint_atol")
+
+
+def _wanted(grid: Grid) -> list[tuple[str, Any]]:
+    """Every value that the user named."""
+    named: list[tuple[str, Any]] = []
+    for axis in _AXES:
+        given = getattr(grid, axis)
+        values = given if isinstance(given, list) else [] if given is None else [given]
+        named += [(axis, canonical_name(value) if axis == "solver" else value) for value in values]
+    return named
+
+
+def _values(trial: Trial) -> set[tuple[str, Any]]:
+    return {(axis, getattr(trial, axis)) for axis in _AXES}
+
+
+def _reason(value: tuple[str, Any], unfit: dict[str, _Unfit]) -> str:
+    """Why no trial uses a value: the reason that names it, else the first one, else that it does not apply."""
+    for message, error in unfit.items():
+        if error.value == value:
+            return message
+    if unfit:
+        return next(iter(unfit))
+    axis, given = value
+    named = f"--{axis.replace('_', '-')} {given:g}" if isinstance(given, float) else f"--{axis} {given}"
+    return f"{named}: {_NOT_APPLICABLE[axis]}"
+
+
+_NOT_APPLICABLE = {
+    "solver": "the chosen model has no ODE, so it has no solver",
+    "gradient": "the chosen model has no ODE, so it has no gradient to choose",
+    "rtol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
+    "atol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
+    "step_size": "the chosen solver chooses its own steps; give --rtol and --atol",
+    "adjoint_rtol": "no trial here solves an adjoint with a tolerance",
+    "adjoint_atol": "no trial here solves an adjoint with a tolerance",
+}
+
+
+def _names(gradients: frozenset[Gradient]) -> str:
+    return ", ".join(sorted(gradients))

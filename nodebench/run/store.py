@@ -1,0 +1,127 @@
+"""The store: one directory a run, one line a record, each on disk before the next trial starts."""
+
+import json
+import os
+import tomllib
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from nodebench.errors import BadInput
+from nodebench.spec import Grid, Record
+
+STUDY, ENVIRONMENT, RECORDS = "study.toml", "environment.json", "records.jsonl"
+
+
+class Run:
+    """A run directory: ``study.toml``, ``environment.json`` and ``records.jsonl``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def create(cls, results: Path, grid: Grid, environment: dict[str, Any]) -> "Run":
+        """Make a new run directory named after the time and the task.
+
+        Raises:
+            BadInput: ``results`` cannot be written.
+        """
+        stamp = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
+        name = f"{stamp}-{grid.task.replace('/', '-')}"
+        try:
+            folder = _first_free(results / name)
+            (folder / ENVIRONMENT).write_text(json.dumps(environment, indent=2) + "\n")
+            (folder / STUDY).write_bytes(tomli_w.dumps(grid.model_dump(mode="json", exclude_none=True)).encode())
+        except OSError as error:
+            raise BadInput(f"--results {results}: cannot write there: {error.strerror}") from error
+        return cls(folder)
+
+    @classmethod
+    def open(cls, results: Path, name: str | None) -> "Run":
+        """Open a run by its name or path; the latest one by default.
+
+        Raises:
+            BadInput: there is none.
+        """
+        if name is None:
+            runs = list_runs(results)
+            if not runs:
+                raise BadInput(f"no run in {results} yet; make one with 'nodebench run', or give --results DIR")
+            return runs[-1]
+        for folder in (Path(name), results / name):
+            if (folder / RECORDS).is_file() or (folder / STUDY).is_file():
+                return cls(folder)
+        known = ", ".join(run.folder.name for run in list_runs(results)[-5:]) or "none"
+        raise BadInput(f"no run named '{name}' in {results}. The latest there: {known}")
+
+    def grid(self) -> Grid:
+        """The grid this run was made from."""
+        try:
+            return Grid.model_validate(tomllib.loads((self.folder / STUDY).read_text()))
+        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+            raise BadInput(f"{self.folder / STUDY} cannot be read: {str(error).splitlines()[0]}") from error
+
+    def append(self, record: Record) -> None:
+        """Write a record and wait until it is on disk; a torn line before it is cut off first."""
+        with (self.folder / RECORDS).open("ab+") as file:
+            end = file.seek(0, os.SEEK_END)
+            if end and not _ends_with_newline(file):
+                file.truncate(_end_of_last_line(file))
+            file.write(record.line().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def records(self) -> list[Record]:
+        """Every record; a torn last line is left out, its trial has no record.
+
+        Raises:
+            BadInput: a line is no record, or of a newer schema.
+        """
+        return list(self._read())
+
+    def _read(self) -> Iterator[Record]:
+        path = self.folder / RECORDS
+        if not path.is_file():
+            return
+        for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield Record.parse(line.decode())
+            except (json.JSONDecodeError, UnicodeDecodeError, BadInput) as error:
+                raise BadInput(f"{path}, line {number}: {error}") from error
+
+
+def list_runs(results: Path) -> list[Run]:
+    """The runs of a results directory, oldest first."""
+    if not results.is_dir():
+        return []
+    return [Run(folder) for folder in sorted(results.iterdir()) if (folder / STUDY).is_file()]
+
+
+def _first_free(folder: Path) -> Path:
+    """Make the folder, or the first of ``folder-2``, ``folder-3``, … that does not exist."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    candidate, number = folder, 1
+    while True:
+        try:
+            candidate.mkdir()
+            return candidate
+        except FileExistsError:
+            number += 1
+            candidate = folder.with_name(f"{folder.name}-{number}")
+
+
+def _ends_with_newline(file: Any) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return bool(file.read(1) == b"\n")
+
+
+def _end_of_last_line(file: Any) -> int:
+    file.seek(0)
+    content: bytes = file.read()
+    return content.rfind(b"\n") + 1

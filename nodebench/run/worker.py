@@ -1,0 +1,194 @@
+"""The child's side of a trial: build it, run its passes, tell the parent."""
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch._dynamo  # optimisers import it at their first use, which costs seconds
+
+from nodebench.errors import BadInput
+from nodebench.instruments import Budget, NfeCounter, calibrate, describe_environment, drifted
+from nodebench.run.passes import Passes, Row
+from nodebench.run.plan import options_of
+from nodebench.solvers import Integrator, StepControl, adapters, find_solver
+from nodebench.spec import Failure, Limits, SolveFailed, Status, Trial
+from nodebench.tasks import DataSource, Setup, find_task, tasks
+
+# The fork server imports this module: load the plugins there once, not in each trial.
+tasks()
+adapters()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial with what it needs of its surroundings."""
+
+    trial: Trial
+    limits: Limits
+    source: DataSource
+    stderr: Path
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a running trial tells its parent: its phase, and each finished row of the history."""
+
+    phase: str
+    epochs: int = 0
+    row: Row | None = None
+
+
+Outcome = dict[str, Any]  # the fields of the record that the child knows
+
+
+def main(connection: Connection, job: Job) -> None:
+    """Run one trial in this process and send its outcome; the process leads a group of its own."""
+    os.setsid()
+    gc.freeze()  # what the fork server loaded is never garbage: collections need not walk it
+    _redirect_stderr(job.stderr)
+    _die_with_parent()
+    connection.send(_Child(connection, job).run())
+
+
+class _Child:
+    def __init__(self, connection: Connection, job: Job) -> None:
+        self._connection = connection
+        self._job = job
+        self._phase = "start"
+        timeout = job.limits.timeout
+        self._budget = Budget(job.limits.max_nfe, time.perf_counter() + timeout if timeout else None)
+        self._counter = NfeCounter(self._budget)
+        self._solve: Integrator | None = None
+        self._passes: Passes | None = None
+        self._outcome: Outcome = {}
+
+    def run(self) -> Outcome:
+        trial = self._job.trial
+        torch.set_num_threads(trial.threads)
+        before = calibrate()
+        self._outcome = {"environment": describe_environment(), "calibration": [before]}
+        try:
+            self._run_passes(trial)
+            self._outcome["status"] = Status.OK
+        except Exception as error:
+            traceback.print_exc()
+            self._outcome |= self._failed(error)
+        after = calibrate()
+        self._outcome |= {"calibration": [before, after], "drifted": drifted(before, after)}
+        if self._passes is not None:
+            self._outcome |= vars(self._passes.draft)
+        return self._outcome
+
+    def _run_passes(self, trial: Trial) -> None:
+        self._enter("setup")
+        task, options = find_task(trial.task), options_of(trial)
+        self._outcome["options"] = options.model_dump()
+        self._solve = self._integrator(trial)
+        _plain_arithmetic()
+        setup = Setup(
+            model=trial.model,
+            options=options,
+            solve=self._solve,
+            seed=trial.seed,
+            device=torch.device(trial.device),
+            dtype=getattr(torch, trial.dtype),
+            dataset=trial.dataset,
+            source=self._job.source,
+        )
+        experiment = task.build(setup)
+        self._outcome["data"] = experiment.data
+        epochs = experiment.epochs
+
+        def report(row: Row) -> None:
+            self._connection.send(Progress(self._phase, epochs, row))
+
+        self._passes = Passes(trial, task, experiment, self._solve, self._budget, report)
+        for phase in ("timed", "memory", "numerics"):
+            self._enter(phase, epochs)
+            getattr(self._passes, phase)()
+
+    def _integrator(self, trial: Trial) -> Integrator:
+        # A model without an ODE never solves; it is handed an integrator all the same, as every model is.
+        adapter, method, _ = find_solver(trial.solver or "dopri5")
+        control = StepControl(
+            method=method,
+            rtol=trial.rtol,
+            atol=trial.atol,
+            step_size=trial.step_size,
+            gradient=trial.gradient,
+            adjoint_rtol=trial.adjoint_rtol,
+            adjoint_atol=trial.adjoint_atol,
+        )
+        return Integrator(adapter, control, self._counter)
+
+    def _enter(self, phase: str, epochs: int = 0) -> None:
+        self._phase = phase
+        self._connection.send(Progress(phase, epochs))
+
+    def _failed(self, error: Exception) -> Outcome:
+        """Status and place of a failure."""
+        failure = self._solve.failure(error) if self._solve else None
+        counter = self._counter
+        return {
+            "status": failure.status if isinstance(failure, SolveFailed) else _status_of(error),
+            "failure": Failure(
+                phase=self._phase,
+                message=_first_line(error),
+                t=_number(counter.last_t),
+                dt=_number(counter.last_dt),
+                nfe=counter.in_solve,
+            ),
+        }
+
+
+def _status_of(error: Exception) -> Status:
+    """Status of an exception that no solver explains."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return Status.MEMORY_BUDGET
+    return Status.ERROR
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    text = lines[0] if lines else ""
+    return text if isinstance(error, SolveFailed | BadInput) else f"{type(error).__name__}: {text}"
+
+
+def _number(value: torch.Tensor | float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _plain_arithmetic() -> None:
+    """No TF32: it is a reduced precision that one would have to ask for."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def _redirect_stderr(path: Path) -> None:
+    """Send everything that is written to standard error, by C code too, to a file."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+
+
+def _die_with_parent() -> None:
+    """End this process group when the parent is gone, however it went."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,88 @@
+"""What a solver adapter is: one backend behind one small protocol.
+
+A new adapter is a subclass of :class:`SolverAdapter` and one entry point in the group
+``nodebench.solvers``. It takes a :class:`~nodebench.instruments.CountedField`, so it counts nothing itself.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from nodebench.instruments import CountedField
+from nodebench.spec import Gradient, Status
+
+
+@dataclass(frozen=True)
+class Method:
+    """A numerical method of a backend.
+
+    ``order`` is the nominal order, None for methods that change it as they go; ``observed`` the order one
+    sees on a smooth problem where that differs, for the reason in ``about``.
+    """
+
+    about: str
+    order: int | None
+    adaptive: bool
+    implicit: bool = False
+    observed: int | None = None
+    alias_of: str | None = None
+
+    @property
+    def has_tolerance(self) -> bool:
+        """An implicit fixed-step method uses its tolerance to end the inner iteration."""
+        return self.adaptive or self.implicit
+
+
+@dataclass(frozen=True)
+class StepControl:
+    """How a solve steps and how it is differentiated.
+
+    A ``step_size`` given to an adaptive method holds its step constant, which is how its order is
+    observed; trials never ask for it. ``gradient`` None means that no gradient is needed.
+    """
+
+    method: str
+    rtol: float | None = None
+    atol: float | None = None
+    step_size: float | None = None
+    gradient: Gradient | None = None
+    adjoint_rtol: float | None = None
+    adjoint_atol: float | None = None
+
+
+class SolverAdapter(ABC):
+    """One backend.
+
+    Attributes:
+        backend: the name before the colon in ``scipy:LSODA``.
+        source: where its documentation lies.
+        gradients: what it can differentiate by.
+    """
+
+    backend: str
+    source: str
+    gradients: frozenset[Gradient]
+
+    @abstractmethod
+    def methods(self) -> Mapping[str, Method]:
+        """What the installed library offers, by the library's own names."""
+
+    @abstractmethod
+    def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
+        """Solve ``dy/dt = field(t, y)`` from ``y(times[0]) = y0``.
+
+        Args:
+            field: the counted vector field.
+            y0: initial state, any shape ``S``, floating point.
+            times: output times, shape ``(T,)``, strictly monotone, the first one the start.
+            control: method, tolerances and gradient.
+
+        Returns:
+            The states at ``times``, shape ``(T, *S)``.
+        """
+
+    def classify(self, error: BaseException) -> Status | None:
+        """Name the status behind an exception that this backend raised; None if it is not its kind."""
+        return None

@@ -1,0 +1,65 @@
+"""The one door through which a model's solves pass."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from nodebench.instruments import CountedField, NfeCounter
+from nodebench.solvers.contract import SolverAdapter, StepControl
+from nodebench.spec import SolveFailed
+
+Field = Callable[[Tensor, Tensor], Tensor]
+Trace = list[tuple[Field, Tensor, Tensor, Tensor]]
+
+
+class Integrator:
+    """Solves for a model, by the adapter and step control now in force, under one counter.
+
+    A model calls it as ``states = solve(field, y0, times)`` and knows nothing else. The passes of a trial
+    exchange what stands behind it with :meth:`using`, so that one trained model can be solved by a
+    reference method, at other tolerances, and under a counter that the training never sees.
+    """
+
+    def __init__(self, adapter: SolverAdapter, control: StepControl, counter: NfeCounter) -> None:
+        self.adapter = adapter
+        self.control = control
+        self.counter = counter
+        self._trace: Trace | None = None
+
+    def __call__(self, field: Field, y0: Tensor, times: Tensor) -> Tensor:
+        """Return the states at ``times``, shape ``(T, *y0.shape)``; see :meth:`SolverAdapter.solve`."""
+        self.counter.begin_solve()
+        states = self.adapter.solve(CountedField(field, self.counter), y0, times, self.control)
+        if self._trace is not None:
+            self._trace.append((field, y0.detach(), times.detach(), states.detach()))
+        return states
+
+    @contextmanager
+    def using(
+        self,
+        counter: NfeCounter,
+        control: StepControl | None = None,
+        adapter: SolverAdapter | None = None,
+        trace: Trace | None = None,
+    ) -> Iterator[None]:
+        """Solve otherwise inside the context; ``trace`` collects (field, y0, times, states) of each solve."""
+        before = self.adapter, self.control, self.counter, self._trace
+        self.adapter, self.control = adapter or self.adapter, control or self.control
+        self.counter, self._trace = counter, trace
+        try:
+            yield
+        finally:
+            self.adapter, self.control, self.counter, self._trace = before
+
+    def failure(self, error: BaseException) -> SolveFailed | None:
+        """Return the failed solve behind an exception, which may have come through autograd; None if it is none."""
+        if isinstance(error, SolveFailed):
+            return error
+        status = self.adapter.classify(error)
+        return SolveFailed(status, str(error)) if status else None
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "Integrator":
+        """A copy of a model solves through the same door."""
+        return self

@@ -1,0 +1,68 @@
+"""SciPy's ``solve_ivp`` through torchdiffeq's wrapper."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torchdiffeq
+from torch import Tensor
+
+from nodebench.instruments import CountedField
+from nodebench.solvers.contract import Method, SolverAdapter, StepControl
+from nodebench.spec import Gradient, SolveFailed, Status
+
+# With a tolerance this loose every step is accepted, and the largest step allowed is the step taken.
+_NO_TOLERANCE = 1e10
+
+
+class ScipyAdapter(SolverAdapter):
+    """scipy.integrate.solve_ivp on the CPU, stepping in float64; gradients through the adjoint only.
+
+    The state leaves torch at each evaluation, so nothing can be backpropagated through the solver. Implicit
+    methods get their Jacobian by finite differences: those evaluations of the field count here, while
+    SciPy's own ``nfev`` leaves them out for Radau and BDF.
+
+    Source: https://docs.scipy.org/doc/scipy/reference/generated/scipy.integrate.solve_ivp.html
+    """
+
+    backend = "scipy"
+    source = "https://docs.scipy.org/doc/scipy/reference/generated/scipy.integrate.solve_ivp.html"
+    gradients = frozenset({Gradient.ADJOINT})
+
+    def methods(self) -> Mapping[str, Method]:
+        """The methods of ``solve_ivp``."""
+        return {
+            "RK45": Method("Dormand–Prince 5(4)", order=5, adaptive=True),
+            "RK23": Method("Bogacki–Shampine 3(2)", order=3, adaptive=True),
+            "DOP853": Method("Dormand–Prince 8(5,3)", order=8, adaptive=True),
+            "Radau": Method("implicit Runge–Kutta, Radau IIA", order=5, adaptive=True, implicit=True),
+            "BDF": Method("backward differentiation, order 1 to 5", None, adaptive=True, implicit=True),
+            "LSODA": Method("Adams or BDF, switching by stiffness", None, adaptive=True, implicit=True),
+        }
+
+    def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
+        """Call torchdiffeq's ``scipy_solver`` with the SciPy method of the trial."""
+        # The wrapper hands every method a min_step, which only LSODA knows.
+        warnings.filterwarnings("ignore", message="The following arguments have no relevance")
+        options: dict[str, Any] = {"solver": control.method}
+        tolerances: dict[str, Any] = {"rtol": control.rtol, "atol": control.atol}
+        if control.step_size is not None:
+            options["max_step"] = control.step_size
+            tolerances = {"rtol": _NO_TOLERANCE, "atol": _NO_TOLERANCE}
+        arguments: dict[str, Any] = {"method": "scipy_solver", "options": options, **tolerances}
+        if control.gradient is Gradient.ADJOINT:
+            arguments |= {"adjoint_rtol": control.adjoint_rtol, "adjoint_atol": control.adjoint_atol}
+            solution: Tensor = torchdiffeq.odeint_adjoint(field, y0, times, **arguments)
+        else:
+            solution = torchdiffeq.odeint(field, y0, times, **arguments)
+        if len(solution) != len(times):
+            # solve_ivp returns what it has when it gives up, and the wrapper drops its message.
+            reached = len(solution)
+            raise SolveFailed(Status.DT_UNDERFLOW, f"solve_ivp gave up after {reached} of {len(times)} output times")
+        return solution
+
+    def classify(self, error: BaseException) -> Status | None:
+        """Recognise a backward solve that gave up: the adjoint finds no state at its end time."""
+        if isinstance(error, IndexError) and "index 1 is out of bounds for dimension 0" in str(error):
+            return Status.DT_UNDERFLOW
+        return None

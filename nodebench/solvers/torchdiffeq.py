@@ -1,0 +1,95 @@
+"""torchdiffeq: every explicit and implicit method that the installed version lists."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import torchdiffeq
+from torch import Tensor
+from torchdiffeq._impl.fixed_adams import AdamsBashforth, AdamsBashforthMoulton
+from torchdiffeq._impl.odeint import SOLVERS
+from torchdiffeq._impl.solvers import AdaptiveStepsizeODESolver, FixedGridODESolver
+
+from nodebench.instruments import CountedField
+from nodebench.solvers.contract import Method, SolverAdapter, StepControl
+from nodebench.spec import Gradient, Status
+
+# What the class attribute `order` of the library does not tell.
+_ABOUT = {
+    "dopri5": "Dormand–Prince 5(4), first same as last",
+    "dopri8": "Dormand–Prince 8(7)",
+    "bosh3": "Bogacki–Shampine 3(2), first same as last",
+    "fehlberg2": "Fehlberg 2(1)",
+    "adaptive_heun": "Heun 2(1)",
+    "euler": "explicit Euler",
+    "midpoint": "explicit midpoint",
+    "heun2": "Heun's second-order method",
+    "heun3": "Heun's third-order method",
+    "rk4": "Runge–Kutta of order 4, by the 3/8 rule",
+    "explicit_adams": "Adams–Bashforth to order 11; observed 5, from its RK4 start",
+    "implicit_adams": "Adams–Moulton to order 12; observed 5, from its RK4 start",
+}
+_OBSERVED = {AdamsBashforth: 5, AdamsBashforthMoulton: 5}
+
+
+class TorchdiffeqAdapter(SolverAdapter):
+    """torchdiffeq's ``odeint`` (direct) and ``odeint_adjoint`` (adjoint).
+
+    Source: https://github.com/rtqichen/torchdiffeq
+    """
+
+    backend = "torchdiffeq"
+    source = "https://github.com/rtqichen/torchdiffeq"
+    gradients = frozenset(Gradient)
+
+    @cache  # noqa: B019 - one adapter lives as long as the process
+    def methods(self) -> Mapping[str, Method]:
+        """Ask the library; a name that stands for a class listed before it is an alias."""
+        found: dict[str, Method] = {}
+        first_name: dict[type, str] = {}
+        for name, solver in SOLVERS.items():
+            if not issubclass(solver, AdaptiveStepsizeODESolver | FixedGridODESolver):
+                continue  # the SciPy wrapper, which has an adapter of its own
+            alias = first_name.setdefault(solver, name)
+            found[name] = Method(
+                about=_ABOUT.get(alias, solver.__name__) if alias == name else f"the same as {alias}",
+                order=getattr(solver, "order", None),
+                adaptive=issubclass(solver, AdaptiveStepsizeODESolver),
+                implicit="implicit" in alias,
+                observed=_OBSERVED.get(solver),
+                alias_of=alias if alias != name else None,
+            )
+        return found
+
+    def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
+        """Call ``odeint`` or ``odeint_adjoint`` with exactly what the trial says."""
+        method = self.methods()[control.method]
+        for name in ("callback_step", "callback_step_adjoint"):
+            setattr(field, name, lambda t, y, dt: field.note_step(t, dt))
+        options: dict[str, Any] = {}
+        if control.step_size is not None:
+            constant = ("first_step", "min_step", "max_step") if method.adaptive else ("step_size",)
+            options = dict.fromkeys(constant, control.step_size)
+        arguments: dict[str, Any] = {"method": control.method, "options": options}
+        if control.rtol is not None and control.atol is not None:
+            arguments |= {"rtol": control.rtol, "atol": control.atol}
+        if control.gradient is Gradient.ADJOINT:
+            arguments |= {"adjoint_rtol": control.adjoint_rtol, "adjoint_atol": control.adjoint_atol}
+            solution: Tensor = torchdiffeq.odeint_adjoint(field, y0, times, **arguments)
+        else:
+            solution = torchdiffeq.odeint(field, y0, times, **arguments)
+        return solution
+
+    def classify(self, error: BaseException) -> Status | None:
+        """Read the library's assertions, which are its only way to fail.
+
+        A step of exactly zero is what its controller makes of an error estimate that is NaN.
+        """
+        message = str(error)
+        if not isinstance(error, AssertionError):
+            return None
+        if message.startswith("non-finite values in state") or message == "underflow in dt 0.0":
+            return Status.NON_FINITE
+        if message.startswith("underflow in dt"):
+            return Status.DT_UNDERFLOW
+        return None

@@ -1,0 +1,107 @@
+"""Every measured figure once: its name, unit, label and which way is better.
+
+The terminal table, the exports and the reports all read this table. What each figure *is* stands in
+``about``; instruments and tasks only ever use the names.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["1", "calls", "s", "bytes", "%", "order"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure."""
+
+    name: str
+    label: str
+    unit: Unit
+    better: Literal["lower", "higher", "neither"]
+    about: str
+
+    def format(self, value: float | None) -> str:
+        """Render a value for a person, unit included; a dash for what was not measured."""
+        return "–" if value is None else _FORMATS[self.unit](value)
+
+
+def _seconds(value: float) -> str:
+    if value >= 100:
+        return f"{value:.0f} s"
+    if value >= 1:
+        return f"{value:.2f} s"
+    return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} µs"
+
+
+def _bytes(value: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if value < 999.5:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} GB"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1000 else f"{value:.3g}"
+
+
+_FORMATS: dict[str, Callable[[float], str]] = {
+    "1": _number,
+    "calls": lambda value: f"{value:,.1f}".removesuffix(".0"),
+    "s": _seconds,
+    "bytes": _bytes,
+    "%": lambda value: f"{value:.2f} %",
+    "order": lambda value: f"{value:.2f}",
+}
+
+_ALL = (
+    # Metrics of the tasks.
+    Figure("test_error", "test error", "%", "lower", "share of test images put in the wrong class"),
+    Figure("test_loss", "test loss", "1", "lower", "mean cross-entropy on the test images"),
+    Figure("trajectory_error", "traj. error", "1", "lower", "mean|ŷ − y| / mean|y − ȳ| over the whole span"),
+    Figure("observed_order", "order", "order", "neither", "slope of log error on log step size"),
+    Figure("parameters", "params", "1", "lower", "trainable parameters"),
+    # Costs of one training step.
+    Figure("nfe_forward", "NFE fwd", "calls", "lower", "calls of the vector field in the forward solve, mean"),
+    Figure("nfe_backward", "NFE bwd", "calls", "lower", "calls of the vector field in the backward solve, mean"),
+    Figure("vjp_calls", "VJPs", "calls", "lower", "vector-Jacobian products of the field in the backward pass"),
+    Figure("step_seconds", "step", "s", "lower", "wall time of a training step after warm-up, median"),
+    Figure("step_seconds_q1", "step q1", "s", "lower", "lower quartile of the step time"),
+    Figure("step_seconds_q3", "step q3", "s", "lower", "upper quartile of the step time"),
+    Figure("data_seconds", "data", "s", "lower", "median time to fetch a batch"),
+    Figure("forward_seconds", "forward", "s", "lower", "median time of the forward pass"),
+    Figure("backward_seconds", "backward", "s", "lower", "median time of the backward pass"),
+    Figure("optimiser_seconds", "optimiser", "s", "lower", "median time of the optimiser step"),
+    Figure("timed_steps", "steps", "1", "neither", "training steps timed, warm-up left out"),
+    # Memory of one training step.
+    Figure("tensor_peak_bytes", "peak", "bytes", "lower", "peak of live tensor storage, parameters included"),
+    Figure("saved_bytes", "saved", "bytes", "lower", "bytes the autograd graph holds after the forward pass"),
+    Figure("accelerator_peak_bytes", "GPU peak", "bytes", "lower", "peak of the accelerator's allocator"),
+    Figure("process_peak_bytes", "process", "bytes", "lower", "growth of the process's peak resident size"),
+    # Numerics.
+    Figure("solution_error", "sol. error", "1", "lower", "relative L2 error of the final state against float64"),
+    Figure(
+        "gradient_error",
+        "grad. error",
+        "1",
+        "lower",
+        "relative L2 error of the full gradient against float64",
+    ),
+    Figure(
+        "gradient_cosine",
+        "grad. cosine",
+        "1",
+        "higher",
+        "cosine between the gradient and its float64 reference",
+    ),
+    # Of the whole trial.
+    Figure("duration_seconds", "trial", "s", "lower", "wall time of the whole trial, all passes"),
+)
+
+FIGURES: dict[str, Figure] = {figure.name: figure for figure in _ALL}
+
+
+def figure(name: str) -> Figure:
+    """Look a figure up; a third-party task's own metric gets a plain entry of its own."""
+    return FIGURES.get(name) or Figure(name, name.replace("_", " "), "1", "neither", "a metric of the task")

@@ -1,0 +1,139 @@
+"""A record: what one trial gave, as one line of JSON."""
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nodebench.errors import BadInput
+from nodebench.spec.trial import Trial
+
+SCHEMA_VERSION = 1
+
+
+class Status(StrEnum):
+    """How a trial ended. Every planned trial ends in a record, and a failure is data."""
+
+    OK = "ok"
+    TIMEOUT = "timeout"
+    NFE_BUDGET = "nfe-budget"
+    MEMORY_BUDGET = "memory-budget"
+    DT_UNDERFLOW = "dt-underflow"
+    NON_FINITE = "non-finite"
+    CRASHED = "crashed"
+    ERROR = "error"
+    UNSUPPORTED = "unsupported"
+    NO_DEVICE = "no-device"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def sentence(self) -> str:
+        """What happened and what to try next, for the person who reads the table."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Status.OK: "finished",
+    Status.TIMEOUT: "ran past its time limit; raise --timeout or choose a smaller preset",
+    Status.NFE_BUDGET: "one solve asked for more evaluations than allowed; raise --max-nfe or loosen rtol",
+    Status.MEMORY_BUDGET: "used more memory than allowed; raise --memory-limit or use the adjoint gradient",
+    Status.DT_UNDERFLOW: "the step size fell below what the number format can add to t; the field may be stiff",
+    Status.NON_FINITE: "the field, the state or the loss became NaN or infinite",
+    Status.CRASHED: "the process died of a signal",
+    Status.ERROR: "an exception ended the trial; its last lines are in the record",
+    Status.UNSUPPORTED: "this combination cannot be run",
+    Status.NO_DEVICE: "the device is not present",
+    Status.INTERRUPTED: "stopped by the user",
+}
+
+
+class SolveFailed(Exception):
+    """A solve that ended without a solution, and the status that its trial gets."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Frozen(BaseModel):
+    """Base of the parts of a record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(Frozen):
+    """Budgets of one trial; null is no limit."""
+
+    timeout: Annotated[float, Field(gt=0)] | None = None  # seconds, all passes together
+    max_nfe: Annotated[int, Field(gt=0)] | None = None  # evaluations of one solve, in one direction
+    memory: Annotated[int, Field(gt=0)] | None = None  # bytes, resident, the whole process group
+
+
+class Failure(Frozen):
+    """Where a trial stood when it failed."""
+
+    phase: str | None = None
+    message: str
+    t: float | None = None
+    dt: float | None = None
+    nfe: int | None = None  # evaluations so far in the solve that failed
+    stderr: list[str] = Field(default_factory=list)
+
+
+class DataCard(Frozen):
+    """Which data a trial saw. Results of two data sets are never mixed in one table."""
+
+    name: str
+    train: int
+    test: int
+    sha256: str
+
+
+class Record(Frozen):
+    """What one trial gave. Figures are named in :mod:`nodebench.spec.figures`.
+
+    A figure that could not be measured is null, and ``reasons`` says why; it is never zero.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    trial: Trial
+    status: Status
+    started: str  # ISO 8601, UTC
+    duration_seconds: float
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    costs: dict[str, int | float | None] = Field(default_factory=dict)
+    reasons: dict[str, str] = Field(default_factory=dict)
+    history: list[dict[str, float | None]] = Field(default_factory=list)
+    profile: list[dict[str, float | None]] = Field(default_factory=list)
+    passes_agree: bool | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    data: DataCard | None = None
+    calibration: list[float] = Field(default_factory=list)  # seconds of the fixed load, before and after
+    drifted: bool | None = None
+    environment: dict[str, Any] = Field(default_factory=dict)
+    limits: Limits = Limits()
+    failure: Failure | None = None
+
+    def line(self) -> str:
+        """One line of JSON, without the newline."""
+        return self.model_dump_json()
+
+    @classmethod
+    def parse(cls, line: str) -> "Record":
+        """Read one line.
+
+        Raises:
+            json.JSONDecodeError: the line is torn.
+            BadInput: it was written by a newer nodebench, or is no record.
+        """
+        content = json.loads(line)
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise BadInput(f"a record of schema {version}; this nodebench reads up to {SCHEMA_VERSION}: upgrade it")
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadInput(f"not a record: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

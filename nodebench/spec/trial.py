@@ -1,0 +1,105 @@
+"""A trial: one point of the space that nodebench measures."""
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Scalar = bool | int | float | str
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Gradient(StrEnum):
+    """How the loss reaches the parameters through the solve."""
+
+    DIRECT = "direct"
+    ADJOINT = "adjoint"
+
+    @property
+    def about(self) -> str:
+        """One line for a person."""
+        return _GRADIENT_ABOUT[self][0]
+
+    @property
+    def source(self) -> str:
+        """Where the method is described."""
+        return _GRADIENT_ABOUT[self][1]
+
+
+_GRADIENT_ABOUT = {
+    Gradient.DIRECT: (
+        "backpropagation through the solver's own operations (discretise, then optimise)",
+        "Onken and Ruthotto 2020, arXiv 2005.13420",
+    ),
+    Gradient.ADJOINT: (
+        "a second ODE solved backwards in time (optimise, then discretise)",
+        "Chen et al. 2018, arXiv 1806.07366, section 2",
+    ),
+}
+
+
+class Preset(StrEnum):
+    """The scale of a task."""
+
+    SMOKE = "smoke"
+    QUICK = "quick"
+    PAPER = "paper"
+
+
+class Trial(BaseModel):
+    """One frozen point: what is run, and nothing of where or when.
+
+    ``solver``, ``gradient`` and their numbers are null where the model has no ODE, ``rtol`` and ``atol``
+    where the method has no tolerance. A null ``step_size`` of a fixed-step method means one step per
+    output interval, which is torchdiffeq's own default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    task: str
+    model: str
+    solver: str | None = None
+    rtol: Positive | None = None
+    atol: Positive | None = None
+    step_size: Positive | None = None
+    gradient: Gradient | None = None
+    adjoint_rtol: Positive | None = None
+    adjoint_atol: Positive | None = None
+    dataset: str | None = None
+    device: str = "cpu"
+    dtype: Literal["float32", "float64"] = "float32"
+    threads: Annotated[int, Field(ge=1)] = 1
+    preset: Preset = Preset.QUICK
+    overrides: dict[str, Scalar] = Field(default_factory=dict)
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def id(self) -> str:
+        """The content id: 12 hexadecimal digits, the same for every way of writing the same trial.
+
+        Null fields are left out, so that a field added later does not change the ids of old trials.
+        """
+        content = self.model_dump(mode="json", exclude_none=True)
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @property
+    def step_label(self) -> str:
+        """What controls the step, as a table shows it: ``1e-3`` or ``h=0.25``."""
+        if self.solver is None:
+            return "–"
+        if self.step_size is not None:
+            return f"h={self.step_size:g}"
+        if self.rtol is None:
+            return "h=outputs"
+        if self.rtol == self.atol:
+            return _short(self.rtol)
+        return f"{_short(self.rtol)}/{_short(self.atol or 0)}"
+
+
+def _short(number: float) -> str:
+    """``1e-3`` for 0.001."""
+    mantissa, exponent = f"{number:.3e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"

@@ -1,0 +1,137 @@
+"""What a task is: data, models, a loss and metrics. A task knows no solver, engine, process or file.
+
+A new task is a :class:`Task` that builds an :class:`Experiment`, and one entry point in the group
+``nodebench.tasks``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from nodebench.errors import BadInput
+from nodebench.solvers import Integrator, StepControl
+from nodebench.spec import Gradient, Preset
+from nodebench.spec.record import DataCard
+
+Batch = tuple[Tensor, ...]
+
+
+class Options(BaseModel):
+    """A task's own options, settable by ``--set name=value``; a preset is one value of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A network variant of a task. Without gradients it has no ODE: solver and gradient do not apply."""
+
+    about: str
+    source: str
+    gradients: frozenset[Gradient] = frozenset(Gradient)
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where the user's data lies; a place, and so no part of a trial."""
+
+    folder: Path | None = None
+    download: bool = False
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that a task needs to build an experiment."""
+
+    model: str
+    options: Any  # the task's own Options
+    solve: Integrator
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
+    dataset: str | None
+    source: DataSource
+
+
+class Experiment(ABC):
+    """One trial's model, data and loss, ready to run.
+
+    ``__init__`` draws the initial weights after ``torch.manual_seed(seed)`` and takes the order of the data
+    from a generator of its own, so that equal seeds pair models, solvers and gradients.
+
+    Attributes:
+        model: on the trial's device, in its dtype.
+        optimizer: None when nothing is trained: the step is then one forward solve.
+        epochs, steps_per_epoch: how long the training is.
+        probe: a small fixed batch, for errors of solution and gradient and for NFE over training.
+        data: which data; None when the task makes its own from the seed.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer | None = None
+    epochs: int
+    steps_per_epoch: int
+    probe: Batch
+    data: DataCard | None = None
+
+    @abstractmethod
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield the ``steps_per_epoch`` batches of an epoch, on the device."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the scalar loss of a batch under ``model``, which may be a copy in another dtype."""
+
+    @abstractmethod
+    def metrics(self, model: nn.Module) -> dict[str, float | None]:
+        """Evaluate ``model`` on what it was not trained on. Called without gradients."""
+
+    def begin_epoch(self, epoch: int) -> None:  # noqa: B027 - optional
+        """Set the learning rate of an epoch, where a schedule is published."""
+
+
+class Task(ABC):
+    """A task of the registry.
+
+    Attributes:
+        name, about, source: for lists and reports.
+        models: the network variants, the first one the default.
+        options: the class of its options; ``presets`` has one value per scale.
+        rtol, atol, step_size: defaults of a trial, as published or as the library's own.
+        reference: the solve that errors are measured against, run in float64.
+        headline: the metric that a table shows first.
+        trains: whether there is a loss to differentiate.
+    """
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    source: ClassVar[str]
+    models: ClassVar[Mapping[str, ModelInfo]]
+    options: ClassVar[type[Options]]
+    presets: ClassVar[Mapping[Preset, Options]]
+    rtol: ClassVar[float]
+    atol: ClassVar[float]
+    step_size: ClassVar[float | None]
+    reference: ClassVar[StepControl]
+    headline: ClassVar[str]
+    trains: ClassVar[bool] = True
+
+    def dataset(self, source: DataSource, preset: Preset) -> str | None:
+        """Name the data set that ``source`` gives, having checked that it is there.
+
+        Raises:
+            BadInput: it is not, or this task has no data to choose.
+        """
+        if source.folder is not None or source.download:
+            raise BadInput(f"task {self.name} makes its own data: --data and --download do not apply to it")
+        return None
+
+    @abstractmethod
+    def build(self, setup: Setup) -> Experiment:
+        """Build the experiment of one trial."""

@@ -1,0 +1,104 @@
+"""``toy/exponential``: x' = 1 - x against its closed form. Nothing is trained."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from nodebench.models.fields import RelaxationField
+from nodebench.solvers import Integrator, StepControl
+from nodebench.spec import Preset
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+
+
+class ExponentialOptions(Options):
+    """Options of ``toy/exponential``."""
+
+    solves: int = 20  # timed solves
+    span: float = 4.0  # length of the time interval
+    x0: float = 3.0
+
+
+class Exponential(Task):
+    """Accuracy and observed order of a solver where the answer is known."""
+
+    name = "toy/exponential"
+    about = "solve x' = 1 - x, compare with the closed form; observed order of the method"
+    source = "the seed article's analytic example"
+    models = {"exact": ModelInfo("the field itself; nothing is trained", "x(t) = 1 + (x0 - 1) exp(-t)")}
+    options = ExponentialOptions
+    presets = {
+        Preset.SMOKE: ExponentialOptions(solves=5),
+        Preset.QUICK: ExponentialOptions(),
+    }
+    rtol, atol = 1e-7, 1e-9
+    step_size = 0.125
+    reference = StepControl(method="dopri8", rtol=1e-12, atol=1e-12)
+    headline = "observed_order"
+    trains = False
+
+    def build(self, setup: Setup) -> Experiment:
+        """Build the solves."""
+        return _Solves(setup)
+
+
+class _Flow(nn.Module):
+    def __init__(self, solve: Integrator) -> None:
+        super().__init__()
+        self.field = RelaxationField()
+        self.solve = solve
+
+    def forward(self, x0: Tensor, times: Tensor) -> Tensor:
+        return self.solve(self.field, x0, times)[-1]
+
+
+class _Solves(Experiment):
+    epochs = 1
+
+    def __init__(self, setup: Setup) -> None:
+        options: ExponentialOptions = setup.options
+        self._solve = setup.solve
+        self._span = options.span
+        self.model = _Flow(setup.solve)
+        self.steps_per_epoch = options.solves
+        self._x0 = torch.tensor([options.x0]).to(setup.device, setup.dtype)
+        self._times = torch.tensor([0.0, options.span]).to(setup.device, setup.dtype)
+        self.probe = (self._x0, self._times)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        for _ in range(self.steps_per_epoch):
+            yield self.probe
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        return self._relative_error(model(*batch))
+
+    def metrics(self, model: nn.Module) -> dict[str, float | None]:
+        return {"observed_order": self._observed_order(model)}
+
+    def _relative_error(self, x_end: Tensor) -> Tensor:
+        exact = RelaxationField().solution(self._x0.double(), self._times.double())[-1]
+        return ((x_end.double() - exact) / exact).abs().max()
+
+    def _observed_order(self, model: nn.Module) -> float | None:
+        """Slope of log error on log step, between the two finest steps whose error stands above rounding.
+
+        The step of an adaptive method is held constant for this; a method that changes its order as it
+        goes has none.
+        """
+        control = self._solve.control
+        if self._solve.adapter.methods()[control.method].order is None:
+            return None
+        rounding = 1e3 * torch.finfo(self._x0.dtype).eps
+        errors: list[float] = []
+        for halvings in range(1, 12):
+            step = self._span / 2**halvings
+            with self._solve.using(self._solve.counter, replace(control, step_size=step)):
+                errors.append(self._relative_error(model(*self.probe)).item())
+            if errors[-1] < rounding:
+                errors.pop()
+                break
+        if len(errors) < 2:
+            return None
+        return math.log2(errors[-2] / errors[-1])

@@ -1,0 +1,157 @@
+"""``mnist``: the ODE-Net against the residual network and the rest of Table 1."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nodebench.errors import BadInput
+from nodebench.models import digits
+from nodebench.solvers import Integrator, StepControl
+from nodebench.spec import Gradient, Preset
+from nodebench.tasks import digit_data
+from nodebench.tasks.contract import Batch, DataSource, Experiment, ModelInfo, Options, Setup, Task
+
+_SCRIPT = "torchdiffeq examples/odenet_mnist.py"
+_NO_ODE: frozenset[Gradient] = frozenset()
+
+_BUILD: dict[str, Callable[[Integrator], nn.Module]] = {
+    "odenet": digits.ode_net,
+    "resnet": lambda _: digits.res_net(6),
+    "rknet": digits.ode_net,
+    "mlp": lambda _: digits.mlp(),
+    "no-block": lambda _: digits.res_net(0),
+    "resnet-1": lambda _: digits.res_net(1),
+}
+
+
+class MnistOptions(Options):
+    """Options of ``mnist``; the defaults are the public script's."""
+
+    epochs: int = Field(160, ge=1)
+    batch_size: int = Field(128, ge=1)
+    learning_rate: float = Field(0.1, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    decay_epochs: str = "60,100,140"  # the learning rate falls tenfold at each
+    augment: bool = True  # random crops of the padded image
+    train_images: int | None = Field(None, ge=1)  # None: all there are
+    test_images: int | None = Field(None, ge=1)
+    probe_images: int = Field(16, ge=1)
+
+    def decay_boundaries(self) -> list[int]:
+        """The epochs at which the learning rate falls."""
+        return [int(epoch) for epoch in self.decay_epochs.split(",") if epoch]
+
+
+class Mnist(Task):
+    """Classify handwritten digits: Chen et al. 2018, Table 1."""
+
+    name = "mnist"
+    about = "classify handwritten digits: ODE-Net against ResNet and the rest of Table 1"
+    source = f"Chen et al. 2018, arXiv 1806.07366, section 3; {_SCRIPT}"
+    models = {
+        "odenet": ModelInfo("one ODE block between stem and head", _SCRIPT),
+        "resnet": ModelInfo("six residual blocks", _SCRIPT, _NO_ODE),
+        "rknet": ModelInfo(
+            "the ODE-Net, backpropagated through the solver",
+            "Chen et al. 2018, Table 1",
+            frozenset({Gradient.DIRECT}),
+        ),
+        "mlp": ModelInfo("one hidden layer of 300", "LeCun et al. 1998, in Chen et al. 2018, Table 1", _NO_ODE),
+        "no-block": ModelInfo("stem and head alone", "torchdiffeq issue 32", _NO_ODE),
+        "resnet-1": ModelInfo("one residual block", "torchdiffeq issue 25", _NO_ODE),
+    }
+    options = MnistOptions
+    presets = {
+        Preset.SMOKE: MnistOptions(
+            epochs=1,
+            batch_size=32,
+            decay_epochs="",
+            augment=False,
+            train_images=128,
+            test_images=64,
+            probe_images=4,
+        ),
+        Preset.QUICK: MnistOptions(
+            epochs=3, batch_size=64, decay_epochs="2", augment=False, train_images=4000, test_images=1000
+        ),
+        Preset.PAPER: MnistOptions(),
+    }
+    rtol = atol = 1e-3
+    # Without a step size torchdiffeq would cross [0, 1] in one step.
+    step_size = 0.25
+    reference = StepControl(method="dopri5", rtol=1e-7, atol=1e-7)
+    headline = "test_error"
+
+    def dataset(self, source: DataSource, preset: Preset) -> str:
+        """The 5,000 digits that come with the package, or the full set where ``source`` has it."""
+        name = digit_data.locate(source)
+        if preset is Preset.PAPER and name != digit_data.FULL:
+            raise BadInput("preset 'paper' of task mnist needs the full MNIST: add --data DIR or --download")
+        return name
+
+    def build(self, setup: Setup) -> Experiment:
+        """Build the training of one of the networks."""
+        return _Classification(setup)
+
+
+class _Classification(Experiment):
+    def __init__(self, setup: Setup) -> None:
+        options: MnistOptions = setup.options
+        self._options = options
+        data = digit_data.load(
+            setup.dataset or digit_data.EMBEDDED, setup.source, options.train_images, options.test_images
+        )
+        self.data = data.card
+        self._images = data.train_images.to(setup.device, setup.dtype)
+        self._labels = data.train_labels.to(setup.device)
+        self._test = data.test_images.to(setup.device, setup.dtype), data.test_labels.to(setup.device)
+        torch.manual_seed(setup.seed)
+        self.model = _BUILD[setup.model](setup.solve).to(setup.device, setup.dtype)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=options.learning_rate, momentum=options.momentum)
+        self._order = torch.Generator().manual_seed(setup.seed)
+        self.epochs = options.epochs
+        self.steps_per_epoch = max(1, len(self._labels) // options.batch_size)
+        self.probe = self._images[: options.probe_images], self._labels[: options.probe_images]
+
+    def begin_epoch(self, epoch: int) -> None:
+        assert self.optimizer is not None
+        decays = sum(epoch >= boundary for boundary in self._options.decay_boundaries())
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._options.learning_rate * 0.1**decays
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Whole batches only; what is left over waits for another epoch's order, as in the script."""
+        size = self._options.batch_size
+        order = torch.randperm(len(self._labels), generator=self._order)
+        for i in range(self.steps_per_epoch):
+            rows = order[i * size : (i + 1) * size].to(self._labels.device)
+            images = self._images[rows]
+            yield (self._random_crop(images) if self._options.augment else images), self._labels[rows]
+
+    def _random_crop(self, images: Tensor, padding: int = 4) -> Tensor:
+        """Crop each image at its own place out of its padded self, as torchvision's RandomCrop(28, padding=4)."""
+        n, _, height, width = images.shape
+        padded = functional.pad(images, (padding,) * 4)
+        offsets = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=self._order).to(images.device)
+        rows = offsets[0] + torch.arange(height, device=images.device)
+        columns = offsets[1] + torch.arange(width, device=images.device)
+        which = torch.arange(n, device=images.device)[:, None, None]
+        return padded[which, 0, rows[:, :, None], columns[:, None, :]].unsqueeze(1)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean cross-entropy."""
+        images, labels = batch
+        return functional.cross_entropy(model(images), labels)
+
+    def metrics(self, model: nn.Module) -> dict[str, float | None]:
+        """Error and loss over the whole test set."""
+        wrong, loss = 0, 0.0
+        images, labels = self._test
+        for x, y in zip(images.split(250), labels.split(250), strict=True):
+            logits = model(x)
+            wrong += int((logits.argmax(1) != y).sum())
+            loss += functional.cross_entropy(logits, y, reduction="sum").item()
+        return {"test_error": 100 * wrong / len(labels), "test_loss": loss / len(labels)}
