@@ -18,8 +18,9 @@ class StorageMeter(TorchDispatchMode):
     """Exact accounting of live tensor storage: every storage the dispatcher makes and frees.
 
     Storages are counted, not tensors, so views and aliases count once. The peak is a sum of sizes, not a
-    sample: on the CPU it is the same to the byte in each run. Scratch memory that a kernel allocates and
-    frees within one operator never passes the dispatcher and is not seen.
+    sample: on the CPU it is the same to the byte in each run. Not seen, since it never passes the dispatcher:
+    scratch that a kernel allocates and frees within one operator, the old half of a storage while it is
+    resized, and the eight bytes of a Python number that becomes an operand.
 
     Args:
         existing: tensors alive before the meter starts that belong to the step: parameters, buffers,
@@ -32,8 +33,9 @@ class StorageMeter(TorchDispatchMode):
         self._sizes: dict[int, int] = {}
         self.live = 0
         self.peak = 0
+        self.existing = 0  # the part of it that was there before
         for tensor in existing:
-            self._see(tensor)
+            self._meet(tensor)
 
     def __torch_dispatch__(
         self,
@@ -45,12 +47,18 @@ class StorageMeter(TorchDispatchMode):
         kwargs = kwargs or {}
         for leaf in tree_leaves((args, kwargs)):
             if isinstance(leaf, Tensor):
-                self._see(leaf)
+                self._meet(leaf)
         result = func(*args, **kwargs)
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._see(leaf)
         return result
+
+    def _meet(self, tensor: Tensor) -> None:
+        """See a tensor that the meter did not see being made."""
+        before = self.live
+        self._see(tensor)
+        self.existing += self.live - before
 
     def _see(self, tensor: Tensor) -> None:
         if tensor.layout is not torch.strided:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class MlpField(nn.Module):
     """An autonomous field by a fully connected tanh network, with weights N(0, 0.1) and biases 0.
 
-    Source: torchdiffeq's ``examples/ode_demo.py``; the seed article's ``2–50–2`` network is ``(2, 50, 2)``.
+    Source: torchdiffeq's ``examples/ode_demo.py``; the Breakdown article's ``2–50–2`` network is ``(2, 50, 2)``.
 
     Args:
         widths: input, hidden and output widths; the first and the last are the dimension of the state.
@@ -32,7 +32,7 @@ class MlpField(nn.Module):
 
 
 class LinearField(nn.Module):
-    """The linear field ``dy/dt = y A`` (row vectors, as in the seed article), with ``A`` fixed."""
+    """The linear field ``dy/dt = y A`` (row vectors, as in the Breakdown article), with ``A`` fixed."""
 
     matrix: Tensor
 
@@ -52,7 +52,7 @@ class LinearField(nn.Module):
 
 
 class RelaxationField(nn.Module):
-    """``dx/dt = 1 - x``, whose solution is ``1 + (x0 - 1) exp(-(t - t0))``: the seed article's analytic example."""
+    """``dx/dt = 1 - x``, whose solution is ``1 + (x0 - 1) exp(-(t - t0))``: the Breakdown article's analytic example."""
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """Return dx/dt, of the shape of ``x``."""

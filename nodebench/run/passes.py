@@ -127,6 +127,9 @@ class Passes:
             self._close_epoch(row, metrics=True)
         self._shared_step = steps[-1]
         draft.metrics |= {k: v for k, v in draft.history[-1].items() if k in self._metric_names}
+        draft.reasons |= {
+            name: "the task does not define it for this trial" for name, value in draft.metrics.items() if value is None
+        }
         draft.costs |= watch.summary()
         self._record_nfe(steps, vjps)
 

@@ -138,7 +138,7 @@ class _Child:
     def _failed(self, error: Exception) -> Outcome:
         """Status and place of a failure."""
         failure = self._solve.failure(error) if self._solve else None
-        counter = self._counter
+        counter = self._solve.latest if self._solve else self._counter
         return {
             "status": failure.status if isinstance(failure, SolveFailed) else _status_of(error),
             "failure": Failure(

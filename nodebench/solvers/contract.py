@@ -18,15 +18,13 @@ from nodebench.spec import Gradient, Status
 class Method:
     """A numerical method of a backend.
 
-    ``order`` is the nominal order, None for methods that change it as they go; ``observed`` the order one
-    sees on a smooth problem where that differs, for the reason in ``about``.
+    ``order`` is None for methods that change it as they go.
     """
 
     about: str
     order: int | None
     adaptive: bool
     implicit: bool = False
-    observed: int | None = None
     alias_of: str | None = None
 
     @property
@@ -39,8 +37,10 @@ class Method:
 class StepControl:
     """How a solve steps and how it is differentiated.
 
-    A ``step_size`` given to an adaptive method holds its step constant, which is how its order is
-    observed; trials never ask for it. ``gradient`` None means that no gradient is needed.
+    ``gradient`` None means that no gradient is needed. Two settings serve measurements and are never part of
+    a trial: a ``step_size`` given to an adaptive method holds its step constant, which is how its order is
+    observed; ``land_on_outputs`` ends a step at each output time, where an adaptive method would step past
+    it and interpolate at an order below its own (in torchdiffeq a quartic, also for ``dopri8``).
     """
 
     method: str
@@ -50,6 +50,7 @@ class StepControl:
     gradient: Gradient | None = None
     adjoint_rtol: float | None = None
     adjoint_atol: float | None = None
+    land_on_outputs: bool = False
 
 
 class SolverAdapter(ABC):

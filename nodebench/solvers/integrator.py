@@ -26,10 +26,12 @@ class Integrator:
         self.adapter = adapter
         self.control = control
         self.counter = counter
+        self.latest = counter  # of the latest solve: where a failure stood
         self._trace: Trace | None = None
 
     def __call__(self, field: Field, y0: Tensor, times: Tensor) -> Tensor:
         """Return the states at ``times``, shape ``(T, *y0.shape)``; see :meth:`SolverAdapter.solve`."""
+        self.latest = self.counter
         self.counter.begin_solve()
         states = self.adapter.solve(CountedField(field, self.counter), y0, times, self.control)
         if self._trace is not None:

@@ -43,7 +43,7 @@ class ScipyAdapter(SolverAdapter):
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
         """Call torchdiffeq's ``scipy_solver`` with the SciPy method of the trial."""
         # The wrapper hands every method a min_step, which only LSODA knows.
-        warnings.filterwarnings("ignore", message="The following arguments have no relevance")
+        warnings.filterwarnings("ignore", message="The following arguments have no ")
         options: dict[str, Any] = {"solver": control.method}
         tolerances: dict[str, Any] = {"rtol": control.rtol, "atol": control.atol}
         if control.step_size is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torchdiffeq
 from torch import Tensor
-from torchdiffeq._impl.fixed_adams import AdamsBashforth, AdamsBashforthMoulton
+from torchdiffeq._impl.fixed_adams import AdamsBashforthMoulton
 from torchdiffeq._impl.odeint import SOLVERS
 from torchdiffeq._impl.solvers import AdaptiveStepsizeODESolver, FixedGridODESolver
 
@@ -14,7 +14,7 @@ from nodebench.instruments import CountedField
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl
 from nodebench.spec import Gradient, Status
 
-# What the class attribute `order` of the library does not tell.
+# What the library does not say of itself.
 _ABOUT = {
     "dopri5": "Dormand–Prince 5(4), first same as last",
     "dopri8": "Dormand–Prince 8(7)",
@@ -26,10 +26,9 @@ _ABOUT = {
     "heun2": "Heun's second-order method",
     "heun3": "Heun's third-order method",
     "rk4": "Runge–Kutta of order 4, by the 3/8 rule",
-    "explicit_adams": "Adams–Bashforth to order 11; observed 5, from its RK4 start",
-    "implicit_adams": "Adams–Moulton to order 12; observed 5, from its RK4 start",
+    "explicit_adams": "Adams–Bashforth, order rising with the steps taken to 11",
+    "implicit_adams": "Adams–Moulton, order rising with the steps taken to 12",
 }
-_OBSERVED = {AdamsBashforth: 5, AdamsBashforthMoulton: 5}
 
 
 class TorchdiffeqAdapter(SolverAdapter):
@@ -53,10 +52,9 @@ class TorchdiffeqAdapter(SolverAdapter):
             alias = first_name.setdefault(solver, name)
             found[name] = Method(
                 about=_ABOUT.get(alias, solver.__name__) if alias == name else f"the same as {alias}",
-                order=getattr(solver, "order", None),
+                order=None if issubclass(solver, AdamsBashforthMoulton) else getattr(solver, "order", None),
                 adaptive=issubclass(solver, AdaptiveStepsizeODESolver),
                 implicit="implicit" in alias,
-                observed=_OBSERVED.get(solver),
                 alias_of=alias if alias != name else None,
             )
         return found
@@ -70,6 +68,8 @@ class TorchdiffeqAdapter(SolverAdapter):
         if control.step_size is not None:
             constant = ("first_step", "min_step", "max_step") if method.adaptive else ("step_size",)
             options = dict.fromkeys(constant, control.step_size)
+        if control.land_on_outputs and method.adaptive:
+            options["step_t"] = times[1:]
         arguments: dict[str, Any] = {"method": control.method, "options": options}
         if control.rtol is not None and control.atol is not None:
             arguments |= {"rtol": control.rtol, "atol": control.atol}

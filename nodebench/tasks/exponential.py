@@ -12,6 +12,9 @@ from nodebench.solvers import Integrator, StepControl
 from nodebench.spec import Preset
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
 
+# Relative errors below this are rounding, not the method.
+ROUNDING = 2e-13
+
 
 class ExponentialOptions(Options):
     """Options of ``toy/exponential``."""
@@ -26,7 +29,7 @@ class Exponential(Task):
 
     name = "toy/exponential"
     about = "solve x' = 1 - x, compare with the closed form; observed order of the method"
-    source = "the seed article's analytic example"
+    source = "the Breakdown article's analytic example"
     models = {"exact": ModelInfo("the field itself; nothing is trained", "x(t) = 1 + (x0 - 1) exp(-t)")}
     options = ExponentialOptions
     presets = {
@@ -35,7 +38,7 @@ class Exponential(Task):
     }
     rtol, atol = 1e-7, 1e-9
     step_size = 0.125
-    reference = StepControl(method="dopri8", rtol=1e-12, atol=1e-12)
+    reference = StepControl(method="dopri8", rtol=1e-12, atol=1e-12, land_on_outputs=True)
     headline = "observed_order"
     trains = False
 
@@ -84,19 +87,21 @@ class _Solves(Experiment):
     def _observed_order(self, model: nn.Module) -> float | None:
         """Slope of log error on log step, between the two finest steps whose error stands above rounding.
 
-        The step of an adaptive method is held constant for this; a method that changes its order as it
-        goes has none.
+        Always in float64, whatever the trial's dtype: it is the method's order. The step of an adaptive
+        method is held constant for it; a method that changes its order as it goes has none. ``dopri8``
+        shows 10 here: on a linear field its error term of order 9 is 0.13 % of the exponential's.
         """
         control = self._solve.control
         if self._solve.adapter.methods()[control.method].order is None:
             return None
-        rounding = 1e3 * torch.finfo(self._x0.dtype).eps
+        x0 = self._x0.double()
+        times = self._times.double()
         errors: list[float] = []
         for halvings in range(1, 12):
             step = self._span / 2**halvings
             with self._solve.using(self._solve.counter, replace(control, step_size=step)):
-                errors.append(self._relative_error(model(*self.probe)).item())
-            if errors[-1] < rounding:
+                errors.append(self._relative_error(model(x0, times)).item())
+            if errors[-1] < ROUNDING:
                 errors.pop()
                 break
         if len(errors) < 2:

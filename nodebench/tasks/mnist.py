@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -39,6 +39,13 @@ class MnistOptions(Options):
     train_images: int | None = Field(None, ge=1)  # None: all there are
     test_images: int | None = Field(None, ge=1)
     probe_images: int = Field(16, ge=1)
+
+    @field_validator("decay_epochs")
+    @classmethod
+    def _whole_numbers(cls, text: str) -> str:
+        if not all(part.strip().isdecimal() for part in text.split(",") if text):
+            raise ValueError("whole numbers by comma, as in 60,100,140")
+        return text
 
     def decay_boundaries(self) -> list[int]:
         """The epochs at which the learning rate falls."""
@@ -82,7 +89,7 @@ class Mnist(Task):
     rtol = atol = 1e-3
     # Without a step size torchdiffeq would cross [0, 1] in one step.
     step_size = 0.25
-    reference = StepControl(method="dopri5", rtol=1e-7, atol=1e-7)
+    reference = StepControl(method="dopri5", rtol=1e-7, atol=1e-7, land_on_outputs=True)
     headline = "test_error"
 
     def dataset(self, source: DataSource, preset: Preset) -> str:

@@ -1,0 +1,64 @@
+"""Bad input: exit code 2, one clear line, no traceback, no run directory."""
+
+import pytest
+
+RUN = ["run", "--task", "toy/spiral", "--preset", "smoke"]
+
+BAD = [
+    ([], ""),
+    (["rn"], "did you mean run"),
+    (["run"], "--task is missing"),
+    (["run", "--task"], "'--task' requires an argument"),
+    (["run", "--task", "toy/spirl"], "did you mean toy/spiral"),
+    ([*RUN, "--solvr", "rk4"], "did you mean --solver"),
+    ([*RUN, "--solver", "dopri55"], "did you mean dopri5"),
+    ([*RUN, "--solver", "rk4,,euler"], "an empty value between commas"),
+    ([*RUN, "--solver", "rk4", "--rtol", "1e-3"], "takes fixed steps"),
+    ([*RUN, "--step-size", "0.1"], "chooses its own steps"),
+    ([*RUN, "--model", "smal"], "did you mean small"),
+    ([*RUN, "--gradient", "adjont"], "did you mean adjoint"),
+    ([*RUN, "--solver", "scipy:LSODA", "--gradient", "direct"], "has no gradient 'direct'"),
+    ([*RUN, "--rtol", "small"], "not a positive number"),
+    ([*RUN, "--rtol", "-1"], "not a positive number"),
+    ([*RUN, "--rtol", "nan"], "not a positive number"),
+    ([*RUN, "--atol", "0"], "not a positive number"),
+    ([*RUN, "--adjoint-rtol", "1e-3,1e-4"], "one value only"),
+    ([*RUN, "--preset", "fast"], "no preset named 'fast'"),
+    ([*RUN, "--seed", "-1"], "not a whole number"),
+    ([*RUN, "--seed", "1.5"], "not a whole number"),
+    ([*RUN, "--seeds", "0"], "at least 1"),
+    ([*RUN, "--seeds", "few"], "valid integer"),
+    ([*RUN, "--set", "epochs"], "--set name=value"),
+    ([*RUN, "--set", "epoch=3"], "did you mean epochs"),
+    ([*RUN, "--set", "epochs=three"], "--set epochs=three"),
+    ([*RUN, "--device", "tpu"], "Allowed: cpu, cuda, mps"),
+    ([*RUN, "--device", "cuda:77"], "not present on this machine"),
+    ([*RUN, "--dtype", "float16"], "Allowed: float32, float64"),
+    ([*RUN, "--threads", "0"], "--threads 0"),
+    ([*RUN, "--threads", "99999"], "--threads 99999"),
+    ([*RUN, "--timeout", "-5"], "--timeout -5"),
+    ([*RUN, "--max-nfe", "0"], "--max-nfe 0"),
+    ([*RUN, "--memory-limit", "lots"], "write it as 800MB"),
+    ([*RUN, "--memory-limit", "5XB"], "write it as 800MB"),
+    ([*RUN, "--data", "."], "makes its own data"),
+    ([*RUN, "--results", "/proc/nowhere"], "cannot write there"),
+    ([*RUN, "--resume", "nothing"], "no run named 'nothing'"),
+    (["run", "--task", "mnist", "--data", "."], "no MNIST/raw"),
+    (["run", "--task", "mnist", "--preset", "paper"], "needs the full MNIST"),
+    (["run", "--task", "toy/exponential", "--preset", "paper"], "has no preset 'paper'"),
+    (["show"], "no run in results yet"),
+    (["show", "nope"], "no run named 'nope'"),
+    (["list", "solver"], "did you mean solvers"),
+    (["list", "runs"], "no run in results yet"),
+    (["export", "nope"], "no run named 'nope'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) or "nothing" for arguments, _ in BAD])
+def test_bad_input_ends_in_one_line(nodebench, tmp_path, arguments, message):
+    code, out, err = nodebench(*arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err + out
+    assert len(err.strip().splitlines()) == (1 if message else 0)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,173 @@
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from nodebench.spec import Record
+
+SPIRAL = ["run", "--task", "toy/spiral", "--preset", "smoke", "--set", "epochs=1", "--set", "steps_per_epoch=3"]
+FAULTS = ["run", "--task", "test/faults", "--preset", "smoke", "--threads", "1"]
+COMMAND = [sys.executable, "-m", "nodebench"]
+
+
+def test_run_prints_the_table_and_where_the_record_lies(nodebench, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = nodebench(*SPIRAL, "--solver", "rk4,euler", "--gradient", "direct,adjoint")
+    assert code == 0
+    assert max(map(len, out.splitlines()[:-1])) <= 80
+    for word in ("NFE", "fwd", "bwd", "step", "peak", "traj.", "rk4", "euler", "direct", "adjoint"):
+        assert word in out
+    (run,) = (tmp_path / "results").iterdir()
+    assert out.splitlines()[-1] == f"4 ok · results/{run.name}/records.jsonl"
+    assert len((run / "records.jsonl").read_text().splitlines()) == 4
+    assert "[4/4]" in err
+
+
+def test_show_list_and_export_read_what_run_wrote(nodebench, tmp_path):
+    _, ran, _ = nodebench(*SPIRAL, "--solver", "rk4", "--seeds", "2", "--quiet")
+    code, shown, _ = nodebench("show")
+    assert (code, shown) == (0, ran)
+    assert "2 ok" in nodebench("list", "runs")[1]
+    for format, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet), ("json", pd.read_json)):
+        code, out, _ = nodebench("export", "--format", format)
+        assert code == 0
+        table = read(out.strip().rsplit(" · ", 1)[1])
+        assert len(table) == 2
+        if format != "json":
+            assert table["nfe_forward"].tolist() == [36, 36]
+            assert table["seed"].tolist() == [0, 1]
+
+
+def test_json_prints_records_and_nothing_else(nodebench):
+    code, out, err = nodebench(*SPIRAL, "--solver", "rk4,euler", "--json")
+    records = [Record.parse(line) for line in out.splitlines()]
+    assert code == 0
+    assert [record.trial.solver for record in records] == ["rk4", "euler"]
+    assert err == ""
+
+
+def test_quiet_says_nothing_on_the_way(nodebench):
+    assert nodebench(*SPIRAL, "--solver", "euler", "--quiet")[2] == ""
+
+
+def test_a_failed_trial_gives_exit_code_1_and_its_reason(nodebench):
+    code, out, _ = nodebench(*FAULTS, "--set", "fault=nan", "--solver", "dopri5,rk4")
+    assert code == 1
+    assert "2 non-finite" in out
+    assert "the field, the state or the loss became NaN" in " ".join(out.split())
+
+
+def test_limits_reach_the_trial(nodebench):
+    code, out, _ = nodebench(*FAULTS, "--set", "fault=endless", "--max-nfe", "300")
+    assert code == 1
+    assert "1 nfe-budget" in out
+
+
+def test_the_environment_variable_names_the_data(nodebench, monkeypatch):
+    monkeypatch.setenv("NODEBENCH_DATA_DIR", "/nowhere")
+    code, _, err = nodebench("run", "--task", "mnist", "--preset", "smoke")
+    assert code == 2
+    assert "/nowhere" in err
+
+
+def test_mnist_runs_on_the_embedded_digits(nodebench):
+    code, out, _ = nodebench("run", "--task", "mnist", "--preset", "smoke", "--solver", "euler", "--quiet")
+    assert code == 0
+    assert "mnist-5k (128 / 64)" in out
+
+
+def test_mnist_runs_on_the_full_set(nodebench, shared_data):
+    code, out, _ = nodebench(
+        "run", "--task", "mnist", "--preset", "smoke", "--solver", "euler", "--data", str(shared_data), "--quiet"
+    )
+    assert code == 0
+    assert "mnist-60k (128 / 64)" in out
+
+
+@pytest.mark.parametrize("what", ["tasks", "models", "solvers", "gradients"])
+def test_list_says_what_exists(nodebench, what):
+    code, out, _ = nodebench("list", what)
+    assert code == 0
+    expected = {"tasks": "test/faults", "models": "resnet-1", "solvers": "scipy:LSODA", "gradients": "adjoint"}
+    assert expected[what] in out
+    assert "http" in out or "torchdiffeq" in out
+
+
+def test_help_is_grouped_and_loads_no_torch():
+    code = (
+        "import sys; sys.argv = ['nodebench', 'run', '--help']\n"
+        "from nodebench.cli import main\n"
+        "try: main()\nexcept SystemExit as e: print('code', e.code, 'torch' in sys.modules, 'pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "code 0 False False" in done.stdout
+    for group in ("What", "Where and how", "Limits", "Output"):
+        assert group in done.stdout
+
+
+def test_version(nodebench):
+    assert re.fullmatch(r"nodebench \d+\.\d+\.\d+\S*\n", nodebench("--version")[1])
+
+
+def interrupted_run(folder: Path) -> subprocess.Popen:
+    """A sweep of three slow trials, sent Ctrl-C in the second."""
+    command = [*COMMAND, *FAULTS, "--solver", "rk4", "--seeds", "3", "--set", "seconds=0.001"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "[1/3]" in line:
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    return process
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path):
+    process = interrupted_run(tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "1 ok, 1 interrupted" in out
+    assert "Traceback" not in err
+    (run,) = (tmp_path / "results").iterdir()
+    assert f"nodebench run --results results --resume {run.name}" in err
+
+    again = subprocess.run(
+        [*COMMAND, "run", "--resume", run.name], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert again.returncode == 0, again.stderr
+    records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    finished = [record["id"] for record in records if record["status"] == "ok"]
+    assert len(finished) == len(set(finished)) == 3
+
+
+def test_the_live_display_shows_epoch_loss_and_nfe(tmp_path):
+    """On a real terminal."""
+    parent, child = pty.openpty()
+    command = [*COMMAND, *FAULTS, "--solver", "rk4", "--set", "seconds=0.001"]
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30"}
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=child, stderr=child, env=environment)
+    os.close(child)
+    seen = b""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if select.select([parent], [], [], 0.2)[0]:
+            try:
+                part = os.read(parent, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            seen += part
+    assert process.wait(timeout=10) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode(errors="replace"))
+    assert re.search(r"epoch 1/2, loss \d", text)
+    assert "NFE 40.0 + 40.0" in text
+    assert "1 ok" in text

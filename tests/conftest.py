@@ -1,0 +1,37 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+# A package of a third party, as pip would lay it out; children find it through the environment.
+PLUGIN = Path(__file__).parent / "plugin"
+sys.path.insert(0, str(PLUGIN))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH")]))
+os.environ.pop("NODEBENCH_DATA_DIR", None)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with the full data sets, where there is one."""
+    folder = os.environ.get("NODEBENCH_DATA")
+    if not folder or not (Path(folder) / "mnist").is_dir():
+        pytest.skip("NODEBENCH_DATA names no folder with the full data sets")
+    return Path(folder)
+
+
+@pytest.fixture
+def nodebench(monkeypatch, capsys, tmp_path):
+    """Run the command line in this process, in an empty folder: (exit code, output, errors)."""
+    from nodebench.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nodebench", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return ended.value.code, out, err
+
+    return run

@@ -1,0 +1,110 @@
+import time
+
+import pytest
+import torch
+from problems import UNIT, Network, integrator
+
+from nodebench.instruments import Budget, NfeCounter
+from nodebench.spec import Gradient, SolveFailed, Status
+
+Y0 = torch.ones(4, 3)
+
+# Evaluations of one step, and of the first steps of a multistep method, from the methods' definitions.
+STAGES = {"euler": 1, "midpoint": 2, "heun2": 2, "heun3": 3, "rk4": 4}
+
+
+@pytest.mark.parametrize("solver", STAGES)
+@pytest.mark.parametrize("steps", [1, 4, 7])
+def test_fixed_steps_cost_their_stages(solver, steps):
+    solve = integrator(solver, step_size=1 / steps)
+    solve(Network(), Y0, UNIT)
+    assert solve.counter.forward == STAGES[solver] * steps
+
+
+@pytest.mark.parametrize("steps", [2, 3, 10])
+def test_explicit_adams_costs_one_evaluation_after_its_two_runge_kutta_steps(steps):
+    solve = integrator("explicit_adams", step_size=1 / steps)
+    solve(Network(), Y0, UNIT)
+    assert solve.counter.forward == 4 * min(steps, 2) + max(steps - 2, 0)
+
+
+def test_without_a_step_size_there_is_one_step_per_output_interval():
+    solve = integrator("rk4")
+    solve(Network(), Y0, torch.linspace(0, 1, 6))
+    assert solve.counter.forward == 4 * 5
+
+
+def test_a_batch_counts_one():
+    small, large = integrator("rk4"), integrator("rk4")
+    small(Network(), torch.ones(1, 3), UNIT)
+    large(Network(), torch.ones(500, 3), UNIT)
+    assert small.counter.forward == large.counter.forward == 4
+
+
+def test_the_adjoint_of_a_fixed_method_counts_backward_evaluations_and_their_vjps():
+    counter = NfeCounter()
+    solve = integrator("rk4", counter, step_size=0.25, gradient=Gradient.ADJOINT)
+    loss = solve(Network(), Y0, UNIT)[-1].sum()
+    counter.begin_backward()
+    loss.backward()
+    assert (counter.forward, counter.backward, counter.vjp) == (16, 16, 16)
+
+
+def test_direct_solves_nothing_backwards_and_has_a_vjp_for_each_evaluation():
+    counter = NfeCounter()
+    solve = integrator("rk4", counter, step_size=0.25, gradient=Gradient.DIRECT)
+    loss = solve(Network(), Y0, UNIT)[-1].sum()
+    counter.begin_backward()
+    loss.backward()
+    assert (counter.forward, counter.backward, counter.vjp) == (16, 0, 16)
+
+
+def test_rejected_steps_count_but_get_no_vjp():
+    """Under direct, an evaluation that a rejected step threw away is not differentiated."""
+
+    class Kink(Network):
+        def forward(self, t, y):
+            return super().forward(t, y) * (50.0 if t > 0.5 else 1.0)
+
+    counter = NfeCounter()
+    solve = integrator("dopri5", counter, rtol=1e-4, atol=1e-4, gradient=Gradient.DIRECT)
+    loss = solve(Kink(), Y0, UNIT)[-1].sum()
+    counter.begin_backward()
+    loss.backward()
+    assert 0 < counter.vjp < counter.forward
+
+
+def test_each_solve_has_the_budget_anew():
+    solve = integrator("rk4", NfeCounter(Budget(max_nfe=4)))
+    for _ in range(3):
+        solve(Network(), Y0, UNIT)
+    assert solve.counter.forward == 12
+    assert solve.counter.solves == 3
+
+
+@pytest.mark.parametrize("solver", ["rk4", "dopri5", "scipy:RK45", "scipy:LSODA", "scipy:Radau"])
+def test_the_budget_stops_a_solve_from_inside(solver):
+    solve = integrator(solver, NfeCounter(Budget(max_nfe=10)), **({"step_size": 0.1} if solver == "rk4" else {}))
+    with pytest.raises(SolveFailed) as stopped:
+        solve(Network(), Y0, UNIT)
+    assert stopped.value.status is Status.NFE_BUDGET
+    assert solve.counter.forward == 10
+
+
+def test_the_budget_stops_the_backward_solve():
+    counter = NfeCounter(Budget(max_nfe=20))
+    solve = integrator("rk4", counter, step_size=0.25, gradient=Gradient.ADJOINT)
+    # 16 evaluations forward; three outputs more make the backward solve longer than the budget.
+    loss = solve(Network(), Y0, torch.tensor([0.0, 0.1, 0.4, 0.7, 1.0]))[1:].sum()
+    counter.begin_backward()
+    with pytest.raises(SolveFailed) as stopped:
+        loss.backward()
+    assert stopped.value.status is Status.NFE_BUDGET
+    assert counter.backward == 20
+
+
+def test_the_deadline_stops_a_solve_from_inside():
+    solve = integrator("rk4", NfeCounter(Budget(deadline=time.perf_counter() - 1)))
+    with pytest.raises(SolveFailed) as stopped:
+        solve(Network(), Y0, UNIT)
+    assert stopped.value.status is Status.TIMEOUT

@@ -1,0 +1,41 @@
+"""Problems with known answers, shared by the tests."""
+
+import torch
+from torch import Tensor, nn
+
+from nodebench.instruments import NfeCounter
+from nodebench.solvers import Integrator, StepControl, find_solver
+
+
+def integrator(solver: str, counter: NfeCounter | None = None, **control) -> Integrator:
+    """An integrator by the name of its solver."""
+    adapter, method, properties = find_solver(solver)
+    if properties.has_tolerance:
+        control = {"rtol": 1e-6, "atol": 1e-6, **control}
+        control = {"adjoint_rtol": control["rtol"], "adjoint_atol": control["atol"], **control}
+    return Integrator(adapter, StepControl(method, **control), counter or NfeCounter())
+
+
+class Logistic(nn.Module):
+    """x' = x (1 - x): nonlinear, x(t) = 1 / (1 + (1/x0 - 1) exp(-t))."""
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        return x * (1 - x)
+
+    def solution(self, x0: Tensor, t: float) -> Tensor:
+        return 1 / (1 + (1 / x0 - 1) * torch.exp(torch.tensor(-t, dtype=x0.dtype)))
+
+
+class Network(nn.Module):
+    """A small smooth field with parameters; sees the time."""
+
+    def __init__(self, width: int = 16, dimension: int = 3, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.net = nn.Sequential(nn.Linear(dimension + 1, width), nn.Tanh(), nn.Linear(width, dimension))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.net(torch.cat([y, t.expand(*y.shape[:-1], 1).to(y)], -1))
+
+
+UNIT = torch.tensor([0.0, 1.0])

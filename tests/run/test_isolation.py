@@ -1,0 +1,166 @@
+"""Planted faults, in real processes: each ends in a record with the right status, and nothing is left over."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from nodebench.run.isolation import run_isolated, start_fork_server, wait_for_fork_server
+from nodebench.run.plan import plan
+from nodebench.spec import Grid, Limits, Status
+from nodebench.tasks import DataSource
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fork_server():
+    start_fork_server()
+    wait_for_fork_server()
+
+
+def run(fault: str, solver: str = "dopri5", report=lambda event: None, limits: Limits | None = None, **overrides):
+    grid = Grid(task="test/faults", preset="smoke", solver=[solver], overrides={"fault": fault, **overrides}, threads=1)
+    (trial,) = plan(grid, DataSource()).trials
+    return run_isolated(trial, limits or Limits(), DataSource(), report)
+
+
+def grandchildren() -> list[psutil.Process]:
+    return [p for p in psutil.process_iter(["cmdline"]) if "nodebench-grandchild" in " ".join(p.info["cmdline"] or [])]
+
+
+def trials_alive() -> list[psutil.Process]:
+    """Processes forked off the fork server, which is our child."""
+    servers = [p for p in psutil.Process().children() if "forkserver" in " ".join(p.cmdline())]
+    return [child for server in servers for child in server.children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+FAULTS = [
+    ("nan", "dopri5", Limits(), Status.NON_FINITE),
+    ("nan", "rk4", Limits(), Status.NON_FINITE),
+    ("blow-up", "dopri5", Limits(), Status.DT_UNDERFLOW),
+    ("endless", "dopri5", Limits(timeout=3), Status.TIMEOUT),
+    ("endless", "dopri5", Limits(max_nfe=500), Status.NFE_BUDGET),
+    ("abort", "dopri5", Limits(), Status.CRASHED),
+    ("hog", "dopri5", Limits(memory=1_500_000_000), Status.MEMORY_BUDGET),
+    ("grandchild", "dopri5", Limits(timeout=2), Status.TIMEOUT),
+    ("raise", "dopri5", Limits(), Status.ERROR),
+]
+
+
+@pytest.mark.parametrize(("fault", "solver", "limits", "status"), FAULTS, ids=[f"{f[0]}-{f[3]}" for f in FAULTS])
+def test_a_planted_fault_ends_with_the_right_status(fault, solver, limits, status):
+    record = run(fault, solver, limits=limits)
+    assert record.status is status
+    assert record.failure.message
+    assert record.failure.phase == "timed"
+    assert grandchildren() == []
+    assert trials_alive() == []
+    assert run("none", solver="rk4").status is Status.OK
+
+
+def test_a_failure_says_where_it_stood():
+    failure = run("blow-up").failure
+    assert 0.5 < failure.t < 0.75
+    assert 0 < failure.dt < 1e-4
+    assert failure.nfe > 100
+    assert any("AssertionError" in line for line in failure.stderr)
+
+
+def test_a_budget_stops_at_its_number():
+    assert run("endless", limits=Limits(max_nfe=500)).failure.nfe == 500
+
+
+def test_a_stopped_trial_keeps_its_history():
+    record = run("none", solver="rk4", limits=Limits(timeout=2.5), seconds=0.012)
+    # Each step costs 10 × 4 evaluations forward and as many backward, about a second: some epoch is unfinished.
+    assert record.status is Status.TIMEOUT
+    assert record.history[0]["epoch"] == 0
+
+
+def test_a_trial_is_killed_by_its_own_signal_only():
+    done: list = []
+
+    def report(event):
+        if event.phase == "timed" and not done:
+            done.append(True)
+            (child,) = trials_alive()
+            os.kill(child.pid, signal.SIGKILL)
+
+    record = run("none", solver="rk4", report=report, seconds=0.01)
+    assert record.status is Status.CRASHED
+    assert "SIGKILL" in record.failure.message
+
+
+def test_interrupting_ends_the_trial_with_a_record():
+    def report(event):
+        if event.phase == "timed":
+            raise KeyboardInterrupt
+
+    record = run("none", solver="rk4", report=report, seconds=0.01)
+    assert record.status is Status.INTERRUPTED
+    assert trials_alive() == []
+
+
+def test_a_trial_is_one_process_of_its_own_group():
+    seen = []
+
+    def report(event):
+        if event.phase == "timed" and not seen:
+            (child,) = trials_alive()
+            seen.append((os.getpgid(child.pid), child.pid))
+
+    assert run("none", solver="rk4", report=report, seconds=0.005).status is Status.OK
+    ((group, pid),) = seen
+    assert group == pid
+
+
+def test_no_trial_outlives_a_killed_parent(tmp_path):
+    code = """
+import sys
+from nodebench.run.isolation import run_isolated, start_fork_server
+from nodebench.run.plan import plan
+from nodebench.spec import Grid, Limits
+from nodebench.tasks import DataSource
+if __name__ == "__main__":
+    start_fork_server()
+    grid = Grid(task="test/faults", preset="smoke", overrides={"fault": "grandchild"}, threads=1)
+    (trial,) = plan(grid, DataSource()).trials
+    run_isolated(trial, Limits(), DataSource(), lambda event: print(event.phase, flush=True))
+"""
+    script = tmp_path / "parent.py"
+    script.write_text(code)
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    killer = threading.Timer(60, parent.kill)
+    killer.start()
+    while parent.stdout.readline().strip() != "timed":
+        pass
+    while not grandchildren():
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    killer.cancel()
+    deadline = time.monotonic() + 10
+    while grandchildren() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert grandchildren() == []
+
+
+def test_the_record_is_complete():
+    record = run("none")
+    assert record.metrics["final"] is not None
+    assert record.environment["packages"]["torchdiffeq"]
+    assert len(record.calibration) == 2
+    assert record.passes_agree is True
+    assert record.options == {"fault": "none", "seconds": 0.0}
+    assert record.trial.id == record.id
+
+
+def test_a_trial_never_sees_what_another_left():
+    first, second = run("none"), run("none")
+    for name in ("tensor_peak_bytes", "saved_bytes", "nfe_forward", "nfe_backward", "gradient_error"):
+        assert first.costs[name] == second.costs[name]
+    assert first.metrics == second.metrics

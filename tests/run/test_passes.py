@@ -1,0 +1,168 @@
+"""The three passes, in this process."""
+
+import pytest
+import torch
+
+from nodebench.instruments import Budget, NfeCounter
+from nodebench.run.passes import Passes
+from nodebench.run.plan import options_of, plan
+from nodebench.solvers import Integrator, StepControl, find_solver
+from nodebench.spec import Gradient, Grid, SolveFailed, Status
+from nodebench.tasks import DataSource, Setup, find_task
+
+
+def passes(task: str, breaks=None, **grid) -> Passes:
+    """Passes over a smoke trial, ready to run; ``breaks`` may change the experiment."""
+    if task == "toy/spiral":
+        grid["overrides"] = {"steps_per_epoch": 4}
+    (trial,) = plan(Grid(task=task, preset="smoke", **grid), DataSource()).trials
+    adapter, method, _ = find_solver(trial.solver or "dopri5")
+    fields = {"rtol", "atol", "step_size", "gradient", "adjoint_rtol", "adjoint_atol"}
+    solve = Integrator(adapter, StepControl(method, **trial.model_dump(include=fields)), NfeCounter())
+    experiment = find_task(task).build(
+        Setup(
+            model=trial.model,
+            options=options_of(trial),
+            solve=solve,
+            seed=trial.seed,
+            device=torch.device("cpu"),
+            dtype=getattr(torch, trial.dtype),
+            dataset=trial.dataset,
+            source=DataSource(),
+        )
+    )
+    if breaks:
+        breaks(experiment)
+    return Passes(trial, find_task(task), experiment, solve, Budget(), lambda row: None)
+
+
+def measured(*args, **kwargs):
+    running = passes(*args, **kwargs)
+    running.timed()
+    running.memory()
+    running.numerics()
+    return running.draft
+
+
+@pytest.mark.parametrize("gradient", [["direct"], ["adjoint"]])
+@pytest.mark.parametrize("solver", ["dopri5", "rk4"])
+def test_the_passes_agree(gradient, solver):
+    draft = measured("toy/spiral", solver=[solver], gradient=gradient)
+    assert draft.passes_agree is True
+
+
+def test_a_field_with_a_hidden_state_makes_the_passes_disagree():
+    """What changes from one call to the next cannot be measured in passes, and the record says so."""
+
+    def breaks(experiment):
+        calls = [0]
+
+        def drift(module, arguments, output):
+            calls[0] += 1
+            return output * (1 + calls[0] / 1000)
+
+        experiment.model.field.register_forward_hook(drift)
+
+    assert measured("toy/spiral", breaks, solver=["rk4"]).passes_agree is False
+
+
+def test_evaluation_and_probe_never_share_the_training_counter():
+    draft = measured("toy/spiral", solver=["rk4"], gradient=["adjoint"])
+    assert draft.costs["nfe_forward"] == draft.costs["nfe_backward"] == draft.costs["vjp_calls"] == 9 * 4
+    assert [row["nfe_probe"] for row in draft.history] == [36, 36, 36]
+
+
+def test_direct_has_no_backward_evaluations_and_says_why():
+    draft = measured("toy/spiral", solver=["rk4"], gradient=["direct"])
+    assert draft.costs["nfe_backward"] is None
+    assert draft.reasons["nfe_backward"] == "direct solves nothing backwards"
+    assert all(row.get("nfe_backward") is None for row in draft.history)
+
+
+def test_a_model_without_an_ode_has_null_figures_with_reasons():
+    draft = measured("mnist", model=["mlp"])
+    for name in ("nfe_forward", "nfe_backward", "vjp_calls", "solution_error", "gradient_error"):
+        assert draft.costs[name] is None
+        assert draft.reasons[name] == "the model has no ODE"
+    assert draft.metrics["parameters"] == 238_510
+
+
+def test_every_null_figure_has_a_reason():
+    for grid in ({"task": "toy/exponential"}, {"task": "toy/spiral"}, {"task": "mnist", "model": ["no-block"]}):
+        draft = measured(**grid)
+        nulls = [name for name, value in (draft.costs | draft.metrics).items() if value is None]
+        unexplained = [name for name in nulls if name not in draft.reasons and not name.endswith("seconds")]
+        assert unexplained == []
+
+
+def test_the_same_seed_gives_the_same_losses_and_nfe():
+    first, second = (measured("toy/spiral", seed=[4]).history for _ in range(2))
+    for name in ("loss", "nfe_forward", "nfe_backward", "nfe_probe", "trajectory_error"):
+        assert [row.get(name) for row in first] == [row.get(name) for row in second]
+
+
+def test_solution_error_is_the_error_against_the_closed_form():
+    running = passes("toy/exponential", solver=["rk4"], dtype="float64", step_size=[0.5])
+    running.timed()
+    running.numerics()
+    closed_form = running._experiment.loss(running._experiment.model, running._experiment.probe).item()
+    assert running.draft.costs["solution_error"] == pytest.approx(closed_form, rel=1e-6)
+    assert closed_form > 1e-5
+
+
+def test_gradient_error_finds_a_loose_adjoint():
+    tight, loose = (
+        measured("toy/spiral", dtype="float64", adjoint_rtol=tol, adjoint_atol=tol, rtol=[1e-9]) for tol in (1e-9, 1e-2)
+    )
+    assert tight.costs["gradient_error"] < 1e-6
+    assert loose.costs["gradient_error"] > 10 * tight.costs["gradient_error"]
+    assert tight.costs["gradient_cosine"] == pytest.approx(1, abs=1e-9)
+
+
+def test_gradient_error_finds_a_planted_error():
+    """A gradient scaled by 1.5 has a relative error of 0.5 and a cosine of 1."""
+
+    def breaks(experiment):
+        for parameter in experiment.model.parameters():
+            if parameter.dtype is torch.float64:
+                parameter.register_hook(lambda gradient: gradient * 1.5)
+
+    draft = measured("toy/spiral", breaks, dtype="float64", rtol=[1e-9], gradient=["direct"])
+    assert draft.costs["gradient_error"] == pytest.approx(0.5, rel=1e-4)
+    assert draft.costs["gradient_cosine"] == pytest.approx(1, abs=1e-6)
+
+
+def test_the_profile_solves_the_trained_network_otherwise():
+    adaptive = measured("toy/spiral", solver=["dopri5"]).profile
+    assert [row["rtol"] for row in adaptive] == [1e-1, 1e-2, 1e-3, 1e-4, 1e-5]
+    assert [row["nfe"] for row in adaptive] == sorted(row["nfe"] for row in adaptive)
+    fixed = measured("toy/spiral", solver=["rk4"]).profile
+    assert [row["nfe"] / fixed[0]["nfe"] for row in fixed] == pytest.approx([1, 2, 4])
+
+
+def test_the_numerics_leave_the_trained_weights_as_they_are():
+    running = passes("toy/spiral")
+    running.timed()
+    before = {name: value.clone() for name, value in running._experiment.model.state_dict().items()}
+    running.memory()
+    running.numerics()
+    after = running._experiment.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training():
+    def breaks(experiment):
+        loss = experiment.loss
+        experiment.loss = lambda model, batch: loss(model, batch) * float("inf")
+
+    running = passes("toy/spiral", breaks, solver=["rk4"], gradient=[Gradient.DIRECT])
+    with pytest.raises(SolveFailed) as failed:
+        running.timed()
+    assert failed.value.status is Status.NON_FINITE
+
+
+def test_observed_order_is_a_metric_of_the_exponential():
+    assert measured("toy/exponential", solver=["rk4"]).metrics["observed_order"] == pytest.approx(4, abs=0.1)
+    lsoda = measured("toy/exponential", solver=["scipy:LSODA"])
+    assert lsoda.metrics["observed_order"] is None
+    assert "observed_order" in lsoda.reasons

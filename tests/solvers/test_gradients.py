@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import torch
+from problems import Network, integrator
+
+from nodebench.spec import Gradient
+
+TIMES = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
+Y0 = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3)
+
+
+def gradient(solver: str, kind: Gradient, **control) -> torch.Tensor:
+    field = Network(width=4).double()
+    integrator(solver, gradient=kind, **control)(field, Y0, TIMES).pow(2).sum().backward()
+    return torch.cat([p.grad.reshape(-1) for p in field.parameters()])
+
+
+def finite_differences(epsilon: float = 1e-5) -> torch.Tensor:
+    """Central differences of the loss in each parameter, by a tight solve that no autograd touches."""
+    field = Network(width=4).double()
+    solve = integrator("dopri8", rtol=1e-13, atol=1e-13, land_on_outputs=True)
+    differences = []
+    with torch.no_grad():
+        for parameter in field.parameters():
+            flat = parameter.view(-1)
+            for i in range(len(flat)):
+                value, losses = flat[i].item(), []
+                for sign in (1, -1):
+                    flat[i] = value + sign * epsilon
+                    losses.append(solve(field, Y0, TIMES).pow(2).sum().item())
+                flat[i] = value
+                differences.append((losses[0] - losses[1]) / (2 * epsilon))
+    return torch.tensor(differences, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def reference() -> torch.Tensor:
+    return finite_differences()
+
+
+@pytest.mark.parametrize("kind", list(Gradient))
+@pytest.mark.parametrize(
+    ("solver", "control"), [("dopri5", {"rtol": 1e-10, "atol": 1e-10}), ("rk4", {"step_size": 0.01})]
+)
+def test_gradients_agree_with_finite_differences(kind, solver, control, reference):
+    found = gradient(solver, kind, **control)
+    assert ((found - reference).norm() / reference.norm()).item() < 1e-7
+
+
+def test_scipys_adjoint_agrees_with_finite_differences(reference):
+    found = gradient("scipy:LSODA", Gradient.ADJOINT, rtol=1e-10, atol=1e-10)
+    assert ((found - reference).norm() / reference.norm()).item() < 1e-6
+
+
+def test_the_adjoints_error_falls_with_its_own_tolerance(reference):
+    tolerances = [10.0**-n for n in range(2, 10)]
+    errors = [
+        (gradient("dopri5", Gradient.ADJOINT, rtol=1e-11, atol=1e-11, adjoint_rtol=tol, adjoint_atol=tol) - reference)
+        .norm()
+        .item()
+        for tol in tolerances
+    ]
+    slope = np.polyfit(np.log(tolerances), np.log(errors), 1)[0]
+    assert 0.6 < slope < 1.4
+    assert errors[-1] < 1e-5 * errors[0]

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from nodebench.errors import BadInput
+from nodebench.spec import FIGURES, Record, Status, Trial
+from nodebench.spec.figures import figure
+
+RECORD = Record(
+    id="0" * 12,
+    trial=Trial(task="t", model="m"),
+    status=Status.OK,
+    started="2026-01-01T00:00:00+00:00",
+    duration_seconds=1.5,
+    metrics={"test_error": 1.25},
+    history=[{"epoch": 0, "loss": None}],
+)
+
+
+def test_a_record_survives_its_line():
+    line = RECORD.line()
+    assert "\n" not in line
+    assert Record.parse(line) == RECORD
+
+
+def test_a_number_that_is_not_finite_is_null_in_the_line():
+    line = RECORD.model_copy(update={"metrics": {"loss": float("nan")}}).line()
+    assert json.loads(line)["metrics"]["loss"] is None
+
+
+def test_a_newer_schema_is_refused_by_name():
+    newer = json.loads(RECORD.line()) | {"schema_version": 99}
+    with pytest.raises(BadInput, match="schema 99; this nodebench reads up to 1"):
+        Record.parse(json.dumps(newer))
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"schema_version": 1, "id": 3}'])
+def test_what_is_no_record_is_refused(text):
+    with pytest.raises(BadInput, match="not a record"):
+        Record.parse(text)
+
+
+def test_every_status_has_a_sentence():
+    assert all(status.sentence for status in Status)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("test_error", 3.14159, "3.14 %"),
+        ("nfe_forward", 26.0, "26"),
+        ("nfe_backward", 31.25, "31.2"),
+        ("step_seconds", 0.01234, "12.3 ms"),
+        ("step_seconds", 2.5, "2.50 s"),
+        ("step_seconds", 12e-6, "12 µs"),
+        ("tensor_peak_bytes", 872, "872 B"),
+        ("tensor_peak_bytes", 46_528_732, "46.5 MB"),
+        ("tensor_peak_bytes", 999_600, "1 MB"),
+        ("tensor_peak_bytes", 3.2e9, "3.2 GB"),
+        ("parameters", 208266, "208,266"),
+        ("solution_error", None, "–"),
+    ],
+)
+def test_a_figure_is_formatted_with_its_unit(name, value, text):
+    assert FIGURES[name].format(value) == text
+
+
+def test_a_third_party_metric_needs_no_entry():
+    assert figure("beat_error").label == "beat error"
