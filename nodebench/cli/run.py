@@ -114,7 +114,7 @@ def run_command(
     from nodebench.tasks import DataSource
 
     source = DataSource(data, download)
-    start_fork_server(preload=["nodebench.cli.run"])
+    start_fork_server()
     planned = plan(grid, source)
     run = earlier or Run.create(results, grid, describe_environment())
     done = {record.id: record for record in run.records() if record.status is not Status.INTERRUPTED}

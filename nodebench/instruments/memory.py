@@ -4,14 +4,13 @@ import ctypes
 import gc
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 
 class StorageMeter(TorchDispatchMode):
@@ -45,13 +44,13 @@ class StorageMeter(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        for leaf in tree_leaves((args, kwargs)):
-            if isinstance(leaf, Tensor):
-                self._meet(leaf)
+        for tensor in _tensors(args):
+            self._meet(tensor)
+        for tensor in _tensors(kwargs.values()):
+            self._meet(tensor)
         result = func(*args, **kwargs)
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._see(leaf)
+        for tensor in _tensors((result,)):
+            self._see(tensor)
         return result
 
     def _meet(self, tensor: Tensor) -> None:
@@ -79,6 +78,15 @@ class StorageMeter(TorchDispatchMode):
 
     def _forget(self, key: int) -> None:
         self.live -= self._sizes.pop(key)
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors among the arguments or results of an operator, which nest in lists and tuples only."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
 
 
 def _strided_parts(tensor: Tensor) -> list[Tensor]:

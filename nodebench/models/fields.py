@@ -52,7 +52,7 @@ class LinearField(nn.Module):
 
 
 class RelaxationField(nn.Module):
-    """``dx/dt = 1 - x``, whose solution is ``1 + (x0 - 1) exp(-(t - t0))``: the Breakdown article's analytic example."""
+    """The Breakdown article's analytic example: ``dx/dt = 1 - x``, solved by ``1 + (x0 - 1) exp(-(t - t0))``."""
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """Return dx/dt, of the shape of ``x``."""

@@ -3,15 +3,17 @@
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psutil
@@ -30,22 +32,34 @@ STDERR_LINES = 20
 Report = Callable[[Progress], None]
 
 
-def start_fork_server(preload: Sequence[str] = ()) -> None:
-    """Start, without waiting for it, the server that imports torch once and forks every trial.
-
-    Args:
-        preload: modules it imports besides, such as the program that calls this.
-    """
+def start_fork_server() -> None:
+    """Start, without waiting for it, the server that imports torch once and forks every trial."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([worker.__name__, *preload])
+    context.set_forkserver_preload(["nodebench.run.preload"])
     forkserver.ensure_running()
 
 
 def wait_for_fork_server() -> None:
     """Wait until the server is warm, so that the first trial is not charged for its start."""
     process = multiprocessing.get_context("forkserver").Process(target=os.getpid)
-    process.start()
+    with _hidden_main():
+        process.start()
     process.join()
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Start a child that does not import the program that started it.
+
+    multiprocessing would run the parent's ``__main__`` again in each child. A trial needs nothing of it, so
+    that would only cost time, and fork bombs in scripts without the ``if __name__ == "__main__"`` guard.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def run_isolated(trial: Trial, limits: Limits, source: DataSource, report: Report) -> Record:
@@ -62,7 +76,8 @@ def run_isolated(trial: Trial, limits: Limits, source: DataSource, report: Repor
         process = context.Process(target=worker.main, args=(theirs, job), name=f"trial-{trial.id}")
         watch = _Watch(ours, process, limits, report)
         try:
-            process.start()
+            with _hidden_main():
+                process.start()
             theirs.close()
             outcome = watch.until_the_end()
         except KeyboardInterrupt:

@@ -104,7 +104,6 @@ class Passes:
         draft.metrics["parameters"] = sum(p.numel() for p in parameters)
         watch = Stopwatch(self._device, warm_up=min(2, experiment.epochs * experiment.steps_per_epoch - 1))
         steps: list[Step] = []
-        vjps: list[int] = []
         self._close_epoch({"epoch": 0}, metrics=False)
         for epoch in range(experiment.epochs):
             experiment.begin_epoch(epoch)
@@ -118,7 +117,6 @@ class Passes:
                     self._shared = _Checkpoint.take(experiment, batch)
                     watch.resume()
                 steps.append(training_step(experiment, batch, counter, watch.mark))
-                vjps.append(counter.vjp)
                 seconds += watch.last_step
             of_epoch = steps[-experiment.steps_per_epoch :]
             row: Row = {"epoch": epoch + 1, "loss": fmean(s.loss for s in of_epoch), "seconds": seconds}
@@ -131,15 +129,18 @@ class Passes:
             name: "the task does not define it for this trial" for name, value in draft.metrics.items() if value is None
         }
         draft.costs |= watch.summary()
-        self._record_nfe(steps, vjps)
+        self._record_nfe(steps)
 
     def memory(self) -> None:
         """Take the shared step again under the memory meter."""
         experiment = self._experiment
         batch = self._shared.restore(experiment)
-        with MemoryMeter(_existing(experiment, batch), self._device) as meter:
-            again = training_step(experiment, batch, self._solve.counter, meter.mark)
+        counter = NfeCounter(self._budget, count_vjps=True)
+        with self._solve.using(counter), MemoryMeter(_existing(experiment, batch), self._device) as meter:
+            again = training_step(experiment, batch, counter, meter.mark)
         figures, reasons = meter.figures()
+        if self._has_ode and self._task.trains:
+            self.draft.costs["vjp_calls"] = counter.vjp
         self.draft.costs |= figures
         self.draft.reasons |= reasons
         if experiment.optimizer is None:
@@ -198,14 +199,13 @@ class Passes:
         finally:
             model.train()
 
-    def _record_nfe(self, steps: list[Step], vjps: list[int]) -> None:
+    def _record_nfe(self, steps: list[Step]) -> None:
         draft = self.draft
         if not self._has_ode:
             draft.missing(["nfe_forward", "nfe_backward", "vjp_calls"], NO_ODE)
             return
         draft.costs["nfe_forward"] = fmean(step.nfe_forward for step in steps)
         draft.costs["nfe_backward"] = fmean(step.nfe_backward for step in steps)
-        draft.costs["vjp_calls"] = fmean(vjps)
         if self._trial.gradient is None:
             draft.missing(["nfe_backward", "vjp_calls"], NO_TRAINING)
         elif self._trial.gradient is Gradient.DIRECT:
@@ -371,6 +371,6 @@ def _gradient(experiment: Experiment, model: nn.Module, batch: Batch) -> Tensor:
     return torch.cat(parts)
 
 
-def _double(module: Any) -> nn.Module:
+def _double(module: nn.Module) -> nn.Module:
     """A copy of a module in float64."""
     return copy.deepcopy(module).double()

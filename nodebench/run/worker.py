@@ -14,19 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch._dynamo  # optimisers import it at their first use, which costs seconds
 
 from nodebench.errors import BadInput
 from nodebench.instruments import Budget, NfeCounter, calibrate, describe_environment, drifted
 from nodebench.run.passes import Passes, Row
 from nodebench.run.plan import options_of
-from nodebench.solvers import Integrator, StepControl, adapters, find_solver
+from nodebench.solvers import Integrator, StepControl, find_solver
 from nodebench.spec import Failure, Limits, SolveFailed, Status, Trial
-from nodebench.tasks import DataSource, Setup, find_task, tasks
-
-# The fork server imports this module: load the plugins there once, not in each trial.
-tasks()
-adapters()
+from nodebench.tasks import DataSource, Setup, find_task
 
 
 @dataclass(frozen=True)
@@ -58,6 +53,8 @@ def main(connection: Connection, job: Job) -> None:
     _redirect_stderr(job.stderr)
     _die_with_parent()
     connection.send(_Child(connection, job).run())
+    sys.stderr.flush()
+    os._exit(0)  # there is nothing to tear down but libraries, some of which chat about it
 
 
 class _Child:
@@ -73,6 +70,7 @@ class _Child:
         self._outcome: Outcome = {}
 
     def run(self) -> Outcome:
+        began = time.perf_counter()
         trial = self._job.trial
         torch.set_num_threads(trial.threads)
         before = calibrate()
@@ -87,6 +85,7 @@ class _Child:
         self._outcome |= {"calibration": [before, after], "drifted": drifted(before, after)}
         if self._passes is not None:
             self._outcome |= vars(self._passes.draft)
+            self._passes.draft.costs["worker_seconds"] = time.perf_counter() - began
         return self._outcome
 
     def _run_passes(self, trial: Trial) -> None:
@@ -164,8 +163,8 @@ def _first_line(error: Exception) -> str:
     return text if isinstance(error, SolveFailed | BadInput) else f"{type(error).__name__}: {text}"
 
 
-def _number(value: torch.Tensor | float | None) -> float | None:
-    return None if value is None else float(value)
+def _number(value: torch.Tensor | None) -> float | None:
+    return None if value is None else float(value.detach())
 
 
 def _plain_arithmetic() -> None:

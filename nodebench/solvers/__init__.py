@@ -1,11 +1,10 @@
 """Solver adapters, found by entry point; each is one backend behind one protocol."""
 
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl
-from nodebench.solvers.integrator import Field, Integrator, Trace
+from nodebench.solvers.integrator import Integrator, Trace
 from nodebench.solvers.registry import adapters, canonical_name, find_solver, solver_names
 
 __all__ = [
-    "Field",
     "Integrator",
     "Method",
     "SolverAdapter",

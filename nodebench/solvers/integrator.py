@@ -1,17 +1,16 @@
 """The one door through which a model's solves pass."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nodebench.instruments import CountedField, NfeCounter
 from nodebench.solvers.contract import SolverAdapter, StepControl
 from nodebench.spec import SolveFailed
 
-Field = Callable[[Tensor, Tensor], Tensor]
-Trace = list[tuple[Field, Tensor, Tensor, Tensor]]
+Trace = list[tuple[nn.Module, Tensor, Tensor, Tensor]]
 
 
 class Integrator:
@@ -29,8 +28,11 @@ class Integrator:
         self.latest = counter  # of the latest solve: where a failure stood
         self._trace: Trace | None = None
 
-    def __call__(self, field: Field, y0: Tensor, times: Tensor) -> Tensor:
-        """Return the states at ``times``, shape ``(T, *y0.shape)``; see :meth:`SolverAdapter.solve`."""
+    def __call__(self, field: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
+        """Return the states at ``times``, shape ``(T, *y0.shape)``; see :meth:`SolverAdapter.solve`.
+
+        ``field`` is a module, so that the adjoint and the float64 reference find its parameters.
+        """
         self.latest = self.counter
         self.counter.begin_solve()
         states = self.adapter.solve(CountedField(field, self.counter), y0, times, self.control)

@@ -30,6 +30,8 @@ _ABOUT = {
     "implicit_adams": "Adams–Moulton, order rising with the steps taken to 12",
 }
 
+_CALLBACKS = ("callback_step", "callback_step_adjoint")
+
 
 class TorchdiffeqAdapter(SolverAdapter):
     """torchdiffeq's ``odeint`` (direct) and ``odeint_adjoint`` (adjoint).
@@ -62,8 +64,7 @@ class TorchdiffeqAdapter(SolverAdapter):
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
         """Call ``odeint`` or ``odeint_adjoint`` with exactly what the trial says."""
         method = self.methods()[control.method]
-        for name in ("callback_step", "callback_step_adjoint"):
-            setattr(field, name, lambda t, y, dt: field.note_step(t, dt))
+        field.__dict__.update(dict.fromkeys(_CALLBACKS, field.counter.on_step))
         options: dict[str, Any] = {}
         if control.step_size is not None:
             constant = ("first_step", "min_step", "max_step") if method.adaptive else ("step_size",)

@@ -65,7 +65,13 @@ _ALL = (
     # Costs of one training step.
     Figure("nfe_forward", "NFE fwd", "calls", "lower", "calls of the vector field in the forward solve, mean"),
     Figure("nfe_backward", "NFE bwd", "calls", "lower", "calls of the vector field in the backward solve, mean"),
-    Figure("vjp_calls", "VJPs", "calls", "lower", "vector-Jacobian products of the field in the backward pass"),
+    Figure(
+        "vjp_calls",
+        "VJPs",
+        "calls",
+        "lower",
+        "vector-Jacobian products of the field in the backward pass of the last step",
+    ),
     Figure("step_seconds", "step", "s", "lower", "wall time of a training step after warm-up, median"),
     Figure("step_seconds_q1", "step q1", "s", "lower", "lower quartile of the step time"),
     Figure("step_seconds_q3", "step q3", "s", "lower", "upper quartile of the step time"),
@@ -96,6 +102,7 @@ _ALL = (
         "cosine between the gradient and its float64 reference",
     ),
     # Of the whole trial.
+    Figure("worker_seconds", "work", "s", "lower", "wall time inside the trial's process, its start left out"),
     Figure("duration_seconds", "trial", "s", "lower", "wall time of the whole trial, all passes"),
 )
 

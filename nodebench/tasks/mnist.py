@@ -82,7 +82,7 @@ class Mnist(Task):
             probe_images=4,
         ),
         Preset.QUICK: MnistOptions(
-            epochs=3, batch_size=64, decay_epochs="2", augment=False, train_images=4000, test_images=1000
+            epochs=3, batch_size=32, decay_epochs="2", augment=False, train_images=4000, test_images=1000
         ),
         Preset.PAPER: MnistOptions(),
     }

@@ -42,7 +42,7 @@ def test_a_batch_counts_one():
 
 
 def test_the_adjoint_of_a_fixed_method_counts_backward_evaluations_and_their_vjps():
-    counter = NfeCounter()
+    counter = NfeCounter(count_vjps=True)
     solve = integrator("rk4", counter, step_size=0.25, gradient=Gradient.ADJOINT)
     loss = solve(Network(), Y0, UNIT)[-1].sum()
     counter.begin_backward()
@@ -51,7 +51,7 @@ def test_the_adjoint_of_a_fixed_method_counts_backward_evaluations_and_their_vjp
 
 
 def test_direct_solves_nothing_backwards_and_has_a_vjp_for_each_evaluation():
-    counter = NfeCounter()
+    counter = NfeCounter(count_vjps=True)
     solve = integrator("rk4", counter, step_size=0.25, gradient=Gradient.DIRECT)
     loss = solve(Network(), Y0, UNIT)[-1].sum()
     counter.begin_backward()
@@ -66,7 +66,7 @@ def test_rejected_steps_count_but_get_no_vjp():
         def forward(self, t, y):
             return super().forward(t, y) * (50.0 if t > 0.5 else 1.0)
 
-    counter = NfeCounter()
+    counter = NfeCounter(count_vjps=True)
     solve = integrator("dopri5", counter, rtol=1e-4, atol=1e-4, gradient=Gradient.DIRECT)
     loss = solve(Kink(), Y0, UNIT)[-1].sum()
     counter.begin_backward()

@@ -1,0 +1,186 @@
+"""What measuring costs: the timed pass, isolation, the memory pass, and ``--help``.
+
+    python benchmarks/cost.py [--out FILE]
+
+Prints the figures with their intervals and writes them with the description of the machine. Arms are paired
+and interleaved, so that a slow minute falls on both; an interval is a 95 % BCa bootstrap of the median.
+"""
+
+import argparse
+import gc
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import scipy.stats
+import torch
+from torch import nn
+from torchdiffeq import odeint_adjoint
+
+from nodebench.instruments import MemoryMeter, NfeCounter, Stopwatch, describe_environment
+from nodebench.run.isolation import run_isolated, start_fork_server, wait_for_fork_server
+from nodebench.run.passes import _existing, training_step
+from nodebench.run.plan import options_of, plan
+from nodebench.solvers import Integrator, StepControl, find_solver
+from nodebench.spec import Gradient, Grid, Limits, Trial
+from nodebench.tasks import DataSource, Experiment, Setup, find_task
+
+CPU = torch.device("cpu")
+
+
+def interval(values: Sequence[float]) -> dict[str, float | int]:
+    """Median with its 95 % interval."""
+    result = scipy.stats.bootstrap([np.array(values)], np.median, method="BCa", rng=0)
+    low, high = result.confidence_interval
+    return {"median": float(np.median(values)), "low": float(low), "high": float(high), "n": len(values)}
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def build(trial: Trial) -> tuple[Experiment, NfeCounter]:
+    """The experiment of a trial, in this process."""
+    adapter, method, _ = find_solver(trial.solver or "")
+    fields = {"rtol", "atol", "step_size", "gradient", "adjoint_rtol", "adjoint_atol"}
+    counter = NfeCounter()
+    setup = Setup(
+        model=trial.model,
+        options=options_of(trial),
+        solve=Integrator(adapter, StepControl(method, **trial.model_dump(include=fields)), counter),
+        seed=trial.seed,
+        device=CPU,
+        dtype=torch.float32,
+        dataset=trial.dataset,
+        source=DataSource(),
+    )
+    return find_task(trial.task).build(setup), counter
+
+
+def single(**grid: object) -> Trial:
+    """The one trial of a grid."""
+    (trial,) = plan(Grid.model_validate(grid), DataSource()).trials
+    return trial
+
+
+class BareOde(nn.Module):
+    """What one writes by hand around torchdiffeq."""
+
+    def __init__(self, field: nn.Module, trial: Trial) -> None:
+        super().__init__()
+        self.field, self.trial = field, trial
+
+    def forward(self, y: torch.Tensor, times: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the last state, or all states at given times."""
+        last = times is None
+        times = torch.tensor([0.0, 1.0]) if times is None else times
+        trial = self.trial
+        options = {"step_size": trial.step_size} if trial.step_size else {}
+        tolerances = {"rtol": trial.rtol, "atol": trial.atol} if trial.rtol else {}
+        states = odeint_adjoint(self.field, y, times, method=trial.solver, options=options, **tolerances)
+        return states[-1] if last else states
+
+
+def timed_pass(task: str, rounds: int, **grid: object) -> dict[str, dict[str, float | int]]:
+    """Ratio of a step of the timed pass to the same step by hand; and of the latter to itself, as a control.
+
+    On one thread, and on the same layers, so that what differs is the code.
+    """
+    torch.set_num_threads(1)
+    trial = single(task=task, gradient=[Gradient.ADJOINT], **grid)
+    ours, counter = build(trial)
+    if task == "mnist":
+        bare: nn.Module = nn.Sequential(*(BareOde(m.field, trial) if hasattr(m, "field") else m for m in ours.model))
+    else:
+        bare = BareOde(ours.model.field, trial)
+    watch = Stopwatch(CPU)
+    batch = next(ours.batches(0))
+
+    def timed_step() -> None:
+        watch.start()
+        watch.mark("data")
+        training_step(ours, batch, counter, watch.mark)
+
+    def by_hand() -> None:
+        ours.optimizer.zero_grad()
+        loss = ours.loss(bare, batch)
+        loss.backward()
+        ours.optimizer.step()
+        loss.item()
+
+    arms = {"timed": timed_step, "control": by_hand, "by hand": by_hand}
+    order = random.Random(0)
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    for turn in range(rounds + 2):
+        for name in order.sample(list(arms), len(arms)):
+            took = timed(arms[name])
+            if turn >= 2:
+                seconds[name].append(took)
+    by_hand_seconds = np.array(seconds["by hand"])
+    return {name: interval(np.array(seconds[name]) / by_hand_seconds) for name in ("timed", "control")}
+
+
+def isolation(repeats: int) -> dict[str, float | int]:
+    """Seconds that a process of its own adds to a trial: the whole of it, less the work done inside it."""
+    start_fork_server()
+    wait_for_fork_server()
+    overheads = []
+    trial = single(task="toy/exponential", preset="smoke", solver=["euler"], threads=1, overrides={"solves": "1"})
+    for _ in range(repeats):
+        record = run_isolated(trial, Limits(), DataSource(), lambda event: None)
+        overheads.append(record.duration_seconds - record.costs["worker_seconds"])
+    return interval(overheads)
+
+
+def memory_pass(pairs: int) -> dict[str, float | int]:
+    """Ratio of an MNIST step under the memory meter to one without it."""
+    experiment, counter = build(single(task="mnist", preset="quick"))
+    batch = next(experiment.batches(0))
+
+    def metered() -> None:
+        with MemoryMeter(_existing(experiment, batch), CPU) as meter:
+            training_step(experiment, batch, counter, meter.mark)
+
+    def plain() -> None:
+        training_step(experiment, batch, counter, lambda part: None)
+
+    metered()
+    return interval([timed(metered) / timed(plain) for _ in range(pairs)])
+
+
+def help_seconds(repeats: int) -> dict[str, float | int]:
+    """Seconds of ``nodebench --help`` in a fresh interpreter."""
+    command = [sys.executable, "-m", "nodebench", "--help"]
+    return interval([timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(repeats)])
+
+
+def main() -> None:
+    """Measure and write."""
+    gc.freeze()  # as a trial's process does
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("results/published/cost.json"))
+    out = parser.parse_args().out
+    figures = {
+        "help_seconds": help_seconds(20),
+        "isolation_seconds": isolation(30),
+        "memory_pass_over_mnist_step": memory_pass(10),
+    }
+    for name, task, rounds in (("mnist", "mnist", 200), ("spiral", "toy/spiral", 400)):
+        for arm, ratio in timed_pass(task, rounds, preset="smoke", solver=["rk4"]).items():
+            figures[f"{arm}_over_by_hand_{name}"] = ratio
+    for name, figure in figures.items():
+        print(name, json.dumps(figure))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"figures": figures, "environment": describe_environment()}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
