@@ -102,8 +102,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="DIR",
-            envvar="NODEBENCH_DATA_DIR",
-            help="Folder of the full data set.",
+            help="Folder of the full data set. (default: $NODEBENCH_DATA_DIR)",
             rich_help_panel="Where and how",
         ),
     ] = None,

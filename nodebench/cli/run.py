@@ -1,5 +1,6 @@
 """``nodebench run``: from what was typed to records and a table."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,9 @@ from nodebench.spec import Grid, Limits, Record, Status, Trial
 from nodebench.spec.trial import Scalar
 
 T = TypeVar("T")
+
+# The data folder of those tasks that take one.
+DATA_VARIABLE = "NODEBENCH_DATA_DIR"
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -111,10 +115,12 @@ def run_command(
     from nodebench.run.engines.local import run_trials
     from nodebench.run.isolation import start_fork_server
     from nodebench.run.plan import plan
-    from nodebench.tasks import DataSource
+    from nodebench.tasks import DataSource, find_task
 
-    source = DataSource(data, download)
     start_fork_server()
+    if data is None and find_task(grid.task).takes_data and (folder := os.environ.get(DATA_VARIABLE)):
+        data = Path(folder)
+    source = DataSource(data, download)
     planned = plan(grid, source)
     run = earlier or Run.create(results, grid, describe_environment())
     done = {record.id: record for record in run.records() if record.status is not Status.INTERRUPTED}

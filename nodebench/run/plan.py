@@ -43,6 +43,8 @@ def plan(grid: Grid, source: DataSource) -> Plan:
     task = find_task(grid.task)
     if grid.preset not in task.presets:
         raise BadInput(f"task {task.name} has no preset '{grid.preset}'. Allowed: {', '.join(task.presets)}")
+    if not task.takes_data and source != DataSource():
+        raise BadInput(f"task {task.name} makes its own data: --data and --download do not apply to it")
     common = {
         "task": task.name,
         "dataset": task.dataset(source, grid.preset),

@@ -14,7 +14,6 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from nodebench.errors import BadInput
 from nodebench.solvers import Integrator, StepControl
 from nodebench.spec import Gradient, Preset
 from nodebench.spec.record import DataCard
@@ -107,6 +106,7 @@ class Task(ABC):
         reference: the solve that errors are measured against, run in float64.
         headline: the metric that a table shows first.
         trains: whether there is a loss to differentiate.
+        takes_data: whether the user may give it data; otherwise it makes its own from the seed.
     """
 
     name: ClassVar[str]
@@ -121,15 +121,14 @@ class Task(ABC):
     reference: ClassVar[StepControl]
     headline: ClassVar[str]
     trains: ClassVar[bool] = True
+    takes_data: ClassVar[bool] = False
 
     def dataset(self, source: DataSource, preset: Preset) -> str | None:
-        """Name the data set that ``source`` gives, having checked that it is there.
+        """Name the data set that ``source`` gives, having checked that it is there; None if there is no choice.
 
         Raises:
-            BadInput: it is not, or this task has no data to choose.
+            BadInput: it is not there.
         """
-        if source.folder is not None or source.download:
-            raise BadInput(f"task {self.name} makes its own data: --data and --download do not apply to it")
         return None
 
     @abstractmethod

@@ -91,6 +91,7 @@ class Mnist(Task):
     step_size = 0.25
     reference = StepControl(method="dopri5", rtol=1e-7, atol=1e-7, land_on_outputs=True)
     headline = "test_error"
+    takes_data = True
 
     def dataset(self, source: DataSource, preset: Preset) -> str:
         """The 5,000 digits that come with the package, or the full set where ``source`` has it."""

@@ -110,13 +110,15 @@ def test_solution_error_is_the_error_against_the_closed_form():
     assert closed_form > 1e-5
 
 
-def test_gradient_error_finds_a_loose_adjoint():
-    tight, loose = (
-        measured("toy/spiral", dtype="float64", adjoint_rtol=tol, adjoint_atol=tol, rtol=[1e-9]) for tol in (1e-9, 1e-2)
+@pytest.mark.parametrize("gradient", list(Gradient))
+def test_gradient_error_falls_with_the_order_of_the_method(gradient):
+    euler, rk4 = (
+        measured("toy/spiral", dtype="float64", solver=[solver], gradient=[gradient]).costs
+        for solver in ("euler", "rk4")
     )
-    assert tight.costs["gradient_error"] < 1e-6
-    assert loose.costs["gradient_error"] > 10 * tight.costs["gradient_error"]
-    assert tight.costs["gradient_cosine"] == pytest.approx(1, abs=1e-9)
+    assert euler["gradient_error"] > 1e-3
+    assert rk4["gradient_error"] < 1e-4
+    assert euler["gradient_cosine"] < rk4["gradient_cosine"] < 1 + 1e-12
 
 
 def test_gradient_error_finds_a_planted_error():
