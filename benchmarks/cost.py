@@ -27,8 +27,8 @@ from nodebench.run.isolation import run_isolated, start_fork_server, wait_for_fo
 from nodebench.run.passes import _existing, training_step
 from nodebench.run.plan import options_of, plan
 from nodebench.solvers import Integrator, StepControl, find_solver
-from nodebench.spec import Gradient, Grid, Limits, Trial
-from nodebench.tasks import DataSource, Experiment, Setup, find_task
+from nodebench.spec import DataSource, Gradient, Grid, Limits, Trial
+from nodebench.tasks import Experiment, Setup, find_task
 
 CPU = torch.device("cpu")
 

@@ -54,4 +54,4 @@ def export(records: Sequence[Record], path: Path, format: str) -> None:
         else:
             path.write_text("[\n" + ",\n".join(record.line() for record in records) + "\n]\n")
     except OSError as error:
-        raise BadInput(f"--out {path}: cannot write there: {error.strerror}") from error
+        raise BadInput(f"--out {path}: cannot write there: {error.strerror or error}") from error

@@ -24,8 +24,8 @@ def main() -> None:
         code = _refuse(_usage(error))
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
-    except BrokenPipeError:
-        code = OK
+    except BrokenPipeError:  # the reader of our output has left, and the run stopped with it
+        code = TRIAL_FAILED
     sys.exit(code)
 
 

@@ -115,7 +115,7 @@ def run(
         str | None,
         typer.Option(
             metavar="RUN",
-            help="Finish an earlier run; other options are then its own.",
+            help="Go on with an earlier run, as it was asked for.",
             rich_help_panel="Where and how",
         ),
     ] = None,
@@ -123,7 +123,8 @@ def run(
         float | None, typer.Option(metavar="SECONDS", help="Time of one trial.", rich_help_panel="Limits")
     ] = None,
     max_nfe: Annotated[
-        int | None, typer.Option(metavar="N", help="Evaluations of one solve.", rich_help_panel="Limits")
+        int | None,
+        typer.Option(metavar="N", help="Evaluations of one solve, also in tests.", rich_help_panel="Limits"),
     ] = None,
     memory_limit: Annotated[
         str | None,
@@ -139,7 +140,8 @@ def run(
 
     Example: nodebench run --task mnist --solver dopri5,rk4 --gradient direct,adjoint --seeds 5
     """
-    from nodebench.cli.run import Choices, run_command
+    from nodebench.cli.choices import Choices
+    from nodebench.cli.run import run_command
 
     choices = Choices(
         task=task,
@@ -154,15 +156,17 @@ def run(
         preset=preset,
         seed=seed,
         seeds=seeds,
-        overrides=set_ or [],
+        overrides=tuple(set_ or ()),
         device=device,
         dtype=dtype,
         threads=threads,
         timeout=timeout,
         max_nfe=max_nfe,
         memory_limit=memory_limit,
+        data=data,
+        download=download,
     )
-    return run_command(choices, data, download, results, resume, json=json, quiet=quiet)
+    return run_command(choices, results, resume, json=json, quiet=quiet)
 
 
 @app.command()

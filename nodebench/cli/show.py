@@ -30,7 +30,7 @@ def print_run(folder: Path, records: Sequence[Record]) -> None:
     headlines = {name: task.headline for name, task in tasks().items()}
     if records:
         console.print(run_table(records, headlines, console))
-    console.print(f"{status_line(records)} · {folder / 'records.jsonl'}", highlight=False, soft_wrap=True)
+    console.print(f"{status_line(records)} · {folder / 'records.jsonl'}", highlight=False, soft_wrap=True, markup=False)
 
 
 def list_command(what: str, results: Path) -> None:
@@ -55,7 +55,7 @@ def list_command(what: str, results: Path) -> None:
         from nodebench.solvers import adapters
 
         for adapter in adapters().values():
-            console.print(f"{adapter.backend}: {adapter.source}", highlight=False, soft_wrap=True)
+            console.print(f"{adapter.backend}: {adapter.source}", highlight=False, soft_wrap=True, markup=False)
 
 
 def export_command(run: str | None, results: Path, format: str, out: Path | None) -> None:
@@ -69,7 +69,7 @@ def export_command(run: str | None, results: Path, format: str, out: Path | None
         raise BadInput(f"run {found.folder.name} has no records yet")
     out = out or found.folder / f"records.{format}"
     export(records, out, format)
-    Console(soft_wrap=True).print(f"{len(records)} records · {out}", highlight=False)
+    Console(soft_wrap=True, markup=False).print(f"{len(records)} records · {out}", highlight=False)
 
 
 Rows = list[tuple[str, ...]]

@@ -15,8 +15,11 @@ import nodebench
 _PACKAGES = ("torch", "torchdiffeq", "torchvision", "numpy", "scipy", "pandas")
 
 
-def describe_environment() -> dict[str, Any]:
-    """Describe this process's machine and software; what cannot be read is null."""
+def describe_environment(device: str = "cpu") -> dict[str, Any]:
+    """Describe this process's machine and software, and the accelerator if it is the one used.
+
+    What cannot be read is null.
+    """
     return {
         "nodebench": nodebench.__version__,
         "code": _git_state(Path(nodebench.__file__).parent),
@@ -37,15 +40,15 @@ def describe_environment() -> dict[str, Any]:
             "cpu_max": _read("/sys/fs/cgroup/cpu.max"),
             "memory_max": _read("/sys/fs/cgroup/memory.max"),
         },
-        "accelerator": _accelerator(),
+        "accelerator": _accelerator(torch.device(device)),
     }
 
 
 def usable_cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores this process may run on: its affinity, cut to the quota of its container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period or 100_000)))
 
 
 def _version(package: str) -> str | None:
@@ -84,13 +87,11 @@ def _blas() -> str | None:
     return None
 
 
-def _accelerator() -> dict[str, Any] | None:
-    if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
+def _accelerator(device: torch.device) -> dict[str, Any] | None:
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
         return {"name": properties.name, "memory_bytes": properties.total_memory, "cuda": torch.version.cuda}
-    if torch.backends.mps.is_available():
-        return {"name": "Apple MPS"}
-    return None
+    return {"name": "Apple MPS"} if device.type == "mps" else None
 
 
 def _read(path: str) -> str | None:

@@ -51,6 +51,8 @@ class Stopwatch:
 
     def resume(self) -> None:
         """Leave out what happened since the last mark: it is not part of the step."""
+        if self._synchronised:
+            synchronise(self._device)
         self._last = time.perf_counter()
 
     @property

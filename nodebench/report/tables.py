@@ -67,7 +67,7 @@ def _table(task: str, dataset: str | None, records: list[Record], headline: str 
         columns += [
             _Column("solver", lambda r: r.trial.solver or "–"),
             _Column("tolerance", lambda r: r.trial.step_label),
-            _Column("gradient", lambda r: r.trial.gradient or "–"),
+            _Column("gradient", lambda r: r.trial.gradient_label),
         ]
     columns += [_Column(axis, partial(_axis, axis), right=True) for axis in varying]
     figures = [headline] if headline else []
@@ -75,7 +75,7 @@ def _table(task: str, dataset: str | None, records: list[Record], headline: str 
     columns += [_Column(figure(name).label, partial(_cell, name), right=True) for name in figures]
     shared = _shared(records[0], dataset, varying)
     title = f"{task} · {shared}"
-    for count in range(len(columns), 3, -1):
+    for count in range(len(columns), 0, -1):
         table = _draw(title, columns[:count], records)
         if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
             break

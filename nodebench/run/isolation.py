@@ -1,6 +1,7 @@
 """The parent's side of a trial: one process of its own, watched until it ends, however it ends."""
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
@@ -17,11 +18,11 @@ from types import ModuleType
 from typing import Any
 
 import psutil
+from pydantic import ValidationError
 
 from nodebench.run import worker
 from nodebench.run.worker import Job, Outcome, Progress
-from nodebench.spec import Failure, Limits, Record, Status, Trial
-from nodebench.tasks import DataSource
+from nodebench.spec import DataSource, Failure, Limits, Record, Status, Trial
 
 # A solve notices a passed deadline itself; a trial that is stuck elsewhere is killed this much later.
 GRACE_SECONDS = 2.0
@@ -33,10 +34,17 @@ Report = Callable[[Progress], None]
 
 
 def start_fork_server() -> None:
-    """Start, without waiting for it, the server that imports torch once and forks every trial."""
+    """Start, without waiting for it, the server that imports torch once and forks every trial.
+
+    It ignores Ctrl-C from the start, and so do the trials: the parent ends them.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["nodebench.run.preload"])
-    forkserver.ensure_running()
+    ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, ours)
 
 
 def wait_for_fork_server() -> None:
@@ -86,14 +94,19 @@ def run_isolated(trial: Trial, limits: Limits, source: DataSource, report: Repor
             _kill_group(process)
             ours.close()
         outcome = _with_stderr(outcome, job.stderr)
-    return Record(
-        id=trial.id,
-        trial=trial,
-        limits=limits,
-        started=started.isoformat(timespec="seconds"),
-        duration_seconds=time.perf_counter() - clock,
-        **outcome,
-    )
+    frame: dict[str, Any] = {
+        "id": trial.id,
+        "trial": trial,
+        "limits": limits,
+        "started": started.isoformat(timespec="seconds"),
+        "duration_seconds": time.perf_counter() - clock,
+    }
+    try:
+        return Record(**frame, **outcome)
+    except ValidationError as error:  # a third-party task that measures what is no number
+        first = error.errors()[0]
+        message = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return Record(**frame, status=Status.ERROR, failure=Failure(phase="record", message=message))
 
 
 class _Watch:
@@ -106,31 +119,40 @@ class _Watch:
         self._report = report
         self._phase = "start"
         self._history: list[dict[str, float | None]] = []
+        self._known: Outcome = {}
         self._deadline = time.perf_counter() + limits.timeout + GRACE_SECONDS if limits.timeout else float("inf")
 
     def until_the_end(self) -> Outcome:
         while True:
             wait = min(self._deadline - time.perf_counter(), MEMORY_POLL_SECONDS if self._limits.memory else 3600)
+            # The process is waited for as well: what it started may hold the other end of the pipe open.
+            ready = multiprocessing.connection.wait([self._connection, self._process.sentinel], max(wait, 0))
             try:
-                heard = self._connection.recv() if self._connection.poll(max(wait, 0)) else None
+                heard = self._connection.recv() if self._connection.poll() else None
             except (EOFError, ConnectionResetError):
                 return self._died()
             if isinstance(heard, Progress):
-                self._phase = heard.phase
-                if heard.row is not None:
-                    self._history.append(heard.row)
-                self._report(heard)
+                self._hear(heard)
             elif heard is not None:
                 outcome: Outcome = heard
                 return outcome
+            elif self._process.sentinel in ready:
+                return self._died()
             elif time.perf_counter() > self._deadline:
                 return self.partial(Status.TIMEOUT, f"killed {GRACE_SECONDS:g} s after its time limit")
             elif self._limits.memory and (used := _group_memory(self._process.pid)) > self._limits.memory:
                 return self.partial(Status.MEMORY_BUDGET, f"killed while it held {used / 1e6:.0f} MB")
 
+    def _hear(self, progress: Progress) -> None:
+        self._phase = progress.phase
+        self._known |= progress.known
+        if progress.row is not None:
+            self._history.append(progress.row)
+        self._report(progress)
+
     def partial(self, status: Status, message: str) -> Outcome:
-        """What is known of a trial that could not tell its own end."""
-        return {
+        """What is known of a trial that could not tell its own end: its finished passes, and its history."""
+        return self._known | {
             "status": status,
             "history": self._history,
             "failure": Failure(phase=self._phase, message=message),
@@ -144,7 +166,7 @@ class _Watch:
             if code == -signal.SIGKILL:
                 message += "; the system kills so when memory runs out"
         else:
-            message = f"the process ended with exit code {code} and without a result"
+            return self.partial(Status.ERROR, f"the process ended with exit code {code} and without a result")
         return self.partial(Status.CRASHED, message)
 
 
@@ -171,7 +193,7 @@ def _kill_group(process: BaseProcess) -> None:
     if process.pid is None:
         return
     members = _members(process.pid) if process.is_alive() else []
-    with suppress(ProcessLookupError):  # it ended alone, or never came to lead a group
+    with suppress(ProcessLookupError, PermissionError):  # it ended alone, or never came to lead a group
         os.killpg(process.pid, signal.SIGKILL)
     for member in members:
         with suppress(psutil.Error):

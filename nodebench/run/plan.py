@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from nodebench.errors import BadInput, choose
 from nodebench.instruments.environment import usable_cores
 from nodebench.solvers import canonical_name, find_solver
-from nodebench.spec import Gradient, Grid, Preset, Trial
+from nodebench.spec import DataSource, Gradient, Grid, Preset, Trial
 from nodebench.spec.trial import Scalar
-from nodebench.tasks import DataSource, Options, Task, find_task
+from nodebench.tasks import Options, Task, find_task
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,13 @@ def plan(grid: Grid, source: DataSource) -> Plan:
         raise BadInput(f"task {task.name} has no preset '{grid.preset}'. Allowed: {', '.join(task.presets)}")
     if not task.takes_data and source != DataSource():
         raise BadInput(f"task {task.name} makes its own data: --data and --download do not apply to it")
+    device = resolve_device(grid.device)
+    if device == "mps" and grid.dtype == "float64":
+        raise BadInput("--dtype float64: the device mps has none. Allowed: float32")
     common = {
         "task": task.name,
         "dataset": task.dataset(source, grid.preset),
-        "device": resolve_device(grid.device),
+        "device": device,
         "dtype": grid.dtype,
         "threads": _threads(grid.threads),
         "preset": grid.preset,
@@ -65,6 +68,8 @@ def plan(grid: Grid, source: DataSource) -> Plan:
         for build in _combinations(task, grid):
             try:
                 trial = build(seed=seed, **common)
+            except ValidationError as error:
+                raise BadInput(_plain(error)) from None
             except _Unfit as error:
                 unfit[str(error)] = error
                 continue
@@ -124,10 +129,14 @@ def _overrides(task: Task, preset: Preset, given: dict[str, Scalar]) -> dict[str
     try:
         options = task.options.model_validate(base | given).model_dump()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "?"
-        raise BadInput(f"--set {name}={given.get(name)}: {first['msg'].lower()}") from None
+        raise BadInput(f"--set {', '.join(f'{k}={v}' for k, v in given.items())}: {_plain(error)}") from None
     return {name: options[name] for name in sorted(given) if options[name] != base[name]}
+
+
+def _plain(error: ValidationError) -> str:
+    """The first complaint of a validation, as one clause."""
+    first = error.errors()[0]
+    return ".".join(map(str, first["loc"])) + ": " * bool(first["loc"]) + first["msg"].lower()
 
 
 def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
@@ -175,7 +184,7 @@ def _with_ode(
     if method.has_tolerance:
         rtol = rtol or task.rtol
         # A tolerance given alone stands for both, as in torchdiffeq's own scripts, unless the task keeps them apart.
-        atol = atol or (rtol * task.atol / task.rtol)
+        atol = atol or float(f"{rtol * task.atol / task.rtol:.12g}")
     else:
         rtol = atol = None
     adjoint = gradient is Gradient.ADJOINT and method.has_tolerance
@@ -192,7 +201,7 @@ def _with_ode(
     )
 
 
-_AXES = ("solver", "gradient", "rtol", "atol", "step_size", "adjoint_rtol", "adjoint_atol")
+_AXES = ("model", "solver", "gradient", "rtol", "atol", "step_size", "adjoint_rtol", "adjoint_atol")
 
 
 def _wanted(grid: Grid) -> list[tuple[str, Any]]:
@@ -222,6 +231,7 @@ def _reason(value: tuple[str, Any], unfit: dict[str, _Unfit]) -> str:
 
 
 _NOT_APPLICABLE = {
+    "model": "no combination of the other choices can run it",
     "solver": "the chosen model has no ODE, so it has no solver",
     "gradient": "the chosen model has no ODE, so it has no gradient to choose",
     "rtol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",

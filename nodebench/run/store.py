@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput
-from nodebench.spec import Grid, Record
+from nodebench.spec import Record, Study
 
 STUDY, ENVIRONMENT, RECORDS = "study.toml", "environment.json", "records.jsonl"
 
@@ -24,20 +24,20 @@ class Run:
         self.folder = folder
 
     @classmethod
-    def create(cls, results: Path, grid: Grid, environment: dict[str, Any]) -> "Run":
+    def create(cls, results: Path, study: Study, environment: dict[str, Any]) -> "Run":
         """Make a new run directory named after the time and the task.
 
         Raises:
             BadInput: ``results`` cannot be written.
         """
         stamp = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
-        name = f"{stamp}-{grid.task.replace('/', '-')}"
+        name = f"{stamp}-{study.grid.task.replace('/', '-')}"
         try:
             folder = _first_free(results / name)
             (folder / ENVIRONMENT).write_text(json.dumps(environment, indent=2) + "\n")
-            (folder / STUDY).write_bytes(tomli_w.dumps(grid.model_dump(mode="json", exclude_none=True)).encode())
+            (folder / STUDY).write_bytes(tomli_w.dumps(study.model_dump(mode="json", exclude_none=True)).encode())
         except OSError as error:
-            raise BadInput(f"--results {results}: cannot write there: {error.strerror}") from error
+            raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
         return cls(folder)
 
     @classmethod
@@ -58,10 +58,10 @@ class Run:
         known = ", ".join(run.folder.name for run in list_runs(results)[-5:]) or "none"
         raise BadInput(f"no run named '{name}' in {results}. The latest there: {known}")
 
-    def grid(self) -> Grid:
-        """The grid this run was made from."""
+    def study(self) -> Study:
+        """What this run was made from."""
         try:
-            return Grid.model_validate(tomllib.loads((self.folder / STUDY).read_text()))
+            return Study.model_validate(tomllib.loads((self.folder / STUDY).read_text()))
         except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
             raise BadInput(f"{self.folder / STUDY} cannot be read: {str(error).splitlines()[0]}") from error
 
@@ -76,12 +76,14 @@ class Run:
             os.fsync(file.fileno())
 
     def records(self) -> list[Record]:
-        """Every record; a torn last line is left out, its trial has no record.
+        """The record of each trial, the latest where a trial was run again, in the order of the first ones.
+
+        A torn last line is left out: its trial has no record.
 
         Raises:
             BadInput: a line is no record, or of a newer schema.
         """
-        return list(self._read())
+        return list({record.id: record for record in self._read()}.values())
 
     def _read(self) -> Iterator[Record]:
         path = self.folder / RECORDS

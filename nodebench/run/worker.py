@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,8 +20,10 @@ from nodebench.instruments import Budget, NfeCounter, calibrate, describe_enviro
 from nodebench.run.passes import Passes, Row
 from nodebench.run.plan import options_of
 from nodebench.solvers import Integrator, StepControl, find_solver
-from nodebench.spec import Failure, Limits, SolveFailed, Status, Trial
-from nodebench.tasks import DataSource, Setup, find_task
+from nodebench.spec import DataSource, Failure, Limits, SolveFailed, Status, Trial
+from nodebench.tasks import Setup, find_task
+
+Outcome = dict[str, Any]  # the fields of the record that the child knows
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a running trial tells its parent: its phase, and each finished row of the history."""
+    """What a running trial tells its parent: its phase, each finished row, and what else is known by then."""
 
     phase: str
     epochs: int = 0
     row: Row | None = None
-
-
-Outcome = dict[str, Any]  # the fields of the record that the child knows
+    known: Outcome = field(default_factory=dict)
 
 
 def main(connection: Connection, job: Job) -> None:
@@ -72,20 +72,20 @@ class _Child:
     def run(self) -> Outcome:
         began = time.perf_counter()
         trial = self._job.trial
-        torch.set_num_threads(trial.threads)
-        before = calibrate()
-        self._outcome = {"environment": describe_environment(), "calibration": [before]}
         try:
+            torch.set_num_threads(trial.threads)
+            before = calibrate()
+            self._outcome |= {"environment": describe_environment(trial.device), "calibration": [before]}
             self._run_passes(trial)
+            after = calibrate()
+            self._outcome |= {"calibration": [before, after], "drifted": drifted(before, after)}
             self._outcome["status"] = Status.OK
         except Exception as error:
             traceback.print_exc()
             self._outcome |= self._failed(error)
-        after = calibrate()
-        self._outcome |= {"calibration": [before, after], "drifted": drifted(before, after)}
         if self._passes is not None:
-            self._outcome |= vars(self._passes.draft)
             self._passes.draft.costs["worker_seconds"] = time.perf_counter() - began
+            self._outcome |= vars(self._passes.draft)
         return self._outcome
 
     def _run_passes(self, trial: Trial) -> None:
@@ -113,7 +113,7 @@ class _Child:
 
         self._passes = Passes(trial, task, experiment, self._solve, self._budget, report)
         for phase in ("timed", "memory", "numerics"):
-            self._enter(phase, epochs)
+            self._enter(phase, epochs, self._outcome | vars(self._passes.draft))
             getattr(self._passes, phase)()
 
     def _integrator(self, trial: Trial) -> Integrator:
@@ -130,9 +130,9 @@ class _Child:
         )
         return Integrator(adapter, control, self._counter)
 
-    def _enter(self, phase: str, epochs: int = 0) -> None:
+    def _enter(self, phase: str, epochs: int = 0, known: Outcome | None = None) -> None:
         self._phase = phase
-        self._connection.send(Progress(phase, epochs))
+        self._connection.send(Progress(phase, epochs, known=known or {}))
 
     def _failed(self, error: Exception) -> Outcome:
         """Status and place of a failure."""
@@ -145,7 +145,7 @@ class _Child:
                 message=_first_line(error),
                 t=_number(counter.last_t),
                 dt=_number(counter.last_dt),
-                nfe=counter.in_solve,
+                nfe=(counter.in_solve or counter.forward) if counter.solves else None,
             ),
         }
 
@@ -174,8 +174,9 @@ def _plain_arithmetic() -> None:
 
 
 def _redirect_stderr(path: Path) -> None:
-    """Send everything that is written to standard error, by C code too, to a file."""
+    """Send everything that is written to standard output and error, by C code too, to a file."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)

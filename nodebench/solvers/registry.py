@@ -12,7 +12,7 @@ BARE = "torchdiffeq"  # the backend whose methods need no prefix
 @cache
 def adapters() -> dict[str, SolverAdapter]:
     """One adapter of each backend, torchdiffeq first."""
-    found = {adapter.backend: adapter() for adapter in load_plugins("nodebench.solvers")}
+    found = {adapter.backend: adapter for adapter in load_plugins("nodebench.solvers")}
     return dict(sorted(found.items(), key=lambda item: item[0] != BARE))
 
 

@@ -4,8 +4,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torchdiffeq
-from torch import Tensor
+from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl
@@ -13,6 +14,20 @@ from nodebench.spec import Gradient, SolveFailed, Status
 
 # With a tolerance this loose every step is accepted, and the largest step allowed is the step taken.
 _NO_TOLERANCE = 1e10
+
+
+class _FiniteField(nn.Module):
+    """The same field; stops a solve at NaN or infinity, with which SciPy's methods loop or give up at random."""
+
+    def __init__(self, field: nn.Module) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        derivative: Tensor = self.field(t, y)
+        if not torch.isfinite(derivative).all():
+            raise SolveFailed(Status.NON_FINITE, f"the field is not finite at t = {float(t):.4g}")
+        return derivative
 
 
 class ScipyAdapter(SolverAdapter):
@@ -44,6 +59,7 @@ class ScipyAdapter(SolverAdapter):
         """Call torchdiffeq's ``scipy_solver`` with the SciPy method of the trial."""
         # The wrapper hands every method a min_step, which only LSODA knows.
         warnings.filterwarnings("ignore", message="The following arguments have no ")
+        finite = _FiniteField(field)
         options: dict[str, Any] = {"solver": control.method}
         tolerances: dict[str, Any] = {"rtol": control.rtol, "atol": control.atol}
         if control.step_size is not None:
@@ -52,9 +68,9 @@ class ScipyAdapter(SolverAdapter):
         arguments: dict[str, Any] = {"method": "scipy_solver", "options": options, **tolerances}
         if control.gradient is Gradient.ADJOINT:
             arguments |= {"adjoint_rtol": control.adjoint_rtol, "adjoint_atol": control.adjoint_atol}
-            solution: Tensor = torchdiffeq.odeint_adjoint(field, y0, times, **arguments)
+            solution: Tensor = torchdiffeq.odeint_adjoint(finite, y0, times, **arguments)
         else:
-            solution = torchdiffeq.odeint(field, y0, times, **arguments)
+            solution = torchdiffeq.odeint(finite, y0, times, **arguments)
         if len(solution) != len(times):
             # solve_ivp returns what it has when it gives up, and the wrapper drops its message.
             reached = len(solution)

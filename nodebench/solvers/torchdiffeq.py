@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import torch
 import torchdiffeq
 from torch import Tensor
 from torchdiffeq._impl.fixed_adams import AdamsBashforthMoulton
@@ -69,6 +70,8 @@ class TorchdiffeqAdapter(SolverAdapter):
         if control.step_size is not None:
             constant = ("first_step", "min_step", "max_step") if method.adaptive else ("step_size",)
             options = dict.fromkeys(constant, control.step_size)
+        if y0.device.type == "mps" and method.adaptive:
+            options["dtype"] = torch.float32  # the library's time is float64 otherwise, which this device has not
         if control.land_on_outputs and method.adaptive:
             options["step_t"] = times[1:]
         arguments: dict[str, Any] = {"method": control.method, "options": options}

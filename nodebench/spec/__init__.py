@@ -1,12 +1,13 @@
 """What a trial, a record and a grid are. No torch and no pandas here: the command line loads this."""
 
 from nodebench.spec.figures import FIGURES, Figure
-from nodebench.spec.grid import Grid
+from nodebench.spec.grid import DataSource, Grid, Study
 from nodebench.spec.record import Failure, Limits, Record, SolveFailed, Status
 from nodebench.spec.trial import Gradient, Preset, Trial
 
 __all__ = [
     "FIGURES",
+    "DataSource",
     "Failure",
     "Figure",
     "Gradient",
@@ -16,5 +17,6 @@ __all__ = [
     "Record",
     "SolveFailed",
     "Status",
+    "Study",
     "Trial",
 ]

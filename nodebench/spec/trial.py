@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Scalar = bool | int | float | str
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -73,7 +74,7 @@ class Trial(BaseModel):
     threads: Annotated[int, Field(ge=1)] = 1
     preset: Preset = Preset.QUICK
     overrides: dict[str, Scalar] = Field(default_factory=dict)
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
     @property
     def id(self) -> str:
@@ -90,13 +91,26 @@ class Trial(BaseModel):
         """What controls the step, as a table shows it: ``1e-3`` or ``h=0.25``."""
         if self.solver is None:
             return "–"
+        tolerance = _tolerance(self.rtol, self.atol)
         if self.step_size is not None:
-            return f"h={self.step_size:g}"
-        if self.rtol is None:
-            return "h=outputs"
-        if self.rtol == self.atol:
-            return _short(self.rtol)
-        return f"{_short(self.rtol)}/{_short(self.atol or 0)}"
+            return f"h={self.step_size:g} {tolerance}".strip()
+        return tolerance or "h=outputs"
+
+    @property
+    def gradient_label(self) -> str:
+        """The gradient, with its tolerance where that is not the forward one: ``adjoint 1e-6``."""
+        if self.gradient is None:
+            return "–"
+        apart = self.adjoint_rtol is not None and (self.adjoint_rtol, self.adjoint_atol) != (self.rtol, self.atol)
+        tolerance = _tolerance(self.adjoint_rtol, self.adjoint_atol) if apart else ""
+        return f"{self.gradient} {tolerance}".strip()
+
+
+def _tolerance(rtol: float | None, atol: float | None) -> str:
+    """``1e-3``, ``1e-7/1e-9`` where the two differ, nothing where there is none."""
+    if rtol is None or atol is None:
+        return ""
+    return _short(rtol) if rtol == atol else f"{_short(rtol)}/{_short(atol)}"
 
 
 def _short(number: float) -> str:

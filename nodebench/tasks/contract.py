@@ -7,7 +7,6 @@ A new task is a :class:`Task` that builds an :class:`Experiment`, and one entry 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from nodebench.solvers import Integrator, StepControl
-from nodebench.spec import Gradient, Preset
+from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.spec.record import DataCard
 
 Batch = tuple[Tensor, ...]
@@ -24,7 +23,7 @@ Batch = tuple[Tensor, ...]
 class Options(BaseModel):
     """A task's own options, settable by ``--set name=value``; a preset is one value of them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,6 @@ class ModelInfo:
     about: str
     source: str
     gradients: frozenset[Gradient] = frozenset(Gradient)
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """Where the user's data lies; a place, and so no part of a trial."""
-
-    folder: Path | None = None
-    download: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from nodebench.errors import BadInput
+from nodebench.spec import DataSource
 from nodebench.spec.record import DataCard
-from nodebench.tasks.contract import DataSource
 
 EMBEDDED, FULL = "mnist-5k", "mnist-60k"
 

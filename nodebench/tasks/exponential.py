@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from nodebench.models.fields import RelaxationField
@@ -19,8 +20,8 @@ ROUNDING = 2e-13
 class ExponentialOptions(Options):
     """Options of ``toy/exponential``."""
 
-    solves: int = 20  # timed solves
-    span: float = 4.0  # length of the time interval
+    solves: int = Field(20, ge=1)  # timed solves
+    span: float = Field(4.0, gt=0)  # length of the time interval
     x0: float = 3.0
 
 

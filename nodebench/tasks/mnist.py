@@ -10,9 +10,9 @@ from torch.nn import functional
 from nodebench.errors import BadInput
 from nodebench.models import digits
 from nodebench.solvers import Integrator, StepControl
-from nodebench.spec import Gradient, Preset
+from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.tasks import digit_data
-from nodebench.tasks.contract import Batch, DataSource, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
 
 _SCRIPT = "torchdiffeq examples/odenet_mnist.py"
 _NO_ODE: frozenset[Gradient] = frozenset()
@@ -43,9 +43,10 @@ class MnistOptions(Options):
     @field_validator("decay_epochs")
     @classmethod
     def _whole_numbers(cls, text: str) -> str:
-        if not all(part.strip().isdecimal() for part in text.split(",") if text):
+        parts = [part.strip() for part in text.split(",")] if text else []
+        if not all(part.isdecimal() for part in parts):
             raise ValueError("whole numbers by comma, as in 60,100,140")
-        return text
+        return ",".join(parts)
 
     def decay_boundaries(self) -> list[int]:
         """The epochs at which the learning rate falls."""

@@ -10,7 +10,7 @@ from nodebench.tasks.contract import Task
 @cache
 def tasks() -> dict[str, Task]:
     """Every registered task by its name."""
-    found = {task.name: task() for task in load_plugins("nodebench.tasks")}
+    found = {task.name: task for task in load_plugins("nodebench.tasks")}
     return dict(sorted(found.items()))
 
 

@@ -1,8 +1,10 @@
 """``toy/spiral``: learn a linear spiral from short windows of one trajectory."""
 
 from collections.abc import Iterator
+from typing import Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from nodebench.models.fields import LinearField, MlpField
@@ -14,13 +16,19 @@ from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setu
 class SpiralOptions(Options):
     """Options of ``toy/spiral``; the defaults are the article's."""
 
-    epochs: int = 50
-    steps_per_epoch: int = 100
-    points: int = 200  # of the trajectory
-    span: float = 25.0
-    batch_size: int = 20  # windows
-    window: int = 10  # points a window
-    learning_rate: float = 1e-3
+    epochs: int = Field(50, ge=1)
+    steps_per_epoch: int = Field(100, ge=1)
+    points: int = Field(200, ge=2)  # of the trajectory
+    span: float = Field(25.0, gt=0)
+    batch_size: int = Field(20, ge=1)  # windows
+    window: int = Field(10, ge=2)  # points a window
+    learning_rate: float = Field(1e-3, gt=0)
+
+    @model_validator(mode="after")
+    def _enough_points(self) -> Self:
+        if self.points < self.window + self.batch_size:
+            raise ValueError("points must be at least window + batch_size")
+        return self
 
 
 class Spiral(Task):

@@ -55,6 +55,20 @@ def test_json_prints_records_and_nothing_else(nodebench):
     assert err == ""
 
 
+def test_what_a_field_prints_stays_out_of_the_output(nodebench):
+    code, out, _ = nodebench(*FAULTS, "--set", "fault=print", "--solver", "rk4", "--json")
+    assert code == 0
+    assert "chatter" not in out
+
+
+def test_a_failed_trial_without_an_ode_has_a_table(nodebench):
+    run = ["run", "--task", "mnist", "--preset", "smoke", "--model", "mlp", "--timeout", "0.001", "--quiet"]
+    code, out, _ = nodebench(*run)
+    assert code == 1
+    assert "1 timeout" in out
+    assert nodebench("show")[0] == 0
+
+
 def test_quiet_says_nothing_on_the_way(nodebench):
     assert nodebench(*SPIRAL, "--solver", "euler", "--quiet")[2] == ""
 
@@ -122,12 +136,14 @@ def test_version(nodebench):
 def interrupted_run(folder: Path) -> subprocess.Popen:
     """A sweep of three slow trials, sent Ctrl-C in the second."""
     command = [*COMMAND, *FAULTS, "--solver", "rk4", "--seeds", "3", "--set", "seconds=0.001"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     for line in process.stderr:
         if "[1/3]" in line:
             break
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
     return process
 
 
@@ -146,6 +162,19 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path):
     records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
     finished = [record["id"] for record in records if record["status"] == "ok"]
     assert len(finished) == len(set(finished)) == 3
+
+
+@pytest.mark.parametrize("seconds", [1.5, 3.5])
+def test_ctrl_c_before_the_first_trial_is_clean_too(tmp_path, seconds):
+    command = [*COMMAND, *FAULTS, "--solver", "rk4", "--set", "seconds=0.01"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
 
 
 def test_the_live_display_shows_epoch_loss_and_nfe(tmp_path):

@@ -65,6 +65,20 @@ def _grandchild(t: Tensor, dy: Tensor) -> Tensor:
     return dy
 
 
+def _abort_with_grandchild(t: Tensor, dy: Tensor) -> Tensor:
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)  # nodebench-grandchild"], close_fds=False)
+    os.abort()
+
+
+def _exit(t: Tensor, dy: Tensor) -> Tensor:
+    os._exit(3)
+
+
+def _print(t: Tensor, dy: Tensor) -> Tensor:
+    print("chatter")
+    return dy
+
+
 def _raise(t: Tensor, dy: Tensor) -> Tensor:
     raise ValueError("planted")
 
@@ -78,7 +92,11 @@ _FAULTS = {
     "abort": _abort,
     "hog": _hog,
     "grandchild": _grandchild,
+    "abort-with-grandchild": _abort_with_grandchild,
+    "exit": _exit,
+    "print": _print,
     "raise": _raise,
+    "text-metric": lambda t, dy: dy,
 }
 
 
@@ -110,4 +128,6 @@ class _Experiment(Experiment):
         return model(batch[0]).pow(2).sum()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
+        if model.field.options.fault == "text-metric":
+            return {"final": "high"}
         return {"final": model(self.probe[0])[0].item()}

@@ -12,8 +12,7 @@ import pytest
 
 from nodebench.run.isolation import run_isolated, start_fork_server, wait_for_fork_server
 from nodebench.run.plan import plan
-from nodebench.spec import Grid, Limits, Status
-from nodebench.tasks import DataSource
+from nodebench.spec import DataSource, Grid, Limits, Status
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,14 +43,19 @@ FAULTS = [
     ("blow-up", "dopri5", Limits(), Status.DT_UNDERFLOW),
     ("endless", "dopri5", Limits(timeout=3), Status.TIMEOUT),
     ("endless", "dopri5", Limits(max_nfe=500), Status.NFE_BUDGET),
+    ("nan", "scipy:RK45", Limits(), Status.NON_FINITE),
+    ("nan", "scipy:BDF", Limits(), Status.NON_FINITE),
+    ("nan", "scipy:LSODA", Limits(), Status.NON_FINITE),
     ("abort", "dopri5", Limits(), Status.CRASHED),
+    ("abort-with-grandchild", "dopri5", Limits(), Status.CRASHED),
+    ("exit", "dopri5", Limits(), Status.ERROR),
     ("hog", "dopri5", Limits(memory=1_500_000_000), Status.MEMORY_BUDGET),
     ("grandchild", "dopri5", Limits(timeout=2), Status.TIMEOUT),
     ("raise", "dopri5", Limits(), Status.ERROR),
 ]
 
 
-@pytest.mark.parametrize(("fault", "solver", "limits", "status"), FAULTS, ids=[f"{f[0]}-{f[3]}" for f in FAULTS])
+@pytest.mark.parametrize(("fault", "solver", "limits", "status"), FAULTS, ids=[f"{f[0]}-{f[1]}-{f[3]}" for f in FAULTS])
 def test_a_planted_fault_ends_with_the_right_status(fault, solver, limits, status):
     record = run(fault, solver, limits=limits)
     assert record.status is status
@@ -95,6 +99,27 @@ def test_a_trial_is_killed_by_its_own_signal_only():
     assert "SIGKILL" in record.failure.message
 
 
+def test_a_killed_trial_keeps_its_finished_passes():
+    def report(event):
+        if event.phase == "numerics":
+            (child,) = trials_alive()
+            os.kill(child.pid, signal.SIGKILL)
+
+    record = run("none", solver="rk4", report=report, seconds=0.003)
+    assert record.status is Status.CRASHED
+    assert record.failure.phase == "numerics"
+    assert record.costs["nfe_forward"] == 40
+    assert record.costs["tensor_peak_bytes"] > 0
+    assert record.environment["packages"]["torch"]
+    assert len(record.history) == 3
+
+
+def test_a_metric_that_is_no_number_is_an_error_with_a_record():
+    record = run("text-metric", solver="rk4")
+    assert record.status is Status.ERROR
+    assert "final" in record.failure.message
+
+
 def test_interrupting_ends_the_trial_with_a_record():
     def report(event):
         if event.phase == "timed":
@@ -124,7 +149,7 @@ import sys
 from nodebench.run.isolation import run_isolated, start_fork_server
 from nodebench.run.plan import plan
 from nodebench.spec import Grid, Limits
-from nodebench.tasks import DataSource
+from nodebench.spec import DataSource
 if __name__ == "__main__":
     start_fork_server()
     grid = Grid(task="test/faults", preset="smoke", overrides={"fault": "grandchild"}, threads=1)

@@ -7,8 +7,8 @@ from nodebench.instruments import Budget, NfeCounter
 from nodebench.run.passes import Passes
 from nodebench.run.plan import options_of, plan
 from nodebench.solvers import Integrator, StepControl, find_solver
-from nodebench.spec import Gradient, Grid, SolveFailed, Status
-from nodebench.tasks import DataSource, Setup, find_task
+from nodebench.spec import DataSource, Gradient, Grid, SolveFailed, Status
+from nodebench.tasks import Setup, find_task
 
 
 def passes(task: str, breaks=None, **grid) -> Passes:

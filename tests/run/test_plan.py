@@ -2,8 +2,7 @@ import pytest
 
 from nodebench.errors import BadInput
 from nodebench.run.plan import options_of, plan, resolve_device
-from nodebench.spec import Gradient, Grid
-from nodebench.tasks import DataSource
+from nodebench.spec import DataSource, Gradient, Grid
 
 
 def planned(**grid):
@@ -90,7 +89,8 @@ REFUSED = [
     ({"task": "toy/exponential", "gradient": ["adjoint"]}, "trains nothing, so it has no gradient"),
     ({"task": "toy/exponential", "preset": "paper"}, "has no preset 'paper'"),
     ({"overrides": {"epoch": "3"}}, "did you mean epochs"),
-    ({"overrides": {"epochs": "many"}}, "--set epochs=many: input should be a valid integer"),
+    ({"overrides": {"epochs": "many"}}, "--set epochs=many: epochs: input should be a valid integer"),
+    ({"model": ["odenet", "rknet"], "gradient": ["adjoint"]}, "model rknet has no gradient 'adjoint'"),
     ({"overrides": {"decay_epochs": "a,b"}}, "whole numbers by comma"),
     ({"device": "gpu"}, "no device named 'gpu'"),
     ({"device": "cuda:99"}, "device 'cuda:99' is not present on this machine"),
@@ -106,6 +106,13 @@ def test_what_cannot_be_done_is_refused_with_the_reason(grid, message):
         planned(**grid)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_tolerance_in_the_tasks_ratio_is_the_same_as_one_given():
+    for rtol in ("1e-3", "2e-4", "3e-6", "1e-9"):
+        alone = planned(task="toy/spiral", rtol=[rtol]).trials
+        given = planned(task="toy/spiral", rtol=[rtol], atol=[f"{float(rtol) / 100:.6g}"]).trials
+        assert [t.id for t in alone] == [t.id for t in given]
 
 
 def test_the_cpu_is_there():

@@ -1,12 +1,17 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from nodebench.errors import BadInput
 from nodebench.run.store import Run, list_runs
-from nodebench.spec import Grid, Record, Status, Trial
+from nodebench.spec import DataSource, Grid, Limits, Record, Status, Study, Trial
 
-GRID = Grid(task="toy/spiral", rtol=[1e-3], seed=[0, 1], overrides={"epochs": "2"})
+STUDY = Study(
+    grid=Grid(task="toy/spiral", rtol=[1e-3], seed=[0, 1], overrides={"epochs": "2"}, threads=2),
+    limits=Limits(timeout=60),
+    data=DataSource(folder=Path("/data")),
+)
 
 
 def record(seed: int) -> Record:
@@ -16,17 +21,17 @@ def record(seed: int) -> Record:
 
 @pytest.fixture
 def run(tmp_path):
-    return Run.create(tmp_path, GRID, {"cpu": "test"})
+    return Run.create(tmp_path, STUDY, {"cpu": "test"})
 
 
 def test_a_run_is_a_directory_named_after_time_and_task(run):
     assert run.folder.name.endswith("-toy-spiral")
     assert json.loads((run.folder / "environment.json").read_text()) == {"cpu": "test"}
-    assert run.grid() == GRID
+    assert run.study() == STUDY
 
 
 def test_two_runs_of_one_second_get_two_directories(tmp_path):
-    folders = {Run.create(tmp_path, GRID, {}).folder for _ in range(3)}
+    folders = {Run.create(tmp_path, STUDY, {}).folder for _ in range(3)}
     assert len(folders) == 3
 
 
@@ -44,6 +49,13 @@ def test_a_torn_last_line_is_dropped_and_written_over(run, torn):
     assert [r.trial.seed for r in run.records()] == [0]
     run.append(record(1))
     assert [r.trial.seed for r in run.records()] == [0, 1]
+
+
+def test_a_trial_that_ran_again_has_one_record(run):
+    run.append(record(0).model_copy(update={"status": Status.INTERRUPTED}))
+    run.append(record(1))
+    run.append(record(0))
+    assert [(r.trial.seed, r.status) for r in run.records()] == [(0, Status.OK), (1, Status.OK)]
 
 
 def test_a_broken_line_in_the_middle_is_refused_by_its_number(run):
@@ -83,4 +95,4 @@ def test_an_empty_results_folder_says_what_to_do(tmp_path):
 def test_results_that_cannot_be_written_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot write there"):
-        Run.create(tmp_path / "file", GRID, {})
+        Run.create(tmp_path / "file", STUDY, {})

@@ -87,8 +87,17 @@ def test_a_trial_is_frozen():
         ({"rtol": 2.5e-7, "atol": 1e-9}, "2.5e-7/1e-9"),
         ({"rtol": None, "atol": None, "step_size": 0.25}, "h=0.25"),
         ({"rtol": None, "atol": None}, "h=outputs"),
+        ({"step_size": 0.25}, "h=0.25 1e-3"),
         ({"solver": None}, "–"),
     ],
 )
 def test_step_label(fields, label):
     assert Trial(**(FIELDS | fields)).step_label == label
+
+
+def test_the_gradient_is_labelled_with_a_tolerance_of_its_own():
+    equal = FIELDS | {"adjoint_rtol": 1e-3, "adjoint_atol": 1e-3}
+    assert Trial(**equal).gradient_label == "adjoint"
+    assert Trial(**(equal | {"adjoint_rtol": 1e-6, "adjoint_atol": 1e-6})).gradient_label == "adjoint 1e-6"
+    assert Trial(**(FIELDS | {"gradient": "direct"})).gradient_label == "direct"
+    assert Trial(task="mnist", model="mlp").gradient_label == "–"

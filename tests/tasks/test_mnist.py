@@ -9,8 +9,8 @@ from problems import integrator
 from torchvision import transforms
 
 from nodebench.errors import BadInput
-from nodebench.spec import Preset
-from nodebench.tasks import DataSource, Setup, digit_data, find_task
+from nodebench.spec import DataSource, Preset
+from nodebench.tasks import Setup, digit_data, find_task
 from nodebench.tasks.mnist import MnistOptions
 
 NO_SOURCE = DataSource()
@@ -67,7 +67,7 @@ def test_the_split_and_its_checksum_are_fixed(embedded):
 
 def test_the_full_set_is_read_in_torchvisions_layout(shared_data):
     for folder in (shared_data, shared_data / "mnist"):
-        source = DataSource(folder)
+        source = DataSource(folder=folder)
         assert digit_data.locate(source) == digit_data.FULL
         data = digit_data.load(digit_data.FULL, source, None, None)
         assert (data.card.train, data.card.test) == (60_000, 10_000)
@@ -77,7 +77,7 @@ def test_the_full_set_is_read_in_torchvisions_layout(shared_data):
 
 def test_a_folder_without_mnist_is_refused(tmp_path):
     with pytest.raises(BadInput, match="no MNIST/raw/train-images-idx3-ubyte in it"):
-        digit_data.locate(DataSource(tmp_path))
+        digit_data.locate(DataSource(folder=tmp_path))
 
 
 def test_a_truncated_file_is_refused_in_one_line(shared_data, tmp_path):
@@ -85,7 +85,7 @@ def test_a_truncated_file_is_refused_in_one_line(shared_data, tmp_path):
     file = tmp_path / "mnist" / "MNIST" / "raw" / "train-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(BadInput, match="cannot be read") as refused:
-        digit_data.load(digit_data.FULL, DataSource(tmp_path), None, None)
+        digit_data.load(digit_data.FULL, DataSource(folder=tmp_path), None, None)
     assert "\n" not in str(refused.value)
 
 

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from nodebench.run.isolation import run_isolated, wait_for_fork_server
 from nodebench.run.worker import Progress
-from nodebench.spec import Limits, Record, Trial
-from nodebench.tasks import DataSource
+from nodebench.spec import DataSource, Limits, Record, Trial
 
 
 def run_trials(

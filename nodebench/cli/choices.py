@@ -1,0 +1,155 @@
+"""What was typed after ``nodebench run``, read into a study."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from nodebench.errors import BadInput, choose
+from nodebench.spec import DataSource, Gradient, Grid, Limits, Preset, Study
+from nodebench.spec.trial import Scalar
+
+T = TypeVar("T")
+
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The options of ``nodebench run`` as they were typed; empty where nothing was."""
+
+    task: str = ""
+    model: str = ""
+    solver: str = ""
+    gradient: str = ""
+    rtol: str = ""
+    atol: str = ""
+    adjoint_rtol: str = ""
+    adjoint_atol: str = ""
+    step_size: str = ""
+    preset: str = "quick"
+    seed: str = "0"
+    seeds: int | None = None
+    overrides: tuple[str, ...] = ()
+    device: str = "cpu"
+    dtype: str = "float32"
+    threads: int | None = None
+    timeout: float | None = None
+    max_nfe: int | None = None
+    memory_limit: str | None = None
+    data: Path | None = None
+    download: bool = False
+
+    def given(self) -> list[str]:
+        """The options that were typed, as far as they differ from the defaults."""
+        typed = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
+        return ["--" + ("set" if name == "overrides" else name.replace("_", "-")) for name in typed]
+
+    def study(self) -> Study:
+        """All of it, checked."""
+        data = DataSource(folder=self.data.absolute() if self.data else None, download=self.download)
+        return Study(grid=self.grid(), limits=self.limits(), data=data)
+
+    def grid(self) -> Grid:
+        """Check what was typed and make a grid of it.
+
+        Raises:
+            BadInput: something cannot be read.
+        """
+        if not self.task:
+            raise BadInput("--task is missing; 'nodebench list tasks' says which there are")
+        if self.seeds is not None and self.seeds < 1:
+            raise BadInput(f"--seeds {self.seeds}: at least 1")
+        numbers = {
+            name: [_float(name, part) for part in _parts(name, getattr(self, name))]
+            for name in ("rtol", "atol", "step_size", "adjoint_rtol", "adjoint_atol")
+        }
+        try:
+            return Grid(
+                task=self.task,
+                model=_parts("model", self.model),
+                solver=_parts("solver", self.solver),
+                gradient=[Gradient(choose("gradient", g, list(Gradient))) for g in _parts("gradient", self.gradient)],
+                rtol=numbers["rtol"],
+                atol=numbers["atol"],
+                step_size=numbers["step_size"],
+                adjoint_rtol=_at_most_one("adjoint_rtol", numbers["adjoint_rtol"]),
+                adjoint_atol=_at_most_one("adjoint_atol", numbers["adjoint_atol"]),
+                preset=Preset(choose("preset", self.preset, list(Preset))),
+                seed=list(range(self.seeds)) if self.seeds else [_int("seed", s) for s in _parts("seed", self.seed)],
+                overrides=dict(_override(text) for text in self.overrides),
+                device=self.device,
+                dtype=choose("dtype", self.dtype, ["float32", "float64"]),
+                threads=self.threads,
+            )
+        except ValidationError as error:
+            raise BadInput(_validation_line(error)) from None
+
+    def limits(self) -> Limits:
+        """The budgets of each trial."""
+        try:
+            return Limits(
+                timeout=self.timeout,
+                max_nfe=self.max_nfe,
+                memory=None if self.memory_limit is None else _size(self.memory_limit),
+            )
+        except ValidationError as error:
+            raise BadInput(_validation_line(error)) from None
+
+
+def _parts(name: str, text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not all(parts):
+        raise BadInput(f"--{name.replace('_', '-')} '{text}': an empty value between commas")
+    return list(dict.fromkeys(parts))
+
+
+def _float(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise BadInput(f"--{name.replace('_', '-')} '{text}': not a positive number; write it as 1e-3 or 0.001")
+    return value
+
+
+def _int(name: str, text: str) -> int:
+    if not text.isdecimal():
+        raise BadInput(f"--{name} '{text}': not a whole number from 0 on")
+    return int(text)
+
+
+def _at_most_one(name: str, values: list[T]) -> T | None:
+    if len(values) > 1:
+        raise BadInput(f"--{name.replace('_', '-')}: one value only, it does not multiply into trials")
+    return values[0] if values else None
+
+
+def _override(text: str) -> tuple[str, Scalar]:
+    name, equals, value = text.partition("=")
+    if not name or not equals or not value:
+        raise BadInput(f"--set '{text}': write it as --set name=value")
+    return name.strip(), value.strip()
+
+
+def _size(text: str) -> int:
+    number = text.rstrip("BKMGIbkmgi")
+    unit = text[len(number) :].upper() or "B"
+    unit = unit if unit.endswith("B") else unit + "B"
+    try:
+        size = int(float(number) * _UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
+        raise BadInput(f"--memory-limit '{text}': not a size; write it as 800MB, 2GB or 1.5GiB") from None
+    return size
+
+
+_OPTION_OF_FIELD = {"memory": "memory-limit", "seed": "seed", "overrides": "set"}
+
+
+def _validation_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = str(first["loc"][0])
+    option = _OPTION_OF_FIELD.get(field, field.replace("_", "-"))
+    return f"--{option} {first['input']}: {first['msg'].lower()}"
