@@ -24,8 +24,8 @@ from torchdiffeq import odeint_adjoint
 
 from nodebench.instruments import MemoryMeter, NfeCounter, Stopwatch, describe_environment
 from nodebench.run.isolation import run_isolated, start_fork_server, wait_for_fork_server
-from nodebench.run.passes import _existing, training_step
 from nodebench.run.plan import options_of, plan
+from nodebench.run.step import step_tensors, training_step
 from nodebench.solvers import Integrator, StepControl, find_solver
 from nodebench.spec import DataSource, Gradient, Grid, Limits, Trial
 from nodebench.tasks import Experiment, Setup, find_task
@@ -146,7 +146,7 @@ def memory_pass(pairs: int) -> dict[str, float | int]:
     batch = next(experiment.batches(0))
 
     def metered() -> None:
-        with MemoryMeter(_existing(experiment, batch), CPU) as meter:
+        with MemoryMeter(step_tensors(experiment, batch), CPU) as meter:
             training_step(experiment, batch, counter, meter.mark)
 
     def plain() -> None:

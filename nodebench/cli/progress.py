@@ -1,7 +1,6 @@
 """What a running command shows: a live display on a terminal, plain lines elsewhere, JSON, or nothing."""
 
 import sys
-import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -11,9 +10,9 @@ from rich.progress import (
     Progress,
     SpinnerColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from nodebench.spec import Record, Status, Trial
 
@@ -93,21 +92,20 @@ class LiveDisplay(Display):
         super().__init__(trials)
         console = Console(stderr=True)
         self._console = console
+        shortened = Column(no_wrap=True, overflow="ellipsis")
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.description}", table_column=shortened),
+            BarColumn(bar_width=6),
+            TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True, min_width=34)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("left", table_column=Column(no_wrap=True, min_width=5)),
             console=console,
             transient=True,
         )
         self._all = self._bars.add_task("trials", total=trials, state="", visible=trials > 1)
         self._one = self._bars.add_task("", total=None, state="")
         self._current: str | None = None
-        self._began = time.perf_counter()
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -166,8 +164,8 @@ def describe_epoch(event: "Event") -> str:
     row = event.row or {}
     parts = [f"epoch {row.get('epoch') or 0:.0f}/{event.epochs}"]
     if (loss := row.get("loss")) is not None:
-        parts.append(f"loss {loss:.4g}")
+        parts.append(f"loss {loss:.3g}")
     forward, backward = row.get("nfe_forward"), row.get("nfe_backward")
     if forward is not None:
-        parts.append(f"NFE {forward:.1f}" + (f" + {backward:.1f}" if backward else ""))
-    return ", ".join(parts)
+        parts.append(f"NFE {forward:.3g}" + (f"+{backward:.3g}" if backward else ""))
+    return " ".join(parts)

@@ -6,7 +6,6 @@ measure.
 """
 
 import copy
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
+from nodebench.run.step import Checkpoint, Step, step_tensors, training_step
 from nodebench.solvers import Integrator, Trace, find_solver
 from nodebench.spec import Gradient, SolveFailed, Status, Trial
 from nodebench.tasks import Batch, Experiment, Task
@@ -51,20 +50,6 @@ class Draft:
         for name in names:
             self.costs[name] = None
             self.reasons[name] = reason
-
-
-@dataclass(frozen=True)
-class Step:
-    """Loss and counts of one training step."""
-
-    loss: float
-    nfe_forward: int
-    nfe_backward: int
-
-    def agrees(self, other: "Step") -> bool:
-        """The same evaluations, and the same loss up to the order of sums on an accelerator."""
-        same_nfe = (self.nfe_forward, self.nfe_backward) == (other.nfe_forward, other.nfe_backward)
-        return same_nfe and math.isclose(self.loss, other.loss, rel_tol=1e-6)
 
 
 class Passes:
@@ -115,7 +100,7 @@ class Passes:
                 batch = next(batches)
                 watch.mark("data")
                 if epoch == experiment.epochs - 1 and i == experiment.steps_per_epoch - 1:
-                    self._shared = _Checkpoint.take(experiment, batch)
+                    self._shared = Checkpoint.take(experiment, batch)
                     watch.resume()
                 steps.append(training_step(experiment, batch, counter, watch.mark))
                 seconds += watch.last_step
@@ -136,7 +121,7 @@ class Passes:
         experiment = self._experiment
         batch = self._shared.restore(experiment)
         counter = NfeCounter(self._budget, count_vjps=True)
-        with self._solve.using(counter), MemoryMeter(_existing(experiment, batch), self._device) as meter:
+        with self._solve.using(counter), MemoryMeter(step_tensors(experiment, batch), self._device) as meter:
             again = training_step(experiment, batch, counter, meter.mark)
         figures, reasons = meter.figures()
         if self._has_ode and self._task.trains:
@@ -311,83 +296,7 @@ class Passes:
         return float((times[1] - times[0]).abs())
 
 
-def training_step(experiment: Experiment, batch: Batch, counter: NfeCounter, mark: Callable[[str], None]) -> Step:
-    """One step of training, or one solve where nothing is trained; ``mark`` hears the end of each part.
-
-    Raises:
-        SolveFailed: the loss is not finite.
-    """
-    counter.check_deadline()
-    counter.begin_forward()
-    if experiment.optimizer is None:
-        with torch.no_grad():
-            loss = experiment.loss(experiment.model, batch)
-        mark("forward")
-    else:
-        experiment.optimizer.zero_grad(set_to_none=True)
-        loss = experiment.loss(experiment.model, batch)
-        mark("forward")
-        counter.begin_backward()
-        loss.backward()
-        mark("backward")
-        experiment.optimizer.step()
-        mark("optimiser")
-    value = loss.item()
-    if not math.isfinite(value):
-        raise SolveFailed(Status.NON_FINITE, f"the loss is {value}")
-    return Step(value, counter.forward, counter.backward)
-
-
 _HISTORY_NAMES = {"epoch", "loss", "seconds", "nfe_forward", "nfe_backward", "nfe_probe"}
-
-
-@dataclass(frozen=True)
-class _Checkpoint:
-    """The state before a training step: weights, optimiser, batch and random numbers."""
-
-    model: dict[str, Any]
-    optimizer: dict[str, Any] | None
-    batch: Batch
-    random: Tensor
-    accelerator_random: Tensor | None
-
-    @classmethod
-    def take(cls, experiment: Experiment, batch: Batch) -> "_Checkpoint":
-        optimizer, device = experiment.optimizer, batch[0].device
-        return cls(
-            _copy_to_cpu(experiment.model.state_dict()),
-            _copy_to_cpu(optimizer.state_dict()) if optimizer else None,
-            tuple(part.to("cpu", copy=True) for part in batch),
-            torch.get_rng_state(),
-            torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        )
-
-    def restore(self, experiment: Experiment) -> Batch:
-        """Put the experiment back to this state and return the batch."""
-        device = next((p.device for p in experiment.model.parameters()), experiment.probe[0].device)
-        experiment.model.load_state_dict(self.model)
-        if experiment.optimizer is not None and self.optimizer is not None:
-            experiment.optimizer.load_state_dict(copy.deepcopy(self.optimizer))
-            experiment.optimizer.zero_grad(set_to_none=True)
-        torch.set_rng_state(self.random)
-        if self.accelerator_random is not None:
-            torch.cuda.set_rng_state(self.accelerator_random, device)
-        return tuple(part.to(device) for part in self.batch)
-
-
-def _copy_to_cpu(state: dict[str, Any]) -> dict[str, Any]:
-    """A copy that takes no memory of the accelerator, whose peak is measured."""
-    return tree_map(lambda leaf: leaf.to("cpu", copy=True) if isinstance(leaf, Tensor) else copy.copy(leaf), state)
-
-
-def _existing(experiment: Experiment, batch: Batch) -> Iterator[Tensor]:
-    """The tensors of a step that are alive before it: parameters, buffers, optimiser state, inputs."""
-    yield from experiment.model.parameters()
-    yield from experiment.model.buffers()
-    if experiment.optimizer is not None:
-        for state in experiment.optimizer.state.values():
-            yield from (value for value in state.values() if isinstance(value, Tensor))
-    yield from batch
 
 
 def _double(module: nn.Module) -> nn.Module:
