@@ -1,5 +1,7 @@
 """The command line. Torch and pandas are imported by the commands that need them, so ``--help`` is instant."""
 
+import os
+import signal
 import sys
 
 import typer
@@ -16,6 +18,8 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """Run the command line; bad input ends in one line and exit code 2."""
+    # Until trials run there is nothing to clean up, and an exception in the middle of an import is no way out.
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     try:
         code = app(standalone_mode=False) or OK
     except BadInput as error:
@@ -26,6 +30,8 @@ def main() -> None:
         code = INTERRUPTED
     except BrokenPipeError:  # the reader of our output has left, and the run stopped with it
         code = TRIAL_FAILED
+    finally:
+        signal.signal(signal.SIGINT, before)
     sys.exit(code)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 from pathlib import Path
 
 from rich.console import Console
@@ -59,6 +60,7 @@ def _run_all(todo: list[Trial], study: Study, run: Run, display: Display, record
     """Run the trials, adding to ``records`` and to the store as each ends; tell whether Ctrl-C stopped it."""
     from nodebench.run.engines.local import run_trials
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on Ctrl-C leaves a record
     try:
         for record in run_trials(todo, study.limits, study.data, display.progress):
             run.append(record)
