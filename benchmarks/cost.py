@@ -23,12 +23,12 @@ from torch import nn
 from torchdiffeq import odeint_adjoint
 
 from nodebench.instruments import MemoryMeter, NfeCounter, Stopwatch, describe_environment
+from nodebench.run.build import experiment_of, integrator_of
 from nodebench.run.isolation import run_isolated, start_fork_server, wait_for_fork_server
-from nodebench.run.plan import options_of, plan
+from nodebench.run.plan import plan
 from nodebench.run.step import step_tensors, training_step
-from nodebench.solvers import Integrator, StepControl, find_solver
 from nodebench.spec import DataSource, Gradient, Grid, Limits, Trial
-from nodebench.tasks import Experiment, Setup, find_task
+from nodebench.tasks import Experiment
 
 CPU = torch.device("cpu")
 
@@ -49,20 +49,8 @@ def timed(work: Callable[[], object]) -> float:
 
 def build(trial: Trial) -> tuple[Experiment, NfeCounter]:
     """The experiment of a trial, in this process."""
-    adapter, method, _ = find_solver(trial.solver or "")
-    fields = {"rtol", "atol", "step_size", "gradient", "adjoint_rtol", "adjoint_atol"}
     counter = NfeCounter()
-    setup = Setup(
-        model=trial.model,
-        options=options_of(trial),
-        solve=Integrator(adapter, StepControl(method, **trial.model_dump(include=fields)), counter),
-        seed=trial.seed,
-        device=CPU,
-        dtype=torch.float32,
-        dataset=trial.dataset,
-        source=DataSource(),
-    )
-    return find_task(trial.task).build(setup), counter
+    return experiment_of(trial, integrator_of(trial, counter), DataSource()), counter
 
 
 def single(**grid: object) -> Trial:

@@ -96,10 +96,8 @@ def _draw(title: str, columns: list[_Column], records: list[Record]) -> Table:
 
 def _cell(name: str, record: Record) -> str:
     value = _value(record, name)
-    if value is None and record.status is not Status.OK and name in record.costs.keys() | record.metrics.keys():
-        return "–"
     if value is None and record.status is not Status.OK:
-        return record.status.value
+        return "–" if name in record.costs.keys() | record.metrics.keys() else record.status.value
     text = figure(name).format(value)
     marks = ("~" if record.drifted and name.endswith("seconds") else "") + ("!" if record.passes_agree is False else "")
     return text + marks

@@ -17,11 +17,12 @@ import torch
 
 from nodebench.errors import BadInput
 from nodebench.instruments import Budget, NfeCounter, calibrate, describe_environment, drifted
+from nodebench.run.build import experiment_of, integrator_of
 from nodebench.run.passes import Passes, Row
 from nodebench.run.plan import options_of
-from nodebench.solvers import Integrator, StepControl, find_solver
+from nodebench.solvers import Integrator
 from nodebench.spec import DataSource, Failure, Limits, SolveFailed, Status, Trial
-from nodebench.tasks import Setup, find_task
+from nodebench.tasks import find_task
 
 Outcome = dict[str, Any]  # the fields of the record that the child knows
 
@@ -90,45 +91,20 @@ class _Child:
 
     def _run_passes(self, trial: Trial) -> None:
         self._enter("setup")
-        task, options = find_task(trial.task), options_of(trial)
-        self._outcome["options"] = options.model_dump()
-        self._solve = self._integrator(trial)
+        self._outcome["options"] = options_of(trial).model_dump()
+        self._solve = integrator_of(trial, self._counter)
         _plain_arithmetic()
-        setup = Setup(
-            model=trial.model,
-            options=options,
-            solve=self._solve,
-            seed=trial.seed,
-            device=torch.device(trial.device),
-            dtype=getattr(torch, trial.dtype),
-            dataset=trial.dataset,
-            source=self._job.source,
-        )
-        experiment = task.build(setup)
+        experiment = experiment_of(trial, self._solve, self._job.source)
         self._outcome["data"] = experiment.data
         epochs = experiment.epochs
 
         def report(row: Row) -> None:
             self._connection.send(Progress(self._phase, epochs, row))
 
-        self._passes = Passes(trial, task, experiment, self._solve, self._budget, report)
+        self._passes = Passes(trial, find_task(trial.task), experiment, self._solve, self._budget, report)
         for phase in ("timed", "memory", "numerics"):
             self._enter(phase, epochs, self._outcome | vars(self._passes.draft))
             getattr(self._passes, phase)()
-
-    def _integrator(self, trial: Trial) -> Integrator:
-        # A model without an ODE never solves; it is handed an integrator all the same, as every model is.
-        adapter, method, _ = find_solver(trial.solver or "dopri5")
-        control = StepControl(
-            method=method,
-            rtol=trial.rtol,
-            atol=trial.atol,
-            step_size=trial.step_size,
-            gradient=trial.gradient,
-            adjoint_rtol=trial.adjoint_rtol,
-            adjoint_atol=trial.adjoint_atol,
-        )
-        return Integrator(adapter, control, self._counter)
 
     def _enter(self, phase: str, epochs: int = 0, known: Outcome | None = None) -> None:
         self._phase = phase

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from nodebench.instruments import Budget, NfeCounter
+from nodebench.run.build import experiment_of, integrator_of
 from nodebench.run.passes import Passes
-from nodebench.run.plan import options_of, plan
-from nodebench.solvers import Integrator, StepControl, find_solver
+from nodebench.run.plan import plan
 from nodebench.spec import DataSource, Gradient, Grid, SolveFailed, Status
-from nodebench.tasks import Setup, find_task
+from nodebench.tasks import find_task
 
 
 def passes(task: str, breaks=None, **grid) -> Passes:
@@ -16,21 +16,8 @@ def passes(task: str, breaks=None, **grid) -> Passes:
     if task == "toy/spiral":
         grid["overrides"] = {"steps_per_epoch": 4}
     (trial,) = plan(Grid(task=task, preset="smoke", **grid), DataSource()).trials
-    adapter, method, _ = find_solver(trial.solver or "dopri5")
-    fields = {"rtol", "atol", "step_size", "gradient", "adjoint_rtol", "adjoint_atol"}
-    solve = Integrator(adapter, StepControl(method, **trial.model_dump(include=fields)), NfeCounter())
-    experiment = find_task(task).build(
-        Setup(
-            model=trial.model,
-            options=options_of(trial),
-            solve=solve,
-            seed=trial.seed,
-            device=torch.device("cpu"),
-            dtype=getattr(torch, trial.dtype),
-            dataset=trial.dataset,
-            source=DataSource(),
-        )
-    )
+    solve = integrator_of(trial, NfeCounter())
+    experiment = experiment_of(trial, solve, DataSource())
     if breaks:
         breaks(experiment)
     return Passes(trial, find_task(task), experiment, solve, Budget(), lambda row: None)

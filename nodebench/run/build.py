@@ -1,0 +1,35 @@
+"""From a frozen trial to the objects that run it."""
+
+import torch
+
+from nodebench.instruments import NfeCounter
+from nodebench.run.plan import options_of
+from nodebench.solvers import Integrator, StepControl, find_solver
+from nodebench.spec import DataSource, Trial
+from nodebench.tasks import Experiment, Setup, find_task
+
+_CONTROL = {"rtol", "atol", "step_size", "gradient", "adjoint_rtol", "adjoint_atol"}
+
+
+def integrator_of(trial: Trial, counter: NfeCounter) -> Integrator:
+    """The integrator of a trial.
+
+    A model without an ODE never solves; it is handed an integrator all the same, as every model is.
+    """
+    adapter, method, _ = find_solver(trial.solver or "dopri5")
+    return Integrator(adapter, StepControl(method, **trial.model_dump(include=_CONTROL)), counter)
+
+
+def experiment_of(trial: Trial, solve: Integrator, source: DataSource) -> Experiment:
+    """The task's experiment of a trial, whose model solves with ``solve``."""
+    setup = Setup(
+        model=trial.model,
+        options=options_of(trial),
+        solve=solve,
+        seed=trial.seed,
+        device=torch.device(trial.device),
+        dtype=getattr(torch, trial.dtype),
+        dataset=trial.dataset,
+        source=source,
+    )
+    return find_task(trial.task).build(setup)
