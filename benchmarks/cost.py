@@ -23,6 +23,8 @@ from torch import nn
 from torchdiffeq import odeint_adjoint
 
 from nodebench.instruments import MemoryMeter, NfeCounter, Stopwatch, describe_environment
+from nodebench.models.ode_block import OdeBlock
+from nodebench.models.trajectories import OdeTrajectories
 from nodebench.run.build import experiment_of, integrator_of
 from nodebench.run.isolation import run_isolated, start_fork_server, wait_for_fork_server
 from nodebench.run.plan import plan
@@ -59,22 +61,15 @@ def single(**grid: object) -> Trial:
     return trial
 
 
-class BareOde(nn.Module):
+def bare_solve(trial: Trial) -> Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]:
     """What one writes by hand around torchdiffeq."""
+    options = {"step_size": trial.step_size} if trial.step_size else {}
+    tolerances = {"rtol": trial.rtol, "atol": trial.atol} if trial.rtol else {}
 
-    def __init__(self, field: nn.Module, trial: Trial) -> None:
-        super().__init__()
-        self.field, self.trial = field, trial
+    def solve(field: nn.Module, y0: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        return odeint_adjoint(field, y0, times, method=trial.solver, options=options, **tolerances)
 
-    def forward(self, y: torch.Tensor, times: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the last state, or all states at given times."""
-        last = times is None
-        times = torch.tensor([0.0, 1.0]) if times is None else times
-        trial = self.trial
-        options = {"step_size": trial.step_size} if trial.step_size else {}
-        tolerances = {"rtol": trial.rtol, "atol": trial.atol} if trial.rtol else {}
-        states = odeint_adjoint(self.field, y, times, method=trial.solver, options=options, **tolerances)
-        return states[-1] if last else states
+    return solve
 
 
 def timed_pass(task: str, rounds: int, **grid: object) -> dict[str, dict[str, float | int]]:
@@ -85,10 +80,11 @@ def timed_pass(task: str, rounds: int, **grid: object) -> dict[str, dict[str, fl
     torch.set_num_threads(1)
     trial = single(task=task, gradient=[Gradient.ADJOINT], **grid)
     ours, counter = build(trial)
+    solve = bare_solve(trial)
     if task == "mnist":
-        bare: nn.Module = nn.Sequential(*(BareOde(m.field, trial) if hasattr(m, "field") else m for m in ours.model))
+        bare: nn.Module = nn.Sequential(*(OdeBlock(m.field, solve) if hasattr(m, "field") else m for m in ours.model))
     else:
-        bare = BareOde(ours.model.field, trial)
+        bare = OdeTrajectories(ours.model.field, solve)
     watch = Stopwatch(CPU)
     batch = next(ours.batches(0))
 
@@ -123,7 +119,7 @@ def isolation(repeats: int) -> dict[str, float | int]:
     overheads = []
     trial = single(task="toy/exponential", preset="smoke", solver=["euler"], threads=1, overrides={"solves": "1"})
     for _ in range(repeats):
-        record = run_isolated(trial, Limits(), DataSource(), lambda event: None)
+        record, _ = run_isolated(trial, Limits(), DataSource(), lambda event: None)
         overheads.append(record.duration_seconds - record.costs["worker_seconds"])
     return interval(overheads)
 

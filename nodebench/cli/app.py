@@ -44,12 +44,15 @@ def run(
     model: Annotated[
         str, typer.Option(metavar="NAME,…", help="Network variants of the task.", rich_help_panel="What")
     ] = "",
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME,…", help="Data sets of the task, where it has any.", rich_help_panel="What")
+    ] = "",
     solver: Annotated[
         str, typer.Option(metavar="NAME,…", help="Solvers. (default: dopri5)", rich_help_panel="What")
     ] = "",
     gradient: Annotated[
         str,
-        typer.Option(metavar="NAME,…", help="direct, adjoint. (default: adjoint)", rich_help_panel="What"),
+        typer.Option(metavar="NAME,…", help="direct, adjoint. (default: the task's)", rich_help_panel="What"),
     ] = "",
     rtol: Annotated[
         str,
@@ -146,6 +149,7 @@ def run(
     choices = Choices(
         task=task,
         model=model,
+        dataset=dataset,
         solver=solver,
         gradient=gradient,
         rtol=rtol,
@@ -179,10 +183,10 @@ def show(run: RunName = None, results: Results = Path("results")) -> None:
 
 @app.command(name="list")
 def list_(
-    what: Annotated[str, typer.Argument(metavar="[tasks|models|solvers|gradients|runs]")] = "tasks",
+    what: Annotated[str, typer.Argument(metavar="[tasks|models|datasets|solvers|gradients|runs]")] = "tasks",
     results: Results = Path("results"),
 ) -> None:
-    """Say what exists: tasks, models, solvers, gradients, or the runs kept here."""
+    """Say what exists: tasks, models, data sets, solvers, gradients, or the runs kept here."""
     from nodebench.cli.show import list_command
 
     list_command(what, results)

@@ -21,6 +21,7 @@ class Choices:
 
     task: str = ""
     model: str = ""
+    dataset: str = ""
     solver: str = ""
     gradient: str = ""
     rtol: str = ""
@@ -69,6 +70,7 @@ class Choices:
             return Grid(
                 task=self.task,
                 model=_parts("model", self.model),
+                dataset=_parts("dataset", self.dataset),
                 solver=_parts("solver", self.solver),
                 gradient=[Gradient(choose("gradient", g, list(Gradient))) for g in _parts("gradient", self.gradient)],
                 rtol=numbers["rtol"],

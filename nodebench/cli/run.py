@@ -50,7 +50,7 @@ def _with_surroundings(study: Study) -> Study:
 
     grid, data = study.grid, study.data
     folder = os.environ.get(DATA_VARIABLE)
-    if folder and data == DataSource() and find_task(grid.task).takes_data:
+    if folder and data == DataSource() and find_task(grid.task).datasets:
         data = DataSource(folder=Path(folder).absolute())
     grid = grid.model_copy(update={"threads": grid.threads or usable_cores()})
     return study.model_copy(update={"grid": grid, "data": data})
@@ -62,8 +62,8 @@ def _run_all(todo: list[Trial], study: Study, run: Run, display: Display, record
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on Ctrl-C leaves a record
     try:
-        for record in run_trials(todo, study.limits, study.data, display.progress):
-            run.append(record)
+        for record, film in run_trials(todo, study.limits, study.data, display.progress):
+            run.append(record, film)
             records.append(record)
             display.finished(record)
             if record.status is Status.INTERRUPTED:

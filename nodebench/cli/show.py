@@ -11,7 +11,7 @@ from nodebench.errors import BadInput, choose
 from nodebench.report.tables import run_table, status_line
 from nodebench.spec import Gradient, Record
 
-_LISTS = ("tasks", "models", "solvers", "gradients", "runs")
+_LISTS = ("tasks", "models", "datasets", "solvers", "gradients", "runs")
 
 
 def show_command(run: str | None, results: Path) -> None:
@@ -40,6 +40,7 @@ def list_command(what: str, results: Path) -> None:
     lists: dict[str, Callable[[], Rows]] = {
         "tasks": _tasks,
         "models": _models,
+        "datasets": _datasets,
         "solvers": _solvers,
         "gradients": _gradients,
         "runs": lambda: _runs(results),
@@ -93,6 +94,19 @@ def _models() -> Rows:
             (name, task.name, model.about, model.source)
             for task in tasks().values()
             for name, model in task.models.items()
+        ),
+    ]
+
+
+def _datasets() -> Rows:
+    from nodebench.tasks import tasks
+
+    return [
+        ("data set", "task", "what it is", "source"),
+        *(
+            (name, task.name, info.about, info.source)
+            for task in tasks().values()
+            for name, info in task.datasets.items()
         ),
     ]
 

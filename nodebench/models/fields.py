@@ -1,6 +1,6 @@
-"""Small vector fields of a few dimensions."""
+"""Vector fields that are learned, and wrappers around fields."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -8,47 +8,74 @@ from torch import Tensor, nn
 
 
 class MlpField(nn.Module):
-    """An autonomous field by a fully connected tanh network, with weights N(0, 0.1) and biases 0.
-
-    Source: torchdiffeq's ``examples/ode_demo.py``; the Breakdown article's ``2–50–2`` network is ``(2, 50, 2)``.
+    """A fully connected network as a vector field.
 
     Args:
-        widths: input, hidden and output widths; the first and the last are the dimension of the state.
+        widths: of the state, the hidden layers, and the state again.
+        activation: between the layers.
+        sees_time: whether the time is one more input.
+        damping: λ ≥ 0 of an added ``-λ y``, which keeps the state bounded wherever the network is.
     """
 
-    def __init__(self, widths: Sequence[int] = (2, 50, 2)) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int],
+        activation: Callable[[], nn.Module] = nn.Tanh,
+        sees_time: bool = False,
+        damping: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.sees_time = sees_time
+        self.damping = damping
         layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            linear = nn.Linear(inputs, outputs)
-            nn.init.normal_(linear.weight, std=0.1)
-            nn.init.zeros_(linear.bias)
-            layers += [linear, nn.Tanh()]
+        for inputs, outputs in pairwise([widths[0] + sees_time, *widths[1:]]):
+            layers += [nn.Linear(inputs, outputs), activation()]
         self.net = nn.Sequential(*layers[:-1])
 
+    def start_small(self) -> "MlpField":
+        """Draw weights from N(0, 0.1) and set biases to 0, as torchdiffeq's ``examples/ode_demo.py`` does."""
+        for layer in self.net:
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.1)
+                nn.init.zeros_(layer.bias)
+        return self
+
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        """Return dy/dt, of the shape ``(..., D)`` of ``y``; the time is not used."""
-        return self.net(y)
+        """Return dy/dt, of the shape ``(..., D)`` of ``y``; ``t`` is a scalar or ``(..., 1)``."""
+        inputs = torch.cat([y, t.to(y).expand(*y.shape[:-1], 1)], -1) if self.sees_time else y
+        slope = self.net(inputs)
+        return slope - self.damping * y if self.damping else slope
 
 
-class LinearField(nn.Module):
-    """The linear field ``dy/dt = y A`` (row vectors, as in the Breakdown article), with ``A`` fixed."""
+class Cubed(nn.Module):
+    """A field of the cubed state, ``dy/dt = field(t, y³)``: torchdiffeq's ``examples/ode_demo.py``."""
 
-    matrix: Tensor
-
-    def __init__(self, matrix: Sequence[Sequence[float]]) -> None:
+    def __init__(self, field: nn.Module) -> None:
         super().__init__()
-        self.register_buffer("matrix", torch.tensor(matrix))
+        self.field = field
+        self.sees_time = getattr(field, "sees_time", False)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Return dy/dt, of the shape ``(..., D)`` of ``y``."""
-        return y @ self.matrix
+        return self.field(t, y**3)
 
-    def solution(self, y0: Tensor, times: Tensor) -> Tensor:
-        """Return the exact states ``y0 exp(A (t - t0))`` at ``times``, shape ``(T, *y0.shape)``."""
-        matrix = self.matrix.to(torch.float64)
-        propagators = torch.linalg.matrix_exp(matrix * (times - times[0]).double().reshape(-1, 1, 1))
-        return (y0.double() @ propagators).to(y0.dtype)
+
+class Delayed(nn.Module):
+    """A field on clocks that start at 0: sample ``i`` of the batch is at the time ``start[i] + t``.
+
+    So windows that begin at different times are one batch over one grid.
+    """
+
+    start: Tensor
+
+    def __init__(self, field: nn.Module, start: Tensor) -> None:
+        super().__init__()
+        self.field = field
+        self.register_buffer("start", start)  # (B, 1)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, of the shape ``(B, D)`` of ``y``."""
+        return self.field(self.start + t, y)
 
 
 class RelaxationField(nn.Module):

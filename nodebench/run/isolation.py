@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from nodebench.run import worker
 from nodebench.run.worker import Job, Outcome, Progress
 from nodebench.spec import DataSource, Failure, Limits, Record, Status, Trial
+from nodebench.spec.trajectories import Film
 
 # A solve notices a passed deadline itself; a trial that is stuck elsewhere is killed this much later.
 GRACE_SECONDS = 2.0
@@ -70,8 +71,8 @@ def _hidden_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def run_isolated(trial: Trial, limits: Limits, source: DataSource, report: Report) -> Record:
-    """Run a trial in a process of its own; whatever happens to it, return its record.
+def run_isolated(trial: Trial, limits: Limits, source: DataSource, report: Report) -> tuple[Record, Film]:
+    """Run a trial in a process of its own; whatever happens to it, return its record and the pictures it took.
 
     The process leads its own group, which is killed as a whole: on a limit, on Ctrl-C, and at the end
     for anything that the trial started and left behind.
@@ -102,11 +103,11 @@ def run_isolated(trial: Trial, limits: Limits, source: DataSource, report: Repor
         "duration_seconds": time.perf_counter() - clock,
     }
     try:
-        return Record(**frame, **outcome)
+        return Record(**frame, **outcome), watch.film
     except ValidationError as error:  # a third-party task that measures what is no number
         first = error.errors()[0]
         message = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        return Record(**frame, status=Status.ERROR, failure=Failure(phase="record", message=message))
+        return Record(**frame, status=Status.ERROR, failure=Failure(phase="record", message=message)), watch.film
 
 
 class _Watch:
@@ -120,6 +121,7 @@ class _Watch:
         self._phase = "start"
         self._history: list[dict[str, float | None]] = []
         self._known: Outcome = {}
+        self.film: Film = {}
         self._deadline = time.perf_counter() + limits.timeout + GRACE_SECONDS if limits.timeout else float("inf")
 
     def until_the_end(self) -> Outcome:
@@ -146,6 +148,7 @@ class _Watch:
     def _hear(self, progress: Progress) -> None:
         self._phase = progress.phase
         self._known |= progress.known
+        self.film |= progress.pictures
         if progress.row is not None:
             self._history.append(progress.row)
         self._report(progress)

@@ -6,6 +6,7 @@ measure.
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
 from nodebench.run.step import Checkpoint, Step, step_tensors, training_step
 from nodebench.solvers import Integrator, Trace, find_solver
 from nodebench.spec import Gradient, SolveFailed, Status, Trial
+from nodebench.spec.trajectories import Film
 from nodebench.tasks import Batch, Experiment, Task
 
 Row = dict[str, float | None]
@@ -29,6 +31,9 @@ REFERENCE_MAX_NFE = 2_000
 
 PROFILE_TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 PROFILE_REFINEMENTS = (1, 2, 4)
+
+# Pictures of a training, at most: enough for an animation.
+FRAMES = 20
 
 NO_ODE = "the model has no ODE"
 NO_TRAINING = "the task trains nothing"
@@ -61,7 +66,7 @@ class Passes:
         experiment: built from it.
         solve: the integrator that the experiment's model solves with.
         budget: limits of each solve.
-        report: called with each finished row of the history.
+        report: called with each finished row of the history, and with the pictures taken after it.
     """
 
     def __init__(
@@ -71,7 +76,7 @@ class Passes:
         experiment: Experiment,
         solve: Integrator,
         budget: Budget,
-        report: Callable[[Row], None],
+        report: Callable[[Row, Film], None],
     ) -> None:
         self._trial = trial
         self._task = task
@@ -90,7 +95,7 @@ class Passes:
         draft.metrics["parameters"] = sum(p.numel() for p in parameters)
         watch = Stopwatch(self._device, warm_up=min(2, experiment.epochs * experiment.steps_per_epoch - 1))
         steps: list[Step] = []
-        self._close_epoch({"epoch": 0}, metrics=False)
+        self._close_epoch(0, {}, metrics=False)
         for epoch in range(experiment.epochs):
             experiment.begin_epoch(epoch)
             batches = experiment.batches(epoch)
@@ -105,9 +110,8 @@ class Passes:
                 steps.append(training_step(experiment, batch, counter, watch.mark))
                 seconds += watch.last_step
             of_epoch = steps[-experiment.steps_per_epoch :]
-            row: Row = {"epoch": epoch + 1, "loss": fmean(s.loss for s in of_epoch), "seconds": seconds}
-            row |= self._mean_nfe(of_epoch)
-            self._close_epoch(row, metrics=True)
+            training: Row = {"loss": fmean(s.loss for s in of_epoch), "seconds": seconds}
+            self._close_epoch(epoch + 1, training | self._mean_nfe(of_epoch), metrics=True)
         self._shared_step = steps[-1]
         draft.metrics |= {k: v for k, v in draft.history[-1].items() if k in self._metric_names}
         draft.reasons |= {
@@ -162,9 +166,10 @@ class Passes:
     def _metric_names(self) -> set[str]:
         return set(self.draft.history[-1]) - _HISTORY_NAMES
 
-    def _close_epoch(self, row: Row, metrics: bool) -> None:
-        """Add to a row what is evaluated between epochs, under a counter of its own."""
+    def _close_epoch(self, epoch: int, figures: Row, metrics: bool) -> None:
+        """Add to the figures of an epoch what is evaluated between epochs, under a counter of its own."""
         experiment = self._experiment
+        row: Row = {"epoch": epoch, **figures}
         with self._evaluating() as counter:
             if self._has_ode:
                 experiment.loss(experiment.model, experiment.probe)
@@ -172,7 +177,20 @@ class Passes:
             if metrics:
                 row |= experiment.metrics(experiment.model)
         self.draft.history.append(row)
-        self._report(row)
+        self._report(row, self._pictures(epoch))
+
+    def _pictures(self, epoch: int) -> Film:
+        """What the model makes of the task's examples, for the figures; nothing between frames."""
+        experiment = self._experiment
+        if epoch % math.ceil(experiment.epochs / FRAMES) and epoch != experiment.epochs:
+            return {}
+        try:
+            with self._evaluating():
+                picture = experiment.picture(experiment.model)
+        except Exception as error:
+            self.draft.reasons.setdefault("figures", f"epoch {epoch}: {self._survivable(error)}")
+            return {}
+        return {} if picture is None else {epoch: picture}
 
     @contextmanager
     def _evaluating(self, **changes: Any) -> Iterator[NfeCounter]:

@@ -43,14 +43,12 @@ def plan(grid: Grid, source: DataSource) -> Plan:
     task = find_task(grid.task)
     if grid.preset not in task.presets:
         raise BadInput(f"task {task.name} has no preset '{grid.preset}'. Allowed: {', '.join(task.presets)}")
-    if not task.takes_data and source != DataSource():
-        raise BadInput(f"task {task.name} makes its own data: --data and --download do not apply to it")
+    datasets = _datasets(task, grid, source)
     device = resolve_device(grid.device)
     if device == "mps" and grid.dtype == "float64":
         raise BadInput("--dtype float64: the device mps has none. Allowed: float32")
     common = {
         "task": task.name,
-        "dataset": task.dataset(source, grid.preset),
         "device": device,
         "dtype": grid.dtype,
         "threads": _threads(grid.threads),
@@ -64,10 +62,10 @@ def plan(grid: Grid, source: DataSource) -> Plan:
     used: set[tuple[str, Any]] = set()
     unfit: dict[str, _Unfit] = {}
     # Seeds outermost: a run that is cut short has whole replicates.
-    for seed in grid.seed:
+    for seed, dataset in product(grid.seed, datasets):
         for build in _combinations(task, grid):
             try:
-                trial = build(seed=seed, **common)
+                trial = build(seed=seed, dataset=dataset, **common)
             except ValidationError as error:
                 raise BadInput(_plain(error)) from None
             except _Unfit as error:
@@ -111,6 +109,18 @@ def resolve_device(name: str) -> str:
 def _present() -> list[str]:
     cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def _datasets(task: Task, grid: Grid, source: DataSource) -> list[str | None]:
+    """The data sets of a grid, each found to be there; None for a task that makes its own data."""
+    if not task.datasets:
+        if grid.dataset or source != DataSource():
+            raise BadInput(f"task {task.name} makes its own data: --dataset, --data and --download do not apply to it")
+        return [None]
+    for name in grid.dataset:
+        choose(f"data set of task {task.name}", name, task.datasets)
+    wanted: list[str | None] = [*grid.dataset] or [None]
+    return [task.dataset(name, source, grid.preset) for name in wanted]
 
 
 def _threads(asked: int | None) -> int:
@@ -174,7 +184,7 @@ def _with_ode(
         if not possible:
             reason = f"model {model} needs gradient {_names(task.models[model].gradients)}, which {solver} cannot give"
             raise _Unfit(("solver", solver), reason)
-        gradient = gradient or (Gradient.ADJOINT if Gradient.ADJOINT in possible else min(possible))
+        gradient = gradient or (task.gradient if task.gradient in possible else min(possible))
         if gradient not in adapter.gradients:
             reason = f"solver {solver} has no gradient '{gradient}': {_names(adapter.gradients)} only"
             raise _Unfit(("gradient", gradient), reason)

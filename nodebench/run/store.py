@@ -12,13 +12,15 @@ import tomli_w
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput
+from nodebench.run.film import load_film, save_film
 from nodebench.spec import Record, Study
+from nodebench.spec.trajectories import Film
 
-STUDY, ENVIRONMENT, RECORDS = "study.toml", "environment.json", "records.jsonl"
+STUDY, ENVIRONMENT, RECORDS, ARRAYS = "study.toml", "environment.json", "records.jsonl", "arrays"
 
 
 class Run:
-    """A run directory: ``study.toml``, ``environment.json`` and ``records.jsonl``."""
+    """A run directory: ``study.toml``, ``environment.json``, ``records.jsonl``, and ``arrays/`` for figures."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,8 +67,13 @@ class Run:
         except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
             raise BadInput(f"{self.folder / STUDY} cannot be read: {str(error).splitlines()[0]}") from error
 
-    def append(self, record: Record) -> None:
-        """Write a record and wait until it is on disk; a torn line before it is cut off first."""
+    def append(self, record: Record, film: Film | None = None) -> None:
+        """Write a record and wait until it is on disk; a torn line before it is cut off first.
+
+        The pictures of its training are written before it, so that a record that is there has its pictures.
+        """
+        if film:
+            save_film(self._arrays(record), film)
         with (self.folder / RECORDS).open("ab+") as file:
             end = file.seek(0, os.SEEK_END)
             if end and not _ends_with_newline(file):
@@ -84,6 +91,14 @@ class Run:
             BadInput: a line is no record, or of a newer schema.
         """
         return list({record.id: record for record in self._read()}.values())
+
+    def film(self, record: Record) -> Film:
+        """The pictures of a record's training by epoch; empty where none were taken."""
+        path = self._arrays(record)
+        return load_film(path) if path.is_file() else {}
+
+    def _arrays(self, record: Record) -> Path:
+        return self.folder / ARRAYS / f"{record.id}.npz"
 
     def _read(self) -> Iterator[Record]:
         path = self.folder / RECORDS

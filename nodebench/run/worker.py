@@ -22,6 +22,7 @@ from nodebench.run.passes import Passes, Row
 from nodebench.run.plan import options_of
 from nodebench.solvers import Integrator
 from nodebench.spec import DataSource, Failure, Limits, SolveFailed, Status, Trial
+from nodebench.spec.trajectories import Film
 from nodebench.tasks import find_task
 
 Outcome = dict[str, Any]  # the fields of the record that the child knows
@@ -44,6 +45,7 @@ class Progress:
     phase: str
     epochs: int = 0
     row: Row | None = None
+    pictures: Film = field(default_factory=dict)
     known: Outcome = field(default_factory=dict)
 
 
@@ -98,8 +100,8 @@ class _Child:
         self._outcome["data"] = experiment.data
         epochs = experiment.epochs
 
-        def report(row: Row) -> None:
-            self._connection.send(Progress(self._phase, epochs, row))
+        def report(row: Row, pictures: Film) -> None:
+            self._connection.send(Progress(self._phase, epochs, row, pictures))
 
         self._passes = Passes(trial, find_task(trial.task), experiment, self._solve, self._budget, report)
         for phase in ("timed", "memory", "numerics"):

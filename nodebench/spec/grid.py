@@ -19,6 +19,7 @@ class Grid(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: str
+    dataset: list[str] = Field(default_factory=list)
     model: list[str] = Field(default_factory=list)
     solver: list[str] = Field(default_factory=list)
     gradient: list[Gradient] = Field(default_factory=list)

@@ -1,10 +1,11 @@
 """Tasks, found by entry point; each is data, models, a loss and metrics."""
 
-from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.contract import Batch, DatasetInfo, Experiment, ModelInfo, Options, Setup, Task
 from nodebench.tasks.registry import find_task, tasks
 
 __all__ = [
     "Batch",
+    "DatasetInfo",
     "Experiment",
     "ModelInfo",
     "Options",

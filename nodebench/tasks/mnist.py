@@ -92,11 +92,11 @@ class Mnist(Task):
     step_size = 0.25
     reference = StepControl(method="dopri5", rtol=1e-7, atol=1e-7, land_on_outputs=True)
     headline = "test_error"
-    takes_data = True
+    datasets = digit_data.DATASETS
 
-    def dataset(self, source: DataSource, preset: Preset) -> str:
+    def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:
         """The 5,000 digits that come with the package, or the full set where ``source`` has it."""
-        name = digit_data.locate(source)
+        name = digit_data.locate(wanted, source)
         if preset is Preset.PAPER and name != digit_data.FULL:
             raise BadInput("preset 'paper' of task mnist needs the full MNIST: add --data DIR or --download")
         return name

@@ -24,7 +24,8 @@ def fork_server():
 def run(fault: str, solver: str = "dopri5", report=lambda event: None, limits: Limits | None = None, **overrides):
     grid = Grid(task="test/faults", preset="smoke", solver=[solver], overrides={"fault": fault, **overrides}, threads=1)
     (trial,) = plan(grid, DataSource()).trials
-    return run_isolated(trial, limits or Limits(), DataSource(), report)
+    record, _ = run_isolated(trial, limits or Limits(), DataSource(), report)
+    return record
 
 
 def grandchildren() -> list[psutil.Process]:

@@ -20,7 +20,7 @@ def passes(task: str, breaks=None, **grid) -> Passes:
     experiment = experiment_of(trial, solve, DataSource())
     if breaks:
         breaks(experiment)
-    return Passes(trial, find_task(task), experiment, solve, Budget(), lambda row: None)
+    return Passes(trial, find_task(task), experiment, solve, Budget(), lambda row, pictures: None)
 
 
 def measured(*args, **kwargs):

@@ -68,7 +68,7 @@ def test_the_split_and_its_checksum_are_fixed(embedded):
 def test_the_full_set_is_read_in_torchvisions_layout(shared_data):
     for folder in (shared_data, shared_data / "mnist"):
         source = DataSource(folder=folder)
-        assert digit_data.locate(source) == digit_data.FULL
+        assert digit_data.locate(None, source) == digit_data.FULL
         data = digit_data.load(digit_data.FULL, source, None, None)
         assert (data.card.train, data.card.test) == (60_000, 10_000)
         assert data.train_images.mean().item() == pytest.approx(0.1307, abs=1e-3)
@@ -77,7 +77,7 @@ def test_the_full_set_is_read_in_torchvisions_layout(shared_data):
 
 def test_a_folder_without_mnist_is_refused(tmp_path):
     with pytest.raises(BadInput, match="no MNIST/raw/train-images-idx3-ubyte in it"):
-        digit_data.locate(DataSource(folder=tmp_path))
+        digit_data.locate(None, DataSource(folder=tmp_path))
 
 
 def test_a_truncated_file_is_refused_in_one_line(shared_data, tmp_path):
@@ -91,7 +91,7 @@ def test_a_truncated_file_is_refused_in_one_line(shared_data, tmp_path):
 
 def test_the_paper_preset_wants_the_full_set():
     with pytest.raises(BadInput, match="needs the full MNIST"):
-        find_task("mnist").dataset(NO_SOURCE, Preset.PAPER)
+        find_task("mnist").dataset(None, NO_SOURCE, Preset.PAPER)
 
 
 def test_equal_seeds_give_equal_batches_whatever_the_model():

@@ -3,10 +3,10 @@ import pytest
 import scipy.integrate
 import scipy.linalg
 import torch
+from nodebench.tasks.spiral import _WindowTraining
 
 from nodebench.models.fields import LinearField, MlpField, RelaxationField
 from nodebench.tasks import find_task, tasks
-from nodebench.tasks.spiral import _WindowTraining
 
 MATRIX = np.array(_WindowTraining.MATRIX)
 

@@ -1,0 +1,145 @@
+"""Known vector fields: the systems that the toys learn, in float64, and their exact trajectories."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import scipy.integrate
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+TOLERANCE = 1e-12
+
+
+class Linear(nn.Module):
+    """The linear field ``dy/dt = y A``: row vectors, as in the Breakdown article."""
+
+    matrix: Tensor
+
+    def __init__(self, matrix: Sequence[Sequence[float]] | Tensor) -> None:
+        super().__init__()
+        self.register_buffer("matrix", torch.as_tensor(matrix, dtype=torch.float64))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, of the shape ``(..., D)`` of ``y``."""
+        return y @ self.matrix
+
+
+class LotkaVolterra(nn.Module):
+    """Prey u and predator v: ``du/dt = a u - b u v``, ``dv/dt = d u v - c v``, for positive states.
+
+    Source: Lotka 1925, Volterra 1926; the constants are the Breakdown article's.
+    """
+
+    a, b, c, d = 1.5, 1.0, 3.0, 1.0
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, of the shape ``(..., 2)`` of ``y``."""
+        u, v = y.unbind(-1)
+        return torch.stack([self.a * u - self.b * u * v, self.d * u * v - self.c * v], -1)
+
+    def conserved(self, y: Tensor) -> Tensor:
+        """The quantity ``d u - c ln u + b v - a ln v``, constant along each trajectory, of shape ``(...)``."""
+        u, v = y.unbind(-1)
+        return self.d * u - self.c * u.log() + self.b * v - self.a * v.log()
+
+    @classmethod
+    def linearised(cls) -> Linear:
+        """The field about the fixed point (c/d, a/b): what the Breakdown article calls "Volterra–Lotka"."""
+        return Linear([[0.0, -cls.b * cls.c / cls.d], [cls.d * cls.a / cls.b, 0.0]])
+
+
+class BlendedFields(nn.Module):
+    """Two linear fields, blended by sigmoids of ``±⟨y, anchor⟩``.
+
+    Source: the Breakdown article's nonlinear field, where the anchor is the initial state.
+    """
+
+    first: Tensor
+    second: Tensor
+    anchor: Tensor
+
+    def __init__(self, anchor: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("first", torch.tensor([[-0.1, -0.5], [0.5, -0.1]], dtype=torch.float64))
+        self.register_buffer("second", torch.tensor([[0.2, 1.0], [-1.0, 0.2]], dtype=torch.float64))
+        self.register_buffer("anchor", torch.tensor(anchor, dtype=torch.float64))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, of the shape ``(..., 2)`` of ``y``; the matrices act on columns."""
+        alignment = (y * self.anchor).sum(-1, keepdim=True)
+        towards = (y - self.anchor) @ self.first.T
+        away = (y + self.anchor) @ self.second.T
+        return torch.sigmoid(alignment) * towards + torch.sigmoid(-alignment) * away
+
+
+class RandomNetwork(nn.Module):
+    """A random network of ``y t``: 2–25–50–10–2, without biases, an ELU after each of its four layers.
+
+    Source: the Breakdown article's network field, with torch's default initialisation.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        widths = (2, 25, 50, 10, 2)
+        self.weights = nn.ParameterList()
+        for inputs, outputs in pairwise(widths):
+            # nn.Linear's default: uniform within ±1/sqrt(inputs).
+            uniform = torch.rand(outputs, inputs, generator=generator, dtype=torch.float64)
+            self.weights.append(nn.Parameter((2 * uniform - 1) / inputs**0.5, requires_grad=False))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, of the shape ``(..., 2)`` of ``y``; ``t`` broadcasts against ``y``."""
+        y = y * t
+        for weight in self.weights:
+            y = functional.elu(y @ weight.T)
+        return y
+
+
+class VanDerPol(nn.Module):
+    """The Van der Pol oscillator ``x'' = μ (1 - x²) x' - x`` as a first-order system; stiff for large μ.
+
+    Source: Hairer and Wanner 1996, Solving Ordinary Differential Equations II, section IV.1.
+    """
+
+    def __init__(self, mu: float) -> None:
+        super().__init__()
+        self.mu = mu
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, of the shape ``(..., 2)`` of ``y``."""
+        x, v = y.unbind(-1)
+        return torch.stack([v, self.mu * (1 - x**2) * v - x], -1)
+
+
+def exact_states(system: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
+    """States of a system at ``times``, by SciPy's DOP853 in float64 at a tolerance of 1e-12.
+
+    Args:
+        system: module ``(t, y) -> dy/dt`` in float64.
+        y0: start ``(..., D)`` at the first time.
+        times: ``(T,)``, increasing.
+
+    Returns:
+        Tensor: ``(T, ..., D)`` in float64, on the CPU.
+    """
+
+    @torch.no_grad()
+    def slope(t: float, flat: np.ndarray) -> np.ndarray:
+        y = torch.from_numpy(flat).reshape(y0.shape)
+        return system(torch.tensor(t, dtype=torch.float64), y).numpy().reshape(-1)
+
+    span = (float(times[0]), float(times[-1]))
+    found = scipy.integrate.solve_ivp(
+        slope,
+        span,
+        y0.double().numpy().reshape(-1),
+        method="DOP853",
+        t_eval=times.double().numpy(),
+        rtol=TOLERANCE,
+        atol=TOLERANCE,
+    )
+    if not found.success:
+        raise ArithmeticError(f"the exact trajectory cannot be computed: {found.message}")
+    return torch.from_numpy(found.y.T.copy()).reshape(len(times), *y0.shape)

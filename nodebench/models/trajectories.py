@@ -1,0 +1,75 @@
+"""Models that say where given starts are at given times, each start at times of its own."""
+
+import torch
+from torch import Tensor, nn
+
+from nodebench.models.fields import Delayed
+from nodebench.solvers import Integrator
+
+# Two times closer than this share of the longest one are the same time.
+SAME_TIME = 1e-6
+
+
+def shared_grid(elapsed: Tensor) -> tuple[Tensor, Tensor]:
+    """One grid for all the times of a batch, and where each of them stands on it.
+
+    Args:
+        elapsed: times since each sample's start, ``(B, W)``, the first column 0.
+
+    Returns:
+        tuple: the grid ``(U,)``, increasing from 0, and the index ``(B, W)`` with ``grid[index] == elapsed``
+        up to ``SAME_TIME``.
+    """
+    ordered = elapsed.flatten().sort().values
+    distinct = torch.ones_like(ordered, dtype=torch.bool)
+    distinct[1:] = ordered.diff() > SAME_TIME * ordered[-1]
+    grid = ordered[distinct]
+    return grid, torch.searchsorted(grid, elapsed.contiguous(), right=True) - 1
+
+
+class OdeTrajectories(nn.Module):
+    """Trajectories of a field, batched over the union of all their times.
+
+    Every sample keeps its own times: the batch is solved once over the union, and each sample picks its own.
+    An adaptive forward solve costs no more evaluations for that, since outputs are interpolated; the adjoint
+    restarts at each time of the union, so for irregular times its evaluations grow with ``B × W``. Windows of
+    a regular grid have one grid in common, and their union is no larger than one window.
+    """
+
+    def __init__(self, field: nn.Module, solve: Integrator) -> None:
+        super().__init__()
+        self.field = field
+        self.solve = solve
+
+    def forward(self, y0: Tensor, start: Tensor, elapsed: Tensor) -> Tensor:
+        """Return the states ``(B, W, D)``.
+
+        Args:
+            y0: states ``(B, D)`` at the starts.
+            start: time of each start ``(B, 1)``.
+            elapsed: times since the start ``(B, W)``, increasing from 0.
+        """
+        grid, index = shared_grid(elapsed)
+        field = Delayed(self.field, start) if getattr(self.field, "sees_time", False) else self.field
+        states = self.solve(field, y0, grid)
+        return states[index, torch.arange(len(y0), device=y0.device).unsqueeze(1)]
+
+
+class GruTrajectories(nn.Module):
+    """A discrete baseline for irregular times: a GRU that is told each Δt and moves its last state on.
+
+    It has no vector field; a step is ``y + readout(h)`` with ``h`` from the last state and the Δt to the next.
+    """
+
+    def __init__(self, dimension: int, hidden: int) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(dimension + 1, hidden)
+        self.readout = nn.Linear(hidden, dimension)
+
+    def forward(self, y0: Tensor, start: Tensor, elapsed: Tensor) -> Tensor:
+        """Return the states ``(B, W, D)``; arguments as for :class:`OdeTrajectories`."""
+        states, h = [y0], y0.new_zeros(len(y0), self.cell.hidden_size)
+        for gap in elapsed.diff(dim=1).unbind(1):
+            h = self.cell(torch.cat([states[-1], gap.unsqueeze(1)], 1), h)
+            states.append(states[-1] + self.readout(h))
+        return torch.stack(states, 1)

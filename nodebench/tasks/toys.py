@@ -1,0 +1,204 @@
+"""``toy/…``: learn a two-dimensional field from one of its trajectories."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from nodebench.models import systems
+from nodebench.models.fields import Cubed, MlpField
+from nodebench.models.trajectories import GruTrajectories, OdeTrajectories
+from nodebench.solvers import StepControl
+from nodebench.spec import Gradient, Preset
+from nodebench.tasks.contract import Experiment, ModelInfo, Setup, Task
+from nodebench.tasks.trajectory_fit import FitOptions, TrajectoryFit
+
+_ARTICLE = "the Breakdown article"
+_DEMO = "torchdiffeq examples/ode_demo.py"
+
+SPIRAL = ((-0.1, 2.0), (-2.0, -0.1))
+WIDTHS = {"small": (2, 50, 2), "deep": (2, 150, 50, 50, 2)}
+GRU_HIDDEN = 25
+
+
+def presets(options: type[FitOptions] = FitOptions, **settings: Any) -> dict[Preset, FitOptions]:
+    """The three scales of a toy; ``paper`` solves each window at the first times, as was published."""
+    return {
+        Preset.SMOKE: options(epochs=2, steps_per_epoch=10, **settings),
+        Preset.QUICK: options(epochs=10, learning_rate=5e-3, **settings),
+        Preset.PAPER: options(window_times="first", **settings),
+    }
+
+
+class Toy(Task):
+    """A toy: a true field, a start, and the models that all toys share.
+
+    Attributes:
+        y0, start: the initial state and time.
+    """
+
+    y0: ClassVar[tuple[float, float]] = (2.0, 0.0)
+    start: ClassVar[float] = 0.0
+
+    source = f"{_ARTICLE}; {_DEMO}, without its cube"
+    models: ClassVar[Mapping[str, ModelInfo]] = {
+        "small": ModelInfo("2–50–2 tanh network", _DEMO),
+        "deep": ModelInfo("2–150–50–50–2 tanh network", _ARTICLE),
+        "small-t": ModelInfo("3–50–2 tanh network that sees the time", "the small one with t as an input"),
+        "deep-t": ModelInfo("3–150–50–50–2 tanh network that sees the time", "the deep one with t as an input"),
+        "gru-dt": ModelInfo(
+            f"GRU of {GRU_HIDDEN} units that is told each Δt; no ODE",
+            "Chen et al. 2018, section 5.1: the recurrent baseline for irregular times",
+            frozenset(),
+        ),
+    }
+    options = FitOptions
+    presets = presets()
+    gradient = Gradient.DIRECT
+    rtol, atol = 1e-7, 1e-9
+    step_size = None
+    reference = StepControl(method="dopri8", rtol=1e-11, atol=1e-11, land_on_outputs=True)
+    headline = "trajectory_error"
+
+    @abstractmethod
+    def system(self, setup: Setup) -> nn.Module:
+        """The true field, in float64; what is random in it is drawn by the trial's seed."""
+
+    def network(self, model: str) -> nn.Module:
+        """The field that is learned."""
+        return MlpField(WIDTHS[model.removesuffix("-t")], sees_time=model.endswith("-t")).start_small()
+
+    def build(self, setup: Setup) -> Experiment:
+        """Build the fit of a trajectory."""
+
+        def model() -> nn.Module:
+            if setup.model == "gru-dt":
+                return GruTrajectories(2, GRU_HIDDEN)
+            return OdeTrajectories(self.network(setup.model), setup.solve)
+
+        y0 = torch.tensor(self.y0, dtype=torch.float64)
+        return TrajectoryFit(setup, self.system(setup), y0, self.start, model)
+
+
+class Spiral(Toy):
+    """The Breakdown article's first experiment, which follows torchdiffeq's ``examples/ode_demo.py``."""
+
+    name = "toy/spiral"
+    about = "a linear spiral"
+
+    def system(self, setup: Setup) -> nn.Module:
+        """``dy/dt = y A``."""
+        return systems.Linear(SPIRAL)
+
+
+class SpiralCubic(Toy):
+    """torchdiffeq's demo as it is: field and network both see the state cubed."""
+
+    name = "toy/spiral-cubic"
+    about = "torchdiffeq's demo: a spiral of the cubed state"
+    source = _DEMO
+    presets = presets() | {
+        Preset.PAPER: FitOptions(epochs=20, points=1000, window_times="first")  # 2,000 iterations
+    }
+
+    def system(self, setup: Setup) -> nn.Module:
+        """``dy/dt = y³ A``."""
+        return Cubed(systems.Linear(SPIRAL))
+
+    def network(self, model: str) -> nn.Module:
+        """The network of the cubed state."""
+        return Cubed(super().network(model))
+
+
+class Random(Toy):
+    """A random linear field; some are unstable, which ``growth`` tells."""
+
+    name = "toy/random"
+    about = "a random linear field, drawn by the seed; 'growth' tells whether it is unstable"
+    source = _ARTICLE
+
+    def system(self, setup: Setup) -> nn.Module:
+        """``dy/dt = y A`` with ``A = randn(2, 2) / 2``."""
+        random = torch.Generator().manual_seed(setup.seed)
+        return systems.Linear(torch.randn(2, 2, generator=random, dtype=torch.float64) / 2)
+
+
+class LotkaVolterraLinear(Toy):
+    """What the article calls "Volterra–Lotka": the field linearised about its fixed point."""
+
+    name = "toy/lotka-volterra-linear"
+    about = "Lotka–Volterra linearised about its fixed point: the article's 'Volterra–Lotka'"
+    source = _ARTICLE
+
+    def system(self, setup: Setup) -> nn.Module:
+        """The linearisation."""
+        return systems.LotkaVolterra.linearised()
+
+
+class LotkaVolterra(Toy):
+    """The true system, beside the article's linear one."""
+
+    name = "toy/lotka-volterra"
+    about = "the Lotka–Volterra system: prey and predator"
+    source = "Lotka 1925, Volterra 1926; constants of the Breakdown article"
+    y0 = (2.0, 1.0)
+    presets = presets(span=10.0)  # about three cycles
+
+    def system(self, setup: Setup) -> nn.Module:
+        """The nonlinear system."""
+        return systems.LotkaVolterra()
+
+
+class Nonlinear(Toy):
+    """The article's nonlinear field, over the time of its notebook."""
+
+    name = "toy/nonlinear"
+    about = "two linear fields blended by sigmoids"
+    source = _ARTICLE
+    y0 = (1.0, 1.0)
+    start = -1.0
+    presets = presets(span=2.0)
+
+    def system(self, setup: Setup) -> nn.Module:
+        """The blend about the initial state."""
+        return systems.BlendedFields(self.y0)
+
+
+class Network(Toy):
+    """The article's network field, which depends on the time while the article's networks do not see it."""
+
+    name = "toy/mlp"
+    about = "a random ELU network of y·t, drawn by the seed"
+    source = _ARTICLE
+    y0 = (1.0, 1.0)
+    start = -15.0
+    presets = presets(span=30.0)
+
+    def system(self, setup: Setup) -> nn.Module:
+        """A random network."""
+        return systems.RandomNetwork(torch.Generator().manual_seed(setup.seed))
+
+
+class VanDerPolOptions(FitOptions):
+    """Options of ``toy/van-der-pol``."""
+
+    span: float = Field(20.0, gt=0)
+    mu: float = Field(2.0, ge=0)  # stiffness
+
+
+class VanDerPol(Toy):
+    """The Van der Pol oscillator, whose stiffness is an option."""
+
+    name = "toy/van-der-pol"
+    about = "the Van der Pol oscillator; its stiffness is the option mu"
+    source = "Hairer and Wanner 1996, section IV.1"
+    options = VanDerPolOptions
+    presets = presets(VanDerPolOptions)
+
+    def system(self, setup: Setup) -> nn.Module:
+        """The oscillator."""
+        options: VanDerPolOptions = setup.options
+        return systems.VanDerPol(options.mu)

@@ -1,0 +1,228 @@
+"""Fitting one observed trajectory of a known system: the experiment behind the toys."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from nodebench.models.systems import exact_states
+from nodebench.spec.trajectories import Trajectories
+from nodebench.tasks.contract import Batch, Experiment, Options, Setup
+
+HELD_OUT_STARTS = 8
+FIELD_GRID = 20  # points an axis
+FIELD_TIMES = 5
+
+
+class FitOptions(Options):
+    """Options of a toy; the defaults are the Breakdown article's."""
+
+    epochs: int = Field(50, ge=1)
+    steps_per_epoch: int = Field(100, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    span: float = Field(25.0, gt=0)  # of the trajectory
+    points: int = Field(200, ge=2)  # of the trajectory, before any are dropped
+    noise: float = Field(0.0, ge=0)  # standard deviation, in those of the trajectory's components
+    missing: float = Field(0.0, ge=0, lt=1)  # share of points dropped, at random
+    irregular: bool = False  # times at random in place of a regular grid
+    training: Literal["windows", "trajectory"] = "windows"
+    batch_size: int = Field(20, ge=1)  # windows
+    window: int = Field(10, ge=2)  # consecutive observations a window
+    # ``first``: a window is solved at the first times, whatever its own, as the article and the demo do.
+    # A field that sees the time is then told a wrong one.
+    window_times: Literal["own", "first"] = "own"
+
+    def observations(self) -> int:
+        """How many points are left."""
+        return max(2, round(self.points * (1 - self.missing)))
+
+    @model_validator(mode="after")
+    def _enough_points(self) -> Self:
+        if self.training == "windows" and self.observations() <= self.window:
+            raise ValueError(f"{self.observations()} observations make no window of {self.window}")
+        return self
+
+
+class Observations(NamedTuple):
+    """An observed trajectory: times ``(N,)`` and states ``(N, D)``, in float64."""
+
+    times: Tensor
+    states: Tensor
+
+
+def observation_times(options: FitOptions, start: float, random: torch.Generator) -> Tensor:
+    """Times of the observations ``(N,)``, the first one the start; irregular and with gaps if so asked."""
+    if options.irregular:
+        times = start + options.span * torch.rand(options.points, generator=random, dtype=torch.float64).sort().values
+        times[0] = start
+    else:
+        times = torch.linspace(start, start + options.span, options.points, dtype=torch.float64)
+    kept = torch.randperm(options.points - 1, generator=random)[: options.observations() - 1].sort().values + 1
+    return torch.cat([times[:1], times[kept]])
+
+
+def observe(truth: Tensor, noise: float, random: torch.Generator) -> Tensor:
+    """Add Gaussian noise to states ``(N, D)``, in standard deviations of each component."""
+    return truth + noise * truth.std(0) * torch.randn(truth.shape, generator=random, dtype=truth.dtype)
+
+
+class TrajectoryFit(Experiment):
+    """Fit a model to windows of one trajectory, or to the whole of it.
+
+    Args:
+        setup: of the trial.
+        system: the true field, a module in float64.
+        y0: the initial state ``(D,)``.
+        start: the initial time.
+        model: makes the model, after the seed is set.
+    """
+
+    def __init__(
+        self, setup: Setup, system: nn.Module, y0: Tensor, start: float, model: Callable[[], nn.Module]
+    ) -> None:
+        options: FitOptions = setup.options
+        self._options, self._system, self._start = options, system, start
+        self._device, self._dtype = setup.device, setup.dtype
+        self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
+        torch.manual_seed(setup.seed)
+        self.model = model().to(setup.device, setup.dtype)
+        self.optimizer = torch.optim.RMSprop(self.model.parameters(), lr=options.learning_rate)
+        self._order = torch.Generator().manual_seed(setup.seed)
+        random = torch.Generator().manual_seed(setup.seed + 2**32)  # the same data whatever the training
+        times = observation_times(options, start, random)
+        truth = exact_states(system, y0, times)
+        self.observations = Observations(times, observe(truth, options.noise, random))
+        self._evaluation = _Evaluation.of(system, y0, start, options)
+        self.probe = self._batch(torch.Generator().manual_seed(0))
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield batches of windows, drawn anew each time."""
+        for _ in range(self.steps_per_epoch):
+            yield self._batch(self._order)
+
+    def _batch(self, order: torch.Generator) -> Batch:
+        """Draw windows: states ``(B, D)`` and times ``(B, 1)`` of their starts, times since, targets ``(B, W, D)``."""
+        options, (times, states) = self._options, self.observations
+        if options.training == "trajectory":
+            starts, length = torch.zeros(1, dtype=torch.long), len(times)
+        else:
+            length = options.window
+            starts = torch.randperm(len(times) - length, generator=order)[: options.batch_size]
+        rows = starts.unsqueeze(1) + torch.arange(length)
+        elapsed = times[rows] - times[starts].unsqueeze(1)
+        begun = times[starts] if options.window_times == "own" else times[:1].expand(len(starts))
+        return self._placed(states[starts], begun.unsqueeze(1), elapsed, states[rows])
+
+    def _placed(self, *tensors: Tensor) -> Batch:
+        return tuple(tensor.to(self._device, self._dtype) for tensor in tensors)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean absolute error over the windows."""
+        y0, start, elapsed, targets = batch
+        return (model(y0, start, elapsed) - targets).abs().mean()
+
+    def metrics(self, model: nn.Module) -> dict[str, float | None]:
+        """Errors against the exact trajectories, over the span, beyond it, and from starts never seen."""
+        truth = self._evaluation
+        predicted = self._predict(model, truth.states[:1], truth.times)
+        inside = len(truth.times) - truth.beyond
+        held_out = self._predict(model, truth.states[1:], truth.times[:inside])
+        return {
+            "trajectory_error": trajectory_error(predicted[:, :inside], truth.states[:1, :inside]),
+            "extrapolation_error": trajectory_error(predicted[:, inside:], truth.states[:1, inside:]),
+            "held_out_error": trajectory_error(held_out, truth.states[1:, :inside]),
+            "field_error": self._field_error(model),
+            "growth": float(truth.states[0, :inside].norm(dim=-1).max() / truth.states[0, 0].norm()),
+        }
+
+    def _predict(self, model: nn.Module, states: Tensor, times: Tensor) -> Tensor:
+        """Trajectories ``(N, T, D)`` in float64 from the first of ``states``."""
+        start = torch.full((len(states), 1), self._start, dtype=torch.float64)
+        elapsed = (times - self._start).expand(len(states), -1)
+        return model(*self._placed(states[:, 0], start, elapsed)).double().cpu()
+
+    def _field_error(self, model: nn.Module) -> float | None:
+        """Relative L2 error of the learned field over the box of the true trajectory, and over the span's times."""
+        learned = getattr(model, "field", None)
+        if learned is None:
+            return None
+        _, points = self._grid()
+        times = torch.linspace(self._start, self._start + self._options.span, FIELD_TIMES, dtype=torch.float64)
+        errors, sizes = [], []
+        for t in times:
+            exact = self._system(t, points)
+            found = learned(*self._placed(t, points)).double().cpu()
+            errors.append((found - exact).norm())
+            sizes.append(exact.norm())
+        return float(torch.stack(errors).norm() / torch.stack(sizes).norm())
+
+    def _grid(self, margin: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Axes ``(2, G)`` and points ``(G, G, 2)`` over the box of the true trajectory, x varying fastest."""
+        low, high = self._evaluation.box(margin)
+        steps = torch.linspace(0, 1, FIELD_GRID, dtype=torch.float64)
+        axes = low.unsqueeze(1) + (high - low).unsqueeze(1) * steps
+        x, y = torch.meshgrid(axes[0], axes[1], indexing="xy")
+        return axes, torch.stack([x, y], -1)
+
+    def picture(self, model: nn.Module) -> Trajectories:
+        """The trajectory and its fit, over the span and beyond, and the learned field in the middle of the span."""
+        truth, options = self._evaluation, self._options
+        axes, points = self._grid(margin=0.15)
+        learned, field = getattr(model, "field", None), np.empty((0, 0, 2))
+        if learned is not None:
+            middle = torch.tensor(self._start + options.span / 2)
+            field = learned(*self._placed(middle, points)).double().cpu().numpy()
+        return Trajectories(
+            times=truth.times.numpy(),
+            true=truth.states[:1].numpy(),
+            fitted=self._predict(model, truth.states[:1], truth.times).numpy(),
+            observed_times=self.observations.times[None].numpy(),
+            observed=self.observations.states[None].numpy(),
+            trained=(self._start, self._start + options.span),
+            time_label="time",
+            labels=("y₁", "y₂"),
+            axes=axes.numpy(),
+            field=field,
+        )
+
+
+def trajectory_error(predicted: Tensor, true: Tensor) -> float:
+    """``mean|ŷ − y| / mean|y − ȳ|`` of ``(N, T, D)``, with ``ȳ`` the mean over time of each trajectory."""
+    spread = (true - true.mean(1, keepdim=True)).abs().mean()
+    return float((predicted - true).abs().mean() / spread)
+
+
+class _Evaluation(NamedTuple):
+    """Exact trajectories to test against.
+
+    ``states`` ``(1 + HELD_OUT_STARTS, T, D)``: the first is the one that was observed, continued for half its
+    span; the others start anywhere in its box. The last ``beyond`` times lie outside the span.
+    """
+
+    times: Tensor
+    states: Tensor
+    beyond: int
+
+    @classmethod
+    def of(cls, system: nn.Module, y0: Tensor, start: float, options: FitOptions) -> "_Evaluation":
+        steps = options.points - 1
+        beyond = steps // 2
+        times = start + options.span * torch.arange(steps + beyond + 1, dtype=torch.float64) / steps
+        main = exact_states(system, y0, times).unsqueeze(0)
+        low, high = _box(main[0, : steps + 1])
+        uniform = torch.rand(HELD_OUT_STARTS, len(y0), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        others = exact_states(system, low + (high - low) * uniform, times[: steps + 1]).transpose(0, 1)
+        unknown = torch.full((HELD_OUT_STARTS, beyond, len(y0)), torch.nan, dtype=torch.float64)
+        return cls(times, torch.cat([main, torch.cat([others, unknown], 1)]), beyond)
+
+    def box(self, margin: float) -> tuple[Tensor, Tensor]:
+        """Low and high corner of the observed trajectory's span, widened by a share of its size."""
+        low, high = _box(self.states[0, : len(self.times) - self.beyond])
+        return low - margin * (high - low), high + margin * (high - low)
+
+
+def _box(states: Tensor) -> tuple[Tensor, Tensor]:
+    return states.amin(0), states.amax(0)
