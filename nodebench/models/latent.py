@@ -1,0 +1,209 @@
+"""Latent-variable models of series: encoders read backwards in time, decoders go out from a latent start.
+
+Source: Chen et al. 2018, arXiv 1806.07366, section 5; torchdiffeq ``examples/latent_ode.py``.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
+
+from nodebench.solvers import Integrator
+
+
+class Fence(NamedTuple):
+    """A box in the signal's space, ``middle`` and ``radius`` of shape ``(D,)``; what leaves it is held there."""
+
+    middle: Tensor
+    radius: Tensor
+
+    def contains(self, signal: Tensor) -> Tensor:
+        """Whether each signal ``(..., D)`` is inside, as ``(...)``; a NaN is not."""
+        return ((signal - self.middle).abs() <= self.radius).all(-1)
+
+
+class Encoder(nn.Module):
+    """A recurrent network that reads a series backwards and gives a Gaussian over its latent start.
+
+    Args:
+        dimension: components of the series.
+        hidden: units; the script has 25.
+        latent: dimension of the latent state.
+        cell: ``rnn`` (one tanh layer, as the script) or ``gru``.
+        sees_gaps: whether it is told the time between observations, which the script's is not.
+    """
+
+    def __init__(self, dimension: int, hidden: int, latent: int, cell: str = "rnn", sees_gaps: bool = True) -> None:
+        super().__init__()
+        self.sees_gaps = sees_gaps
+        self.recurrence = recurrence(cell, dimension + sees_gaps, hidden)
+        self.head = nn.Linear(hidden, 2 * latent)
+
+    def forward(self, observed: Tensor, times: Tensor) -> Normal:
+        """Return the posterior of the latent start, over ``(B, L)``.
+
+        Args:
+            observed: ``(B, n, D)``, in the order of time.
+            times: of the observations, ``(B, n)``.
+        """
+        inputs = torch.cat([observed, gaps(times)], -1) if self.sees_gaps else observed
+        _, last = self.recurrence(inputs.flip(1))
+        mean, log_variance = self.head(last[-1]).chunk(2, -1)
+        return Normal(mean, torch.exp(0.5 * log_variance), validate_args=False)
+
+
+class OdeDecoder(nn.Module):
+    """Solves a latent field from the latent start, and reads the signal off the states."""
+
+    def __init__(self, field: nn.Module, readout: nn.Module, solve: Integrator) -> None:
+        super().__init__()
+        self.field = field
+        self.readout = readout
+        self.solve = solve
+
+    def forward(self, z: Tensor, times: Tensor, anchor: int = 0, fence: Fence | None = None) -> Tensor:
+        """Return the signal ``(B, T, D)`` at ``times``.
+
+        Args:
+            z: latent states ``(B, L)`` at ``times[anchor]``.
+            times: ``(T,)``, increasing; those before the anchor are solved for backwards in time.
+            anchor: where the latent start stands.
+            fence: a sample whose signal leaves it stays where it is, so that one that runs off to infinity
+                does not end the solve of the others.
+        """
+        field = _Fenced(self.field, self.readout, fence) if fence else self.field
+        states = self.solve(field, z, times[anchor:])
+        if anchor:
+            before = self.solve(field, z, times[: anchor + 1].flip(0))
+            states = torch.cat([before[1:].flip(0), states])
+        return self.readout(states).transpose(0, 1)
+
+
+class _Fenced(nn.Module):
+    """A latent field that is zero where the signal has left the fence."""
+
+    def __init__(self, field: nn.Module, readout: nn.Module, fence: Fence) -> None:
+        super().__init__()
+        self.field = field
+        self.readout = readout
+        self.fence = fence
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        inside = self.fence.contains(self.readout(z)).unsqueeze(-1)
+        return torch.where(inside, self.field(t, z), 0.0)
+
+
+class GruDecoder(nn.Module):
+    """A discrete decoder: a GRU that starts from the latent state and is told each Δt. It only goes forward."""
+
+    def __init__(self, latent: int, hidden: int, dimension: int) -> None:
+        super().__init__()
+        self.start = nn.Linear(latent, hidden)
+        self.recurrence = nn.GRU(1, hidden, batch_first=True)
+        self.readout = nn.Linear(hidden, dimension)
+
+    def forward(self, z: Tensor, times: Tensor, anchor: int = 0, fence: Fence | None = None) -> Tensor:
+        """Return the signal ``(B, T, D)`` at ``times``, NaN before the anchor; a GRU is bounded and needs no fence."""
+        later = times[anchor:].expand(len(z), -1)
+        states, _ = self.recurrence(gaps(later), self.start(z).unsqueeze(0))
+        unknown = z.new_full((len(z), anchor, self.readout.out_features), torch.nan)
+        return torch.cat([unknown, self.readout(states)], 1)
+
+
+class SeriesVae(nn.Module):
+    """A variational autoencoder of series: an encoder and a decoder."""
+
+    def __init__(self, encoder: Encoder, decoder: OdeDecoder | GruDecoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def forward(self, observed: Tensor, where: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the signal at the observations ``(B, n, D)`` and the KL divergence ``(B,)`` in nats.
+
+        All series share one grid of times, and each has observations at points of its own on it: the grid is
+        solved once for the whole batch, and each series picks its points. An adaptive forward solve costs no
+        more evaluations for that, as outputs are interpolated; the adjoint restarts at every time of the grid.
+
+        Args:
+            observed: ``(B, n, D)``.
+            where: where on the grid they stand, ``(B, n)``, increasing.
+            times: the grid ``(T,)``.
+            draw: standard normal numbers ``(B, L)`` that choose the latent start in the posterior.
+        """
+        posterior = self.encoder(observed, times[where])
+        z = posterior.mean + posterior.stddev * draw
+        prior = Normal(torch.zeros_like(z), torch.ones_like(z), validate_args=False)
+        return pick(self.decoder(z, times), where), kl_divergence(posterior, prior).sum(-1)
+
+    def most_likely(self, observed: Tensor, times: Tensor) -> Tensor:
+        """The mean of the posterior ``(B, L)``; ``times`` of the observations ``(B, n)``."""
+        return self.encoder(observed, times).mean
+
+
+class RnnForecaster(nn.Module):
+    """A recurrent network that predicts the next point from those before it, and goes on from its own predictions.
+
+    Source: Chen et al. 2018, section 5.1: 25 units, with and without the time to the next point as an input.
+    """
+
+    def __init__(self, dimension: int, hidden: int, sees_gaps: bool) -> None:
+        super().__init__()
+        self.sees_gaps = sees_gaps
+        self.recurrence = recurrence("rnn", dimension + sees_gaps, hidden)
+        self.head = nn.Linear(hidden, dimension)
+
+    def forward(self, observed: Tensor, where: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the prediction of each observation from those before it ``(B, n, D)``, and no KL: zeros ``(B,)``.
+
+        Arguments as for :class:`SeriesVae`; the first is predicted from zeros.
+        """
+        before = torch.cat([torch.zeros_like(observed[:, :1]), observed[:, :-1]], 1)
+        states, _ = self.recurrence(self._inputs(before, gaps(times[where])))
+        return self.head(states), observed.new_zeros(len(observed))
+
+    def go_on(self, observed: Tensor, times: Tensor, later: Tensor) -> Tensor:
+        """Predict the signal ``(B, T, D)`` at ``later`` ``(T,)`` after observations at ``times`` ``(B, n)``."""
+        before = torch.cat([torch.zeros_like(observed[:, :1]), observed[:, :-1]], 1)
+        _, h = self.recurrence(self._inputs(before, gaps(times)))
+        point, found = observed[:, -1:], []
+        ahead = gaps(torch.cat([times[:, -1:], later.expand(len(times), -1)], 1))[:, 1:]
+        for gap in ahead.split(1, dim=1):
+            state, h = self.recurrence(self._inputs(point, gap), h)
+            point = self.head(state)
+            found.append(point)
+        return torch.cat(found, 1)
+
+    def _inputs(self, points: Tensor, gaps_before: Tensor) -> Tensor:
+        return torch.cat([points, gaps_before], -1) if self.sees_gaps else points
+
+
+def recurrence(cell: str, inputs: int, hidden: int) -> nn.RNNBase:
+    """A recurrent layer with batches first.
+
+    torch gives each gate two biases, one of which is redundant; it is held at zero, so that the number of
+    parameters is the published one.
+    """
+    kinds: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU}
+    layer = kinds[cell](inputs, hidden, batch_first=True)
+    if isinstance(redundant := layer.bias_hh_l0, nn.Parameter) and cell == "rnn":
+        nn.init.zeros_(redundant.requires_grad_(False))
+    return layer
+
+
+def gaps(times: Tensor) -> Tensor:
+    """Time since the point before, ``(B, n, 1)`` of times ``(B, n)``; 0 for the first."""
+    return torch.diff(times, dim=1, prepend=times[:, :1]).unsqueeze(-1)
+
+
+def pick(signal: Tensor, where: Tensor) -> Tensor:
+    """The points ``(B, n, D)`` of a signal ``(B, T, D)`` at the indices ``where`` ``(B, n)``."""
+    return signal.gather(1, where.unsqueeze(-1).expand(-1, -1, signal.shape[-1]))
+
+
+def log_likelihood(observed: Tensor, predicted: Tensor, noise: float) -> Tensor:
+    """Gaussian log-density of observations ``(B, n, D)`` about their prediction, summed to ``(B,)``, in nats."""
+    scale = torch.full_like(predicted, noise)
+    return Normal(predicted, scale, validate_args=False).log_prob(observed).sum((-1, -2))

@@ -1,0 +1,94 @@
+"""Learning latent-variable models of many short series: the experiment behind latent spirals and ECG."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from nodebench.models.latent import log_likelihood
+from nodebench.tasks.contract import Batch, Experiment, Options, Setup
+
+PROBE = 16  # series
+
+
+class SeriesOptions(Options):
+    """Options of training on series."""
+
+    epochs: int = Field(20, ge=1)
+    steps_per_epoch: int = Field(100, ge=1)
+    batch_size: int = Field(1000, ge=1)  # series; all of them where there are no more
+    learning_rate: float = Field(0.01, gt=0)
+    latent: int = Field(4, ge=1)  # dimension of the latent state
+    hidden: int = Field(20, ge=1)  # units a layer, of field and decoder
+    encoder_hidden: int = Field(25, ge=1)
+    encoder_sees_gaps: bool = True  # the script's does not, and is given regular times
+
+
+class Series(NamedTuple):
+    """Series on one grid, each observed at points of its own.
+
+    observed ``(N, n, D)``; where the observations stand on the grid ``(N, n)``; the grid ``(T,)``.
+    """
+
+    observed: Tensor
+    where: Tensor
+    times: Tensor
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Series":
+        """The same elsewhere."""
+        return Series(self.observed.to(device, dtype), self.where.to(device), self.times.to(device, dtype))
+
+
+class SeriesTraining(Experiment):
+    """Maximise the evidence lower bound (or, without a latent state, the likelihood) of series.
+
+    Args:
+        setup: of the trial; its options are :class:`SeriesOptions`.
+        train: what is learned from.
+        noise: standard deviation of the likelihood.
+        model: makes the model, after the seed is set.
+    """
+
+    def __init__(self, setup: Setup, train: Series, noise: float, model: Callable[[], nn.Module]) -> None:
+        options: SeriesOptions = setup.options
+        self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
+        self._train = train.to(setup.device, setup.dtype)
+        self._noise, self._size, self._latent = noise, options.batch_size, options.latent
+        torch.manual_seed(setup.seed)
+        self.model = model().to(setup.device, setup.dtype)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
+        self._order = torch.Generator().manual_seed(setup.seed)
+        self.probe = self._batch(torch.arange(min(PROBE, len(train.observed))), torch.Generator().manual_seed(0))
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield batches drawn without replacement, each anew."""
+        for _ in range(self.steps_per_epoch):
+            rows = torch.randperm(len(self._train.observed), generator=self._order)[: self._size]
+            yield self._batch(rows, self._order)
+
+    def _batch(self, rows: Tensor, random: torch.Generator) -> Batch:
+        """Observations, where they stand, the grid, and the numbers that choose a latent start."""
+        observed, where, times = self._train
+        draw = torch.randn(len(rows), self._latent, generator=random).to(observed)
+        return observed[rows.to(where.device)], where[rows.to(where.device)], times, draw
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Negative evidence lower bound, mean over the series, in nats; the negative likelihood without a latent."""
+        predicted, kl = model(*batch)
+        return (kl - log_likelihood(batch[0], predicted, self._noise)).mean()
+
+    def bound(self, model: nn.Module, series: Series) -> dict[str, float | None]:
+        """Evidence lower bound and KL divergence of other series, mean over them, with fixed draws."""
+        observed, where, times = series
+        random = torch.Generator().manual_seed(0)
+        draw = torch.randn(len(observed), self._latent, generator=random).to(observed)
+        predicted, kl = model(observed, where, times, draw)
+        bound = log_likelihood(observed, predicted, self._noise) - kl
+        return {"elbo": bound.mean().item(), "kl": kl.mean().item()}
+
+
+def rmse(predicted: Tensor, true: Tensor) -> float:
+    """Root of the mean squared error, over all series, times and components."""
+    return (predicted - true).square().mean().sqrt().item()
