@@ -14,7 +14,7 @@ from nodebench.solvers import Integrator
 
 
 class Fence(NamedTuple):
-    """A box in the signal's space, ``middle`` and ``radius`` of shape ``(D,)``; what leaves it is held there."""
+    """A box in the signal's space, ``middle`` and ``radius`` of shape ``(D,)``; what has left it is held."""
 
     middle: Tensor
     radius: Tensor
@@ -63,36 +63,44 @@ class OdeDecoder(nn.Module):
         self.readout = readout
         self.solve = solve
 
-    def forward(self, z: Tensor, times: Tensor, anchor: int = 0, fence: Fence | None = None) -> Tensor:
+    def forward(self, z: Tensor, times: Tensor, anchor: int = 0) -> Tensor:
         """Return the signal ``(B, T, D)`` at ``times``.
 
         Args:
             z: latent states ``(B, L)`` at ``times[anchor]``.
             times: ``(T,)``, increasing; those before the anchor are solved for backwards in time.
             anchor: where the latent start stands.
-            fence: a sample whose signal leaves it stays where it is, so that one that runs off to infinity
-                does not end the solve of the others.
         """
-        field = _Fenced(self.field, self.readout, fence) if fence else self.field
-        states = self.solve(field, z, times[anchor:])
+        states = self.solve(self.field, z, times[anchor:])
         if anchor:
-            before = self.solve(field, z, times[: anchor + 1].flip(0))
+            before = self.solve(self.field, z, times[: anchor + 1].flip(0))
             states = torch.cat([before[1:].flip(0), states])
         return self.readout(states).transpose(0, 1)
 
+    def run_on(self, z: Tensor, times: Tensor, fence: Fence) -> Tensor:
+        """Return the signal ``(B, T, D)`` at ``times`` ``(T,)``, in either direction, however far it runs.
 
-class _Fenced(nn.Module):
-    """A latent field that is zero where the signal has left the fence."""
+        The solve stops at each time and holds what has left the fence where it is, so that a sample that runs
+        off to infinity does not end the solve of the others.
+        """
+        signals = [self.readout(z)]
+        for pair in times.unfold(0, 2, 1):
+            moving = fence.contains(signals[-1]).unsqueeze(-1)
+            z = self.solve(_Held(self.field, moving), z, pair)[-1]
+            signals.append(self.readout(z))
+        return torch.stack(signals, 1)
 
-    def __init__(self, field: nn.Module, readout: nn.Module, fence: Fence) -> None:
+
+class _Held(nn.Module):
+    """A field in which some samples of the batch stand still."""
+
+    def __init__(self, field: nn.Module, moving: Tensor) -> None:
         super().__init__()
         self.field = field
-        self.readout = readout
-        self.fence = fence
+        self.moving = moving  # (B, 1)
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
-        inside = self.fence.contains(self.readout(z)).unsqueeze(-1)
-        return torch.where(inside, self.field(t, z), 0.0)
+        return torch.where(self.moving, self.field(t, z), 0.0)
 
 
 class GruDecoder(nn.Module):
@@ -104,8 +112,8 @@ class GruDecoder(nn.Module):
         self.recurrence = nn.GRU(1, hidden, batch_first=True)
         self.readout = nn.Linear(hidden, dimension)
 
-    def forward(self, z: Tensor, times: Tensor, anchor: int = 0, fence: Fence | None = None) -> Tensor:
-        """Return the signal ``(B, T, D)`` at ``times``, NaN before the anchor; a GRU is bounded and needs no fence."""
+    def forward(self, z: Tensor, times: Tensor, anchor: int = 0) -> Tensor:
+        """Return the signal ``(B, T, D)`` at ``times``, NaN before the anchor."""
         later = times[anchor:].expand(len(z), -1)
         states, _ = self.recurrence(gaps(later), self.start(z).unsqueeze(0))
         unknown = z.new_full((len(z), anchor, self.readout.out_features), torch.nan)

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-TOLERANCE = 1e-12
-
 
 class Linear(nn.Module):
     """The linear field ``dy/dt = y A``: row vectors, as in the Breakdown article."""
@@ -113,13 +111,14 @@ class VanDerPol(nn.Module):
         return torch.stack([v, self.mu * (1 - x**2) * v - x], -1)
 
 
-def exact_states(system: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
-    """States of a system at ``times``, by SciPy's DOP853 in float64 at a tolerance of 1e-12.
+def exact_states(system: nn.Module, y0: Tensor, times: Tensor, tolerance: float = 1e-12) -> Tensor:
+    """States of a system at ``times``, by SciPy's DOP853 in float64.
 
     Args:
         system: module ``(t, y) -> dy/dt`` in float64.
         y0: start ``(..., D)`` at the first time.
         times: ``(T,)``, increasing.
+        tolerance: relative and absolute.
 
     Returns:
         Tensor: ``(T, ..., D)`` in float64, on the CPU.
@@ -137,8 +136,8 @@ def exact_states(system: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
         y0.double().numpy().reshape(-1),
         method="DOP853",
         t_eval=times.double().numpy(),
-        rtol=TOLERANCE,
-        atol=TOLERANCE,
+        rtol=tolerance,
+        atol=tolerance,
     )
     if not found.success:
         raise ArithmeticError(f"the exact trajectory cannot be computed: {found.message}")

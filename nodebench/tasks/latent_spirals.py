@@ -30,7 +30,12 @@ class SpiralsOptions(SeriesOptions):
     spirals: int = Field(1000, ge=1)
     test_spirals: int = Field(200, ge=EXAMPLES)
     observations: int = Field(100, ge=2, le=WINDOW)  # drawn without replacement from the window
-    noise: float = Field(0.3, gt=0)  # of the observations and of the likelihood; the script's
+    noise: float | None = Field(None, gt=0)  # of observations and likelihood; None: 0.3 as the script, else 0.1
+
+    @property
+    def noise_level(self) -> float:
+        """Standard deviation of the observations' noise."""
+        return self.noise or _BASES[self.variant].noise
 
 
 class LatentSpirals(Task):
@@ -41,11 +46,11 @@ class LatentSpirals(Task):
     interpolates its outputs: its NFE does not depend on how many are observed. The adjoint restarts at each
     time of the grid: about 100 restarts a step, whatever ``observations`` is.
 
-    The variants differ in the curves and in the field. ``script``: windows of 0.6 turns at random places of two
-    base curves, and two hidden ELU layers. (It means to take 1,000 points a curve, but does not pass the number
-    on and takes 500, as here.) ``paper``: spirals of radius ``r0 + 0.3 t`` with random start, half of them clockwise,
-    observed for one turn, and one hidden layer. The paper gives neither the curves, nor the noise, nor the
-    activation: those are ours.
+    Every spiral is a window of one of two base curves, at a random place. The variants differ in the curves, the
+    noise and the field. ``script``: windows of 0.6 turns, noise 0.3, two hidden ELU layers. (The script means to
+    take 1,000 points a curve, but does not pass the number on and takes 500, as here.) ``paper``: windows of
+    one turn, noise 0.1, one hidden layer. The paper gives neither the curves, nor the noise, nor the activation:
+    radius ``0.1 θ`` over four turns, 0.1 and ELU are ours.
     """
 
     name = "latent-spirals"
@@ -90,42 +95,56 @@ class Spirals(NamedTuple):
 
 
 def make_spirals(options: SpiralsOptions, number: int, random: torch.Generator, held_out: bool = False) -> Spirals:
-    """Draw spirals, noise and observation times, in float64; half of the spirals turn clockwise."""
-    clockwise = torch.arange(number) % 2 == 0
-    if options.variant == "script":
-        clean, times = _script_curves(clockwise, random, held_out)
-    else:
-        clean, times = _paper_curves(clockwise, random)
-    noisy = clean + options.noise * torch.randn(clean.shape, generator=random, dtype=torch.float64)
+    """Draw spirals, noise and observation times, in float64; half of the spirals turn clockwise.
+
+    Each is a window of a base curve at a random place. Held-out ones begin where the curve lasts for 100 points
+    more, so that there is a truth to extrapolate to.
+    """
+    base = _BASES[options.variant]
+    step = (base.stop - base.start) / (base.points - 1)
+    last = base.points - (2 if held_out else 1) * WINDOW
+    begin = torch.randint(base.first, last, (number, 1), generator=random)
+    times = torch.arange(2 * WINDOW, dtype=torch.float64) * step
+    clockwise, counter = base.curves(base.start + begin * step + times)
+    clean = torch.where((torch.arange(number) % 2 == 0)[:, None, None], clockwise, counter)
+    noisy = clean + options.noise_level * torch.randn(clean.shape, generator=random, dtype=torch.float64)
     shuffled = torch.rand(number, WINDOW, generator=random).argsort(1)
     where = shuffled[:, : options.observations].sort(1).values
     return Spirals(clean, noisy, where, times)
 
 
-def _paper_curves(clockwise: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Spirals that begin at a random radius in [0.5, 1.5] and a random angle."""
-    draws = torch.rand(2, len(clockwise), 1, generator=random, dtype=torch.float64)
-    times = torch.arange(2 * WINDOW, dtype=torch.float64) * TURN / WINDOW
-    angle = TURN * draws[0] + torch.where(clockwise, -1.0, 1.0).unsqueeze(1) * times
-    return _polar(0.5 + draws[1] + 0.3 * times, angle), times
+class _Base(NamedTuple):
+    """Two base curves of an angle from ``start`` to ``stop``; windows begin at the point ``first`` or later."""
+
+    start: float
+    stop: float
+    points: int
+    first: int
+    noise: float
+    curves: Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def _script_curves(clockwise: Tensor, random: torch.Generator, held_out: bool) -> tuple[Tensor, Tensor]:
-    """Windows of two base curves. Held-out ones begin early enough for the curve to last 100 points more."""
-    stop, total = 3 * TURN, 500
-    step = stop / (total - 1)
-    last = total - (2 if held_out else 1) * WINDOW
-    begin = torch.randint(WINDOW, last, (len(clockwise), 1), generator=random)
-    times = torch.arange(2 * WINDOW, dtype=torch.float64) * step
-    along = begin * step + times
-    inward = stop + 1 - along
-    counter = _polar(0.3 * along, along) + torch.tensor([5.0, 0.0], dtype=torch.float64)
-    against = _polar(0.3 * 50 / inward, inward) - torch.tensor([5.0, 0.0], dtype=torch.float64)
-    return torch.where(clockwise[:, None, None], against, counter), times
+def _paper_curves(angle: Tensor) -> tuple[Tensor, Tensor]:
+    """An Archimedean spiral and its mirror image."""
+    counter = _polar(0.1 * angle, angle)
+    return counter * torch.tensor([1.0, -1.0], dtype=torch.float64), counter
+
+
+def _script_curves(angle: Tensor) -> tuple[Tensor, Tensor]:
+    """The script's spirals with a = 0 and b = 0.3, apart from each other; the clockwise one winds inward."""
+    inward = 3 * TURN + 1 - angle
+    apart = torch.tensor([5.0, 0.0], dtype=torch.float64)
+    return _polar(0.3 * 50 / inward, inward) - apart, _polar(0.3 * angle, angle) + apart
 
 
 def _polar(radius: Tensor, angle: Tensor) -> Tensor:
     return radius.unsqueeze(-1) * torch.stack([angle.cos(), angle.sin()], -1)
+
+
+_BASES = {
+    "paper": _Base(0.5 * TURN, 4.5 * TURN, 4 * WINDOW + 1, 0, 0.1, _paper_curves),
+    "script": _Base(0.0, 3 * TURN, 500, WINDOW, 0.3, _script_curves),
+}
 
 
 class _Spirals(SeriesTraining):
@@ -134,7 +153,7 @@ class _Spirals(SeriesTraining):
         random = torch.Generator().manual_seed(setup.seed + 2**32)
         train = make_spirals(options, options.spirals, random)
         self._test = make_spirals(options, options.test_spirals, random, held_out=True)
-        super().__init__(setup, train.series(), options.noise, _BUILD[setup.model](options, setup.solve))
+        super().__init__(setup, train.series(), options.noise_level, _BUILD[setup.model](options, setup.solve))
         self._place = setup.device, setup.dtype
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
