@@ -138,6 +138,9 @@ def run(
         typer.Option("--json", help="Print records as JSON lines, nothing else.", rich_help_panel="Output"),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel="Output")] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Draw each trial's figures at the end.", rich_help_panel="Output")
+    ] = False,
 ) -> int:
     """Run trials. Several values by comma multiply into trials, which run one after another.
 
@@ -170,15 +173,20 @@ def run(
         data=data,
         download=download,
     )
-    return run_command(choices, results, resume, json=json, quiet=quiet)
+    return run_command(choices, results, resume, json=json, quiet=quiet, figures=figures)
 
 
 @app.command()
-def show(run: RunName = None, results: Results = Path("results")) -> None:
-    """Print a run's table again."""
+def show(
+    run: RunName = None,
+    figures: Annotated[bool, typer.Option("--figures", help="Draw each trial's figures, as SVG and PNG.")] = False,
+    animate: Annotated[bool, typer.Option("--animate", help="Draw them, and a GIF of each training.")] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Print a run's table again, and draw its figures."""
     from nodebench.cli.show import show_command
 
-    show_command(run, results)
+    show_command(run, results, figures=figures or animate, animate=animate)
 
 
 @app.command(name="list")

@@ -17,8 +17,8 @@ from nodebench.spec import DataSource, Record, Status, Study, Trial
 DATA_VARIABLE = "NODEBENCH_DATA_DIR"
 
 
-def run_command(choices: Choices, results: Path, resume: str | None, *, json: bool, quiet: bool) -> int:
-    """Plan, run and store; return the exit code."""
+def run_command(choices: Choices, results: Path, resume: str | None, *, json: bool, quiet: bool, figures: bool) -> int:
+    """Plan, run, store and draw; return the exit code."""
     if resume and (given := choices.given()):
         raise BadInput(f"--resume takes everything from the run it goes on with: leave out {', '.join(given)}")
     earlier = Run.open(results, resume) if resume else None
@@ -40,7 +40,12 @@ def run_command(choices: Choices, results: Path, resume: str | None, *, json: bo
         for reason in planned.left_out:
             display.note(f"left out: {reason}")
         interrupted = _run_all(todo, study, run, display, done)
-    return _conclude(run, done, len(planned.trials), interrupted, json=json)
+    code = _conclude(run, done, len(planned.trials), interrupted, json=json)
+    if figures:
+        from nodebench.cli.figures import draw_figures
+
+        draw_figures(run, done, animate=False, quiet=json)
+    return code
 
 
 def _with_surroundings(study: Study) -> Study:

@@ -14,12 +14,16 @@ from nodebench.spec import Gradient, Record
 _LISTS = ("tasks", "models", "datasets", "solvers", "gradients", "runs")
 
 
-def show_command(run: str | None, results: Path) -> None:
-    """Print the table of a run."""
+def show_command(run: str | None, results: Path, *, figures: bool, animate: bool) -> None:
+    """Print the table of a run, and draw its figures if asked."""
+    from nodebench.cli.figures import draw_figures
     from nodebench.run.store import Run
 
     found = Run.open(results, run)
-    print_run(found.folder, found.records())
+    records = found.records()
+    print_run(found.folder, records)
+    if figures:
+        draw_figures(found, records, animate=animate)
 
 
 def print_run(folder: Path, records: Sequence[Record]) -> None:

@@ -201,29 +201,30 @@ class _Beats(SeriesTraining):
 
         A recurrent decoder cannot go backwards: for it only the forward ones count.
         """
-        outside = []
-        for _, signal in self._far(model):
-            outside.append(~self._fence.contains(signal))
-        left = torch.cat(outside)  # (extrapolations, steps)
-        escaped = left.any(1)
-        steps = left[escaped].double().argmax(1)
-        time = float(steps.median() * HORIZON_STEP) if len(steps) else None
-        return {"escape_share": float(escaped.double().mean()), "escape_time": time}
+        left = {side: ~self._fence.contains(signal) for side, signal in self._far(model).items()}  # (N, steps)
+        escaped = torch.cat([outside.any(1) for outside in left.values()])
+        steps = torch.cat([outside.double().argmax(1) for outside in left.values()])[escaped]
+        shares = {
+            f"escape_share_{side}": left[side].any(1).double().mean().item() if side in left else None
+            for side in ("before", "after")
+        }
+        time = steps.double().median().item() * HORIZON_STEP if len(steps) else None
+        return {"escape_share": escaped.double().mean().item(), **shares, "escape_time": time}
 
-    def _far(self, model: SeriesVae, number: int | None = None) -> list[tuple[Tensor, Tensor]]:
-        """Times ``(K,)`` past either end of what training saw, and the decoded signal there ``(N, K, 2)``."""
-        z = self._starts(model, number)
+    def _far(self, model: SeriesVae) -> dict[str, Tensor]:
+        """The decoded signal ``(N, K, 2)`` past either end of what training saw, each ``HORIZON_STEP`` of a beat."""
+        z = self._starts(model)
         anchor, end = self._times[self._first], self._times[self._last]
         steps = HORIZON_STEP * self._options.duration * torch.arange(round(HORIZON / HORIZON_STEP) + 1)
         forward = torch.cat([anchor.unsqueeze(0), end + steps]).to(z)
         fence = Fence(*(side.to(z) for side in self._fence))
         if isinstance(model.decoder, GruDecoder):
-            return [(forward[1:].double().cpu(), model.decoder(z, forward)[:, 1:].double().cpu())]
+            return {"after": model.decoder(z, forward)[:, 1:].double().cpu()}
         backward = (anchor - steps).to(z)
-        return [
-            (forward[1:].double().cpu(), model.decoder.run_on(z, forward, fence)[:, 1:].double().cpu()),
-            (backward.double().cpu(), model.decoder.run_on(z, backward, fence).double().cpu()),
-        ]
+        return {
+            "after": model.decoder.run_on(z, forward, fence)[:, 1:].double().cpu(),
+            "before": model.decoder.run_on(z, backward, fence).double().cpu(),
+        }
 
     def picture(self, model: nn.Module) -> Trajectories:
         """Beats never seen: given points, their reconstruction, and half a beat past either end."""

@@ -63,7 +63,7 @@ class LatentSpirals(Task):
     }
     options = SpiralsOptions
     presets = {
-        Preset.SMOKE: SpiralsOptions(spirals=32, test_spirals=8, observations=30, epochs=2, steps_per_epoch=2),
+        Preset.SMOKE: SpiralsOptions(spirals=32, test_spirals=8, observations=30, epochs=1, steps_per_epoch=2),
         Preset.QUICK: SpiralsOptions(spirals=200, test_spirals=100, epochs=10, steps_per_epoch=50),
         Preset.PAPER: SpiralsOptions(),
     }

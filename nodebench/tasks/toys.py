@@ -27,7 +27,7 @@ GRU_HIDDEN = 25
 def presets(options: type[FitOptions] = FitOptions, **settings: Any) -> dict[Preset, FitOptions]:
     """The three scales of a toy; ``paper`` solves each window at the first times, as was published."""
     return {
-        Preset.SMOKE: options(epochs=2, steps_per_epoch=10, **settings),
+        Preset.SMOKE: options(epochs=2, steps_per_epoch=3, **settings),
         Preset.QUICK: options(epochs=10, learning_rate=5e-3, **settings),
         Preset.PAPER: options(window_times="first", **settings),
     }

@@ -1,0 +1,240 @@
+"""Figures of one trial: its training, its trajectories over time and in the plane, and a film of them.
+
+True lines are solid, fitted ones dashed, as in the Breakdown article; colours are Okabe and Ito's, which the
+colour-blind can tell apart.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from nodebench.spec import Record
+from nodebench.spec.trajectories import Film, Trajectories
+
+TRUE, FITTED, OBSERVED, FIELD = "#000000", "#D55E00", "#0072B2", "#B8B8B8"
+SHADE = "#EDEDED"
+FORMATS = ("svg", "png")
+WIDTH = 5.0  # inches; text of 10 points stays readable at half of it
+EXAMPLES = 3  # rows of a figure over time
+FRAMES_PER_SECOND = 4
+LAST_FRAME_SECONDS = 2
+
+_STYLE = {"font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10, "legend.fontsize": 9, "svg.fonttype": "none"}
+
+
+def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) -> list[Path]:
+    """Draw all figures of a trial, as SVG and PNG, and with ``animate`` a GIF of its training; return the files."""
+    stem = _stem(record)
+    drawings: dict[str, Callable[[], Figure]] = {}
+    if any(row.get("loss") is not None for row in record.history):
+        drawings["training"] = lambda: _training(record)
+    if film:
+        last = film[max(film)]
+        drawings["portrait"] = lambda: _portrait(_title(record), last)
+        drawings["time"] = lambda: _over_time(_title(record), last)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    with _style():
+        for kind, draw in drawings.items():
+            drawn = draw()
+            for format in FORMATS:
+                path = folder / f"{stem}.{kind}.{format}"
+                # Without a date the same records give the same file.
+                drawn.savefig(path, dpi=200, metadata={"Date": None} if format == "svg" else None)
+                files.append(path)
+        if animate and len(film) > 1:
+            files.append(_animation(record, film, folder / f"{stem}.gif"))
+    return files
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    theme = sns.axes_style("ticks") | sns.plotting_context("paper") | _STYLE
+    with mpl.rc_context(theme | {"svg.hashsalt": "nodebench"}):  # type: ignore[arg-type]
+        yield
+
+
+def _stem(record: Record) -> str:
+    """A file name that a person can tell apart from its neighbours."""
+    trial = record.trial
+    parts = [trial.model, trial.solver, trial.gradient, f"seed{trial.seed}", record.id]
+    return "-".join(part.replace(":", "-") for part in parts if part)
+
+
+def _title(record: Record) -> str:
+    trial = record.trial
+    solver = f" · {trial.solver} {trial.step_label} · {trial.gradient_label}" if trial.solver else ""
+    return f"{trial.task} · {trial.model}{solver} · seed {trial.seed}"
+
+
+def _new(title: str, width: float, height: float) -> Figure:
+    drawn = Figure(figsize=(width, height), layout="constrained")
+    drawn.suptitle(title, fontsize=9, color="#444444")
+    return drawn
+
+
+# --- over training
+
+
+def _training(record: Record) -> Figure:
+    """Loss and NFE over the epochs."""
+    names = ("nfe_forward", "nfe_backward", "nfe_probe")
+    history = record.history
+    calls = {name: _known(history, name) for name in names}
+    calls = {name: points for name, points in calls.items() if len(points[0])}
+    drawn = _new(_title(record), WIDTH, 4.4 if calls else 2.6)
+    axes = drawn.subplots(2 if calls else 1, sharex=True, squeeze=False)[:, 0]
+    epochs, loss = _known(history, "loss")
+    axes[0].plot(epochs, loss, color=TRUE, marker=".")
+    axes[0].set_ylabel("training loss")
+    if min(loss) > 0 and max(loss) > 5 * min(loss):
+        axes[0].set_yscale("log")
+    labels = {"nfe_forward": "forward, a step", "nfe_backward": "backward, a step", "nfe_probe": "forward, fixed probe"}
+    for (name, points), color, style in zip(calls.items(), (TRUE, FITTED, OBSERVED), ("-", "--", ":"), strict=False):
+        axes[1].plot(*points, style, color=color, marker=".", label=labels[name])
+    if calls:
+        axes[1].set_ylabel("NFE")
+        axes[1].set_ylim(bottom=0)
+        axes[1].legend(frameon=False)
+    axes[-1].set_xlabel("epoch")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    sns.despine(drawn)
+    return drawn
+
+
+def _known(history: list[dict[str, float | None]], name: str) -> tuple[list[float], list[float]]:
+    points = [(row["epoch"], row[name]) for row in history if row.get(name) is not None]
+    return [x for x, _ in points if x is not None], [y for _, y in points if y is not None]
+
+
+# --- in the plane
+
+
+def _portrait(title: str, shown: Trajectories) -> Figure:
+    """Paths in the plane of the first two components, over the learned field where there is one."""
+    count = len(shown.true)
+    columns = 1 if count == 1 else 2
+    rows = -(-count // columns)
+    drawn = _new(title, WIDTH, 0.6 + 4.2 * rows / columns)
+    for axes, example in zip(drawn.subplots(rows, columns, squeeze=False).flat, range(count), strict=False):
+        _plane(axes, shown, example)
+    _legend(drawn, shown, shade=False)
+    sns.despine(drawn)
+    return drawn
+
+
+def _plane(axes: Axes, shown: Trajectories, example: int) -> None:
+    if shown.field.size:
+        u, v = shown.field[..., 0], shown.field[..., 1]
+        axes.streamplot(
+            shown.axes[0], shown.axes[1], u, v, color=FIELD, linewidth=0.7, density=1.1, arrowsize=0.7, zorder=1
+        )
+        axes.set(xlim=shown.axes[0][[0, -1]], ylim=shown.axes[1][[0, -1]])
+    else:
+        axes.set(xlim=_limits(shown, example, 0, 0.25), ylim=_limits(shown, example, 1, 0.25))
+    axes.plot(*shown.observed[example, :, :2].T, "o", color=OBSERVED, markersize=2.5, alpha=0.5, zorder=2)
+    axes.plot(*shown.true[example, :, :2].T, color=TRUE, linewidth=1.3, zorder=3)
+    axes.plot(*_connected(shown.fitted[example])[:, :2].T, "--", color=FITTED, linewidth=1.5, zorder=4)
+    axes.set_xlabel(shown.labels[0])
+    axes.set_ylabel(shown.labels[1])
+
+
+# --- over time
+
+
+def _over_time(title: str, shown: Trajectories) -> Figure:
+    """Each component over time; what training never saw is shaded."""
+    count, components = min(EXAMPLES, len(shown.true)), shown.true.shape[2]
+    rows, columns = (components, 1) if count == 1 else (count, components)
+    drawn = _new(title, WIDTH, 0.9 + 1.5 * rows)
+    grid = drawn.subplots(rows, columns, sharex=True, squeeze=False)
+    panels = [(example, component) for example in range(count) for component in range(components)]
+    for axes, (example, component) in zip(grid.flat, panels, strict=True):
+        _panel(axes, shown, example, component)
+    for axes in grid[-1]:
+        axes.set_xlabel(shown.time_label)
+    _legend(drawn, shown, shade=_beyond(shown))
+    sns.despine(drawn)
+    return drawn
+
+
+def _panel(axes: Axes, shown: Trajectories, example: int, component: int) -> None:
+    start, end = shown.trained
+    first, last = float(shown.times[0]), float(shown.times[-1])
+    for low, high in ((first, start), (end, last)):
+        if high > low:
+            axes.axvspan(low, high, color=SHADE, linewidth=0, zorder=0)
+    axes.plot(
+        shown.observed_times[example], shown.observed[example, :, component], "o", color=OBSERVED, ms=2, alpha=0.5
+    )
+    axes.plot(shown.times, shown.true[example, :, component], color=TRUE, linewidth=1.3)
+    fitted = _connected(np.column_stack([shown.times, shown.fitted[example, :, component]]))
+    axes.plot(*fitted.T, "--", color=FITTED, linewidth=1.5)
+    axes.set(xlim=(first, last), ylim=_limits(shown, example, component, 0.4), ylabel=shown.labels[component])
+
+
+def _connected(points: np.ndarray) -> np.ndarray:
+    """The known points in order: a model that speaks only at some times is drawn from one to the next."""
+    return points[np.isfinite(points).all(1)]
+
+
+def _beyond(shown: Trajectories) -> bool:
+    return bool(shown.times[0] < shown.trained[0] or shown.trained[1] < shown.times[-1])
+
+
+def _limits(shown: Trajectories, example: int, component: int, margin: float) -> tuple[float, float]:
+    """The range of truth and observations, widened: a fit that runs off must not flatten them."""
+    known = np.concatenate([shown.true[example, :, component], shown.observed[example, :, component]])
+    low, high = float(np.nanmin(known)), float(np.nanmax(known))
+    room = margin * (high - low or 1.0)
+    return low - room, high + room
+
+
+def _legend(drawn: Figure, shown: Trajectories, shade: bool) -> None:
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=TRUE, label="true"),
+        Line2D([], [], color=FITTED, linestyle="--", label="fitted"),
+        Line2D([], [], color=OBSERVED, marker="o", linestyle="", markersize=4, label="observed"),
+    ]
+    if shown.field.size and not shade:
+        handles.append(Line2D([], [], color=FIELD, label="learned field"))
+    if shade:
+        handles.append(Patch(color=SHADE, label="not trained on"))
+    drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+
+
+# --- the film
+
+
+def _animation(record: Record, film: Film, path: Path) -> Path:
+    """The portrait, epoch by epoch."""
+    epochs = sorted(film)
+    drawn = _portrait(_frame_title(record, epochs[-1]), film[epochs[-1]])
+    drawn.draw_without_rendering()
+    drawn.set_layout_engine("none")  # the layout is found once, and stands still
+    grid = drawn.axes
+
+    def show(epoch: int) -> list[Axes]:
+        for example, axes in enumerate(grid[: len(film[epoch].true)]):
+            axes.clear()
+            _plane(axes, film[epoch], example)
+        drawn.suptitle(_frame_title(record, epoch), fontsize=9, color="#444444")
+        return grid
+
+    frames = epochs + epochs[-1:] * (FRAMES_PER_SECOND * LAST_FRAME_SECONDS)
+    FuncAnimation(drawn, show, frames=frames).save(path, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=100)
+    return path
+
+
+def _frame_title(record: Record, epoch: int) -> str:
+    return f"{_title(record)} · epoch {epoch}"
