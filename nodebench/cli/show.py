@@ -31,7 +31,7 @@ def print_run(folder: Path, records: Sequence[Record]) -> None:
     from nodebench.tasks import tasks
 
     console = Console()
-    headlines = {name: task.headline for name, task in tasks().items()}
+    headlines = {name: task.headlines for name, task in tasks().items()}
     if records:
         console.print(run_table(records, headlines, console))
     console.print(f"{status_line(records)} · {folder / 'records.jsonl'}", highlight=False, soft_wrap=True, markup=False)

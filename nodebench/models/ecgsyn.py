@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 RESPIRATION_HZ = 0.25
 RESPIRATION = 0.005  # of the baseline; the R peak is 0.04 to 0.05
+MILLIVOLT = 25.0  # of z, so that the R peak of Table 1 at 60 beats a minute is near the 1.2 mV of the authors' program
 
 
 class Waves(NamedTuple):

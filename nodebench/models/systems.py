@@ -44,7 +44,10 @@ class LotkaVolterra(nn.Module):
 
     @classmethod
     def linearised(cls) -> Linear:
-        """The field about the fixed point (c/d, a/b): what the Breakdown article calls "Volterra–Lotka"."""
+        """What the Breakdown article calls "Volterra–Lotka": the Jacobian at the fixed point (c/d, a/b).
+
+        The article lets it act on rows, and so exchanges prey and predator; the frequency is the same.
+        """
         return Linear([[0.0, -cls.b * cls.c / cls.d], [cls.d * cls.a / cls.b, 0.0]])
 
 

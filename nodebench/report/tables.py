@@ -38,12 +38,12 @@ class _Column:
     right: bool = False
 
 
-def run_table(records: Sequence[Record], headlines: dict[str, str], console: Console) -> RenderableType:
+def run_table(records: Sequence[Record], headlines: dict[str, tuple[str, ...]], console: Console) -> RenderableType:
     """Render the records of a run: one table for each task and data set, then the failures.
 
     Args:
         records: in the order in which they ran.
-        headlines: the metric to show first, by task.
+        headlines: the metrics to show first, by task.
         console: whose width decides how many figures fit.
     """
     groups: dict[tuple[str, str | None], list[Record]] = {}
@@ -51,7 +51,7 @@ def run_table(records: Sequence[Record], headlines: dict[str, str], console: Con
         groups.setdefault((record.trial.task, record.trial.dataset), []).append(record)
     parts: list[RenderableType] = []
     for (task, dataset), group in groups.items():
-        parts.append(_table(task, dataset, group, headlines.get(task), console))
+        parts.append(_table(task, dataset, group, headlines.get(task, ()), console))
     parts += [_failure(record) for record in records if record.status is not Status.OK]
     if any(record.drifted for record in records):
         parts.append(Text("~ the machine's speed changed by a quarter or more during this trial", style="yellow"))
@@ -60,7 +60,9 @@ def run_table(records: Sequence[Record], headlines: dict[str, str], console: Con
     return Group(*parts)
 
 
-def _table(task: str, dataset: str | None, records: list[Record], headline: str | None, console: Console) -> Table:
+def _table(
+    task: str, dataset: str | None, records: list[Record], headlines: tuple[str, ...], console: Console
+) -> Table:
     varying = _varying(records)
     columns = [_Column("model", lambda r: r.trial.model)]
     if any(r.trial.solver for r in records):
@@ -70,8 +72,7 @@ def _table(task: str, dataset: str | None, records: list[Record], headline: str 
             _Column("gradient", lambda r: r.trial.gradient_label),
         ]
     columns += [_Column(axis, partial(_axis, axis), right=True) for axis in varying]
-    figures = [headline] if headline else []
-    figures += [name for name in _COSTS if any(_value(r, name) is not None for r in records)]
+    figures = [*headlines[:1], *(name for name in (*headlines[1:], *_COSTS) if _measured(name, records))]
     columns += [_Column(figure(name).label, partial(_cell, name), right=True) for name in figures]
     shared = _shared(records[0], dataset, varying)
     title = f"{task} · {shared}"
@@ -101,6 +102,10 @@ def _cell(name: str, record: Record) -> str:
     text = figure(name).format(value)
     marks = ("~" if record.drifted and name.endswith("seconds") else "") + ("!" if record.passes_agree is False else "")
     return text + marks
+
+
+def _measured(name: str, records: list[Record]) -> bool:
+    return any(_value(record, name) is not None for record in records)
 
 
 def _value(record: Record, name: str) -> float | None:

@@ -65,11 +65,11 @@ _ALL = (
         "extrap. error",
         "1",
         "lower",
-        "the same over half the span beyond it, from the same start",
+        "the same on the half span that follows, from the same start",
     ),
     Figure("held_out_error", "held-out error", "1", "lower", "the same over the span from initial states never seen"),
     Figure(
-        "field_error", "field error", "1", "lower", "relative L2 error of the learned field over the trajectory's box"
+        "field_error", "field error", "1", "lower", "relative L2 error of the learned field in the trajectory's box"
     ),
     Figure("growth", "growth", "1", "neither", "largest norm of the true state over the span, over that of its start"),
     Figure(
@@ -78,10 +78,8 @@ _ALL = (
     Figure("extrapolation_rmse_noisy", "extrap. noisy", "1", "lower", "the same to the noisy points"),
     Figure("reconstruction_rmse", "recon. RMSE", "1", "lower", "RMSE at the observed points of series never seen"),
     Figure("interpolation_rmse", "interp. RMSE", "1", "lower", "RMSE at the missing points inside beats never seen"),
-    Figure(
-        "extrapolation_rmse_before", "RMSE before", "1", "lower", "RMSE on the part of the beat before the given one"
-    ),
-    Figure("extrapolation_rmse_after", "RMSE after", "1", "lower", "RMSE on the part of the beat after the given one"),
+    Figure("extrapolation_rmse_before", "RMSE before", "1", "lower", "RMSE on the part of a beat before the given one"),
+    Figure("extrapolation_rmse_after", "RMSE after", "1", "lower", "RMSE on the part of a beat after the given one"),
     Figure("rmse_over_noise", "RMSE/ noise", "1", "lower", "RMSE of the signal over the noise estimated in the data"),
     Figure("elbo", "ELBO", "1", "higher", "evidence lower bound on series never seen, mean over them, nats"),
     Figure("kl", "KL", "1", "neither", "divergence of the posterior of the latent start from its prior, nats"),
@@ -90,14 +88,14 @@ _ALL = (
         "diversity",
         "1",
         "neither",
-        "spread of decoded beats over spread of true ones; 0 is collapse",
+        "spread of decoded beats over that of true ones; 0: collapse",
     ),
     Figure(
         "escape_share",
         "escapes",
         "1",
         "lower",
-        "share of extrapolations that leave 10 times the signal's range in 4 beats",
+        "share of extrapolations leaving 10 × the signal's range in 4 beats",
     ),
     Figure("escape_share_before", "escapes before", "1", "lower", "the same, backwards from the trained window only"),
     Figure("escape_share_after", "escapes after", "1", "lower", "the same, forwards from the trained window only"),

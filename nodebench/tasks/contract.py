@@ -108,7 +108,7 @@ class Task(ABC):
         options: the class of its options; ``presets`` has one value per scale.
         gradient, rtol, atol, step_size: defaults of a trial, as published or as the library's own.
         reference: the solve that errors are measured against, run in float64.
-        headline: the metric that a table shows first.
+        headlines: the metrics that a table shows, the first one first.
         trains: whether there is a loss to differentiate.
         datasets: the data sets to choose from; without any it makes its own data from the seed.
     """
@@ -124,7 +124,7 @@ class Task(ABC):
     atol: ClassVar[float]
     step_size: ClassVar[float | None]
     reference: ClassVar[StepControl]
-    headline: ClassVar[str]
+    headlines: ClassVar[tuple[str, ...]]
     trains: ClassVar[bool] = True
     datasets: ClassVar[Mapping[str, DatasetInfo]] = {}
 

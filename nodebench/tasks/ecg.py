@@ -37,7 +37,7 @@ class EcgOptions(SeriesOptions):
     given: float = Field(0.5, gt=0, lt=1)  # share of the beat given, its middle, when extrapolating
     noise: float = Field(0.1, gt=0)  # standard deviation of the likelihood, in those of the signal
     damping: float = Field(0.5, ge=0)  # λ of the damped field
-    duration: float = Field(5.0, gt=0)  # of a beat, in the field's time
+    duration: float = Field(1.0, gt=0)  # of a beat, in the field's time
     hearts: int = Field(100, ge=5)  # ecgsyn: records, a fifth of them for the test
     beats: int = Field(5, ge=1)  # ecgsyn: beats a record
     signal_noise: float = Field(0.01, ge=0)  # ecgsyn: mV
@@ -72,7 +72,7 @@ class Ecg(Task):
     rtol, atol = 1e-5, 1e-5
     step_size = None
     reference = StepControl(method="dopri5", rtol=1e-8, atol=1e-8, land_on_outputs=True)
-    headline = "diversity_ratio"
+    headlines = ("reconstruction_rmse", "diversity_ratio", "escape_share")
 
     def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:
         """The synthetic hearts, unless the folder has one of the others, or one is asked for."""

@@ -13,7 +13,7 @@ import torch
 from scipy.signal import savgol_filter
 
 from nodebench.errors import BadInput
-from nodebench.models.ecgsyn import TABLE_1, EcgSyn, Waves
+from nodebench.models.ecgsyn import MILLIVOLT, TABLE_1, EcgSyn, Waves
 from nodebench.models.systems import exact_states
 from nodebench.spec import DataSource
 from nodebench.tasks.contract import DatasetInfo
@@ -32,7 +32,6 @@ SMOOTHING_SECONDS = 0.03  # window of the Savitzky–Golay derivative
 TEST_SHARE = 0.2
 BEAT_SYMBOLS = list("NLRBAaJSVrFejnE/fQ?")  # of PhysioNet's annotations, those that stand for a beat
 RATE = 256  # Hz, of the synthetic record
-MILLIVOLT = 25.0  # of the synthetic heart's z, so that the R peak of Table 1 is 1.2 mV, as in the authors' program
 
 
 class Beats(NamedTuple):

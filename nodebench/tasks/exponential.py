@@ -40,7 +40,7 @@ class Exponential(Task):
     rtol, atol = 1e-7, 1e-9
     step_size = 0.125
     reference = StepControl(method="dopri8", rtol=1e-12, atol=1e-12, land_on_outputs=True)
-    headline = "observed_order"
+    headlines = ("observed_order",)
     trains = False
 
     def build(self, setup: Setup) -> Experiment:

@@ -71,7 +71,7 @@ class LatentSpirals(Task):
     rtol, atol = 1e-7, 1e-9
     step_size = None
     reference = StepControl(method="dopri5", rtol=1e-8, atol=1e-8, land_on_outputs=True)
-    headline = "extrapolation_rmse"
+    headlines = ("extrapolation_rmse", "reconstruction_rmse")
 
     def build(self, setup: Setup) -> Experiment:
         """Build the training of one of the models."""

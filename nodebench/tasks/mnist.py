@@ -91,7 +91,7 @@ class Mnist(Task):
     # Without a step size torchdiffeq would cross [0, 1] in one step.
     step_size = 0.25
     reference = StepControl(method="dopri5", rtol=1e-7, atol=1e-7, land_on_outputs=True)
-    headline = "test_error"
+    headlines = ("test_error",)
     datasets = digit_data.DATASETS
 
     def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:

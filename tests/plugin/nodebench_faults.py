@@ -29,7 +29,7 @@ class Faults(Task):
     rtol = atol = 1e-6
     step_size = 0.1
     reference = StepControl("dopri5", rtol=1e-9, atol=1e-9)
-    headline = "final"
+    headlines = ("final",)
 
     def build(self, setup: Setup) -> Experiment:
         return _Experiment(setup)
