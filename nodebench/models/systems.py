@@ -114,7 +114,7 @@ class VanDerPol(nn.Module):
         return torch.stack([v, self.mu * (1 - x**2) * v - x], -1)
 
 
-def exact_states(system: nn.Module, y0: Tensor, times: Tensor, tolerance: float = 1e-12) -> Tensor:
+def exact_states(system: nn.Module, y0: Tensor, times: Tensor, tolerance: float = 1e-10) -> Tensor:
     """States of a system at ``times``, by SciPy's DOP853 in float64.
 
     Args:

@@ -1,48 +1,171 @@
-import numpy as np
 import pytest
-import scipy.integrate
-import scipy.linalg
 import torch
-from nodebench.tasks.spiral import _WindowTraining
+from problems import integrator
 
-from nodebench.models.fields import LinearField, MlpField, RelaxationField
-from nodebench.tasks import find_task, tasks
+from nodebench.models import systems
+from nodebench.run.build import experiment_of
+from nodebench.run.plan import plan
+from nodebench.spec import DataSource, Grid
+from nodebench.tasks import find_task, tasks, trajectory_fit
+from nodebench.tasks.trajectory_fit import FitOptions, observation_times, observe, trajectory_error
 
-MATRIX = np.array(_WindowTraining.MATRIX)
-
-
-def test_the_linear_solution_is_the_matrix_exponential():
-    y0, times = torch.tensor([2.0, 0.0], dtype=torch.float64), torch.linspace(0, 25, 7, dtype=torch.float64)
-    found = LinearField(MATRIX.tolist()).solution(y0, times)
-    expected = np.stack([y0.numpy() @ scipy.linalg.expm(MATRIX * t) for t in times.numpy()])
-    # The matrix is stored in float32, as every model is until it is asked for more.
-    assert np.allclose(found.numpy(), expected, atol=1e-5)
+TOYS = sorted(name for name in tasks() if name.startswith("toy/") and name != "toy/exponential")
 
 
-def test_the_relaxation_solution_is_scipys():
-    times = torch.linspace(0, 4, 5, dtype=torch.float64)
-    found = RelaxationField().solution(torch.tensor([3.0], dtype=torch.float64), times)
-    expected = scipy.integrate.solve_ivp(
-        lambda t, x: 1 - x, (0, 4), [3.0], t_eval=times.numpy(), rtol=1e-10, atol=1e-12
-    )
-    assert np.allclose(found.numpy().T, expected.y, atol=1e-8)
+def fit(task: str, model: str = "small", seed: int = 0, **overrides):
+    ode = {} if model == "gru-dt" else {"solver": ["midpoint"], "gradient": ["direct"]}
+    (trial,) = plan(Grid(task=task, model=[model], seed=[seed], overrides=overrides, **ode), DataSource()).trials
+    return experiment_of(trial, integrator("midpoint"), DataSource())
 
 
-def test_the_mlp_field_starts_as_in_the_demo():
-    torch.manual_seed(0)
-    field = MlpField((2, 500, 2))
-    assert field.net[0].weight.std().item() == pytest.approx(0.1, rel=0.1)
-    assert all((layer.bias == 0).all() for layer in field.net if hasattr(layer, "bias"))
+def random(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
-def test_a_third_party_task_is_found_by_its_entry_point():
-    assert "test/faults" in tasks()
-
-
-@pytest.mark.parametrize("name", ["mnist", "toy/exponential", "toy/spiral"])
+@pytest.mark.parametrize("name", sorted(tasks()))
 def test_a_task_says_what_it_is(name):
     task = find_task(name)
     assert task.about
     assert task.source
-    assert {"smoke", "quick"} <= set(task.presets)
+    assert {"smoke", "quick"} <= set(task.presets) or name == "test/faults"
     assert all(model.about and model.source for model in task.models.values())
+    assert all(info.about and info.source for info in task.datasets.values())
+
+
+def test_every_toy_of_the_article_is_there():
+    names = "spiral spiral-cubic random lotka-volterra-linear lotka-volterra nonlinear mlp van-der-pol"
+    assert {f"toy/{name}" for name in names.split()} == set(TOYS)
+
+
+# --- observations
+
+
+def test_missing_points_really_are_missing(monkeypatch):
+    """A changed value at a dropped time changes nothing that training sees; at a time that is kept it does."""
+
+    def batches(bump_at: float | None = None):
+        def bumped(system, y0, times):
+            states = systems.exact_states(system, y0, times)
+            return states if bump_at is None else states + 100 * (times == bump_at).reshape(-1, *[1] * y0.ndim)
+
+        monkeypatch.setattr(trajectory_fit, "exact_states", bumped)
+        experiment = fit("toy/spiral", missing=0.6, batch_size=60, steps_per_epoch=3)
+        return experiment.observations.times, list(experiment.batches(0))
+
+    kept, untouched = batches()
+    every = torch.linspace(0, 25, 200, dtype=torch.float64)
+    dropped = every[~torch.isin(every, kept)]
+    assert (len(kept), len(dropped)) == (80, 120)
+
+    def same(other):
+        return all(torch.equal(a, b) for x, y in zip(untouched, other, strict=True) for a, b in zip(x, y, strict=True))
+
+    assert all(same(batches(float(t))[1]) for t in dropped[::40])
+    assert not same(batches(float(kept[40]))[1])
+
+
+def test_irregular_times_are_increasing_and_begin_at_the_start():
+    times = observation_times(FitOptions(irregular=True, missing=0.3), -1.0, random())
+    assert len(times) == 140
+    assert times[0] == -1
+    assert (times.diff() > 0).all()
+    assert times[-1] <= 24
+    assert times.diff().std() > 0.5 * times.diff().mean()
+
+
+def test_noise_is_in_standard_deviations_of_the_trajectory():
+    truth = torch.stack([torch.linspace(0, 1, 20_000), 10 * torch.linspace(0, 1, 20_000)], 1).double()
+    noise = observe(truth, 0.3, random()) - truth
+    assert (noise.std(0) / truth.std(0)).tolist() == pytest.approx([0.3, 0.3], rel=0.03)
+
+
+def test_windows_are_pieces_of_the_trajectory_at_their_own_times():
+    experiment = fit("toy/mlp")
+    y0, start, elapsed, targets = next(experiment.batches(0))
+    times, states = experiment.observations
+    for i in range(len(start)):
+        first = int((times - start[i, 0].double()).abs().argmin())
+        assert torch.allclose(start[i].double() + elapsed[i].double(), times[first : first + 10], atol=1e-5)
+        assert torch.allclose(targets[i].double(), states[first : first + 10], atol=1e-6)
+        assert torch.equal(y0[i], targets[i, 0])
+
+
+def test_the_article_solves_every_window_at_the_first_times():
+    experiment = fit("toy/mlp", window_times="first")
+    assert (experiment.probe[1] == -15).all()
+    assert (fit("toy/mlp").probe[1] != -15).any()
+
+
+def test_the_whole_trajectory_can_be_one_window():
+    y0, _, elapsed, _ = fit("toy/spiral", training="trajectory", points=50).probe
+    assert (len(y0), elapsed.shape) == (1, (1, 50))
+
+
+@pytest.mark.parametrize("model", ["small-t", "gru-dt"])
+def test_every_model_takes_irregular_missing_noisy_points(model):
+    experiment = fit("toy/lotka-volterra", model, missing=0.5, irregular=True, noise=0.1)
+    experiment.loss(experiment.model, next(experiment.batches(0))).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in experiment.model.parameters())
+
+
+# --- metrics
+
+
+def test_the_exact_field_has_no_error():
+    """Planted: the model is given the true field."""
+    experiment = fit("toy/lotka-volterra", points=800)
+    experiment.model.field = experiment._system
+    experiment._dtype = torch.float64
+    with torch.no_grad():
+        metrics = experiment.metrics(experiment.model)
+    assert metrics["field_error"] == 0
+    assert metrics["trajectory_error"] < 1e-2
+    assert metrics["held_out_error"] < 1e-2
+    assert metrics["extrapolation_error"] < 1e-2
+
+
+def test_a_constant_at_the_mean_has_a_trajectory_error_of_one():
+    true = torch.rand(3, 50, 2).double()
+    assert trajectory_error(true.mean(1, keepdim=True).expand_as(true), true) == pytest.approx(1)
+    assert trajectory_error(true, true) == 0
+
+
+def test_growth_tells_an_unstable_field():
+    """The largest norm along a linear field's trajectory, from its eigenvalues."""
+    for seed in range(4):
+        experiment = fit("toy/random", seed=seed)
+        with torch.no_grad():
+            growth = experiment.metrics(experiment.model)["growth"]
+        unstable = torch.linalg.eigvals(experiment._system.matrix).real.max() > 0
+        assert (growth > 10) == bool(unstable)
+
+
+def test_a_picture_has_its_parts_in_shape():
+    experiment = fit("toy/mlp", "small-t")
+    with torch.no_grad():
+        picture = experiment.picture(experiment.model)
+    assert picture.true.shape == picture.fitted.shape == (1, len(picture.times), 2)
+    assert picture.field.shape == (20, 20, 2)
+    assert picture.trained == (-15, 15)
+    assert picture.times[-1] > 29
+
+
+# Short enough that the phase of a whole trajectory can be learned in seconds; the others are as they are.
+SHORT = {"span": 8.0, "points": 100}
+LEARNERS = dict.fromkeys(TOYS, ("small", SHORT)) | {"toy/nonlinear": ("small", {}), "toy/mlp": ("small-t", {})}
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_a_short_training_beats_every_constant_prediction(name):
+    """The best constant is the median, whatever is learned; a trajectory that moves has it near 1."""
+    model, settings = LEARNERS[name]
+    experiment = fit(name, model, seed=1, window=20, learning_rate=5e-3, steps_per_epoch=400, **settings)
+    for batch in experiment.batches(0):
+        experiment.optimizer.zero_grad()
+        experiment.loss(experiment.model, batch).backward()
+        experiment.optimizer.step()
+    truth = experiment._evaluation
+    states = truth.states[:1, : len(truth.times) - truth.beyond]
+    constant = trajectory_error(states.median(1, keepdim=True).values.expand_as(states), states)
+    with torch.no_grad():
+        assert experiment.metrics(experiment.model)["trajectory_error"] < constant

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from nodebench.report.plots import draw_trial
+from nodebench.spec import Gradient, Record, Status, Trial
+from nodebench.spec.trajectories import Trajectories
+
+
+def picture(examples: int = 1, field: bool = True, silent: bool = False) -> Trajectories:
+    times = np.linspace(0, 3, 40)
+    true = np.stack([np.stack([np.cos(times + k), np.sin(times + k)], 1) for k in range(examples)])
+    fitted = 1.1 * true
+    fitted[:, 30:] = 1e9 if not silent else np.nan  # a fit that runs off, or says nothing
+    axes = np.stack([np.linspace(-1.2, 1.2, 8)] * 2)
+    x, y = np.meshgrid(*axes)
+    return Trajectories(
+        times, true, fitted, np.tile(times[:20:2], (examples, 1)), true[:, :20:2], (0.0, 1.5), "time (s)",
+        ("x (mV)", "x′ (mV/s)"), *((axes, np.stack([-y, x], -1)) if field else ()),
+    )  # fmt: skip
+
+
+def record(ode: bool = True) -> Record:
+    trial = Trial(task="toy/spiral", model="small", solver="dopri5", rtol=1e-3, atol=1e-3, gradient=Gradient.ADJOINT)
+    trial = trial if ode else Trial(task="toy/spiral", model="gru-dt")
+    nfe = {"nfe_forward": 20.0, "nfe_backward": 30.0, "nfe_probe": 20.0} if ode else {}
+    history = [{"epoch": float(k), "loss": 1.0 / k if k else None, **nfe} for k in range(4)]
+    return Record(id=trial.id, trial=trial, status=Status.OK, started="", duration_seconds=1, history=history)
+
+
+@pytest.mark.parametrize("shown", [picture(), picture(4, field=False), picture(3, field=False, silent=True)])
+def test_every_figure_is_drawn_as_svg_and_png(tmp_path, shown):
+    files = draw_trial(record(), {0: shown, 3: shown}, tmp_path)
+    kinds = sorted(path.name.split(".", 1)[1] for path in files)
+    assert kinds == [f"{k}.{f}" for k in ("portrait", "time", "training") for f in ("png", "svg")]
+    for path in files:
+        if path.suffix == ".svg":
+            text = path.read_text()
+            assert "toy/spiral" in text
+            assert "time (s)" in text or "time" not in path.name
+        else:
+            pixels = np.asarray(Image.open(path).convert("L"))
+            assert pixels.std() > 5
+            assert pixels.shape[1] == 1000
+
+
+def test_a_fit_that_runs_off_does_not_flatten_the_truth(tmp_path):
+    """The limits are the truth's: drawn with and without the runaway, the axes read the same."""
+    tame = picture(field=False, silent=True)
+    texts = []
+    for shown in (picture(field=False), tame):
+        (path,) = (p for p in draw_trial(record(), {0: shown}, tmp_path) if p.name.endswith("time.svg"))
+        texts.append([line for line in path.read_text().splitlines() if "<text" in line])
+    assert texts[0] == texts[1]
+
+
+def test_the_same_record_gives_the_same_file(tmp_path):
+    one, two = (draw_trial(record(), {0: picture()}, tmp_path / name) for name in "ab")
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(one, two, strict=True))
+
+
+def test_an_animation_has_a_frame_an_epoch(tmp_path):
+    film = {0: picture(2, field=False), 1: picture(2, field=False, silent=True), 2: picture(2, field=False)}
+    gif = draw_trial(record(), film, tmp_path, animate=True)[-1]
+    assert gif.suffix == ".gif"
+    assert 3 <= Image.open(gif).n_frames <= 3 + 8
+
+
+def test_without_an_ode_and_without_pictures_there_is_the_training_alone(tmp_path):
+    assert [path.name.split(".")[1] for path in draw_trial(record(ode=False), {}, tmp_path)] == ["training"] * 2
+
+
+def test_a_trial_that_failed_at_once_has_no_figure(tmp_path):
+    assert draw_trial(record().model_copy(update={"history": []}), {}, tmp_path) == []

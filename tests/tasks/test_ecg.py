@@ -1,0 +1,247 @@
+import itertools
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from problems import integrator
+
+from nodebench.errors import BadInput
+from nodebench.run.build import experiment_of
+from nodebench.run.plan import plan
+from nodebench.spec import DataSource, Grid
+from nodebench.tasks import ecg, ecg_sources, find_task
+from nodebench.tasks.ecg import EcgOptions, observed_points, spread
+
+NOTHING = DataSource()
+
+
+@pytest.fixture(scope="module")
+def hearts():
+    return ecg_sources.synthetic(hearts=10, beats=3, noise=0.02, seed=1)
+
+
+def build(model: str = "latent-ode", **overrides):
+    small = {"hearts": 10, "beats": 3} | overrides
+    ode = {} if model == "gru-vae" else {"solver": ["rk4"]}
+    (trial,) = plan(Grid(task="ecg", model=[model], overrides=small, **ode), NOTHING).trials
+    return experiment_of(trial, integrator("rk4", step_size=0.05), NOTHING)
+
+
+# --- sources
+
+
+def test_synthetic_beats_have_their_r_peak_where_they_are_cut(hearts):
+    at = round(ecg_sources.BEFORE / (ecg_sources.BEFORE + ecg_sources.AFTER) * (ecg_sources.POINTS - 1))
+    for split in hearts:
+        assert (np.abs(split.signal[:, at - 6 : at + 7, 0].argmax(1) - 6) <= 2).all()
+    assert (len(hearts.train.signal), len(hearts.test.signal)) == (24, 6)
+
+
+def test_the_derivative_is_the_signals(hearts):
+    """Savitzky–Golay against central differences on a signal without noise, and on a sine in closed form."""
+    time = np.arange(4000) / 360
+    beats = ecg_sources.cut_beats(np.sin(2 * np.pi * 3 * time), np.array([1000.0, 2000.0]), 360)
+    places = np.array([[1000.0], [2000.0]]) / 360 + np.linspace(-0.3, 0.45, 100)
+    assert np.allclose(beats[..., 1], 6 * np.pi * np.cos(6 * np.pi * places), atol=0.05)
+    assert np.allclose(beats[..., 0], np.sin(6 * np.pi * places), atol=1e-3)
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.05])
+def test_the_noise_of_a_signal_is_found(noise):
+    assert ecg_sources.synthetic(10, 3, noise, seed=0).train.noise == pytest.approx(noise, rel=0.15)
+
+
+def test_no_heart_is_in_both_parts(monkeypatch):
+    """Each heart's beats are replaced by its number."""
+    numbers = itertools.count()
+    monkeypatch.setattr(
+        ecg_sources, "cut_beats", lambda signal, peaks, rate: np.full((len(peaks), 100, 2), next(numbers))
+    )
+    train, test = (set(part.signal.flatten()) for part in ecg_sources.synthetic(10, 3, 0.0, seed=1))
+    assert (len(train), len(test)) == (8, 2)
+    assert not train & test
+
+
+def test_record_100_has_its_2273_beats(shared_data):
+    import wfdb
+
+    notes = wfdb.rdann(str(shared_data / "mitdb" / "100"), "atr")
+    assert np.isin(notes.symbol, ecg_sources.BEAT_SYMBOLS).sum() == 2273
+    split = ecg_sources.mitdb(DataSource(folder=shared_data), ["100"], "MLII")
+    train, test = len(split.train.signal), len(split.test.signal)
+    # Two beats at the ends of the record are not whole, and one is left out between the parts.
+    assert 2273 - 4 <= train + test + 1 <= 2273
+    assert set(split.train.labels) | set(split.test.labels) <= {"N", "A", "V"}
+    at = split.train.signal[..., 0].argmax(1)
+    assert np.mean(np.abs(at - 40) <= 2) > 0.99
+
+
+def test_the_parts_of_one_record_share_no_sample(shared_data):
+    """The last window to learn from ends before the first one to test on begins."""
+    import wfdb
+
+    split = ecg_sources.mitdb(DataSource(folder=shared_data), ["100"], "V5")
+    notes = wfdb.rdann(str(shared_data / "mitdb" / "100"), "atr")
+    peaks = notes.sample[np.isin(notes.symbol, ecg_sources.BEAT_SYMBOLS)]
+    whole = peaks[(peaks > 0.3 * 360 + 1) & (peaks < 650_000 - 0.45 * 360 - 1)]
+    last, first = whole[len(split.train.signal) - 1], whole[len(split.train.signal) + 1]
+    assert last + 0.45 * 360 < first - 0.3 * 360
+
+
+def test_ecg5000_has_its_500_beats(shared_data):
+    split = ecg_sources.ecg5000(DataSource(folder=shared_data))
+    assert len(split.train.signal) + len(split.test.signal) == 500
+    assert set(split.train.labels) | set(split.test.labels) == set("12345")
+    both = np.concatenate([split.train.signal, split.test.signal])
+    assert len(np.unique(both, axis=0)) == 500
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda d: (d / "mitdb/100.dat").unlink(), "no 100.dat"),
+        (lambda d: (d / "mitdb/100.hea").write_text("nonsense\n"), "record 100 in"),
+        (lambda d: (d / "mitdb/100.dat").write_bytes(b"short"), "record 100 in"),
+    ],
+)
+def test_a_damaged_record_is_told_in_one_line(shared_data, tmp_path, damage, says):
+    shutil.copytree(shared_data / "mitdb", tmp_path / "mitdb")
+    damage(tmp_path)
+    with pytest.raises(BadInput, match=says) as told:
+        ecg_sources.mitdb(DataSource(folder=tmp_path), ["100"], "MLII")
+    assert "\n" not in str(told.value)
+
+
+def test_an_absent_record_or_lead_is_told_with_those_there(shared_data):
+    source = DataSource(folder=shared_data)
+    with pytest.raises(BadInput, match=r"no 101.hea .* Records there: 100"):
+        ecg_sources.mitdb(source, ["101"], "MLII")
+    with pytest.raises(BadInput, match=r"no lead 'V1'\. Allowed: MLII, V5"):
+        ecg_sources.mitdb(source, ["100"], "V1")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1 2 3\n", "3 finite columns, expected 141"),
+        ("1 2\n3\n", "no table of numbers"),
+        (("x " * 141) + "\n", "no table of numbers"),
+    ],
+)
+def test_a_wrong_ecg5000_is_told_in_one_line(tmp_path, text, says):
+    (tmp_path / "ECG5000_TRAIN.txt").write_text(text)
+    with pytest.raises(BadInput, match=says) as told:
+        ecg_sources.ecg5000(DataSource(folder=tmp_path))
+    assert "\n" not in str(told.value)
+
+
+def test_the_data_set_is_named_or_found(tmp_path):
+    task = find_task("ecg")
+    assert task.dataset(None, NOTHING, "quick") == "ecgsyn"
+    (tmp_path / "mitdb").mkdir()
+    source = DataSource(folder=tmp_path)
+    assert task.dataset(None, source, "quick") == "mitdb"
+    (tmp_path / "ecg5000").mkdir()
+    with pytest.raises(BadInput, match="say which set with --dataset"):
+        task.dataset(None, source, "quick")
+    with pytest.raises(BadInput, match="add --data DIR or --download"):
+        task.dataset("mitdb", NOTHING, "quick")
+
+
+# --- objectives
+
+
+def test_objectives_give_what_they_say():
+    random = torch.Generator().manual_seed(0)
+    inside = observed_points(EcgOptions(objective="interpolate", missing=0.6), 50, random)
+    assert inside.shape == (50, 40)
+    assert (inside.diff(dim=1) > 0).all()
+    assert (inside[:, 0] == 0).all()
+    assert (inside[:, -1] == 99).all()
+    middle = observed_points(EcgOptions(objective="extrapolate", given=0.4), 2, random)
+    assert middle.tolist() == [list(range(30, 70))] * 2
+    assert observed_points(EcgOptions(), 1, random).tolist() == [list(range(100))]
+
+
+@pytest.mark.parametrize("objective", ["interpolate", "extrapolate"])
+def test_what_is_not_given_changes_no_training(objective, monkeypatch):
+    def batches(changed: bool):
+        split = ecg_sources.synthetic(10, 3, 0.01, seed=0)
+        if changed:
+            hidden = np.ones(split.train.signal.shape[:2], dtype=bool)
+            np.put_along_axis(hidden, where.numpy(), False, axis=1)
+            # The hidden points trade places, so that mean and spread of the whole stay what they were.
+            for beat, mask in zip(split.train.signal, hidden, strict=True):
+                beat[mask] = beat[mask][::-1]
+        monkeypatch.setattr(ecg, "load", lambda *_: split)
+        experiment = build(objective=objective, steps_per_epoch=2)
+        return list(experiment.batches(0))
+
+    where = observed_points(EcgOptions(objective=objective), 24, torch.Generator().manual_seed(2**32))
+    for one, other in zip(batches(False), batches(True), strict=True):
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one, other, strict=True))
+
+
+# --- metrics, against planted effects
+
+
+def test_one_beat_for_all_is_a_collapse_and_the_true_ones_are_none():
+    experiment = build()
+    true = experiment._test
+    with torch.no_grad():
+        experiment._fit = lambda model: true.mean(0).expand_as(true)
+        collapsed = experiment.metrics(experiment.model)
+        experiment._fit = lambda model: true
+        perfect = experiment.metrics(experiment.model)
+    assert collapsed["diversity_ratio"] == pytest.approx(0, abs=1e-12)
+    assert collapsed["reconstruction_rmse"] == pytest.approx(spread(true))
+    assert perfect["diversity_ratio"] == 1
+    assert perfect["reconstruction_rmse"] == perfect["rmse_over_noise"] == 0
+
+
+def test_a_planted_divergence_is_seen_at_its_time():
+    """The latent state grows at a known rate forwards and dies backwards."""
+    experiment = build()
+    model, rate = experiment.model, 3.0
+
+    class Growth(torch.nn.Module):
+        def forward(self, t, z):
+            return rate * z
+
+    class First(torch.nn.Module):
+        def forward(self, z):
+            return z[..., :2]
+
+    model.decoder.field, model.decoder.readout = Growth(), First()
+    model.most_likely = lambda observed, times: torch.ones(len(observed), 4)
+    with torch.no_grad():
+        found = experiment._escapes(model)
+    fence = experiment._fence
+    # From 1 at the start of the beat; the end of the beat is one beat length later.
+    leaves = min(float(torch.log(fence.middle + fence.radius).min()) / rate - 1, 4.0)
+    assert found["escape_share_after"] == 1
+    assert found["escape_share_before"] == 0
+    assert found["escape_share"] == 0.5
+    assert leaves <= found["escape_time"] <= leaves + ecg.HORIZON_STEP + 0.01
+
+
+def test_a_gru_decoder_is_bounded_and_only_goes_forward():
+    experiment = build("gru-vae", objective="extrapolate")
+    with torch.no_grad():
+        metrics = experiment.metrics(experiment.model)
+    assert metrics["extrapolation_rmse_before"] is None
+    assert metrics["extrapolation_rmse_after"] > 0
+    assert metrics["escape_share_before"] is None
+    assert metrics["escape_share"] == 0
+
+
+@pytest.mark.parametrize("objective", ["reconstruct", "interpolate", "extrapolate"])
+def test_a_picture_shows_half_a_beat_past_either_end(objective):
+    experiment = build(objective=objective)
+    with torch.no_grad():
+        picture = experiment.picture(experiment.model)
+    assert picture.true.shape == picture.fitted.shape == (4, len(picture.times), 2)
+    assert picture.times[0] == pytest.approx(-picture.times[-1] + 0.75, abs=1e-6)
+    assert np.isfinite(picture.fitted).all()
+    assert np.isnan(picture.true[:, 0]).all()
