@@ -165,13 +165,14 @@ class _Beats(SeriesTraining):
             **self.bound(model, self._series(test, where).to(*self._place)),
         }
 
-    def _fit(self, model: SeriesVae, number: int | None = None) -> Tensor:
+    def _fit(self, model: SeriesVae) -> Tensor:
         """Whole test beats as decoded from the given points, ``(N, POINTS, 2)``; NaN where a GRU cannot go."""
-        z = self._starts(model, number)
+        z = self._starts(model)
         return model.decoder(z, self._times.to(z), self._first).double().cpu()
 
-    def _starts(self, model: SeriesVae, number: int | None = None) -> Tensor:
-        observed, where, times = self._series(self._test[:number], self._where[:number]).to(*self._place)
+    def _starts(self, model: SeriesVae, rows: Tensor | slice = slice(None)) -> Tensor:
+        """The most likely latent starts of test beats, ``(N, L)``."""
+        observed, where, times = self._series(self._test[rows], self._where[rows]).to(*self._place)
         return model.most_likely(observed, times[where])
 
     def _outside(self, fitted: Tensor) -> dict[str, float | None]:
@@ -232,18 +233,19 @@ class _Beats(SeriesTraining):
         times = self._times
         margin = torch.arange(1, POINTS // 2, dtype=torch.float64) * (times[1] - times[0])
         wide = torch.cat([-margin.flip(0), times, times[-1] + margin])
-        z = self._starts(model, EXAMPLES)
+        rows = torch.linspace(0, len(self._test) - 1, EXAMPLES).long()  # neighbours are of one heart
+        z = self._starts(model, rows)
         decoded = self._decode_wide(model, z, wide, len(margin) + self._first)
         true = torch.full_like(decoded, torch.nan)
-        true[:, len(margin) : len(margin) + POINTS] = self._test[:EXAMPLES]
+        true[:, len(margin) : len(margin) + POINTS] = self._test[rows]
         scale = self._length / self._options.duration
-        where = self._where[:EXAMPLES]
+        where = self._where[rows]
         return Trajectories(
             times=scale * wide.numpy(),
             true=true.numpy(),
             fitted=decoded.numpy(),
             observed_times=scale * times[where].numpy(),
-            observed=pick(self._test[:EXAMPLES], where).numpy(),
+            observed=pick(self._test[rows], where).numpy(),
             trained=(scale * float(times[self._first]), scale * float(times[self._last])),
             time_label="time (s)" if self._unit == "s" else "time (beats)",
             labels=("x (SD)", "x′ (SD)"),

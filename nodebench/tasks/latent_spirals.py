@@ -103,7 +103,7 @@ def make_spirals(options: SpiralsOptions, number: int, random: torch.Generator, 
     base = _BASES[options.variant]
     step = (base.stop - base.start) / (base.points - 1)
     last = base.points - (2 if held_out else 1) * WINDOW
-    begin = torch.randint(base.first, last, (number, 1), generator=random)
+    begin = torch.randint(base.first, last, (number, 1), generator=random).double()
     times = torch.arange(2 * WINDOW, dtype=torch.float64) * step
     clockwise, counter = base.curves(base.start + begin * step + times)
     clean = torch.where((torch.arange(number) % 2 == 0)[:, None, None], clockwise, counter)
