@@ -87,6 +87,7 @@ class Ecg(Task):
                     f"--data or --download: say which set with --dataset. Allowed: {', '.join(self.datasets)}"
                 )
             (wanted,) = found
+        ecg_sources.check(wanted, source)
         return wanted
 
     def build(self, setup: Setup) -> Experiment:

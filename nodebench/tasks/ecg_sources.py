@@ -109,6 +109,21 @@ def _wandering_intervals(
     return interval
 
 
+def check(dataset: str, source: DataSource) -> None:
+    """See that a set's files are there, or may be fetched.
+
+    Raises:
+        BadInput: they are not.
+    """
+    folder = _folder(source, dataset)
+    if source.download or dataset == SYNTHETIC:
+        return
+    if dataset == MITDB and not any(folder.glob("*.hea")):
+        raise BadInput(f"--data {folder}: no record (*.hea) in it; add --download, or give the folder that has them")
+    if dataset == ECG5000 and not (folder / "ECG5000_TRAIN.txt").is_file():
+        raise BadInput(f"no ECG5000_TRAIN.txt in {folder}; add --download, or give the folder that has it as --data")
+
+
 def mitdb(source: DataSource, records: list[str], lead: str) -> Split:
     """Annotated beats of MIT-BIH records: by record where there are several, else the end of the one is the test.
 
@@ -167,6 +182,7 @@ def ecg5000(source: DataSource) -> Split:
         BadInput: the file is not there, or no table of beats.
     """
     folder = _folder(source, ECG5000)
+    check(ECG5000, source)
     if source.download and not (folder / "ECG5000_TRAIN.txt").is_file():
         _download_ecg5000(folder)
     train = _ecg5000_table(folder / "ECG5000_TRAIN.txt")
@@ -189,8 +205,6 @@ def _ecg5000_beats(table: np.ndarray, level: float) -> Beats:
 
 
 def _ecg5000_table(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise BadInput(f"no {path.name} in {path.parent}; add --download, or give the folder that has it as --data")
     try:
         table = np.loadtxt(path, ndmin=2)
     except (OSError, ValueError) as error:

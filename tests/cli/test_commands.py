@@ -200,3 +200,27 @@ def test_the_live_display_shows_epoch_loss_and_nfe(tmp_path):
     assert re.search(r"epoch 1/2 loss \d", text)
     assert "NFE 40+40" in text
     assert "1 ok" in text
+
+
+def test_figures_are_drawn_of_a_stored_run(nodebench, tmp_path):
+    code, _, _ = nodebench(*SPIRAL, "--quiet")
+    assert code == 0
+    code, out, _ = nodebench("show", "--figures")
+    assert code == 0
+    assert "6 figures" in out
+    (run,) = (tmp_path / "results").iterdir()
+    kinds = {path.name.split(".", 1)[1] for path in (run / "figures").iterdir()}
+    assert kinds == {f"{kind}.{f}" for kind in ("portrait", "time", "training") for f in ("svg", "png")}
+    code, out, _ = nodebench("show", "--animate")
+    assert "7 figures" in out
+
+
+def test_figures_of_a_run_leave_its_json_alone(nodebench):
+    code, out, _ = nodebench(*SPIRAL, "--json", "--figures")
+    assert code == 0
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["ok"]
+
+
+def test_data_sets_are_listed(nodebench):
+    _, out, _ = nodebench("list", "datasets")
+    assert all(name in out for name in ("mnist-5k", "mnist-60k", "ecgsyn", "mitdb", "ecg5000"))

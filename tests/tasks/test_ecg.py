@@ -140,6 +140,7 @@ def test_the_data_set_is_named_or_found(tmp_path):
     task = find_task("ecg")
     assert task.dataset(None, NOTHING, "quick") == "ecgsyn"
     (tmp_path / "mitdb").mkdir()
+    (tmp_path / "mitdb" / "100.hea").touch()
     source = DataSource(folder=tmp_path)
     assert task.dataset(None, source, "quick") == "mitdb"
     (tmp_path / "ecg5000").mkdir()
