@@ -14,7 +14,8 @@ class MlpField(nn.Module):
         widths: of the state, the hidden layers, and the state again.
         activation: between the layers.
         sees_time: whether the time is one more input.
-        damping: λ ≥ 0 of an added ``-λ y``, which keeps the state bounded wherever the network is.
+        damping: λ ≥ 0 of an added ``-λ y``. With a bounded network it keeps the state bounded forwards in time;
+            backwards it is what makes it grow.
     """
 
     def __init__(

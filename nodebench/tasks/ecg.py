@@ -58,7 +58,7 @@ class Ecg(Task):
         "latent-ode": ModelInfo("variational autoencoder, ODE decoder with an ELU field", _ARTICLE),
         "latent-ode-tanh": ModelInfo("the same with tanh, whose field is bounded", "against the article's divergence"),
         "latent-ode-damped": ModelInfo(
-            "the same with tanh, less λz, so that the state is bounded", "against the article's divergence"
+            "the same with tanh, less λz: bounded forwards in time, not backwards", "against the article's divergence"
         ),
         "gru-vae": ModelInfo("the same encoder with a GRU decoder; no ODE", "a discrete baseline", frozenset()),
     }
