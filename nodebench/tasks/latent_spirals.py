@@ -153,7 +153,8 @@ class _Spirals(SeriesTraining):
         random = torch.Generator().manual_seed(setup.seed + 2**32)
         train = make_spirals(options, options.spirals, random)
         self._test = make_spirals(options, options.test_spirals, random, held_out=True)
-        super().__init__(setup, train.series(), options.noise_level, _BUILD[setup.model](options, setup.solve))
+        build = _BUILD[setup.model]
+        super().__init__(setup, train.series(), options.noise_level, lambda: build(options, setup.solve))
         self._place = setup.device, setup.dtype
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
@@ -201,22 +202,18 @@ class _Spirals(SeriesTraining):
         )
 
 
-def _latent_ode(options: SpiralsOptions, solve: Integrator) -> Callable[[], nn.Module]:
+def _latent_ode(options: SpiralsOptions, solve: Integrator) -> nn.Module:
     """Encoder, field and decoder with the widths of paper and script."""
-
-    def build() -> nn.Module:
-        latent, hidden = options.latent, options.hidden
-        layers = [hidden] * (2 if options.variant == "script" else 1)
-        encoder = Encoder(2, options.encoder_hidden, latent, sees_gaps=options.encoder_sees_gaps)
-        field = MlpField((latent, *layers, latent), nn.ELU)
-        readout = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, 2))
-        return SeriesVae(encoder, OdeDecoder(field, readout, solve))
-
-    return build
+    latent, hidden = options.latent, options.hidden
+    layers = [hidden] * (2 if options.variant == "script" else 1)
+    encoder = Encoder(2, options.encoder_hidden, latent, sees_gaps=options.encoder_sees_gaps)
+    field = MlpField((latent, *layers, latent), nn.ELU)
+    readout = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+    return SeriesVae(encoder, OdeDecoder(field, readout, solve))
 
 
-def _rnn(sees_gaps: bool) -> Callable[[SpiralsOptions, Integrator], Callable[[], nn.Module]]:
-    return lambda options, _: lambda: RnnForecaster(2, options.encoder_hidden, sees_gaps)
-
-
-_BUILD = {"latent-ode": _latent_ode, "rnn": _rnn(sees_gaps=False), "rnn-dt": _rnn(sees_gaps=True)}
+_BUILD: dict[str, Callable[[SpiralsOptions, Integrator], nn.Module]] = {
+    "latent-ode": _latent_ode,
+    "rnn": lambda options, _: RnnForecaster(2, options.encoder_hidden, sees_gaps=False),
+    "rnn-dt": lambda options, _: RnnForecaster(2, options.encoder_hidden, sees_gaps=True),
+}
