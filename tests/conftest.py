@@ -3,12 +3,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 # A package of a third party, as pip would lay it out; children find it through the environment.
 PLUGIN = Path(__file__).parent / "plugin"
 sys.path.insert(0, str(PLUGIN))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH")]))
 os.environ.pop("NODEBENCH_DATA_DIR", None)
+# What the tests compute is small: more threads only wait for each other, for minutes where the cores are busy.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,8 @@ GRACE_SECONDS = 2.0
 # How often the memory of a limited trial is looked at.
 MEMORY_POLL_SECONDS = 0.05
 STDERR_LINES = 20
+# How long a killed process may take to be gone, at most; a zombie that nobody reaps never is.
+KILL_SECONDS = 1.0
 
 Report = Callable[[Progress], None]
 
@@ -202,6 +204,16 @@ def _kill_group(process: BaseProcess) -> None:
         with suppress(psutil.Error):
             member.kill()
     process.join()
+    _wait_until_gone(process.pid)
+
+
+def _wait_until_gone(group: int) -> None:
+    """Wait for the death of what was killed: until then it still holds its memory and its cores."""
+    deadline = time.perf_counter() + KILL_SECONDS
+    with suppress(ProcessLookupError, PermissionError):
+        while time.perf_counter() < deadline:
+            os.killpg(group, 0)
+            time.sleep(0.001)
 
 
 def _with_stderr(outcome: Outcome, path: Path) -> Outcome:

@@ -23,6 +23,8 @@ class FitOptions(Options):
     epochs: int = Field(50, ge=1)
     steps_per_epoch: int = Field(100, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
+    # ``linear``: falls epoch by epoch towards 0. At a constant rate RMSprop's noise, not the field, limits the fit.
+    schedule: Literal["constant", "linear"] = "constant"
     span: float = Field(25.0, gt=0)  # of the trajectory
     points: int = Field(200, ge=2)  # of the trajectory, before any are dropped
     noise: float = Field(0.0, ge=0)  # standard deviation, in those of the trajectory's components
@@ -97,6 +99,13 @@ class TrajectoryFit(Experiment):
         self.observations = Observations(times, observe(truth, options.noise, random))
         self._evaluation = _Evaluation.of(system, y0, start, options)
         self.probe = self._batch(torch.Generator().manual_seed(0))
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the learning rate."""
+        assert self.optimizer is not None
+        share = 1 - epoch / self.epochs if self._options.schedule == "linear" else 1.0
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._options.learning_rate * share
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield batches of windows, drawn anew each time."""

@@ -14,8 +14,10 @@ import pytest
 
 from nodebench.spec import Record
 
-SPIRAL = ["run", "--task", "toy/spiral", "--preset", "smoke", "--set", "epochs=1", "--set", "steps_per_epoch=3"]
-FAULTS = ["run", "--task", "test/faults", "--preset", "smoke", "--threads", "1"]
+# One thread: two that wait for a core which something else holds take minutes for what one does in seconds.
+SMOKE = ["run", "--preset", "smoke", "--threads", "1", "--task"]
+SPIRAL = [*SMOKE, "toy/spiral", "--set", "epochs=1", "--set", "steps_per_epoch=3"]
+FAULTS = [*SMOKE, "test/faults"]
 COMMAND = [sys.executable, "-m", "nodebench"]
 
 
@@ -62,8 +64,7 @@ def test_what_a_field_prints_stays_out_of_the_output(nodebench):
 
 
 def test_a_failed_trial_without_an_ode_has_a_table(nodebench):
-    run = ["run", "--task", "mnist", "--preset", "smoke", "--model", "mlp", "--timeout", "0.001", "--quiet"]
-    code, out, _ = nodebench(*run)
+    code, out, _ = nodebench(*SMOKE, "mnist", "--model", "mlp", "--timeout", "0.001", "--quiet")
     assert code == 1
     assert "1 timeout" in out
     assert nodebench("show")[0] == 0
@@ -88,22 +89,20 @@ def test_limits_reach_the_trial(nodebench):
 
 def test_the_environment_variable_names_the_data(nodebench, monkeypatch):
     monkeypatch.setenv("NODEBENCH_DATA_DIR", "/nowhere")
-    code, _, err = nodebench("run", "--task", "mnist", "--preset", "smoke")
+    code, _, err = nodebench(*SMOKE, "mnist")
     assert code == 2
     assert "/nowhere" in err
     assert nodebench(*SPIRAL, "--solver", "euler", "--quiet")[0] == 0  # makes its own data
 
 
 def test_mnist_runs_on_the_embedded_digits(nodebench):
-    code, out, _ = nodebench("run", "--task", "mnist", "--preset", "smoke", "--solver", "euler", "--quiet")
+    code, out, _ = nodebench(*SMOKE, "mnist", "--solver", "euler", "--quiet")
     assert code == 0
     assert "mnist-5k (128 / 64)" in out
 
 
 def test_mnist_runs_on_the_full_set(nodebench, shared_data):
-    code, out, _ = nodebench(
-        "run", "--task", "mnist", "--preset", "smoke", "--solver", "euler", "--data", str(shared_data), "--quiet"
-    )
+    code, out, _ = nodebench(*SMOKE, "mnist", "--solver", "euler", "--data", str(shared_data), "--quiet")
     assert code == 0
     assert "mnist-60k (128 / 64)" in out
 

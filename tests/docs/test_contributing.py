@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+RUN = ["run", "--threads", "1", "--json"]
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +44,13 @@ def test_the_recipes_are_listed(recipes, tmp_path):
 
 
 def test_the_recipes_run_together(recipes, tmp_path):
-    arguments = ["run", "--task", "toy/decay", "--solver", "mine:ralston,dopri5", "--gradient", "direct", "--json"]
-    ralston, dopri5 = map(json.loads, nodebench(recipes, tmp_path, *arguments).splitlines())
+    arguments = ["--task", "toy/decay", "--solver", "mine:ralston,dopri5", "--gradient", "direct"]
+    ralston, dopri5 = map(json.loads, nodebench(recipes, tmp_path, *RUN, *arguments).splitlines())
     assert ralston["costs"]["nfe_forward"] == 4 * 2 * 2  # four intervals of two steps of 0.125, two stages
     assert dopri5["costs"]["solution_error"] < 1e-5 < ralston["costs"]["solution_error"] < 1e-2
     assert dopri5["metrics"]["rate_error"] < 0.5
 
 
 def test_the_order_of_the_recipe_is_what_it_says(recipes, tmp_path):
-    output = nodebench(recipes, tmp_path, "run", "--task", "toy/exponential", "--solver", "mine:ralston", "--json")
+    output = nodebench(recipes, tmp_path, *RUN, "--task", "toy/exponential", "--solver", "mine:ralston")
     assert json.loads(output)["metrics"]["observed_order"] == pytest.approx(2, abs=0.25)

@@ -108,6 +108,17 @@ def test_every_model_takes_irregular_missing_noisy_points(model):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in experiment.model.parameters())
 
 
+def test_a_linear_schedule_falls_epoch_by_epoch_and_a_constant_one_stays():
+    def rates(**overrides):
+        experiment = fit("toy/spiral", epochs=4, learning_rate=0.1, **overrides)
+        for epoch in range(4):
+            experiment.begin_epoch(epoch)
+            yield experiment.optimizer.param_groups[0]["lr"]
+
+    assert list(rates(schedule="linear")) == pytest.approx([0.1, 0.075, 0.05, 0.025])
+    assert list(rates(schedule="constant")) == pytest.approx([0.1] * 4)
+
+
 # --- metrics
 
 
@@ -150,22 +161,18 @@ def test_a_picture_has_its_parts_in_shape():
     assert picture.times[-1] > 29
 
 
-# Short enough that the phase of a whole trajectory can be learned in seconds; the others are as they are.
-SHORT = {"span": 8.0, "points": 100}
-LEARNERS = dict.fromkeys(TOYS, ("small", SHORT)) | {"toy/nonlinear": ("small", {}), "toy/mlp": ("small-t", {})}
-
-
 @pytest.mark.parametrize("name", TOYS)
 def test_a_short_training_beats_every_constant_prediction(name):
-    """The best constant is the median, whatever is learned; a trajectory that moves has it near 1."""
-    model, settings = LEARNERS[name]
-    experiment = fit(name, model, seed=1, window=20, learning_rate=5e-3, steps_per_epoch=400, **settings)
+    """The constant of least mean absolute error is the median; a model that learned to move is well below it.
+
+    Over windows, since the phase of a whole trajectory takes longer to learn than a test may.
+    """
+    experiment = fit(name, seed=1, learning_rate=5e-3, steps_per_epoch=300)
     for batch in experiment.batches(0):
         experiment.optimizer.zero_grad()
         experiment.loss(experiment.model, batch).backward()
         experiment.optimizer.step()
-    truth = experiment._evaluation
-    states = truth.states[:1, : len(truth.times) - truth.beyond]
-    constant = trajectory_error(states.median(1, keepdim=True).values.expand_as(states), states)
+    targets = experiment.probe[-1]
+    best_constant = (targets - targets.flatten(0, 1).median(0).values).abs().mean()
     with torch.no_grad():
-        assert experiment.metrics(experiment.model)["trajectory_error"] < constant
+        assert experiment.loss(experiment.model, experiment.probe) < best_constant
