@@ -27,7 +27,7 @@ from nodebench.models.ode_block import OdeBlock
 from nodebench.models.trajectories import OdeTrajectories
 from nodebench.run.build import experiment_of, integrator_of
 from nodebench.run.isolation import run_isolated, start_fork_server, wait_for_fork_server
-from nodebench.run.plan import plan
+from nodebench.run.multiply import multiply
 from nodebench.run.step import step_tensors, training_step
 from nodebench.spec import DataSource, Gradient, Grid, Limits, Trial
 from nodebench.tasks import Experiment
@@ -57,7 +57,7 @@ def build(trial: Trial) -> tuple[Experiment, NfeCounter]:
 
 def single(**grid: object) -> Trial:
     """The one trial of a grid."""
-    (trial,) = plan(Grid.model_validate(grid), DataSource()).trials
+    (trial,) = multiply(Grid.model_validate(grid), DataSource())[0]
     return trial
 
 

@@ -8,6 +8,10 @@ class BadInput(Exception):
     """What the user asked for cannot be done. The message is one line: what was wrong, what is allowed."""
 
 
+class CannotGoOn(Exception):
+    """A run has lost its disk or its workers; what is finished is kept. The message is one line: what, and why."""
+
+
 def choose(kind: str, name: str, allowed: Iterable[str]) -> str:
     """Return ``name`` if it is allowed, else refuse it with the nearest match and the whole list."""
     names = list(allowed)

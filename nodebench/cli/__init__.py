@@ -3,14 +3,13 @@
 import os
 import signal
 import sys
+from itertools import pairwise
 
 import typer
 
-from nodebench.cli.app import app
+from nodebench.cli.app import LATEST, app
+from nodebench.cli.exit_codes import BAD_INPUT, INTERRUPTED, OK, TRIAL_FAILED
 from nodebench.errors import BadInput, nearest
-
-# Documented in the README.
-OK, TRIAL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 # Typer carries its own copy of click from some version on; its usage error is public only as this base.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -21,7 +20,7 @@ def main() -> None:
     # Until trials run there is nothing to clean up, and an exception in the middle of an import is no way out.
     before = signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     try:
-        code = app(standalone_mode=False) or OK
+        code = app(args=_with_latest(sys.argv[1:]), standalone_mode=False) or OK
     except BadInput as error:
         code = _refuse(str(error))
     except _UsageError as error:
@@ -33,6 +32,14 @@ def main() -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     sys.exit(code)
+
+
+def _with_latest(arguments: list[str]) -> list[str]:
+    """``--resume`` without a name means the latest run: options with a value that may be left out are not typer's."""
+    filled: list[str] = []
+    for argument, following in pairwise([*arguments, "-"]):
+        filled += [argument, LATEST] if argument == "--resume" and following.startswith("-") else [argument]
+    return filled
 
 
 def _refuse(message: str) -> int:
@@ -53,7 +60,8 @@ def _usage(error: Exception) -> str:
         if error.option_name not in options:
             message = f"no option named '{error.option_name}'" + (f"; did you mean {near}?" if near else ".")
     elif commands := getattr(context.command, "commands", None):
-        typed = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        words = [word for word in sys.argv[1:] if not word.startswith("-")]
+        typed = next(iter(words[len(command.split()) - 1 :]), "")
         near = nearest(typed, commands)
         if typed and typed not in commands:
             message = f"no command named '{typed}'" + (f"; did you mean {near}?" if near else ".")

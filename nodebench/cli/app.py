@@ -13,13 +13,61 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 fine, 1 some trial failed, 2 bad input, 130 interrupted.",
+    epilog="Exit codes: 0 fine, 1 some trial failed, 2 bad input, 3 disk or workers lost, 130 interrupted.",
 )
+study_app = typer.Typer(name="study", help="Named grids that answer one table or figure.", no_args_is_help=True)
+results_app = typer.Typer(name="results", help="The runs kept here.", no_args_is_help=True)
+app.add_typer(study_app)
+app.add_typer(results_app)
+
+# The value of --resume that means the latest run.
+LATEST = "latest"
+
+WHERE, LIMITS, OUTPUT = "Where and how", "Limits", "Output"
 
 Results = Annotated[
     Path,
-    typer.Option("--results", metavar="DIR", help="Where runs are kept.", rich_help_panel="Where and how"),
+    typer.Option("--results", metavar="DIR", help="Where runs are kept.", rich_help_panel=WHERE),
 ]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Folder of the full data set. (default: $NODEBENCH_DATA_DIR)", rich_help_panel=WHERE
+    ),
+]
+Download = Annotated[bool, typer.Option("--download", help="Let the loader fetch the data.", rich_help_panel=WHERE)]
+Resume = Annotated[
+    str | None,
+    typer.Option(metavar="[RUN]", help="Go on with an earlier run, the latest by default.", rich_help_panel=WHERE),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="With --resume: run failed trials again.", rich_help_panel=WHERE)
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Trials at once. (default: 1 where time is measured)", rich_help_panel=WHERE),
+]
+Dask = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS|local|slurm", help="Run the trials on Dask workers.", rich_help_panel=WHERE),
+]
+Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Time of one trial.", rich_help_panel=LIMITS)]
+MaxNfe = Annotated[
+    int | None, typer.Option(metavar="N", help="Evaluations of one solve, also in tests.", rich_help_panel=LIMITS)
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Resident memory of one trial: 800MB, 2GB.", rich_help_panel=LIMITS),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print records as JSON lines, nothing else.", rich_help_panel=OUTPUT)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=OUTPUT)]
+Figures = Annotated[
+    bool, typer.Option("--figures", help="Draw each trial's figures at the end.", rich_help_panel=OUTPUT)
+]
+PresetName = Annotated[str, typer.Option(metavar="NAME", help="Scale: smoke, quick, paper.", rich_help_panel="What")]
+StudyName = Annotated[str, typer.Argument(metavar="NAME", help="A study's name, or the path of its .toml file.")]
 RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name or path of a run; the latest by default.")]
 
 
@@ -78,9 +126,7 @@ def run(
         str,
         typer.Option(metavar="H,…", help="Steps of fixed-step solvers. (default: the task's)", rich_help_panel="What"),
     ] = "",
-    preset: Annotated[
-        str, typer.Option(metavar="NAME", help="Scale: smoke, quick, paper.", rich_help_panel="What")
-    ] = "quick",
+    preset: PresetName = "quick",
     seed: Annotated[str, typer.Option(metavar="N,…", help="Seeds.", rich_help_panel="What")] = "0",
     seeds: Annotated[
         int | None,
@@ -91,63 +137,36 @@ def run(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Override an option of the task; repeatable.",
+            help="Override an option of the task; the same one again multiplies.",
             rich_help_panel="What",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.", rich_help_panel="Where and how")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="float32 or float64.", rich_help_panel="Where and how")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.", rich_help_panel=WHERE)] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32 or float64.", rich_help_panel=WHERE)] = "float32",
     threads: Annotated[
         int | None,
-        typer.Option(metavar="N", help="CPU threads. (default: all)", rich_help_panel="Where and how"),
+        typer.Option(metavar="N", help="CPU threads. (default: all)", rich_help_panel=WHERE),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of the full data set. (default: $NODEBENCH_DATA_DIR)",
-            rich_help_panel="Where and how",
-        ),
-    ] = None,
-    download: Annotated[
-        bool,
-        typer.Option("--download", help="Let the loader fetch the data.", rich_help_panel="Where and how"),
-    ] = False,
+    data: Data = None,
+    download: Download = False,
     results: Results = Path("results"),
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN",
-            help="Go on with an earlier run, as it was asked for.",
-            rich_help_panel="Where and how",
-        ),
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Time of one trial.", rich_help_panel="Limits")
-    ] = None,
-    max_nfe: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Evaluations of one solve, also in tests.", rich_help_panel="Limits"),
-    ] = None,
-    memory_limit: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Resident memory of one trial: 800MB, 2GB.", rich_help_panel="Limits"),
-    ] = None,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Print records as JSON lines, nothing else.", rich_help_panel="Output"),
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel="Output")] = False,
-    figures: Annotated[
-        bool, typer.Option("--figures", help="Draw each trial's figures at the end.", rich_help_panel="Output")
-    ] = False,
+    resume: Resume = None,
+    retry_failed: RetryFailed = False,
+    jobs: Jobs = None,
+    dask: Dask = None,
+    timeout: Timeout = None,
+    max_nfe: MaxNfe = None,
+    memory_limit: MemoryLimit = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    figures: Figures = False,
 ) -> int:
-    """Run trials. Several values by comma multiply into trials, which run one after another.
+    """Run trials. Several values by comma multiply into trials, each in a process of its own.
 
     Example: nodebench run --task mnist --solver dopri5,rk4 --gradient direct,adjoint --seeds 5
     """
     from nodebench.cli.choices import Choices
-    from nodebench.cli.run import run_command
+    from nodebench.cli.run import Manner, run_command
 
     choices = Choices(
         task=task,
@@ -173,7 +192,8 @@ def run(
         data=data,
         download=download,
     )
-    return run_command(choices, results, resume, json=json, quiet=quiet, figures=figures)
+    manner = Manner(results, resume, retry_failed, jobs, dask, json=json, quiet=quiet, figures=figures)
+    return run_command(choices, manner)
 
 
 @app.command()
@@ -191,13 +211,12 @@ def show(
 
 @app.command(name="list")
 def list_(
-    what: Annotated[str, typer.Argument(metavar="[tasks|models|datasets|solvers|gradients|runs]")] = "tasks",
-    results: Results = Path("results"),
+    what: Annotated[str, typer.Argument(metavar="[tasks|models|datasets|solvers|gradients]")] = "tasks",
 ) -> None:
-    """Say what exists: tasks, models, data sets, solvers, gradients, or the runs kept here."""
+    """Say what exists: tasks, models, data sets, solvers, gradients."""
     from nodebench.cli.show import list_command
 
-    list_command(what, results)
+    list_command(what)
 
 
 @app.command()
@@ -214,3 +233,105 @@ def export(
     from nodebench.cli.show import export_command
 
     export_command(run, results, format, out)
+
+
+@study_app.command(name="list")
+def study_list() -> None:
+    """List the studies that come with nodebench."""
+    from nodebench.cli.study import list_studies
+
+    list_studies()
+
+
+@study_app.command(name="show")
+def study_show(name: StudyName, preset: PresetName = "quick") -> None:
+    """Say what a study consists of."""
+    from nodebench.cli.study import read_study, show_study
+
+    show_study(read_study(name, preset))
+
+
+@study_app.command(name="plan")
+def study_plan(
+    name: StudyName,
+    preset: PresetName = "quick",
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Replicates. (default: the study's)")] = None,
+    data: Data = None,
+    download: Download = False,
+    results: Results = Path("results"),
+    jobs: Jobs = None,
+    probe: Annotated[bool, typer.Option("--probe", help="Find unknown times out by a few steps each.")] = False,
+) -> None:
+    """Say how many trials a study has, what is refused and why, what is there, and how long the rest takes."""
+    from nodebench.cli.choices import data_source
+    from nodebench.cli.study import plan_study, read_study
+
+    plan_study(read_study(name, preset, seeds, data=data_source(data, download)), results, jobs, probe)
+
+
+@study_app.command(name="run")
+def study_run(
+    name: StudyName,
+    preset: PresetName = "quick",
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Replicates. (default: the study's)")] = None,
+    data: Data = None,
+    download: Download = False,
+    results: Results = Path("results"),
+    resume: Resume = None,
+    retry_failed: RetryFailed = False,
+    jobs: Jobs = None,
+    dask: Dask = None,
+    timeout: Timeout = None,
+    max_nfe: MaxNfe = None,
+    memory_limit: MemoryLimit = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    figures: Figures = False,
+) -> int:
+    """Run a study, or with --resume go on with its latest run."""
+    from nodebench.cli.choices import data_source, limits_of
+    from nodebench.cli.run import Manner
+    from nodebench.cli.study import read_study, run_study
+
+    limits = limits_of(timeout, max_nfe, memory_limit)
+    study = read_study(name, preset, seeds, limits, data_source(data, download))
+    return run_study(study, Manner(results, resume, retry_failed, jobs, dask, json=json, quiet=quiet, figures=figures))
+
+
+@results_app.command(name="list")
+def results_list(results: Results = Path("results")) -> None:
+    """List the runs kept here."""
+    from nodebench.cli.results import list_results
+
+    list_results(results)
+
+
+@results_app.command(name="verify")
+def results_verify(run: RunName = None, results: Results = Path("results")) -> int:
+    """Look for torn, double, foreign and edited records; of one run or, without a name, of all."""
+    from nodebench.cli.results import verify_results
+
+    return verify_results(run, results)
+
+
+@results_app.command(name="merge")
+def results_merge(
+    first: Annotated[str, typer.Argument(metavar="A")],
+    second: Annotated[str, typer.Argument(metavar="B")],
+    results: Results = Path("results"),
+) -> None:
+    """Make a new run of the records of two; a trial that both have is there once."""
+    from nodebench.cli.results import merge_results
+
+    merge_results(first, second, results)
+
+
+@results_app.command(name="prune")
+def results_prune(
+    results: Results = Path("results"),
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it, instead of saying what would be.")] = False,
+) -> None:
+    """Remove what no record needs: runs without one, superseded lines, stray files."""
+    from nodebench.cli.results import prune_results
+
+    prune_results(results, yes)

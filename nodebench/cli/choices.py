@@ -1,5 +1,6 @@
 """What was typed after ``nodebench run``, read into a study."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +12,9 @@ from nodebench.spec import DataSource, Gradient, Grid, Limits, Preset, Study
 from nodebench.spec.trial import Scalar
 
 T = TypeVar("T")
+
+# The one group of a grid that was typed.
+TYPED = "typed"
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -49,8 +53,11 @@ class Choices:
 
     def study(self) -> Study:
         """All of it, checked."""
-        data = DataSource(folder=self.data.absolute() if self.data else None, download=self.download)
-        return Study(grid=self.grid(), limits=self.limits(), data=data)
+        return Study(
+            groups={TYPED: self.grid()},
+            limits=limits_of(self.timeout, self.max_nfe, self.memory_limit),
+            data=data_source(self.data, self.download),
+        )
 
     def grid(self) -> Grid:
         """Check what was typed and make a grid of it.
@@ -80,7 +87,7 @@ class Choices:
                 adjoint_atol=_at_most_one("adjoint_atol", numbers["adjoint_atol"]),
                 preset=Preset(choose("preset", self.preset, list(Preset))),
                 seed=list(range(self.seeds)) if self.seeds else [_int("seed", s) for s in _parts("seed", self.seed)],
-                overrides=dict(_override(text) for text in self.overrides),
+                overrides=_overrides(self.overrides),
                 device=self.device,
                 dtype=choose("dtype", self.dtype, ["float32", "float64"]),
                 threads=self.threads,
@@ -88,16 +95,18 @@ class Choices:
         except ValidationError as error:
             raise BadInput(_validation_line(error)) from None
 
-    def limits(self) -> Limits:
-        """The budgets of each trial."""
-        try:
-            return Limits(
-                timeout=self.timeout,
-                max_nfe=self.max_nfe,
-                memory=None if self.memory_limit is None else _size(self.memory_limit),
-            )
-        except ValidationError as error:
-            raise BadInput(_validation_line(error)) from None
+
+def data_source(folder: Path | None, download: bool) -> DataSource:
+    """Where the data lies; a relative folder is made absolute, so that a run can be resumed from elsewhere."""
+    return DataSource(folder=folder.absolute() if folder else None, download=download)
+
+
+def limits_of(timeout: float | None, max_nfe: int | None, memory: str | None) -> Limits:
+    """The budgets of each trial."""
+    try:
+        return Limits(timeout=timeout, max_nfe=max_nfe, memory=None if memory is None else _size(memory))
+    except ValidationError as error:
+        raise BadInput(_validation_line(error)) from None
 
 
 def _parts(name: str, text: str) -> list[str]:
@@ -127,6 +136,14 @@ def _at_most_one(name: str, values: list[T]) -> T | None:
     if len(values) > 1:
         raise BadInput(f"--{name.replace('_', '-')}: one value only, it does not multiply into trials")
     return values[0] if values else None
+
+
+def _overrides(texts: Sequence[str]) -> dict[str, list[Scalar]]:
+    """Options by name; one that is given several times is an axis."""
+    options: dict[str, list[Scalar]] = {}
+    for name, value in map(_override, texts):
+        options.setdefault(name, []).append(value)
+    return options
 
 
 def _override(text: str) -> tuple[str, Scalar]:

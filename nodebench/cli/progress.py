@@ -1,19 +1,19 @@
 """What a running command shows: a live display on a terminal, plain lines elsewhere, JSON, or nothing."""
 
 import sys
+import time
+from collections.abc import Sequence
+from statistics import median
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
+from rich.text import Text
 
+from nodebench.run.estimate import Costs, Estimate, estimate
 from nodebench.spec import Record, Status, Trial
 
 if TYPE_CHECKING:
@@ -26,14 +26,26 @@ _PHASES = {
     "memory": "memory",
     "numerics": "numerics",
 }
+SLOWEST = 3
+# More trials than this get a line each, and none an epoch.
+FOLLOWED = 20
+# How often the time left is worked out anew: looking through a thousand trials costs milliseconds.
+FORESEE_SECONDS = 2.0
 
 
 class Display:
-    """Shows nothing; the base of the others."""
+    """Shows nothing; the base of the others. It keeps count, and foresees how long the rest will take."""
 
-    def __init__(self, trials: int) -> None:
-        self._trials = trials
-        self._finished = 0
+    def __init__(self, trials: Sequence[Trial], costs: Costs) -> None:
+        self._total = len(trials)
+        self._costs = costs
+        self._left = {trial.id: trial for trial in trials}
+        self._running: dict[str, float] = {}  # since when
+        self._at_once = 1
+        self._finished = self._failed = 0
+        self._slow: dict[str, list[float]] = {}
+        self._foreseen = Estimate(0.0, 0, 0, 0)
+        self._foreseen_at = float("-inf")
 
     def __enter__(self) -> Self:
         return self
@@ -48,10 +60,32 @@ class Display:
 
     def progress(self, trial: Trial, event: "Event") -> None:
         """A trial reports a phase or an epoch."""
+        self._running.setdefault(trial.id, time.monotonic())
+        self._at_once = max(self._at_once, len(self._running))
 
     def finished(self, record: Record) -> None:
         """A trial has ended."""
+        self._running.pop(record.id, None)
+        self._left.pop(record.id, None)
+        self._costs.add(record)
         self._finished += 1
+        self._failed += record.status is not Status.OK
+        self._slow.setdefault(_configuration(record.trial), []).append(record.duration_seconds)
+
+    def seconds_left(self) -> float | None:
+        """From what trials like those left have cost; null where nothing is known yet."""
+        now = time.monotonic()
+        if now > self._foreseen_at + FORESEE_SECONDS:
+            self._foreseen, self._foreseen_at = estimate(self._left.values(), self._costs), now
+        if self._left and not self._foreseen.known + self._foreseen.guessed:
+            return None
+        gone = sum(now - since for since in self._running.values())
+        return max(0.0, self._foreseen.seconds - gone) / self._at_once
+
+    def slowest(self) -> list[tuple[str, float]]:
+        """The configurations that took longest, with the median of their seconds."""
+        medians = {name: median(seconds) for name, seconds in self._slow.items()}
+        return sorted(medians.items(), key=lambda item: -item[1])[:SLOWEST]
 
 
 class JsonDisplay(Display):
@@ -72,91 +106,109 @@ class PlainDisplay(Display):
         print(text, file=sys.stderr, flush=True)
 
     def progress(self, trial: Trial, event: "Event") -> None:
-        """Print each finished epoch."""
-        if event.row is not None and event.row["epoch"]:
+        """Print each finished epoch, where there are few trials to follow."""
+        super().progress(trial, event)
+        if event.row is not None and event.row.get("loss") is not None and self._total <= FOLLOWED:
             self.note(f"  {describe(trial)}: {describe_epoch(event)}")
 
     def finished(self, record: Record) -> None:
-        """Print how the trial ended."""
+        """Print how the trial ended, and what is left."""
         super().finished(record)
         ending = record.status if record.status is Status.OK else f"{record.status}: {record.status.sentence}"
-        self.note(
-            f"[{self._finished}/{self._trials}] {describe(record.trial)}: {ending}, {record.duration_seconds:.1f} s"
-        )
+        left = self.seconds_left()
+        rest = f", {duration(left)} left" if left and self._finished < self._total else ""
+        took = f"{record.duration_seconds:.1f} s"
+        self.note(f"[{self._finished}/{self._total}] {describe(record.trial)}: {ending}, {took}{rest}")
 
 
 class LiveDisplay(Display):
-    """A live display on standard error: the trials, the epochs of the present one, loss, NFE and time left."""
+    """A live display on standard error: the run, each running trial with its epoch, loss and NFE, the slowest."""
 
-    def __init__(self, trials: int) -> None:
-        super().__init__(trials)
-        console = Console(stderr=True)
-        self._console = console
-        shortened = Column(no_wrap=True, overflow="ellipsis")
+    def __init__(self, trials: Sequence[Trial], costs: Costs) -> None:
+        super().__init__(trials, costs)
+        self._console = Console(stderr=True)
+        shortened = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", table_column=shortened),
             BarColumn(bar_width=6),
             TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True, min_width=34)),
-            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
-            TextColumn("left", table_column=Column(no_wrap=True, min_width=5)),
-            console=console,
-            transient=True,
+            console=self._console,
+            expand=True,
         )
-        self._all = self._bars.add_task("trials", total=trials, state="", visible=trials > 1)
-        self._one = self._bars.add_task("", total=None, state="")
-        self._current: str | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
-        self._bars.start()
+        self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        self._live.stop()
+
+    def _render(self) -> RenderableType:
+        parts: list[RenderableType] = [self._bars]
+        if self._total > 1:
+            parts.insert(0, Text(self.summary()))
+        if slow := [f"{name} {duration(seconds)}" for name, seconds in self.slowest() if self._total > SLOWEST]:
+            parts.append(Text(f"slowest: {'; '.join(slow)}", style="dim", overflow="ellipsis", no_wrap=True))
+        return Group(*parts)
+
+    def summary(self) -> str:
+        """The whole run in a line."""
+        left = self.seconds_left()
+        parts = [f"{self._finished} of {self._total} done"]
+        parts += [f"{self._failed} failed"] if self._failed else []
+        return " · ".join([*parts, "time left unknown" if left is None else f"about {duration(left)} left"])
 
     def note(self, text: str) -> None:
         """Print the note above the bars."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, markup=False)
 
     def progress(self, trial: Trial, event: "Event") -> None:
-        """Move the bar of the present trial."""
-        if self._current != trial.id:
-            self._current = trial.id
-            self._bars.reset(self._one, description=describe(trial), total=None, state=_PHASES["start"])
+        """Move the bar of a running trial."""
+        super().progress(trial, event)
+        if trial.id not in self._tasks:
+            self._tasks[trial.id] = self._bars.add_task(describe(trial), total=None, state=_PHASES["start"])
+        task = self._tasks[trial.id]
         if event.row is not None:
-            self._bars.update(
-                self._one, total=event.epochs, completed=event.row["epoch"] or 0, state=describe_epoch(event)
-            )
+            self._bars.update(task, total=event.epochs, completed=event.row["epoch"] or 0, state=describe_epoch(event))
         elif event.phase != "timed":
-            self._bars.update(self._one, state=_PHASES.get(event.phase, event.phase))
+            self._bars.update(task, state=_PHASES.get(event.phase, event.phase))
 
     def finished(self, record: Record) -> None:
-        """Move the bar of the whole run."""
+        """Take the bar of the trial away."""
         super().finished(record)
-        self._bars.update(self._all, completed=self._finished, state=f"{self._finished} of {self._trials}")
+        if (task := self._tasks.pop(record.id, None)) is not None:
+            self._bars.remove_task(task)
         if record.status is not Status.OK:
             self.note(f"{describe(record.trial)}: {record.status}")
 
 
-def make_display(trials: int, *, json: bool, quiet: bool) -> Display:
+def make_display(trials: Sequence[Trial], costs: Costs, *, json: bool, quiet: bool) -> Display:
     """Choose the display that fits the options and the terminal."""
     if json:
-        return JsonDisplay(trials)
+        return JsonDisplay(trials, costs)
     if quiet:
-        return Display(trials)
-    return LiveDisplay(trials) if sys.stderr.isatty() else PlainDisplay(trials)
+        return Display(trials, costs)
+    return LiveDisplay(trials, costs) if sys.stderr.isatty() else PlainDisplay(trials, costs)
 
 
 def describe(trial: Trial) -> str:
     """A trial in a few words."""
+    return f"{_configuration(trial)} seed {trial.seed}"
+
+
+def _configuration(trial: Trial) -> str:
+    """What replicates of a trial have in common, in a few words."""
     parts = [trial.model]
     if trial.solver:
         parts += [trial.solver, trial.step_label]
     if trial.gradient:
         parts.append(trial.gradient)
-    return " ".join([*parts, f"seed {trial.seed}"])
+    return " ".join([*parts, *(f"{name}={value}" for name, value in trial.overrides.items())])
 
 
 def describe_epoch(event: "Event") -> str:
@@ -169,3 +221,10 @@ def describe_epoch(event: "Event") -> str:
     if forward is not None:
         parts.append(f"NFE {forward:.3g}" + (f"+{backward:.3g}" if backward else ""))
     return " ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """A length of time, as long as it is sensible to say."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

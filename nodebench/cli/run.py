@@ -1,95 +1,213 @@
-"""``nodebench run``: from a study to records and a table."""
+"""Running a study: from what was asked for to records and a table."""
 
 import os
 import shlex
 import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from nodebench.cli.app import LATEST
 from nodebench.cli.choices import Choices
-from nodebench.cli.progress import Display, make_display
-from nodebench.errors import BadInput
+from nodebench.cli.exit_codes import CANNOT_GO_ON, INTERRUPTED, OK, TRIAL_FAILED
+from nodebench.cli.progress import make_display
+from nodebench.errors import BadInput, CannotGoOn
 from nodebench.run.store import Run
-from nodebench.spec import DataSource, Record, Status, Study, Trial
+from nodebench.spec import DataSource, Record, Status, Study
+
+if TYPE_CHECKING:
+    from nodebench.run.engines.contract import Engine
+    from nodebench.run.plan import Planned
 
 # The data folder of those tasks that take one.
 DATA_VARIABLE = "NODEBENCH_DATA_DIR"
 
 
-def run_command(choices: Choices, results: Path, resume: str | None, *, json: bool, quiet: bool, figures: bool) -> int:
-    """Plan, run, store and draw; return the exit code."""
-    if resume and (given := choices.given()):
+@dataclass(frozen=True)
+class Manner:
+    """How a study is run, and nothing of what.
+
+    Attributes:
+        results: where runs are kept.
+        resume: the run to go on with; null for a new one.
+        retry_failed: whether to run failed trials of it again.
+        jobs: trials at once; null for one, or for as many as there are cores where no time is measured.
+        dask: ``local``, ``slurm`` or the address of a scheduler.
+        json, quiet, figures: what is printed and drawn.
+    """
+
+    results: Path
+    resume: str | None = None
+    retry_failed: bool = False
+    jobs: int | None = None
+    dask: str | None = None
+    json: bool = False
+    quiet: bool = False
+    figures: bool = False
+
+
+def run_command(choices: Choices, manner: Manner) -> int:
+    """Run what was typed, or go on with an earlier run; return the exit code."""
+    _check(manner)
+    if not manner.resume:
+        return execute(choices.study(), manner)
+    if given := choices.given():
         raise BadInput(f"--resume takes everything from the run it goes on with: leave out {', '.join(given)}")
-    earlier = Run.open(results, resume) if resume else None
-    study = earlier.study() if earlier else choices.study()
-    # Everything that needs torch comes after what can be refused without it.
+    return resume(Run.open(manner.results, None if manner.resume == LATEST else manner.resume), manner)
+
+
+def execute(study: Study, manner: Manner) -> int:
+    """Make a new run of a study."""
     from nodebench.instruments import describe_environment
-    from nodebench.run.isolation import start_fork_server
     from nodebench.run.plan import plan
 
+    engine = _start_engine(study, manner)
+    study = _with_surroundings(study, manner, engine.elsewhere)
+    planned = plan(study, elsewhere=engine.elsewhere)
+    if not planned.planned:
+        raise BadInput(f"nothing to run: {'; '.join(planned.left_out)}")
+    device = "cpu" if engine.elsewhere else planned.trials[0].device
+    run = Run.create(manner.results, study, describe_environment(device))
+    return _run(run, study, planned.planned, planned.left_out, engine, manner)
+
+
+def resume(run: Run, manner: Manner) -> int:
+    """Go on with a run."""
+    from nodebench.run.plan import plan
+
+    study = run.study()
+    engine = _start_engine(study, manner)
+    planned = plan(study, elsewhere=engine.elsewhere)
+    return _run(run, study, planned.planned, planned.left_out, engine, manner)
+
+
+def _check(manner: Manner) -> None:
+    if manner.retry_failed and not manner.resume:
+        raise BadInput("--retry-failed: it goes with --resume")
+    if manner.jobs is not None and manner.jobs < 1:
+        raise BadInput(f"--jobs {manner.jobs}: at least 1")
+
+
+def jobs_of(study: Study, jobs: int | None) -> int:
+    """How many trials run at once: one, where nothing else is asked for and seconds matter."""
+    from nodebench.instruments.environment import usable_cores
+
+    return jobs or (1 if study.timing else usable_cores())
+
+
+def _start_engine(study: Study, manner: Manner) -> "Engine":
+    """The engine that was asked for. It warms up while the trials are planned."""
+    jobs = jobs_of(study, manner.jobs)
+    if manner.dask:
+        from nodebench.run.engines.dask import DaskEngine
+
+        return DaskEngine(manner.dask, jobs)
+    from nodebench.run.engines.local import LocalEngine
+    from nodebench.run.isolation import start_fork_server
+
     start_fork_server()
-    if not earlier:
-        study = _with_surroundings(study)
-    planned = plan(study.grid, study.data)
-    run = earlier or Run.create(results, study, describe_environment(planned.trials[0].device))
-    done = [record for record in run.records() if record.status is not Status.INTERRUPTED]
-    finished = {record.id for record in done}
-    todo = [trial for trial in planned.trials if trial.id not in finished]
-    with make_display(len(todo), json=json, quiet=quiet) as display:
-        for reason in planned.left_out:
-            display.note(f"left out: {reason}")
-        interrupted = _run_all(todo, study, run, display, done)
-    code = _conclude(run, done, len(planned.trials), interrupted, json=json)
-    if figures:
-        from nodebench.cli.figures import draw_figures
-
-        draw_figures(run, done, animate=False, quiet=json)
-    return code
+    return LocalEngine(jobs)
 
 
-def _with_surroundings(study: Study) -> Study:
+def _with_surroundings(study: Study, manner: Manner, elsewhere: bool) -> Study:
     """Fix what depends on where one is, so that a resumed run has the same trials."""
     from nodebench.instruments.environment import usable_cores
+
+    threads = 1 if elsewhere else max(1, usable_cores() // jobs_of(study, manner.jobs))
+    groups = {name: grid.model_copy(update={"threads": grid.threads or threads}) for name, grid in study.groups.items()}
+    return with_data(study.model_copy(update={"groups": groups}))
+
+
+def with_data(study: Study) -> Study:
+    """Take the folder of the data sets from the environment, where none is given and some task reads one."""
     from nodebench.tasks import find_task
 
-    grid, data = study.grid, study.data
     folder = os.environ.get(DATA_VARIABLE)
-    if folder and data == DataSource() and find_task(grid.task).datasets:
-        data = DataSource(folder=Path(folder).absolute())
-    grid = grid.model_copy(update={"threads": grid.threads or usable_cores()})
-    return study.model_copy(update={"grid": grid, "data": data})
+    reads = any(find_task(grid.task).datasets for grid in study.groups.values())
+    if not folder or study.data != DataSource() or not reads:
+        return study
+    return study.model_copy(update={"data": DataSource(folder=Path(folder).absolute())})
 
 
-def _run_all(todo: list[Trial], study: Study, run: Run, display: Display, records: list[Record]) -> bool:
-    """Run the trials, adding to ``records`` and to the store as each ends; tell whether Ctrl-C stopped it."""
-    from nodebench.run.engines.local import run_trials
+def _run(
+    run: Run,
+    study: Study,
+    planned: "Sequence[Planned]",
+    left_out: Sequence[str],
+    engine: "Engine",
+    manner: Manner,
+) -> int:
+    """Run what is missing; print the table, how to go on, and return the exit code."""
+    from nodebench.run.estimate import costs_on
+    from nodebench.run.sweep import missing, sweep
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on Ctrl-C leaves a record
+    with run.writing():
+        records = {record.id: record for record in run.records()}
+        todo = missing(planned, list(records.values()), retry_failed=manner.retry_failed)
+        costs = costs_on(run.environment(), manner.results)
+        display = make_display([one.trial for one in todo], costs, json=manner.json, quiet=manner.quiet)
+        failure = None
+        with display, _ctrl_c(engine) as pressed:
+            for reason in left_out:
+                display.note(f"left out: {reason}")
+            try:
+                for record in sweep(run, study, todo, engine, display.progress):
+                    records[record.id] = record
+                    display.finished(record)
+            except CannotGoOn as error:
+                failure = str(error)
+        done = list(records.values())
+        _conclude(run, done, len(planned), failure, bool(pressed), manner)
+        if manner.figures:
+            from nodebench.cli.figures import draw_figures
+
+            draw_figures(run, done, animate=False, quiet=manner.json)
+    if failure:
+        return CANNOT_GO_ON
+    if pressed:
+        return INTERRUPTED
+    return OK if all(record.status is Status.OK for record in done) else TRIAL_FAILED
+
+
+@contextmanager
+def _ctrl_c(engine: "Engine") -> Iterator[list[int]]:
+    """From here on Ctrl-C, or a polite request to end, stops the engine and leaves a record; yields who asked."""
+    pressed: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        pressed.append(number)
+        engine.stop()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        for record, film in run_trials(todo, study.limits, study.data, display.progress):
-            run.append(record, film)
-            records.append(record)
-            display.finished(record)
-            if record.status is Status.INTERRUPTED:
-                return True
-    except KeyboardInterrupt:
-        return True
-    return False
+        yield pressed
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _conclude(run: Run, records: list[Record], planned: int, interrupted: bool, *, json: bool) -> int:
-    """Print the table, where it lies and how to go on; return the exit code."""
-    from nodebench.cli import INTERRUPTED, OK, TRIAL_FAILED
+def _conclude(
+    run: Run, records: Sequence[Record], planned: int, failure: str | None, pressed: bool, manner: Manner
+) -> None:
+    """Print the table, where it lies, and the commands that go on from here."""
     from nodebench.cli.show import print_run
 
-    if not json:
-        print_run(run.folder, records)
-    if interrupted:
-        finished = sum(record.status is not Status.INTERRUPTED for record in records)
-        folder = run.folder
-        command = f"nodebench run --results {shlex.quote(str(folder.parent))} --resume {folder.name}"
-        message = f"Interrupted: {finished} of {planned} trials are finished and kept. Go on with:\n  {command}"
-        Console(stderr=True, soft_wrap=True, markup=False).print(message, highlight=False)
-        return INTERRUPTED
-    return OK if all(record.status is Status.OK for record in records) else TRIAL_FAILED
+    if not manner.json:
+        print_run(run.folder, records, whole=False)
+    command = f"nodebench run --results {shlex.quote(str(run.folder.parent))} --resume {run.folder.name}"
+    finished = sum(record.status is not Status.INTERRUPTED for record in records)
+    kept = f"{finished} of {planned} trials are finished and kept"
+    if failure:
+        _say(f"nodebench: {failure}. {kept}. Go on with:\n  {command}")
+    elif pressed:
+        _say(f"Interrupted: {kept}. Go on with:\n  {command}")
+    elif finished < len(records) or any(record.status not in (Status.OK, Status.INTERRUPTED) for record in records):
+        _say(f"Run the failed trials again with:\n  {command} --retry-failed")
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, soft_wrap=True, markup=False).print(text, highlight=False)

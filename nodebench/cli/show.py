@@ -8,10 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from nodebench.errors import BadInput, choose
-from nodebench.report.tables import run_table, status_line
+from nodebench.report.tables import run_table, status_line, summary
 from nodebench.spec import Gradient, Record
 
-_LISTS = ("tasks", "models", "datasets", "solvers", "gradients", "runs")
+# A run of more trials ends with a summary.
+LARGE = 40
+
+_LISTS = ("tasks", "models", "datasets", "solvers", "gradients")
 
 
 def show_command(run: str | None, results: Path, *, figures: bool, animate: bool) -> None:
@@ -26,41 +29,46 @@ def show_command(run: str | None, results: Path, *, figures: bool, animate: bool
         draw_figures(found, records, animate=animate)
 
 
-def print_run(folder: Path, records: Sequence[Record]) -> None:
-    """Print the table of records, how they ended, and where they lie."""
+def print_run(folder: Path, records: Sequence[Record], *, whole: bool = True) -> None:
+    """Print the table of records (or, unless ``whole``, a summary of many), how they ended, and where they lie."""
     from nodebench.tasks import tasks
 
     console = Console()
     headlines = {name: task.headlines for name, task in tasks().items()}
-    if records:
+    if len(records) > LARGE and not whole:
+        console.print(summary(records))
+        console.print(f"All of them: nodebench show {folder}", soft_wrap=True, markup=False, highlight=False)
+    elif records:
         console.print(run_table(records, headlines, console))
     console.print(f"{status_line(records)} · {folder / 'records.jsonl'}", highlight=False, soft_wrap=True, markup=False)
 
 
-def list_command(what: str, results: Path) -> None:
+def list_command(what: str) -> None:
     """Print one of the lists."""
     choose("list", what, _LISTS)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     lists: dict[str, Callable[[], Rows]] = {
         "tasks": _tasks,
         "models": _models,
         "datasets": _datasets,
         "solvers": _solvers,
         "gradients": _gradients,
-        "runs": lambda: _runs(results),
     }
-    rows = lists[what]()
-    for header in rows[0]:
-        table.add_column(header, overflow="fold", no_wrap=header == rows[0][0])
-    for row in rows[1:]:
-        table.add_row(*row)
-    console = Console()
-    console.print(table)
+    print_rows(lists[what]())
     if what == "solvers":
         from nodebench.solvers import adapters
 
         for adapter in adapters().values():
-            console.print(f"{adapter.backend}: {adapter.source}", highlight=False, soft_wrap=True, markup=False)
+            Console(soft_wrap=True, markup=False).print(f"{adapter.backend}: {adapter.source}", highlight=False)
+
+
+def print_rows(rows: "Rows") -> None:
+    """Print a list as a table; the first row has the headers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in rows[0]:
+        table.add_column(header, overflow="fold", no_wrap=header == rows[0][0])
+    for row in rows[1:]:
+        table.add_row(*row)
+    Console().print(table)
 
 
 def export_command(run: str | None, results: Path, format: str, out: Path | None) -> None:
@@ -130,12 +138,3 @@ def _solvers() -> Rows:
 
 def _gradients() -> Rows:
     return [("gradient", "what it is", "source"), *((g.value, g.about, g.source) for g in Gradient)]
-
-
-def _runs(results: Path) -> Rows:
-    from nodebench.run.store import list_runs
-
-    runs = list_runs(results)
-    if not runs:
-        raise BadInput(f"no run in {results} yet; make one with 'nodebench run', or give --results DIR")
-    return [("run", "trials"), *((run.folder.name, status_line(run.records())) for run in runs)]

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from nodebench.spec import Record, Status
 from nodebench.spec.figures import figure
+from nodebench.spec.trial import Scalar
 
 # Shown as space allows, the most telling ones first.
 _COSTS = (
@@ -31,6 +32,10 @@ _COSTS = (
 )
 
 
+# Of a large run, this many failures are told.
+FAILURES = 10
+
+
 @dataclass(frozen=True)
 class _Column:
     label: str
@@ -47,24 +52,72 @@ def run_table(records: Sequence[Record], headlines: dict[str, tuple[str, ...]], 
         console: whose width decides how many figures fit.
     """
     groups: dict[tuple[str, str | None], list[Record]] = {}
-    for record in records:
+    older = _older(records)
+    for record in sorted(records, key=_asked):
         groups.setdefault((record.trial.task, record.trial.dataset), []).append(record)
     parts: list[RenderableType] = []
     for (task, dataset), group in groups.items():
-        parts.append(_table(task, dataset, group, headlines.get(task, ()), console))
-    parts += [_failure(record) for record in records if record.status is not Status.OK]
+        parts.append(_table(task, dataset, group, headlines.get(task, ()), console, older))
+    parts += failures(records)
     if any(record.drifted for record in records):
         parts.append(Text("~ the machine's speed changed by a quarter or more during this trial", style="yellow"))
+    if any(record.place.shared for record in records):
+        parts.append(Text("* other trials ran on the same cores: its seconds tell little", style="yellow"))
+    if older:
+        parts.append(Text("† measured by another version of the code than the latest trial here", style="yellow"))
     if any(record.passes_agree is False for record in records):
         parts.append(Text("! the passes of this trial disagree: do not trust its costs", style="red"))
     return Group(*parts)
 
 
+def summary(records: Sequence[Record]) -> RenderableType:
+    """Render how the trials of a large run ended: a row for each task and status, then the first failures."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in ("task", "status", "trials", "time"):
+        table.add_column(header, justify="right" if header in ("trials", "time") else "left", no_wrap=True)
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for record in sorted(records, key=_asked):
+        seconds.setdefault((record.trial.task, record.status.value), []).append(record.duration_seconds)
+    for (task, status), spent in seconds.items():
+        time = figure("duration_seconds").format(sum(spent))
+        table.add_row(task, status, str(len(spent)), time, style=None if status == Status.OK else "red")
+    return Group(table, *failures(records, FAILURES))
+
+
+def failures(records: Sequence[Record], most: int | None = None) -> list[Text]:
+    """What is known of each failed trial; beyond ``most`` of them only how many there are."""
+    failed = [record for record in sorted(records, key=_asked) if record.status is not Status.OK]
+    texts = [_failure(record) for record in failed[:most]]
+    return [*texts, *([Text(f"… and {len(failed) - len(texts)} more")] if len(failed) > len(texts) else [])]
+
+
+def _asked(record: Record) -> int:
+    """Where a record stands in the order of what was asked for, which is not that in which trials run."""
+    return -1 if record.place.number is None else record.place.number
+
+
+def _older(records: Sequence[Record]) -> set[str]:
+    """Ids of the records that another version of the code has made than the latest one."""
+    versions = {record.id: _version(record) for record in records if record.environment}
+    latest = max((record for record in records if record.environment), key=lambda record: record.started, default=None)
+    return set() if latest is None else {id for id, version in versions.items() if version != _version(latest)}
+
+
+def _version(record: Record) -> tuple[object, object]:
+    code = record.environment.get("code") or {}
+    return record.environment.get("nodebench"), code.get("commit")
+
+
 def _table(
-    task: str, dataset: str | None, records: list[Record], headlines: tuple[str, ...], console: Console
+    task: str,
+    dataset: str | None,
+    records: list[Record],
+    headlines: tuple[str, ...],
+    console: Console,
+    older: set[str],
 ) -> Table:
     varying = _varying(records)
-    columns = [_Column("model", lambda r: r.trial.model)]
+    columns = [_Column("model", lambda r: r.trial.model + ("†" if r.id in older else ""))]
     if any(r.trial.solver for r in records):
         columns += [
             _Column("solver", lambda r: r.trial.solver or "–"),
@@ -100,8 +153,9 @@ def _cell(name: str, record: Record) -> str:
     if value is None and record.status is not Status.OK:
         return "–" if name in record.costs.keys() | record.metrics.keys() else record.status.value
     text = figure(name).format(value)
-    marks = ("~" if record.drifted and name.endswith("seconds") else "") + ("!" if record.passes_agree is False else "")
-    return text + marks
+    timed = name.endswith("seconds")
+    marks = {"~": record.drifted and timed, "*": record.place.shared and timed, "!": record.passes_agree is False}
+    return text + "".join(mark for mark, applies in marks.items() if applies)
 
 
 def _measured(name: str, records: list[Record]) -> bool:
@@ -115,7 +169,12 @@ def _value(record: Record, name: str) -> float | None:
 
 
 def _axis(name: str, record: Record) -> str:
-    return str(getattr(record.trial, name))
+    value = getattr(record.trial, name)
+    return _settings(value) or "–" if isinstance(value, dict) else str(value)
+
+
+def _settings(overrides: dict[str, Scalar]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in overrides.items())
 
 
 def _varying(records: list[Record]) -> list[str]:
@@ -133,7 +192,7 @@ def _shared(record: Record, dataset: str | None, varying: list[str]) -> str:
         "device": trial.device,
         "dtype": trial.dtype,
         "threads": f"{trial.threads} threads" if trial.threads > 1 else "1 thread",
-        "overrides": ", ".join(f"{name}={value}" for name, value in trial.overrides.items()),
+        "overrides": _settings(trial.overrides),
         "seed": f"seed {trial.seed}",
     }
     return " · ".join(text for axis, text in parts.items() if text and axis not in varying)

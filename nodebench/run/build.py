@@ -3,7 +3,7 @@
 import torch
 
 from nodebench.instruments import NfeCounter
-from nodebench.run.plan import options_of
+from nodebench.run.multiply import options_of
 from nodebench.solvers import Integrator, StepControl, find_solver
 from nodebench.spec import DataSource, Trial
 from nodebench.tasks import Experiment, Setup, find_task

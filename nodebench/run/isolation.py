@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,7 +34,27 @@ STDERR_LINES = 20
 # How long a killed process may take to be gone, at most; a zombie that nobody reaps never is.
 KILL_SECONDS = 1.0
 
+# Held where a process is started and where one is asked how it ended: starting looks at all the others, and
+# an exit code can be read once only.
+_PROCESSES = threading.Lock()
+
 Report = Callable[[Progress], None]
+
+
+class Stop:
+    """A request that ends running trials, made from a signal handler or from another thread."""
+
+    def __init__(self) -> None:
+        self.heard, self._asked = multiprocessing.Pipe(duplex=False)
+
+    def ask(self) -> None:
+        """End the trials that listen; asking twice is asking once."""
+        self._asked.close()
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody has."""
+        return self._asked.closed
 
 
 def start_fork_server() -> None:
@@ -43,6 +64,9 @@ def start_fork_server() -> None:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["nodebench.run.preload"])
+    if threading.current_thread() is not threading.main_thread():  # of a worker, which has its own way with signals
+        forkserver.ensure_running()
+        return
     ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         forkserver.ensure_running()
@@ -53,7 +77,7 @@ def start_fork_server() -> None:
 def wait_for_fork_server() -> None:
     """Wait until the server is warm, so that the first trial is not charged for its start."""
     process = multiprocessing.get_context("forkserver").Process(target=os.getpid)
-    with _hidden_main():
+    with _PROCESSES, _hidden_main():
         process.start()
     process.join()
 
@@ -73,34 +97,57 @@ def _hidden_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def run_isolated(trial: Trial, limits: Limits, source: DataSource, report: Report) -> tuple[Record, Film]:
+def run_isolated(
+    trial: Trial,
+    limits: Limits,
+    source: DataSource,
+    report: Report,
+    stop: Stop | None = None,
+    cores: tuple[int, ...] | None = None,
+) -> tuple[Record, Film]:
     """Run a trial in a process of its own; whatever happens to it, return its record and the pictures it took.
 
-    The process leads its own group, which is killed as a whole: on a limit, on Ctrl-C, and at the end
+    The process leads its own group, which is killed as a whole: on a limit, on a stop, and at the end
     for anything that the trial started and left behind.
+
+    Args:
+        trial, limits, source: what is run.
+        report: hears of its progress.
+        stop: ends it early, as ``interrupted``.
+        cores: that it is bound to; null for none.
     """
+    with tempfile.TemporaryDirectory(prefix="nodebench-") as folder:
+        return _run_job(Job(trial, limits, source, Path(folder) / "stderr", cores), report, stop or Stop())
+
+
+def foresee(trial: Trial, source: DataSource) -> float | None:
+    """Seconds that a trial would take, from a few of its steps; null if even those fail."""
+    with tempfile.TemporaryDirectory(prefix="nodebench-") as folder:
+        job = Job(trial, Limits(), source, Path(folder) / "stderr", probe=True)
+        record, _ = _run_job(job, lambda progress: None, Stop())
+    return record.costs.get("foreseen_seconds")
+
+
+def _run_job(job: Job, report: Report, stop: Stop) -> tuple[Record, Film]:
+    trial = job.trial
     context = multiprocessing.get_context("forkserver")
     started, clock = datetime.now(UTC), time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="nodebench-") as folder:
-        job = Job(trial, limits, source, Path(folder) / "stderr")
-        ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=worker.main, args=(theirs, job), name=f"trial-{trial.id}")
-        watch = _Watch(ours, process, limits, report)
-        try:
-            with _hidden_main():
-                process.start()
-            theirs.close()
-            outcome = watch.until_the_end()
-        except KeyboardInterrupt:
-            outcome = watch.partial(Status.INTERRUPTED, "stopped by Ctrl-C")
-        finally:
-            _kill_group(process)
-            ours.close()
-        outcome = _with_stderr(outcome, job.stderr)
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=worker.main, args=(theirs, job), name=f"trial-{trial.id}")
+    watch = _Watch(ours, process, job.limits, report, stop)
+    try:
+        with _PROCESSES, _hidden_main():
+            process.start()
+        theirs.close()
+        outcome = watch.until_the_end()
+    finally:
+        _kill_group(process)
+        ours.close()
+    outcome = _with_stderr(outcome, job.stderr)
     frame: dict[str, Any] = {
         "id": trial.id,
         "trial": trial,
-        "limits": limits,
+        "limits": job.limits,
         "started": started.isoformat(timespec="seconds"),
         "duration_seconds": time.perf_counter() - clock,
     }
@@ -115,7 +162,10 @@ def run_isolated(trial: Trial, limits: Limits, source: DataSource, report: Repor
 class _Watch:
     """Listens to a trial, holds it to its limits, and remembers what it said."""
 
-    def __init__(self, connection: Connection, process: BaseProcess, limits: Limits, report: Report) -> None:
+    def __init__(
+        self, connection: Connection, process: BaseProcess, limits: Limits, report: Report, stop: Stop
+    ) -> None:
+        self._stop = stop
         self._connection = connection
         self._process = process
         self._limits = limits
@@ -130,7 +180,10 @@ class _Watch:
         while True:
             wait = min(self._deadline - time.perf_counter(), MEMORY_POLL_SECONDS if self._limits.memory else 3600)
             # The process is waited for as well: what it started may hold the other end of the pipe open.
-            ready = multiprocessing.connection.wait([self._connection, self._process.sentinel], max(wait, 0))
+            listened: list[Any] = [self._connection, self._process.sentinel, self._stop.heard]
+            ready = multiprocessing.connection.wait(listened, max(wait, 0))
+            if self._stop.asked:
+                return self.partial(Status.INTERRUPTED, "stopped by the user")
             try:
                 heard = self._connection.recv() if self._connection.poll() else None
             except (EOFError, ConnectionResetError):
@@ -164,8 +217,9 @@ class _Watch:
         }
 
     def _died(self) -> Outcome:
-        self._process.join(timeout=5)
-        code = self._process.exitcode
+        with _PROCESSES:
+            self._process.join(timeout=5)
+            code = self._process.exitcode
         if code is not None and code < 0:
             message = f"killed by {signal.Signals(-code).name}"
             if code == -signal.SIGKILL:
@@ -197,13 +251,14 @@ def _kill_group(process: BaseProcess) -> None:
     """End a trial and everything it started, and reap it."""
     if process.pid is None:
         return
-    members = _members(process.pid) if process.is_alive() else []
+    members = _members(process.pid)
     with suppress(ProcessLookupError, PermissionError):  # it ended alone, or never came to lead a group
         os.killpg(process.pid, signal.SIGKILL)
     for member in members:
         with suppress(psutil.Error):
             member.kill()
-    process.join()
+    with _PROCESSES:
+        process.join()
     _wait_until_gone(process.pid)
 
 

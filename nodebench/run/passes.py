@@ -7,6 +7,7 @@ measure.
 
 import copy
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,9 @@ PROFILE_REFINEMENTS = (1, 2, 4)
 
 # Pictures of a training, at most: enough for an animation.
 FRAMES = 20
+
+# What the memory and numerics passes cost, in training steps: a guess for estimates alone.
+STEPS_BESIDE_TRAINING = 15
 
 NO_ODE = "the model has no ODE"
 NO_TRAINING = "the task trains nothing"
@@ -159,6 +163,23 @@ class Passes:
         except Exception as error:
             unknown = [name for name in names if name not in self.draft.costs]
             self.draft.missing(unknown, f"the probe or its float64 reference failed: {self._survivable(error)}")
+
+    def foresee(self) -> float:
+        """Seconds that all the passes would take, from two steps and one evaluation; training may change them."""
+        experiment, watch = self._experiment, Stopwatch(self._device, warm_up=1)
+        batches = experiment.batches(0)
+        steps = min(3, experiment.steps_per_epoch)
+        for _ in range(steps):
+            watch.start()
+            batch = next(batches)
+            watch.mark("data")
+            training_step(experiment, batch, self._solve.counter, watch.mark)
+        began = time.perf_counter()
+        self._close_epoch(0, {}, metrics=True)
+        evaluation = time.perf_counter() - began
+        profiled = max(len(PROFILE_TOLERANCES), len(PROFILE_REFINEMENTS)) if self._has_ode else 0
+        taken = experiment.epochs * experiment.steps_per_epoch + STEPS_BESIDE_TRAINING
+        return taken * watch.last_step + (experiment.epochs + profiled) * evaluation
 
     # --- parts of the timed pass
 

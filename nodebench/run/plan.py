@@ -1,256 +1,72 @@
-"""Which trials a grid means, and why the others cannot be run."""
+"""Which trials a study means, and in which order they run."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from itertools import product
-from typing import Any
+from random import Random
 
-import torch
-from pydantic import ValidationError
+from nodebench.errors import BadInput
+from nodebench.run.multiply import multiply
+from nodebench.spec import DataSource, Study, Trial
+from nodebench.tasks import find_task
 
-from nodebench.errors import BadInput, choose
-from nodebench.instruments.environment import usable_cores
-from nodebench.solvers import canonical_name, find_solver
-from nodebench.spec import DataSource, Gradient, Grid, Preset, Trial
-from nodebench.spec.trial import Scalar
-from nodebench.tasks import Options, Task, find_task
+
+@dataclass(frozen=True)
+class Planned:
+    """A trial with its place in a study: the groups that ask for it, and its number in their order."""
+
+    trial: Trial
+    groups: tuple[str, ...]
+    place: int
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials of a grid in the order in which they run, and one sentence for each combination left out."""
+    """The trials of a study in the order in which they run, and a sentence for each combination left out."""
 
-    trials: list[Trial]
+    planned: list[Planned]
     left_out: list[str]
 
-
-class _Unfit(Exception):
-    """A combination that cannot be run. ``value`` is the choice to blame, as ``axis=value``."""
-
-    def __init__(self, value: tuple[str, Any], reason: str) -> None:
-        super().__init__(reason)
-        self.value = value
+    @property
+    def trials(self) -> list[Trial]:
+        """The trials alone."""
+        return [one.trial for one in self.planned]
 
 
-def plan(grid: Grid, source: DataSource) -> Plan:
-    """Multiply a grid into trials.
+def plan(study: Study, *, elsewhere: bool = False) -> Plan:
+    """Multiply the grids of a study into trials.
 
-    Raises:
-        BadInput: a name is unknown, a device absent, an option wrong, or a value that was asked for cannot
-            be used by any trial.
-    """
-    task = find_task(grid.task)
-    if grid.preset not in task.presets:
-        raise BadInput(f"task {task.name} has no preset '{grid.preset}'. Allowed: {', '.join(task.presets)}")
-    datasets = _datasets(task, grid, source)
-    device = resolve_device(grid.device)
-    if device == "mps" and grid.dtype == "float64":
-        raise BadInput("--dtype float64: the device mps has none. Allowed: float32")
-    common = {
-        "task": task.name,
-        "device": device,
-        "dtype": grid.dtype,
-        "threads": _threads(grid.threads),
-        "preset": grid.preset,
-        "overrides": _overrides(task, grid.preset, grid.overrides),
-    }
-    for name in grid.model:
-        choose(f"model of task {task.name}", name, task.models)
-    wanted = _wanted(grid)
-    trials: dict[str, Trial] = {}
-    used: set[tuple[str, Any]] = set()
-    unfit: dict[str, _Unfit] = {}
-    # Seeds outermost: a run that is cut short has whole replicates.
-    for seed, dataset in product(grid.seed, datasets):
-        for build in _combinations(task, grid):
-            try:
-                trial = build(seed=seed, dataset=dataset, **common)
-            except ValidationError as error:
-                raise BadInput(_plain(error)) from None
-            except _Unfit as error:
-                unfit[str(error)] = error
-                continue
-            trials.setdefault(trial.id, trial)
-            used |= _values(trial)
-    for value in wanted:
-        if value not in used:
-            raise BadInput(_reason(value, unfit))
-    return Plan(list(trials.values()), list(unfit))
+    Seeds are outermost, so that a run that is cut short has whole replicates. Within the block of a seed the
+    order is random, drawn by the study, so that a slow hour does not land on one configuration.
 
-
-def options_of(trial: Trial) -> Options:
-    """The task's options of a trial: its preset with its overrides."""
-    preset = find_task(trial.task).presets[trial.preset]
-    return preset.model_copy(update=trial.overrides)
-
-
-def resolve_device(name: str) -> str:
-    """Return the canonical name of a device that is present: ``cuda`` is ``cuda:0``.
+    Args:
+        study: its grids.
+        elsewhere: whether the trials run on other machines, whose devices and cores cannot be seen from here.
 
     Raises:
-        BadInput: it is absent here, or no device.
+        BadInput: a grid cannot be run; see :func:`multiply`.
     """
-    kind, _, index = name.partition(":")
-    choose("device", kind, ["cpu", "cuda", "mps"])
-    if kind == "cpu" and not index:
-        return "cpu"
-    if kind == "mps" and not index:
-        if torch.backends.mps.is_available():
-            return "mps"
-        raise BadInput("device 'mps' is not present on this machine. Allowed here: " + ", ".join(_present()))
-    if kind == "cuda" and (not index or index.isdecimal()):
-        if int(index or 0) < torch.cuda.device_count():
-            return f"cuda:{int(index or 0)}"
-        raise BadInput(f"device '{name}' is not present on this machine. Allowed here: {', '.join(_present())}")
-    raise BadInput(f"no device named '{name}'. Allowed: cpu, cuda, cuda:N, mps")
+    found: dict[str, Trial] = {}
+    groups: dict[str, list[str]] = {}
+    left_out: dict[str, None] = {}
+    for name, grid in study.groups.items():
+        try:
+            # In a study of several tasks the folder is for those that read one; typed for one that does not, it is
+            # refused.
+            reads = not study.name or find_task(grid.task).datasets
+            trials, reasons = multiply(grid, study.data if reads else DataSource(), elsewhere)
+        except BadInput as error:
+            raise BadInput(f"group {name}: {error}" if study.name else str(error)) from None
+        left_out |= dict.fromkeys(reasons)
+        for trial in trials:
+            found.setdefault(trial.id, trial)
+            groups.setdefault(trial.id, []).append(name)
+    planned = [Planned(trial, tuple(groups[id]), place) for place, (id, trial) in enumerate(found.items())]
+    return Plan(_shuffled(planned, study.order), list(left_out))
 
 
-def _present() -> list[str]:
-    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
-
-
-def _datasets(task: Task, grid: Grid, source: DataSource) -> list[str | None]:
-    """The data sets of a grid, each found to be there; None for a task that makes its own data."""
-    if not task.datasets:
-        if grid.dataset or source != DataSource():
-            raise BadInput(f"task {task.name} makes its own data: --dataset, --data and --download do not apply to it")
-        return [None]
-    for name in grid.dataset:
-        choose(f"data set of task {task.name}", name, task.datasets)
-    wanted: list[str | None] = [*grid.dataset] or [None]
-    return [task.dataset(name, source, grid.preset) for name in wanted]
-
-
-def _threads(asked: int | None) -> int:
-    cores = usable_cores()
-    if asked is not None and asked > cores:
-        raise BadInput(f"--threads {asked}: this process may use {cores} cores. Allowed: 1 to {cores}")
-    return asked or cores
-
-
-def _overrides(task: Task, preset: Preset, given: dict[str, Scalar]) -> dict[str, Scalar]:
-    """Overrides in the type of the task's options; one that changes nothing is dropped."""
-    allowed = list(task.options.model_fields)
-    for name in given:
-        choose(f"option of task {task.name}", name, allowed)
-    base = task.presets[preset].model_dump()
-    try:
-        options = task.options.model_validate(base | given).model_dump()
-    except ValidationError as error:
-        raise BadInput(f"--set {', '.join(f'{k}={v}' for k, v in given.items())}: {_plain(error)}") from None
-    return {name: options[name] for name in sorted(given) if options[name] != base[name]}
-
-
-def _plain(error: ValidationError) -> str:
-    """The first complaint of a validation, as one clause."""
-    first = error.errors()[0]
-    return ".".join(map(str, first["loc"])) + ": " * bool(first["loc"]) + first["msg"].lower()
-
-
-def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
-    """Every combination of the axes, as a function that makes its trial or raises _Unfit."""
-    for model in grid.model or [next(iter(task.models))]:
-        if not task.models[model].gradients:
-            yield partial(Trial, model=model)
-            continue
-        optional: list[list[Any]] = [grid.gradient, grid.rtol, grid.atol, grid.step_size]
-        axes = product(grid.solver or ["dopri5"], *(values or [None] for values in optional))
-        for solver, gradient, rtol, atol, step_size in axes:
-            yield partial(_with_ode, task, grid, model, solver, gradient, rtol, atol, step_size)
-
-
-def _with_ode(
-    task: Task,
-    grid: Grid,
-    model: str,
-    solver: str,
-    gradient: Gradient | None,
-    rtol: float | None,
-    atol: float | None,
-    step_size: float | None,
-    /,
-    **common: Any,
-) -> Trial:
-    """One trial of a model with an ODE; an axis that does not apply to its method is left empty."""
-    adapter, _, method = find_solver(solver)
-    solver = canonical_name(solver)
-    if not task.trains:
-        if gradient is not None:
-            raise _Unfit(("gradient", gradient), f"task {task.name} trains nothing, so it has no gradient")
-    else:
-        possible = task.models[model].gradients & adapter.gradients
-        if not possible:
-            reason = f"model {model} needs gradient {_names(task.models[model].gradients)}, which {solver} cannot give"
-            raise _Unfit(("solver", solver), reason)
-        gradient = gradient or (task.gradient if task.gradient in possible else min(possible))
-        if gradient not in adapter.gradients:
-            reason = f"solver {solver} has no gradient '{gradient}': {_names(adapter.gradients)} only"
-            raise _Unfit(("gradient", gradient), reason)
-        if gradient not in possible:
-            reason = f"model {model} has no gradient '{gradient}': {_names(possible)} only"
-            raise _Unfit(("gradient", gradient), reason)
-    if method.has_tolerance:
-        rtol = rtol or task.rtol
-        # A tolerance given alone stands for both, as in torchdiffeq's own scripts, unless the task keeps them apart.
-        atol = atol or float(f"{rtol * task.atol / task.rtol:.12g}")
-    else:
-        rtol = atol = None
-    adjoint = gradient is Gradient.ADJOINT and method.has_tolerance
-    return Trial(
-        model=model,
-        solver=solver,
-        rtol=rtol,
-        atol=atol,
-        step_size=None if method.adaptive else step_size or task.step_size,
-        gradient=gradient,
-        adjoint_rtol=(grid.adjoint_rtol or rtol) if adjoint else None,
-        adjoint_atol=(grid.adjoint_atol or atol) if adjoint else None,
-        **common,
-    )
-
-
-_AXES = ("model", "solver", "gradient", "rtol", "atol", "step_size", "adjoint_rtol", "adjoint_atol")
-
-
-def _wanted(grid: Grid) -> list[tuple[str, Any]]:
-    """Every value that the user named."""
-    named: list[tuple[str, Any]] = []
-    for axis in _AXES:
-        given = getattr(grid, axis)
-        values = given if isinstance(given, list) else [] if given is None else [given]
-        named += [(axis, canonical_name(value) if axis == "solver" else value) for value in values]
-    return named
-
-
-def _values(trial: Trial) -> set[tuple[str, Any]]:
-    return {(axis, getattr(trial, axis)) for axis in _AXES}
-
-
-def _reason(value: tuple[str, Any], unfit: dict[str, _Unfit]) -> str:
-    """Why no trial uses a value: the reason that names it, else the first one, else that it does not apply."""
-    for message, error in unfit.items():
-        if error.value == value:
-            return message
-    if unfit:
-        return next(iter(unfit))
-    axis, given = value
-    named = f"--{axis.replace('_', '-')} {given:g}" if isinstance(given, float) else f"--{axis} {given}"
-    return f"{named}: {_NOT_APPLICABLE[axis]}"
-
-
-_NOT_APPLICABLE = {
-    "model": "no combination of the other choices can run it",
-    "solver": "the chosen model has no ODE, so it has no solver",
-    "gradient": "the chosen model has no ODE, so it has no gradient to choose",
-    "rtol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
-    "atol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
-    "step_size": "the chosen solver chooses its own steps; give --rtol and --atol",
-    "adjoint_rtol": "no trial here solves an adjoint with a tolerance",
-    "adjoint_atol": "no trial here solves an adjoint with a tolerance",
-}
-
-
-def _names(gradients: frozenset[Gradient]) -> str:
-    return ", ".join(sorted(gradients))
+def _shuffled(planned: list[Planned], order: int) -> list[Planned]:
+    blocks: dict[int, list[Planned]] = {}
+    for one in planned:
+        blocks.setdefault(one.trial.seed, []).append(one)
+    for seed, block in blocks.items():
+        Random(f"{order} {seed}").shuffle(block)
+    return [one for block in blocks.values() for one in block]

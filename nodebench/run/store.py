@@ -1,9 +1,11 @@
 """The store: one directory a run, one line a record, each on disk before the next trial starts."""
 
+import fcntl
 import json
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,14 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from nodebench.errors import BadInput
+from nodebench.errors import BadInput, CannotGoOn
 from nodebench.run.film import load_film, save_film
 from nodebench.spec import Record, Study
 from nodebench.spec.trajectories import Film
 
 STUDY, ENVIRONMENT, RECORDS, ARRAYS = "study.toml", "environment.json", "records.jsonl", "arrays"
+LOCK = "lock"
+STAMP = "%Y-%m-%dT%H-%M-%S"
 
 
 class Run:
@@ -27,13 +31,14 @@ class Run:
 
     @classmethod
     def create(cls, results: Path, study: Study, environment: dict[str, Any]) -> "Run":
-        """Make a new run directory named after the time and the task.
+        """Make a new run directory named after the time and the study, or the task where there is none.
 
         Raises:
             BadInput: ``results`` cannot be written.
         """
-        stamp = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
-        name = f"{stamp}-{study.grid.task.replace('/', '-')}"
+        stamp = datetime.now().astimezone().strftime(STAMP)
+        task = next(iter(study.groups.values())).task
+        name = f"{stamp}-{study.name or task.replace('/', '-')}"
         try:
             folder = _first_free(results / name)
             (folder / ENVIRONMENT).write_text(json.dumps(environment, indent=2) + "\n")
@@ -67,20 +72,75 @@ class Run:
         except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
             raise BadInput(f"{self.folder / STUDY} cannot be read: {str(error).splitlines()[0]}") from error
 
+    def study_name(self) -> str:
+        """The name of its study; empty for a grid typed on the command line, or where it cannot be read."""
+        try:
+            return str(tomllib.loads((self.folder / STUDY).read_text()).get("name", ""))
+        except (OSError, tomllib.TOMLDecodeError):
+            return ""
+
+    def environment(self) -> dict[str, Any]:
+        """The machine and the software that it was made with; empty where that is not known."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / ENVIRONMENT).read_text())
+        except (OSError, json.JSONDecodeError):
+            return {}
+        return found
+
     def append(self, record: Record, film: Film | None = None) -> None:
         """Write a record and wait until it is on disk; a torn line before it is cut off first.
 
         The pictures of its training are written before it, so that a record that is there has its pictures.
+
+        Raises:
+            CannotGoOn: it cannot be written; what was written before is whole.
         """
-        if film:
-            save_film(self._arrays(record), film)
-        with (self.folder / RECORDS).open("ab+") as file:
-            end = file.seek(0, os.SEEK_END)
-            if end and not _ends_with_newline(file):
-                file.truncate(_end_of_last_line(file))
-            file.write(record.line().encode() + b"\n")
+        try:
+            if film:
+                save_film(self._arrays(record), film)
+            with (self.folder / RECORDS).open("ab+") as file:
+                end = file.seek(0, os.SEEK_END)
+                if end and not _ends_with_newline(file):
+                    file.truncate(_end_of_last_line(file))
+                file.write(record.line().encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise CannotGoOn(f"{self.folder}: cannot write there: {error.strerror or error}") from error
+
+    def rewrite(self, records: Sequence[Record]) -> None:
+        """Write the records anew; the file is there whole, old or new, at any moment."""
+        part = self.folder / f"{RECORDS}.part"
+        with part.open("wb") as file:
+            file.writelines(record.line().encode() + b"\n" for record in records)
             file.flush()
             os.fsync(file.fileno())
+        os.replace(part, self.folder / RECORDS)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the one writer of this run; the lock is the system's, and dies with this process.
+
+        Raises:
+            BadInput: another process writes it, or the folder cannot be written.
+        """
+        try:
+            file = (self.folder / LOCK).open("a+")
+        except OSError as error:
+            raise BadInput(f"{self.folder}: cannot write there: {error.strerror or error}") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                raise BadInput(
+                    f"run {self.folder.name} is being written by {file.read() or 'another process'}"
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()}, since {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}")
+            file.flush()
+            yield
+            file.truncate(0)
 
     def records(self) -> list[Record]:
         """The record of each trial, the latest where a trial was run again, in the order of the first ones.

@@ -18,8 +18,8 @@ import torch
 from nodebench.errors import BadInput
 from nodebench.instruments import Budget, NfeCounter, calibrate, describe_environment, drifted
 from nodebench.run.build import experiment_of, integrator_of
+from nodebench.run.multiply import options_of
 from nodebench.run.passes import Passes, Row
-from nodebench.run.plan import options_of
 from nodebench.solvers import Integrator
 from nodebench.spec import DataSource, Failure, Limits, SolveFailed, Status, Trial
 from nodebench.spec.trajectories import Film
@@ -36,6 +36,8 @@ class Job:
     limits: Limits
     source: DataSource
     stderr: Path
+    cores: tuple[int, ...] | None = None  # to be bound to
+    probe: bool = False  # a few steps only, to foresee the seconds of the whole
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class _Child:
         began = time.perf_counter()
         trial = self._job.trial
         try:
+            if self._job.cores is not None:
+                os.sched_setaffinity(0, self._job.cores)
             torch.set_num_threads(trial.threads)
             before = calibrate()
             self._outcome |= {"environment": describe_environment(trial.device), "calibration": [before]}
@@ -92,6 +96,7 @@ class _Child:
         return self._outcome
 
     def _run_passes(self, trial: Trial) -> None:
+        began = time.perf_counter()
         self._enter("setup")
         self._outcome["options"] = options_of(trial).model_dump()
         self._solve = integrator_of(trial, self._counter)
@@ -104,6 +109,10 @@ class _Child:
             self._connection.send(Progress(self._phase, epochs, row, pictures))
 
         self._passes = Passes(trial, find_task(trial.task), experiment, self._solve, self._budget, report)
+        if self._job.probe:
+            setup = time.perf_counter() - began
+            self._passes.draft.costs["foreseen_seconds"] = setup + self._passes.foresee()
+            return
         for phase in ("timed", "memory", "numerics"):
             self._enter(phase, epochs, self._outcome | vars(self._passes.draft))
             getattr(self._passes, phase)()

@@ -1,13 +1,15 @@
-"""What a trial, a record and a grid are. No torch and no pandas here: the command line loads this."""
+"""What a trial, a record, a grid and a study are. No torch and no pandas here: the command line loads this."""
 
 from nodebench.spec.figures import FIGURES, Figure
-from nodebench.spec.grid import DataSource, Grid, Study
+from nodebench.spec.grid import DataSource, Exclusion, Grid
 from nodebench.spec.record import Failure, Limits, Record, SolveFailed, Status
+from nodebench.spec.study import Study, load_study, shipped_studies
 from nodebench.spec.trial import Gradient, Preset, Trial
 
 __all__ = [
     "FIGURES",
     "DataSource",
+    "Exclusion",
     "Failure",
     "Figure",
     "Gradient",
@@ -19,4 +21,6 @@ __all__ = [
     "Status",
     "Study",
     "Trial",
+    "load_study",
+    "shipped_studies",
 ]

@@ -1,12 +1,39 @@
-"""A grid: the choices of one command, which multiply into trials. A study: a grid with its surroundings."""
+"""A grid: choices that multiply into trials."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from nodebench.spec.record import Frozen, Limits
+from nodebench.spec.record import Frozen
 from nodebench.spec.trial import Gradient, Positive, Preset, Scalar, Seed
+
+
+def _listed(value: Any) -> Any:
+    """One value stands for a list of one."""
+    return [value] if isinstance(value, str | bool | int | float) else value
+
+
+def _listed_options(value: Any) -> Any:
+    return {name: _listed(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+T = TypeVar("T")
+Axis = Annotated[list[T], BeforeValidator(_listed)]
+OptionAxes = Annotated[dict[str, list[Scalar]], BeforeValidator(_listed_options)]
+
+
+class Exclusion(Frozen):
+    """A corner of a grid that is left out: trials that have one of the values on every axis named here."""
+
+    reason: str
+    model: Axis[str] = []
+    dataset: Axis[str] = []
+    solver: Axis[str] = []
+    gradient: Axis[Gradient] = []
+    rtol: Axis[Positive] = []
+    step_size: Axis[Positive] = []
+    overrides: OptionAxes = {}
 
 
 class Grid(BaseModel):
@@ -19,21 +46,22 @@ class Grid(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: str
-    dataset: list[str] = Field(default_factory=list)
-    model: list[str] = Field(default_factory=list)
-    solver: list[str] = Field(default_factory=list)
-    gradient: list[Gradient] = Field(default_factory=list)
-    rtol: list[Positive] = Field(default_factory=list)
-    atol: list[Positive] = Field(default_factory=list)
+    dataset: Axis[str] = []
+    model: Axis[str] = []
+    solver: Axis[str] = []
+    gradient: Axis[Gradient] = []
+    rtol: Axis[Positive] = []
+    atol: Axis[Positive] = []
     adjoint_rtol: Positive | None = None
     adjoint_atol: Positive | None = None
-    step_size: list[Positive] = Field(default_factory=list)
-    seed: list[Seed] = Field(default_factory=lambda: [0])
+    step_size: Axis[Positive] = []
+    seed: Axis[Seed] = [0]
     preset: Preset = Preset.QUICK
-    overrides: dict[str, Scalar] = Field(default_factory=dict)
+    overrides: OptionAxes = {}
     device: str = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
     threads: Annotated[int, Field(ge=1)] | None = None
+    exclude: list[Exclusion] = []
 
 
 class DataSource(Frozen):
@@ -41,11 +69,3 @@ class DataSource(Frozen):
 
     folder: Path | None = None
     download: bool = False
-
-
-class Study(Frozen):
-    """All that a run needs to be gone on with: its grid, the limits of each trial, and where the data lies."""
-
-    grid: Grid
-    limits: Limits = Limits()
-    data: DataSource = DataSource()

@@ -1,5 +1,6 @@
 """A record: what one trial gave, as one line of JSON."""
 
+import hashlib
 import json
 from enum import StrEnum
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nodebench.errors import BadInput
 from nodebench.spec.trial import Trial
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Status(StrEnum):
@@ -90,6 +91,28 @@ class DataCard(Frozen):
     sha256: str
 
 
+class Place(Frozen):
+    """Where a trial stood in its study and on its machine.
+
+    Attributes:
+        study: its name; null for a grid typed on the command line.
+        groups: those that asked for the trial.
+        number: in the order of the study's file, which is not the order in which trials run.
+        host: the machine, where it is not the parent's.
+        cores: those that the trial had to itself; null where it was bound to none.
+        shared: whether other trials of the run may have run on the same cores, so that seconds tell little.
+        attempts: how often it was started, where workers were lost.
+    """
+
+    study: str | None = None
+    groups: tuple[str, ...] = ()
+    number: int | None = None
+    host: str | None = None
+    cores: tuple[int, ...] | None = None
+    shared: bool = False
+    attempts: int = 1
+
+
 class Record(Frozen):
     """What one trial gave. Figures are named in :mod:`nodebench.spec.figures`.
 
@@ -115,10 +138,12 @@ class Record(Frozen):
     environment: dict[str, Any] = Field(default_factory=dict)
     limits: Limits = Limits()
     failure: Failure | None = None
+    place: Place = Place()
 
     def line(self) -> str:
-        """One line of JSON, without the newline."""
-        return self.model_dump_json()
+        """One line of JSON, without the newline; it ends with a checksum of what stands before."""
+        body = self.model_dump_json()
+        return f'{body[:-1]}{_CHECKSUM}"{_checksum(body)}"}}'
 
     @classmethod
     def parse(cls, line: str) -> "Record":
@@ -130,6 +155,8 @@ class Record(Frozen):
         """
         content = json.loads(line)
         version = content.get("schema_version") if isinstance(content, dict) else None
+        if isinstance(content, dict):
+            content.pop("checksum", None)
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise BadInput(f"a record of schema {version}; this nodebench reads up to {SCHEMA_VERSION}: upgrade it")
         try:
@@ -137,3 +164,16 @@ class Record(Frozen):
         except ValidationError as error:
             first = error.errors()[0]
             raise BadInput(f"not a record: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+_CHECKSUM = ',"checksum":'
+
+
+def is_intact(line: str) -> bool | None:
+    """Whether a line is as it was written; null where it has no checksum, as those of schema 1."""
+    body, _, checksum = line.rpartition(_CHECKSUM)
+    return checksum == f'"{_checksum(body + "}")}"}}' if body else None
+
+
+def _checksum(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()[:16]

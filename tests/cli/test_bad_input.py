@@ -72,7 +72,7 @@ BAD = [
     (["show"], "no run in results yet"),
     (["show", "nope"], "no run named 'nope'"),
     (["list", "solver"], "did you mean solvers"),
-    (["list", "runs"], "no run in results yet"),
+    (["results", "list"], "no run in results yet"),
     (["export", "nope"], "no run named 'nope'"),
 ]
 

@@ -38,7 +38,7 @@ def test_show_list_and_export_read_what_run_wrote(nodebench, tmp_path):
     _, ran, _ = nodebench(*SPIRAL, "--solver", "rk4", "--seeds", "2", "--quiet")
     code, shown, _ = nodebench("show")
     assert (code, shown) == (0, ran)
-    assert "2 ok" in nodebench("list", "runs")[1]
+    assert "2 ok" in nodebench("results", "list")[1]
     for format, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet), ("json", pd.read_json)):
         code, out, _ = nodebench("export", "--format", format)
         assert code == 0

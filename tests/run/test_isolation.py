@@ -10,8 +10,8 @@ import time
 import psutil
 import pytest
 
-from nodebench.run.isolation import run_isolated, start_fork_server, wait_for_fork_server
-from nodebench.run.plan import plan
+from nodebench.run.isolation import Stop, run_isolated, start_fork_server, wait_for_fork_server
+from nodebench.run.multiply import multiply
 from nodebench.spec import DataSource, Grid, Limits, Status
 
 
@@ -21,10 +21,10 @@ def fork_server():
     wait_for_fork_server()
 
 
-def run(fault: str, solver: str = "dopri5", report=lambda event: None, limits: Limits | None = None, **overrides):
+def run(fault: str, solver: str = "dopri5", report=lambda event: None, limits=None, stop=None, **overrides):
     grid = Grid(task="test/faults", preset="smoke", solver=[solver], overrides={"fault": fault, **overrides}, threads=1)
-    (trial,) = plan(grid, DataSource()).trials
-    record, _ = run_isolated(trial, limits or Limits(), DataSource(), report)
+    (trial,) = multiply(grid, DataSource())[0]
+    record, _ = run_isolated(trial, limits or Limits(), DataSource(), report, stop)
     return record
 
 
@@ -121,13 +121,16 @@ def test_a_metric_that_is_no_number_is_an_error_with_a_record():
     assert "final" in record.failure.message
 
 
-def test_interrupting_ends_the_trial_with_a_record():
+def test_a_stop_ends_the_trial_with_a_record():
+    stop = Stop()
+
     def report(event):
         if event.phase == "timed":
-            raise KeyboardInterrupt
+            stop.ask()
 
-    record = run("none", solver="rk4", report=report, seconds=0.01)
+    record = run("none", solver="rk4", report=report, seconds=0.01, stop=stop)
     assert record.status is Status.INTERRUPTED
+    assert record.failure.phase == "timed"
     assert trials_alive() == []
 
 
@@ -147,14 +150,14 @@ def test_a_trial_is_one_process_of_its_own_group():
 def test_no_trial_outlives_a_killed_parent(tmp_path):
     code = """
 import sys
-from nodebench.run.isolation import run_isolated, start_fork_server
-from nodebench.run.plan import plan
+from nodebench.run.isolation import Stop, run_isolated, start_fork_server
+from nodebench.run.multiply import multiply
 from nodebench.spec import Grid, Limits
 from nodebench.spec import DataSource
 if __name__ == "__main__":
     start_fork_server()
     grid = Grid(task="test/faults", preset="smoke", overrides={"fault": "grandchild"}, threads=1)
-    (trial,) = plan(grid, DataSource()).trials
+    (trial,) = multiply(grid, DataSource())[0]
     run_isolated(trial, Limits(), DataSource(), lambda event: print(event.phase, flush=True))
 """
     script = tmp_path / "parent.py"

@@ -5,8 +5,8 @@ import torch
 
 from nodebench.instruments import Budget, NfeCounter
 from nodebench.run.build import experiment_of, integrator_of
+from nodebench.run.multiply import multiply
 from nodebench.run.passes import Passes
-from nodebench.run.plan import plan
 from nodebench.spec import DataSource, Gradient, Grid, SolveFailed, Status
 from nodebench.tasks import find_task
 
@@ -15,7 +15,7 @@ def passes(task: str, breaks=None, **grid) -> Passes:
     """Passes over a smoke trial, ready to run; ``breaks`` may change the experiment."""
     if task == "toy/spiral":
         grid["overrides"] = {"steps_per_epoch": 4}
-    (trial,) = plan(Grid(task=task, preset="smoke", **grid), DataSource()).trials
+    (trial,) = multiply(Grid(task=task, preset="smoke", **grid), DataSource())[0]
     solve = integrator_of(trial, NfeCounter())
     experiment = experiment_of(trial, solve, DataSource())
     if breaks:

@@ -1,16 +1,16 @@
 import pytest
 
 from nodebench.errors import BadInput
-from nodebench.run.plan import options_of, plan, resolve_device
+from nodebench.run.multiply import multiply, options_of, resolve_device
 from nodebench.spec import DataSource, Gradient, Grid
 
 
 def planned(**grid):
-    return plan(Grid(**({"task": "mnist", "preset": "smoke"} | grid)), DataSource())
+    return multiply(Grid(**({"task": "mnist", "preset": "smoke"} | grid)), DataSource())[0]
 
 
 def test_a_bare_task_means_its_defaults_and_the_adjoint():
-    (trial,) = planned().trials
+    (trial,) = planned()
     assert (trial.model, trial.solver, trial.gradient) == ("odenet", "dopri5", Gradient.ADJOINT)
     assert (trial.rtol, trial.atol, trial.adjoint_rtol, trial.adjoint_atol) == (1e-3,) * 4
     assert trial.step_size is None
@@ -18,56 +18,57 @@ def test_a_bare_task_means_its_defaults_and_the_adjoint():
 
 
 def test_values_multiply():
-    trials = planned(solver=["dopri5", "bosh3"], gradient=["direct", "adjoint"], rtol=[1e-3, 1e-4], seed=[0, 1]).trials
+    trials = planned(solver=["dopri5", "bosh3"], gradient=["direct", "adjoint"], rtol=[1e-3, 1e-4], seed=[0, 1])
     assert len(trials) == 16
     assert len({trial.id for trial in trials}) == 16
 
 
 def test_seeds_are_outermost():
-    assert [t.seed for t in planned(solver=["dopri5", "rk4"], seed=[0, 1]).trials] == [0, 0, 1, 1]
+    assert [t.seed for t in planned(solver=["dopri5", "rk4"], seed=[0, 1])] == [0, 0, 1, 1]
 
 
 def test_a_model_without_an_ode_runs_once():
-    trials = planned(model=["resnet", "odenet"], solver=["dopri5", "rk4"], gradient=["direct", "adjoint"]).trials
+    trials = planned(model=["resnet", "odenet"], solver=["dopri5", "rk4"], gradient=["direct", "adjoint"])
     assert len(trials) == 1 + 4
     assert trials[0].solver is trials[0].gradient is trials[0].rtol is None
 
 
 def test_a_tolerance_goes_to_the_methods_that_have_one():
-    adaptive, fixed = planned(solver=["dopri5", "rk4"], rtol=[1e-5], step_size=[0.5]).trials
+    adaptive, fixed = planned(solver=["dopri5", "rk4"], rtol=[1e-5], step_size=[0.5])
     assert (adaptive.rtol, adaptive.step_size) == (1e-5, None)
     assert (fixed.rtol, fixed.step_size) == (None, 0.5)
 
 
 def test_an_implicit_fixed_method_has_both():
-    (trial,) = planned(solver=["implicit_adams"], rtol=[1e-5], step_size=[0.5]).trials
+    (trial,) = planned(solver=["implicit_adams"], rtol=[1e-5], step_size=[0.5])
     assert (trial.rtol, trial.step_size) == (1e-5, 0.5)
 
 
 def test_rknet_is_the_ode_net_by_direct():
-    (trial,) = planned(model=["rknet"]).trials
+    (trial,) = planned(model=["rknet"])
     assert trial.gradient is Gradient.DIRECT
 
 
 def test_an_alias_makes_no_second_trial():
-    assert len(planned(solver=["implicit_adams", "fixed_adams"]).trials) == 1
+    assert len(planned(solver=["implicit_adams", "fixed_adams"])) == 1
 
 
 def test_what_cannot_be_run_is_left_out_with_its_reason():
-    found = planned(solver=["dopri5", "scipy:LSODA"], gradient=["direct", "adjoint"])
-    assert len(found.trials) == 3
-    assert found.left_out == ["solver scipy:LSODA has no gradient 'direct': adjoint only"]
+    grid = Grid(task="mnist", preset="smoke", solver=["dopri5", "scipy:LSODA"], gradient=["direct", "adjoint"])
+    trials, left_out = multiply(grid, DataSource())
+    assert len(trials) == 3
+    assert left_out == ["solver scipy:LSODA has no gradient 'direct': adjoint only"]
 
 
 def test_an_override_that_changes_nothing_leaves_the_id_as_it_is():
-    assert planned(overrides={"epochs": "1"}).trials == planned().trials
-    (trial,) = planned(overrides={"epochs": "2", "augment": "yes"}).trials
+    assert planned(overrides={"epochs": "1"}) == planned()
+    (trial,) = planned(overrides={"epochs": "2", "augment": "yes"})
     assert trial.overrides == {"augment": True, "epochs": 2}
     assert options_of(trial).epochs == 2
 
 
 def test_the_adjoint_tolerance_can_be_set_apart():
-    (trial,) = planned(adjoint_rtol=1e-6).trials
+    (trial,) = planned(adjoint_rtol=1e-6)
     assert (trial.rtol, trial.adjoint_rtol, trial.adjoint_atol) == (1e-3, 1e-6, 1e-3)
 
 
@@ -110,8 +111,8 @@ def test_what_cannot_be_done_is_refused_with_the_reason(grid, message):
 
 def test_a_tolerance_in_the_tasks_ratio_is_the_same_as_one_given():
     for rtol in ("1e-3", "2e-4", "3e-6", "1e-9"):
-        alone = planned(task="toy/spiral", rtol=[rtol]).trials
-        given = planned(task="toy/spiral", rtol=[rtol], atol=[f"{float(rtol) / 100:.6g}"]).trials
+        alone = planned(task="toy/spiral", rtol=[rtol])
+        given = planned(task="toy/spiral", rtol=[rtol], atol=[f"{float(rtol) / 100:.6g}"])
         assert [t.id for t in alone] == [t.id for t in given]
 
 

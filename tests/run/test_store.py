@@ -8,7 +8,7 @@ from nodebench.run.store import Run, list_runs
 from nodebench.spec import DataSource, Grid, Limits, Record, Status, Study, Trial
 
 STUDY = Study(
-    grid=Grid(task="toy/spiral", rtol=[1e-3], seed=[0, 1], overrides={"epochs": "2"}, threads=2),
+    groups={"typed": Grid(task="toy/spiral", rtol=[1e-3], seed=[0, 1], overrides={"epochs": "2"}, threads=2)},
     limits=Limits(timeout=60),
     data=DataSource(folder=Path("/data")),
 )

@@ -8,7 +8,7 @@ from problems import integrator
 
 from nodebench.errors import BadInput
 from nodebench.run.build import experiment_of
-from nodebench.run.plan import plan
+from nodebench.run.multiply import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import ecg, ecg_sources, find_task
 from nodebench.tasks.ecg import EcgOptions, observed_points, spread
@@ -24,7 +24,7 @@ def hearts():
 def build(model: str = "latent-ode", **overrides):
     small = {"hearts": 10, "beats": 3} | overrides
     ode = {} if model == "gru-vae" else {"solver": ["rk4"]}
-    (trial,) = plan(Grid(task="ecg", model=[model], overrides=small, **ode), NOTHING).trials
+    (trial,) = multiply(Grid(task="ecg", model=[model], overrides=small, **ode), NOTHING)[0]
     return experiment_of(trial, integrator("rk4", step_size=0.05), NOTHING)
 
 

@@ -5,7 +5,7 @@ from problems import integrator
 
 from nodebench.models.latent import pick
 from nodebench.run.build import experiment_of
-from nodebench.run.plan import plan
+from nodebench.run.multiply import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks.latent_spirals import WINDOW, SpiralsOptions, make_spirals
 
@@ -17,7 +17,7 @@ def random(seed: int = 0) -> torch.Generator:
 def build(model: str = "latent-ode", **overrides):
     small = {"spirals": 20, "test_spirals": 10, "observations": 30} | overrides
     ode = {"solver": ["rk4"]} if model == "latent-ode" else {}
-    (trial,) = plan(Grid(task="latent-spirals", model=[model], overrides=small, **ode), DataSource()).trials
+    (trial,) = multiply(Grid(task="latent-spirals", model=[model], overrides=small, **ode), DataSource())[0]
     return experiment_of(trial, integrator("rk4"), DataSource())
 
 

@@ -4,7 +4,7 @@ from problems import integrator
 
 from nodebench.models import systems
 from nodebench.run.build import experiment_of
-from nodebench.run.plan import plan
+from nodebench.run.multiply import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import find_task, tasks, trajectory_fit
 from nodebench.tasks.trajectory_fit import FitOptions, observation_times, observe, trajectory_error
@@ -14,7 +14,7 @@ TOYS = sorted(name for name in tasks() if name.startswith("toy/") and name != "t
 
 def fit(task: str, model: str = "small", seed: int = 0, **overrides):
     ode = {} if model == "gru-dt" else {"solver": ["midpoint"], "gradient": ["direct"]}
-    (trial,) = plan(Grid(task=task, model=[model], seed=[seed], overrides=overrides, **ode), DataSource()).trials
+    (trial,) = multiply(Grid(task=task, model=[model], seed=[seed], overrides=overrides, **ode), DataSource())[0]
     return experiment_of(trial, integrator("midpoint"), DataSource())
 
 

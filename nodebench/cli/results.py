@@ -1,0 +1,57 @@
+"""``nodebench results``: what is kept, whether it is whole, and putting it in order."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from nodebench.cli.exit_codes import OK, TRIAL_FAILED
+from nodebench.cli.show import print_rows
+from nodebench.errors import BadInput
+from nodebench.report.tables import status_line
+from nodebench.run.store import Run, list_runs
+from nodebench.run.upkeep import merge, prune, verify
+
+
+def list_results(results: Path) -> None:
+    """Print the runs of a folder."""
+    print_rows([("run", "trials"), *((run.folder.name, status_line(run.records())) for run in _runs(results))])
+
+
+def verify_results(name: str | None, results: Path) -> int:
+    """Print what is wrong with one run, or with all; return 1 if anything is."""
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    runs = [Run.open(results, name)] if name else _runs(results)
+    wrong = 0
+    for run in runs:
+        findings = verify(run)
+        wrong += len(findings)
+        for finding in findings:
+            console.print(f"{run.folder.name}: {finding}")
+    console.print(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {wrong or 'nothing'} wrong")
+    return TRIAL_FAILED if wrong else OK
+
+
+def merge_results(first: str, second: str, results: Path) -> None:
+    """Make a run of two, and say where it is."""
+    merged, doubles = merge(Run.open(results, first), Run.open(results, second), results)
+    text = f"{len(merged.records())} records, {doubles} of them in both · {merged.folder}"
+    Console(soft_wrap=True, markup=False, highlight=False).print(text)
+
+
+def prune_results(results: Path, remove: bool) -> None:
+    """Remove, or say what would be."""
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    found = prune(results, remove)
+    for line in found:
+        console.print(line)
+    if not found:
+        console.print(f"nothing to remove in {results}")
+    elif not remove:
+        console.print("Nothing was removed; --yes removes it.")
+
+
+def _runs(results: Path) -> list[Run]:
+    runs = list_runs(results)
+    if not runs:
+        raise BadInput(f"no run in {results} yet; make one with 'nodebench run', or give --results DIR")
+    return runs

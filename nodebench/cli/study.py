@@ -1,0 +1,154 @@
+"""``nodebench study``: the studies that there are, what they would cost, and their runs."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from nodebench.cli.app import LATEST
+from nodebench.cli.progress import duration
+from nodebench.cli.run import Manner, execute, jobs_of, resume, with_data
+from nodebench.errors import BadInput, choose
+from nodebench.run.store import Run, list_runs
+from nodebench.spec import DataSource, Grid, Limits, Preset, Study, Trial, load_study, shipped_studies
+
+if TYPE_CHECKING:
+    from nodebench.run.estimate import Costs
+
+
+def read_study(
+    name: str,
+    preset: str,
+    seeds: int | None = None,
+    limits: Limits | None = None,
+    data: DataSource | None = None,
+) -> Study:
+    """A study as it was asked for; what is typed goes before what its file says."""
+    study = load_study(name, Preset(choose("preset", preset, list(Preset))))
+    if seeds is not None:
+        if seeds < 1:
+            raise BadInput(f"--seeds {seeds}: at least 1")
+        replicates = {"seed": list(range(seeds))}
+        study = study.model_copy(
+            update={"groups": {key: grid.model_copy(update=replicates) for key, grid in study.groups.items()}}
+        )
+    typed = (limits or Limits()).model_dump(exclude_none=True)
+    return study.model_copy(update={"limits": study.limits.model_copy(update=typed), "data": data or study.data})
+
+
+def run_study(study: Study, manner: Manner) -> int:
+    """Run a study, or go on with its latest run or a named one."""
+    if manner.retry_failed and not manner.resume:
+        raise BadInput("--retry-failed: it goes with --resume")
+    if not manner.resume:
+        return execute(study, manner)
+    run = latest_run(study.name, manner.results) if manner.resume == LATEST else Run.open(manner.results, manner.resume)
+    if run is None:
+        raise BadInput(f"no run of study '{study.name}' in {manner.results} yet; leave out --resume to make one")
+    return resume(run, manner)
+
+
+def latest_run(name: str, results: Path) -> Run | None:
+    """The latest run of a study."""
+    return next((run for run in reversed(list_runs(results)) if run.study_name() == name), None)
+
+
+def list_studies() -> None:
+    """Print the studies that come with nodebench."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in ("study", "what it asks", "source", "claims"):
+        table.add_column(header, overflow="fold", no_wrap=header == "study")
+    for name in shipped_studies():
+        study = load_study(name, Preset.QUICK)
+        table.add_row(name, study.about, study.source, ", ".join(study.claims))
+    Console().print(table)
+
+
+def show_study(study: Study) -> None:
+    """Print what a study consists of."""
+    console = Console(highlight=False)
+    preset = next(iter(study.groups.values())).preset
+    console.print(f"[bold]{study.name}[/bold] · preset {preset} · {study.about}")
+    console.print(f"source: {study.source or '–'}", markup=False)
+    console.print(f"claims: {', '.join(study.claims) or '–'}", markup=False)
+    for name, grid in study.groups.items():
+        console.print(f"\n[bold]{name}[/bold]")
+        for line in _axes(grid):
+            console.print(f"  {line}", markup=False)
+
+
+def _axes(grid: Grid) -> list[str]:
+    shown = grid.model_dump(mode="json", exclude_defaults=True, exclude={"overrides", "exclude", "preset"})
+    lines = [f"{name}: {_listed(value)}" for name, value in shown.items()]
+    lines += [f"{name} = {_listed(values)}" for name, values in grid.overrides.items()]
+    return lines + [f"without: {exclusion.reason}" for exclusion in grid.exclude]
+
+
+def _listed(value: object) -> str:
+    return ", ".join(
+        f"{v:g}" if isinstance(v, float) else str(v) for v in (value if isinstance(value, list) else [value])
+    )
+
+
+def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> None:
+    """Print how many trials a study has, what is refused, what is there already, and how long the rest will take."""
+    from nodebench.instruments import describe_environment
+    from nodebench.run.estimate import costs_on, estimate
+    from nodebench.run.plan import plan
+    from nodebench.run.sweep import missing
+
+    study = with_data(study)
+    planned = plan(study)
+    run = latest_run(study.name, results)
+    todo = missing(planned.planned, run.records() if run else [])
+    costs = costs_on(describe_environment(), results)
+    left = [one.trial for one in todo]
+    if probe:
+        _probe([trial for trial in left if not (costs.of(trial) or (0, False))[1]], study.data, costs)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    counts = Counter(group for one in planned.planned for group in one.groups)
+    missing_counts = Counter(group for one in todo for group in one.groups)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in ("group", "trials", "there already", "time"):
+        table.add_column(header, justify="left" if header == "group" else "right", no_wrap=True)
+    for name in study.groups:
+        found = estimate([one.trial for one in todo if name in one.groups], costs)
+        time = duration(found.seconds) if found.known + found.guessed else "unknown"
+        table.add_row(name, str(counts[name]), str(counts[name] - missing_counts[name]), time)
+    console.print(table)
+    for reason in planned.left_out:
+        console.print(f"left out: {reason}")
+    there = (
+        f", {len(planned.planned) - len(todo)} of them in {run.folder.name}"
+        if run and len(planned.planned) > len(todo)
+        else ""
+    )
+    console.print(f"{len(planned.planned)} trials{there}")
+    found, at_once = estimate(left, costs), jobs_of(study, jobs)
+    if found.known + found.guessed == 0 and left:
+        console.print("How long they take is unknown: no record of this machine is like them. --probe finds out.")
+        return
+    sources = {"known from records": found.known, "guessed from others": found.guessed, "unknown": found.unknown}
+    told = ", ".join(f"{count} {how}" for how, count in sources.items() if count)
+    console.print(
+        f"about {duration(found.seconds / at_once)} to go"
+        + (f", {at_once} at a time" if at_once > 1 else "")
+        + (f" ({told})" if told else "")
+    )
+
+
+def _probe(trials: list[Trial], source: DataSource, costs: "Costs") -> None:
+    """Find out by short runs what trials cost, one of each configuration."""
+    from nodebench.run.estimate import Costs
+    from nodebench.run.isolation import foresee, start_fork_server
+
+    start_fork_server()
+    seen = Costs()
+    for trial in track(trials, "probing", console=Console(stderr=True), transient=True):
+        if not (seen.of(trial) or (0, False))[1] and (seconds := foresee(trial, source)) is not None:
+            seen.learn(trial, seconds)
+            costs.learn(trial, seconds)

@@ -1,0 +1,46 @@
+"""What an engine is: something that runs trials, each in a process of its own, and hands back their records."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+
+from nodebench.run.worker import Progress
+from nodebench.spec import DataSource, Limits, Record, Trial
+from nodebench.spec.trajectories import Film
+
+Report = Callable[[Trial, Progress], None]
+
+
+class Engine(ABC):
+    """Runs trials in the order given, as far as it has room, and holds each to its limits.
+
+    Whatever happens to a trial, it ends in one record. An engine writes no file.
+    """
+
+    # Whether trials run on machines whose cores and devices the parent cannot see.
+    elsewhere: bool = False
+
+    @abstractmethod
+    def run(
+        self, trials: Sequence[Trial], limits: Limits, source: DataSource, report: Report
+    ) -> Iterator[tuple[Record, Film]]:
+        """Yield each trial's record, and the pictures it took, as it ends.
+
+        The place that an ended trial has left is filled only after its record was taken, so that it is stored
+        before anything else is done in its stead.
+
+        Args:
+            trials: what to run.
+            limits, source: of every one of them.
+            report: hears of the progress of each, in the caller's thread.
+
+        Raises:
+            BadInput: the engine cannot run these trials at all.
+            CannotGoOn: it has lost what it runs on.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End what is running, with a record each that says ``interrupted``, and start nothing more.
+
+        Returns at once, and may be called from a signal handler.
+        """

@@ -1,0 +1,280 @@
+"""The Dask engine: trials as tasks of a Dask cluster, which may be this machine, a scheduler, or Slurm jobs.
+
+The queue, the workers' lives and their resources are Dask's. The parent alone writes results; each trial still
+runs in a process of its own, started on the worker, and its limits are enforced there.
+"""
+
+import multiprocessing
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from importlib import metadata
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import distributed
+from distributed.scheduler import KilledWorker
+
+import nodebench
+from nodebench.errors import BadInput, CannotGoOn
+from nodebench.run.engines.contract import Engine, Report
+from nodebench.run.isolation import Stop, run_isolated, start_fork_server, wait_for_fork_server
+from nodebench.run.worker import Progress
+from nodebench.spec import DataSource, Failure, Limits, Record, Status, Trial
+from nodebench.spec.record import Place
+from nodebench.spec.trajectories import Film
+
+# A trial whose worker was lost runs again at most this often.
+RERUNS = 2
+# The resource that a trial on an accelerator takes; a worker offers it with ``--resources GPU=1``.
+GPU = "GPU"
+TOPIC = "nodebench"
+POLL_SECONDS = 0.2
+CONNECT_SECONDS = 20
+
+
+class DaskEngine(Engine):
+    """Runs trials on Dask workers, one in each of their threads.
+
+    Args:
+        where: ``local`` (``jobs`` workers on this machine), ``slurm`` (``jobs`` Slurm jobs, as configured for
+            dask-jobqueue), or the address of a scheduler.
+        jobs: how many workers to start; without meaning for an address.
+    """
+
+    elsewhere = True
+
+    def __init__(self, where: str, jobs: int = 1) -> None:
+        self._where, self._jobs = where, jobs
+        self._stopped = threading.Event()
+
+    def run(
+        self, trials: Sequence[Trial], limits: Limits, source: DataSource, report: Report
+    ) -> Iterator[tuple[Record, Film]]:
+        """Yield each trial's record, and the pictures it took, as it ends; see :class:`Engine`."""
+        if not trials:
+            return
+        with ExitStack() as stack:
+            client = stack.enter_context(_connect(self._where, self._jobs, stack))
+            _check_workers(client, trials)
+            client.run_on_scheduler(_limit_reruns)
+            events: SimpleQueue[distributed.Future | tuple[str, Progress]] = SimpleQueue()
+            client.subscribe_topic(TOPIC, lambda event: events.put(_progress_of(event)))
+            running = {trial.id: trial for trial in trials}
+            for number, trial in enumerate(trials):
+                resources = {GPU: 1} if trial.device != "cpu" else {}
+                future = client.submit(
+                    _on_worker,
+                    trial,
+                    limits,
+                    source,
+                    _versions(),
+                    key=f"nodebench-{trial.id}-{id(self)}",
+                    pure=False,
+                    priority=-number,
+                    resources=resources,
+                )
+                future.nodebench_trial = trial
+                future.add_done_callback(events.put)
+            yield from self._gather(client, events, running, limits, report)
+
+    def _gather(
+        self,
+        client: distributed.Client,
+        events: "SimpleQueue[Any]",
+        running: dict[str, Trial],
+        limits: Limits,
+        report: Report,
+    ) -> Iterator[tuple[Record, Film]]:
+        asked = False
+        while running:
+            if self._stopped.is_set() and not asked:
+                asked = True
+                client.run(_stop_trials)
+            try:
+                event = events.get(timeout=POLL_SECONDS)
+            except Empty:
+                if client.status not in ("running", "connecting"):
+                    raise CannotGoOn(f"the Dask scheduler at {self._where} is gone") from None
+                continue
+            if isinstance(event, tuple):
+                id, progress = event
+                if id in running:
+                    report(running[id], progress)
+                continue
+            trial: Trial = event.nodebench_trial
+            del running[trial.id]
+            found = _outcome(event, trial, limits, self._where)
+            event.release()
+            if found is not None:
+                yield found
+
+    def stop(self) -> None:
+        """End what is running and start nothing more."""
+        self._stopped.set()
+
+
+def _connect(where: str, jobs: int, stack: ExitStack) -> distributed.Client:
+    """A client of the cluster, which is started if it is ours; ``stack`` ends it.
+
+    Raises:
+        BadInput: there is no such cluster.
+    """
+    import dask
+
+    # A worker that is a daemon may have no children, and a trial is one.
+    stack.enter_context(dask.config.set({"distributed.worker.daemon": False}))
+    if where == "local":
+        cluster = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
+        return distributed.Client(stack.enter_context(cluster))
+    if where == "slurm":
+        return distributed.Client(stack.enter_context(_slurm(jobs)))
+    try:
+        return distributed.Client(where, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(
+            f"--dask {where}: no scheduler answers there ({_first_line(error)}). Allowed: local, slurm, tcp://HOST:PORT"
+        ) from None
+
+
+def _slurm(jobs: int) -> Any:
+    try:
+        import dask_jobqueue
+    except ImportError as error:
+        raise BadInput("--dask slurm needs dask-jobqueue: pip install 'nodebench[cluster]'") from error
+    try:
+        cluster = dask_jobqueue.SLURMCluster(job_script_prologue=["export DASK_DISTRIBUTED__WORKER__DAEMON=False"])
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"--dask slurm: {_first_line(error)}; see docs/cluster.md for its configuration") from error
+    cluster.scale(jobs=jobs)
+    return cluster
+
+
+def _check_workers(client: distributed.Client, trials: Sequence[Trial]) -> None:
+    """See that the workers run the code that the parent runs, may have children, and have what trials ask for.
+
+    Raises:
+        BadInput: they do not, or there is none.
+    """
+    try:
+        client.wait_for_workers(1, timeout=None if client.cluster else CONNECT_SECONDS)
+    except TimeoutError:
+        raise BadInput(f"the scheduler {client.scheduler.address} has no worker") from None
+    try:
+        answers = client.run(_describe_worker)
+    except ModuleNotFoundError as error:
+        raise BadInput(f"a worker has no {error.name}: install the parent's versions there") from error
+    for address, (versions, daemon) in answers.items():
+        if different := _difference(_versions(), versions):
+            raise BadInput(f"worker {address}: {different}")
+        if daemon:
+            raise BadInput(
+                f"worker {address} may have no child processes; start it with --no-nanny, "
+                "or with DASK_DISTRIBUTED__WORKER__DAEMON=False"
+            )
+    offers = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
+    if any(trial.device != "cpu" for trial in trials) and not any(offer.get(GPU, 0) >= 1 for offer in offers):
+        raise BadInput(f"no worker offers {GPU}=1; start one with --resources '{GPU}=1'")
+
+
+def _versions() -> dict[str, str]:
+    return {"nodebench": nodebench.__version__, **{name: metadata.version(name) for name in ("torch", "torchdiffeq")}}
+
+
+def _difference(ours: dict[str, str], theirs: dict[str, str]) -> str:
+    return ", ".join(
+        f"it has {name} {theirs[name]}, the parent {ours[name]}" for name in ours if ours[name] != theirs[name]
+    )
+
+
+def _limit_reruns(dask_scheduler: Any) -> None:
+    dask_scheduler.allowed_failures = RERUNS
+
+
+def _progress_of(event: tuple[Any, dict[str, Any]]) -> tuple[str, Progress]:
+    content = event[1]
+    return content["id"], Progress(content["phase"], content["epochs"], content["row"])
+
+
+def _outcome(future: distributed.Future, trial: Trial, limits: Limits, where: str) -> tuple[Record, Film] | None:
+    """What has become of a task; null if it was stopped before it began.
+
+    Raises:
+        BadInput: a worker that came later has other versions.
+        CannotGoOn: the scheduler is gone.
+    """
+    if future.status == "finished":
+        found: tuple[Record, Film] | None = future.result()
+        return found
+    if future.status != "error":
+        raise CannotGoOn(f"the Dask scheduler at {where} is gone")
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        failure = Failure(message=f"its worker was lost {RERUNS + 1} times, the last one {error.last_worker.address}")
+        return _lost(trial, limits, failure), {}
+    assert error is not None
+    raise error
+
+
+def _lost(trial: Trial, limits: Limits, failure: Failure) -> Record:
+    """The record of a trial that took every worker with it, or had bad luck."""
+    return Record(
+        id=trial.id,
+        trial=trial,
+        status=Status.CRASHED,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        duration_seconds=0.0,
+        limits=limits,
+        failure=failure,
+        place=Place(attempts=RERUNS + 1),
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+# --- on the worker
+
+_running: set[Stop] = set()
+_stopping = threading.Event()
+
+
+def _describe_worker() -> tuple[dict[str, str], bool]:
+    _stopping.clear()
+    return _versions(), multiprocessing.current_process().daemon
+
+
+def _stop_trials() -> None:
+    _stopping.set()
+    for stop in list(_running):
+        stop.ask()
+
+
+def _on_worker(
+    trial: Trial, limits: Limits, source: DataSource, versions: dict[str, str]
+) -> tuple[Record, Film] | None:
+    """Run a trial in a process of its own on this worker, and tell the parent how it goes; null once stopped."""
+    worker = distributed.get_worker()
+    if different := _difference(versions, _versions()):
+        raise BadInput(f"worker {worker.address}: {different}")
+    if _stopping.is_set():
+        return None
+    start_fork_server()
+    wait_for_fork_server()
+    stop = Stop()
+    _running.add(stop)
+
+    def report(progress: Progress) -> None:
+        with suppress(ValueError):  # the worker is closing
+            content = {"id": trial.id, "phase": progress.phase, "epochs": progress.epochs, "row": progress.row}
+            worker.log_event(TOPIC, content)
+
+    try:
+        record, film = run_isolated(trial, limits, source, report, stop)
+    finally:
+        _running.discard(stop)
+    shared = worker.state.nthreads > 1
+    return record.model_copy(update={"place": Place(host=socket.gethostname(), shared=shared)}), film

@@ -1,0 +1,90 @@
+"""How long trials will take, from what trials like them took on this machine."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from nodebench.run.store import ENVIRONMENT, list_runs
+from nodebench.spec import Record, Status, Trial
+
+
+def _common(trial: Trial) -> Hashable:
+    options = tuple(sorted(trial.overrides.items()))
+    return trial.task, trial.dataset, trial.preset, options, trial.device, trial.dtype, trial.threads
+
+
+# What a trial's cost depends on, from the most to the least: the first one that has a record is the estimate.
+_LIKENESS: tuple[Callable[[Trial], Hashable], ...] = (
+    lambda t: (_common(t), t.model, t.solver, t.gradient, t.rtol, t.atol, t.step_size, t.adjoint_rtol, t.adjoint_atol),
+    lambda t: (_common(t), t.model, t.solver, t.gradient),
+    lambda t: (_common(t), t.model),
+    _common,
+)
+# The last ones say little of the solver or the model, which may differ a hundredfold.
+_SURE = 2
+
+
+class Costs:
+    """Seconds that trials took, by how much they are alike."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._seconds: list[dict[Hashable, list[float]]] = [defaultdict(list) for _ in _LIKENESS]
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Learn from a record; an interrupted trial says nothing."""
+        if record.status is not Status.INTERRUPTED:
+            self.learn(record.trial, record.duration_seconds)
+
+    def learn(self, trial: Trial, seconds: float) -> None:
+        """Learn what a trial takes."""
+        for known, key in zip(self._seconds, _LIKENESS, strict=True):
+            known[key(trial)].append(seconds)
+
+    def of(self, trial: Trial) -> tuple[float, bool] | None:
+        """Seconds of a trial, the median of those most like it, and whether they are much like it; null if none is."""
+        for level, (known, key) in enumerate(zip(self._seconds, _LIKENESS, strict=True)):
+            if seconds := known.get(key(trial)):
+                return median(seconds), level < _SURE
+        return None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of several trials one after another; how many of them are known, guessed from others, unknown."""
+
+    seconds: float
+    known: int
+    guessed: int
+    unknown: int
+
+
+def estimate(trials: Iterable[Trial], costs: Costs) -> Estimate:
+    """Add up what trials will take; one of which nothing is known counts as the mean of the others."""
+    found = [costs.of(trial) for trial in trials]
+    seconds = [cost[0] for cost in found if cost]
+    sure = sum(cost[1] for cost in found if cost)
+    unknown = len(found) - len(seconds)
+    mean = sum(seconds) / len(seconds) if seconds else 0.0
+    return Estimate(sum(seconds) + unknown * mean, sure, len(seconds) - sure, unknown)
+
+
+def costs_on(environment: dict[str, Any], results: Path) -> Costs:
+    """What trials took on a machine, from the runs kept in a folder that were made on one like it."""
+    costs = Costs()
+    for run in list_runs(results):
+        path = run.folder / ENVIRONMENT
+        if path.is_file() and _machine(json.loads(path.read_text())) == _machine(environment):
+            for record in run.records():
+                costs.add(record)
+    return costs
+
+
+def _machine(environment: dict[str, Any]) -> tuple[Any, ...]:
+    accelerator = environment.get("accelerator") or {}
+    return environment.get("cpu"), (environment.get("cores") or {}).get("usable"), accelerator.get("name")

@@ -1,0 +1,125 @@
+"""A study: named grids that together answer one table or figure, read from a TOML file.
+
+A file says what is the same at every scale, and under ``smoke``, ``quick`` and ``paper`` what differs::
+
+    about = "solution error and cost against tolerance"
+    source = "Chen et al. 2018, Figure 3"
+    claims = ["error-follows-tolerance"]
+    seeds = 5
+    smoke = { seeds = 1 }
+
+    [groups.tolerance]
+    task = "mnist"
+    rtol = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5]
+    smoke = { rtol = [1e-1, 1e-3] }
+    exclude = [{ reason = "…", solver = "rk4", gradient = "adjoint" }]
+"""
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from nodebench.errors import BadInput, choose, nearest
+from nodebench.spec.grid import DataSource, Exclusion, Grid
+from nodebench.spec.record import Frozen, Limits
+from nodebench.spec.trial import Preset
+
+
+class Study(Frozen):
+    """All that a run is made from: its grids, the limits of each trial, and where the data lies.
+
+    Attributes:
+        name: of the file; empty for a grid typed on the command line.
+        timing: whether its seconds matter, so that trials run one at a time unless asked otherwise.
+        order: seed of the order in which the trials of a replicate run.
+        groups: grids by name; a trial that two of them ask for runs once.
+        claims: ids of the published claims that it feeds.
+    """
+
+    name: str = ""
+    about: str = ""
+    source: str = ""
+    claims: list[str] = []
+    timing: bool = True
+    order: int = 0
+    groups: dict[str, Grid] = Field(min_length=1)
+    limits: Limits = Limits()
+    data: DataSource = DataSource()
+
+
+def shipped_studies() -> dict[str, Path]:
+    """The studies that come with nodebench, by name."""
+    folder = Path(str(resources.files("nodebench"))) / "studies"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_study(name: str, preset: Preset) -> Study:
+    """Read a shipped study by name, or any by the path of its ``.toml`` file, at one scale.
+
+    Raises:
+        BadInput: there is none, or it cannot be read; the message names the place and the nearest match.
+    """
+    path = Path(name) if name.endswith(".toml") else shipped_studies()[choose("study", name, shipped_studies())]
+    try:
+        content = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"study {path}: {getattr(error, 'strerror', None) or error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"study {path}: {error}") from error
+    try:
+        # A mistake under another scale is a mistake too.
+        return {scale: _at(content, path.stem, scale) for scale in Preset}[preset]
+    except BadInput as error:
+        raise BadInput(f"study {path}: {error}") from None
+
+
+def _at(content: Mapping[str, Any], name: str, preset: Preset) -> Study:
+    merged = _merged(content, preset)
+    seeds = merged.pop("seeds", 1)
+    if not isinstance(seeds, int) or seeds < 1:
+        raise BadInput(f"seeds = {seeds}: a whole number, at least 1")
+    groups = merged.get("groups")
+    if not isinstance(groups, dict) or not all(isinstance(group, dict) for group in groups.values()):
+        raise BadInput("no [groups.NAME] in it; a study is made of named grids")
+    common = {"seed": list(range(seeds)), "preset": preset}
+    try:
+        return Study.model_validate(
+            merged | {"name": name, "groups": {key: common | _merged(group, preset) for key, group in groups.items()}}
+        )
+    except ValidationError as error:
+        raise BadInput(_complaint(error)) from None
+
+
+def _merged(table: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
+    """A table with what it says under one scale laid over it, option by option."""
+    plain = {key: value for key, value in table.items() if key not in list(Preset)}
+    changes = table.get(preset, {})
+    if not isinstance(changes, dict):
+        raise BadInput(f"{preset} = {changes!r}: a table of what differs at this scale")
+    if isinstance(options := changes.get("overrides"), dict):
+        changes = changes | {"overrides": plain.get("overrides", {}) | options}
+    return plain | changes
+
+
+_MODELS: dict[str, type[BaseModel]] = {"groups": Grid, "exclude": Exclusion, "limits": Limits, "data": DataSource}
+
+
+def _complaint(error: ValidationError) -> str:
+    """The first complaint of a validation, with the nearest key for an unknown one."""
+    first = error.errors()[0]
+    place = [part for part in first["loc"] if isinstance(part, str | int)]
+    where = ".".join(map(str, place))
+    if first["type"] != "extra_forbidden":
+        return f"{where}: {first['msg'].lower()}"
+    model: type[BaseModel] = Study
+    for part in place[:-1]:
+        model = _MODELS.get(str(part), model)
+    allowed = [*model.model_fields, *(Preset if model in (Study, Grid) else ())]
+    allowed = ["seeds" if model is Study and key == "name" else key for key in allowed]
+    near = nearest(str(place[-1]), allowed)
+    hint = f"; did you mean {near}?" if near else "."
+    return f"no key named '{where}'{hint} Allowed: {', '.join(allowed)}"
