@@ -60,11 +60,11 @@ def latest_run(name: str, results: Path) -> Run | None:
 def list_studies() -> None:
     """Print the studies that come with nodebench."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("study", "what it asks", "source", "claims"):
+    for header in ("study", "what it asks", "source"):
         table.add_column(header, overflow="fold", no_wrap=header == "study")
     for name in shipped_studies():
         study = load_study(name, Preset.QUICK)
-        table.add_row(name, study.about, study.source, ", ".join(study.claims))
+        table.add_row(name, study.about, study.source)
     Console().print(table)
 
 

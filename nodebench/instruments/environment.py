@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,7 @@ def describe_environment(device: str = "cpu") -> dict[str, Any]:
 
     What cannot be read is null.
     """
-    return {
-        "nodebench": nodebench.__version__,
-        "code": _git_state(Path(nodebench.__file__).parent),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+    return software() | {
         "cpu": _cpu_model(),
         "cores": {
             "logical": os.cpu_count(),
@@ -33,7 +29,6 @@ def describe_environment(device: str = "cpu") -> dict[str, Any]:
             "usable": usable_cores(),
         },
         "threads": torch.get_num_threads(),
-        "blas": _blas(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "memory_bytes": psutil.virtual_memory().total,
         "container": {
@@ -41,6 +36,19 @@ def describe_environment(device: str = "cpu") -> dict[str, Any]:
             "memory_max": _read("/sys/fs/cgroup/memory.max"),
         },
         "accelerator": _accelerator(torch.device(device)),
+    }
+
+
+@cache
+def software() -> dict[str, Any]:
+    """The software of this process, as it was when first asked: what is on disk may change after it was loaded."""
+    return {
+        "nodebench": nodebench.__version__,
+        "code": _git_state(Path(nodebench.__file__).parent),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "blas": _blas(),
     }
 
 

@@ -13,7 +13,6 @@ from rich.text import Text
 
 from nodebench.spec import Record, Status
 from nodebench.spec.figures import figure
-from nodebench.spec.trial import Scalar
 
 # Shown as space allows, the most telling ones first.
 _COSTS = (
@@ -31,6 +30,9 @@ _COSTS = (
     "duration_seconds",
 )
 
+
+# Axes that a table shows where they differ.
+AXES = ("preset", "device", "dtype", "threads", "seed")
 
 # Of a large run, this many failures are told.
 FAILURES = 10
@@ -169,18 +171,16 @@ def _value(record: Record, name: str) -> float | None:
 
 
 def _axis(name: str, record: Record) -> str:
-    value = getattr(record.trial, name)
-    return _settings(value) or "–" if isinstance(value, dict) else str(value)
-
-
-def _settings(overrides: dict[str, Scalar]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in overrides.items())
+    """Where a trial stands on an axis, or on an option of its task, which is no override where it is the preset's."""
+    if name in AXES:
+        return str(getattr(record.trial, name))
+    return str(record.trial.overrides.get(name, record.options.get(name, "–")))
 
 
 def _varying(records: list[Record]) -> list[str]:
-    """Axes beside the ones always shown that differ between the records."""
-    axes = ("preset", "device", "dtype", "threads", "overrides", "seed")
-    return [axis for axis in axes if len({str(getattr(record.trial, axis)) for record in records}) > 1]
+    """Options of the task, and axes beside the ones always shown, that differ between the records."""
+    options = {name: None for record in records for name in record.trial.overrides}
+    return [axis for axis in (*options, *AXES) if len({_axis(axis, record) for record in records}) > 1]
 
 
 def _shared(record: Record, dataset: str | None, varying: list[str]) -> str:
@@ -192,7 +192,7 @@ def _shared(record: Record, dataset: str | None, varying: list[str]) -> str:
         "device": trial.device,
         "dtype": trial.dtype,
         "threads": f"{trial.threads} threads" if trial.threads > 1 else "1 thread",
-        "overrides": _settings(trial.overrides),
+        **{name: f"{name}={value}" for name, value in trial.overrides.items()},
         "seed": f"seed {trial.seed}",
     }
     return " · ".join(text for axis, text in parts.items() if text and axis not in varying)

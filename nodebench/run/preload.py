@@ -2,11 +2,13 @@
 
 import torch._dynamo  # optimisers import it at their first use, which takes seconds
 
+from nodebench.instruments.environment import software
 from nodebench.run import worker
 from nodebench.solvers import adapters
 from nodebench.tasks import tasks
 
 tasks()
 adapters()
+software()
 
 __all__ = ["torch", "worker"]

@@ -25,6 +25,8 @@ class FitOptions(Options):
     learning_rate: float = Field(1e-3, gt=0)
     # ``linear``: falls epoch by epoch towards 0. At a constant rate RMSprop's noise, not the field, limits the fit.
     schedule: Literal["constant", "linear"] = "constant"
+    # Of the loss, which RMSprop's steps do not feel; an adjoint's absolute tolerance does.
+    loss_scale: float = Field(1.0, gt=0)
     span: float = Field(25.0, gt=0)  # of the trajectory
     points: int = Field(200, ge=2)  # of the trajectory, before any are dropped
     noise: float = Field(0.0, ge=0)  # standard deviation, in those of the trajectory's components
@@ -129,9 +131,9 @@ class TrajectoryFit(Experiment):
         return tuple(tensor.to(self._device, self._dtype) for tensor in tensors)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean absolute error over the windows."""
+        """Mean absolute error over the windows, scaled."""
         y0, start, elapsed, targets = batch
-        return (model(y0, start, elapsed) - targets).abs().mean()
+        return self._options.loss_scale * (model(y0, start, elapsed) - targets).abs().mean()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Errors against the exact trajectories, over the span, beyond it, and from starts never seen."""

@@ -1,120 +1,144 @@
+"""Planning a study: the product less the exclusions, in an order that is fair and always the same."""
+
+import random
+import statistics
+from itertools import product
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nodebench.errors import BadInput
-from nodebench.run.multiply import multiply, options_of, resolve_device
-from nodebench.spec import DataSource, Gradient, Grid
+from nodebench.run.plan import plan
+from nodebench.solvers import solver_names
+from nodebench.spec import DataSource, Exclusion, Grid, Preset, Study, load_study, shipped_studies
+
+SOLVERS = ["rk4", "euler", "midpoint", "heun2"]
+GRADIENTS = ["direct", "adjoint"]
+MODELS = ["small", "deep", "small-t"]
 
 
-def planned(**grid):
-    return multiply(Grid(**({"task": "mnist", "preset": "smoke"} | grid)), DataSource())[0]
+def grid(**changes) -> Grid:
+    return Grid(**({"task": "toy/spiral", "preset": "smoke", "threads": 1} | changes))
 
 
-def test_a_bare_task_means_its_defaults_and_the_adjoint():
-    (trial,) = planned()
-    assert (trial.model, trial.solver, trial.gradient) == ("odenet", "dopri5", Gradient.ADJOINT)
-    assert (trial.rtol, trial.atol, trial.adjoint_rtol, trial.adjoint_atol) == (1e-3,) * 4
-    assert trial.step_size is None
-    assert trial.dataset == "mnist-5k"
+def some(values):
+    return st.lists(st.sampled_from(values), min_size=1, unique=True)
 
 
-def test_values_multiply():
-    trials = planned(solver=["dopri5", "bosh3"], gradient=["direct", "adjoint"], rtol=[1e-3, 1e-4], seed=[0, 1])
-    assert len(trials) == 16
-    assert len({trial.id for trial in trials}) == 16
+@settings(deadline=None)
+@given(
+    some(SOLVERS),
+    some(GRADIENTS),
+    some(MODELS),
+    some([0.0, 0.1]),
+    some([0, 1, 2]),
+    st.lists(st.tuples(some(SOLVERS), some(GRADIENTS), some([0.0, 0.1])), max_size=2),
+)
+def test_the_trials_are_the_product_less_the_exclusions(solvers, gradients, models, noises, seeds, excluded):
+    exclude = [Exclusion(reason="planted", solver=s, gradient=g, overrides={"noise": n}) for s, g, n in excluded]
+    axes = {"solver": solvers, "gradient": gradients, "model": models, "seed": seeds}
+    study = Study(groups={"one": grid(**axes, overrides={"noise": noises}, exclude=exclude)})
+    found = {(t.solver, t.gradient, t.model, t.overrides.get("noise", 0.0), t.seed) for t in plan(study).trials}
+    expected = {
+        (s, g, m, n, seed)
+        for s, g, m, n, seed in product(solvers, gradients, models, noises, seeds)
+        if not any(s in ss and g in gs and n in ns for ss, gs, ns in excluded)
+    }
+    assert found == expected
+    assert len(plan(study).trials) == len(expected)
 
 
-def test_seeds_are_outermost():
-    assert [t.seed for t in planned(solver=["dopri5", "rk4"], seed=[0, 1])] == [0, 0, 1, 1]
+def test_ids_do_not_depend_on_the_order_of_the_file():
+    def ids(shuffle: bool):
+        axes = [("solver", SOLVERS), ("gradient", GRADIENTS), ("model", MODELS), ("seed", [0, 1])]
+        if shuffle:
+            axes = [(name, random.sample(values, len(values))) for name, values in random.sample(axes, len(axes))]
+        groups = {"one": grid(**dict(axes)), "two": grid(solver=["dopri5"])}
+        return {t.id for t in plan(Study(groups=dict(random.sample(list(groups.items()), 2)))).trials}
+
+    assert all(ids(shuffle=True) == ids(shuffle=False) for _ in range(5))
 
 
-def test_a_model_without_an_ode_runs_once():
-    trials = planned(model=["resnet", "odenet"], solver=["dopri5", "rk4"], gradient=["direct", "adjoint"])
-    assert len(trials) == 1 + 4
-    assert trials[0].solver is trials[0].gradient is trials[0].rtol is None
+def test_the_order_is_random_within_a_seed_and_always_the_same():
+    study = Study(groups={"one": grid(solver=SOLVERS, gradient=GRADIENTS, model=MODELS, seed=[5, 2])})
+    one, again = plan(study), plan(study)
+    assert one == again
+    assert [t.seed for t in one.trials] == [5] * 24 + [2] * 24
+    first, second = ([(t.solver, t.gradient, t.model) for t in part] for part in (one.trials[:24], one.trials[24:]))
+    assert sorted(first) == sorted(second)
+    assert first != second
+    assert [p.place for p in one.planned] != sorted(p.place for p in one.planned)
+    other = plan(study.model_copy(update={"order": 1}))
+    assert {t.id for t in other.trials} == {t.id for t in one.trials}
+    assert other.trials != one.trials
 
 
-def test_a_tolerance_goes_to_the_methods_that_have_one():
-    adaptive, fixed = planned(solver=["dopri5", "rk4"], rtol=[1e-5], step_size=[0.5])
-    assert (adaptive.rtol, adaptive.step_size) == (1e-5, None)
-    assert (fixed.rtol, fixed.step_size) == (None, 0.5)
+def test_a_drifting_machine_changes_no_comparisons_sign():
+    """Planted: each trial is slower than the one before, threefold over the sweep; ``rk4`` truly costs 1.1 × ``heun2``.
+
+    One arm after the other, whichever is last would lose.
+    """
+
+    def ratio(trials):
+        seconds = {
+            (t.solver, t.seed): (1.1 if t.solver == "rk4" else 1.0) * (1 + 2 * position / len(trials))
+            for position, t in enumerate(trials)
+        }
+        return statistics.median(seconds["rk4", s] / seconds["heun2", s] for s in range(20))
+
+    one = grid(solver=["rk4", "heun2"], seed=list(range(20)))
+    for order in range(20):
+        assert ratio(plan(Study(order=order, groups={"one": one})).trials) > 1
+    assert ratio(sorted(plan(Study(groups={"one": one})).trials, key=lambda t: t.solver == "heun2")) < 1
 
 
-def test_an_implicit_fixed_method_has_both():
-    (trial,) = planned(solver=["implicit_adams"], rtol=[1e-5], step_size=[0.5])
-    assert (trial.rtol, trial.step_size) == (1e-5, 0.5)
+def test_a_trial_of_two_groups_runs_once_and_knows_both():
+    study = Study(groups={"one": grid(solver=["rk4", "euler"]), "two": grid(solver=["rk4"])})
+    groups = {p.trial.solver: p.groups for p in plan(study).planned}
+    assert groups == {"rk4": ("one", "two"), "euler": ("one",)}
 
 
-def test_rknet_is_the_ode_net_by_direct():
-    (trial,) = planned(model=["rknet"])
-    assert trial.gradient is Gradient.DIRECT
+def test_what_is_left_out_is_told_once():
+    exclude = [Exclusion(reason="too slow", solver="rk4")]
+    study = Study(groups={"one": grid(solver=["rk4", "euler"], seed=[0, 1], exclude=exclude)})
+    assert plan(study).left_out == ["too slow"]
 
 
-def test_an_alias_makes_no_second_trial():
-    assert len(planned(solver=["implicit_adams", "fixed_adams"])) == 1
+@pytest.mark.parametrize(
+    ("exclusion", "message"),
+    [
+        ({"solver": "rk5"}, "no solver named 'rk5'; did you mean rk4"),
+        ({"model": "smal"}, "did you mean small"),
+        ({"overrides": {"noize": 1}}, "did you mean noise"),
+        ({}, "names no axis"),
+    ],
+)
+def test_a_wrong_exclusion_is_refused_with_its_group(exclusion, message):
+    exclude = [Exclusion(reason="planted", **exclusion)]
+    with pytest.raises(BadInput, match=message) as refused:
+        plan(Study(name="mine", groups={"one": grid(exclude=exclude)}))
+    assert str(refused.value).startswith("group one: ")
 
 
-def test_what_cannot_be_run_is_left_out_with_its_reason():
-    grid = Grid(task="mnist", preset="smoke", solver=["dopri5", "scipy:LSODA"], gradient=["direct", "adjoint"])
-    trials, left_out = multiply(grid, DataSource())
-    assert len(trials) == 3
-    assert left_out == ["solver scipy:LSODA has no gradient 'direct': adjoint only"]
+def test_the_data_folder_of_a_study_is_for_the_tasks_that_read_one(shared_data):
+    groups = {"toy": grid(), "digits": Grid(task="mnist", preset="smoke", threads=1)}
+    study = Study(name="mine", groups=groups, data=DataSource(folder=shared_data))
+    assert {t.task: t.dataset for t in plan(study).trials} == {"toy/spiral": None, "mnist": "mnist-60k"}
+    with pytest.raises(BadInput, match="makes its own data"):
+        plan(Study(groups={"typed": grid()}, data=DataSource(folder=shared_data)))
 
 
-def test_an_override_that_changes_nothing_leaves_the_id_as_it_is():
-    assert planned(overrides={"epochs": "1"}) == planned()
-    (trial,) = planned(overrides={"epochs": "2", "augment": "yes"})
-    assert trial.overrides == {"augment": True, "epochs": 2}
-    assert options_of(trial).epochs == 2
+@pytest.mark.parametrize("preset", [Preset.SMOKE, Preset.QUICK])
+@pytest.mark.parametrize("name", shipped_studies())
+def test_a_shipped_study_can_be_planned(name, preset):
+    study = load_study(name, preset)
+    planned = plan(study)
+    assert planned.planned
+    assert {group for one in planned.planned for group in one.groups} == set(study.groups)
 
 
-def test_the_adjoint_tolerance_can_be_set_apart():
-    (trial,) = planned(adjoint_rtol=1e-6)
-    assert (trial.rtol, trial.adjoint_rtol, trial.adjoint_atol) == (1e-3, 1e-6, 1e-3)
-
-
-REFUSED = [
-    ({"task": "mnis"}, "no task named 'mnis'; did you mean mnist"),
-    ({"model": ["resnett"]}, "did you mean resnet"),
-    ({"solver": ["dopri"]}, "no solver named 'dopri'"),
-    ({"solver": ["scipy:lsoda"]}, "did you mean scipy:LSODA"),
-    ({"solver": ["scipy:RK45"], "gradient": ["direct"]}, "scipy:RK45 has no gradient 'direct'"),
-    ({"solver": ["rk4"], "rtol": [1e-3]}, "--rtol 0.001: the chosen solver takes fixed steps"),
-    ({"solver": ["euler"], "atol": [1e-3]}, "--atol 0.001: the chosen solver takes fixed steps"),
-    ({"solver": ["dopri5"], "step_size": [0.1]}, "--step-size 0.1: the chosen solver chooses its own steps"),
-    ({"solver": ["rk4"], "adjoint_rtol": 1e-3}, "--adjoint-rtol 0.001: no trial here"),
-    ({"gradient": ["direct"], "adjoint_rtol": 1e-3}, "--adjoint-rtol 0.001: no trial here"),
-    ({"model": ["resnet"], "solver": ["dopri5"]}, "--solver dopri5: the chosen model has no ODE"),
-    ({"model": ["mlp"], "gradient": ["direct"]}, "--gradient direct: the chosen model has no ODE"),
-    ({"model": ["rknet"], "gradient": ["adjoint"]}, "model rknet has no gradient 'adjoint'"),
-    ({"model": ["rknet"], "solver": ["scipy:RK45"]}, "model rknet needs gradient direct, which scipy:RK45 cannot give"),
-    ({"task": "toy/exponential", "gradient": ["adjoint"]}, "trains nothing, so it has no gradient"),
-    ({"task": "toy/exponential", "preset": "paper"}, "has no preset 'paper'"),
-    ({"overrides": {"epoch": "3"}}, "did you mean epochs"),
-    ({"overrides": {"epochs": "many"}}, "--set epochs=many: epochs: input should be a valid integer"),
-    ({"model": ["odenet", "rknet"], "gradient": ["adjoint"]}, "model rknet has no gradient 'adjoint'"),
-    ({"overrides": {"decay_epochs": "a,b"}}, "whole numbers by comma"),
-    ({"device": "gpu"}, "no device named 'gpu'"),
-    ({"device": "cuda:99"}, "device 'cuda:99' is not present on this machine"),
-    ({"device": "cpu:1"}, "no device named 'cpu:1'"),
-    ({"threads": 10_000}, "--threads 10000: this process may use"),
-    ({"preset": "paper"}, "needs the full MNIST"),
-]
-
-
-@pytest.mark.parametrize(("grid", "message"), REFUSED, ids=[message for _, message in REFUSED])
-def test_what_cannot_be_done_is_refused_with_the_reason(grid, message):
-    with pytest.raises(BadInput) as refused:
-        planned(**grid)
-    assert message in str(refused.value)
-    assert "\n" not in str(refused.value)
-
-
-def test_a_tolerance_in_the_tasks_ratio_is_the_same_as_one_given():
-    for rtol in ("1e-3", "2e-4", "3e-6", "1e-9"):
-        alone = planned(task="toy/spiral", rtol=[rtol])
-        given = planned(task="toy/spiral", rtol=[rtol], atol=[f"{float(rtol) / 100:.6g}"])
-        assert [t.id for t in alone] == [t.id for t in given]
-
-
-def test_the_cpu_is_there():
-    assert resolve_device("cpu") == "cpu"
+def test_work_precision_covers_every_solver():
+    study = load_study("solvers", Preset.QUICK)
+    asked = {solver for grid in study.groups.values() for solver in grid.solver}
+    assert asked == set(solver_names()) - {"fixed_adams"}  # an alias

@@ -1,0 +1,130 @@
+"""What every engine promises, the local ones and Dask alike."""
+
+import os
+import threading
+import time
+from collections import Counter
+
+import dask
+import distributed
+import psutil
+import pytest
+
+from nodebench.run.engines.dask import DaskEngine
+from nodebench.run.engines.local import LocalEngine
+from nodebench.run.isolation import start_fork_server
+from nodebench.run.multiply import multiply
+from nodebench.spec import DataSource, Grid, Limits, Status
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Dask scheduler and two worker processes; they may have children, as the documentation asks."""
+    with (
+        dask.config.set({"distributed.worker.daemon": False}),
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+    ):
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(params=["local", "local-2", "dask"])
+def engine(request):
+    if request.param == "dask":
+        return DaskEngine(request.getfixturevalue("cluster"))
+    start_fork_server()
+    return LocalEngine(2 if request.param == "local-2" else 1)
+
+
+def trials(*seeds: int, fault: str = "none", seconds: float = 0.0):
+    overrides = {"fault": fault, "seconds": seconds}
+    return multiply(
+        Grid(task="test/faults", preset="smoke", solver="rk4", seed=list(seeds), overrides=overrides, threads=1),
+        DataSource(),
+    )[0]
+
+
+def run(engine, trials, limits=None, report=lambda trial, progress: None):
+    return [record for record, _ in engine.run(trials, limits or Limits(), DataSource(), report)]
+
+
+def test_every_trial_ends_in_one_record_whatever_happens_to_it(engine):
+    asked = trials(0, 1) + trials(0, fault="nan") + trials(0, fault="abort") + trials(0, fault="raise")
+    records = run(engine, asked)
+    assert Counter(record.id for record in records) == Counter(trial.id for trial in asked)
+    statuses = {record.trial.overrides.get("fault", "none"): record.status for record in records}
+    assert statuses == {
+        "none": Status.OK,
+        "nan": Status.NON_FINITE,
+        "abort": Status.CRASHED,
+        "raise": Status.ERROR,
+    }
+
+
+def test_limits_hold_where_the_trial_runs(engine):
+    asked = trials(0, 1)
+    records = run(engine, asked, Limits(max_nfe=39, timeout=30))
+    assert {record.status for record in records} == {Status.NFE_BUDGET}
+    assert {record.failure.nfe for record in records} == {39}
+
+
+def test_progress_is_heard_in_the_callers_thread(engine):
+    heard: list[tuple[int, str, str]] = []
+    asked = trials(0, 1)
+    run(engine, asked, report=lambda t, p: heard.append((threading.get_ident(), t.id, p.phase)))
+    assert {thread for thread, _, _ in heard} == {threading.get_ident()}
+    assert {id for _, id, _ in heard} == {trial.id for trial in asked}
+    assert {"setup", "timed", "memory", "numerics"} <= {phase for _, _, phase in heard}
+
+
+def test_a_stop_leaves_a_record_of_what_ran_and_none_of_what_did_not(engine):
+    asked = trials(*range(6), seconds=0.01)
+    began: set[str] = set()
+
+    def report(trial, progress):
+        if progress.phase == "timed":
+            began.add(trial.id)
+            engine.stop()
+
+    start = time.monotonic()
+    records = run(engine, asked, report=report)
+    assert {record.status for record in records} == {Status.INTERRUPTED}
+    assert began <= {record.id for record in records}
+    assert len(records) <= 2
+    assert time.monotonic() - start < 30
+
+
+def test_nothing_is_left_running(engine):
+    run(engine, trials(0))
+    names = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+    assert not [name for name in names if "nodebench-grandchild" in name]
+    if not isinstance(engine, DaskEngine):
+        servers = [p for p in psutil.Process().children() if "forkserver" in " ".join(p.cmdline())]
+        assert not [child for server in servers for child in server.children()]
+
+
+def test_the_next_trial_waits_until_the_record_was_taken():
+    """One slot: while the caller holds a record, nothing is begun."""
+    start_fork_server()
+    begun: list[str] = []
+    engine = LocalEngine(1)
+    for record, _ in engine.run(trials(0, 1), Limits(), DataSource(), lambda t, p: begun.append(t.id)):
+        seen = set(begun)
+        time.sleep(0.5)
+        servers = [p for p in psutil.Process().children() if "forkserver" in " ".join(p.cmdline())]
+        assert not [child for server in servers for child in server.children()]
+        assert record.id in seen
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core only")
+def test_several_trials_have_cores_of_their_own_or_say_that_they_share():
+    start_fork_server()
+    records = run(LocalEngine(2), trials(*range(4)))
+    cores = {record.place.cores for record in records}
+    assert len(cores) == 2
+    assert all(len(one) == 1 for one in cores)
+    assert not any(record.place.shared for record in records)
+    assert {record.environment["cores"]["usable"] for record in records} == {1}
+    many = len(os.sched_getaffinity(0)) + 1
+    assert all(record.place.shared and record.place.cores is None for record in run(LocalEngine(many), trials(0)))
+    (alone,) = run(LocalEngine(1), trials(0))
+    assert (alone.place.shared, alone.place.cores) == (False, None)

@@ -1,0 +1,232 @@
+"""Sweeps in real processes that are killed, interrupted, filled up and met by a second one."""
+
+import json
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nodebench.run.store import Run
+from nodebench.run.upkeep import verify
+
+COMMAND = [sys.executable, "-m", "nodebench", "run"]
+TRIVIAL = ["--task", "toy/exponential", "--preset", "smoke", "--solver", "euler", "--set", "solves=1", "--threads", "1"]
+SLOW = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4", "--set", "seconds=0.001", "--threads", "1"]
+
+
+class Sweep:
+    """A sweep as somebody runs it in a shell, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def run(self) -> Run:
+        (folder,) = (self.folder / "results").iterdir()
+        return Run(folder)
+
+    @property
+    def has_begun(self) -> bool:
+        return any((self.folder / "results").glob("*/study.toml"))
+
+    def start(self, *arguments: str, **options) -> subprocess.Popen:
+        return subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+
+    def finish(self, *arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [*COMMAND, *arguments], cwd=self.folder, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    def check(self, trials: int) -> None:
+        """Every trial is there exactly once, and the store is whole."""
+        records = self.run.records()
+        lines = Counter(json.loads(line)["id"] for line in (self.run.folder / "records.jsonl").read_text().splitlines())
+        assert {record.trial.seed for record in records if record.status == "ok"} == set(range(trials))
+        again = {record.id for record in records if record.status == "ok"}
+        assert all(count == 1 or id in again for id, count in lines.items())
+        assert [finding for finding in verify(self.run) if "interrupted" not in finding] == []
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    return Sweep(tmp_path)
+
+
+def wait_for(process: subprocess.Popen, text: str) -> None:
+    for line in process.stderr:
+        if text in line:
+            return
+
+
+def descendants(process: subprocess.Popen) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def assert_gone(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_a_parent_killed_twenty_times_loses_and_doubles_nothing(sweep):
+    moments = random.Random(0)
+    arguments = [*TRIVIAL, "--seeds", "200", "--jobs", "2"]
+    for kill in range(20):
+        process = sweep.start(*(["--resume", "--jobs", "2"] if sweep.has_begun else arguments))
+        if kill % 4 == 3:  # anywhere, in its start too
+            time.sleep(moments.uniform(0.5, 3.0))
+        else:
+            wait_for(process, "[1/")
+            time.sleep(moments.uniform(0, 0.5))
+        family = descendants(process)
+        process.kill()
+        process.communicate()
+        assert_gone(family)
+    assert sweep.has_begun
+    assert len(sweep.run.records()) < 200
+    done = sweep.finish("--resume", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    sweep.check(200)
+    lines = (sweep.run.folder / "records.jsonl").read_text().splitlines()
+    assert len(lines) == 200
+
+
+def test_a_parent_interrupted_again_and_again_ends_cleanly_and_goes_on(sweep):
+    moments = random.Random(1)
+    arguments = [*TRIVIAL, "--seeds", "30", "--jobs", "2"]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        process = sweep.start(*(["--resume", "--jobs", "2"] if sweep.has_begun else arguments))
+        wait_for(process, "[1/")
+        time.sleep(moments.uniform(0, 0.5))
+        family = descendants(process)
+        os.killpg(process.pid, number)  # as a terminal does: to the whole group
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "Traceback" not in err
+        assert "--resume" in err
+        assert_gone(family)
+    assert sweep.finish("--resume", "--jobs", "2").returncode == 0
+    sweep.check(30)
+
+
+def test_a_killed_trial_is_a_crashed_record_and_the_sweep_goes_on(sweep):
+    process = sweep.start(*SLOW, "--seeds", "4", "--jobs", "2")
+    wait_for(process, "epoch 1/")
+    (server,) = (p for p in psutil.Process(process.pid).children() if "forkserver" in " ".join(p.cmdline()))
+    random.Random(2).choice(server.children()).kill()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert Counter(record.status for record in sweep.run.records()) == {"ok": 3, "crashed": 1}
+    assert "--retry-failed" in err
+    assert sweep.finish("--resume").returncode == 1  # failed ones only when asked for
+    assert len((sweep.run.folder / "records.jsonl").read_text().splitlines()) == 4
+    assert sweep.finish("--resume", "--retry-failed").returncode == 0
+    sweep.check(4)
+
+
+def test_a_second_command_on_the_same_run_is_refused_and_told_who_holds_it(sweep):
+    process = sweep.start(*SLOW, "--seeds", "2")
+    wait_for(process, "epoch 1/")
+    second = sweep.finish("--resume")
+    assert second.returncode == 2
+    pattern = rf"being written by process {process.pid}, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d"
+    assert re.search(pattern, second.stderr)
+    process.kill()
+    process.communicate()
+    assert sweep.finish("--resume").returncode == 0  # the lock died with its owner
+    sweep.check(2)
+
+
+def limit_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+
+
+@pytest.mark.parametrize("kind", ["limit", "tmpfs"])
+def test_a_full_disk_is_one_message_and_loses_nothing(sweep, kind, request):
+    options = {"preexec_fn": limit_files}
+    if kind == "tmpfs":
+        small = sweep.folder / "results"
+        small.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=28k", "tmpfs", str(small)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("a file system cannot be mounted here")
+        request.addfinalizer(lambda: subprocess.run(["umount", "-l", str(small)], check=False))
+        options = {}
+    process = sweep.start(*TRIVIAL, "--seeds", "20", **options)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert "Traceback" not in err
+    (message,) = (line for line in err.splitlines() if line.startswith("nodebench: "))
+    assert "cannot write there: " + ("File too large" if kind == "limit" else "No space left on device") in message
+    kept = [record.id for record in sweep.run.records()]
+    assert 0 < len(kept) < 20
+    if kind == "tmpfs":
+        subprocess.run(["mount", "-o", "remount,size=10m", str(sweep.folder / "results")], check=True)
+    assert sweep.finish("--resume").returncode == 0
+    sweep.check(20)
+    assert [record.id for record in sweep.run.records()][: len(kept)] == kept
+
+
+# --- Dask
+
+
+@pytest.fixture
+def dask(tmp_path):
+    """A scheduler and two workers, each a process of its own: (address, scheduler, workers)."""
+    started: list[subprocess.Popen] = []
+
+    def start(program: str, *arguments: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{program}", "--no-dashboard", *arguments]
+        with (tmp_path / f"dask-{len(started)}.log").open("w") as log:
+            started.append(subprocess.Popen(command, stdout=log, stderr=log))
+        return started[-1]
+
+    known_at = tmp_path / "scheduler.json"
+    scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(known_at))
+    while not known_at.exists() or not known_at.read_text().strip():
+        time.sleep(0.1)
+    address = json.loads(known_at.read_text())["address"]
+    workers = [start("worker", address, "--nthreads", "1", "--no-nanny") for _ in range(2)]
+    yield address, scheduler, workers
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_lost_worker_and_a_lost_scheduler_lose_nothing(sweep, dask):
+    address, scheduler, workers = dask
+    process = sweep.start(*SLOW, "--seeds", "24", "--dask", address)
+    wait_for(process, "[3/24]")
+    workers[0].kill()
+    wait_for(process, "[8/24]")
+    scheduler.kill()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 3, err
+    assert f"the Dask scheduler at {address} is gone" in err
+    kept = sweep.run.records()
+    assert 8 <= len(kept) < 24
+    assert {record.status for record in kept} == {"ok"}
+    assert all(record.place.host and record.environment["packages"]["torch"] for record in kept)
+    done = sweep.finish("--resume", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    sweep.check(24)
+    assert len((sweep.run.folder / "records.jsonl").read_text().splitlines()) == 24
