@@ -18,7 +18,7 @@ import torch
 from nodebench.errors import BadInput
 from nodebench.instruments import Budget, NfeCounter, calibrate, describe_environment, drifted
 from nodebench.run.build import experiment_of, integrator_of
-from nodebench.run.multiply import options_of
+from nodebench.run.multiply import options_of, resolve_device
 from nodebench.run.passes import Passes, Row
 from nodebench.solvers import Integrator
 from nodebench.spec import DataSource, Failure, Limits, SolveFailed, Status, Trial
@@ -99,6 +99,7 @@ class _Child:
         began = time.perf_counter()
         self._enter("setup")
         self._outcome["options"] = options_of(trial).model_dump()
+        _check_device(trial.device)
         self._solve = integrator_of(trial, self._counter)
         _plain_arithmetic()
         experiment = experiment_of(trial, self._solve, self._job.source)
@@ -137,8 +138,18 @@ class _Child:
         }
 
 
+def _check_device(device: str) -> None:
+    """The parent has seen to it, unless it is on another machine."""
+    try:
+        resolve_device(device)
+    except BadInput as error:
+        raise SolveFailed(Status.NO_DEVICE, str(error)) from None
+
+
 def _status_of(error: Exception) -> Status:
-    """Status of an exception that no solver explains."""
+    """Status of an exception outside a solve."""
+    if isinstance(error, SolveFailed):
+        return error.status
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return Status.MEMORY_BUDGET
     return Status.ERROR

@@ -10,6 +10,8 @@ import distributed
 import psutil
 import pytest
 
+from nodebench.errors import BadInput
+from nodebench.run.engines import dask as dask_engine
 from nodebench.run.engines.dask import DaskEngine
 from nodebench.run.engines.local import LocalEngine
 from nodebench.run.isolation import start_fork_server
@@ -128,3 +130,46 @@ def test_several_trials_have_cores_of_their_own_or_say_that_they_share():
     assert all(record.place.shared and record.place.cores is None for record in run(LocalEngine(many), trials(0)))
     (alone,) = run(LocalEngine(1), trials(0))
     assert (alone.place.shared, alone.place.cores) == (False, None)
+
+
+# --- what Dask adds
+
+
+def test_a_trial_that_takes_its_workers_with_it_is_a_crashed_record(cluster):
+    """Started again twice on other workers; the trials beside it lose nothing."""
+    asked = trials(0, fault="kill-worker") + trials(0, 1)
+    records = {record.id: record for record in run(DaskEngine(cluster), asked)}
+    fatal, *others = (records[trial.id] for trial in asked)
+    assert fatal.status is Status.CRASHED
+    assert fatal.place.attempts == 3
+    assert "its worker was lost 3 times" in fatal.failure.message
+    assert {record.status for record in others} == {Status.OK}
+
+
+def test_other_versions_are_refused_by_name(cluster, monkeypatch):
+    ours = dask_engine._versions() | {"torch": "1.0", "nodebench": "0.0"}
+    monkeypatch.setattr(dask_engine, "_versions", lambda: ours)
+    with pytest.raises(BadInput, match=r"worker tcp://.*: it has nodebench .*, the parent 0\.0, it has torch .*, the"):
+        run(DaskEngine(cluster), trials(0))
+
+
+def test_an_accelerator_is_asked_of_the_workers(cluster):
+    (trial,) = trials(0)
+    with pytest.raises(BadInput, match="no worker offers GPU=1"):
+        run(DaskEngine(cluster), [trial.model_copy(update={"device": "cuda:0"})])
+
+
+def test_a_worker_that_claims_one_and_has_none_gives_a_record():
+    start_fork_server()
+    (trial,) = trials(0)
+    (record,) = run(LocalEngine(1), [trial.model_copy(update={"device": "cuda:7"})])
+    assert record.status is Status.NO_DEVICE
+    assert "cuda:7" in record.failure.message
+
+
+def test_workers_that_may_have_no_children_are_refused_with_the_cure():
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        pytest.raises(BadInput, match="start it with --no-nanny"),
+    ):
+        run(DaskEngine(cluster.scheduler_address), trials(0))

@@ -1,8 +1,9 @@
-"""Every task at its smallest, under a fixed and an adaptive solver and both gradients, each in its own process."""
+"""Every task at its smallest, under a fixed and an adaptive solver and both gradients, as one study."""
 
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,25 +12,33 @@ from nodebench.tasks import tasks
 OURS = sorted(name for name, task in tasks().items() if type(task).__module__.startswith("nodebench."))
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_it_ends_well(name, tmp_path):
-    gradients = ["--gradient", "direct,adjoint"] if tasks()[name].trains else []
-    arguments = ["--task", name, "--preset", "smoke", "--solver", "dopri5,rk4", *gradients, "--threads", "1", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "nodebench", "run", *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """The directory of the run."""
+    folder = tmp_path_factory.mktemp("every")
+    groups = [
+        f'[groups.{name.replace("/", "-")}]\ntask = "{name}"\nsolver = ["dopri5", "rk4"]\nthreads = 1\n'
+        + 'gradient = ["direct", "adjoint"]\n' * tasks()[name].trains
+        for name in OURS
+    ]
+    (folder / "every.toml").write_text("timing = false\n" + "".join(groups))
+    command = [sys.executable, "-m", "nodebench", "study", "run", "every.toml", "--preset", "smoke", "--quiet"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout[-3000:]
-    records = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(records) == (4 if gradients else 2)
+    (found,) = (folder / "results").iterdir()
+    return found
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_it_ends_well(run, name):
+    records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    records = [record for record in records if record["trial"]["task"] == name]
+    assert len(records) == (4 if tasks()[name].trains else 2)
     for record in records:
         assert record["status"] == "ok"
         assert record["passes_agree"] is True
         assert record["metrics"][tasks()[name].headlines[0]] is not None
+        if tasks()[name].trains and name != "mnist":
+            assert (run / "arrays" / f"{record['id']}.npz").is_file()
     if tasks()[name].datasets:
         assert len(records[0]["data"]["sha256"]) == 64
-    if gradients and name != "mnist":
-        assert len(list((tmp_path / "results").glob("*/arrays/*.npz"))) == 4

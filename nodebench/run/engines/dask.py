@@ -14,6 +14,7 @@ from importlib import metadata
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import dask
 import distributed
 from distributed.scheduler import KilledWorker
 
@@ -33,6 +34,8 @@ GPU = "GPU"
 TOPIC = "nodebench"
 POLL_SECONDS = 0.2
 CONNECT_SECONDS = 20
+# A worker that is a daemon may have no children, and a trial is one.
+MAY_HAVE_CHILDREN = "export DASK_DISTRIBUTED__WORKER__DAEMON=False"
 
 
 class DaskEngine(Engine):
@@ -122,9 +125,6 @@ def _connect(where: str, jobs: int, stack: ExitStack) -> distributed.Client:
     Raises:
         BadInput: there is no such cluster.
     """
-    import dask
-
-    # A worker that is a daemon may have no children, and a trial is one.
     stack.enter_context(dask.config.set({"distributed.worker.daemon": False}))
     if where == "local":
         cluster = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
@@ -144,8 +144,11 @@ def _slurm(jobs: int) -> Any:
         import dask_jobqueue
     except ImportError as error:
         raise BadInput("--dask slurm needs dask-jobqueue: pip install 'nodebench[cluster]'") from error
+    prologue = dask.config.get("jobqueue.slurm.job-script-prologue", None) or []
     try:
-        cluster = dask_jobqueue.SLURMCluster(job_script_prologue=["export DASK_DISTRIBUTED__WORKER__DAEMON=False"])
+        cluster = dask_jobqueue.SLURMCluster(
+            job_script_prologue=[*prologue, MAY_HAVE_CHILDREN], scheduler_options={"dashboard": False}
+        )
     except (ValueError, TypeError) as error:
         raise BadInput(f"--dask slurm: {_first_line(error)}; see docs/cluster.md for its configuration") from error
     cluster.scale(jobs=jobs)

@@ -1,0 +1,125 @@
+"""What a sweep costs beside its trials: starting them, storing records, holding them, resuming.
+
+    python benchmarks/sweep.py [--out FILE] [--trials 1000] [--records 10000]
+
+Prints the figures and writes them with the description of the machine. Run it on an idle one.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from unittest import mock
+
+import numpy as np
+import psutil
+import torch
+from cost import interval, single, timed
+
+from nodebench.instruments import Budget, NfeCounter, describe_environment
+from nodebench.run.build import experiment_of, integrator_of
+from nodebench.run.engines.local import LocalEngine
+from nodebench.run.isolation import start_fork_server, wait_for_fork_server
+from nodebench.run.passes import Passes
+from nodebench.run.plan import plan
+from nodebench.run.store import Run
+from nodebench.run.sweep import missing, sweep
+from nodebench.spec import DataSource, Grid, Record, Study, Trial
+from nodebench.tasks import find_task
+
+TRIVIAL = {"task": "toy/exponential", "preset": "smoke", "solver": "euler", "threads": 1, "overrides": {"solves": 1}}
+# What one would run otherwise: an interpreter a trial, which loads what a trial needs.
+INTERPRETER = [sys.executable, "-c", "import nodebench.run.preload"]
+
+Figures = dict[str, dict[str, float | int] | float]
+
+
+def study(trials: int) -> Study:
+    """A study of trivial trials."""
+    return Study(groups={"trivial": Grid.model_validate(TRIVIAL | {"seed": list(range(trials))})}, timing=False)
+
+
+def swept(folder: Path, trials: int) -> Iterator[tuple[Record, int]]:
+    """Run trivial trials; yield each record, and the bytes that the parent holds by then."""
+    asked = study(trials)
+    run = Run.create(folder, asked, {})
+    this = psutil.Process()
+    for record in sweep(run, asked, plan(asked).planned, LocalEngine(1), lambda trial, progress: None):
+        yield record, this.memory_info().rss
+
+
+def all_passes(trial: Trial) -> None:
+    """Build a trial and run its passes in this process."""
+    torch.set_num_threads(trial.threads)
+    solve = integrator_of(trial, NfeCounter())
+    experiment = experiment_of(trial, solve, DataSource())
+    passes = Passes(trial, find_task(trial.task), experiment, solve, Budget(), lambda row, pictures: None)
+    passes.timed()
+    passes.memory()
+    passes.numerics()
+
+
+def overhead(folder: Path, trials: int) -> Figures:
+    """Seconds that a trial takes beside its own passes, against a fresh interpreter; growth of the parent."""
+    seconds, held = [], []
+    for record, resident in swept(folder, trials):
+        seconds.append(record.duration_seconds)
+        held.append(resident)
+    trial = single(**TRIVIAL)
+    by_hand = median(timed(lambda: all_passes(trial)) for _ in range(50))
+    seconds = [whole - by_hand for whole in seconds]
+    fresh = [timed(lambda: subprocess.run(INTERPRETER, check=True)) for _ in range(10)]
+    tenth = max(1, trials // 10)
+    return {
+        "overhead_seconds": interval(seconds[-500:]),
+        "fresh_interpreter_seconds": interval(fresh),
+        "fresh_interpreter_over_overhead": median(fresh) / median(seconds),
+        "parent_bytes_a_trial": float(np.polyfit(range(trials - tenth), held[tenth:], 1)[0]),
+    }
+
+
+def append_and_resume(folder: Path, records: int) -> Figures:
+    """Seconds to store a record, apart from the disk's sync; from a warm fork server to a resumed run's first trial."""
+    trial = single(**TRIVIAL)
+    (record, _), *_ = swept(folder, 1)
+    asked = study(records + 1)
+    run = Run.create(folder, asked, {})
+    appended = []
+    with mock.patch.object(os, "fsync"):
+        for seed in range(records):
+            of = trial.model_copy(update={"seed": seed})
+            one = record.model_copy(update={"id": of.id, "trial": of})
+            appended.append(timed(lambda one=one: run.append(one)))
+    start = time.perf_counter()
+    todo = missing(plan(asked).planned, run.records())
+    began = []
+    for _ in sweep(run, asked, todo, LocalEngine(1), lambda trial, progress: began.append(time.perf_counter())):
+        pass
+    return {"append_seconds": interval(appended[-500:]), "resume_seconds": min(began) - start}
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("results/published/sweep.json"))
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--records", type=int, default=10_000)
+    arguments = parser.parse_args()
+    start_fork_server()
+    wait_for_fork_server()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = overhead(Path(folder), arguments.trials) | append_and_resume(Path(folder), arguments.records)
+    for name, figure in figures.items():
+        print(name, json.dumps(figure))
+    content = {"figures": figures, "environment": describe_environment()}
+    arguments.out.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

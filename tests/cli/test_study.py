@@ -1,0 +1,127 @@
+"""``nodebench study`` as it is typed."""
+
+import json
+
+import pytest
+
+STUDY = """
+about = "two solvers of the exponential"
+source = "a test"
+claims = ["error-follows-tolerance"]
+seeds = 2
+timing = false
+
+[groups.fixed]
+task = "toy/exponential"
+solver = ["euler", "rk4"]
+overrides = { solves = 1 }
+exclude = [{ reason = "planted", solver = "rk4" }]
+
+[groups.adaptive]
+task = "toy/exponential"
+solver = "dopri5"
+overrides = { solves = 1 }
+"""
+
+
+@pytest.fixture
+def study(tmp_path, nodebench):
+    (tmp_path / "mine.toml").write_text(STUDY)
+    return lambda verb, *arguments: nodebench("study", verb, "mine.toml", "--preset", "smoke", *arguments)
+
+
+def test_studies_are_listed_and_shown(nodebench, study):
+    _, out, _ = nodebench("study", "list")
+    assert all(name in out for name in ("table1", "fig3", "toys", "ecg"))
+    code, out, _ = study("show")
+    assert code == 0
+    for text in ("two solvers of the exponential", "error-follows-tolerance", "euler, rk4", "without: planted"):
+        assert text in out
+
+
+def test_a_plan_says_what_there_is_and_what_is_not_known(study):
+    code, out, _ = study("plan")
+    assert code == 0
+    assert "left out: planted" in out
+    assert "4 trials" in out
+    assert "unknown" in out
+    _, out, _ = study("plan", "--probe")
+    assert "about" in out
+    assert "4 known from records" in out or "guessed" in out
+
+
+def test_a_study_runs_and_is_gone_on_with_and_planned_from_its_records(study, tmp_path):
+    code, out, _ = study("run", "--quiet")
+    assert code == 0
+    (run,) = (tmp_path / "results").iterdir()
+    assert run.name.endswith("-mine")
+    records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    assert [record["place"]["study"] for record in records] == ["mine"] * 4
+    assert {group for record in records for group in record["place"]["groups"]} == {"fixed", "adaptive"}
+    (run / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records[:3]))
+    _, out, _ = study("plan")
+    assert f"4 trials, 3 of them in {run.name}" in out
+    assert "(1 known from records)" in out
+    code, out, _ = study("run", "--resume", "--quiet")
+    assert code == 0
+    assert "4 ok" in out
+    assert len((run / "records.jsonl").read_text().splitlines()) == 4
+    assert len(list((tmp_path / "results").iterdir())) == 1
+
+
+BAD = [
+    (["study"], ""),
+    (["study", "lst"], "no command named 'lst'; did you mean list"),
+    (["study", "run", "tabel1"], "no study named 'tabel1'; did you mean table1"),
+    (["study", "run"], "Missing argument 'NAME'"),
+    (["study", "run", "table1", "--preset", "fast"], "no preset named 'fast'"),
+    (["study", "run", "table1", "--seeds", "0"], "--seeds 0: at least 1"),
+    (["study", "run", "table1", "--jobs", "0"], "--jobs 0: at least 1"),
+    (["study", "run", "table1", "--resume"], "no run of study 'table1' in results yet"),
+    (["study", "run", "table1", "--retry-failed"], "it goes with --resume"),
+    (["study", "run", "table1", "--preset", "paper"], "group table: preset 'paper' of task mnist needs the full MNIST"),
+    (["study", "run", "table1", "--dask", "nowhere:1"], "--dask nowhere:1: no scheduler answers there"),
+    (["run", "--resume"], "no run in results yet"),
+    (["run", "--task", "toy/spiral", "--retry-failed"], "it goes with --resume"),
+    (["results", "verify"], "no run in results yet"),
+    (["results", "merge", "a", "b"], "no run named 'a'"),
+    (["results", "merg"], "did you mean merge"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_bad_input_ends_in_one_line(nodebench, tmp_path, arguments, message):
+    code, out, err = nodebench(*arguments)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err + out
+    assert len(err.strip().splitlines()) == (1 if message else 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_are_verified_merged_and_pruned(nodebench, study, tmp_path):
+    study("run", "--quiet")
+    study("run", "--quiet", "--seeds", "3")
+    first, second = (run.name for run in sorted((tmp_path / "results").iterdir()))
+    assert nodebench("results", "verify")[:2] == (0, "2 runs: nothing wrong\n")
+    code, out, _ = nodebench("results", "merge", first, second)
+    assert code == 0
+    assert out.startswith("6 records, 4 of them in both · results/")
+    with (tmp_path / "results" / first / "records.jsonl").open("a") as file:
+        file.write("torn")
+    code, out, _ = nodebench("results", "verify", first)
+    assert code == 1
+    assert "line 5 is torn" in out
+    assert "Nothing was removed" in nodebench("results", "prune")[1]
+    assert nodebench("results", "prune", "--yes")[0] == 0
+    assert nodebench("results", "verify")[0] == 0
+    assert "nothing to remove" in nodebench("results", "prune")[1]
+
+
+def test_an_option_given_twice_is_an_axis(nodebench):
+    arguments = ["--set", "solves=1", "--set", "solves=2", "--set", "x0=2", "--solver", "euler", "--threads", "1"]
+    code, out, _ = nodebench("run", "--task", "toy/exponential", "--preset", "smoke", *arguments, "--quiet")
+    assert code == 0
+    assert "2 ok" in out
+    assert "solves" in out
+    assert "x0=2.0" in out
