@@ -165,7 +165,7 @@ def run(
 
     Example: nodebench run --task mnist --solver dopri5,rk4 --gradient direct,adjoint --seeds 5
     """
-    from nodebench.cli.choices import Choices
+    from nodebench.cli.choices import Choices, limits_of
     from nodebench.cli.run import Manner, run_command
 
     choices = Choices(
@@ -186,13 +186,11 @@ def run(
         device=device,
         dtype=dtype,
         threads=threads,
-        timeout=timeout,
-        max_nfe=max_nfe,
-        memory_limit=memory_limit,
         data=data,
         download=download,
     )
-    manner = Manner(results, resume, retry_failed, jobs, dask, json=json, quiet=quiet, figures=figures)
+    limits = limits_of(timeout, max_nfe, memory_limit)
+    manner = Manner(results, resume, retry_failed, jobs, dask, limits, json=json, quiet=quiet, figures=figures)
     return run_command(choices, manner)
 
 
@@ -266,7 +264,7 @@ def study_plan(
     from nodebench.cli.choices import data_source
     from nodebench.cli.study import plan_study, read_study
 
-    plan_study(read_study(name, preset, seeds, data=data_source(data, download)), results, jobs, probe)
+    plan_study(read_study(name, preset, seeds, data_source(data, download)), results, jobs, probe)
 
 
 @study_app.command(name="run")
@@ -290,12 +288,15 @@ def study_run(
 ) -> int:
     """Run a study, or with --resume go on with its latest run."""
     from nodebench.cli.choices import data_source, limits_of
-    from nodebench.cli.run import Manner
-    from nodebench.cli.study import read_study, run_study
+    from nodebench.cli.run import Manner, execute
+    from nodebench.cli.study import read_study, resume_study
 
     limits = limits_of(timeout, max_nfe, memory_limit)
-    study = read_study(name, preset, seeds, limits, data_source(data, download))
-    return run_study(study, Manner(results, resume, retry_failed, jobs, dask, json=json, quiet=quiet, figures=figures))
+    manner = Manner(results, resume, retry_failed, jobs, dask, limits, json=json, quiet=quiet, figures=figures)
+    if resume:
+        given = {"--seeds": seeds is not None, "--data": data is not None, "--download": download}
+        return resume_study(read_study(name, preset), manner, [option for option, typed in given.items() if typed])
+    return execute(read_study(name, preset, seeds, data_source(data, download)), manner)
 
 
 @results_app.command(name="list")

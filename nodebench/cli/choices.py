@@ -40,9 +40,6 @@ class Choices:
     device: str = "cpu"
     dtype: str = "float32"
     threads: int | None = None
-    timeout: float | None = None
-    max_nfe: int | None = None
-    memory_limit: str | None = None
     data: Path | None = None
     download: bool = False
 
@@ -55,7 +52,6 @@ class Choices:
         """All of it, checked."""
         return Study(
             groups={TYPED: self.grid()},
-            limits=limits_of(self.timeout, self.max_nfe, self.memory_limit),
             data=data_source(self.data, self.download),
         )
 

@@ -5,7 +5,7 @@ import shlex
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from nodebench.cli.exit_codes import CANNOT_GO_ON, INTERRUPTED, OK, TRIAL_FAILED
 from nodebench.cli.progress import make_display
 from nodebench.errors import BadInput, CannotGoOn
 from nodebench.run.store import Run
-from nodebench.spec import DataSource, Record, Status, Study
+from nodebench.spec import DataSource, Limits, Record, Status, Study
 
 if TYPE_CHECKING:
     from nodebench.run.engines.contract import Engine
@@ -37,6 +37,7 @@ class Manner:
         retry_failed: whether to run failed trials of it again.
         jobs: trials at once; null for one, or for as many as there are cores where no time is measured.
         dask: ``local``, ``slurm`` or the address of a scheduler.
+        limits: of each trial; what is given goes before what the study says, also when it is gone on with.
         json, quiet, figures: what is printed and drawn.
     """
 
@@ -45,6 +46,7 @@ class Manner:
     retry_failed: bool = False
     jobs: int | None = None
     dask: str | None = None
+    limits: Limits = field(default_factory=Limits)
     json: bool = False
     quiet: bool = False
     figures: bool = False
@@ -52,12 +54,16 @@ class Manner:
 
 def run_command(choices: Choices, manner: Manner) -> int:
     """Run what was typed, or go on with an earlier run; return the exit code."""
-    _check(manner)
     if not manner.resume:
         return execute(choices.study(), manner)
-    if given := choices.given():
-        raise BadInput(f"--resume takes everything from the run it goes on with: leave out {', '.join(given)}")
+    refuse_changes(choices.given())
     return resume(Run.open(manner.results, None if manner.resume == LATEST else manner.resume), manner)
+
+
+def refuse_changes(given: Sequence[str]) -> None:
+    """Of a run that is gone on with nothing can be changed but the limits."""
+    if given:
+        raise BadInput(f"--resume takes everything from the run it goes on with: leave out {', '.join(given)}")
 
 
 def execute(study: Study, manner: Manner) -> int:
@@ -65,11 +71,13 @@ def execute(study: Study, manner: Manner) -> int:
     from nodebench.instruments import describe_environment
     from nodebench.run.plan import plan
 
+    _check(manner)
     engine = _start_engine(study, manner)
-    study = _with_surroundings(study, manner, engine.elsewhere)
+    study = with_surroundings(_limited(study, manner.limits), manner.jobs, engine.elsewhere)
     planned = plan(study, elsewhere=engine.elsewhere)
     if not planned.planned:
         raise BadInput(f"nothing to run: {'; '.join(planned.left_out)}")
+    engine.prepare(planned.trials)
     device = "cpu" if engine.elsewhere else planned.trials[0].device
     run = Run.create(manner.results, study, describe_environment(device))
     return _run(run, study, planned.planned, planned.left_out, engine, manner)
@@ -79,7 +87,8 @@ def resume(run: Run, manner: Manner) -> int:
     """Go on with a run."""
     from nodebench.run.plan import plan
 
-    study = run.study()
+    _check(manner)
+    study = _limited(run.study(), manner.limits)
     engine = _start_engine(study, manner)
     planned = plan(study, elsewhere=engine.elsewhere)
     return _run(run, study, planned.planned, planned.left_out, engine, manner)
@@ -113,16 +122,21 @@ def _start_engine(study: Study, manner: Manner) -> "Engine":
     return LocalEngine(jobs)
 
 
-def _with_surroundings(study: Study, manner: Manner, elsewhere: bool) -> Study:
+def _limited(study: Study, limits: Limits) -> Study:
+    typed = limits.model_dump(exclude_none=True)
+    return study.model_copy(update={"limits": study.limits.model_copy(update=typed)})
+
+
+def with_surroundings(study: Study, jobs: int | None, elsewhere: bool = False) -> Study:
     """Fix what depends on where one is, so that a resumed run has the same trials."""
     from nodebench.instruments.environment import usable_cores
 
-    threads = 1 if elsewhere else max(1, usable_cores() // jobs_of(study, manner.jobs))
+    threads = 1 if elsewhere else max(1, usable_cores() // jobs_of(study, jobs))
     groups = {name: grid.model_copy(update={"threads": grid.threads or threads}) for name, grid in study.groups.items()}
-    return with_data(study.model_copy(update={"groups": groups}))
+    return _with_data(study.model_copy(update={"groups": groups}))
 
 
-def with_data(study: Study) -> Study:
+def _with_data(study: Study) -> Study:
     """Take the folder of the data sets from the environment, where none is given and some task reads one."""
     from nodebench.tasks import find_task
 
@@ -148,6 +162,7 @@ def _run(
     with run.writing():
         records = {record.id: record for record in run.records()}
         todo = missing(planned, list(records.values()), retry_failed=manner.retry_failed)
+        engine.prepare([one.trial for one in todo])
         costs = costs_on(run.environment(), manner.results)
         display = make_display([one.trial for one in todo], costs, json=manner.json, quiet=manner.quiet)
         failure = None

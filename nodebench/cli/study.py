@@ -1,6 +1,7 @@
 """``nodebench study``: the studies that there are, what they would cost, and their runs."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,50 +12,47 @@ from rich.table import Table
 
 from nodebench.cli.app import LATEST
 from nodebench.cli.progress import duration
-from nodebench.cli.run import Manner, execute, jobs_of, resume, with_data
+from nodebench.cli.run import Manner, jobs_of, refuse_changes, resume, with_surroundings
 from nodebench.errors import BadInput, choose
 from nodebench.run.store import Run, list_runs
-from nodebench.spec import DataSource, Grid, Limits, Preset, Study, Trial, load_study, shipped_studies
+from nodebench.spec import DataSource, Grid, Preset, Study, Trial, load_study, shipped_studies
 
 if TYPE_CHECKING:
     from nodebench.run.estimate import Costs
 
 
-def read_study(
-    name: str,
-    preset: str,
-    seeds: int | None = None,
-    limits: Limits | None = None,
-    data: DataSource | None = None,
-) -> Study:
+def read_study(name: str, preset: str, seeds: int | None = None, data: DataSource | None = None) -> Study:
     """A study as it was asked for; what is typed goes before what its file says."""
     study = load_study(name, Preset(choose("preset", preset, list(Preset))))
+    groups = study.groups
     if seeds is not None:
         if seeds < 1:
             raise BadInput(f"--seeds {seeds}: at least 1")
         replicates = {"seed": list(range(seeds))}
-        study = study.model_copy(
-            update={"groups": {key: grid.model_copy(update=replicates) for key, grid in study.groups.items()}}
-        )
-    typed = (limits or Limits()).model_dump(exclude_none=True)
-    return study.model_copy(update={"limits": study.limits.model_copy(update=typed), "data": data or study.data})
+        groups = {key: grid.model_copy(update=replicates) for key, grid in groups.items()}
+    return study.model_copy(update={"groups": groups, "data": data or study.data})
 
 
-def run_study(study: Study, manner: Manner) -> int:
-    """Run a study, or go on with its latest run or a named one."""
-    if manner.retry_failed and not manner.resume:
-        raise BadInput("--retry-failed: it goes with --resume")
-    if not manner.resume:
-        return execute(study, manner)
-    run = latest_run(study.name, manner.results) if manner.resume == LATEST else Run.open(manner.results, manner.resume)
+def resume_study(study: Study, manner: Manner, given: Sequence[str]) -> int:
+    """Go on with the latest run of a study at its scale, or with a named one."""
+    refuse_changes(given)
+    run = latest_run(study, manner.results) if manner.resume == LATEST else Run.open(manner.results, manner.resume)
     if run is None:
-        raise BadInput(f"no run of study '{study.name}' in {manner.results} yet; leave out --resume to make one")
+        raise BadInput(
+            f"no run of study '{study.name}' at preset {_preset(study)} in {manner.results} yet; "
+            "leave out --resume to make one"
+        )
     return resume(run, manner)
 
 
-def latest_run(name: str, results: Path) -> Run | None:
-    """The latest run of a study."""
-    return next((run for run in reversed(list_runs(results)) if run.study_name() == name), None)
+def latest_run(study: Study, results: Path) -> Run | None:
+    """The latest run of a study at its scale."""
+    named = (run for run in reversed(list_runs(results)) if run.study_name() == study.name)
+    return next((run for run in named if _preset(run.study()) == _preset(study)), None)
+
+
+def _preset(study: Study) -> Preset:
+    return next(iter(study.groups.values())).preset
 
 
 def list_studies() -> None:
@@ -71,8 +69,7 @@ def list_studies() -> None:
 def show_study(study: Study) -> None:
     """Print what a study consists of."""
     console = Console(highlight=False)
-    preset = next(iter(study.groups.values())).preset
-    console.print(f"[bold]{study.name}[/bold] · preset {preset} · {study.about}")
+    console.print(f"[bold]{study.name}[/bold] · preset {_preset(study)} · {study.about}")
     console.print(f"source: {study.source or '–'}", markup=False)
     console.print(f"claims: {', '.join(study.claims) or '–'}", markup=False)
     for name, grid in study.groups.items():
@@ -101,9 +98,9 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
     from nodebench.run.plan import plan
     from nodebench.run.sweep import missing
 
-    study = with_data(study)
+    study = with_surroundings(study, jobs)
     planned = plan(study)
-    run = latest_run(study.name, results)
+    run = latest_run(study, results)
     todo = missing(planned.planned, run.records() if run else [])
     costs = costs_on(describe_environment(), results)
     left = [one.trial for one in todo]

@@ -35,8 +35,8 @@ def verify(run: Run) -> list[str]:
             findings.append(f"line {number}: record {record.id} was edited: it is not what its checksum says")
         if record.id != record.trial.id:
             findings.append(f"line {number}: record {record.id} is of another trial, {record.trial.id}")
-        if not groups.issuperset(record.place.groups):
-            findings.append(f"line {number}: record {record.id} is foreign: group {record.place.groups} is not here")
+        if strange := [group for group in record.place.groups if group not in groups]:
+            findings.append(f"line {number}: record {record.id} is foreign: group {' and '.join(strange)} is not here")
         ended[record.id] += record.status is Status.OK
     findings += [f"record {id} is there {count} times" for id, count in ended.items() if count > 1]
     return findings

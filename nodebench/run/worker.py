@@ -81,6 +81,7 @@ class _Child:
             if self._job.cores is not None:
                 os.sched_setaffinity(0, self._job.cores)
             torch.set_num_threads(trial.threads)
+            _check_device(trial.device)
             before = calibrate()
             self._outcome |= {"environment": describe_environment(trial.device), "calibration": [before]}
             self._run_passes(trial)
@@ -99,7 +100,6 @@ class _Child:
         began = time.perf_counter()
         self._enter("setup")
         self._outcome["options"] = options_of(trial).model_dump()
-        _check_device(trial.device)
         self._solve = integrator_of(trial, self._counter)
         _plain_arithmetic()
         experiment = experiment_of(trial, self._solve, self._job.source)

@@ -8,7 +8,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SBATCH = '#!/bin/bash\nsetsid bash "$1" > "$(dirname "$0")/job-$$.log" 2>&1 &\necho "Submitted batch job $!"\n'
+# As the real one, it keeps the script: its caller removes it at once.
+SBATCH = """#!/bin/bash
+cp "$1" "$0-$$"
+setsid bash "$0-$$" > "$(dirname "$0")/job-$$.log" 2>&1 &
+echo "Submitted batch job $!"
+"""
 SCANCEL = '#!/bin/bash\nfor job in "$@"; do kill -- -"$job"; done\n'
 
 
@@ -18,7 +23,7 @@ def test_the_slurm_example_runs(tmp_path):
         (tmp_path / folder).mkdir()
     # Of the example only what this machine lacks is changed: its memory, and the environment's place.
     (tmp_path / "config" / "jobqueue.yaml").write_text(
-        example.replace("16GB", "1GB").replace("source ~/nodebench/bin/activate", "true")
+        example.replace("16GB", "1GB").replace("source ~/nodebench/bin/activate", "echo ready")
     )
     for name, script in (("sbatch", SBATCH), ("scancel", SCANCEL)):
         (tmp_path / "bin" / name).write_text(script)

@@ -169,6 +169,7 @@ def test_a_worker_that_claims_one_and_has_none_gives_a_record():
 
 def test_workers_that_may_have_no_children_are_refused_with_the_cure():
     with (
+        dask.config.set({"distributed.worker.daemon": True}),
         distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
         pytest.raises(BadInput, match="start it with --no-nanny"),
     ):

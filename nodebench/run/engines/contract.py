@@ -19,6 +19,13 @@ class Engine(ABC):
     # Whether trials run on machines whose cores and devices the parent cannot see.
     elsewhere: bool = False
 
+    def prepare(self, trials: Sequence[Trial]) -> None:  # noqa: B027 - optional
+        """See that these trials can run here, before anything is written.
+
+        Raises:
+            BadInput: they cannot.
+        """
+
     @abstractmethod
     def run(
         self, trials: Sequence[Trial], limits: Limits, source: DataSource, report: Report
@@ -34,7 +41,7 @@ class Engine(ABC):
             report: hears of the progress of each, in the caller's thread.
 
         Raises:
-            BadInput: the engine cannot run these trials at all.
+            BadInput: what runs them turns out to be unfit.
             CannotGoOn: it has lost what it runs on.
         """
 

@@ -33,7 +33,7 @@ RERUNS = 2
 GPU = "GPU"
 TOPIC = "nodebench"
 POLL_SECONDS = 0.2
-CONNECT_SECONDS = 20
+CONNECT_SECONDS = 10
 # A worker that is a daemon may have no children, and a trial is one.
 MAY_HAVE_CHILDREN = "export DASK_DISTRIBUTED__WORKER__DAEMON=False"
 
@@ -52,6 +52,17 @@ class DaskEngine(Engine):
     def __init__(self, where: str, jobs: int = 1) -> None:
         self._where, self._jobs = where, jobs
         self._stopped = threading.Event()
+        self._open = ExitStack()
+        self._client: Any = None
+
+    def prepare(self, trials: Sequence[Trial]) -> None:
+        """Connect, and see that the workers are fit; see :class:`Engine`."""
+        if self._client is not None or not trials:
+            return
+        with ExitStack() as stack:
+            client = stack.enter_context(_connect(self._where, self._jobs, stack))
+            _check_workers(client, trials)
+            self._client, self._open = client, stack.pop_all()
 
     def run(
         self, trials: Sequence[Trial], limits: Limits, source: DataSource, report: Report
@@ -59,9 +70,9 @@ class DaskEngine(Engine):
         """Yield each trial's record, and the pictures it took, as it ends; see :class:`Engine`."""
         if not trials:
             return
-        with ExitStack() as stack:
-            client = stack.enter_context(_connect(self._where, self._jobs, stack))
-            _check_workers(client, trials)
+        self.prepare(trials)
+        client = self._client
+        with self._open:
             client.run_on_scheduler(_limit_reruns)
             events: SimpleQueue[distributed.Future | tuple[str, Progress]] = SimpleQueue()
             client.subscribe_topic(TOPIC, lambda event: events.put(_progress_of(event)))
@@ -147,7 +158,7 @@ def _slurm(jobs: int) -> Any:
     prologue = dask.config.get("jobqueue.slurm.job-script-prologue", None) or []
     try:
         cluster = dask_jobqueue.SLURMCluster(
-            job_script_prologue=[*prologue, MAY_HAVE_CHILDREN], scheduler_options={"dashboard": False}
+            job_script_prologue=[*prologue, MAY_HAVE_CHILDREN], scheduler_options={"dashboard_address": ":0"}
         )
     except (ValueError, TypeError) as error:
         raise BadInput(f"--dask slurm: {_first_line(error)}; see docs/cluster.md for its configuration") from error
