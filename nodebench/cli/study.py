@@ -1,6 +1,5 @@
 """``nodebench study``: the studies that there are, what they would cost, and their runs."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,8 @@ from nodebench.run.store import Run, list_runs
 from nodebench.spec import DataSource, Grid, Preset, Study, Trial, load_study, shipped_studies
 
 if TYPE_CHECKING:
-    from nodebench.run.estimate import Costs
+    from nodebench.run.estimate import Costs, Estimate
+    from nodebench.run.plan import Planned
 
 
 def read_study(name: str, preset: str, seeds: int | None = None, data: DataSource | None = None) -> Study:
@@ -102,40 +102,44 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
     planned = plan(study)
     run = latest_run(study, results)
     todo = missing(planned.planned, run.records() if run else [])
-    costs = costs_on(describe_environment(), results)
     left = [one.trial for one in todo]
+    costs = costs_on(describe_environment(), results)
     if probe:
-        _probe([trial for trial in left if not (costs.of(trial) or (0, False))[1]], study.data, costs)
+        _probe([trial for trial in left if not costs.knows(trial)], study.data, costs)
     console = Console(highlight=False, soft_wrap=True, markup=False)
-    counts = Counter(group for one in planned.planned for group in one.groups)
-    missing_counts = Counter(group for one in todo for group in one.groups)
+    console.print(_groups(study, planned.planned, todo, costs))
+    for reason in planned.left_out:
+        console.print(f"left out: {reason}")
+    there = len(planned.planned) - len(todo)
+    console.print(
+        f"{len(planned.planned)} trials" + (f", {there} of them in {run.folder.name}" if run and there else "")
+    )
+    if left:
+        console.print(_time(estimate(left, costs), jobs_of(study, jobs)))
+
+
+def _groups(study: Study, planned: "Sequence[Planned]", todo: "Sequence[Planned]", costs: "Costs") -> Table:
+    """How many trials each group has, how many of them are there, and how long the others take."""
+    from nodebench.run.estimate import estimate
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in ("group", "trials", "there already", "time"):
         table.add_column(header, justify="left" if header == "group" else "right", no_wrap=True)
     for name in study.groups:
+        every, left = (sum(name in one.groups for one in some) for some in (planned, todo))
         found = estimate([one.trial for one in todo if name in one.groups], costs)
-        time = duration(found.seconds) if found.known + found.guessed else "unknown"
-        table.add_row(name, str(counts[name]), str(counts[name] - missing_counts[name]), time)
-    console.print(table)
-    for reason in planned.left_out:
-        console.print(f"left out: {reason}")
-    there = (
-        f", {len(planned.planned) - len(todo)} of them in {run.folder.name}"
-        if run and len(planned.planned) > len(todo)
-        else ""
-    )
-    console.print(f"{len(planned.planned)} trials{there}")
-    found, at_once = estimate(left, costs), jobs_of(study, jobs)
-    if found.known + found.guessed == 0 and left:
-        console.print("How long they take is unknown: no record of this machine is like them. --probe finds out.")
-        return
-    sources = {"known from records": found.known, "guessed from others": found.guessed, "unknown": found.unknown}
+        time = "–" if not left else duration(found.seconds) if found.known + found.guessed else "unknown"
+        table.add_row(name, str(every), str(every - left), time)
+    return table
+
+
+def _time(found: "Estimate", at_once: int) -> str:
+    if found.known + found.guessed == 0:
+        return "How long they take is unknown: no record of this machine is like them. --probe finds out."
+    sources = {"known": found.known, "guessed from others": found.guessed, "unknown": found.unknown}
     told = ", ".join(f"{count} {how}" for how, count in sources.items() if count)
-    console.print(
-        f"about {duration(found.seconds / at_once)} to go"
-        + (f", {at_once} at a time" if at_once > 1 else "")
-        + (f" ({told})" if told else "")
-    )
+    together = f", {at_once} at a time" if at_once > 1 else ""
+    return f"about {duration(found.seconds / at_once)} to go{together} ({told})"
 
 
 def _probe(trials: list[Trial], source: DataSource, costs: "Costs") -> None:
@@ -146,6 +150,6 @@ def _probe(trials: list[Trial], source: DataSource, costs: "Costs") -> None:
     start_fork_server()
     seen = Costs()
     for trial in track(trials, "probing", console=Console(stderr=True), transient=True):
-        if not (seen.of(trial) or (0, False))[1] and (seconds := foresee(trial, source)) is not None:
+        if not seen.knows(trial) and (seconds := foresee(trial, source)) is not None:
             seen.learn(trial, seconds)
             costs.learn(trial, seconds)

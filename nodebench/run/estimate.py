@@ -53,6 +53,11 @@ class Costs:
                 return median(seconds), level < _SURE
         return None
 
+    def knows(self, trial: Trial) -> bool:
+        """Whether trials much like this one have been seen."""
+        found = self.of(trial)
+        return found is not None and found[1]
+
 
 @dataclass(frozen=True)
 class Estimate:
