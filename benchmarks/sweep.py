@@ -114,9 +114,12 @@ def main() -> None:
     start_fork_server()
     wait_for_fork_server()
     with tempfile.TemporaryDirectory() as folder:
-        figures = overhead(Path(folder), arguments.trials) | append_and_resume(Path(folder), arguments.records)
-    for name, figure in figures.items():
-        print(name, json.dumps(figure))
+        figures: Figures = {}
+        for measure, size in ((append_and_resume, arguments.records), (overhead, arguments.trials)):
+            part = measure(Path(folder), size)
+            figures |= part
+            for name, figure in part.items():
+                print(name, json.dumps(figure), flush=True)
     content = {"figures": figures, "environment": describe_environment()}
     arguments.out.write_text(json.dumps(content, indent=2) + "\n")
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from enum import StrEnum
-from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -77,7 +76,7 @@ class Trial(BaseModel):
     overrides: dict[str, Scalar] = Field(default_factory=dict)
     seed: Seed = 0
 
-    @cached_property
+    @property
     def id(self) -> str:
         """The content id: 12 hexadecimal digits, the same for every way of writing the same trial.
 

@@ -55,6 +55,12 @@ def test_id_changes_with_what_is_run(change):
     assert Trial(**(FIELDS | change)).id != Trial(**FIELDS).id
 
 
+def test_a_changed_copy_has_an_id_of_its_own():
+    trial = Trial(**FIELDS)
+    before = trial.id
+    assert trial.model_copy(update={"seed": 4}).id == Trial(**(FIELDS | {"seed": 4})).id != before
+
+
 def test_a_null_field_leaves_the_id_as_it_is():
     assert Trial(**FIELDS, dataset=None).id == Trial(**FIELDS).id
 
