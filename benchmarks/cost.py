@@ -1,4 +1,4 @@
-"""What measuring costs: the timed pass, isolation, the memory pass, and ``--help``.
+"""What measuring costs: the timed pass, the memory pass, and ``--help``.
 
     python benchmarks/cost.py [--out FILE]
 
@@ -26,10 +26,9 @@ from nodebench.instruments import MemoryMeter, NfeCounter, Stopwatch, describe_e
 from nodebench.models.ode_block import OdeBlock
 from nodebench.models.trajectories import OdeTrajectories
 from nodebench.run.build import experiment_of, integrator_of
-from nodebench.run.isolation import run_isolated, start_fork_server, wait_for_fork_server
 from nodebench.run.multiply import multiply
 from nodebench.run.step import step_tensors, training_step
-from nodebench.spec import DataSource, Gradient, Grid, Limits, Trial
+from nodebench.spec import DataSource, Gradient, Grid, Trial
 from nodebench.tasks import Experiment
 
 CPU = torch.device("cpu")
@@ -112,18 +111,6 @@ def timed_pass(task: str, rounds: int, **grid: object) -> dict[str, dict[str, fl
     return {name: interval(np.array(seconds[name]) / by_hand_seconds) for name in ("timed", "control")}
 
 
-def isolation(repeats: int) -> dict[str, float | int]:
-    """Seconds that a process of its own adds to a trial: the whole of it, less the work done inside it."""
-    start_fork_server()
-    wait_for_fork_server()
-    overheads = []
-    trial = single(task="toy/exponential", preset="smoke", solver=["euler"], threads=1, overrides={"solves": "1"})
-    for _ in range(repeats):
-        record, _ = run_isolated(trial, Limits(), DataSource(), lambda event: None)
-        overheads.append(record.duration_seconds - record.costs["worker_seconds"])
-    return interval(overheads)
-
-
 def memory_pass(pairs: int) -> dict[str, float | int]:
     """Ratio of an MNIST step under the memory meter to one without it."""
     experiment, counter = build(single(task="mnist", preset="quick"))
@@ -154,7 +141,6 @@ def main() -> None:
     out = parser.parse_args().out
     figures = {
         "help_seconds": help_seconds(20),
-        "isolation_seconds": isolation(30),
         "memory_pass_over_mnist_step": memory_pass(10),
     }
     # One step of rk4 across [0, 1]: short steps, so that many rounds narrow the interval.

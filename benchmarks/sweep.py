@@ -19,19 +19,15 @@ from unittest import mock
 
 import numpy as np
 import psutil
-import torch
 from cost import interval, single, timed
 
-from nodebench.instruments import Budget, NfeCounter, describe_environment
-from nodebench.run.build import experiment_of, integrator_of
+from nodebench.instruments import describe_environment
 from nodebench.run.engines.local import LocalEngine
 from nodebench.run.isolation import start_fork_server, wait_for_fork_server
-from nodebench.run.passes import Passes
 from nodebench.run.plan import plan
 from nodebench.run.store import Run
 from nodebench.run.sweep import missing, sweep
-from nodebench.spec import DataSource, Grid, Record, Study, Trial
-from nodebench.tasks import find_task
+from nodebench.spec import Grid, Record, Study
 
 TRIVIAL = {"task": "toy/exponential", "preset": "smoke", "solver": "euler", "threads": 1, "overrides": {"solves": 1}}
 # What one would run otherwise: an interpreter a trial, which loads what a trial needs.
@@ -54,26 +50,14 @@ def swept(folder: Path, trials: int) -> Iterator[tuple[Record, int]]:
         yield record, this.memory_info().rss
 
 
-def all_passes(trial: Trial) -> None:
-    """Build a trial and run its passes in this process."""
-    torch.set_num_threads(trial.threads)
-    solve = integrator_of(trial, NfeCounter())
-    experiment = experiment_of(trial, solve, DataSource())
-    passes = Passes(trial, find_task(trial.task), experiment, solve, Budget(), lambda row, pictures: None)
-    passes.timed()
-    passes.memory()
-    passes.numerics()
-
-
 def overhead(folder: Path, trials: int) -> Figures:
-    """Seconds that a trial takes beside its own passes, against a fresh interpreter; growth of the parent."""
+    """Seconds that a trial takes beside its own setup and passes (start, two calibrations, end), against a fresh
+    interpreter; growth of the parent.
+    """
     seconds, held = [], []
     for record, resident in swept(folder, trials):
-        seconds.append(record.duration_seconds)
+        seconds.append(record.duration_seconds - record.costs["passes_seconds"])
         held.append(resident)
-    trial = single(**TRIVIAL)
-    by_hand = median(timed(lambda: all_passes(trial)) for _ in range(50))
-    seconds = [whole - by_hand for whole in seconds]
     fresh = [timed(lambda: subprocess.run(INTERPRETER, check=True)) for _ in range(10)]
     tenth = max(1, trials // 10)
     return {

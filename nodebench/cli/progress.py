@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
-from statistics import median
+from statistics import fmean, median
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PHASES = {
     "start": "starting",
-    "setup": "loading data",
+    "setup": "setting up",
     "timed": "training",
     "memory": "memory",
     "numerics": "numerics",
@@ -38,6 +38,7 @@ class Display:
 
     def __init__(self, trials: Sequence[Trial], costs: Costs) -> None:
         self._total = len(trials)
+        self._tells_task = len({trial.task for trial in trials}) > 1
         self._costs = costs
         self._left = {trial.id: trial for trial in trials}
         self._running: dict[str, float] = {}  # since when
@@ -70,17 +71,33 @@ class Display:
         self._costs.add(record)
         self._finished += 1
         self._failed += record.status is not Status.OK
-        self._slow.setdefault(_configuration(record.trial), []).append(record.duration_seconds)
+        self._slow.setdefault(self.configuration(record.trial), []).append(record.duration_seconds)
+
+    def configuration(self, trial: Trial) -> str:
+        """What replicates of a trial have in common, in a few words; its task only where there are several."""
+        parts = [trial.task, trial.model] if self._tells_task else [trial.model]
+        if trial.solver:
+            parts += [trial.solver, trial.step_label]
+        if trial.gradient:
+            parts.append(trial.gradient)
+        return " ".join([*parts, *(f"{name}={value}" for name, value in trial.overrides.items())])
+
+    def describe(self, trial: Trial) -> str:
+        """A trial in a few words."""
+        return f"{self.configuration(trial)} seed {trial.seed}"
 
     def seconds_left(self) -> float | None:
         """From what trials like those left have cost; null where nothing is known yet."""
         now = time.monotonic()
         if now > self._foreseen_at + FORESEE_SECONDS:
             self._foreseen, self._foreseen_at = estimate(self._left.values(), self._costs), now
-        if self._left and not self._foreseen.known + self._foreseen.guessed:
-            return None
+        seconds = self._foreseen.seconds
+        if self._left and not self._foreseen.known + self._foreseen.guessed:  # nothing like them: as the others here
+            if not self._slow:
+                return None
+            seconds = len(self._left) * fmean(took for every in self._slow.values() for took in every)
         gone = sum(now - since for since in self._running.values())
-        return max(0.0, self._foreseen.seconds - gone) / self._at_once
+        return max(0.0, seconds - gone) / self._at_once
 
     def slowest(self) -> list[tuple[str, float]]:
         """The configurations that took longest, with the median of their seconds."""
@@ -109,7 +126,7 @@ class PlainDisplay(Display):
         """Print each finished epoch, where there are few trials to follow."""
         super().progress(trial, event)
         if event.row is not None and event.row.get("loss") is not None and self._total <= FOLLOWED:
-            self.note(f"  {describe(trial)}: {describe_epoch(event)}")
+            self.note(f"  {self.describe(trial)}: {describe_epoch(event)}")
 
     def finished(self, record: Record) -> None:
         """Print how the trial ended, and what is left."""
@@ -118,7 +135,7 @@ class PlainDisplay(Display):
         left = self.seconds_left()
         rest = f", {duration(left)} left" if left and self._finished < self._total else ""
         took = f"{record.duration_seconds:.1f} s"
-        self.note(f"[{self._finished}/{self._total}] {describe(record.trial)}: {ending}, {took}{rest}")
+        self.note(f"[{self._finished}/{self._total}] {self.describe(record.trial)}: {ending}, {took}{rest}")
 
 
 class LiveDisplay(Display):
@@ -171,7 +188,7 @@ class LiveDisplay(Display):
         """Move the bar of a running trial."""
         super().progress(trial, event)
         if trial.id not in self._tasks:
-            self._tasks[trial.id] = self._bars.add_task(describe(trial), total=None, state=_PHASES["start"])
+            self._tasks[trial.id] = self._bars.add_task(self.describe(trial), total=None, state=_PHASES["start"])
         task = self._tasks[trial.id]
         if event.row is not None:
             self._bars.update(task, total=event.epochs, completed=event.row["epoch"] or 0, state=describe_epoch(event))
@@ -184,7 +201,7 @@ class LiveDisplay(Display):
         if (task := self._tasks.pop(record.id, None)) is not None:
             self._bars.remove_task(task)
         if record.status is not Status.OK:
-            self.note(f"{describe(record.trial)}: {record.status}")
+            self.note(f"{self.describe(record.trial)}: {record.status}")
 
 
 def make_display(trials: Sequence[Trial], costs: Costs, *, json: bool, quiet: bool) -> Display:
@@ -194,21 +211,6 @@ def make_display(trials: Sequence[Trial], costs: Costs, *, json: bool, quiet: bo
     if quiet:
         return Display(trials, costs)
     return LiveDisplay(trials, costs) if sys.stderr.isatty() else PlainDisplay(trials, costs)
-
-
-def describe(trial: Trial) -> str:
-    """A trial in a few words."""
-    return f"{_configuration(trial)} seed {trial.seed}"
-
-
-def _configuration(trial: Trial) -> str:
-    """What replicates of a trial have in common, in a few words."""
-    parts = [trial.model]
-    if trial.solver:
-        parts += [trial.solver, trial.step_label]
-    if trial.gradient:
-        parts.append(trial.gradient)
-    return " ".join([*parts, *(f"{name}={value}" for name, value in trial.overrides.items())])
 
 
 def describe_epoch(event: "Event") -> str:

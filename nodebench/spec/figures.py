@@ -142,7 +142,7 @@ _ALL = (
         "cosine between the gradient and its float64 reference",
     ),
     # Of the whole trial.
-    Figure("worker_seconds", "work", "s", "lower", "wall time inside the trial's process, its start left out"),
+    Figure("passes_seconds", "passes", "s", "lower", "wall time of setup and passes; start and calibration left out"),
     Figure("duration_seconds", "trial", "s", "lower", "wall time of the whole trial, all passes"),
 )
 
