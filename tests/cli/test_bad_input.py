@@ -74,6 +74,23 @@ BAD = [
     (["list", "solver"], "did you mean solvers"),
     (["results", "list"], "no run in results yet"),
     (["export", "nope"], "no run named 'nope'"),
+    (["study"], ""),
+    (["study", "lst"], "no command named 'lst'; did you mean list"),
+    (["study", "run", "tabel1"], "no study named 'tabel1'; did you mean table1"),
+    (["study", "run"], "Missing argument 'NAME'"),
+    (["study", "run", "table1", "--preset", "fast"], "no preset named 'fast'"),
+    (["study", "run", "table1", "--seeds", "0"], "--seeds 0: at least 1"),
+    (["study", "run", "table1", "--jobs", "0"], "--jobs 0: at least 1"),
+    (["study", "run", "table1", "--resume"], "no run of study 'table1' at preset quick in results yet"),
+    (["study", "run", "table1", "--resume", "--seeds", "9"], "leave out --seeds"),
+    (["study", "run", "table1", "--retry-failed"], "it goes with --resume"),
+    (["study", "run", "table1", "--preset", "paper"], "group table: preset 'paper' of task mnist needs the full MNIST"),
+    (["study", "run", "table1", "--dask", "nowhere:1"], "--dask nowhere:1: no scheduler answers there"),
+    (["run", "--resume"], "no run in results yet"),
+    (["run", "--task", "toy/spiral", "--retry-failed"], "it goes with --resume"),
+    (["results", "verify"], "no run in results yet"),
+    (["results", "merge", "a", "b"], "no run named 'a'"),
+    (["results", "merg"], "did you mean merge"),
 ]
 
 

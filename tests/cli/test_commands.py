@@ -87,6 +87,16 @@ def test_limits_reach_the_trial(nodebench):
     assert "1 nfe-budget" in out
 
 
+def test_failed_trials_run_again_when_asked_with_a_limit_raised(nodebench):
+    code, _, err = nodebench(*FAULTS, "--solver", "rk4", "--max-nfe", "39", "--quiet")
+    assert code == 1
+    assert "--retry-failed" in err
+    assert nodebench("run", "--resume", "--quiet")[0] == 1
+    code, out, _ = nodebench("run", "--resume", "--retry-failed", "--max-nfe", "100000", "--quiet")
+    assert code == 0
+    assert "1 ok" in out
+
+
 def test_the_environment_variable_names_the_data(nodebench, monkeypatch):
     monkeypatch.setenv("NODEBENCH_DATA_DIR", "/nowhere")
     code, _, err = nodebench(*SMOKE, "mnist")

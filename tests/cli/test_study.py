@@ -69,37 +69,6 @@ def test_a_study_runs_and_is_gone_on_with_and_planned_from_its_records(study, tm
     assert len(list((tmp_path / "results").iterdir())) == 1
 
 
-BAD = [
-    (["study"], ""),
-    (["study", "lst"], "no command named 'lst'; did you mean list"),
-    (["study", "run", "tabel1"], "no study named 'tabel1'; did you mean table1"),
-    (["study", "run"], "Missing argument 'NAME'"),
-    (["study", "run", "table1", "--preset", "fast"], "no preset named 'fast'"),
-    (["study", "run", "table1", "--seeds", "0"], "--seeds 0: at least 1"),
-    (["study", "run", "table1", "--jobs", "0"], "--jobs 0: at least 1"),
-    (["study", "run", "table1", "--resume"], "no run of study 'table1' at preset quick in results yet"),
-    (["study", "run", "table1", "--resume", "--seeds", "9"], "leave out --seeds"),
-    (["study", "run", "table1", "--retry-failed"], "it goes with --resume"),
-    (["study", "run", "table1", "--preset", "paper"], "group table: preset 'paper' of task mnist needs the full MNIST"),
-    (["study", "run", "table1", "--dask", "nowhere:1"], "--dask nowhere:1: no scheduler answers there"),
-    (["run", "--resume"], "no run in results yet"),
-    (["run", "--task", "toy/spiral", "--retry-failed"], "it goes with --resume"),
-    (["results", "verify"], "no run in results yet"),
-    (["results", "merge", "a", "b"], "no run named 'a'"),
-    (["results", "merg"], "did you mean merge"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "message"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
-def test_bad_input_ends_in_one_line(nodebench, tmp_path, arguments, message):
-    code, out, err = nodebench(*arguments)
-    assert code == 2
-    assert message in err
-    assert "Traceback" not in err + out
-    assert len(err.strip().splitlines()) == (1 if message else 0)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_results_are_verified_merged_and_pruned(nodebench, study, tmp_path):
     study("run", "--quiet")
     study("run", "--quiet", "--seeds", "3")

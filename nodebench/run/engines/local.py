@@ -59,9 +59,11 @@ class LocalEngine(Engine):
         self, trials: Sequence[Trial], limits: Limits, source: DataSource, report: Report
     ) -> Iterator[tuple[Record, Film]]:
         """Yield each trial's record, and the pictures it took, as it ends; see :class:`Engine`."""
+        if not trials:
+            return
         wait_for_fork_server()
         events: SimpleQueue[_Progressed | _Ended | _Left] = SimpleQueue()
-        slots = _slots(self._jobs, max((trial.threads for trial in trials), default=1))
+        slots = _slots(self._jobs, max(trial.threads for trial in trials))
         waiting = _Waiting(trials)
         threads = [
             threading.Thread(target=self._work, args=(slot, waiting, limits, source, events.put), daemon=True)

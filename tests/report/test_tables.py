@@ -1,0 +1,64 @@
+from rich.console import Console
+
+from nodebench.cli.show import print_run
+from nodebench.report.tables import run_table, summary
+from nodebench.spec import Failure, Record, Status, Trial
+from nodebench.spec.record import Place
+
+
+def record(seed: int, status: Status = Status.OK, version: str = "1.0", **changes) -> Record:
+    trial = Trial(task="toy/spiral", model="small", seed=seed, overrides=changes.pop("overrides", {}))
+    failure = None if status is Status.OK else Failure(phase="timed", message=f"failed at seed {seed}")
+    costs = {"step_seconds": 0.25}
+    known = {"started": f"2026-01-{1 + seed:02d}", "duration_seconds": 2.0, "environment": {"nodebench": version}}
+    return Record(id=trial.id, trial=trial, status=status, costs=costs, failure=failure, **(known | changes))
+
+
+def text(renderable) -> str:
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))
+    console.print(renderable)
+    return console.export_text()
+
+
+def table(records) -> str:
+    return text(run_table(records, {}, Console(width=120)))
+
+
+def test_rows_stand_in_the_order_of_what_was_asked_for():
+    records = [record(seed, place=Place(number=9 - seed)) for seed in range(3)]
+    rows = [line.split() for line in table(records).splitlines() if line.strip().startswith("small")]
+    assert [row[1] for row in rows] == ["2", "1", "0"]
+
+
+def test_records_of_another_version_than_the_latest_are_marked():
+    assert "†" not in table([record(0), record(1)])
+    rows = table([record(0, version="0.9"), record(1)]).splitlines()
+    assert [("†" in row) for row in rows if "small" in row] == [True, False]
+    assert any(row.startswith("† measured by another version") for row in rows)
+
+
+def test_seconds_on_shared_cores_are_marked():
+    rows = table([record(0, place=Place(shared=True)), record(1)]).splitlines()
+    assert [("250 ms*" in row) for row in rows if "small" in row] == [True, False]
+    assert any(row.startswith("* other trials ran on the same cores") for row in rows)
+
+
+def test_options_that_differ_are_columns_and_the_others_stand_in_the_title():
+    records = [record(0, overrides={"epochs": 1, "noise": noise}, options={"noise": noise}) for noise in (0.0, 0.1)]
+    title, *rows = table(records).splitlines()
+    assert "epochs=1" in title
+    assert "noise" not in title
+    assert "noise" in "".join(rows[:4])
+
+
+def test_a_large_run_ends_with_a_summary_and_its_first_failures(capsys, tmp_path):
+    records = [
+        record(seed % 28, Status.TIMEOUT if seed < 15 else Status.OK, overrides={"n": seed}) for seed in range(50)
+    ]
+    shown = text(summary(records))
+    assert "timeout" in shown
+    assert "15" in shown
+    assert shown.count("failed at seed") == 10
+    assert "… and 5 more" in shown
+    print_run(tmp_path, records, whole=False)
+    assert "All of them: nodebench show" in capsys.readouterr().out
