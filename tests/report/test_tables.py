@@ -1,3 +1,5 @@
+import io
+
 from rich.console import Console
 
 from nodebench.cli.show import print_run
@@ -15,7 +17,7 @@ def record(seed: int, status: Status = Status.OK, version: str = "1.0", **change
 
 
 def text(renderable) -> str:
-    console = Console(width=120, record=True, file=open("/dev/null", "w"))
+    console = Console(width=120, record=True, file=io.StringIO())
     console.print(renderable)
     return console.export_text()
 
@@ -45,16 +47,15 @@ def test_seconds_on_shared_cores_are_marked():
 
 def test_options_that_differ_are_columns_and_the_others_stand_in_the_title():
     records = [record(0, overrides={"epochs": 1, "noise": noise}, options={"noise": noise}) for noise in (0.0, 0.1)]
-    title, *rows = table(records).splitlines()
+    title, columns = table(records).split("model", 1)
     assert "epochs=1" in title
     assert "noise" not in title
-    assert "noise" in "".join(rows[:4])
+    assert "noise" in columns
 
 
 def test_a_large_run_ends_with_a_summary_and_its_first_failures(capsys, tmp_path):
-    records = [
-        record(seed % 28, Status.TIMEOUT if seed < 15 else Status.OK, overrides={"n": seed}) for seed in range(50)
-    ]
+    statuses = [Status.TIMEOUT] * 15 + [Status.OK] * 35
+    records = [record(i % 28, status, overrides={"n": i}) for i, status in enumerate(statuses)]
     shown = text(summary(records))
     assert "timeout" in shown
     assert "15" in shown
