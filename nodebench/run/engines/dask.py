@@ -34,6 +34,7 @@ GPU = "GPU"
 TOPIC = "nodebench"
 POLL_SECONDS = 0.2
 CONNECT_SECONDS = 10
+WORKER_SECONDS = 30  # until the first worker of a scheduler that runs already has come
 # A worker that is a daemon may have no children, and a trial is one.
 MAY_HAVE_CHILDREN = "export DASK_DISTRIBUTED__WORKER__DAEMON=False"
 
@@ -173,7 +174,7 @@ def _check_workers(client: distributed.Client, trials: Sequence[Trial]) -> None:
         BadInput: they do not, or there is none.
     """
     try:
-        client.wait_for_workers(1, timeout=None if client.cluster else CONNECT_SECONDS)
+        client.wait_for_workers(1, timeout=None if client.cluster else WORKER_SECONDS)
     except TimeoutError:
         raise BadInput(f"the scheduler {client.scheduler.address} has no worker") from None
     try:
