@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import typer
 
-from nodebench.cli.app import LATEST, app
-from nodebench.cli.exit_codes import BAD_INPUT, INTERRUPTED, OK, TRIAL_FAILED
+from nodebench.cli.app import app
+from nodebench.cli.conventions import BAD_INPUT, INTERRUPTED, LATEST, OK, TRIAL_FAILED
 from nodebench.errors import BadInput, nearest
 
 # Typer carries its own copy of click from some version on; its usage error is public only as this base.

@@ -20,9 +20,6 @@ results_app = typer.Typer(name="results", help="The runs kept here.", no_args_is
 app.add_typer(study_app)
 app.add_typer(results_app)
 
-# The value of --resume that means the latest run.
-LATEST = "latest"
-
 WHERE, LIMITS, OUTPUT = "Where and how", "Limits", "Output"
 
 Results = Annotated[

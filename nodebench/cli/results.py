@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from nodebench.cli.exit_codes import OK, TRIAL_FAILED
+from nodebench.cli.conventions import OK, TRIAL_FAILED
 from nodebench.cli.show import print_rows
 from nodebench.errors import BadInput
 from nodebench.report.tables import status_line

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from nodebench.cli.app import LATEST
 from nodebench.cli.choices import Choices
-from nodebench.cli.exit_codes import CANNOT_GO_ON, INTERRUPTED, OK, TRIAL_FAILED
+from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, LATEST, OK, TRIAL_FAILED
 from nodebench.cli.progress import make_display
 from nodebench.errors import BadInput, CannotGoOn
 from nodebench.run.store import Run
