@@ -142,7 +142,11 @@ def run(
     dtype: Annotated[str, typer.Option(help="float32 or float64.", rich_help_panel=WHERE)] = "float32",
     threads: Annotated[
         int | None,
-        typer.Option(metavar="N", help="CPU threads. (default: all)", rich_help_panel=WHERE),
+        typer.Option(
+            metavar="N",
+            help="CPU threads of a trial. (default: all cores, shared among the jobs)",
+            rich_help_panel=WHERE,
+        ),
     ] = None,
     data: Data = None,
     download: Download = False,

@@ -76,7 +76,7 @@ def execute(study: Study, manner: Manner) -> int:
     planned = plan(study, elsewhere=engine.elsewhere)
     if not planned.planned:
         raise BadInput(f"nothing to run: {'; '.join(planned.left_out)}")
-    engine.prepare(planned.trials)
+    _prepare(engine, planned.planned)
     device = "cpu" if engine.elsewhere else planned.trials[0].device
     run = Run.create(manner.results, study, describe_environment(device))
     return _run(run, study, planned.planned, planned.left_out, engine, manner)
@@ -111,14 +111,26 @@ def _start_engine(study: Study, manner: Manner) -> "Engine":
     """The engine that was asked for. It warms up while the trials are planned."""
     jobs = jobs_of(study, manner.jobs)
     if manner.dask:
-        from nodebench.run.engines.dask import DaskEngine
-
-        return DaskEngine(manner.dask, jobs)
+        try:
+            from nodebench.run.engines.dask import DaskEngine
+        except ModuleNotFoundError as error:
+            raise BadInput("--dask needs Dask: pip install 'nodebench[cluster]'") from error
+        # A login node's cores say nothing of how many jobs to ask for.
+        return DaskEngine(manner.dask, (manner.jobs or 1) if manner.dask == "slurm" else jobs)
     from nodebench.run.engines.local import LocalEngine
     from nodebench.run.isolation import start_fork_server
 
     start_fork_server()
     return LocalEngine(jobs)
+
+
+def _prepare(engine: "Engine", todo: "Sequence[Planned]") -> None:
+    """Let the engine connect to what it runs on, which may take long; Ctrl-C then undoes what it has begun."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        engine.prepare([one.trial for one in todo])
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _limited(study: Study, limits: Limits) -> Study:
@@ -161,8 +173,10 @@ def _run(
     with run.writing():
         records = {record.id: record for record in run.records()}
         todo = missing(planned, list(records.values()), retry_failed=manner.retry_failed)
-        engine.prepare([one.trial for one in todo])
-        costs = costs_on(run.environment(), manner.results)
+        _prepare(engine, todo)
+        costs = costs_on(run.environment(), manner.results, but=run)
+        for record in records.values():
+            costs.add(record)
         display = make_display([one.trial for one in todo], costs, json=manner.json, quiet=manner.quiet)
         failure = None
         with display, _ctrl_c(engine) as pressed:
@@ -212,7 +226,9 @@ def _conclude(
 
     if not manner.json:
         print_run(run.folder, records, whole=False)
-    command = f"nodebench run --results {shlex.quote(str(run.folder.parent))} --resume {run.folder.name}"
+    typed = manner.limits.model_dump(exclude_none=True).items()
+    limits = "".join(f" --{_OPTIONS[name]} {value}" for name, value in typed)
+    command = f"nodebench run --results {shlex.quote(str(run.folder.parent))} --resume {run.folder.name}{limits}"
     finished = sum(record.status is not Status.INTERRUPTED for record in records)
     kept = f"{finished} of {planned} trials are finished and kept"
     if failure:
@@ -221,6 +237,9 @@ def _conclude(
         _say(f"Interrupted: {kept}. Go on with:\n  {command}")
     elif finished < len(records) or any(record.status not in (Status.OK, Status.INTERRUPTED) for record in records):
         _say(f"Run the failed trials again with:\n  {command} --retry-failed")
+
+
+_OPTIONS = {"timeout": "timeout", "max_nfe": "max-nfe", "memory": "memory-limit"}
 
 
 def _say(text: str) -> None:

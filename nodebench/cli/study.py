@@ -42,6 +42,8 @@ def resume_study(study: Study, manner: Manner, given: Sequence[str]) -> int:
             f"no run of study '{study.name}' at preset {_preset(study)} in {manner.results} yet; "
             "leave out --resume to make one"
         )
+    if (run.study_name(), _preset(run.study())) != (study.name, _preset(study)):
+        raise BadInput(f"run {run.folder.name} is not of study '{study.name}' at preset {_preset(study)}")
     return resume(run, manner)
 
 
@@ -98,9 +100,9 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
     from nodebench.run.plan import plan
     from nodebench.run.sweep import missing
 
-    study = with_surroundings(study, jobs)
-    planned = plan(study)
     run = latest_run(study, results)
+    study = _with_threads_of(run, with_surroundings(study, jobs))
+    planned = plan(study)
     todo = missing(planned.planned, run.records() if run else [])
     left = [one.trial for one in todo]
     costs = costs_on(describe_environment(), results)
@@ -116,6 +118,16 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
     )
     if left:
         console.print(_time(estimate(left, costs), jobs_of(study, jobs)))
+
+
+def _with_threads_of(run: Run | None, study: Study) -> Study:
+    """The study with as many threads a trial as its run has, without which its trials would be others."""
+    known = run.study().groups if run else {}
+    groups = {
+        name: grid.model_copy(update={"threads": known[name].threads}) if name in known else grid
+        for name, grid in study.groups.items()
+    }
+    return study.model_copy(update={"groups": groups})
 
 
 def _groups(study: Study, planned: "Sequence[Planned]", todo: "Sequence[Planned]", costs: "Costs") -> Table:

@@ -216,7 +216,7 @@ def _failure(record: Record) -> Text:
     text = Text(f"{record.status} ", style="bold red")
     text.append(f"{name} seed {trial.seed}: {record.status.sentence}", style="default")
     if failure:
-        text.append(f"\n    {failure.message} ({', '.join(where)})", style="dim")
+        text.append(f"\n    {failure.message}" + f" ({', '.join(where)})" * bool(where), style="dim")
     return text
 
 

@@ -1,14 +1,15 @@
 """How long trials will take, from what trials like them took on this machine."""
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from nodebench.run.store import ENVIRONMENT, list_runs
+from nodebench.errors import BadInput
+from nodebench.run.store import Run, list_runs
 from nodebench.spec import Record, Status, Trial
 
 
@@ -24,8 +25,8 @@ _LIKENESS: tuple[Callable[[Trial], Hashable], ...] = (
     lambda t: (_common(t), t.model),
     _common,
 )
-# The last ones say little of the solver or the model, which may differ a hundredfold.
-_SURE = 2
+# The others differ in what may cost a hundredfold.
+_SURE = 1
 
 
 class Costs:
@@ -37,8 +38,8 @@ class Costs:
             self.add(record)
 
     def add(self, record: Record) -> None:
-        """Learn from a record; an interrupted trial says nothing."""
-        if record.status is not Status.INTERRUPTED:
+        """Learn from a record of a trial that ran to its end, or to its time limit."""
+        if record.status in (Status.OK, Status.TIMEOUT):
             self.learn(record.trial, record.duration_seconds)
 
     def learn(self, trial: Trial, seconds: float) -> None:
@@ -79,14 +80,19 @@ def estimate(trials: Iterable[Trial], costs: Costs) -> Estimate:
     return Estimate(sum(seconds) + unknown * mean, sure, len(seconds) - sure, unknown)
 
 
-def costs_on(environment: dict[str, Any], results: Path) -> Costs:
-    """What trials took on a machine, from the runs kept in a folder that were made on one like it."""
+def costs_on(environment: dict[str, Any], results: Path, but: Run | None = None) -> Costs:
+    """What trials took on a machine, from the runs kept in a folder that were made on one like it, ``but`` one.
+
+    A run that cannot be read is left out: an estimate is no reason to stop.
+    """
     costs = Costs()
     for run in list_runs(results):
-        path = run.folder / ENVIRONMENT
-        if path.is_file() and _machine(json.loads(path.read_text())) == _machine(environment):
+        if (but and run.folder == but.folder) or _machine(run.environment()) != _machine(environment):
+            continue
+        with suppress(BadInput):
             for record in run.records():
-                costs.add(record)
+                if record.place.host is None:  # it ran here
+                    costs.add(record)
     return costs
 
 

@@ -38,7 +38,7 @@ KILL_SECONDS = 1.0
 # an exit code can be read once only.
 _PROCESSES = threading.Lock()
 
-Report = Callable[[Progress], None]
+Listener = Callable[[Progress], None]
 
 
 class Stop:
@@ -101,7 +101,7 @@ def run_isolated(
     trial: Trial,
     limits: Limits,
     source: DataSource,
-    report: Report,
+    report: Listener,
     stop: Stop | None = None,
     cores: tuple[int, ...] | None = None,
 ) -> tuple[Record, Film]:
@@ -128,7 +128,7 @@ def foresee(trial: Trial, source: DataSource) -> float | None:
     return record.costs.get("foreseen_seconds")
 
 
-def _run_job(job: Job, report: Report, stop: Stop) -> tuple[Record, Film]:
+def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
     trial = job.trial
     context = multiprocessing.get_context("forkserver")
     started, clock = datetime.now(UTC), time.perf_counter()
@@ -163,7 +163,7 @@ class _Watch:
     """Listens to a trial, holds it to its limits, and remembers what it said."""
 
     def __init__(
-        self, connection: Connection, process: BaseProcess, limits: Limits, report: Report, stop: Stop
+        self, connection: Connection, process: BaseProcess, limits: Limits, report: Listener, stop: Stop
     ) -> None:
         self._stop = stop
         self._connection = connection
@@ -173,6 +173,7 @@ class _Watch:
         self._phase = "start"
         self._history: list[dict[str, float | None]] = []
         self._known: Outcome = {}
+        self._memory_seen = float("-inf")
         self.film: Film = {}
         self._deadline = time.perf_counter() + limits.timeout + GRACE_SECONDS if limits.timeout else float("inf")
 
@@ -195,10 +196,18 @@ class _Watch:
                 return outcome
             elif self._process.sentinel in ready:
                 return self._died()
-            elif time.perf_counter() > self._deadline:
-                return self.partial(Status.TIMEOUT, f"killed {GRACE_SECONDS:g} s after its time limit")
-            elif self._limits.memory and (used := _group_memory(self._process.pid)) > self._limits.memory:
+            if (over := self._over_limit()) is not None:
+                return over
+
+    def _over_limit(self) -> Outcome | None:
+        now = time.perf_counter()
+        if now > self._deadline:
+            return self.partial(Status.TIMEOUT, f"killed {GRACE_SECONDS:g} s after its time limit")
+        if self._limits.memory and now > self._memory_seen + MEMORY_POLL_SECONDS / 2:
+            self._memory_seen = now
+            if (used := _group_memory(self._process.pid)) > self._limits.memory:
                 return self.partial(Status.MEMORY_BUDGET, f"killed while it held {used / 1e6:.0f} MB")
+        return None
 
     def _hear(self, progress: Progress) -> None:
         self._phase = progress.phase

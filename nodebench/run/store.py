@@ -108,11 +108,11 @@ class Run:
         except OSError as error:
             raise CannotGoOn(f"{self.folder}: cannot write there: {error.strerror or error}") from error
 
-    def rewrite(self, records: Sequence[Record]) -> None:
-        """Write the records anew; the file is there whole, old or new, at any moment."""
+    def rewrite(self, lines: Sequence[bytes]) -> None:
+        """Replace the lines of the records; the file is there whole, old or new, at any moment."""
         part = self.folder / f"{RECORDS}.part"
         with part.open("wb") as file:
-            file.writelines(record.line().encode() + b"\n" for record in records)
+            file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, self.folder / RECORDS)

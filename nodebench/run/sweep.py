@@ -9,7 +9,7 @@ from nodebench.spec import Record, Status, Study
 
 
 def missing(planned: Sequence[Planned], records: Sequence[Record], *, retry_failed: bool = False) -> list[Planned]:
-    """The trials without a record, in their order; interrupted ones have none, failed ones only if they are kept."""
+    """The trials to run, in their order: those not finished, and with ``retry_failed`` those that failed too."""
     finished = {
         record.id
         for record in records

@@ -19,7 +19,10 @@ def verify(run: Run) -> list[str]:
     of a trial are no double if the first one failed or was interrupted: it was run again.
     """
     findings = []
-    groups = set(run.study().groups)
+    try:
+        groups = set(run.study().groups)
+    except BadInput as error:
+        return [str(error)]
     ended: Counter[str] = Counter()
     for number, line in enumerate(_lines(run), start=1):
         if not line.endswith(b"\n"):
@@ -48,8 +51,11 @@ def merge(first: Run, second: Run, results: Path) -> tuple[Run, int]:
     A trial is there once: the record that is ``ok`` goes before one that is not, else the later one.
 
     Raises:
-        BadInput: the two have grids of one name that differ.
+        BadInput: the two have grids of one name that differ, or a record was edited.
     """
+    for run in (first, second):
+        if any(is_intact(line.decode().rstrip("\n")) is False for line in _lines(run)):
+            raise BadInput(f"{run.folder.name} has records that were edited; 'nodebench results verify' says which")
     ours, theirs = first.study(), second.study()
     different = [
         name
@@ -112,7 +118,7 @@ def prune(results: Path, remove: bool) -> list[str]:
             if lines > len(records):
                 found.append(f"{name}: {lines - len(records)} superseded or torn lines")
                 if remove:
-                    run.rewrite(records)
+                    run.rewrite(_latest(run))
             needed = {f"{record.id}.npz" for record in records}
             for path in sorted((run.folder / ARRAYS).glob("*")):
                 if path.name not in needed:
@@ -120,6 +126,12 @@ def prune(results: Path, remove: bool) -> list[str]:
                     if remove:
                         path.unlink()
     return found
+
+
+def _latest(run: Run) -> list[bytes]:
+    """The latest line of each trial as it was written, in the order of the first ones."""
+    whole = (line for line in _lines(run) if line.endswith(b"\n"))
+    return list({json.loads(line)["id"]: line for line in whole}.values())
 
 
 def _lines(run: Run) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ def record(seconds: float, status: Status = Status.OK, **changes) -> Record:
 def test_the_most_alike_decides():
     costs = Costs([record(10), record(30, rtol=1e-5), record(500, model="other")])
     assert costs.of(trial(seed=7)) == (10, True)
-    assert costs.of(trial(rtol=1e-7)) == (20, True)  # the same solver at other tolerances
+    assert costs.of(trial(rtol=1e-7)) == (20, False)  # the same solver at other tolerances
     assert costs.of(trial(solver="rk4")) == (20, False)  # the same model
     assert costs.of(trial(model="third")) == (30, False)  # the same task
     assert costs.of(trial(task="ecg")) is None
@@ -28,6 +28,7 @@ def test_the_most_alike_decides():
 
 def test_an_interrupted_trial_says_nothing_and_a_slow_failure_does():
     assert Costs([record(1, Status.INTERRUPTED)]).of(trial()) is None
+    assert Costs([record(0, Status.CRASHED)]).of(trial()) is None
     assert Costs([record(600, Status.TIMEOUT)]).of(trial()) == (600, True)
 
 
@@ -46,6 +47,15 @@ def test_only_records_of_this_machine_count(tmp_path):
     assert costs_on(MACHINE, tmp_path).of(trial()) == (10, True)
     assert costs_on({"cpu": "third"}, tmp_path).of(trial()) is None
     assert costs_on(MACHINE, tmp_path / "nowhere").of(trial()) is None
+
+
+def test_a_run_that_cannot_be_read_is_no_reason_to_stop(tmp_path):
+    study = Study(groups={"typed": Grid(task="mnist")})
+    good, bad, torn = (Run.create(tmp_path, study, MACHINE) for _ in range(3))
+    good.append(record(10))
+    (bad.folder / "records.jsonl").write_text("nonsense\n")
+    (torn.folder / "environment.json").write_text("{")
+    assert costs_on(MACHINE, tmp_path).of(trial()) == (10, True)
 
 
 def test_a_probe_foresees_a_trial_within_a_factor():

@@ -156,6 +156,15 @@ def test_pruning_removes_what_no_record_needs_and_nothing_else(tmp_path):
     assert prune(tmp_path, remove=True) == []
 
 
+def test_an_edited_record_stays_known_as_one(run):
+    edit(run)
+    run.append(record(2, started="2026-01-02"))
+    prune(run.folder.parent, remove=True)
+    assert any("was edited" in finding for finding in verify(run))
+    with pytest.raises(BadInput, match="records that were edited"):
+        merge(run, run, run.folder.parent)
+
+
 def test_a_run_that_is_being_written_is_not_pruned(run):
     with run.writing(), pytest.raises(BadInput, match="is being written by process"):
         prune(run.folder.parent, remove=True)

@@ -30,7 +30,7 @@ class Engine(ABC):
     def run(
         self, trials: Sequence[Trial], limits: Limits, source: DataSource, report: Report
     ) -> Iterator[tuple[Record, Film]]:
-        """Yield each trial's record, and the pictures it took, as it ends.
+        """Yield each trial's record, and the pictures it took, as it ends. An engine runs once.
 
         The place that an ended trial has left is filled only after its record was taken, so that it is stored
         before anything else is done in its stead.

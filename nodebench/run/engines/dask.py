@@ -5,8 +5,11 @@ runs in a process of its own, started on the worker, and its limits are enforced
 """
 
 import multiprocessing
+import signal
 import socket
 import threading
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -33,6 +36,7 @@ RERUNS = 2
 GPU = "GPU"
 TOPIC = "nodebench"
 POLL_SECONDS = 0.2
+ASK_SECONDS = 1.0
 CONNECT_SECONDS = 10
 WORKER_SECONDS = 30  # until the first worker of a scheduler that runs already has come
 # A worker that is a daemon may have no children, and a trial is one.
@@ -52,6 +56,7 @@ class DaskEngine(Engine):
 
     def __init__(self, where: str, jobs: int = 1) -> None:
         self._where, self._jobs = where, jobs
+        self._token = uuid.uuid4().hex  # tells this command's trials from those of another on the same workers
         self._stopped = threading.Event()
         self._open = ExitStack()
         self._client: Any = None
@@ -86,7 +91,8 @@ class DaskEngine(Engine):
                     limits,
                     source,
                     _versions(),
-                    key=f"nodebench-{trial.id}-{id(self)}",
+                    self._token,
+                    key=f"nodebench-{trial.id}-{self._token}",
                     pure=False,
                     priority=-number,
                     resources=resources,
@@ -103,11 +109,11 @@ class DaskEngine(Engine):
         limits: Limits,
         report: Report,
     ) -> Iterator[tuple[Record, Film]]:
-        asked = False
+        asked = float("-inf")
         while running:
-            if self._stopped.is_set() and not asked:
-                asked = True
-                client.run(_stop_trials)
+            if self._stopped.is_set() and time.monotonic() > asked + ASK_SECONDS:
+                asked = time.monotonic()  # again and again: workers come and go
+                client.run(_stop_trials, self._token, on_error="ignore")
             try:
                 event = events.get(timeout=POLL_SECONDS)
             except Empty:
@@ -140,7 +146,9 @@ def _connect(where: str, jobs: int, stack: ExitStack) -> distributed.Client:
     stack.enter_context(dask.config.set({"distributed.worker.daemon": False}))
     if where == "local":
         cluster = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
-        return distributed.Client(stack.enter_context(cluster))
+        client = distributed.Client(stack.enter_context(cluster))
+        client.run(_ignore_ctrl_c)
+        return client
     if where == "slurm":
         return distributed.Client(stack.enter_context(_slurm(jobs)))
     try:
@@ -217,8 +225,7 @@ def _outcome(future: distributed.Future, trial: Trial, limits: Limits, where: st
     """What has become of a task; null if it was stopped before it began.
 
     Raises:
-        BadInput: a worker that came later has other versions.
-        CannotGoOn: the scheduler is gone.
+        CannotGoOn: the scheduler is gone, or a worker that came later has other versions.
     """
     if future.status == "finished":
         found: tuple[Record, Film] | None = future.result()
@@ -228,59 +235,63 @@ def _outcome(future: distributed.Future, trial: Trial, limits: Limits, where: st
     error = future.exception()
     if isinstance(error, KilledWorker):
         failure = Failure(message=f"its worker was lost {RERUNS + 1} times, the last one {error.last_worker.address}")
-        return _lost(trial, limits, failure), {}
-    assert error is not None
-    raise error
+        return _lost(trial, limits, Status.CRASHED, failure, RERUNS + 1), {}
+    if isinstance(error, BadInput):  # a worker that came later has other versions
+        raise CannotGoOn(str(error))
+    message = f"the worker failed: {type(error).__name__}: {_first_line(error)}"
+    return _lost(trial, limits, Status.ERROR, Failure(message=message)), {}
 
 
-def _lost(trial: Trial, limits: Limits, failure: Failure) -> Record:
-    """The record of a trial that took every worker with it, or had bad luck."""
+def _lost(trial: Trial, limits: Limits, status: Status, failure: Failure, attempts: int = 1) -> Record:
+    """The record of a trial whose worker could not give one."""
     return Record(
         id=trial.id,
         trial=trial,
-        status=Status.CRASHED,
+        status=status,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         duration_seconds=0.0,
         limits=limits,
         failure=failure,
-        place=Place(attempts=RERUNS + 1),
+        place=Place(attempts=attempts),
     )
 
 
-def _first_line(error: BaseException) -> str:
+def _first_line(error: BaseException | None) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 # --- on the worker
 
-_running: set[Stop] = set()
-_stopping = threading.Event()
+_running: dict[Stop, str] = {}  # the trials of this worker, with the tokens of the commands that they are of
+_stopped: set[str] = set()
+
+
+def _ignore_ctrl_c() -> None:
+    """A worker of ours stands in the terminal's process group: the parent alone hears Ctrl-C."""
+    with suppress(ValueError):  # not in its main thread
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _describe_worker() -> tuple[dict[str, str], bool]:
-    _stopping.clear()
     return _versions(), multiprocessing.current_process().daemon
 
 
-def _stop_trials() -> None:
-    _stopping.set()
-    for stop in list(_running):
-        stop.ask()
+def _stop_trials(token: str) -> None:
+    _stopped.add(token)
+    for stop, of in list(_running.items()):
+        if of == token:
+            stop.ask()
 
 
 def _on_worker(
-    trial: Trial, limits: Limits, source: DataSource, versions: dict[str, str]
+    trial: Trial, limits: Limits, source: DataSource, versions: dict[str, str], token: str
 ) -> tuple[Record, Film] | None:
     """Run a trial in a process of its own on this worker, and tell the parent how it goes; null once stopped."""
     worker = distributed.get_worker()
     if different := _difference(versions, _versions()):
         raise BadInput(f"worker {worker.address}: {different}")
-    if _stopping.is_set():
-        return None
-    start_fork_server()
-    wait_for_fork_server()
     stop = Stop()
-    _running.add(stop)
+    _running[stop] = token  # from here on a stop reaches it
 
     def report(progress: Progress) -> None:
         with suppress(ValueError):  # the worker is closing
@@ -288,8 +299,12 @@ def _on_worker(
             worker.log_event(TOPIC, content)
 
     try:
+        start_fork_server()
+        wait_for_fork_server()
+        if stop.asked or token in _stopped:
+            return None
         record, film = run_isolated(trial, limits, source, report, stop)
     finally:
-        _running.discard(stop)
+        del _running[stop]
     shared = worker.state.nthreads > 1
     return record.model_copy(update={"place": Place(host=socket.gethostname(), shared=shared)}), film

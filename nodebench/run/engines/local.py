@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 
+from nodebench.errors import CannotGoOn
+from nodebench.instruments.environment import usable_cores
 from nodebench.run.engines.contract import Engine, Report
 from nodebench.run.isolation import Stop, run_isolated, wait_for_fork_server
 from nodebench.run.worker import Progress
@@ -71,7 +73,7 @@ class LocalEngine(Engine):
         ]
         for thread in threads:
             thread.start()
-        working = len(threads)
+        working, failure = len(threads), None
         try:
             while working:
                 match events.get():
@@ -82,8 +84,13 @@ class LocalEngine(Engine):
                         slot.taken.release()
                     case _Left(error):
                         working -= 1
-                        if error is not None:
-                            raise error
+                        if error is not None:  # the others end first, each with its record
+                            failure = error
+                            self.stop()
+            if isinstance(failure, OSError):
+                raise CannotGoOn(f"a trial cannot be started: {failure.strerror or failure}") from failure
+            if failure is not None:
+                raise failure
         finally:
             self.stop()
             for slot, thread in zip(slots, threads, strict=True):
@@ -138,6 +145,6 @@ def _slots(jobs: int, threads: int) -> list[_Slot]:
     if jobs == 1:
         return [_Slot(None, shared=False)]
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if jobs * threads > len(cores):
+    if jobs * threads > min(len(cores), usable_cores()):
         return [_Slot(None, shared=True) for _ in range(jobs)]
     return [_Slot(tuple(cores[i * threads : (i + 1) * threads]), shared=False) for i in range(jobs)]
