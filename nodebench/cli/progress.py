@@ -70,7 +70,7 @@ class Display:
         self._left.pop(record.id, None)
         self._costs.add(record)
         self._finished += 1
-        self._failed += record.status is not Status.OK
+        self._failed += record.status not in (Status.OK, Status.INTERRUPTED)
         self._slow.setdefault(self.configuration(record.trial), []).append(record.duration_seconds)
 
     def configuration(self, trial: Trial) -> str:
