@@ -12,6 +12,7 @@ from rich.table import Table
 from nodebench.cli.conventions import LATEST
 from nodebench.cli.progress import duration
 from nodebench.cli.run import Manner, jobs_of, refuse_changes, resume, with_surroundings
+from nodebench.cli.show import print_rows
 from nodebench.errors import BadInput, choose
 from nodebench.run.store import Run, list_runs
 from nodebench.spec import DataSource, Grid, Preset, Study, Trial, load_study, shipped_studies
@@ -59,13 +60,8 @@ def _preset(study: Study) -> Preset:
 
 def list_studies() -> None:
     """Print the studies that come with nodebench."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("study", "what it asks", "source"):
-        table.add_column(header, overflow="fold", no_wrap=header == "study")
-    for name in shipped_studies():
-        study = load_study(name, Preset.QUICK)
-        table.add_row(name, study.about, study.source)
-    Console().print(table)
+    studies = [load_study(name, Preset.QUICK) for name in shipped_studies()]
+    print_rows([("study", "what it asks", "source"), *((study.name, study.about, study.source) for study in studies)])
 
 
 def show_study(study: Study) -> None:

@@ -20,7 +20,6 @@ from nodebench.spec.trajectories import Film
 
 STUDY, ENVIRONMENT, RECORDS, ARRAYS = "study.toml", "environment.json", "records.jsonl", "arrays"
 LOCK = "lock"
-STAMP = "%Y-%m-%dT%H-%M-%S"
 
 
 class Run:
@@ -36,7 +35,7 @@ class Run:
         Raises:
             BadInput: ``results`` cannot be written.
         """
-        stamp = datetime.now().astimezone().strftime(STAMP)
+        stamp = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
         task = next(iter(study.groups.values())).task
         name = f"{stamp}-{study.name or task.replace('/', '-')}"
         try:
