@@ -90,6 +90,12 @@ def res_net(blocks: int) -> nn.Sequential:
     return nn.Sequential(*stem, *(ResidualBlock() for _ in range(blocks)), *_head())
 
 
+def tied_res_net(blocks: int) -> nn.Sequential:
+    """One residual block taken ``blocks`` times: 206,858 parameters."""
+    stem, block = _stem(), ResidualBlock()
+    return nn.Sequential(*stem, *(block for _ in range(blocks)), *_head())
+
+
 def mlp() -> nn.Sequential:
     """One hidden layer of 300 units, 238,510 parameters: the MLP of LeCun et al. 1998 in Chen et al., Table 1."""
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 300), nn.ReLU(inplace=True), nn.Linear(300, 10))

@@ -61,6 +61,21 @@ class Cubed(nn.Module):
         return self.field(t, y**3)
 
 
+class Squeezed(nn.Module):
+    """A field that pulls the last component of the state to 0, at a rate, and leaves the others alone."""
+
+    def __init__(self, field: nn.Module, rate: float) -> None:
+        super().__init__()
+        self.field = field
+        self.rate = rate
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, of the shape ``(..., D)`` of ``y``."""
+        pull = torch.zeros_like(y)
+        pull[..., -1] = self.rate * y[..., -1]
+        return self.field(t, y) - pull
+
+
 class Delayed(nn.Module):
     """A field on clocks that start at 0: sample ``i`` of the batch is at the time ``start[i] + t``.
 

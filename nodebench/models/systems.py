@@ -114,6 +114,14 @@ class VanDerPol(nn.Module):
         return torch.stack([v, self.mu * (1 - x**2) * v - x], -1)
 
 
+class Sine(nn.Module):
+    """The field ``x' = 2 sin 3x`` on a line, with stable states between unstable ones."""
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        """Return dx/dt, of the shape of ``x``."""
+        return 2 * torch.sin(3 * x)
+
+
 def exact_states(system: nn.Module, y0: Tensor, times: Tensor, tolerance: float = 1e-10) -> Tensor:
     """States of a system at ``times``, by SciPy's DOP853 in float64.
 

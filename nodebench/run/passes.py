@@ -8,9 +8,10 @@ measure.
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -18,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
+from nodebench.run.probes import joint_over_single, residual_error, reverse_error
 from nodebench.run.step import Checkpoint, Step, step_tensors, training_step
-from nodebench.solvers import Integrator, Trace, find_solver
+from nodebench.solvers import Integrator, SolverAdapter, StepControl, Trace, find_solver
 from nodebench.spec import Gradient, SolveFailed, Status, Trial
 from nodebench.spec.trajectories import Film
 from nodebench.tasks import Batch, Experiment, Task
@@ -32,6 +34,7 @@ REFERENCE_MAX_NFE = 2_000
 
 PROFILE_TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 PROFILE_REFINEMENTS = (1, 2, 4)
+PROFILE_ADAPTIVE = StepControl("dopri5", rtol=1e-5, atol=1e-5)  # for what was trained with fixed steps
 
 # Pictures of a training, at most: enough for an animation.
 FRAMES = 20
@@ -144,8 +147,9 @@ class Passes:
         """Errors of solution and gradient against float64; then metrics over tolerances."""
         names = ["solution_error", "gradient_error", "gradient_cosine"]
         if not self._has_ode:
-            self.draft.missing(names, NO_ODE)
+            self.draft.missing([*names, "reverse_error"], NO_ODE)
             return
+        self._probe()
         if self._task.trains:
             self._profile()
         else:
@@ -214,13 +218,15 @@ class Passes:
         return {} if picture is None else {epoch: picture}
 
     @contextmanager
-    def _evaluating(self, **changes: Any) -> Iterator[NfeCounter]:
+    def _evaluating(
+        self, control: StepControl | None = None, adapter: SolverAdapter | None = None
+    ) -> Iterator[NfeCounter]:
         """Evaluation mode, without gradients, under a counter of its own that is yielded."""
         model, counter = self._experiment.model, NfeCounter(self._budget)
-        control = replace(self._solve.control, gradient=None, **changes)
+        control = control or replace(self._solve.control, gradient=None)
         model.eval()
         try:
-            with torch.no_grad(), self._solve.using(counter, control):
+            with torch.no_grad(), self._solve.using(counter, control, adapter):
                 yield counter
         finally:
             model.train()
@@ -247,6 +253,27 @@ class Passes:
         }
 
     # --- parts of the numerics pass
+
+    def _probe(self) -> None:
+        """What the solves of the probe batch say about the solver."""
+        experiment, solve, trial = self._experiment, self._solve, self._trial
+        probes: dict[str, Callable[[Trace], float | None]] = {"reverse_error": partial(reverse_error, solve)}
+        if find_solver(trial.solver or "")[2].adaptive:
+            probes["joint_over_single"] = lambda trace: joint_over_single(solve, trace, self._budget)
+        if trial.solver == "euler" and trial.gradient is Gradient.DIRECT:
+            probes["residual_error"] = lambda trace: residual_error(solve, trace)
+        for name, probe in probes.items():
+            trace: Trace = []
+            try:
+                with self._evaluating(), solve.using(NfeCounter(self._budget), trace=trace):
+                    experiment.loss(experiment.model, experiment.probe)
+                    found = probe(trace[:])
+            except Exception as error:
+                self.draft.missing([name], f"the probe failed: {self._survivable(error)}")
+                continue
+            self.draft.costs[name] = found
+            if found is None:
+                self.draft.reasons[name] = "no batch that could be solved one by one"
 
     def _check_shared_forward(self) -> None:
         """Take the forward half of the shared step again; loss and NFE must agree with the training."""
@@ -299,25 +326,36 @@ class Passes:
         return torch.cat([gradient.double().reshape(-1) for gradient in gradients])
 
     def _profile(self) -> None:
-        """The trained network solved otherwise than it was trained: metrics and NFE over tolerance or step."""
+        """The trained network solved otherwise than it was trained: metrics and NFE over tolerance or step.
+
+        What was trained with fixed steps is solved by an adaptive method too, whose row has a tolerance.
+        """
         control, method = self._solve.control, find_solver(self._trial.solver or "")[2]
         if method.adaptive:
             assert control.rtol is not None
             assert control.atol is not None
             ratio = control.atol / control.rtol
-            settings = [{"rtol": tol, "atol": tol * ratio} for tol in PROFILE_TOLERANCES]
+            settings: list[dict[str, Any]] = [{"rtol": tol, "atol": tol * ratio} for tol in PROFILE_TOLERANCES]
         else:
             step = control.step_size or self._output_interval()
             settings = [{"step_size": step / finer} for finer in PROFILE_REFINEMENTS]
-        for setting in settings:
-            with self._evaluating(**setting) as counter:
-                try:
-                    metrics = self._experiment.metrics(self._experiment.model)
-                except Exception as error:
-                    metrics = dict.fromkeys(self._metric_names)
-                    self.draft.reasons.setdefault("profile", f"{setting}: {self._survivable(error)}")
-            nfe = counter.forward / max(counter.solves, 1)
-            self.draft.profile.append({**setting, "nfe": nfe, **metrics})
+        for changes in settings:
+            self._profiled(changes, replace(control, gradient=None, **changes), self._solve.adapter)
+        if not method.adaptive:
+            adapter, _, _ = find_solver(PROFILE_ADAPTIVE.method)
+            tolerance = {"rtol": PROFILE_ADAPTIVE.rtol, "atol": PROFILE_ADAPTIVE.atol}
+            self._profiled(tolerance, PROFILE_ADAPTIVE, adapter)
+
+    def _profiled(self, setting: Mapping[str, float | None], control: StepControl, adapter: SolverAdapter) -> None:
+        """Add a row to the profile."""
+        with self._evaluating(control, adapter) as counter:
+            try:
+                metrics = self._experiment.metrics(self._experiment.model)
+            except Exception as error:
+                metrics = dict.fromkeys(self._metric_names)
+                self.draft.reasons.setdefault("profile", f"{setting}: {self._survivable(error)}")
+        nfe = counter.forward / max(counter.solves, 1)
+        self.draft.profile.append({**setting, "nfe": nfe, **metrics})
 
     def _survivable(self, error: Exception) -> SolveFailed:
         """A failed solve beside the training leaves a gap; anything else, the time limit too, ends the trial."""

@@ -100,6 +100,7 @@ _ALL = (
     Figure("escape_share_before", "escapes before", "1", "lower", "the same, backwards from the trained window only"),
     Figure("escape_share_after", "escapes after", "1", "lower", "the same, forwards from the trained window only"),
     Figure("escape_time", "escape time", "1", "higher", "beat lengths until they leave it, median of those that do"),
+    Figure("inversions", "inversions", "1", "lower", "share of neighbours on a line whose order a solve turned round"),
     Figure("observed_order", "order", "order", "neither", "slope of log error on log step size"),
     Figure("parameters", "params", "1", "lower", "trainable parameters"),
     # Costs of one training step.
@@ -140,6 +141,27 @@ _ALL = (
         "1",
         "higher",
         "cosine between the gradient and its float64 reference",
+    ),
+    Figure(
+        "reverse_error",
+        "rev. error",
+        "1",
+        "lower",
+        "relative L2 error of the initial state after a solve forwards and one back from where it ended",
+    ),
+    Figure(
+        "joint_over_single",
+        "joint/ single",
+        "1",
+        "lower",
+        "evaluations of a batch solved as one state, over the mean of its members solved alone",
+    ),
+    Figure(
+        "residual_error",
+        "res. error",
+        "1",
+        "lower",
+        "relative L2 difference, in output or gradient, of Euler's method from residual blocks written out",
     ),
     # Of the whole trial.
     Figure("passes_seconds", "passes", "s", "lower", "wall time of setup and passes; start and calibration left out"),

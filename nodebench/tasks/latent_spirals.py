@@ -162,10 +162,12 @@ class _Spirals(SeriesTraining):
         test = self._test
         observed, beyond = self._predict(model)
         bound = self.bound(model, test.series().to(*self._place))
+        reconstruction = rmse(observed, pick(test.clean, test.where))
         return {
             "extrapolation_rmse": rmse(beyond, test.clean[:, WINDOW:]),
             "extrapolation_rmse_noisy": rmse(beyond, test.noisy[:, WINDOW:]),
-            "reconstruction_rmse": rmse(observed, pick(test.clean, test.where)),
+            "reconstruction_rmse": reconstruction,
+            "rmse_over_noise": reconstruction / self._noise,
             **(bound if isinstance(model, SeriesVae) else dict.fromkeys(bound)),
         }
 

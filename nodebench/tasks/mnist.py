@@ -24,6 +24,7 @@ _BUILD: dict[str, Callable[[Integrator], nn.Module]] = {
     "mlp": lambda _: digits.mlp(),
     "no-block": lambda _: digits.res_net(0),
     "resnet-1": lambda _: digits.res_net(1),
+    "resnet-tied": lambda _: digits.tied_res_net(6),
 }
 
 
@@ -70,6 +71,7 @@ class Mnist(Task):
         "mlp": ModelInfo("one hidden layer of 300", "LeCun et al. 1998, in Chen et al. 2018, Table 1", _NO_ODE),
         "no-block": ModelInfo("stem and head alone", "torchdiffeq issue 32", _NO_ODE),
         "resnet-1": ModelInfo("one residual block", "torchdiffeq issue 25", _NO_ODE),
+        "resnet-tied": ModelInfo("one residual block, taken six times", "torchdiffeq issue 25", _NO_ODE),
     }
     options = MnistOptions
     presets = {

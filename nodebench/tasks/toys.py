@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from nodebench.models import systems
-from nodebench.models.fields import Cubed, MlpField
+from nodebench.models.fields import Cubed, MlpField, Squeezed
 from nodebench.models.trajectories import GruTrajectories, OdeTrajectories
 from nodebench.solvers import StepControl
 from nodebench.spec import Gradient, Preset
@@ -67,9 +67,10 @@ class Toy(Task):
     def system(self, setup: Setup) -> nn.Module:
         """The true field, in float64; what is random in it is drawn by the trial's seed."""
 
-    def network(self, model: str) -> nn.Module:
+    def network(self, setup: Setup) -> nn.Module:
         """The field that is learned."""
-        return MlpField(WIDTHS[model.removesuffix("-t")], sees_time=model.endswith("-t")).start_small()
+        name = setup.model
+        return MlpField(WIDTHS[name.removesuffix("-t")], sees_time=name.endswith("-t")).start_small()
 
     def build(self, setup: Setup) -> Experiment:
         """Build the fit of a trajectory."""
@@ -77,7 +78,7 @@ class Toy(Task):
         def model() -> nn.Module:
             if setup.model == "gru-dt":
                 return GruTrajectories(2, GRU_HIDDEN)
-            return OdeTrajectories(self.network(setup.model), setup.solve)
+            return OdeTrajectories(self.network(setup), setup.solve)
 
         y0 = torch.tensor(self.y0, dtype=torch.float64)
         return TrajectoryFit(setup, self.system(setup), y0, self.start, model)
@@ -108,9 +109,9 @@ class SpiralCubic(Toy):
         """``dy/dt = y³ A``."""
         return Cubed(systems.Linear(SPIRAL))
 
-    def network(self, model: str) -> nn.Module:
+    def network(self, setup: Setup) -> nn.Module:
         """The network of the cubed state."""
-        return Cubed(super().network(model))
+        return Cubed(super().network(setup))
 
 
 class Random(Toy):
@@ -202,3 +203,33 @@ class VanDerPol(Toy):
         """The oscillator."""
         options: VanDerPolOptions = setup.options
         return systems.VanDerPol(options.mu)
+
+
+class ContractingOptions(FitOptions):
+    """Options of ``toy/contracting``."""
+
+    span: float = Field(2.0, gt=0)
+    rate: float = Field(5.0, ge=0)  # at which distances across the slow direction shrink
+
+
+class Contracting(Toy):
+    """A spiral squeezed onto a line, learned by a network that is squeezed as hard from the start.
+
+    Solved backwards, whatever error there is across the line grows by ``exp(rate × span)``, and the adjoint
+    recomputes its states so. Along the line nothing shrinks, so that the loss feels the states far back.
+    """
+
+    name = "toy/contracting"
+    about = "a spiral squeezed onto a line: what solving backwards does to the gradient; its force is the option rate"
+    source = "Gholami et al. 2019, arXiv 1902.10298, section 3"
+    models = {"squeezed": ModelInfo("2–50–2 tanh network, less rate × the second component", "ours")}
+    options = ContractingOptions
+    presets = presets(ContractingOptions)
+
+    def system(self, setup: Setup) -> nn.Module:
+        """The squeezed spiral."""
+        return Squeezed(systems.Linear(SPIRAL), setup.options.rate)
+
+    def network(self, setup: Setup) -> nn.Module:
+        """The network of the small model, squeezed."""
+        return Squeezed(MlpField(WIDTHS["small"]).start_small(), setup.options.rate)

@@ -1,0 +1,94 @@
+"""What the solves of one batch say about the solver: can they be undone, are they one batch, are they a network.
+
+Each function takes the solves that an integrator has traced, ``(field, y0, times, states)`` each, and solves
+again by the method and tolerances that are in force.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from nodebench.instruments import Budget, NfeCounter
+from nodebench.solvers import Integrator, Trace
+
+
+def reverse_error(solve: Integrator, trace: Trace) -> float:
+    """Relative L2 error of the initial states after the way back from the final ones.
+
+    Source: Chen et al. 2018, section 2: the state is recomputed backwards in time, not stored.
+    """
+    differences, sizes = [], []
+    for field, y0, times, states in trace:
+        again = solve(field, states[-1], times.flip(0))[-1]
+        differences.append((again - y0).double().norm())
+        sizes.append(y0.double().norm())
+    return (torch.stack(differences).norm() / torch.stack(sizes).norm()).item()
+
+
+def joint_over_single(solve: Integrator, trace: Trace, budget: Budget) -> float | None:
+    """Evaluations of a batch solved as one state, over the mean of its members solved alone.
+
+    None where there is no batch, or where the field is bound to the members of its own.
+
+    Source: Chen et al. 2018, section 6, "Minibatching".
+    """
+    field, y0, times, _ = trace[0]
+    if y0.ndim < 2 or len(y0) < 2 or field(times[0], y0[:1]).shape != y0[:1].shape:
+        return None
+    joint = _evaluations(solve, field, y0, times, budget)
+    single = [_evaluations(solve, field, y0[i : i + 1], times, budget) for i in range(len(y0))]
+    return joint * len(single) / sum(single)
+
+
+def _evaluations(solve: Integrator, field: nn.Module, y0: Tensor, times: Tensor, budget: Budget) -> int:
+    counter = NfeCounter(budget)
+    with solve.using(counter):
+        solve(field, y0, times)
+    return counter.forward
+
+
+def residual_error(solve: Integrator, trace: Trace) -> float:
+    """Euler's method against a chain of residual blocks ``y + h f(t, y)`` of shared weights, written out.
+
+    The larger relative L2 difference of the final states and of the gradient of a fixed functional of them.
+    """
+    field, y0, times, _ = trace[0]
+    grid = _grid(times, solve.control.step_size)
+    weights = torch.randn(y0.shape, generator=torch.Generator().manual_seed(0)).to(y0)
+    results = []
+    ways: list[Callable[[Tensor], Tensor]] = [
+        lambda y: solve(field, y, times)[-1],
+        lambda y: _chain(field, y, grid),
+    ]
+    for ends in ways:
+        with torch.enable_grad():
+            start = y0.detach().clone().requires_grad_()
+            end = ends(start)
+            leaves = [start, *(p for p in field.parameters() if p.requires_grad)]
+            slopes = torch.autograd.grad((end * weights).sum(), leaves, allow_unused=True)
+        flat = torch.cat([slope.double().reshape(-1) for slope in slopes if slope is not None])
+        results.append((end.detach().double(), flat))
+    (solved, its_gradient), (chained, chains_gradient) = results
+    return max(
+        ((solved - chained).norm() / chained.norm()).item(),
+        ((its_gradient - chains_gradient).norm() / chains_gradient.norm()).item(),
+    )
+
+
+def _chain(field: nn.Module, y: Tensor, grid: Tensor) -> Tensor:
+    for t, h in zip(grid, grid.diff(), strict=False):
+        y = y + h * field(t, y)
+    return y
+
+
+def _grid(times: Tensor, step: float | None) -> Tensor:
+    """Where the blocks stand: at the outputs, or ``step`` apart with the last one cut at the end."""
+    if step is None:
+        return times
+    span = float(times[-1] - times[0])
+    blocks = max(1, math.ceil(abs(span) / step - 1e-4))
+    grid = times[0] + math.copysign(step, span) * torch.arange(blocks + 1).to(times)
+    grid[-1] = times[-1]
+    return grid

@@ -1,0 +1,104 @@
+"""``toy/flow``: known fields under a batch of states. Nothing is trained."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from nodebench.models import systems
+from nodebench.solvers import Integrator, StepControl
+from nodebench.spec import Preset
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+
+
+class FlowOptions(Options):
+    """Options of ``toy/flow``."""
+
+    solves: int = Field(20, ge=1)  # timed solves
+    starts: int = Field(32, ge=2)  # states of the batch, drawn by the seed
+    mu: float = Field(2.0, ge=0)  # stiffness of the oscillator
+
+
+class _Field(NamedTuple):
+    """A field, the box that starts are drawn from, and the length of the solve."""
+
+    field: nn.Module
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    span: float
+
+
+class Flow(Task):
+    """What a solver makes of a flow: one batch or many members, there and back again, in the same order.
+
+    The flow of a field on a line keeps the order of its states, since trajectories never cross. ``line`` counts
+    the neighbours that a solve turns round: a share of them, 0 for a flow.
+    """
+
+    name = "toy/flow"
+    about = "known fields under a batch of states: what a batch costs, whether it can be undone, whether order is kept"
+    source = "Chen et al. 2018, section 6"
+    models = {
+        "line": ModelInfo("x' = 2 sin 3x, on a line", "ours; slopes of ±6 over a span of 1"),
+        "lotka-volterra": ModelInfo("prey and predator", "Lotka 1925, Volterra 1926"),
+        "van-der-pol": ModelInfo("the oscillator, of stiffness mu", "Hairer and Wanner 1996, section IV.1"),
+    }
+    options = FlowOptions
+    presets = {Preset.SMOKE: FlowOptions(solves=5, starts=8), Preset.QUICK: FlowOptions()}
+    rtol, atol = 1e-7, 1e-9
+    step_size = 0.125
+    reference = StepControl(method="dopri8", rtol=1e-11, atol=1e-11, land_on_outputs=True)
+    headlines = ("inversions",)
+    trains = False
+
+    def build(self, setup: Setup) -> Experiment:
+        """Build the solves."""
+        return _Flows(setup)
+
+
+def _field(model: str, options: FlowOptions) -> _Field:
+    if model == "line":
+        return _Field(systems.Sine(), (-2.0,), (2.0,), 1.0)
+    if model == "lotka-volterra":
+        return _Field(systems.LotkaVolterra(), (1.0, 0.5), (4.0, 3.0), 5.0)
+    return _Field(systems.VanDerPol(options.mu), (-2.5, -2.5), (2.5, 2.5), 10.0)
+
+
+class _Solved(nn.Module):
+    def __init__(self, field: nn.Module, solve: Integrator) -> None:
+        super().__init__()
+        self.field = field
+        self.solve = solve
+
+    def forward(self, starts: Tensor, times: Tensor) -> Tensor:
+        return self.solve(self.field, starts, times)[-1]
+
+
+class _Flows(Experiment):
+    epochs = 1
+
+    def __init__(self, setup: Setup) -> None:
+        options: FlowOptions = setup.options
+        known = _field(setup.model, options)
+        self.model = _Solved(known.field, setup.solve)
+        self.steps_per_epoch = options.solves
+        low, high = torch.tensor(known.low), torch.tensor(known.high)
+        uniform = torch.rand(options.starts, len(low), generator=torch.Generator().manual_seed(setup.seed))
+        starts = low + (high - low) * uniform.sort(0).values
+        times = torch.tensor([0.0, known.span])
+        self.probe = starts.to(setup.device, setup.dtype), times.to(setup.device, setup.dtype)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        for _ in range(self.steps_per_epoch):
+            yield self.probe
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean size of the final states: nothing to make small, but equal wherever the solves are."""
+        return model(*batch).abs().mean()
+
+    def metrics(self, model: nn.Module) -> dict[str, float | None]:
+        ends = model(*self.probe)
+        line = ends.shape[1] == 1
+        return {"inversions": (ends[:, 0].diff() < 0).double().mean().item() if line else None}
