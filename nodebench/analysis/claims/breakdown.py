@@ -1,0 +1,315 @@
+"""The claims of the article "Neural ODEs: breakdown of another deep learning breakthrough" (the Breakdown article).
+
+Its words for a trajectory error, mean|ŷ − y| / mean|y − ȳ|: it *fits* at 0.10 or less, and *fails* at 0.50 or more.
+"""
+
+import math
+
+from nodebench.analysis.claims.chen2018 import loosened
+from nodebench.analysis.claims.contract import SOLVING, Arm, Claim, Control, Part, Source, Wanted, final
+from nodebench.spec.trial import Scalar
+
+_INF = math.inf
+_FITS, _FAILS = (-_INF, 0.10), (0.50, _INF)
+
+
+def _in(place: str) -> Source:
+    return Source("Breakdown article", place, "https://arxiv.org/abs/1806.07366")
+
+
+_TOY: dict[str, Wanted] = {
+    "solver": "dopri5",
+    "rtol": 1e-7,
+    "training": "windows",
+    "missing": 0.0,
+    "irregular": False,
+    "noise": 0.0,
+    "loss_scale": (1.0, None),
+}
+
+
+def _toy(task: str, model: str = "small", **where: Scalar) -> Arm:
+    return Arm(model, {**_TOY, "task": task, "model": model, **where})
+
+
+def _error(words: str, arm: Arm, supports: tuple[float, float], refutes: tuple[float, float]) -> Part:
+    return Part(
+        f"{words} errs by {{}} of the trajectory's spread",
+        final("trajectory_error"),
+        arm,
+        supports=supports,
+        refutes=(refutes,),
+        scale="log",
+    )
+
+
+def _fits(id: str, task: str, field: str, preset: str = "quick") -> Claim:
+    return Claim(
+        id,
+        "paper" if preset == "paper" else "default",
+        f"A small network (2–50–2) learns {field} from windows of one trajectory.",
+        _in("linear fields"),
+        "shown in a figure",
+        "toys --preset paper" if preset == "paper" else "toys",
+        (_error("the small network", _toy(task), _FITS, _FAILS),),
+        traps=(
+            "trained on windows of ten points, tested over the whole span, where errors add up",
+            "at a constant learning rate RMSprop's noise decides; quick lets it fall, paper has it constant",
+        ),
+        preset=preset,
+    )
+
+
+_FIELDS = (
+    _fits("seed-fits-spiral", "toy/spiral", "the linear spiral"),
+    _fits("seed-fits-spiral", "toy/spiral", "the linear spiral", "paper"),
+    _fits("seed-fits-random", "toy/random", "a random linear field"),
+    _fits(
+        "seed-fits-lotka-volterra",
+        "toy/lotka-volterra-linear",
+        "the article's “Volterra–Lotka” field, which is linear,",
+    ),
+)
+
+
+def _nonlinear(preset: str) -> Claim:
+    return Claim(
+        "seed-nonlinear-hard",
+        "paper" if preset == "paper" else "default",
+        "A small network cannot learn the nonlinear field well.",
+        _in("nonlinear field"),
+        "shown in a figure",
+        "toys --preset paper" if preset == "paper" else "toys",
+        (_error("the small network", _toy("toy/nonlinear"), (0.10, _INF), _FITS),),
+        traps=("the article's trajectory covers a small part of the plane: fitting it says little of the rest",),
+        preset=preset,
+    )
+
+
+_SIGHT = Control(
+    "the small network fits once it is told the time",
+    _error("the small network that sees the time", _toy("toy/mlp", "small-t", window_times="own"), _FITS, _FAILS),
+)
+_TRAP_15 = (
+    "the target depends on the time and the article's networks do not see it: depth, sight of the time and the times "
+    "of the windows change at once in the article"
+)
+
+_NETWORK_FIELD = (
+    Claim(
+        "seed-mlp-shallow-fails",
+        "default",
+        "On a random network's field the small network (2–50–2) fails.",
+        _in("network field"),
+        "shown in a figure",
+        "toys",
+        (_error("the small network", _toy("toy/mlp", "small"), _FAILS, (-_INF, 0.50)),),
+        (_SIGHT,),
+        (_TRAP_15,),
+    ),
+    Claim(
+        "seed-mlp-deep-works",
+        "default",
+        "On a random network's field the deep network (2–150–50–50–2) works.",
+        _in("network field"),
+        "shown in a figure",
+        "toys",
+        (_error("the deep network", _toy("toy/mlp", "deep"), _FITS, _FAILS),),
+        (
+            Control(
+                "the deep network fits once it is told the time",
+                _error(
+                    "the deep network that sees the time", _toy("toy/mlp", "deep-t", window_times="own"), _FITS, _FAILS
+                ),
+            ),
+            Control(
+                "the small one that sees the time errs less than the deep one that does not",
+                Part(
+                    "the small network that sees the time errs by {} what the deep one without errs by",
+                    final("trajectory_error"),
+                    _toy("toy/mlp", "small-t", window_times="own"),
+                    _toy("toy/mlp", "deep", window_times="own"),
+                    supports=(-_INF, 1.0),
+                    scale="log",
+                    unit="×",
+                ),
+            ),
+        ),
+        (_TRAP_15,),
+    ),
+)
+
+_OBSERVED = Arm(
+    "neural ODE",
+    {**_TOY, "task": "toy/spiral", "model": "small", "missing": (0.0, 0.6, 0.9), "irregular": (False, True)},
+)
+
+_SERIES = (
+    Claim(
+        "seed-missing-points",
+        "default",
+        "Missing and irregular observations are handled naturally: better than by an RNN that is told each gap.",
+        _in("irregular time series"),
+        "stated",
+        "observations",
+        (
+            Part(
+                "the neural ODE errs by {} what a GRU that is told each gap errs by",
+                final("trajectory_error"),
+                _OBSERVED,
+                _OBSERVED.but("GRU", model="gru-dt"),
+                supports=(-_INF, 1.0),
+                conditions=("missing", "irregular"),
+                may_differ=SOLVING,
+                scale="log",
+                unit="×",
+            ),
+        ),
+        traps=(
+            "one noise-free trajectory of a linear field: the easiest case for a vector field",
+            "a window is ten observations, however long that lasts: with 90 % missing each spans ten times as much",
+        ),
+    ),
+    Claim(
+        "seed-vae-spirals",
+        "default",
+        "A latent ODE recovers noisy spirals: its reconstruction is nearer to the truth than the observations are.",
+        _in("latent ODE on spirals"),
+        "shown in a figure",
+        "table2",
+        (
+            Part(
+                "the reconstruction errs by {} the noise",
+                final("rmse_over_noise"),
+                Arm(
+                    "latent ODE",
+                    {"task": "latent-spirals", "model": "latent-ode", "variant": "script", "observations": 100},
+                ),
+                supports=(-_INF, 1.0),
+                scale="log",
+                unit="×",
+            ),
+        ),
+        traps=("on spirals never seen, at their observed times, against the clean curve",),
+    ),
+)
+
+_BEATS = Arm("latent ODE", {"task": "ecg", "model": "latent-ode", "objective": "reconstruct", "dataset": "ecgsyn"})
+
+
+def _escapes(side: str, arm: Arm) -> Part:
+    words = "backwards" if side == "before" else "forwards"
+    return Part(
+        f"{words} in time {{}} of the extrapolations leave ten times the signal's range",
+        final(f"escape_share_{side}"),
+        arm,
+        supports=(0.5, _INF),
+        unit="%",
+    )
+
+
+_ECG = (
+    Claim(
+        "seed-ecg-collapse",
+        "default",
+        "A latent ODE of heart beats overfits to a single shape.",
+        _in("ECG"),
+        "shown in a figure",
+        "ecg",
+        (
+            Part(
+                "decoded beats spread {} as far as true ones",
+                final("diversity_ratio"),
+                _BEATS.but("latent ODE", dataset=("ecgsyn", "mitdb")),
+                supports=(-_INF, 0.25),
+                refutes=((0.70, _INF),),
+                conditions=("dataset",),
+                scale="log",
+                unit="×",
+            ),
+        ),
+        traps=("the article's data are its own; here they are McSharry's synthetic heart and record 100 of MIT-BIH",),
+    ),
+    Claim(
+        "seed-ecg-diverges",
+        "default",
+        "Extrapolated to either side, a beat runs off to infinity.",
+        _in("ECG"),
+        "shown in a figure",
+        "ecg",
+        (_escapes("before", _BEATS), _escapes("after", _BEATS)),
+        (
+            Control(
+                "a bounded activation (tanh) runs off less, backwards",
+                Part(
+                    "backwards tanh runs off {} as often as ELU, as a difference of shares",
+                    final("escape_share_before"),
+                    _BEATS.but("tanh", model="latent-ode-tanh"),
+                    _BEATS,
+                    "difference",
+                    supports=(-_INF, -0.25),
+                ),
+            ),
+            Control(
+                "so does a damped field",
+                Part(
+                    "backwards a damped field runs off {} as often as ELU, as a difference of shares",
+                    final("escape_share_before"),
+                    _BEATS.but("damped", model="latent-ode-damped"),
+                    _BEATS,
+                    "difference",
+                    supports=(-_INF, -0.25),
+                ),
+            ),
+        ),
+        (
+            "an ELU field is unbounded, and nothing holds it outside the trained window",
+            "within four beats; slower escapes are not seen",
+        ),
+    ),
+)
+
+_EULER = Arm(
+    "Euler",
+    {"task": "toy/spiral", "solver": "euler", "gradient": "direct", "dtype": "float64", "step_size": (0.05, 0.1)},
+)
+_TRAINED = Arm(
+    "trained at 1e-3",
+    {"task": "mnist", "model": "odenet", "solver": "dopri5", "gradient": "direct", "rtol": 1e-3, "train_images": 2000},
+)
+
+_METHOD = (
+    Claim(
+        "seed-euler-resnet",
+        "default",
+        "A chain of residual blocks of shared weights is Euler's method.",
+        _in("introduction"),
+        "an identity",
+        "flows",
+        (
+            Part(
+                "output and gradient of the two differ by {}, relatively",
+                final("residual_error"),
+                _EULER,
+                supports=(-_INF, 1e-12),
+                conditions=("step_size",),
+            ),
+        ),
+        traps=("in float64; the chain is written out by hand and differentiated by the same library",),
+        published_value=0.0,
+    ),
+    Claim(
+        "seed-speed-accuracy",
+        "default",
+        "An ODE layer lets one trade accuracy for speed after training.",
+        _in("practical applications"),
+        "stated",
+        "tolerance",
+        loosened(_TRAINED),
+        traps=(
+            "the same measurements as looser-at-test: a trade that costs nothing and one that saves nothing fail alike",
+        ),
+    ),
+)
+
+CLAIMS = (*_METHOD, *_FIELDS, _nonlinear("quick"), _nonlinear("paper"), *_NETWORK_FIELD, *_SERIES, *_ECG)

@@ -1,0 +1,251 @@
+"""From records to one number a replicate: which records belong to a part of a claim, and which may be compared."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+
+from nodebench.analysis.claims.contract import Arm, Part, Wanted
+from nodebench.analysis.fairness import Point, differing, unreliable
+from nodebench.analysis.statistics import line
+from nodebench.spec.trial import Scalar
+
+# Axes that go along with another one.
+_ALONG = {
+    "rtol": ("atol", "adjoint_rtol", "adjoint_atol"),
+    "gradient": ("adjoint_rtol", "adjoint_atol"),
+    "solver": ("rtol", "atol", "step_size", "adjoint_rtol", "adjoint_atol"),
+}
+_FEWEST_ON_A_LINE = 3
+_NAMED = 4  # differences, in a note
+_COUNTED = ("left out, ", "refused, since")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was measured of a part under one condition.
+
+    Attributes:
+        condition: its axes and values; empty where the part has none.
+        values: one number a replicate, by seed; infinite where a trial failed.
+        records: every record behind them, and every one that was looked at and failed.
+        notes: what was left out, refused or merely noticed.
+    """
+
+    condition: dict[str, Scalar | None]
+    values: dict[int, float] = field(default_factory=dict)
+    records: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The condition, for a person."""
+        return ", ".join(
+            f"{name} {value:g}" if isinstance(value, float) else f"{value}" if name in _PLAIN else f"{name} {value}"
+            for name, value in self.condition.items()
+        )
+
+
+_PLAIN = ("task", "model", "solver", "variant", "dataset")
+
+
+def samples(part: Part, preset: str, points: Iterable[Point]) -> list[Sample]:
+    """Sort the records that a part asks for by its conditions, and pair the arms of each by seed."""
+    arms = [part.arm, *([part.against] if part.against else [])]
+    chosen: dict[tuple[Scalar | None, ...], list[list[Point]]] = {}
+    for index, arm in enumerate(arms):
+        for point in points:
+            if matches(arm, preset, point):
+                key = tuple(_rounded(point.axes.get(axis)) for axis in part.conditions)
+                chosen.setdefault(key, [[] for _ in arms])[index].append(point)
+    for key in product(*(_expected(part.arm, axis) for axis in part.conditions)):
+        chosen.setdefault(key, [[] for _ in arms])
+    ordered = sorted(
+        chosen.items(),
+        key=lambda item: [(str(type(v)), v if isinstance(v, int | float) else 0, str(v)) for v in item[0]],
+    )
+    return [_sample(part, arms, dict(zip(part.conditions, key, strict=True)), sides) for key, sides in ordered]
+
+
+def _expected(arm: Arm, axis: str) -> tuple[Scalar | None, ...]:
+    """The values of a condition that an arm names: one of which there is no record is a gap, not a blank."""
+    wanted = arm.where.get(axis)
+    return wanted if isinstance(wanted, tuple) else () if wanted is None else (wanted,)
+
+
+def _rounded(value: Scalar | None) -> Scalar | None:
+    """A number as it was typed: 0.1 + 0.2 is the condition 0.3."""
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def matches(arm: Arm, preset: str, point: Point) -> bool:
+    """Whether a record is of an arm."""
+    return point.axes.get("preset") == arm.where.get("preset", preset) and all(
+        _is(point.axes.get(name), wanted) for name, wanted in arm.where.items()
+    )
+
+
+def _is(value: Scalar | None, wanted: Wanted) -> bool:
+    if isinstance(wanted, tuple):
+        return any(_is(value, one) for one in wanted)
+    if isinstance(value, float) and isinstance(wanted, int | float):
+        return math.isclose(value, wanted)
+    return value == wanted
+
+
+def varied(part: Part) -> frozenset[str]:
+    """The settings in which the records of one sample may differ."""
+    names = {"seed", *part.may_differ}
+    if part.against:
+        every = {*part.arm.where, *part.against.where}
+        names |= {name for name in every if part.arm.where.get(name) != part.against.where.get(name)}
+    if part.fit:
+        names.add(part.fit.along)
+    return frozenset(names | {along for name in names for along in _ALONG.get(name, ())})
+
+
+def _sample(part: Part, arms: Sequence[Arm], condition: dict[str, Scalar | None], sides: list[list[Point]]) -> Sample:
+    may_differ, notes = varied(part), Counter[str]()
+    usable = [[point for point in side if _usable(point, part, notes)] for side in sides]
+    settings: dict[tuple[tuple[str, str], ...], list[dict[int, list[Point]]]] = {}
+    for index, side in enumerate(usable):
+        for point in side:
+            key = tuple((name, value) for name, value in sorted(point.setting.items()) if name not in may_differ)
+            settings.setdefault(key, [{} for _ in arms])[index].setdefault(point.seed, []).append(point)
+    if not settings:
+        return Sample(condition, notes=_told(notes) or ("not measured",))
+    best = max(settings.values(), key=lambda found: (len(_paired(found)), _latest(found)))
+    if not _paired(best):
+        return Sample(condition, notes=_told(notes, *_refusals(arms, usable, may_differ)))
+    kept = sum(len(points) for side in best for points in side.values())
+    every = sum(map(len, usable))
+    if kept < every:
+        other = next(found for found in settings.values() if found is not best)
+        how = _difference(_any(best), _any(other), may_differ)
+        notes[f"{every - kept} records were measured otherwise ({how}) and are left aside"] += 1
+    values: dict[int, float] = {}
+    for seed in _paired(best):
+        if len({point.data for side in best for point in side[seed]}) > 1:
+            notes["refused, since the arms saw other data"] += 1
+            continue
+        value = _value(part, [side[seed] for side in best], notes)
+        if value is not None:
+            values[seed] = value
+    seeds = {seed for side in best for seed in side}
+    for arm, found in zip(arms, best, strict=True):
+        if alone := sorted(seeds - found.keys()):
+            notes[f"no record of {arm.name} at seed {', '.join(map(str, alone))}: left out"] += 1
+    used = [point for side in best for seed in _paired(best) for point in side[seed]]
+    commits = {str((point.record.environment.get("code") or {}).get("commit")) for point in used}
+    if len(commits) > 1:
+        notes[f"from {len(commits)} commits of the code"] += 1
+    ids = dict.fromkeys(point.record.id for point in sorted(used, key=lambda p: (p.seed, p.record.id)))
+    return Sample(condition, values, tuple(ids), _told(notes))
+
+
+def _usable(point: Point, part: Part, notes: Counter[str]) -> bool:
+    if not point.is_outcome:
+        notes[f"left out, since its end tells nothing of the method: {point.record.status}"] += 1
+        return False
+    if reason := unreliable(point, part.reading.timed):
+        notes[f"left out, since {reason}"] += 1
+        return False
+    return True
+
+
+def _paired(found: list[dict[int, list[Point]]]) -> list[int]:
+    """Seeds of which every arm has a record."""
+    return sorted(set.intersection(*(set(side) for side in found)))
+
+
+def _latest(found: list[dict[int, list[Point]]]) -> str:
+    return max(point.record.started for side in found for points in side.values() for point in points)
+
+
+def _any(found: list[dict[int, list[Point]]]) -> Point:
+    return next(points[0] for side in found for points in side.values())
+
+
+def _difference(first: Point, second: Point, but: frozenset[str]) -> str:
+    pairs = differing(first, second, but)
+    told = [f"{name} {a or '–'} / {b or '–'}" for name, (a, b) in list(pairs.items())[:_NAMED]]
+    return ", ".join(told) + (f" and {len(pairs) - _NAMED} more" if len(pairs) > _NAMED else "")
+
+
+def _refusals(arms: Sequence[Arm], sides: list[list[Point]], but: frozenset[str]) -> list[str]:
+    """Why arms could not be paired."""
+    missing = [arm.name for arm, side in zip(arms, sides, strict=True) if not side]
+    if missing:
+        return [f"no record of {name}" for name in missing]
+    if not {point.seed for point in sides[0]} & {point.seed for point in sides[-1]}:
+        return ["refused: the arms have no seed in common"]
+    first, second = min(
+        ((a, b) for a in sides[0] for b in sides[-1] if a.seed == b.seed),
+        key=lambda pair: len(differing(pair[0], pair[1], but)),
+    )
+    return [f"refused: the arms differ in {_difference(first, second, but)}"]
+
+
+def _told(notes: Counter[str], *more: str) -> tuple[str, ...]:
+    counted = [f"{count} × {text}" if text.startswith(_COUNTED) else text for text, count in sorted(notes.items())]
+    return (*counted, *more)
+
+
+def _value(part: Part, sides: list[list[Point]], notes: Counter[str]) -> float | None:
+    """The number of one replicate; an infinity where one side has failed."""
+    if part.fit:
+        numbers = [_fitted(part, _once_each(side, part.fit.along)) for side in sides]
+        what = "too few of its records finished for a line"
+    else:
+        latest = [max(side, key=lambda point: point.record.started) for side in sides]
+        if any(len(side) > 1 for side in sides):
+            notes["a trial is there more than once: its latest record counts"] += 1
+        numbers = [_read(part, point) for point in latest]
+        what = f"no {part.reading.label} in a record"
+    if None in numbers:
+        notes[f"left out, since {what}"] += 1
+        return None
+    first, second = numbers[0], numbers[-1]
+    assert first is not None
+    assert second is not None
+    return _combined(part, first, second, notes) if part.against else first
+
+
+def _combined(part: Part, first: float, second: float, notes: Counter[str]) -> float | None:
+    if math.isinf(first) and math.isinf(second):
+        notes["left out, since both arms failed"] += 1
+        return None
+    if part.combine == "difference":
+        return first - second
+    if second == 0:
+        notes["left out, since it would be a ratio to 0"] += 1
+        return None
+    return -math.inf if math.isinf(second) else first / second
+
+
+def _read(part: Part, point: Point) -> float | None:
+    """A record's number; beyond all others where the trial has failed by its method."""
+    value = part.reading.get(point.record)
+    return part.reading.failed if value is None and point.record.status != "ok" else value
+
+
+def _once_each(side: list[Point], along: str) -> list[Point]:
+    """The latest record at each place of an axis."""
+    by_place = {str(point.axes.get(along)): point for point in sorted(side, key=lambda point: point.record.started)}
+    return list(by_place.values())
+
+
+def _fitted(part: Part, side: list[Point]) -> float | None:
+    assert part.fit is not None
+    read = [(part.fit.x.get(point.record), part.reading.get(point.record)) for point in side]
+    known = [(x, y) for x, y in read if x is not None and y is not None]
+    if part.fit.logs:
+        known = [(math.log10(x), math.log10(y)) for x, y in known if x > 0 and y > 0]
+    if len({x for x, _ in known}) < _FEWEST_ON_A_LINE:
+        return None
+    x, y = zip(*sorted(known), strict=True)
+    found = line(x, y)
+    if part.fit.take == "slope":
+        return found.slope
+    return found.r_squared if part.fit.take == "r_squared" else abs(found.intercept) * len(y) / sum(y)

@@ -1,0 +1,125 @@
+"""Claims of later papers."""
+
+import math
+
+from nodebench.analysis.claims.contract import Arm, Claim, Control, Part, Source, at_tolerance, change, final
+
+_INF = math.inf
+
+_ANODE = Source("Gholami et al. 2019 (ANODE)", "section 3", "https://arxiv.org/abs/1902.10298")
+_DTO = Source("Onken and Ruthotto 2020", "abstract, as reported", "https://arxiv.org/abs/2005.13420")
+_OTT = Source("Ott et al. 2021 (ResNet After All?)", "section 3, as reported", "https://arxiv.org/abs/2008.03976")
+
+_COARSE = Arm("Euler, 2 steps", {"task": "mnist", "solver": "euler", "step_size": 0.5, "train_images": 2000})
+
+
+def _refined(arm: Arm, supports: tuple[float, float]) -> Part:
+    """How a network trained with fixed steps classifies when it is solved by dopri5."""
+    return Part(
+        "solved by dopri5 in place of its own steps it misclassifies {} more",
+        change(at_tolerance("test_error", 1e-5), final("test_error")),
+        arm,
+        supports=supports,
+        unit="points",
+    )
+
+
+_FORCED = Arm(
+    "adjoint",
+    {
+        "task": "toy/contracting",
+        "gradient": "adjoint",
+        "rate": 10.0,
+        "rtol": 1e-3,
+        "training": "trajectory",
+        "points": 2,
+    },
+)
+
+
+def _gradient_error(words: str, arm: Arm, supports: tuple[float, float]) -> Part:
+    return Part(words + " by {} of its size", final("gradient_error"), arm, supports=supports, scale="log", unit="%")
+
+
+_TASKS = ("mnist", "toy/spiral", "latent-spirals", "ecg")
+_DIRECT = Arm(
+    "direct",
+    {"task": _TASKS, "solver": "dopri5", "gradient": "direct", "loss_scale": (1.0, None), "noise": (0.0, None)},
+)
+
+CLAIMS = (
+    Claim(
+        "coarse-solver-collapse",
+        "default",
+        "A network trained with a coarse solver is no ODE: under a finer one it loses a point of accuracy or more.",
+        _OTT,
+        "figures per data set",
+        "coarse",
+        (_refined(_COARSE, (1.0, _INF)),),
+        (
+            Control(
+                "one trained with four steps of rk4 loses less than a point",
+                _refined(
+                    Arm("rk4", {"task": "mnist", "solver": "rk4", "step_size": 0.25, "train_images": 2000}),
+                    (-1.0, 1.0),
+                ),
+            ),
+            Control(
+                "one trained with eight Euler steps loses less than a point",
+                _refined(_COARSE.but("Euler, 8 steps", step_size=0.125), (-1.0, 1.0)),
+            ),
+        ),
+        ("two steps only; the study has four and eight beside",),
+    ),
+    Claim(
+        "discretise-then-optimise",
+        "default",
+        "Differentiating through the solver takes 39 % less time than the adjoint, or better.",
+        _DTO,
+        "39 to 97 % less time",
+        "gradients",
+        (
+            Part(
+                "a step through the solver takes {} the time of one through the adjoint",
+                final("step_seconds"),
+                _DIRECT,
+                _DIRECT.but("adjoint", gradient="adjoint"),
+                supports=(-_INF, 0.61),
+                conditions=("task", "rtol"),
+                scale="log",
+                unit="×",
+            ),
+        ),
+        traps=(
+            "the paper's figures are of whole trainings of its own time-series and flow models, on a GPU too",
+            "per step: nothing is said of the number of steps to a given loss",
+        ),
+        published_value=0.61,
+    ),
+    Claim(
+        "anode-memory-gradient",
+        "default",
+        "Where the field cannot be solved backwards, the adjoint's gradient is wrong by a tenth or more.",
+        _ANODE,
+        "examples",
+        "gradients",
+        (_gradient_error("the adjoint's gradient is wrong", _FORCED, (0.1, _INF)),),
+        (
+            Control(
+                "the direct gradient of the same network is right to a hundredth",
+                _gradient_error(
+                    "the direct gradient is wrong", _FORCED.but("direct", gradient="direct"), (-_INF, 0.01)
+                ),
+            ),
+            Control(
+                "a field that is hardly squeezed leaves the adjoint right to a hundredth",
+                _gradient_error("the adjoint's gradient is wrong", _FORCED.but("adjoint", rate=1.0), (-_INF, 0.01)),
+            ),
+            Control(
+                "a tolerance a thousand times tighter mends the adjoint to a hundredth",
+                _gradient_error("the adjoint's gradient is wrong", _FORCED.but("adjoint", rtol=1e-6), (-_INF, 0.01)),
+            ),
+        ),
+        ("a field made for it, that squeezes one direction by exp(20); trained fields need not be so",),
+    ),
+)

@@ -1,0 +1,108 @@
+"""What the arms of a comparison may not differ in, and which results may not be compared at all.
+
+Source: the protocol of ``pyperf``'s compare, and Ott et al. 2021 (arXiv 2008.03976) for the validity of a step.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from nodebench.spec import Record, Status
+from nodebench.spec.trial import Scalar
+
+# Ends of a trial that tell of the method; any other tells of the machine or of the code.
+OUTCOMES = frozenset({Status.TIMEOUT, Status.NFE_BUDGET, Status.MEMORY_BUDGET, Status.DT_UNDERFLOW, Status.NON_FINITE})
+
+# A network trained with fixed steps whose error changes by this much under steps four times finer is no ODE.
+GATE_POINTS = 1.0
+GATE_REFINEMENT = 4
+
+
+@dataclass(frozen=True)
+class Point:
+    """A record as claims see it: where it stands on each axis, and what it was measured with.
+
+    Attributes:
+        axes: the trial's axes and the options of its task, all of them, defaults too; ``points`` of the toys'
+            trajectory is ``points``, whatever the preset or an override has made it.
+        machine: what must be equal for figures to be compared, by the name a person knows it by.
+    """
+
+    record: Record
+    axes: Mapping[str, Scalar | None] = field(repr=False)
+    machine: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def of(cls, record: Record) -> "Point":
+        """Read a record."""
+        axes = record.trial.model_dump(mode="json")
+        overrides = axes.pop("overrides")
+        environment = record.environment
+        packages: Mapping[str, Any] = environment.get("packages") or {}
+        accelerator = environment.get("accelerator") or {}
+        machine = {
+            "machine": f"{environment.get('cpu')}, {accelerator.get('name')}"
+            if accelerator
+            else str(environment.get("cpu")),
+            **{name: str(packages.get(name)) for name in ("torch", "torchdiffeq", "scipy")},
+            "nodebench": str(environment.get("nodebench")),
+        }
+        return cls(record, axes | record.options | overrides, machine)
+
+    @cached_property
+    def setting(self) -> dict[str, str]:
+        """All that must be equal in two arms, but for what is under test."""
+        return {name: str(value) for name, value in self.axes.items()} | dict(self.machine)
+
+    @property
+    def data(self) -> str | None:
+        """Checksum of its data. Equal in the arms of a replicate; a synthetic set is another one for each seed."""
+        return self.record.data.sha256 if self.record.data else None
+
+    @property
+    def seed(self) -> int:
+        """The replicate."""
+        return self.record.trial.seed
+
+    @property
+    def is_outcome(self) -> bool:
+        """Whether its end tells something of the method: a result, or a failure that the method is to blame for."""
+        return self.record.status is Status.OK or self.record.status in OUTCOMES
+
+
+def differing(first: Point, second: Point, but: frozenset[str] = frozenset()) -> dict[str, tuple[str, str]]:
+    """The settings in which two records differ, and how; those named in ``but`` may."""
+    names = dict.fromkeys([*first.setting, *second.setting])
+    pairs = {name: (first.setting.get(name, "–"), second.setting.get(name, "–")) for name in names if name not in but}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def is_flow(record: Record, metric: str = "test_error") -> bool | None:
+    """Whether a network trained with fixed steps passes for an ODE: finer steps leave its error where it was.
+
+    None for adaptive steps, and where the profile has no such row.
+    """
+    steps = {row["step_size"]: row.get(metric) for row in record.profile if row.get("step_size") is not None}
+    if not steps:
+        return None
+    trained = max(step for step in steps if step is not None)
+    errors = [error for step, error in steps.items() if step in (trained, trained / GATE_REFINEMENT)]
+    if len(errors) != 2 or any(error is None for error in errors):
+        return None
+    first, second = errors
+    assert first is not None
+    assert second is not None
+    return abs(first - second) < GATE_POINTS
+
+
+def unreliable(point: Point, timed: bool) -> str | None:
+    """Why a record's figures may not be used; None if they may."""
+    record = point.record
+    if record.passes_agree is False:
+        return "its passes disagree"
+    if timed and record.drifted:
+        return "the machine's speed changed during it"
+    if timed and record.place.shared:
+        return "other trials ran on its cores"
+    return None

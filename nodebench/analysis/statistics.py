@@ -1,0 +1,197 @@
+"""Intervals, p-values and their correction: scipy's methods, and the rule of which one applies.
+
+A replicate is a fresh process with its own seed; each function takes one value a replicate. A replicate that
+failed in a way the method is to blame for is censored: it enters as an infinity on the side where it lies.
+
+==================== ======================================================================================
+values               95 % interval
+==================== ======================================================================================
+shares (0 or 1)      exact binomial (Clopper and Pearson 1934)
+some are infinite    order statistics of the median, distribution-free; unbounded below 6 replicates
+fewer than 10        Student's t, on logarithms where the scale is ``log``
+10 or more           BCa bootstrap of the median (Efron 1987), 5,000 resamples drawn from a fixed seed
+all equal            that value: the figure is deterministic
+==================== ======================================================================================
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+
+Scale = Literal["linear", "log", "share"]
+Range = tuple[float, float]
+
+LEVEL = 0.95
+BOOTSTRAP_FROM = 10  # replicates
+RESAMPLES = 5_000
+MOST_REPLICATES = 1_000  # more than these are not worth naming
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure over replicates: the median, and the interval at ``LEVEL``."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def estimate(values: Sequence[float], scale: Scale) -> Estimate:
+    """Estimate a figure from one value a replicate.
+
+    Raises:
+        ValueError: there is none, or one is not positive on a ``log`` scale.
+    """
+    low, high = _bounds(tuple(values), scale)(LEVEL)
+    centre = float(np.mean(values)) if scale == "share" else median(values, scale)
+    return Estimate(centre, low, high, len(values))
+
+
+def median(values: Sequence[float], scale: Scale = "linear") -> float:
+    """The median; between two values the geometric mean on a ``log`` scale."""
+    ordered = sorted(values)
+    lower, upper = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    if lower == upper or not (math.isfinite(lower) and math.isfinite(upper)):
+        return lower
+    return math.sqrt(lower * upper) if scale == "log" else (lower + upper) / 2
+
+
+def p_outside(values: Sequence[float], scale: Scale, regions: Sequence[Range]) -> float:
+    """The least level of error at which the interval lies wholly inside one of ``regions``; 1 if it never does.
+
+    Two-sided: below ``1 - LEVEL`` exactly where the interval of :func:`estimate` lies inside.
+    """
+    bounds = _bounds(tuple(values), scale)
+
+    def inside(error: float) -> bool:
+        low, high = bounds(1 - error)
+        return any(first <= low and high <= last for first, last in regions)
+
+    if inside(_TINY):
+        return 0.0
+    high = next((error for error in (0.05, 0.3, 0.7, 0.999) if inside(error)), None)
+    if high is None:
+        return 1.0
+    low = _TINY
+    while high / low > 1.02:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if inside(middle) else (middle, high)
+    return high
+
+
+_TINY = 1e-12
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values of one family, in the order given (Holm 1979)."""
+    adjusted, worst = [1.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = worst
+    return adjusted
+
+
+def replicates_to_decide(values: Sequence[float], scale: Scale, regions: Sequence[Range]) -> int | None:
+    """Replicates after which the interval would lie inside a region, eight times in ten, if the estimate is right.
+
+    None where the estimate lies in no region, or on an edge: more of the same would not decide.
+    """
+    transform = math.log if scale == "log" else float
+    centre = float(np.mean(values)) if scale == "share" else median(values, scale)
+    home = next(((low, high) for low, high in regions if low < centre < high), None)
+    if home is None or len(values) < 2 or not all(map(math.isfinite, values)):
+        return None
+    numbers = [transform(value) for value in values]
+    edges = [transform(edge) for edge in home if math.isfinite(edge) and not (scale == "log" and edge <= 0)]
+    margin = min((abs(transform(centre) - edge) for edge in edges), default=math.inf)
+    spread = float(np.std(numbers, ddof=1))
+    if spread == 0 or not math.isfinite(margin):
+        return len(values)
+    for n in range(2, MOST_REPLICATES + 1):
+        if (stats.t.ppf((1 + LEVEL) / 2, n - 1) + stats.t.ppf(0.8, n - 1)) * spread / math.sqrt(n) <= margin:
+            return max(n, len(values) + 1)
+    return None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A least-squares line through the points of one replicate."""
+
+    slope: float
+    intercept: float
+    r_squared: float
+
+
+def line(x: Sequence[float], y: Sequence[float]) -> Line:
+    """Fit ``y = intercept + slope x``."""
+    found: Any = stats.linregress(x, y)
+    return Line(float(found.slope), float(found.intercept), float(found.rvalue**2))
+
+
+@lru_cache(maxsize=256)
+def _bounds(values: tuple[float, ...], scale: Scale) -> Callable[[float], Range]:
+    """The interval of the values as a function of its level."""
+    if not values:
+        raise ValueError("an interval of no values")
+    if any(math.isnan(value) for value in values):
+        raise ValueError("a value that is not a number")
+    if scale == "share":
+        test = stats.binomtest(round(sum(values)), len(values))
+        return lambda level: _pair(test.proportion_ci(level, "exact"))
+    if not all(map(math.isfinite, values)):
+        ranks = stats.quantile_test(np.asarray(values), p=0.5)
+        return lambda level: _known(_pair(ranks.confidence_interval(level)))
+    if len(set(values)) == 1 and len(values) > 1:
+        return lambda _: (values[0], values[0])
+    if len(values) == 1:
+        return lambda _: (-math.inf, math.inf)
+    if scale == "log" and min(values) <= 0:
+        raise ValueError(f"a logarithm of {min(values):g}")
+    numbers = np.log(values) if scale == "log" else np.asarray(values)
+    back: Callable[[float], float] = _exp if scale == "log" else float
+    inner = _student(numbers) if len(values) < BOOTSTRAP_FROM else _bootstrap(numbers)
+    return lambda level: (back(inner(level)[0]), back(inner(level)[1]))
+
+
+def _student(numbers: Any) -> Callable[[float], Range]:
+    centre, error = float(np.mean(numbers)), float(stats.sem(numbers))
+    return lambda level: _pair(stats.t.interval(level, len(numbers) - 1, centre, error))
+
+
+def _bootstrap(numbers: Any) -> Callable[[float], Range]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a degenerate distribution, which is caught below
+        arguments: dict[str, Any] = {"method": "BCa", "rng": np.random.default_rng(0)}
+        first: Any = stats.bootstrap((numbers,), np.median, n_resamples=RESAMPLES, **arguments)
+
+    def at(level: float) -> Range:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            again: Any = stats.bootstrap(
+                (numbers,), np.median, n_resamples=0, bootstrap_result=first, confidence_level=level, **arguments
+            )
+        return _known(_pair(again.confidence_interval))
+
+    return at
+
+
+def _pair(interval: Any) -> Range:
+    low, high = interval
+    return float(low), float(high)
+
+
+def _known(interval: Range) -> Range:
+    """An end that could not be found is no bound."""
+    low, high = interval
+    return (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
+
+
+def _exp(number: float) -> float:
+    return math.exp(number) if number < 700 else math.inf
