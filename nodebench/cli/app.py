@@ -6,6 +6,27 @@ from typing import Annotated
 import typer
 
 from nodebench import __version__
+from nodebench.cli.options import (
+    OUTPUT,
+    WHERE,
+    ClaimId,
+    Dask,
+    Data,
+    Download,
+    Figures,
+    Jobs,
+    Json,
+    MaxNfe,
+    MemoryLimit,
+    PresetName,
+    Quiet,
+    Results,
+    Resume,
+    RetryFailed,
+    RunName,
+    StudyName,
+    Timeout,
+)
 
 app = typer.Typer(
     name="nodebench",
@@ -17,55 +38,10 @@ app = typer.Typer(
 )
 study_app = typer.Typer(name="study", help="Named grids that answer one table or figure.", no_args_is_help=True)
 results_app = typer.Typer(name="results", help="The runs kept here.", no_args_is_help=True)
+claims_app = typer.Typer(name="claims", help="The published claims, and the verdicts on them.", no_args_is_help=True)
 app.add_typer(study_app)
+app.add_typer(claims_app)
 app.add_typer(results_app)
-
-WHERE, LIMITS, OUTPUT = "Where and how", "Limits", "Output"
-
-Results = Annotated[
-    Path,
-    typer.Option("--results", metavar="DIR", help="Where runs are kept.", rich_help_panel=WHERE),
-]
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="Folder of the full data set. (default: $NODEBENCH_DATA_DIR)", rich_help_panel=WHERE
-    ),
-]
-Download = Annotated[bool, typer.Option("--download", help="Let the loader fetch the data.", rich_help_panel=WHERE)]
-Resume = Annotated[
-    str | None,
-    typer.Option(metavar="[RUN]", help="Go on with an earlier run, the latest by default.", rich_help_panel=WHERE),
-]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="With --resume: run failed trials again.", rich_help_panel=WHERE)
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Trials at once. (default: 1 where time is measured)", rich_help_panel=WHERE),
-]
-Dask = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS|local|slurm", help="Run the trials on Dask workers.", rich_help_panel=WHERE),
-]
-Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Time of one trial.", rich_help_panel=LIMITS)]
-MaxNfe = Annotated[
-    int | None, typer.Option(metavar="N", help="Evaluations of one solve, also in tests.", rich_help_panel=LIMITS)
-]
-MemoryLimit = Annotated[
-    str | None,
-    typer.Option(metavar="SIZE", help="Resident memory of one trial: 800MB, 2GB.", rich_help_panel=LIMITS),
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print records as JSON lines, nothing else.", rich_help_panel=OUTPUT)
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=OUTPUT)]
-Figures = Annotated[
-    bool, typer.Option("--figures", help="Draw each trial's figures at the end.", rich_help_panel=OUTPUT)
-]
-PresetName = Annotated[str, typer.Option(metavar="NAME", help="Scale: smoke, quick, paper.", rich_help_panel="What")]
-StudyName = Annotated[str, typer.Argument(metavar="NAME", help="A study's name, or the path of its .toml file.")]
-RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name or path of a run; the latest by default.")]
 
 
 def _version(wanted: bool) -> None:
@@ -337,3 +313,43 @@ def results_prune(
     from nodebench.cli.results import prune_results
 
     prune_results(results, yes)
+
+
+@claims_app.command(name="list")
+def claims_list() -> None:
+    """List the claims, with their published figures."""
+    from nodebench.cli.claims import list_claims
+
+    list_claims()
+
+
+@claims_app.command(name="show")
+def claims_show(id: ClaimId, results: Results = Path("results")) -> None:
+    """Say what a claim is, how it is put to the test, and what the records here say of it."""
+    from nodebench.cli.claims import show_claim
+
+    show_claim(id, results)
+
+
+@claims_app.command(name="check")
+def claims_check(
+    results: Results = Path("results"),
+    json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.", rich_help_panel=OUTPUT)] = False,
+    fail_on: Annotated[
+        str,
+        typer.Option(metavar="WORD,…", help="Exit with 1 if a verdict is one of these.", rich_help_panel=OUTPUT),
+    ] = "",
+) -> int:
+    """Put every claim to the test over the records kept here."""
+    from nodebench.cli.claims import check_claims
+
+    return check_claims(results, json, fail_on)
+
+
+@claims_app.command(name="plan")
+def claims_plan(id: ClaimId, results: Results = Path("results"), data: Data = None, download: Download = False) -> None:
+    """Print the cheapest study that would decide a claim here, as a file for 'nodebench study run'."""
+    from nodebench.cli.choices import data_source
+    from nodebench.cli.claims import plan_claim
+
+    plan_claim(id, results, data_source(data, download))

@@ -179,6 +179,19 @@ def list_runs(results: Path) -> list[Run]:
     return [Run(folder) for folder in sorted(results.iterdir()) if (folder / STUDY).is_file()]
 
 
+def records_below(results: Path) -> list[Record]:
+    """The records of every run in a folder and in the folders below it, in the order of their paths.
+
+    Raises:
+        BadInput: there is none, or one cannot be read.
+    """
+    runs = [Run(path.parent) for path in sorted(results.rglob(STUDY))]
+    found = [record for run in runs for record in run.records()]
+    if not found:
+        raise BadInput(f"no record in {results} yet; make some with 'nodebench run', or give --results DIR")
+    return found
+
+
 def _first_free(folder: Path) -> Path:
     """Make the folder, or the first of ``folder-2``, ``folder-3``, … that does not exist."""
     folder.parent.mkdir(parents=True, exist_ok=True)

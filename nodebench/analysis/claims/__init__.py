@@ -1,9 +1,15 @@
 """The published claims, and the verdicts on them."""
 
-from nodebench.analysis.claims import breakdown, chen2018, later
+from nodebench.analysis.claims import accuracy, breakdown, costs, later, stated
 from nodebench.analysis.claims.contract import Claim, Control, Part, Reading
 from nodebench.analysis.claims.evaluate import Checked, Finding, Verdict, Word, judge
 
-CLAIMS: tuple[Claim, ...] = (*chen2018.CLAIMS, *breakdown.CLAIMS, *later.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (
+    *accuracy.CLAIMS,
+    *costs.CLAIMS,
+    *stated.CLAIMS,
+    *breakdown.CLAIMS,
+    *later.CLAIMS,
+)
 
 __all__ = ["CLAIMS", "Checked", "Claim", "Control", "Finding", "Part", "Reading", "Verdict", "Word", "judge"]

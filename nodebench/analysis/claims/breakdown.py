@@ -5,16 +5,13 @@ Its words for a trajectory error, mean|ŷ − y| / mean|y − ȳ|: it *fits* at 
 
 import math
 
-from nodebench.analysis.claims.chen2018 import loosened
-from nodebench.analysis.claims.contract import SOLVING, Arm, Claim, Control, Part, Source, Wanted, final
+from nodebench.analysis.claims.accuracy import loosened
+from nodebench.analysis.claims.contract import SOLVING, Arm, Claim, Control, Part, Wanted, final
+from nodebench.analysis.claims.sources import breakdown
 from nodebench.spec.trial import Scalar
 
 _INF = math.inf
 _FITS, _FAILS = (-_INF, 0.10), (0.50, _INF)
-
-
-def _in(place: str) -> Source:
-    return Source("Breakdown article", place, "https://arxiv.org/abs/1806.07366")
 
 
 _TOY: dict[str, Wanted] = {
@@ -48,7 +45,7 @@ def _fits(id: str, task: str, field: str, preset: str = "quick") -> Claim:
         id,
         "paper" if preset == "paper" else "default",
         f"A small network (2–50–2) learns {field} from windows of one trajectory.",
-        _in("linear fields"),
+        breakdown("linear fields"),
         "shown in a figure",
         "toys --preset paper" if preset == "paper" else "toys",
         (_error("the small network", _toy(task), _FITS, _FAILS),),
@@ -77,7 +74,7 @@ def _nonlinear(preset: str) -> Claim:
         "seed-nonlinear-hard",
         "paper" if preset == "paper" else "default",
         "A small network cannot learn the nonlinear field well.",
-        _in("nonlinear field"),
+        breakdown("nonlinear field"),
         "shown in a figure",
         "toys --preset paper" if preset == "paper" else "toys",
         (_error("the small network", _toy("toy/nonlinear"), (0.10, _INF), _FITS),),
@@ -100,7 +97,7 @@ _NETWORK_FIELD = (
         "seed-mlp-shallow-fails",
         "default",
         "On a random network's field the small network (2–50–2) fails.",
-        _in("network field"),
+        breakdown("network field"),
         "shown in a figure",
         "toys",
         (_error("the small network", _toy("toy/mlp", "small"), _FAILS, (-_INF, 0.50)),),
@@ -111,7 +108,7 @@ _NETWORK_FIELD = (
         "seed-mlp-deep-works",
         "default",
         "On a random network's field the deep network (2–150–50–50–2) works.",
-        _in("network field"),
+        breakdown("network field"),
         "shown in a figure",
         "toys",
         (_error("the deep network", _toy("toy/mlp", "deep"), _FITS, _FAILS),),
@@ -149,7 +146,7 @@ _SERIES = (
         "seed-missing-points",
         "default",
         "Missing and irregular observations are handled naturally: better than by an RNN that is told each gap.",
-        _in("irregular time series"),
+        breakdown("irregular time series"),
         "stated",
         "observations",
         (
@@ -174,7 +171,7 @@ _SERIES = (
         "seed-vae-spirals",
         "default",
         "A latent ODE recovers noisy spirals: its reconstruction is nearer to the truth than the observations are.",
-        _in("latent ODE on spirals"),
+        breakdown("latent ODE on spirals"),
         "shown in a figure",
         "table2",
         (
@@ -213,7 +210,7 @@ _ECG = (
         "seed-ecg-collapse",
         "default",
         "A latent ODE of heart beats overfits to a single shape.",
-        _in("ECG"),
+        breakdown("ECG"),
         "shown in a figure",
         "ecg",
         (
@@ -234,7 +231,7 @@ _ECG = (
         "seed-ecg-diverges",
         "default",
         "Extrapolated to either side, a beat runs off to infinity.",
-        _in("ECG"),
+        breakdown("ECG"),
         "shown in a figure",
         "ecg",
         (_escapes("before", _BEATS), _escapes("after", _BEATS)),
@@ -283,7 +280,7 @@ _METHOD = (
         "seed-euler-resnet",
         "default",
         "A chain of residual blocks of shared weights is Euler's method.",
-        _in("introduction"),
+        breakdown("introduction"),
         "an identity",
         "flows",
         (
@@ -302,7 +299,7 @@ _METHOD = (
         "seed-speed-accuracy",
         "default",
         "An ODE layer lets one trade accuracy for speed after training.",
-        _in("practical applications"),
+        breakdown("practical applications"),
         "stated",
         "tolerance",
         loosened(_TRAINED),

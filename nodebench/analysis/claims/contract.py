@@ -268,6 +268,11 @@ class Claim:
     )
 
     @property
+    def command(self) -> str:
+        """What measures it."""
+        return f"nodebench study run {self.study}"
+
+    @property
     def name(self) -> str:
         """The id with its scope."""
         return f"{self.id} ({self.scope})"

@@ -163,7 +163,7 @@ def _settle(draft: Verdict, corrected: float) -> Verdict:
     word, why = draft.word, ""
     if word is Word.NOT_TESTED:
         notes = dict.fromkeys(note for finding in draft.findings for note in finding.sample.notes)
-        why = "; ".join(notes) or "no record of it"
+        why = f"{'; '.join(notes) or 'no record of it'}. To test it: {draft.claim.command}"
     elif word in (Word.SUPPORTED, Word.REFUTED) and corrected >= 1 - LEVEL:
         word, why = Word.INCONCLUSIVE, "its p-value does not stand the correction over the claims of its paper"
     if word is Word.INCONCLUSIVE and not why:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -56,7 +56,7 @@ def samples(part: Part, preset: str, points: Iterable[Point]) -> list[Sample]:
     chosen: dict[tuple[Scalar | None, ...], list[list[Point]]] = {}
     for index, arm in enumerate(arms):
         for point in points:
-            if matches(arm, preset, point):
+            if is_of(arm, preset, point.axes):
                 key = tuple(_rounded(point.axes.get(axis)) for axis in part.conditions)
                 chosen.setdefault(key, [[] for _ in arms])[index].append(point)
     for key in product(*(_expected(part.arm, axis) for axis in part.conditions)):
@@ -79,11 +79,9 @@ def _rounded(value: Scalar | None) -> Scalar | None:
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
-def matches(arm: Arm, preset: str, point: Point) -> bool:
-    """Whether a record is of an arm."""
-    return point.axes.get("preset") == arm.where.get("preset", preset) and all(
-        _is(point.axes.get(name), wanted) for name, wanted in arm.where.items()
-    )
+def is_of(arm: Arm, preset: str, axes: Mapping[str, Scalar | None]) -> bool:
+    """Whether axes and options are those of an arm, at a claim's scale."""
+    return axes.get("preset") == preset and all(_is(axes.get(name), wanted) for name, wanted in arm.where.items())
 
 
 def _is(value: Scalar | None, wanted: Wanted) -> bool:

@@ -2,13 +2,10 @@
 
 import math
 
-from nodebench.analysis.claims.contract import Arm, Claim, Control, Part, Source, at_tolerance, change, final
+from nodebench.analysis.claims.contract import Arm, Claim, Control, Part, at_tolerance, change, final
+from nodebench.analysis.claims.sources import ANODE, DISCRETISE, RESNET_AFTER_ALL
 
 _INF = math.inf
-
-_ANODE = Source("Gholami et al. 2019 (ANODE)", "section 3", "https://arxiv.org/abs/1902.10298")
-_DTO = Source("Onken and Ruthotto 2020", "abstract, as reported", "https://arxiv.org/abs/2005.13420")
-_OTT = Source("Ott et al. 2021 (ResNet After All?)", "section 3, as reported", "https://arxiv.org/abs/2008.03976")
 
 _COARSE = Arm("Euler, 2 steps", {"task": "mnist", "solver": "euler", "step_size": 0.5, "train_images": 2000})
 
@@ -52,7 +49,7 @@ CLAIMS = (
         "coarse-solver-collapse",
         "default",
         "A network trained with a coarse solver is no ODE: under a finer one it loses a point of accuracy or more.",
-        _OTT,
+        RESNET_AFTER_ALL,
         "figures per data set",
         "coarse",
         (_refined(_COARSE, (1.0, _INF)),),
@@ -75,7 +72,7 @@ CLAIMS = (
         "discretise-then-optimise",
         "default",
         "Differentiating through the solver takes 39 % less time than the adjoint, or better.",
-        _DTO,
+        DISCRETISE,
         "39 to 97 % less time",
         "gradients",
         (
@@ -100,7 +97,7 @@ CLAIMS = (
         "anode-memory-gradient",
         "default",
         "Where the field cannot be solved backwards, the adjoint's gradient is wrong by a tenth or more.",
-        _ANODE,
+        ANODE,
         "examples",
         "gradients",
         (_gradient_error("the adjoint's gradient is wrong", _FORCED, (0.1, _INF)),),

@@ -1,0 +1,265 @@
+"""Claims of Chen et al. 2018: what training costs in memory, evaluations and time (sections 2 and 3, Figure 3)."""
+
+import math
+
+from nodebench.analysis.claims.contract import (
+    Arm,
+    Claim,
+    Control,
+    Fit,
+    Part,
+    axis,
+    final,
+    quotient,
+    total,
+)
+from nodebench.analysis.claims.sources import chen2018
+
+_INF = math.inf
+
+# --- memory
+
+_WINDOWS = Arm(
+    "adjoint",
+    {"task": "toy/spiral", "solver": "rk4", "gradient": "adjoint", "training": "windows", "steps_per_epoch": 2},
+)
+_TRAJECTORY = _WINDOWS.but("adjoint", training="trajectory", step_size=0.1)
+_NETWORK_STEPS = Arm("adjoint", {"task": "mnist", "solver": "rk4", "gradient": "adjoint", "train_images": 128})
+_NETWORK = Arm(
+    "adjoint",
+    {"task": "mnist", "model": "odenet", "solver": "dopri5", "gradient": "adjoint", "train_images": 1000, "epochs": 1},
+)
+
+
+def _direct(arm: Arm) -> Arm:
+    return arm.but("direct", gradient="direct")
+
+
+def _memory_slope(words: str, arm: Arm, fit: Fit) -> Part:
+    """How fast the adjoint's memory grows, over how fast that of direct does."""
+    return Part(words, final("tensor_peak_bytes"), arm, _direct(arm), supports=(-_INF, 0.05), fit=fit, unit="%")
+
+
+_MEMORY = (
+    Claim(
+        "memory-constant",
+        "paper",
+        "Training through the adjoint needs memory that does not grow with the number of steps.",
+        chen2018("sections 1 and 2"),
+        "O(1) against O(L)",
+        "memory",
+        (
+            _memory_slope(
+                "a further evaluation costs the adjoint {} of the bytes that it costs direct",
+                _WINDOWS,
+                Fit("step_size", final("nfe_forward")),
+            ),
+        ),
+        (
+            Control(
+                "nor does it grow with the number of output times",
+                _memory_slope(
+                    "a further output time costs the adjoint {} of the bytes that it costs direct",
+                    _TRAJECTORY,
+                    Fit("points", axis("points")),
+                ),
+            ),
+            Control(
+                "nor with the steps of a convolutional ODE block",
+                _memory_slope(
+                    "a further evaluation of the MNIST block costs the adjoint {} of the bytes that it costs direct",
+                    _NETWORK_STEPS,
+                    Fit("step_size", final("nfe_forward")),
+                ),
+            ),
+        ),
+        (
+            "the solution at each output time is stored: with many of them the adjoint's memory grows too, the likely "
+            "cause of torchdiffeq issue 259",
+            "with few steps and many outputs the adjoint needs more memory than direct",
+            "peak of live tensors, exact on the CPU; an allocator keeps more",
+        ),
+        published_value=0.0,
+    ),
+    Claim(
+        "memory-constant",
+        "default",
+        "A whole network with an ODE block trains in at least a quarter less memory through the adjoint.",
+        chen2018("section 3"),
+        "O(1) against O(L); no figure for a whole network",
+        "gradients",
+        (
+            Part(
+                "with the adjoint a step of MNIST peaks at {} the bytes",
+                final("tensor_peak_bytes"),
+                _NETWORK,
+                _direct(_NETWORK),
+                supports=(-_INF, 0.75),
+                conditions=("rtol",),
+                scale="log",
+                unit="×",
+            ),
+        ),
+        traps=("stem, head, parameters and the batch stand in both arms, and bound what can be saved",),
+    ),
+)
+
+# --- Figure 3: tolerance, error, time, evaluations
+
+_SHORT = Arm(
+    "ODE-Net",
+    {"task": "mnist", "model": "odenet", "solver": "dopri5", "gradient": "adjoint", "train_images": 1000, "epochs": 1},
+)
+_BOTH_WAYS = total(final("nfe_forward"), final("nfe_backward"))
+_BACKWARD_OVER_FORWARD = quotient(final("nfe_backward"), final("nfe_forward"))
+_TASKS = ("mnist", "toy/spiral", "latent-spirals", "ecg")
+
+
+def _backward(arm: Arm, conditions: tuple[str, ...]) -> Part:
+    return Part(
+        "the backward solve takes {} the evaluations of the forward one",
+        _BACKWARD_OVER_FORWARD,
+        arm,
+        supports=(0.4, 0.6),
+        refutes=((0.75, _INF),),
+        conditions=conditions,
+        scale="log",
+        unit="×",
+    )
+
+
+_ADJOINT = Arm(
+    "adjoint",
+    {"task": _TASKS, "solver": "dopri5", "gradient": "adjoint", "loss_scale": (1.0, None), "noise": (0.0, None)},
+)
+
+_FIGURE_3 = (
+    Claim(
+        "error-follows-tolerance",
+        "default",
+        "The solver's tolerance controls the error of the solution.",
+        chen2018("section 3, Figure 3a"),
+        "stated, and drawn",
+        "fig3",
+        (
+            Part(
+                "the error falls as the tolerance to the power {}",
+                final("solution_error"),
+                _SHORT,
+                supports=(0.7, 1.3),
+                fit=Fit("rtol", axis("rtol"), logs=True),
+            ),
+        ),
+        traps=(
+            "float32 has a floor near 1e-6: tolerances from 1e-1 to 1e-5 only",
+            "the norm is a mean over the batch, so that a hard image is diluted",
+            "relative error of the final state against float64 at 1e-7, on a network trained at that tolerance",
+        ),
+        published_value=1.0,
+    ),
+    Claim(
+        "time-follows-nfe",
+        "default",
+        "The time of a step is proportional to the number of evaluations.",
+        chen2018("section 3, Figure 3b"),
+        "stated, and drawn",
+        "fig3",
+        (
+            Part(
+                "evaluations explain {} of the variance of the step time over tolerances",
+                final("step_seconds"),
+                _SHORT,
+                supports=(0.95, _INF),
+                fit=Fit("rtol", _BOTH_WAYS, "r_squared"),
+                unit="%",
+            ),
+            Part(
+                "a step of no evaluation would take {} of the mean step",
+                final("step_seconds"),
+                _SHORT,
+                supports=(-_INF, 0.10),
+                fit=Fit("rtol", _BOTH_WAYS, "offset"),
+                unit="%",
+            ),
+        ),
+        traps=(
+            "trials run in random order, each in a process of its own; those whose machine drifted are left out",
+            "stem, head and optimiser take time without evaluating the field: the second part is theirs",
+            "an evaluation backward costs a vector-Jacobian product too: the mix of both is what is regressed on",
+        ),
+    ),
+    Claim(
+        "backward-half",
+        "paper",
+        "The backward pass needs about half the evaluations of the forward pass (SciPy's Adams method).",
+        chen2018("section 3, Figure 3c"),
+        "about half",
+        "fig3",
+        (_backward(Arm("LSODA", {"task": "toy/spiral", "solver": "scipy:LSODA", "gradient": "adjoint"}), ("rtol",)),),
+        traps=(
+            "LSODA changes between Adams and BDF by itself; the paper says an implicit Adams method",
+            "the state is two-dimensional here, and a trained image classifier in the paper",
+            "the loss's scale changes the backward count through the absolute tolerance",
+        ),
+        published_value=0.5,
+    ),
+    Claim(
+        "backward-half",
+        "default",
+        "The backward pass needs about half the evaluations of the forward pass (dopri5, torchdiffeq's default).",
+        chen2018("section 3, Figure 3c"),
+        "about half, measured with another solver",
+        "gradients",
+        (_backward(_ADJOINT, ("task", "rtol")),),
+        (
+            Control(
+                "a loss a thousand times larger needs the same backward evaluations",
+                Part(
+                    "a loss 1,000 times larger takes {} the backward evaluations",
+                    final("nfe_backward"),
+                    Arm("loss × 1000", {"task": "toy/spiral", "gradient": "adjoint", "loss_scale": 1000.0}),
+                    Arm("loss × 1", {"task": "toy/spiral", "gradient": "adjoint", "loss_scale": 1.0}),
+                    supports=(0.95, 1.05),
+                    conditions=("rtol",),
+                    scale="log",
+                    unit="×",
+                ),
+            ),
+        ),
+        (
+            "each output time restarts the backward solve: latent spirals have a hundred of them",
+            "the loss's scale changes the backward count through the absolute tolerance",
+            "the adjoint's error norm includes the parameters' part",
+        ),
+        published_value=0.5,
+    ),
+    Claim(
+        "adjoint-cheaper",
+        "default",
+        "A training step through the adjoint takes no longer than one through the solver.",
+        chen2018("inferred from sections 2 and 3"),
+        "not measured in the paper",
+        "gradients",
+        (
+            Part(
+                "a step through the adjoint takes {} the time of one through the solver",
+                final("step_seconds"),
+                _ADJOINT,
+                _direct(_ADJOINT),
+                supports=(-_INF, 1.0),
+                conditions=("task", "rtol"),
+                scale="log",
+                unit="×",
+            ),
+        ),
+        traps=(
+            "on a processor; where memory is short the adjoint may be the only way, whatever its time",
+            "an evaluation backward costs a forward one and a vector-Jacobian product",
+        ),
+    ),
+)
+
+CLAIMS = (
+    *_MEMORY,
+    *_FIGURE_3,
+)

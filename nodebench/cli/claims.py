@@ -1,0 +1,244 @@
+"""``nodebench claims``: the published claims, what the records say of them, and what would decide them."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nodebench.analysis.claims import CLAIMS, Claim, Finding, Verdict, Word, judge
+from nodebench.analysis.claims.evaluate import FEWEST
+from nodebench.cli.conventions import OK, TRIAL_FAILED
+from nodebench.cli.progress import duration
+from nodebench.cli.show import print_rows
+from nodebench.errors import BadInput, choose
+from nodebench.run.store import records_below
+from nodebench.spec import DataSource, Grid, Preset, Record, Study, Trial, load_study
+
+_COLOURS = {
+    Word.SUPPORTED: "green",
+    Word.REFUTED: "red",
+    Word.INCONCLUSIVE: "yellow",
+    Word.NOT_TESTED: "dim",
+}
+# Axes of a grid that a study may be cut along.
+_AXES = ("model", "dataset", "solver", "gradient", "rtol", "step_size")
+
+
+def list_claims() -> None:
+    """Print the claims."""
+    print_rows(
+        [("claim", "scope", "it says", "published"), *((c.id, c.scope, c.sentence, c.published) for c in CLAIMS)]
+    )
+
+
+def check_claims(results: Path, as_json: bool, fail_on: str) -> int:
+    """Print the verdicts; return 1 if one of them is a word of ``fail_on``."""
+    unwanted = [choose("verdict", word.strip(), list(Word)) for word in fail_on.split(",") if word.strip()]
+    verdicts = judge(CLAIMS, records_below(results))
+    if as_json:
+        print(json.dumps([as_object(verdict) for verdict in verdicts], indent=2, ensure_ascii=False))
+    else:
+        console = Console(highlight=False)
+        console.print(_table(verdicts))
+        counts = Counter(verdict.word.value for verdict in verdicts)
+        console.print(", ".join(f"{counts[word]} {word}" for word in Word if counts[word]))
+    return TRIAL_FAILED if any(verdict.word in unwanted for verdict in verdicts) else OK
+
+
+def as_object(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as JSON has it; an end of an interval that is infinite or unknown is null."""
+    finding, estimate = verdict.deciding, verdict.deciding.estimate if verdict.deciding else None
+
+    def number(value: float | None) -> float | None:
+        return None if value is None or value in (float("inf"), float("-inf")) else value
+
+    return {
+        "id": verdict.claim.id,
+        "scope": verdict.claim.scope,
+        "verdict": verdict.word.value,
+        "estimate": number(estimate.value) if estimate else None,
+        "low": number(estimate.low) if estimate else None,
+        "high": number(estimate.high) if estimate else None,
+        "n": estimate.n if estimate else 0,
+        "condition": finding.sample.label if finding else "",
+        "words": finding.words if finding else "",
+        "p": verdict.p,
+        "p_corrected": verdict.p_corrected,
+        "why": verdict.why,
+        "controls": {checked.control.says: checked.outcome for checked in verdict.controls},
+        "records": list(verdict.records),
+    }
+
+
+def _table(verdicts: Sequence[Verdict]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in ("verdict", "claim", "scope", "n", "what the records say"):
+        table.add_column(header, no_wrap=header in ("verdict", "claim", "scope"), overflow="fold")
+    for verdict in verdicts:
+        finding = verdict.deciding
+        measured = finding is not None and finding.estimate is not None
+        said = [_under(finding)] if finding and measured else []
+        said += [verdict.why] if verdict.why else []
+        n = str(finding.estimate.n) if finding and finding.estimate else ""
+        word = Text(verdict.word.value, _COLOURS[verdict.word])
+        table.add_row(word, verdict.claim.id, verdict.claim.scope, n, Text("; ".join(said)))
+    return table
+
+
+def _under(finding: Finding) -> str:
+    """A finding in words, with its condition."""
+    return f"{finding.sample.label}: {finding.words}" if finding.sample.label else finding.words
+
+
+def show_claim(id: str, results: Path) -> None:
+    """Print a claim whole, at each of its scopes."""
+    console = Console(highlight=False)
+    try:
+        verdicts = judge(CLAIMS, records_below(results))
+    except BadInput:
+        verdicts = judge(CLAIMS, [])
+    for claim in _named(id):
+        verdict = next(verdict for verdict in verdicts if verdict.claim is claim)
+        console.print(f"\n[bold]{claim.id}[/bold] · {claim.scope} scope · [bold]{verdict.word}[/bold]")
+        lines = [
+            claim.sentence,
+            f"source: {claim.source.paper}, {claim.source.place} {claim.source.link}".rstrip(),
+            f"published: {claim.published}",
+            *(f"measured: {part.words.format('…')}; supported within {_range(part.supports)}" for part in claim.parts),
+            *(
+                f"found: {_under(finding)}, n = {finding.estimate.n}"
+                for finding in verdict.findings
+                if finding.estimate
+            ),
+            *(f"control: {checked.control.says}: {checked.outcome}" for checked in verdict.controls),
+            *(f"note: {note}" for note in dict.fromkeys(n for f in verdict.findings for n in f.sample.notes)),
+            *(f"trap: {trap}" for trap in claim.traps),
+            f"failures: {claim.failures}",
+            f"p = {verdict.p_corrected:.2g}, corrected over the claims of its paper",
+            *([f"why: {verdict.why}"] if verdict.why else []),
+            f"study: {claim.command}",
+        ]
+        for line in lines:
+            console.print(f"  {line}", markup=False)
+
+
+def _range(region: tuple[float, float]) -> str:
+    low, high = region
+    return (
+        f"{low:g} and above"
+        if high == float("inf")
+        else f"{high:g} and below"
+        if low == float("-inf")
+        else (f"{low:g} to {high:g}")
+    )
+
+
+def _named(id: str) -> list[Claim]:
+    choose("claim", id, dict.fromkeys(claim.id for claim in CLAIMS))
+    return [claim for claim in CLAIMS if claim.id == id]
+
+
+def plan_claim(id: str, results: Path, data: DataSource) -> None:
+    """Print, for each scope of a claim, the smallest study that would decide it, or why none would."""
+    from nodebench.instruments import describe_environment
+    from nodebench.run.estimate import costs_on, estimate
+    from nodebench.run.plan import plan
+
+    try:
+        records = records_below(results)
+    except BadInput:
+        records = []
+    verdicts = judge(CLAIMS, records)
+    costs = costs_on(describe_environment(), results)
+    for claim in _named(id):
+        verdict = next(verdict for verdict in verdicts if verdict.claim is claim)
+        seeds, told = _replicates(verdict)
+        print(f"# {claim.name}: {verdict.word}. {told}")
+        if not seeds:
+            continue
+        try:
+            study = _cut(claim, seeds, records, data)
+        except BadInput as error:
+            print(f"# {error}")
+            continue
+        trials = [one.trial for one in plan(study, elsewhere=True).planned]
+        cost = estimate(trials, costs)
+        time = f"about {duration(cost.seconds)}" if cost.known + cost.guessed else "a time not known here yet"
+        print(f"# {len(trials)} trials, {time}. Save it as a .toml file and give that to 'nodebench study run'.")
+        print(tomli_w.dumps(_as_file(study)))
+
+
+def _replicates(verdict: Verdict) -> tuple[int, str]:
+    """How many replicates would decide, 0 where nothing is to be run, and a sentence on it."""
+    if verdict.word in (Word.SUPPORTED, Word.REFUTED):
+        return 0, "Nothing needs to be run."
+    counts = [finding.estimate.n for finding in verdict.findings if finding.estimate]
+    if verdict.word is Word.NOT_TESTED or not counts or min(counts) < FEWEST:
+        return FEWEST, f"{FEWEST} replicates are the least for a verdict."
+    if verdict.deciding is None or verdict.deciding.needed is None:
+        return 0, f"{verdict.why.capitalize()}."
+    return verdict.deciding.needed, f"About {verdict.deciding.needed} replicates would decide."
+
+
+def _cut(claim: Claim, seeds: int, records: Sequence[Record], data: DataSource) -> Study:
+    """The claim's study without the trials that it does not ask for and those that are there."""
+    from nodebench.run.plan import plan
+
+    study = load_study(claim.study.split()[0], Preset(claim.preset))
+    wanted = {name: grid.model_copy(update={"seed": list(range(seeds))}) for name, grid in study.groups.items()}
+    planned = plan(study.model_copy(update={"groups": wanted, "data": data}), elsewhere=True).planned
+    there = {record.id for record in records}
+    groups: dict[str, Grid] = {}
+    for name, grid in wanted.items():
+        asked = [one.trial for one in planned if name in one.groups and _is_asked(claim, one.trial)]
+        missing = sorted({trial.seed for trial in asked if trial.id not in there})
+        if missing:
+            groups[name] = _narrowed(grid, asked).model_copy(update={"seed": missing})
+    if not groups:
+        raise BadInput(f"claim {claim.name}: every trial of study {claim.study} that it asks for is there")
+    return study.model_copy(
+        update={"groups": groups, "data": data, "about": f"what decides {claim.name}", "claims": [claim.id]}
+    )
+
+
+def _is_asked(claim: Claim, trial: Trial) -> bool:
+    from nodebench.analysis.claims.gather import is_of
+    from nodebench.run.multiply import options_of
+
+    axes = trial.model_dump(mode="json", exclude={"overrides"}) | options_of(trial).model_dump()
+    parts = [*claim.parts, *(control.part for control in claim.controls)]
+    return any(is_of(arm, claim.preset, axes) for part in parts for arm in (part.arm, part.against) if arm)
+
+
+def _narrowed(grid: Grid, trials: Sequence[Trial]) -> Grid:
+    """A grid with no more values on each axis than the trials have."""
+    axes: dict[str, Any] = {}
+    for axis in _AXES:
+        used = {getattr(trial, axis) for trial in trials}
+        axes[axis] = [value for value in getattr(grid, axis) if value in used]
+    options = {
+        name: [value for value in values if any(trial.overrides.get(name, value) == value for trial in trials)]
+        for name, values in grid.overrides.items()
+    }
+    return grid.model_copy(update={**axes, "overrides": options})
+
+
+def _as_file(study: Study) -> dict[str, Any]:
+    """A study as its file has it."""
+    content = study.model_dump(mode="json", exclude_defaults=True, exclude={"name", "data"})
+    for grid in content["groups"].values():
+        grid.pop("preset", None)
+        for axes in (grid, grid.get("overrides", {})):
+            for axis, values in list(axes.items()):
+                if values == []:
+                    del axes[axis]
+                elif isinstance(values, list) and len(values) == 1:
+                    axes[axis] = values[0]
+    return content

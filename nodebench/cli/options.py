@@ -1,0 +1,54 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+WHERE, LIMITS, OUTPUT = "Where and how", "Limits", "Output"
+
+Results = Annotated[
+    Path,
+    typer.Option("--results", metavar="DIR", help="Where runs are kept.", rich_help_panel=WHERE),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Folder of the full data set. (default: $NODEBENCH_DATA_DIR)", rich_help_panel=WHERE
+    ),
+]
+Download = Annotated[bool, typer.Option("--download", help="Let the loader fetch the data.", rich_help_panel=WHERE)]
+Resume = Annotated[
+    str | None,
+    typer.Option(metavar="[RUN]", help="Go on with an earlier run, the latest by default.", rich_help_panel=WHERE),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="With --resume: run failed trials again.", rich_help_panel=WHERE)
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Trials at once. (default: 1 where time is measured)", rich_help_panel=WHERE),
+]
+Dask = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS|local|slurm", help="Run the trials on Dask workers.", rich_help_panel=WHERE),
+]
+Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Time of one trial.", rich_help_panel=LIMITS)]
+MaxNfe = Annotated[
+    int | None, typer.Option(metavar="N", help="Evaluations of one solve, also in tests.", rich_help_panel=LIMITS)
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Resident memory of one trial: 800MB, 2GB.", rich_help_panel=LIMITS),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print records as JSON lines, nothing else.", rich_help_panel=OUTPUT)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=OUTPUT)]
+Figures = Annotated[
+    bool, typer.Option("--figures", help="Draw each trial's figures at the end.", rich_help_panel=OUTPUT)
+]
+PresetName = Annotated[str, typer.Option(metavar="NAME", help="Scale: smoke, quick, paper.", rich_help_panel="What")]
+StudyName = Annotated[str, typer.Argument(metavar="NAME", help="A study's name, or the path of its .toml file.")]
+RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name or path of a run; the latest by default.")]
+ClaimId = Annotated[str, typer.Argument(metavar="ID", help="A claim; see 'nodebench claims list'.")]
