@@ -210,6 +210,22 @@ def export(
     export_command(run, results, format, out)
 
 
+@app.command()
+def report(
+    results: Results = Path("results"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.", rich_help_panel=OUTPUT)] = Path(
+        "reports/latest"
+    ),
+    format: Annotated[
+        str, typer.Option(metavar="NAME,…", help="html, md, latex, csv.", rich_help_panel=OUTPUT)
+    ] = "html,md,latex,csv",
+) -> None:
+    """Write the report: verdicts on the published claims, and a page for each claim and study."""
+    from nodebench.cli.report import report_command
+
+    report_command(results, out, format)
+
+
 @study_app.command(name="list")
 def study_list() -> None:
     """List the studies that come with nodebench."""

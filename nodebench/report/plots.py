@@ -7,6 +7,7 @@ colour-blind can tell apart.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -22,7 +23,8 @@ from nodebench.spec import Record
 from nodebench.spec.trajectories import Film, Trajectories
 
 TRUE, FITTED, OBSERVED, FIELD = "#000000", "#D55E00", "#0072B2", "#B8B8B8"
-SHADE = "#EDEDED"
+MUTED = "#444444"
+SHADE: dict[str, Any] = {"color": "#7F7F7F", "alpha": 0.15}  # stands on light and on dark pages
 FORMATS = ("svg", "png")
 WIDTH = 5.0  # inches; text of 10 points stays readable at half of it
 EXAMPLES = 3  # rows of a figure over time
@@ -40,8 +42,8 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
         drawings["training"] = lambda: _training(record)
     if film:
         last = film[max(film)]
-        drawings["portrait"] = lambda: _portrait(_title(record), last)
-        drawings["time"] = lambda: _over_time(_title(record), last)
+        drawings["portrait"] = lambda: portrait(_title(record), last)
+        drawings["time"] = lambda: over_time(_title(record), last)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     with _style():
@@ -79,7 +81,7 @@ def _title(record: Record) -> str:
 
 def _new(title: str, width: float, height: float) -> Figure:
     drawn = Figure(figsize=(width, height), layout="constrained")
-    drawn.suptitle(title, fontsize=9, color="#444444")
+    drawn.suptitle(title, fontsize=9, color=MUTED)
     return drawn
 
 
@@ -120,7 +122,7 @@ def _known(history: list[dict[str, float | None]], name: str) -> tuple[list[floa
 # --- in the plane
 
 
-def _portrait(title: str, shown: Trajectories) -> Figure:
+def portrait(title: str, shown: Trajectories) -> Figure:
     """Paths in the plane of the first two components, over the learned field where there is one."""
     count = len(shown.true)
     columns = 1 if count == 1 else 2
@@ -152,7 +154,7 @@ def _plane(axes: Axes, shown: Trajectories, example: int) -> None:
 # --- over time
 
 
-def _over_time(title: str, shown: Trajectories) -> Figure:
+def over_time(title: str, shown: Trajectories) -> Figure:
     """Each component over time; what training never saw is shaded."""
     count, components = min(EXAMPLES, len(shown.true)), shown.true.shape[2]
     rows, columns = (components, 1) if count == 1 else (count, components)
@@ -173,7 +175,7 @@ def _panel(axes: Axes, shown: Trajectories, example: int, component: int) -> Non
     first, last = float(shown.times[0]), float(shown.times[-1])
     for low, high in ((first, start), (end, last)):
         if high > low:
-            axes.axvspan(low, high, color=SHADE, linewidth=0, zorder=0)
+            axes.axvspan(low, high, linewidth=0, zorder=0, **SHADE)
     axes.plot(
         shown.observed_times[example], shown.observed[example, :, component], "o", color=OBSERVED, ms=2, alpha=0.5
     )
@@ -209,7 +211,7 @@ def _legend(drawn: Figure, shown: Trajectories, shade: bool) -> None:
     if shown.field.size and not shade:
         handles.append(Line2D([], [], color=FIELD, label="learned field"))
     if shade:
-        handles.append(Patch(color=SHADE, label="not trained on"))
+        handles.append(Patch(**SHADE, label="not trained on"))
     drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
 
 
@@ -219,7 +221,7 @@ def _legend(drawn: Figure, shown: Trajectories, shade: bool) -> None:
 def _animation(record: Record, film: Film, path: Path) -> Path:
     """The portrait, epoch by epoch."""
     epochs = sorted(film)
-    drawn = _portrait(_frame_title(record, epochs[-1]), film[epochs[-1]])
+    drawn = portrait(_frame_title(record, epochs[-1]), film[epochs[-1]])
     drawn.draw_without_rendering()
     drawn.set_layout_engine("none")  # the layout is found once, and stands still
     grid = drawn.axes
@@ -228,7 +230,7 @@ def _animation(record: Record, film: Film, path: Path) -> Path:
         for example, axes in enumerate(grid[: len(film[epoch].true)]):
             axes.clear()
             _plane(axes, film[epoch], example)
-        drawn.suptitle(_frame_title(record, epoch), fontsize=9, color="#444444")
+        drawn.suptitle(_frame_title(record, epoch), fontsize=9, color=MUTED)
         return grid
 
     frames = epochs + epochs[-1:] * (FRAMES_PER_SECOND * LAST_FRAME_SECONDS)

@@ -179,17 +179,25 @@ def list_runs(results: Path) -> list[Run]:
     return [Run(folder) for folder in sorted(results.iterdir()) if (folder / STUDY).is_file()]
 
 
+def runs_below(results: Path) -> list[Run]:
+    """Every run that has a record, in a folder and in the folders below it, in the order of their paths.
+
+    Raises:
+        BadInput: there is none.
+    """
+    runs = [Run(path.parent) for path in sorted(results.rglob(RECORDS)) if path.stat().st_size]
+    if not runs:
+        raise BadInput(f"no record in {results} yet; make some with 'nodebench run', or give --results DIR")
+    return runs
+
+
 def records_below(results: Path) -> list[Record]:
-    """The records of every run in a folder and in the folders below it, in the order of their paths.
+    """The records of every run in a folder and in the folders below it.
 
     Raises:
         BadInput: there is none, or one cannot be read.
     """
-    runs = [Run(path.parent) for path in sorted(results.rglob(STUDY))]
-    found = [record for run in runs for record in run.records()]
-    if not found:
-        raise BadInput(f"no record in {results} yet; make some with 'nodebench run', or give --results DIR")
-    return found
+    return [record for run in runs_below(results) for record in run.records()]
 
 
 def _first_free(folder: Path) -> Path:

@@ -1,0 +1,47 @@
+"""``nodebench report``: the records as a site, for a code host, for a paper, and as data."""
+
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+
+from nodebench.errors import BadInput, choose
+from nodebench.report.site import report
+from nodebench.report.writers import WRITERS, write
+from nodebench.run.store import Run, runs_below
+from nodebench.spec import Record
+from nodebench.spec.trajectories import Film
+
+# What a folder must hold to be replaced as a report.
+_SIGNS = ("index.html", "index.md", "latex", "data")
+
+
+def report_command(results: Path, out: Path, formats: str) -> None:
+    """Write the report of all records kept in a folder."""
+    chosen = [choose("format", name.strip(), WRITERS) for name in formats.split(",") if name.strip()]
+    if not chosen:
+        raise BadInput(f"--format: nothing. Allowed: {', '.join(WRITERS)}")
+    runs = runs_below(results)
+    of_run: dict[str, Run] = {}
+    records: list[Record] = []
+    for run in runs:
+        for record in run.records():
+            of_run[f"{record.id} {record.started}"] = run
+            records.append(record)
+
+    def films(record: Record) -> Film:
+        return of_run[f"{record.id} {record.started}"].film(record)
+
+    pages, verdicts = report(records, films)
+    if out.exists() and any(out.iterdir()) and not any((out / sign).exists() for sign in _SIGNS):
+        raise BadInput(f"--out {out} holds something else than a report; give another folder")
+    try:
+        if out.exists():
+            shutil.rmtree(out)
+        for name in chosen:
+            write(WRITERS[name](pages), out)
+    except OSError as error:
+        raise BadInput(f"--out {out}: cannot write there: {error.strerror or error}") from error
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    first = next((out / f"index.{name}" for name in ("html", "md") if name in chosen), out)
+    console.print(f"{len(verdicts)} verdicts from {len(records):,} records, {len(pages)} pages · {first}")

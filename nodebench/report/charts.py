@@ -1,0 +1,258 @@
+"""The drawings of the report: findings against their regions, and figures against figures.
+
+Colours are Okabe and Ito's. Each series has a marker of its own too, so that none is told by colour alone.
+"""
+
+import io
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from nodebench.analysis.claims import Finding, Word
+from nodebench.analysis.statistics import median
+from nodebench.report.plots import MUTED, TRUE
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B59B00")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+WORD_COLOURS = {Word.SUPPORTED: "#009E73", Word.REFUTED: "#D55E00", Word.INCONCLUSIVE: "#7F7F7F"}
+SUPPORT = "#009E73"
+# Stands for the colour of the page's text, which light and dark pages set otherwise.
+INK = "#010203"
+WIDTH = 6.4  # inches
+
+_STYLE = {
+    "font.size": 10,
+    "axes.labelsize": 10,
+    "legend.fontsize": 9,
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "pdf.fonttype": 42,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "legend.frameon": False,
+    "path.simplify_threshold": 0.5,
+}
+
+
+@contextmanager
+def style(name: str) -> Iterator[None]:
+    """The look of the report's drawings; the name keeps their ids apart on one page, and always the same."""
+    with mpl.rc_context(sns.axes_style("ticks") | sns.plotting_context("paper") | _STYLE | {"svg.hashsalt": name}):  # type: ignore[arg-type]
+        yield
+
+
+def saved(drawn: Figure) -> tuple[str, bytes]:
+    """A drawing as SVG, to stand inside a page and take its colours, and as PDF; the same bytes each time."""
+    svg, pdf = io.StringIO(), io.BytesIO()
+    drawn.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    drawn.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    text = svg.getvalue()
+    text = text[text.index("<svg") :]
+    for ink in (INK, TRUE, MUTED):
+        text = text.replace(ink, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r"\s*<!--.*?-->", "", text, flags=re.S)
+    # A drawing is as wide as its place; numbers of more than two decimals are finer than a screen.
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"|(<svg[^>]*?) height="[^"]*"', r"\1\2", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*pt"', r"\1", text, count=1)
+    text = re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
+    return text, pdf.getvalue()
+
+
+# --- findings
+
+
+def forest(name: str, findings: Sequence[Finding], published: float | None, ratio: bool) -> tuple[str, bytes]:
+    """Estimates with their intervals and replicates, against the values that would support them.
+
+    All findings are of one part. ``ratio`` draws a logarithmic axis.
+    """
+    shown = [finding for finding in findings if finding.estimate is not None]
+    part = shown[0].part
+    scale = 100 if part.unit == "%" else 1
+    with style(name):
+        drawn = Figure(figsize=(WIDTH, 1.1 + 0.42 * len(shown)), layout="constrained")
+        axes = drawn.subplots()
+        values = [v * scale for f in shown for v in _finite(f)]
+        values += [published * scale] if published is not None and (published > 0 or not ratio) else []
+        values += [edge * scale for edge in part.supports if math.isfinite(edge) and (edge > 0 or not ratio)]
+        low, high = _window(values, ratio)
+        support = [min(max(edge * scale, low), high) for edge in part.supports]
+        axes.axvspan(support[0], support[1], color=SUPPORT, alpha=0.13, linewidth=0, label="would support it")
+        for edge in part.supports:
+            if math.isfinite(edge) and low < edge * scale < high:
+                axes.axvline(edge * scale, color=SUPPORT, linewidth=0.8)
+        for row, finding in enumerate(reversed(shown)):
+            _finding(axes, finding, row, scale, (low, high))
+        if published is not None and low <= published * scale <= high:
+            axes.axvline(published * scale, color=INK, linewidth=1, linestyle=":", label="published")
+        axes.set_xscale("log" if ratio else "linear")
+        axes.set_xlim(low, high)
+        axes.set_ylim(-0.6, len(shown) - 0.4)
+        labels = [finding.sample.label or "all" for finding in reversed(shown)]
+        axes.set_yticks(range(len(shown)), labels if any(f.sample.label for f in shown) else ["" for _ in shown])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(_axis_label(part.reading.label, part.combine if part.against else "", part.unit))
+        if ratio:
+            _plain_log(axes.xaxis)
+        drawn.legend(loc="outside upper right", ncols=3)
+        sns.despine(drawn, left=True)
+        return saved(drawn)
+
+
+def _axis_label(reading: str, combine: str, unit: str) -> str:
+    what = {"ratio": f"ratio of {reading}", "difference": f"difference of {reading}"}.get(combine, reading)
+    return f"{what} ({unit})" if unit in ("%", "points") else what
+
+
+def _finding(axes: Axes, finding: Finding, row: int, scale: float, window: tuple[float, float]) -> None:
+    assert finding.estimate is not None
+    colour = WORD_COLOURS.get(finding.word, INK)
+    low, high = (min(max(end * scale, window[0]), window[1]) for end in (finding.estimate.low, finding.estimate.high))
+    seeds = [value * scale for value in finding.sample.values.values() if math.isfinite(value)]
+    axes.plot(seeds, [row - 0.2] * len(seeds), "|", color=INK, alpha=0.6, markersize=6)
+    axes.plot([low, high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt")
+    axes.plot([finding.estimate.value * scale], [row], "o", color=colour, markersize=6)
+
+
+def _finite(finding: Finding) -> list[float]:
+    assert finding.estimate is not None
+    found = finding.estimate
+    ends = [end for end in (found.low, found.high) if math.isfinite(end)]
+    return [v for v in (*finding.sample.values.values(), *ends, found.value) if math.isfinite(v)]
+
+
+def _window(values: Sequence[float], ratio: bool) -> tuple[float, float]:
+    """Limits around values, with some room."""
+    if ratio:
+        known = [value for value in values if value > 0] or [1.0]
+        low, high = min(known), max(known)
+        room = max((high / low) ** 0.08, 1.15)
+        return low / room, high * room
+    low, high = min(values), max(values)
+    room = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    return low - room, high + room
+
+
+def _plain_log(axis: mpl.axis.Axis) -> None:
+    """Numbers as one says them on a logarithmic axis of less than three decades; powers of ten beyond."""
+    low, high = sorted(axis.get_view_interval())
+    if high / low > 1000:
+        return
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low > 4 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+# --- figures against figures
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one kind: at each x the values of all replicates."""
+
+    label: str
+    points: dict[float, list[float]]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How figures are drawn against each other.
+
+    Attributes:
+        x, y: labels of the axes.
+        guides: lines ``y = factor · x`` by label, to read the points against.
+        joined: whether the points of a series are joined, in the order of x.
+        reverse: whether x falls from left to right.
+    """
+
+    x: str
+    y: str
+    logs: Literal["", "x", "y", "xy"] = ""
+    guides: tuple[tuple[str, float], ...] = ()
+    joined: bool = True
+    reverse: bool = False
+    from_zero: bool = False
+    categories: tuple[str, ...] = ()  # names of x = 0, 1, 2, …
+
+
+def against(name: str, series: Sequence[Series], look: Look, published: Sequence[Series] = ()) -> tuple[str, bytes]:
+    """Draw medians over replicates, with the range from the least to the greatest; published values are hollow."""
+    with style(name):
+        drawn = Figure(figsize=(WIDTH, 3.6 + 0.2 * (len(series) > 6)), layout="constrained")
+        axes = drawn.subplots()
+        for index, one in enumerate(series):
+            _series(axes, one, PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)], look)
+        for index, one in enumerate(published):
+            xs = sorted(one.points)
+            axes.plot(
+                xs,
+                [one.points[x][0] for x in xs],
+                MARKERS[index % len(MARKERS)],
+                markerfacecolor="none",
+                markeredgecolor=PALETTE[index % len(PALETTE)],
+                markersize=8,
+                linestyle=":" if look.joined else "",
+                color=PALETTE[index % len(PALETTE)],
+                label=one.label,
+            )
+        axes.set_xscale("log" if "x" in look.logs else "linear")
+        axes.set_yscale("log" if "y" in look.logs else "linear")
+        for label, factor in look.guides:
+            low, high = axes.get_xlim()
+            low = max(low, 1e-12)
+            axes.plot([low, high], [factor * low, factor * high], color=INK, linewidth=0.8, linestyle=":", label=label)
+            axes.set_xlim(low, high)
+        if look.from_zero and "y" not in look.logs:
+            axes.set_ylim(bottom=0)
+        if look.categories:
+            axes.set_xticks(range(len(look.categories)), look.categories)
+            axes.set_xlim(-0.5, len(look.categories) - 0.5)
+        if look.reverse:
+            axes.invert_xaxis()
+        axes.set_xlabel(look.x)
+        axes.set_ylabel(look.y)
+        for axis, letter in ((axes.xaxis, "x"), (axes.yaxis, "y")):
+            if letter in look.logs:
+                _plain_log(axis)
+        axes.grid(visible=True, color=INK, alpha=0.1)
+        if len(series) + len(published) + len(look.guides) > 1:
+            drawn.legend(loc="outside lower center", ncols=3)
+        sns.despine(drawn)
+        return saved(drawn)
+
+
+def _series(axes: Axes, one: Series, colour: str, marker: str, look: Look) -> None:
+    xs = sorted(one.points)
+    middle = [median(one.points[x]) for x in xs]
+    below = [m - min(one.points[x]) for m, x in zip(middle, xs, strict=True)]
+    above = [max(one.points[x]) - m for m, x in zip(middle, xs, strict=True)]
+    axes.errorbar(
+        xs,
+        middle,
+        yerr=(below, above),
+        color=colour,
+        marker=marker,
+        markersize=5,
+        linewidth=1.4,
+        elinewidth=1,
+        capsize=2,
+        linestyle="-" if look.joined else "",
+        label=one.label,
+    )

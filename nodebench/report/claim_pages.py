@@ -1,0 +1,161 @@
+"""A page for each claim: what was said, what was measured, and what else could explain it."""
+
+import math
+from collections.abc import Sequence
+
+from nodebench.analysis.claims import Finding, Part, Verdict, Word
+from nodebench.report.charts import forest
+from nodebench.report.document import (
+    Block,
+    Bullets,
+    Cell,
+    Chart,
+    Code,
+    Folded,
+    Heading,
+    Page,
+    Paragraph,
+    Table,
+    Terms,
+    number,
+)
+
+
+def claim_pages(verdicts: Sequence[Verdict]) -> list[Page]:
+    """One page a claim, with all its scopes."""
+    found: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        found.setdefault(verdict.claim.id, []).append(verdict)
+    return [_page(id, of_claim) for id, of_claim in found.items()]
+
+
+def _page(id: str, verdicts: Sequence[Verdict]) -> Page:
+    blocks: list[Block] = []
+    for verdict in verdicts:
+        blocks += _scope(verdict)
+    mark = ", ".join(dict.fromkeys(verdict.word.value for verdict in verdicts))
+    return Page(f"claim-{id}", id, verdicts[0].claim.sentence, blocks, "claims", mark)
+
+
+def _scope(verdict: Verdict) -> list[Block]:
+    claim = verdict.claim
+    name = f"{claim.id}-{claim.scope}"
+    blocks: list[Block] = [
+        Heading(f"{claim.scope.capitalize()} scope: {verdict.word}"),
+        Paragraph(sentence(verdict), strong=True),
+        Terms(
+            [
+                ("The claim", claim.sentence),
+                ("Source", f"{claim.source.paper}, {claim.source.place}. {claim.source.link}".strip()),
+                ("Published", claim.published),
+                ("Supported where", "; and ".join(_rule(part, part.supports) for part in claim.parts)),
+                ("Refuted where", "; or ".join(_refutation(part) for part in claim.parts)),
+                ("Failed trials", claim.failures),
+                (
+                    "p",
+                    f"{p_text(verdict.p)}; corrected over the claims of its paper {p_text(verdict.p_corrected)}"
+                    if verdict.word is not Word.NOT_TESTED
+                    else "–",
+                ),
+            ]
+        ),
+    ]
+    for index, part in enumerate(claim.parts):
+        published = claim.published_value if index == 0 else None
+        blocks += _forest(f"{name}-{index + 1}", part, [f for f in verdict.findings if f.part is part], published)
+    if any(finding.estimate for finding in verdict.findings):
+        blocks.append(_table(name, verdict))
+    if verdict.controls:
+        blocks += [Heading("Controls"), _controls(name, verdict)]
+    if claim.traps:
+        blocks += [Heading("What else could explain it"), Bullets(claim.traps)]
+    if notes := list(dict.fromkeys(note for finding in verdict.findings for note in finding.sample.notes)):
+        blocks += [Heading("Left out, refused or noticed"), Bullets([f"{note}." for note in notes])]
+    blocks += [Heading("Reproduce it"), Code(claim.command)]
+    if verdict.records:
+        blocks.append(Folded(f"The {len(verdict.records)} records behind it", " ".join(verdict.records)))
+    return blocks
+
+
+def sentence(verdict: Verdict) -> str:
+    """The verdict in plain words."""
+    finding = verdict.deciding
+    if verdict.word is Word.NOT_TESTED or finding is None or finding.estimate is None:
+        return f"Not tested: {verdict.why}."
+    where = f" ({finding.sample.label})" if finding.sample.label else ""
+    text = f"{verdict.word.capitalize()}{where}: {finding.words}; n = {finding.estimate.n}."
+    return f"{text} {verdict.why.capitalize()}." if verdict.why else text
+
+
+def p_text(p: float) -> str:
+    """A p-value; below a thousandth its size says nothing."""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def _rule(part: Part, region: tuple[float, float]) -> str:
+    low, high = region
+    number, unit = part.number, part.suffix
+    if math.isinf(low):
+        bounds = f"at most {number(high)}{unit}"
+    elif math.isinf(high):
+        bounds = f"at least {number(low)}{unit}"
+    else:
+        bounds = f"within {number(low)} and {number(high)}{unit}"
+    return f"“{part.words.format('…')}”: the interval lies {bounds}"
+
+
+def _refutation(part: Part) -> str:
+    return " or ".join(_rule(part, region) for region in part.refuting)
+
+
+def _forest(name: str, part: Part, findings: Sequence[Finding], published: float | None) -> list[Block]:
+    shown = [finding for finding in findings if finding.estimate]
+    if not shown:
+        return []
+    values = [v for f in shown for v in (*f.sample.values.values(), f.estimate.value if f.estimate else 0)]
+    ratio = part.scale == "log" and all(value > 0 for value in values)
+    svg, pdf = forest(f"claim-{name}", shown, published, ratio)
+    n = {finding.estimate.n for finding in shown if finding.estimate}
+    words = part.words.format("…")
+    caption = (
+        f"“{words[0].upper()}{words[1:]}”: estimate (dot) with its 95 % interval (bar) and each replicate (ticks); "
+        f"n = {_range(n)}."
+    )
+    alt = f"{words}. " + "; ".join(f"{f.sample.label or 'all'}: {f.number}, {f.word}" for f in shown) + "."
+    rows = [(f.sample.label, seed, value) for f in shown for seed, value in f.sample.values.items()]
+    return [Chart(f"claim-{name}", caption, alt, svg, pdf, ("condition", "seed", part.reading.label), rows)]
+
+
+def _range(numbers: set[int]) -> str:
+    return f"{min(numbers)}" if len(numbers) == 1 else f"{min(numbers)} to {max(numbers)}"
+
+
+def _table(name: str, verdict: Verdict) -> Table:
+    rows = []
+    for finding in verdict.findings:
+        found = finding.estimate
+        rows.append(
+            [
+                Cell(finding.part.words.format("…")),
+                Cell(finding.sample.label or "–"),
+                number(finding.number, found.value if found else None),
+                number(str(found.n) if found else "0", found.n if found else 0),
+                number(p_text(min(finding.p_supports, finding.p_refutes)), min(finding.p_supports, finding.p_refutes)),
+                Cell(finding.word.value, kind="verdict"),
+            ]
+        )
+    caption = f"Every condition of {verdict.claim.name}: median and 95 % interval over replicates"
+    return Table(f"claim-{name}", caption, ("effect", "condition", "estimate", "n", "p", "by itself"), rows)
+
+
+def _controls(name: str, verdict: Verdict) -> Table:
+    rows = []
+    for checked in verdict.controls:
+        measured = "; ".join(
+            f"{finding.sample.label + ': ' if finding.sample.label else ''}{finding.words} (n = {finding.estimate.n})"
+            for finding in checked.findings
+            if finding.estimate
+        )
+        rows.append([Cell(checked.control.says), Cell(checked.outcome, kind="verdict"), Cell(measured or "–")])
+    caption = f"Controls of {verdict.claim.name}: they change no verdict, but what it means"
+    return Table(f"claim-{name}-controls", caption, ("expected", "outcome", "measured"), rows)

@@ -1,0 +1,29 @@
+"""The whole report: from runs to pages."""
+
+from collections.abc import Sequence
+
+from nodebench.analysis.claims import CLAIMS, Verdict, judge
+from nodebench.analysis.summary import by_study
+from nodebench.report.claim_pages import claim_pages
+from nodebench.report.document import Page
+from nodebench.report.front_pages import index_page, method_page
+from nodebench.report.study_pages import Films, study_pages
+from nodebench.spec import Record
+
+
+def report(records: Sequence[Record], films: Films) -> tuple[list[Page], list[Verdict]]:
+    """Put the claims to the test, and lay everything out.
+
+    Args:
+        records: of all runs; their order does not matter.
+        films: gives the pictures that were kept of a record, empty where there are none.
+
+    Returns:
+        tuple: the pages, the first one first, and the verdicts.
+    """
+    ordered = sorted(records, key=lambda record: (record.started, record.id))
+    verdicts = judge(CLAIMS, ordered)
+    studies = by_study(ordered)
+    of_claims, of_studies = claim_pages(verdicts), study_pages(studies, films)
+    first = index_page(verdicts, ordered, of_studies)
+    return [first, *of_claims, *of_studies, method_page(verdicts, ordered, studies)], verdicts

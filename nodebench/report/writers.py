@@ -1,0 +1,178 @@
+"""Pages as files: HTML, Markdown, LaTeX with PDF, and CSV. The same pages give the same bytes."""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from nodebench.report.document import Block, Cell, Chart, Page, Table
+
+Files = dict[str, bytes]  # by path below the report's folder
+
+# A drawing that stands by itself follows the reader's setting too.
+_STANDALONE = "<style>svg{color:#1b1b1f}@media(prefers-color-scheme:dark){svg{color:#e6e6ea}}</style>"
+
+
+def html(pages: Sequence[Page]) -> Files:
+    """The site: pages, one sheet, one script, each figure and each table's data."""
+    environment = _environment(autoescape=True)
+    template = environment.get_template("page.html.j2")
+    files = {f"{page.name}.html": template.render(page=page, pages=pages).encode() + b"\n" for page in pages}
+    templates = resources.files("nodebench.report") / "templates"
+    files |= {name: (templates / name).read_bytes() for name in ("style.css", "tables.js")}
+    return files | _figures(pages) | tables_csv(pages)
+
+
+def markdown(pages: Sequence[Page]) -> Files:
+    """The same pages for a code host."""
+    template = _environment(autoescape=False).get_template("page.md.j2")
+    files = {}
+    for page in pages:
+        text = re.sub(r"\n{3,}", "\n\n", template.render(page=page, pages=pages))
+        files[f"{page.name}.md"] = "\n".join(line.rstrip() for line in text.splitlines()).encode() + b"\n"
+    return files | _figures(pages)
+
+
+def latex(pages: Sequence[Page]) -> Files:
+    """Each table with booktabs, each figure as a PDF with its caption."""
+    files: Files = {}
+    for page in pages:
+        for table in page.tables:
+            files[f"latex/{table.name}.tex"] = _tex_table(table).encode()
+        for chart in page.charts:
+            files[f"latex/{chart.name}.pdf"] = chart.pdf
+            caption = f"\\caption{{{_tex(chart.caption)}}}\n\\label{{fig:{chart.name}}}\n"
+            body = f"\\centering\n\\includegraphics[width=\\linewidth]{{{chart.name}.pdf}}\n{caption}"
+            files[f"latex/{chart.name}.tex"] = f"\\begin{{figure}}\n{body}\\end{{figure}}\n".encode()
+    return files
+
+
+def tables_csv(pages: Sequence[Page]) -> Files:
+    """The data of each table and each figure."""
+    files: Files = {}
+    for page in pages:
+        for table in page.tables:
+            rows = [[_plain(cell) for cell in row] for row in table.rows]
+            files[f"data/{table.name}.csv"] = _csv(table.header, rows)
+        for chart in page.charts:
+            if chart.rows:
+                files[f"data/{chart.name}.csv"] = _csv(chart.header, chart.rows)
+    return files
+
+
+WRITERS: dict[str, Callable[[Sequence[Page]], Files]] = {
+    "html": html,
+    "md": markdown,
+    "latex": latex,
+    "csv": tables_csv,
+}
+
+
+def write(files: Files, folder: Path) -> None:
+    """Write files below a folder."""
+    for name, content in sorted(files.items()):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _figures(pages: Sequence[Page]) -> Files:
+    files: Files = {}
+    for page in pages:
+        for chart in page.charts:
+            end = chart.svg.index(">") + 1
+            files[f"figures/{chart.name}.svg"] = (chart.svg[:end] + _STANDALONE + chart.svg[end:]).encode() + b"\n"
+    return files
+
+
+def _environment(autoescape: bool) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("nodebench.report"), autoescape=autoescape, undefined=StrictUndefined
+    )
+    environment.globals |= {"kind_of": _kind, "key_of": _key, "drawn": _drawn}
+    environment.filters["md"] = _md
+    return environment
+
+
+def _kind(block: Block) -> str:
+    return type(block).__name__
+
+
+def _key(cell: Cell) -> str:
+    return f"{cell.key:.9g}" if isinstance(cell.key, float) else str(cell.key)
+
+
+def _drawn(chart: Chart) -> Markup:
+    """A drawing inside a page: ours, and its text is escaped by what has drawn it."""
+    return Markup(chart.svg)
+
+
+def _md(text: object) -> str:
+    """Text that Markdown and the HTML within it leave as it is."""
+    escaped = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", str(text))
+    return " ".join(escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{character: "\\" + character for character in "&%$#_{}"},
+    "×": r"$\times$",
+    "−": "$-$",
+    "–": "--",
+    "∞": r"$\infty$",
+    "μ": r"$\mu$",
+    "Δ": r"$\Delta$",
+    "‡": r"\ddag{}",
+    "ŷ": r"$\hat y$",
+    "ȳ": r"$\bar y$",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+def _tex_table(table: Table) -> str:
+    rows = [[_tex(cell.text) for cell in row] for row in table.rows]
+    styled = pd.DataFrame(rows, columns=[_tex(name) for name in table.header]).style.hide(axis="index")
+    text: str = styled.to_latex(
+        hrules=True,
+        caption=f"{_tex(table.caption)}.",
+        label=f"tab:{table.name}",
+        position_float="centering",
+        column_format="".join("r" if column_is_number(table, i) else "l" for i in range(len(table.header))),
+    )
+    return text
+
+
+def column_is_number(table: Table, column: int) -> bool:
+    """Whether every cell of a column is a number."""
+    return bool(table.rows) and all(row[column].kind == "number" for row in table.rows)
+
+
+def _plain(cell: Cell) -> object:
+    """A cell for other programs: the number where there is one."""
+    if cell.kind != "number":
+        return cell.text
+    return "" if cell.key == math.inf else cell.key
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([" ".join(name.split()) for name in header])
+    for row in rows:
+        writer.writerow([f"{value:.9g}" if isinstance(value, float) else value for value in row])
+    return text.getvalue().encode()
