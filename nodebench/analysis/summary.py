@@ -104,14 +104,17 @@ def crossover(
 
 
 def by_study(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Records by the study that they are of; those of a typed grid by the shipped study that would ask for them."""
+    """Records by the study that they are of; those of a typed grid by the shipped study that would ask for them.
+
+    The latest one of each trial.
+    """
     studies = {name: load_study(name, Preset.QUICK) for name in shipped_studies()}
-    found: dict[str, list[Record]] = {name: [] for name in studies}
-    for record in records:
+    found: dict[str, dict[str, Record]] = {name: {} for name in studies}
+    for record in sorted(records, key=lambda record: record.started):
         name = record.place.study or _home(record.trial, studies)
         if name:
-            found.setdefault(name, []).append(record)
-    return {name: kept for name, kept in found.items() if kept}
+            found.setdefault(name, {})[record.id] = record
+    return {name: list(kept.values()) for name, kept in found.items() if kept}
 
 
 def _home(trial: Trial, studies: dict[str, Study]) -> str | None:

@@ -6,7 +6,7 @@ Colours are Okabe and Ito's. Each series has a marker of its own too, so that no
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from nodebench.analysis.claims import Finding, Word
 from nodebench.analysis.statistics import median
@@ -57,11 +57,29 @@ def style(name: str) -> Iterator[None]:
         yield
 
 
-def saved(drawn: Figure) -> tuple[str, bytes]:
-    """A drawing as SVG, to stand inside a page and take its colours, and as PDF; the same bytes each time."""
-    svg, pdf = io.StringIO(), io.BytesIO()
+@dataclass(frozen=True)
+class Drawing:
+    """A drawing as SVG, to stand inside a page and take its colours, and as PDF for a paper."""
+
+    svg: str
+    pdf: Callable[[], bytes]
+
+
+def saved(name: str, drawn: Figure) -> Drawing:
+    """Save a drawing; the same one gives the same bytes each time."""
+
+    def pdf() -> bytes:
+        with style(name):
+            file = io.BytesIO()
+            drawn.savefig(file, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+            return file.getvalue()
+
+    return Drawing(_svg(drawn), pdf)
+
+
+def _svg(drawn: Figure) -> str:
+    svg = io.StringIO()
     drawn.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    drawn.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     text = svg.getvalue()
     text = text[text.index("<svg") :]
     for ink in (INK, TRUE, MUTED):
@@ -71,14 +89,13 @@ def saved(drawn: Figure) -> tuple[str, bytes]:
     # A drawing is as wide as its place; numbers of more than two decimals are finer than a screen.
     text = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"|(<svg[^>]*?) height="[^"]*"', r"\1\2", text, count=1)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*pt"', r"\1", text, count=1)
-    text = re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
-    return text, pdf.getvalue()
+    return re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
 
 
 # --- findings
 
 
-def forest(name: str, findings: Sequence[Finding], published: float | None, ratio: bool) -> tuple[str, bytes]:
+def forest(name: str, findings: Sequence[Finding], published: float | None, ratio: bool) -> Drawing:
     """Estimates with their intervals and replicates, against the values that would support them.
 
     All findings are of one part. ``ratio`` draws a logarithmic axis.
@@ -113,7 +130,7 @@ def forest(name: str, findings: Sequence[Finding], published: float | None, rati
             _plain_log(axes.xaxis)
         drawn.legend(loc="outside upper right", ncols=3)
         sns.despine(drawn, left=True)
-        return saved(drawn)
+        return saved(name, drawn)
 
 
 def _axis_label(reading: str, combine: str, unit: str) -> str:
@@ -192,7 +209,7 @@ class Look:
     categories: tuple[str, ...] = ()  # names of x = 0, 1, 2, …
 
 
-def against(name: str, series: Sequence[Series], look: Look, published: Sequence[Series] = ()) -> tuple[str, bytes]:
+def against(name: str, series: Sequence[Series], look: Look, published: Sequence[Series] = ()) -> Drawing:
     """Draw medians over replicates, with the range from the least to the greatest; published values are hollow."""
     with style(name):
         drawn = Figure(figsize=(WIDTH, 3.6 + 0.2 * (len(series) > 6)), layout="constrained")
@@ -221,6 +238,8 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
             axes.set_xlim(low, high)
         if look.from_zero and "y" not in look.logs:
             axes.set_ylim(bottom=0)
+        if look.x == "epoch":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if look.categories:
             axes.set_xticks(range(len(look.categories)), look.categories)
             axes.set_xlim(-0.5, len(look.categories) - 0.5)
@@ -235,7 +254,7 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
         if len(series) + len(published) + len(look.guides) > 1:
             drawn.legend(loc="outside lower center", ncols=3)
         sns.despine(drawn)
-        return saved(drawn)
+        return saved(name, drawn)
 
 
 def _series(axes: Axes, one: Series, colour: str, marker: str, look: Look) -> None:

@@ -96,12 +96,12 @@ def _rule(part: Part, region: tuple[float, float]) -> str:
     low, high = region
     number, unit = part.number, part.suffix
     if math.isinf(low):
-        bounds = f"at most {number(high)}{unit}"
+        bounds = f"at or below {number(high)}{unit}"
     elif math.isinf(high):
-        bounds = f"at least {number(low)}{unit}"
+        bounds = f"at or above {number(low)}{unit}"
     else:
-        bounds = f"within {number(low)} and {number(high)}{unit}"
-    return f"“{part.words.format('…')}”: the interval lies {bounds}"
+        bounds = f"between {number(low)} and {number(high)}{unit}"
+    return f"“{part.words.format('…')}”: the whole interval {bounds}"
 
 
 def _refutation(part: Part) -> str:
@@ -114,7 +114,7 @@ def _forest(name: str, part: Part, findings: Sequence[Finding], published: float
         return []
     values = [v for f in shown for v in (*f.sample.values.values(), f.estimate.value if f.estimate else 0)]
     ratio = part.scale == "log" and all(value > 0 for value in values)
-    svg, pdf = forest(f"claim-{name}", shown, published, ratio)
+    drawing = forest(f"claim-{name}", shown, published, ratio)
     n = {finding.estimate.n for finding in shown if finding.estimate}
     words = part.words.format("…")
     caption = (
@@ -123,7 +123,7 @@ def _forest(name: str, part: Part, findings: Sequence[Finding], published: float
     )
     alt = f"{words}. " + "; ".join(f"{f.sample.label or 'all'}: {f.number}, {f.word}" for f in shown) + "."
     rows = [(f.sample.label, seed, value) for f in shown for seed, value in f.sample.values.items()]
-    return [Chart(f"claim-{name}", caption, alt, svg, pdf, ("condition", "seed", part.reading.label), rows)]
+    return [Chart(f"claim-{name}", caption, alt, drawing, ("condition", "seed", part.reading.label), rows)]
 
 
 def _range(numbers: set[int]) -> str:

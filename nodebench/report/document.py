@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nodebench.report.charts import Drawing
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -50,17 +52,17 @@ class Chart:
 
     Attributes:
         alt: what it shows, for someone who does not see it.
-        svg: the drawing, whose lines and letters take the colour of the page's text.
-        pdf: the same for a paper.
+        drawing: its lines and letters take the colour of the page's text.
+        small: whether several stand side by side.
     """
 
     name: str
     caption: str
     alt: str
-    svg: str = field(repr=False)
-    pdf: bytes = field(repr=False)
+    drawing: Drawing = field(repr=False)
     header: Sequence[str] = ()
     rows: Sequence[Sequence[object]] = ()
+    small: bool = False
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Fi
         planar = bool(last.field.size) or task == "latent-spirals"
         title = f"{task} · {model}" + (f" · {dataset}" if dataset else "") + f" · {preset} · seed {record.trial.seed}"
         with style(name):
-            svg, pdf = saved(portrait(title, last) if planar else over_time(title, last))
+            drawing = saved(name, portrait(title, last) if planar else over_time(title, last))
         error = record.metrics.get("trajectory_error")
         measured = f" Trajectory error {error:.3g}." if error is not None else ""
         caption = f"{title}: true (solid), fitted (dashed) and observed (dots).{measured} n = 1."
-        drawn.append(Chart(name, caption, caption, svg, pdf))
+        drawn.append(Chart(name, caption, caption, drawing, small=True))
     return drawn

@@ -89,11 +89,11 @@ def draw(plot: Plot, study: str, records: Sequence[Record]) -> Chart | None:
     name = f"{study}-{plot.name}"
     counts = {len(values) for one in series for values in one.points.values()}
     n = f"n = {min(counts)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
-    caption = f"{plot.about}. Median, and the range from the least to the greatest; {n} a point."
-    svg, pdf = against(name, series, plot.look, published)
+    caption = f"{plot.about.rstrip('.')}. Median, and the range from the least to the greatest; {n} a point."
+    drawing = against(name, series, plot.look, published)
     table = [(one.label, x, y) for one in (*series, *published) for x in sorted(one.points) for y in one.points[x]]
     alt = f"{plot.about}. Series: {'; '.join(_described(one) for one in series)}."
-    return Chart(name, caption, alt, svg, pdf, ("series", plot.look.x or "place", plot.look.y), table)
+    return Chart(name, caption, alt, drawing, ("series", plot.look.x or "place", plot.look.y), table)
 
 
 def _described(one: Series) -> str:

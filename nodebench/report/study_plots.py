@@ -33,6 +33,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = {
             category("model", _MODELS, final("test_error")),
             (),
             Look("", "test error (%)", joined=False, from_zero=True, categories=_MODELS),
+            where=(("solver", ("dopri5", None)),),
             published=(("published", ((0, 0.42), (1, 0.47), (2, 0.41), (6, 1.60))),),
         ),
         Plot(

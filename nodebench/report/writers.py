@@ -47,7 +47,7 @@ def latex(pages: Sequence[Page]) -> Files:
         for table in page.tables:
             files[f"latex/{table.name}.tex"] = _tex_table(table).encode()
         for chart in page.charts:
-            files[f"latex/{chart.name}.pdf"] = chart.pdf
+            files[f"latex/{chart.name}.pdf"] = chart.drawing.pdf()
             caption = f"\\caption{{{_tex(chart.caption)}}}\n\\label{{fig:{chart.name}}}\n"
             body = f"\\centering\n\\includegraphics[width=\\linewidth]{{{chart.name}.pdf}}\n{caption}"
             files[f"latex/{chart.name}.tex"] = f"\\begin{{figure}}\n{body}\\end{{figure}}\n".encode()
@@ -87,8 +87,10 @@ def _figures(pages: Sequence[Page]) -> Files:
     files: Files = {}
     for page in pages:
         for chart in page.charts:
-            end = chart.svg.index(">") + 1
-            files[f"figures/{chart.name}.svg"] = (chart.svg[:end] + _STANDALONE + chart.svg[end:]).encode() + b"\n"
+            end = chart.drawing.svg.index(">") + 1
+            files[f"figures/{chart.name}.svg"] = (
+                chart.drawing.svg[:end] + _STANDALONE + chart.drawing.svg[end:]
+            ).encode() + b"\n"
     return files
 
 
@@ -111,7 +113,7 @@ def _key(cell: Cell) -> str:
 
 def _drawn(chart: Chart) -> Markup:
     """A drawing inside a page: ours, and its text is escaped by what has drawn it."""
-    return Markup(chart.svg)
+    return Markup(chart.drawing.svg)
 
 
 def _md(text: object) -> str:
