@@ -7,7 +7,7 @@ from nodebench.analysis.fairness import Point
 from nodebench.analysis.statistics import median
 from nodebench.analysis.summary import Configuration, configurations, crossover, varying
 from nodebench.errors import BadInput
-from nodebench.report.document import Block, Bullets, Cell, Chart, Code, Heading, Page, Paragraph, Table, Terms, number
+from nodebench.report.document import Block, Bullets, Cell, Code, Heading, Page, Paragraph, Table, Terms, number
 from nodebench.report.pictures import pictures
 from nodebench.report.published import published
 from nodebench.report.study_charts import draw
@@ -201,8 +201,3 @@ def _crossovers(records: Sequence[Record]) -> list[Block]:
             price = f", at {found.price:.2g} × the time" if found.price else ""
             told.append(f"Over {what}: the adjoint uses less memory from {found.at:g} on{price}.")
     return [Heading("Crossovers"), Bullets(told)] if told else []
-
-
-def charts_of(pages: Sequence[Page]) -> dict[str, Chart]:
-    """The figures of pages by name."""
-    return {chart.name: chart for page in pages for chart in page.charts}

@@ -87,10 +87,8 @@ def _figures(pages: Sequence[Page]) -> Files:
     files: Files = {}
     for page in pages:
         for chart in page.charts:
-            end = chart.drawing.svg.index(">") + 1
-            files[f"figures/{chart.name}.svg"] = (
-                chart.drawing.svg[:end] + _STANDALONE + chart.drawing.svg[end:]
-            ).encode() + b"\n"
+            opening, rest = chart.drawing.svg.split(">", 1)
+            files[f"figures/{chart.name}.svg"] = f"{opening}>{_STANDALONE}{rest}\n".encode()
     return files
 
 
@@ -154,12 +152,12 @@ def _tex_table(table: Table) -> str:
         caption=f"{_tex(table.caption)}.",
         label=f"tab:{table.name}",
         position_float="centering",
-        column_format="".join("r" if column_is_number(table, i) else "l" for i in range(len(table.header))),
+        column_format="".join("r" if _is_number(table, i) else "l" for i in range(len(table.header))),
     )
     return text
 
 
-def column_is_number(table: Table, column: int) -> bool:
+def _is_number(table: Table, column: int) -> bool:
     """Whether every cell of a column is a number."""
     return bool(table.rows) and all(row[column].kind == "number" for row in table.rows)
 
