@@ -22,7 +22,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 Scale = Literal["linear", "log", "share"]
 Range = tuple[float, float]
@@ -74,13 +74,13 @@ def p_outside(values: Sequence[float], scale: Scale, regions: Sequence[Range]) -
         low, high = bounds(1 - error)
         return any(first <= low and high <= last for first, last in regions)
 
+    centre = bounds(_TINY)[0]  # what the intervals close in on
+    if not any(first <= centre <= last for first, last in regions):
+        return 1.0
     if inside(_TINY):
         return 0.0
-    high = next((error for error in (0.05, 0.3, 0.7, 0.999) if inside(error)), None)
-    if high is None:
-        return 1.0
-    low = _TINY
-    while high / low > 1.02:
+    low, high = (_TINY, 0.05) if inside(0.05) else (0.05, 1.0)
+    while high / low > 1.05:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if inside(middle) else (middle, high)
     return high
@@ -162,7 +162,12 @@ def _bounds(values: tuple[float, ...], scale: Scale) -> Callable[[float], Range]
 
 def _student(numbers: Any) -> Callable[[float], Range]:
     centre, error = float(np.mean(numbers)), float(stats.sem(numbers))
-    return lambda level: _pair(stats.t.interval(level, len(numbers) - 1, centre, error))
+
+    def at(level: float) -> Range:
+        width = error * float(special.stdtrit(len(numbers) - 1, (1 + level) / 2))
+        return centre - width, centre + width
+
+    return at
 
 
 def _bootstrap(numbers: Any) -> Callable[[float], Range]:

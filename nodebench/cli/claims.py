@@ -188,24 +188,27 @@ def _replicates(verdict: Verdict) -> tuple[int, str]:
 
 
 def _cut(claim: Claim, seeds: int, records: Sequence[Record], data: DataSource) -> Study:
-    """The claim's study without the trials that it does not ask for and those that are there."""
+    """The claim's studies in one, without the trials that it does not ask for and those that are there."""
     from nodebench.run.plan import plan
 
-    study = load_study(claim.study.split()[0], Preset(claim.preset))
-    wanted = {name: grid.model_copy(update={"seed": list(range(seeds))}) for name, grid in study.groups.items()}
-    planned = plan(study.model_copy(update={"groups": wanted, "data": data}), elsewhere=True).planned
     there = {record.id for record in records}
     groups: dict[str, Grid] = {}
-    for name, grid in wanted.items():
-        asked = [one.trial for one in planned if name in one.groups and _is_asked(claim, one.trial)]
-        missing = sorted({trial.seed for trial in asked if trial.id not in there})
-        if missing:
-            groups[name] = _narrowed(grid, asked).model_copy(update={"seed": missing})
+    for of in claim.studies:
+        study = load_study(of, Preset(claim.preset))
+        replicates = {"seed": list(range(seeds))}
+        wanted = {name: grid.model_copy(update=replicates) for name, grid in study.groups.items()}
+        planned = plan(study.model_copy(update={"groups": wanted, "data": data}), elsewhere=True).planned
+        for name, grid in wanted.items():
+            asked = [one.trial for one in planned if name in one.groups and _is_asked(claim, one.trial)]
+            missing = sorted({trial.seed for trial in asked if trial.id not in there})
+            if missing:
+                key = name if name not in groups else f"{of}-{name}"
+                groups[key] = _narrowed(grid, asked).model_copy(update={"seed": missing})
     if not groups:
-        raise BadInput(f"claim {claim.name}: every trial of study {claim.study} that it asks for is there")
-    return study.model_copy(
-        update={"groups": groups, "data": data, "about": f"what decides {claim.name}", "claims": [claim.id]}
-    )
+        raise BadInput(f"claim {claim.name}: every trial that it asks for is there. It is fed by {claim.command}")
+    first = load_study(claim.studies[0], Preset(claim.preset))
+    changes = {"groups": groups, "data": data, "about": f"what decides {claim.name}", "claims": [claim.id]}
+    return first.model_copy(update=changes)
 
 
 def _is_asked(claim: Claim, trial: Trial) -> bool:

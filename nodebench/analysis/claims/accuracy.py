@@ -52,7 +52,7 @@ _TABLE_1 = (
         "An ODE-Net classifies MNIST as well as a ResNet (here: 4,000 digits, 3 epochs).",
         chen2018("section 3, Table 1"),
         "0.42 % against 0.41 % test error, on 60,000 images over 160 epochs",
-        "table1",
+        ("table1",),
         (_worse("the ODE-Net", _ODENET, "the ResNet", _RESNET, 1.0),),
         (
             Control(
@@ -88,7 +88,7 @@ _TABLE_1 = (
         "An ODE-Net classifies MNIST as well as a ResNet.",
         chen2018("section 3, Table 1"),
         "0.42 % against 0.41 % test error",
-        "mnist-full --preset paper",
+        ("mnist-full",),
         (
             _worse(
                 "the ODE-Net",
@@ -109,7 +109,7 @@ _TABLE_1 = (
         "block of as many parameters is worse.",
         chen2018("section 3, Table 1; withdrawn in the later arXiv version"),
         "0.22 M against 0.60 M parameters",
-        "table1",
+        ("table1",),
         (
             Part(
                 "one residual block misclassifies {} more than the ODE-Net",
@@ -156,7 +156,7 @@ _TABLE_1 = (
         "The network asks for more evaluations as it trains (here: 3 epochs of 4,000 digits).",
         chen2018("section 3, Figure 3d"),
         "from about 7 to 16 over training, read off the figure",
-        "table1",
+        ("table1",),
         (
             Part(
                 "after training a fixed batch needs {} the evaluations that it needed before",
@@ -228,7 +228,7 @@ _LOOSER = (
         "saved, at a loss of half a point or less.",
         chen2018("section 3, “Controlling error”"),
         "stated, no number",
-        "tolerance",
+        ("tolerance",),
         loosened(_TRAINED),
         (
             Control(
@@ -244,7 +244,7 @@ _LOOSER = (
         "A tolerance of 1e-3 is tight enough to train a classifier: 1e-6 gives no better one.",
         chen2018("supplement"),
         "1e-3 for classification, 1e-5 for density estimation",
-        "tolerance",
+        ("tolerance",),
         (
             Part(
                 "trained at 1e-3 it misclassifies {} more than trained at 1e-6, both tested at 1e-5",
@@ -306,7 +306,7 @@ _TABLE_2 = (
         "A latent ODE predicts beyond the observed window better than an RNN (here: 200 spirals, 500 steps).",
         chen2018("section 5.1, Table 2"),
         "RMSE 0.1642, 0.1502, 0.1346 against 0.3937, 0.3202, 0.1813 at 30, 50, 100 observations",
-        "table2",
+        ("table2",),
         (_extrapolates(_LATENT.but("latent ODE", variant="paper"), "rnn"),),
         (
             Control(
@@ -327,7 +327,7 @@ _TABLE_2 = (
         "A latent ODE predicts beyond the observed window better than an RNN.",
         chen2018("section 5.1, Table 2"),
         "RMSE 0.1642, 0.1502, 0.1346 against 0.3937, 0.3202, 0.1813 at 30, 50, 100 observations",
-        "table2 --preset paper",
+        ("table2",),
         (_extrapolates(_LATENT.but("latent ODE", variant="paper"), "rnn"),),
         traps=_TABLE_2_TRAPS[:2],
         published_value=0.1642 / 0.3937,

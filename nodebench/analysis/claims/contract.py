@@ -245,7 +245,8 @@ class Claim:
         sentence: in our words.
         published: the figure as published.
         published_value: the same as a number on the scale of the first part, for the figure; None if there is none.
-        study: which one feeds it.
+        studies: which feed it.
+        preset: the scale at which they do.
         parts: all must hold.
         failures: what is done with trials that fail.
         traps: what else could explain the figure.
@@ -256,7 +257,7 @@ class Claim:
     sentence: str
     source: Source
     published: str
-    study: str
+    studies: tuple[str, ...]
     parts: tuple[Part, ...]
     controls: tuple[Control, ...] = ()
     traps: tuple[str, ...] = ()
@@ -270,7 +271,8 @@ class Claim:
     @property
     def command(self) -> str:
         """What measures it."""
-        return f"nodebench study run {self.study}"
+        scale = "" if self.preset == "quick" else f" --preset {self.preset}"
+        return "; ".join(f"nodebench study run {study}{scale}" for study in self.studies)
 
     @property
     def name(self) -> str:

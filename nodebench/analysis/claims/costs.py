@@ -47,7 +47,7 @@ _MEMORY = (
         "Training through the adjoint needs memory that does not grow with the number of steps.",
         chen2018("sections 1 and 2"),
         "O(1) against O(L)",
-        "memory",
+        ("memory",),
         (
             _memory_slope(
                 "a further evaluation costs the adjoint {} of the bytes that it costs direct",
@@ -87,7 +87,7 @@ _MEMORY = (
         "A whole network with an ODE block trains in at least a quarter less memory through the adjoint.",
         chen2018("section 3"),
         "O(1) against O(L); no figure for a whole network",
-        "gradients",
+        ("gradients",),
         (
             Part(
                 "with the adjoint a step of MNIST peaks at {} the bytes",
@@ -140,7 +140,7 @@ _FIGURE_3 = (
         "The solver's tolerance controls the error of the solution.",
         chen2018("section 3, Figure 3a"),
         "stated, and drawn",
-        "fig3",
+        ("fig3",),
         (
             Part(
                 "the error falls as the tolerance to the power {}",
@@ -163,7 +163,7 @@ _FIGURE_3 = (
         "The time of a step is proportional to the number of evaluations.",
         chen2018("section 3, Figure 3b"),
         "stated, and drawn",
-        "fig3",
+        ("fig3",),
         (
             Part(
                 "evaluations explain {} of the variance of the step time over tolerances",
@@ -194,7 +194,7 @@ _FIGURE_3 = (
         "The backward pass needs about half the evaluations of the forward pass (SciPy's Adams method).",
         chen2018("section 3, Figure 3c"),
         "about half",
-        "fig3",
+        ("fig3",),
         (_backward(Arm("LSODA", {"task": "toy/spiral", "solver": "scipy:LSODA", "gradient": "adjoint"}), ("rtol",)),),
         traps=(
             "LSODA changes between Adams and BDF by itself; the paper says an implicit Adams method",
@@ -209,7 +209,7 @@ _FIGURE_3 = (
         "The backward pass needs about half the evaluations of the forward pass (dopri5, torchdiffeq's default).",
         chen2018("section 3, Figure 3c"),
         "about half, measured with another solver",
-        "gradients",
+        ("gradients", "fig3"),
         (_backward(_ADJOINT, ("task", "rtol")),),
         (
             Control(
@@ -239,7 +239,7 @@ _FIGURE_3 = (
         "A training step through the adjoint takes no longer than one through the solver.",
         chen2018("inferred from sections 2 and 3"),
         "not measured in the paper",
-        "gradients",
+        ("gradients",),
         (
             Part(
                 "a step through the adjoint takes {} the time of one through the solver",

@@ -51,7 +51,7 @@ CLAIMS = (
         "A network trained with a coarse solver is no ODE: under a finer one it loses a point of accuracy or more.",
         RESNET_AFTER_ALL,
         "figures per data set",
-        "coarse",
+        ("coarse",),
         (_refined(_COARSE, (1.0, _INF)),),
         (
             Control(
@@ -74,7 +74,7 @@ CLAIMS = (
         "Differentiating through the solver takes 39 % less time than the adjoint, or better.",
         DISCRETISE,
         "39 to 97 % less time",
-        "gradients",
+        ("gradients",),
         (
             Part(
                 "a step through the solver takes {} the time of one through the adjoint",
@@ -99,7 +99,7 @@ CLAIMS = (
         "Where the field cannot be solved backwards, the adjoint's gradient is wrong by a tenth or more.",
         ANODE,
         "examples",
-        "gradients",
+        ("gradients",),
         (_gradient_error("the adjoint's gradient is wrong", _FORCED, (0.1, _INF)),),
         (
             Control(

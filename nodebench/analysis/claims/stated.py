@@ -57,7 +57,7 @@ _STATED = (
         "Solving a batch as one state hardly changes the number of evaluations.",
         chen2018("section 6, “Minibatching”"),
         "stated, no number",
-        "flows",
+        ("flows", "table1"),
         (
             _batch(
                 "32 oscillators as one state take {} the evaluations of each alone",
@@ -78,7 +78,7 @@ _STATED = (
         "The initial state can be found again by solving backwards in time.",
         chen2018("section 6, “Reconstructing forward trajectories”"),
         "stated",
-        "flows",
+        ("flows", "table1"),
         (_back(_TRAINED_FIELDS, ("task", "rtol")), _back(_DIGITS_FIELD, ())),
         (
             Control(
@@ -104,7 +104,7 @@ _STATED = (
         "Trajectories cannot cross: a flow on a line keeps the order of its states, solved numerically too.",
         chen2018("section 2; the theorem of Picard and Lindelöf"),
         "a theorem on the exact flow",
-        "flows",
+        ("flows",),
         (
             Part(
                 "of 199 neighbours on a line {} change places",

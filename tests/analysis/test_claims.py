@@ -1,0 +1,228 @@
+"""What a verdict does with records that are missing, double, failed or not comparable."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from evidence import ENVIRONMENT, claim, evidence
+
+from nodebench.analysis.claims import CLAIMS, Word, judge
+from nodebench.analysis.claims.contract import Arm, Control, Part, final
+from nodebench.analysis.fairness import Point, is_flow
+from nodebench.spec import Preset, Status, load_study, shipped_studies
+from nodebench.spec.figures import FIGURES
+
+A, B = Arm("adjoint", {"gradient": "adjoint"}), Arm("direct", {"gradient": "direct"})
+SECONDS = Part("{}", final("step_seconds"), A, B, supports=(-math.inf, 1.0), scale="log", unit="×")
+
+
+def pairs(n: int, ratio: float = 2.0, adjoint=None, direct=None) -> list:
+    """A pair of records for each seed; the second arm is faster by a ratio that varies a little."""
+    records = []
+    for seed in range(n):
+        slow = ratio * (1 + 0.02 * seed)
+        records.append(evidence(seed, gradient="adjoint", costs={"step_seconds": slow}, **(adjoint or {})))
+        records.append(evidence(seed, gradient="direct", costs={"step_seconds": 1.0}, **(direct or {})))
+    return records
+
+
+def verdict(records, part=SECONDS, **changes):
+    return judge([claim(part, **changes)], records)[0]
+
+
+def notes(found) -> str:
+    return " ".join(note for finding in found.findings for note in finding.sample.notes)
+
+
+def test_five_pairs_decide_and_four_do_not():
+    assert verdict(pairs(5)).word is Word.REFUTED
+    four = verdict(pairs(4))
+    assert four.word is Word.INCONCLUSIVE
+    assert "4 replicates; 5 are the least" in four.why
+
+
+def test_no_record_is_not_tested_and_names_the_command():
+    found = verdict([])
+    assert found.word is Word.NOT_TESTED
+    assert "nodebench study run toys" in found.why
+
+
+def test_a_missing_arm_is_named():
+    found = verdict([record for record in pairs(5) if record.trial.gradient == "adjoint"])
+    assert found.word is Word.NOT_TESTED
+    assert "no record of direct" in notes(found)
+
+
+def test_a_seed_without_its_pair_is_left_out_and_named():
+    found = verdict([*pairs(5), evidence(7, gradient="adjoint", costs={"step_seconds": 99.0})])
+    assert found.deciding.estimate.n == 5
+    assert "no record of direct at seed 7" in notes(found)
+
+
+@pytest.mark.parametrize(
+    ("differs", "name"),
+    [
+        ({"threads": 2}, "threads 1 / 2"),
+        ({"dtype": "float64"}, "dtype"),
+        ({"rtol": 1e-5}, "rtol"),
+        ({"options": {"epochs": 9}}, "epochs"),
+        ({"environment": ENVIRONMENT | {"cpu": "another"}}, "machine a processor / another"),
+        ({"environment": ENVIRONMENT | {"packages": {"torch": "3.0", "torchdiffeq": "0.2", "scipy": "1.0"}}}, "torch"),
+    ],
+)
+def test_arms_that_differ_in_something_else_are_refused_by_name(differs, name):
+    found = verdict(pairs(5, direct=differs))
+    assert found.word is Word.NOT_TESTED
+    assert "refused: the arms differ in" in notes(found)
+    assert name in notes(found)
+
+
+def test_arms_that_saw_other_data_are_refused_seed_by_seed():
+    found = verdict(pairs(5, adjoint={"data": "a"}, direct={"data": "b"}))
+    assert found.word is Word.NOT_TESTED
+    assert "5 × refused, since the arms saw other data" in notes(found)
+
+
+def test_another_preset_is_another_claim():
+    assert verdict(pairs(5, adjoint={"preset": "smoke"}, direct={"preset": "smoke"})).word is Word.NOT_TESTED
+
+
+def test_records_of_two_machines_are_not_mixed():
+    other = {"environment": ENVIRONMENT | {"cpu": "another"}}
+    found = verdict([*pairs(6), *pairs(5, ratio=0.1, adjoint=other, direct=other)])
+    assert (found.word, found.deciding.estimate.n) == (Word.REFUTED, 6)
+    assert "10 records were measured otherwise (machine" in notes(found)
+
+
+def test_a_trial_that_is_there_twice_counts_once():
+    doubled = [*pairs(5), *pairs(5, ratio=3.0, adjoint={"started": "2027"}, direct={"started": "2027"})]
+    found = verdict(doubled)
+    assert found.deciding.estimate.n == 5
+    assert found.deciding.estimate.value == pytest.approx(3.0 * 1.04)
+    assert "more than once" in notes(found)
+
+
+def test_an_arm_that_fails_half_the_time_does_not_win():
+    records = pairs(10, ratio=0.5)
+    failing = {record.id for record in records if record.trial.gradient == "adjoint" and record.trial.seed % 2}
+    failed = [
+        evidence(record.trial.seed, gradient="adjoint", status=Status.TIMEOUT) if record.id in failing else record
+        for record in records
+    ]
+    assert verdict(records).word is Word.SUPPORTED
+    found = verdict(failed)
+    assert found.word is Word.INCONCLUSIVE
+    assert (found.deciding.estimate.n, found.deciding.estimate.high) == (10, math.inf)
+
+
+def test_a_failure_that_tells_nothing_of_the_method_is_left_out_and_counted():
+    found = verdict([*pairs(6)[:-1], evidence(5, gradient="direct", status=Status.INTERRUPTED)])
+    assert found.deciding.estimate.n == 5
+    assert "1 × left out, since its end tells nothing of the method: interrupted" in notes(found)
+
+
+def test_times_of_a_machine_that_drifted_are_left_out_and_errors_are_not():
+    records = pairs(6, adjoint={"drifted": True})
+    assert verdict(records).word is Word.NOT_TESTED
+    errors = Part("{}", final("test_loss"), A, B, supports=(-math.inf, 1.0))
+    kept = [r.model_copy(update={"metrics": {"test_loss": r.costs["step_seconds"]}}) for r in records]
+    assert verdict(kept, errors).deciding.estimate.n == 6
+
+
+def test_a_record_whose_passes_disagree_is_left_out():
+    assert "its passes disagree" in notes(verdict([r.model_copy(update={"passes_agree": False}) for r in pairs(5)]))
+
+
+def test_a_claim_holds_only_if_each_condition_that_it_names_was_measured():
+    part = replace(SECONDS, arm=A.but("adjoint", rtol=(1e-3, 1e-5)), against=B, conditions=("rtol",))
+    measured = pairs(5, ratio=0.5)
+    assert verdict(measured, part).word is Word.INCONCLUSIVE
+    both = [*measured, *pairs(5, ratio=0.5, adjoint={"rtol": 1e-5}, direct={"rtol": 1e-5})]
+    assert verdict(both, part).word is Word.SUPPORTED
+    one_off = [*measured, *pairs(5, ratio=2.0, adjoint={"rtol": 1e-5}, direct={"rtol": 1e-5})]
+    refuted = verdict(one_off, part)
+    assert (refuted.word, refuted.deciding.sample.label) == (Word.REFUTED, "rtol 1e-05")
+
+
+def test_p_values_are_corrected_over_the_claims_of_a_paper():
+    values = [0.7, 0.8, 1.02, 0.75, 0.7, 0.9]
+    records = [
+        evidence(seed, gradient=gradient, costs={"step_seconds": value if gradient == "adjoint" else 1.0})
+        for seed, value in enumerate(values)
+        for gradient in ("adjoint", "direct")
+    ]
+    (alone,) = judge([claim(SECONDS)], records)
+    assert alone.word is Word.SUPPORTED
+    many = judge([claim(SECONDS, id=f"claim-{i}") for i in range(8)], records)
+    assert many[0].p_corrected == pytest.approx(min(1.0, 8 * alone.p))
+    assert {v.word for v in many} == {Word.INCONCLUSIVE}
+    assert "correction" in many[0].why
+
+
+def test_a_control_stands_beside_the_verdict_and_does_not_change_it():
+    failing = Control("the arms are equally fast", replace(SECONDS, supports=(0.9, 1.1)))
+    found = verdict(pairs(5), controls=(failing,))
+    assert found.word is Word.REFUTED
+    assert [checked.outcome for checked in found.controls] == ["does not hold"]
+    assert [checked.outcome for checked in verdict([], controls=(failing,)).controls] == ["not measured"]
+
+
+@pytest.mark.parametrize(("errors", "holds"), [((5.0, 5.4, 5.9), True), ((5.0, 20.0, 60.0), False)])
+def test_a_network_of_fixed_steps_passes_the_gate_if_finer_steps_leave_its_error(errors, holds):
+    rows = [{"step_size": 0.5 / 2**i, "test_error": error} for i, error in enumerate(errors)]
+    assert is_flow(evidence(solver="euler", rtol=None, atol=None, step_size=0.5, profile=rows)) is holds
+    assert is_flow(evidence()) is None
+
+
+# --- the declarations
+
+
+def test_every_claim_names_a_study_that_feeds_it_and_figures_that_exist():
+    studies = shipped_studies()
+    names = [known.name for known in CLAIMS]
+    assert len(set(names)) == len(names)
+    for known in CLAIMS:
+        for name in known.studies:
+            assert name in studies
+            assert known.id in load_study(name, Preset.QUICK).claims, f"{known.id} is no claim of study {name}"
+        for part in (*known.parts, *(control.part for control in known.controls)):
+            assert "{}" in part.words
+            assert part.reading.figure in FIGURES or part.reading.figure in ("nfe", "nfe_probe")
+
+
+def test_every_claim_that_a_study_names_exists():
+    ids = {known.id for known in CLAIMS}
+    for name in shipped_studies():
+        assert set(load_study(name, Preset.QUICK).claims) <= ids
+
+
+def test_every_arm_finds_trials_in_its_study():
+    """An arm that no trial of its study matches would leave a claim untested for ever."""
+    from nodebench.analysis.claims.gather import is_of
+    from nodebench.errors import BadInput
+    from nodebench.run.multiply import options_of
+    from nodebench.run.plan import plan
+
+    axes = {}
+    for name in shipped_studies():
+        for preset in (Preset.QUICK, Preset.PAPER):
+            try:
+                trials = plan(load_study(name, preset), elsewhere=True).trials
+            except BadInput:  # the full data set, or a task without that scale
+                continue
+            axes[name, preset] = [
+                t.model_dump(mode="json", exclude={"overrides"}) | options_of(t).model_dump()
+                for t in trials
+                if not t.seed
+            ]
+    for known in CLAIMS:
+        for part in known.parts:
+            for arm in filter(None, (part.arm, part.against)):
+                found = [axes.get((name, Preset(known.preset))) for name in known.studies]
+                if None not in found:
+                    assert any(is_of(arm, known.preset, one) for some in found for one in some), (known.name, arm.name)
+
+
+def test_a_point_knows_options_that_were_not_overridden():
+    point = Point.of(evidence(options={"noise": 0.1, "epochs": 3}, overrides={"epochs": 3}))
+    assert (point.axes["noise"], point.axes["epochs"], point.axes["task"]) == (0.1, 3, "toy/spiral")

@@ -1,0 +1,98 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nodebench.analysis.statistics import estimate, holm, line, median, p_outside, replicates_to_decide
+
+INF = math.inf
+EVERY = (-INF, INF)
+
+
+def test_below_ten_replicates_the_interval_is_students_on_logarithms_for_a_ratio():
+    values = [1.1, 1.4, 1.2, 1.6, 1.3]
+    found = estimate(values, "log")
+    logs = np.log(values)
+    expected = stats.ttest_1samp(logs, 0).confidence_interval(0.95)
+    assert found.value == pytest.approx(1.3)
+    assert (found.low, found.high) == pytest.approx((math.exp(expected.low), math.exp(expected.high)))
+
+
+def test_a_share_has_the_exact_binomial_interval():
+    found = estimate([1, 1, 1, 1, 1, 0, 1, 1], "share")
+    expected = stats.binomtest(7, 8).proportion_ci(0.95, "exact")
+    assert (found.value, found.low, found.high) == (7 / 8, expected.low, expected.high)
+
+
+def test_with_a_failure_the_interval_is_by_order_and_says_nothing_below_six():
+    assert estimate([1.0, 2.0, 3.0, 4.0, INF], "log").low == -INF
+    found = estimate([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, INF], "log")
+    assert (found.value, found.low, found.high) == (4.0, 1.0, INF)
+
+
+def test_a_figure_that_does_not_vary_is_known():
+    assert estimate([7.0] * 5, "linear") == estimate([7.0] * 12, "linear").__class__(7.0, 7.0, 7.0, 5)
+    assert estimate([7.0], "linear").high == INF
+
+
+@pytest.mark.parametrize("n", [5, 7])
+def test_p_is_that_of_students_test_against_the_edge(n):
+    values = list(np.random.default_rng(n).normal(1.0, 1.0, n))
+    expected = stats.ttest_1samp(values, 0.0).pvalue
+    assert p_outside(values, "linear", [(0.0, INF)]) == pytest.approx(expected, rel=0.06)
+    assert p_outside(values, "linear", [(-INF, 0.0)]) == 1.0 or expected > 0.9
+
+
+@pytest.mark.parametrize("n", [5, 12])
+def test_p_is_below_a_twentieth_exactly_where_the_interval_lies_inside(n):
+    random = np.random.default_rng(n)
+    for _ in range(25):
+        values = list(random.normal(0.6, 1.0, n))
+        found = estimate(values, "linear")
+        assert (p_outside(values, "linear", [(0.0, INF)]) <= 0.05) == (found.low >= 0)
+
+
+@pytest.mark.parametrize(("n", "allowed"), [(5, 0.93), (10, 0.91)])
+def test_intervals_cover_the_centre_of_skewed_data(n, allowed):
+    """The median of a lognormal, 600 times; the interval of the coverage itself is ±2 points."""
+    random = np.random.default_rng(0)
+    covered = 0
+    for _ in range(600):
+        found = estimate(list(random.lognormal(0.0, 1.0, n)), "log")
+        covered += found.low <= 1.0 <= found.high
+    assert covered / 600 >= allowed
+
+
+def test_holm_multiplies_by_how_many_are_left():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_the_number_that_would_decide_does():
+    """With that many replicates of the same spread, eight of ten intervals lie inside."""
+    random = np.random.default_rng(1)
+    pilot = [0.7, -0.2, 0.9, -0.1, 0.4]
+    needed = replicates_to_decide(pilot, "linear", [(0.0, INF), (-INF, 0.0)])
+    assert needed is not None
+    assert 6 < needed < 30
+    spread, centre = float(np.std(pilot, ddof=1)), median(pilot)
+    low = [stats.ttest_1samp(random.normal(centre, spread, needed), 0).confidence_interval().low for _ in range(500)]
+    assert 0.74 <= np.mean(np.array(low) > 0) <= 0.92
+
+
+def test_no_number_decides_an_estimate_between_the_regions():
+    assert replicates_to_decide([0.6, 0.7, 0.65], "linear", [(0.4, 0.6), (0.75, INF)]) is None
+
+
+def test_a_line_gives_back_what_it_was_drawn_from():
+    found = line([1.0, 2.0, 3.0], [5.0, 7.0, 9.0])
+    assert (found.slope, found.intercept, found.r_squared) == pytest.approx((2.0, 3.0, 1.0))
+
+
+def test_an_empty_sample_and_a_number_that_is_none_are_refused():
+    with pytest.raises(ValueError, match="no values"):
+        estimate([], "linear")
+    with pytest.raises(ValueError, match="not a number"):
+        estimate([1.0, math.nan], "linear")

@@ -1,0 +1,59 @@
+"""Records as a trial would leave them, made by hand: what statistics and reports are tested with."""
+
+from dataclasses import replace
+from typing import Any
+
+from nodebench.analysis.claims import Claim, Part
+from nodebench.analysis.claims.contract import Source
+from nodebench.spec import Failure, Record, Status, Trial
+from nodebench.spec.record import DataCard, Place
+
+ENVIRONMENT = {
+    "nodebench": "1.0",
+    "cpu": "a processor",
+    "packages": {"torch": "2.0", "torchdiffeq": "0.2", "scipy": "1.0"},
+    "code": {"commit": "c0ffee00", "dirty": False},
+}
+
+
+def evidence(
+    seed: int = 0,
+    *,
+    metrics: dict[str, float] | None = None,
+    costs: dict[str, float] | None = None,
+    options: dict[str, Any] | None = None,
+    status: Status = Status.OK,
+    started: str = "",
+    environment: dict[str, Any] | None = None,
+    study: str | None = None,
+    groups: tuple[str, ...] = (),
+    data: str | None = None,
+    **axes: Any,
+) -> Record:
+    """A record; what is not given is as in any other one."""
+    known = {"task": "toy/spiral", "model": "small", "solver": "dopri5", "rtol": 1e-3, "atol": 1e-5}
+    more = {name: axes.pop(name) for name in list(axes) if name in Record.model_fields}
+    trial = Trial(**(known | {"gradient": "direct"} | axes), seed=seed)
+    failed = status is not Status.OK
+    return Record(
+        id=trial.id,
+        trial=trial,
+        status=status,
+        started=started or f"2026-01-01T00:00:{seed % 60:02d}",
+        duration_seconds=1.0,
+        metrics=metrics or {},
+        costs=costs or {},
+        options=options or {},
+        data=DataCard(name="data", train=1, test=1, sha256=data) if data else None,
+        environment=environment or ENVIRONMENT,
+        passes_agree=None if failed else True,
+        failure=Failure(message="planted") if failed else None,
+        place=Place(study=study, groups=groups),
+        **more,
+    )
+
+
+def claim(part: Part, **changes: Any) -> Claim:
+    """A claim of one part."""
+    known = Claim("planted", "default", "", Source("a paper", "", ""), "", ("toys",), (part,))
+    return replace(known, **changes)

@@ -1,0 +1,199 @@
+import csv
+import io
+import random
+import re
+from pathlib import Path
+
+import pytest
+from evidence import evidence
+
+from nodebench.report.site import report
+from nodebench.report.writers import WRITERS, html, latex, markdown
+from nodebench.spec import Record, Status
+
+HOSTILE = "<script>alert(1)</script> & \\input{x} | `y` _z_"
+FILES = re.compile(r'(?:href|src)="([^"#]+)"')
+
+
+def records() -> list[Record]:
+    """A few records of two studies: Table 1 on five seeds, memory by gradient, and a failure that is up to no good."""
+    known = []
+    table = {"study": "table1", "groups": ("table",), "task": "mnist", "dataset": "mnist-5k"}
+    options = {"epochs": 3, "train_images": 4000}
+    for seed in range(5):
+        for model, error in (("odenet", 5.0), ("resnet", 5.2), ("resnet-1", 5.1), ("no-block", 15.0)):
+            solve = {"rtol": 1e-3, "atol": 1e-3} if model == "odenet" else dict.fromkeys(("solver", "rtol", "atol"))
+            gradient = "adjoint" if model == "odenet" else None
+            known.append(
+                evidence(
+                    seed,
+                    **table,
+                    **solve,
+                    model=model,
+                    gradient=gradient,
+                    options=options,
+                    metrics={"test_error": error + 0.1 * (seed % 3), "parameters": 208_266},
+                    history=[{"epoch": float(e), "nfe_probe": 20.0 + 6 * e} for e in range(4)],
+                )
+            )
+        for gradient in ("direct", "adjoint"):
+            for i in range(4):
+                bytes_ = 1e4 * 2**i if gradient == "direct" else 1e4
+                known.append(
+                    evidence(
+                        seed,
+                        study="memory",
+                        groups=("steps",),
+                        solver="rk4",
+                        rtol=None,
+                        atol=None,
+                        step_size=0.1 / 2**i,
+                        gradient=gradient,
+                        overrides={"steps_per_epoch": 2},
+                        options={"training": "windows", "steps_per_epoch": 2},
+                        costs={"nfe_forward": 36.0 * 2**i, "tensor_peak_bytes": bytes_, "step_seconds": 0.01 * 2**i},
+                    )
+                )
+    failed = evidence(9, study="memory", groups=("steps",), status=Status.TIMEOUT, model=HOSTILE[:25])
+    assert failed.failure is not None
+    return [*known, failed.model_copy(update={"failure": failed.failure.model_copy(update={"message": HOSTILE})})]
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return report(records(), lambda _: {})[0]
+
+
+@pytest.fixture(scope="module")
+def files(pages):
+    return {name: writer(pages) for name, writer in WRITERS.items()}
+
+
+def test_the_same_records_in_any_order_give_the_same_bytes(files):
+    shuffled = records()
+    random.Random(0).shuffle(shuffled)
+    again, _ = report(shuffled, lambda _: {})
+    for name, writer in WRITERS.items():
+        assert writer(again) == files[name]
+
+
+def test_what_a_record_says_is_text(files):
+    pages = b"".join(content for name, content in files["html"].items() if name.endswith((".html", ".svg")))
+    assert b"<script>alert" not in pages
+    assert b"&lt;script&gt;alert(1)&lt;/script&gt;" in pages
+    assert b"<script>" not in b"".join(files["md"].values())
+    tex = b"".join(content for name, content in files["latex"].items() if name.endswith(".tex"))
+    assert b"\\input{x}" not in tex
+    assert b"\\textbackslash{}input\\{x\\}" in tex
+
+
+def test_every_link_leads_to_a_file_and_nothing_is_fetched(files):
+    for name, content in files["html"].items():
+        if not name.endswith(".html"):
+            continue
+        for target in FILES.findall(content.decode()):
+            assert target in files["html"], f"{name} links to {target}"
+    for name, content in files["md"].items():
+        for target in re.findall(r"\]\(([^)#]+)\)", content.decode()) if name.endswith(".md") else ():
+            assert target in files["md"], f"{name} links to {target}"
+
+
+def test_every_figure_says_what_it_shows_and_how_many_replicates(pages, files):
+    charts = [chart for page in pages for chart in page.charts]
+    assert {"study-memory-steps", "claim-memory-constant-paper-1"} <= {
+        c.name if c.name.startswith("claim") else f"study-{c.name}" for c in charts
+    }
+    for chart in charts:
+        assert re.search(r"\bn = \d", chart.caption)
+        assert len(chart.alt) > 40
+        assert f"figures/{chart.name}.svg" in files["html"]
+        assert files["latex"][f"latex/{chart.name}.pdf"].startswith(b"%PDF")
+    html_text = b"".join(files["html"].values())
+    assert html_text.count(b'role="img"') == len(charts)
+
+
+def test_ids_of_drawings_on_one_page_differ(files):
+    for name, content in files["html"].items():
+        if name.endswith(".html"):
+            drawn = re.findall(r"<svg.*?</svg>", content.decode(), flags=re.S)
+            ids = [set(re.findall(r'<clipPath id="(p[^"]+)"', svg)) for svg in drawn]
+            assert len(set().union(*ids)) == sum(map(len, ids))
+
+
+def test_tables_are_whole_in_markdown(files):
+    for content in files["md"].values():
+        for table in re.findall(r"(?:^\|.*\n)+", content.decode(errors="ignore"), flags=re.M):
+            cells = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
+            assert len(cells) == 1
+
+
+def test_the_first_page_has_a_line_for_each_claim_with_its_verdict(pages, files):
+    rows = list(csv.DictReader(io.StringIO(files["csv"]["data/verdicts.csv"].decode())))
+    verdicts = {(row["claim"], row["scope"]): row["verdict"] for row in rows}
+    assert verdicts["mnist-parity", "default"] == "supported"
+    assert verdicts["mnist-parameters", "default"] == "refuted"
+    assert verdicts["memory-constant", "paper"] == "supported"
+    assert verdicts["mnist-parity", "paper"] == "not tested"
+    assert b'<span class="verdict refuted">refuted</span>' in files["html"]["index.html"]
+
+
+def test_published_values_stand_beside_ours(files):
+    rows = list(csv.DictReader(io.StringIO(files["csv"]["data/study-table1-mnist-mnist-5k.csv"].decode())))
+    odenet = next(row for row in rows if row["model"] == "odenet")
+    assert (float(odenet["test error"]), float(odenet["test error, published"])) == (5.1, 0.42)
+
+
+def test_the_memory_page_says_from_where_the_adjoint_pays(files):
+    page = files["html"]["study-memory.html"].decode()
+    assert "Over evaluations: the adjoint uses less memory from 72 on, at 1 × the time." in page
+    assert "timeout" in page
+
+
+def test_latex_tables_have_rules_and_a_caption(files):
+    tex = files["latex"]["latex/verdicts.tex"].decode()
+    assert tex.count("\\toprule") == tex.count("\\bottomrule") == 1
+    assert "\\caption{" in tex
+
+
+def test_a_report_of_one_record_is_whole():
+    pages, verdicts = report([evidence(study="toys", groups=("spiral",), options={"noise": 0.0})], lambda _: {})
+    assert all(verdict.word == "not tested" for verdict in verdicts)
+    for writer in (html, markdown, latex):
+        assert writer(pages)
+
+
+def test_the_command_leaves_a_folder_alone_that_is_no_report(nodebench, tmp_path):
+    run = tmp_path / "results" / "a-run"
+    run.mkdir(parents=True)
+    (run / "records.jsonl").write_text(evidence(study="toys").line() + "\n")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    code, _, err = nodebench("report", "--out", "mine")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "holds something else than a report" in err
+    assert (tmp_path / "mine" / "thesis.tex").exists()
+    for _ in range(2):
+        code, out, _ = nodebench("report", "--format", "md")
+        assert (code, out.strip().endswith("reports/latest/index.md")) == (0, True)
+    assert nodebench("report", "--format", "pdf")[0] == 2
+    assert "no record in" in nodebench("report", "--results", "mine")[2]
+
+
+@pytest.mark.skipif(
+    not (Path(__file__).parents[2] / "reports/published").is_dir(), reason="a package without the published report"
+)
+def test_the_published_report_is_what_the_published_records_give(nodebench, tmp_path):
+    root = Path(__file__).parents[2]
+    code, _, err = nodebench(
+        "report", "--results", str(root / "results/published"), "--out", str(tmp_path / "again"), "--format", "html,md"
+    )
+    assert code == 0, err
+    made, kept = (
+        {str(p.relative_to(f)): p for p in f.rglob("*") if p.is_file()}
+        for f in (tmp_path / "again", root / "reports/published")
+    )
+    assert sorted(made) == sorted(kept)
+    differ = [name for name in made if made[name].read_bytes() != kept[name].read_bytes()]
+    assert differ == [], (
+        "make it again: nodebench report --results results/published --out reports/published --format html,md"
+    )
