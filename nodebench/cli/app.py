@@ -219,11 +219,15 @@ def report(
     format: Annotated[
         str, typer.Option(metavar="NAME,…", help="html, md, latex, csv.", rich_help_panel=OUTPUT)
     ] = "html,md,latex,csv",
+    readme: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A README to write the verdicts into.", rich_help_panel=OUTPUT),
+    ] = None,
 ) -> None:
     """Write the report: verdicts on the published claims, and a page for each claim and study."""
     from nodebench.cli.report import report_command
 
-    report_command(results, out, format)
+    report_command(results, out, format, readme)
 
 
 @study_app.command(name="list")

@@ -1,11 +1,13 @@
 """``nodebench report``: the records as a site, for a code host, for a paper, and as data."""
 
+import os
 import shutil
 from pathlib import Path
 
 from rich.console import Console
 
 from nodebench.errors import BadInput, choose
+from nodebench.report.readme import with_verdicts
 from nodebench.report.site import report
 from nodebench.report.writers import WRITERS, write
 from nodebench.run.store import Run, runs_below
@@ -16,8 +18,8 @@ from nodebench.spec.trajectories import Film
 _SIGNS = ("index.html", "index.md", "latex", "data")
 
 
-def report_command(results: Path, out: Path, formats: str) -> None:
-    """Write the report of all records kept in a folder."""
+def report_command(results: Path, out: Path, formats: str, readme: Path | None) -> None:
+    """Write the report of all records kept in a folder, and the verdicts into a README if one is given."""
     chosen = [choose("format", name.strip(), WRITERS) for name in formats.split(",") if name.strip()]
     if not chosen:
         raise BadInput(f"--format: nothing. Allowed: {', '.join(WRITERS)}")
@@ -42,6 +44,12 @@ def report_command(results: Path, out: Path, formats: str) -> None:
             write(WRITERS[name](pages), out)
     except OSError as error:
         raise BadInput(f"--out {out}: cannot write there: {error.strerror or error}") from error
+    if readme is not None:
+        try:
+            where = os.path.relpath(out, readme.parent)
+            readme.write_text(with_verdicts(readme.read_text(), verdicts, records, where))
+        except (OSError, ValueError) as error:
+            raise BadInput(f"--readme {readme}: {error}") from error
     console = Console(soft_wrap=True, markup=False, highlight=False)
     first = next((out / f"index.{name}" for name in ("html", "md") if name in chosen), out)
     console.print(f"{len(verdicts)} verdicts from {len(records):,} records, {len(pages)} pages · {first}")

@@ -48,7 +48,7 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(ids) if ids else "none"
 
 
-def verdict_table(verdicts: Sequence[Verdict], where: str = "") -> Table:
+def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     """One line a claim."""
     rows = []
     for verdict in sorted(verdicts, key=lambda v: _ORDER.index(v.word)):
@@ -58,7 +58,7 @@ def verdict_table(verdicts: Sequence[Verdict], where: str = "") -> Table:
         rows.append(
             [
                 Cell(verdict.word.value, kind="verdict"),
-                Cell(claim.id, page=f"{where}claim-{claim.id}"),
+                Cell(claim.id, page=f"claim-{claim.id}"),
                 Cell(claim.sentence),
                 Cell(claim.scope),
                 Cell(claim.published),

@@ -97,7 +97,7 @@ def _environment(autoescape: bool) -> Environment:
         loader=PackageLoader("nodebench.report"), autoescape=autoescape, undefined=StrictUndefined
     )
     environment.globals |= {"kind_of": _kind, "key_of": _key, "drawn": _drawn}
-    environment.filters["md"] = _md
+    environment.filters["md"] = markdown_text
     return environment
 
 
@@ -114,7 +114,7 @@ def _drawn(chart: Chart) -> Markup:
     return Markup(chart.drawing.svg)
 
 
-def _md(text: object) -> str:
+def markdown_text(text: object) -> str:
     """Text that Markdown and the HTML within it leave as it is."""
     escaped = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", str(text))
     return " ".join(escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())

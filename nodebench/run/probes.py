@@ -67,8 +67,8 @@ def residual_error(solve: Integrator, trace: Trace) -> float:
             start = y0.detach().clone().requires_grad_()
             end = ends(start)
             leaves = [start, *(p for p in field.parameters() if p.requires_grad)]
-            slopes = torch.autograd.grad((end * weights).sum(), leaves, allow_unused=True)
-        flat = torch.cat([slope.double().reshape(-1) for slope in slopes if slope is not None])
+            slopes = torch.autograd.grad((end * weights).sum(), leaves, materialize_grads=True)
+        flat = torch.cat([slope.double().reshape(-1) for slope in slopes])
         results.append((end.detach().double(), flat))
     (solved, its_gradient), (chained, chains_gradient) = results
     return max(

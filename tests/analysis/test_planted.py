@@ -132,7 +132,7 @@ def test_a_condition_at_the_edge_among_many_seldom_refutes():
     """Six conditions, all at the edge: without a correction one of them would refute six times too often."""
     part = replace(SHAPES["ratio"].part, conditions=("rtol",))
     random, refuted = np.random.default_rng(0), 0
-    for _ in range(DRAWS):
+    for _ in range(DRAWS // 2):
         records = [
             evidence(seed, gradient=gradient, rtol=10.0**-exponent, metrics={"test_loss": math.exp(random.normal())})
             for exponent in range(1, 7)
@@ -140,7 +140,7 @@ def test_a_condition_at_the_edge_among_many_seldom_refutes():
             for gradient in ("adjoint", "direct")
         ]
         refuted += judge([claim(part)], records)[0].word is Word.REFUTED
-    assert rarely(refuted)
+    assert stats.binomtest(refuted, DRAWS // 2, 0.05, alternative="greater").pvalue > 0.01
 
 
 def test_swapping_the_arms_turns_the_verdict_round():

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from nodebench.analysis.claims.contract import Claim, Control, Part
-from nodebench.analysis.claims.gather import Sample, samples
-from nodebench.analysis.fairness import Point
+from nodebench.analysis.claims.gather import Evidence, Sample, samples
 from nodebench.analysis.statistics import (
     LEVEL,
     Estimate,
@@ -120,8 +119,8 @@ def judge(claims: Sequence[Claim], records: Sequence[Record]) -> list[Verdict]:
 
     The order of the records does not matter.
     """
-    points = [Point.of(record) for record in sorted(records, key=lambda r: (r.started, r.id))]
-    drafts = [_draft(claim, points) for claim in claims]
+    evidence = Evidence(records)
+    drafts = [_draft(claim, evidence) for claim in claims]
     corrected: dict[str, float] = {}
     for paper in dict.fromkeys(claim.source.paper for claim in claims):
         family = [d for d in drafts if d.claim.source.paper == paper and d.word is not Word.NOT_TESTED]
@@ -130,9 +129,9 @@ def judge(claims: Sequence[Claim], records: Sequence[Record]) -> list[Verdict]:
     return [_settle(draft, corrected.get(draft.claim.name, 1.0)) for draft in drafts]
 
 
-def _draft(claim: Claim, points: Sequence[Point]) -> Verdict:
-    findings = tuple(found for part in claim.parts for found in _findings(part, claim.preset, points))
-    controls = tuple(Checked(c, tuple(_findings(c.part, claim.preset, points))) for c in claim.controls)
+def _draft(claim: Claim, evidence: Evidence) -> Verdict:
+    findings = tuple(found for part in claim.parts for found in _findings(part, claim.preset, evidence))
+    controls = tuple(Checked(c, tuple(_findings(c.part, claim.preset, evidence))) for c in claim.controls)
     measured = [finding for finding in findings if finding.estimate is not None]
     untested = [part for part in claim.parts if not any(f.part is part for f in measured)]
     if not measured or untested:
@@ -142,7 +141,7 @@ def _draft(claim: Claim, points: Sequence[Point]) -> Verdict:
     supports = max(finding.p_supports if finding in enough else 1.0 for finding in findings)
     refutes = min(holm([f.p_refutes for f in enough]), default=1.0)
     weakest = max(measured, key=lambda f: (f.p_supports if f in enough else 2.0, -f.p_refutes))
-    if supports < refutes:
+    if supports < 1 - LEVEL:
         return Verdict(claim, Word.SUPPORTED, weakest, findings, controls, supports)
     if refutes < 1 - LEVEL:
         strongest = min(enough, key=lambda f: (f.p_refutes, -_distance(f)))
@@ -183,8 +182,8 @@ def _why(draft: Verdict) -> str:
     return "the estimate lies between support and refutation, or at an edge: more replicates would not decide"
 
 
-def _findings(part: Part, preset: str, points: Sequence[Point]) -> list[Finding]:
-    return [_finding(part, sample) for sample in samples(part, preset, points)]
+def _findings(part: Part, preset: str, evidence: Evidence) -> list[Finding]:
+    return [_finding(part, sample) for sample in samples(part, preset, evidence)]
 
 
 def _finding(part: Part, sample: Sample) -> Finding:

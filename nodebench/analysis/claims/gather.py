@@ -2,13 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
 from nodebench.analysis.claims.contract import Arm, Part, Wanted
 from nodebench.analysis.fairness import Point, differing, unreliable
 from nodebench.analysis.statistics import line
+from nodebench.spec import Record
 from nodebench.spec.trial import Scalar
 
 # Axes that go along with another one.
@@ -50,15 +51,30 @@ class Sample:
 _PLAIN = ("task", "model", "solver", "variant", "dataset")
 
 
-def samples(part: Part, preset: str, points: Iterable[Point]) -> list[Sample]:
+class Evidence:
+    """Records as claims see them, in the order in which they ran, whatever the order given."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._by_task: dict[str, list[Point]] = {}
+        for record in sorted(records, key=lambda record: (record.started, record.id)):
+            self._by_task.setdefault(record.trial.task, []).append(Point.of(record))
+
+    def of(self, arm: Arm, preset: str) -> Iterator[Point]:
+        """The records of an arm, at a claim's scale."""
+        task = arm.where.get("task")
+        tasks = (task,) if isinstance(task, str) else task if isinstance(task, tuple) else tuple(self._by_task)
+        for name in tasks:
+            yield from (point for point in self._by_task.get(str(name), ()) if is_of(arm, preset, point.axes))
+
+
+def samples(part: Part, preset: str, evidence: Evidence) -> list[Sample]:
     """Sort the records that a part asks for by its conditions, and pair the arms of each by seed."""
     arms = [part.arm, *([part.against] if part.against else [])]
     chosen: dict[tuple[Scalar | None, ...], list[list[Point]]] = {}
     for index, arm in enumerate(arms):
-        for point in points:
-            if is_of(arm, preset, point.axes):
-                key = tuple(_rounded(point.axes.get(axis)) for axis in part.conditions)
-                chosen.setdefault(key, [[] for _ in arms])[index].append(point)
+        for point in evidence.of(arm, preset):
+            key = tuple(_rounded(point.axes.get(axis)) for axis in part.conditions)
+            chosen.setdefault(key, [[] for _ in arms])[index].append(point)
     for key in product(*(_expected(part.arm, axis) for axis in part.conditions)):
         chosen.setdefault(key, [[] for _ in arms])
     ordered = sorted(

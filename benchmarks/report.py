@@ -1,0 +1,56 @@
+"""What a report of many records costs: seconds and memory, over copies of the published records under other seeds.
+
+Run ``python benchmarks/report.py``; it prints one line of JSON.
+"""
+
+import argparse
+import json
+import resource
+import shutil
+import tempfile
+import time
+from itertools import count
+from pathlib import Path
+
+from nodebench.cli.report import report_command
+from nodebench.run.store import records_below
+
+PUBLISHED = Path(__file__).parents[1] / "results" / "published"
+
+
+def copies(folder: Path, number: int) -> None:
+    """Write so many records, each with a seed and an id of its own."""
+    run = folder / "copies"
+    run.mkdir()
+    originals = records_below(PUBLISHED)
+    seeds = max(record.trial.seed for record in originals) + 1
+    with (run / "records.jsonl").open("w") as file:
+        written = 0
+        for turn in count():
+            for record in originals:
+                trial = record.trial.model_copy(update={"seed": record.trial.seed + turn * seeds})
+                file.write(record.model_copy(update={"trial": trial, "id": trial.id}).line() + "\n")
+                written += 1
+                if written == number:
+                    return
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=10_000)
+    number = parser.parse_args().records
+    folder = Path(tempfile.mkdtemp())
+    try:
+        copies(folder, number)
+        began = time.perf_counter()
+        report_command(folder, folder / "report", "html", None)
+        seconds = time.perf_counter() - began
+    finally:
+        shutil.rmtree(folder)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"records": number, "seconds": round(seconds, 1), "process_peak_bytes": peak}))
+
+
+if __name__ == "__main__":
+    main()

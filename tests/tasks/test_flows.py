@@ -1,0 +1,70 @@
+"""The known fields under a batch of states, run as trials."""
+
+import pytest
+import torch
+
+from nodebench.models.systems import Sine
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    import json
+    import subprocess
+    import sys
+
+    folder = tmp_path_factory.mktemp("flows")
+    common = [
+        "run",
+        "--task",
+        "toy/flow",
+        "--preset",
+        "smoke",
+        "--threads",
+        "1",
+        "--json",
+        "--dtype",
+        "float64",
+        "--set",
+        "solves=1",
+    ]
+    line = ["--model", "line", "--solver", "dopri5,euler", "--step-size", "0.5,0.01", "--set", "starts=200"]
+    found = []
+    for arguments in (line, ["--model", "van-der-pol", "--rtol", "1e-5", "--set", "mu=2", "--set", "mu=6"]):
+        command = [sys.executable, "-m", "nodebench", *common, *arguments]
+        out = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+        found += [json.loads(text) for text in out.splitlines()]
+    return found
+
+
+def of(records, **wanted):
+    axes = ((r, r["trial"] | r["options"]) for r in records)
+    (found,) = [r for r, trial in axes if all(trial.get(name) == value for name, value in wanted.items())]
+    return found
+
+
+def test_a_flow_keeps_the_order_and_a_coarse_step_does_not(records):
+    assert of(records, model="line", solver="dopri5")["metrics"]["inversions"] == 0
+    assert of(records, solver="euler", step_size=0.01)["metrics"]["inversions"] == 0
+    assert of(records, solver="euler", step_size=0.5)["metrics"]["inversions"] > 0.2
+
+
+def test_inversions_are_what_one_step_of_arithmetic_makes(records):
+    """Two steps of 0.5 by hand, from the same starts."""
+    starts = -2 + 4 * torch.rand(200, 1, generator=torch.Generator().manual_seed(0)).sort(0).values
+    x = starts.double()
+    for _ in range(2):
+        x = x + 0.5 * Sine()(torch.tensor(0.0), x)
+    by_hand = (x[:, 0].diff() < 0).double().mean().item()
+    assert of(records, solver="euler", step_size=0.5)["metrics"]["inversions"] == pytest.approx(by_hand)
+
+
+def test_a_stiff_batch_costs_more_than_its_members(records):
+    soft, stiff = (of(records, model="van-der-pol", mu=mu)["costs"]["joint_over_single"] for mu in (2, 6))
+    assert 1 < soft < stiff
+
+
+def test_figures_that_a_known_field_does_not_have_are_null_with_a_reason(records):
+    record = of(records, model="line", solver="dopri5")
+    assert record["costs"]["gradient_error"] is None
+    assert record["reasons"]["gradient_error"] == "the task trains nothing"
+    assert of(records, model="van-der-pol", mu=2)["metrics"]["inversions"] is None
