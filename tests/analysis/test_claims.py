@@ -139,6 +139,8 @@ def test_a_claim_holds_only_if_each_condition_that_it_names_was_measured():
     assert verdict(measured, part).word is Word.INCONCLUSIVE
     both = [*measured, *pairs(5, ratio=0.5, adjoint={"rtol": 1e-5}, direct={"rtol": 1e-5})]
     assert verdict(both, part).word is Word.SUPPORTED
+    stray = [evidence(seed, gradient="adjoint", rtol=1e-1, costs={"step_seconds": 1.0}) for seed in range(5)]
+    assert len(verdict([*both, *stray], replace(part, arm=A)).findings) == 2
     one_off = [*measured, *pairs(5, ratio=2.0, adjoint={"rtol": 1e-5}, direct={"rtol": 1e-5})]
     refuted = verdict(one_off, part)
     assert (refuted.word, refuted.deciding.sample.label) == (Word.REFUTED, "rtol 1e-05")

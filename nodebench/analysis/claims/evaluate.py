@@ -175,6 +175,8 @@ def _why(draft: Verdict) -> str:
     assert finding is not None
     assert finding.estimate is not None
     n = finding.estimate.n
+    if missing := [other.sample.label for other in draft.findings if other.estimate is None]:
+        return f"nothing could be measured of {'; '.join(missing)}"
     if n < FEWEST:
         return f"{n} {'replicate' if n == 1 else 'replicates'}; {FEWEST} are the least for a verdict"
     if finding.needed is not None:

@@ -75,8 +75,11 @@ def samples(part: Part, preset: str, evidence: Evidence) -> list[Sample]:
         for point in evidence.of(arm, preset):
             key = tuple(_rounded(point.axes.get(axis)) for axis in part.conditions)
             chosen.setdefault(key, [[] for _ in arms])[index].append(point)
-    for key in product(*(_expected(part.arm, axis) for axis in part.conditions)):
+    named = set(product(*(_expected(part.arm, axis) for axis in part.conditions)))
+    for key in named:
         chosen.setdefault(key, [[] for _ in arms])
+    # Where one arm alone happens to have been measured, nobody has asked for a comparison.
+    chosen = {key: sides for key, sides in chosen.items() if key in named or all(sides)}
     ordered = sorted(
         chosen.items(),
         key=lambda item: [(str(type(v)), v if isinstance(v, int | float) else 0, str(v)) for v in item[0]],
