@@ -215,7 +215,7 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
         drawn = Figure(figsize=(WIDTH, 3.6 + 0.2 * (len(series) > 6)), layout="constrained")
         axes = drawn.subplots()
         for index, one in enumerate(series):
-            _series(axes, one, PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)], look)
+            _series(axes, one, PALETTE[index % len(PALETTE)], _marker(index), look)
         for index, one in enumerate(published):
             xs = sorted(one.points)
             axes.plot(
@@ -255,6 +255,11 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
             drawn.legend(loc="outside lower center", ncols=3)
         sns.despine(drawn)
         return saved(name, drawn)
+
+
+def _marker(index: int) -> str:
+    """One that no other series of the same colour has."""
+    return MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]
 
 
 def _series(axes: Axes, one: Series, colour: str, marker: str, look: Look) -> None:

@@ -1,7 +1,7 @@
 """A page for each claim: what was said, what was measured, and what else could explain it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from nodebench.analysis.claims import Finding, Part, Verdict, Word
 from nodebench.report.charts import forest
@@ -13,6 +13,7 @@ from nodebench.report.document import (
     Code,
     Folded,
     Heading,
+    Links,
     Page,
     Paragraph,
     Table,
@@ -21,18 +22,26 @@ from nodebench.report.document import (
 )
 
 
-def claim_pages(verdicts: Sequence[Verdict]) -> list[Page]:
-    """One page a claim, with all its scopes."""
+def claim_pages(verdicts: Sequence[Verdict], studies: Collection[str]) -> list[Page]:
+    """One page a claim, with all its scopes.
+
+    Args:
+        verdicts: of all claims.
+        studies: those that have a page.
+    """
     found: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         found.setdefault(verdict.claim.id, []).append(verdict)
-    return [_page(id, of_claim) for id, of_claim in found.items()]
+    return [_page(id, of_claim, studies) for id, of_claim in found.items()]
 
 
-def _page(id: str, verdicts: Sequence[Verdict]) -> Page:
+def _page(id: str, verdicts: Sequence[Verdict], studies: Collection[str]) -> Page:
     blocks: list[Block] = []
     for verdict in verdicts:
         blocks += _scope(verdict)
+    feeding = dict.fromkeys(name for verdict in verdicts for name in verdict.claim.studies if name in studies)
+    if feeding:
+        blocks += [Heading("Studies behind it"), Links([(f"study-{name}", name, "") for name in feeding])]
     mark = ", ".join(dict.fromkeys(verdict.word.value for verdict in verdicts))
     return Page(f"claim-{id}", id, verdicts[0].claim.sentence, blocks, "claims", mark)
 

@@ -95,6 +95,13 @@ class Terms:
 
 
 @dataclass(frozen=True)
+class Links:
+    """Other pages: their names, their titles, and what they are about, which may be empty."""
+
+    items: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
 class Code:
     """What is to be typed."""
 
@@ -109,7 +116,7 @@ class Folded:
     text: str
 
 
-Block = Heading | Paragraph | Bullets | Terms | Code | Folded | Table | Chart
+Block = Heading | Paragraph | Bullets | Terms | Links | Code | Folded | Table | Chart
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from nodebench.analysis.claims import Verdict, Word
-from nodebench.report.document import Block, Bullets, Cell, Code, Heading, Page, Paragraph, Table, Terms, number
+from nodebench.report.document import Block, Bullets, Cell, Code, Heading, Links, Page, Paragraph, Table, Terms, number
 from nodebench.spec import Preset, Record, Status, load_study, shipped_studies
 from nodebench.spec.figures import FIGURES
 
@@ -17,16 +17,9 @@ def index_page(verdicts: Sequence[Verdict], records: Sequence[Record], studies: 
     blocks.append(verdict_table(verdicts))
     blocks += [
         Heading("Studies"),
-        Terms([(f"{page.name}.html|{page.title}", page.about) for page in studies]),
+        Links([(page.name, page.title, page.about) for page in studies]),
         Heading("How it was measured"),
-        Terms(
-            [
-                (
-                    "method.html|Method",
-                    "definitions, machine, versions, deviations from the papers, what was not measured",
-                )
-            ]
-        ),
+        Links([("method", "Method", "definitions, machine, versions, deviations from the papers, gaps")]),
     ]
     return Page("index", "Neural ODEs: the published claims, measured", "Verdicts on the published claims", blocks)
 

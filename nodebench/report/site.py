@@ -24,6 +24,6 @@ def report(records: Sequence[Record], films: Films) -> tuple[list[Page], list[Ve
     ordered = sorted(records, key=lambda record: (record.started, record.id))
     verdicts = judge(CLAIMS, ordered)
     studies = by_study(ordered)
-    of_claims, of_studies = claim_pages(verdicts), study_pages(studies, films)
+    of_claims, of_studies = claim_pages(verdicts, studies), study_pages(studies, films)
     first = index_page(verdicts, ordered, of_studies)
     return [first, *of_claims, *of_studies, method_page(verdicts, ordered, studies)], verdicts

@@ -7,7 +7,7 @@ from nodebench.analysis.fairness import Point
 from nodebench.analysis.statistics import median
 from nodebench.analysis.summary import Configuration, configurations, crossover, varying
 from nodebench.errors import BadInput
-from nodebench.report.document import Block, Bullets, Cell, Code, Heading, Page, Paragraph, Table, Terms, number
+from nodebench.report.document import Block, Bullets, Cell, Code, Heading, Links, Page, Paragraph, Table, Terms, number
 from nodebench.report.pictures import pictures
 from nodebench.report.published import published
 from nodebench.report.study_charts import draw
@@ -54,6 +54,8 @@ def study_pages(studies: Mapping[str, Sequence[Record]], films: Films) -> list[P
 def _page(name: str, records: Sequence[Record], studies: Mapping[str, Sequence[Record]], films: Films) -> Page:
     study = _study(name)
     blocks: list[Block] = [Terms(_terms(study, records))]
+    if study and study.claims:
+        blocks += [Heading("Claims that it feeds"), Links([(f"claim-{id}", id, "") for id in study.claims])]
     drawn = [draw(plot, name, studies.get(plot.study or name, [])) for plot in PLOTS.get(name, ())]
     blocks += [chart for chart in drawn if chart is not None]
     if name in _PICTURED:
@@ -79,7 +81,7 @@ def _terms(study: Study | None, records: Sequence[Record]) -> list[tuple[str, st
     for record in records:
         ended[record.status.value] = ended.get(record.status.value, 0) + 1
     counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
-    terms = [("Source", study.source), ("Claims", ", ".join(study.claims))] if study else []
+    terms = [("Source", study.source)] if study else []
     drifted = sum(bool(record.drifted) for record in records)
     marks = f"; the machine's speed changed during {drifted} of them" if drifted else ""
     return [*terms, ("Records", f"{len(records)} trials, {seeds} seeds: {counts}{marks}")]

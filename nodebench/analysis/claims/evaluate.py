@@ -109,6 +109,12 @@ class Verdict:
     why: str = field(default="")
 
     @property
+    def is_tested(self) -> bool:
+        """Whether enough was measured for a p-value, which is then one of its paper's."""
+        counts = [finding.estimate.n for finding in self.findings if finding.estimate]
+        return self.word is not Word.NOT_TESTED and max(counts, default=0) >= FEWEST
+
+    @property
     def records(self) -> tuple[str, ...]:
         """The ids of every record behind it."""
         return tuple(dict.fromkeys(id for finding in self.findings for id in finding.sample.records))
@@ -123,7 +129,7 @@ def judge(claims: Sequence[Claim], records: Sequence[Record]) -> list[Verdict]:
     drafts = [_draft(claim, evidence) for claim in claims]
     corrected: dict[str, float] = {}
     for paper in dict.fromkeys(claim.source.paper for claim in claims):
-        family = [d for d in drafts if d.claim.source.paper == paper and d.word is not Word.NOT_TESTED]
+        family = [draft for draft in drafts if draft.claim.source.paper == paper and draft.is_tested]
         adjusted = holm([draft.p for draft in family])
         corrected |= {draft.claim.name: p for draft, p in zip(family, adjusted, strict=True)}
     return [_settle(draft, corrected.get(draft.claim.name, 1.0)) for draft in drafts]
