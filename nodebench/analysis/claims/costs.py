@@ -140,7 +140,7 @@ _FIGURE_3 = (
         "The solver's tolerance controls the error of the solution.",
         chen2018("section 3, Figure 3a"),
         "stated, and drawn",
-        ("fig3",),
+        ("fig3", "solvers"),
         (
             Part(
                 "the error falls as the tolerance to the power {}",
@@ -150,7 +150,19 @@ _FIGURE_3 = (
                 fit=Fit("rtol", axis("rtol"), logs=True),
             ),
         ),
-        traps=(
+        (
+            Control(
+                "so it is where the solution is known, x' = 1 − x in float64",
+                Part(
+                    "the error falls as the tolerance to the power {}",
+                    final("solution_error"),
+                    Arm("closed form", {"task": "toy/exponential", "solver": "dopri5", "dtype": "float64"}),
+                    supports=(0.7, 1.3),
+                    fit=Fit("rtol", axis("rtol"), logs=True),
+                ),
+            ),
+        ),
+        (
             "float32 has a floor near 1e-6: tolerances from 1e-1 to 1e-5 only",
             "the norm is a mean over the batch, so that a hard image is diluted",
             "relative error of the final state against float64 at 1e-7, on a network trained at that tolerance",
