@@ -89,7 +89,7 @@ def _svg(drawn: Figure) -> str:
     # A drawing is as wide as its place; numbers of more than two decimals are finer than a screen.
     text = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"|(<svg[^>]*?) height="[^"]*"', r"\1\2", text, count=1)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*pt"', r"\1", text, count=1)
-    return re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
+    return re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group()), text)
 
 
 # --- findings
@@ -231,10 +231,12 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
             )
         axes.set_xscale("log" if "x" in look.logs else "linear")
         axes.set_yscale("log" if "y" in look.logs else "linear")
-        for label, factor in look.guides:
+        for (label, factor), dashes in zip(look.guides, (":", "--"), strict=False):
             low, high = axes.get_xlim()
             low = max(low, 1e-12)
-            axes.plot([low, high], [factor * low, factor * high], color=INK, linewidth=0.8, linestyle=":", label=label)
+            axes.plot(
+                [low, high], [factor * low, factor * high], color=INK, linewidth=0.8, linestyle=dashes, label=label
+            )
             axes.set_xlim(low, high)
         if look.from_zero and "y" not in look.logs:
             axes.set_ylim(bottom=0)

@@ -8,6 +8,7 @@ from nodebench.analysis.fairness import Point
 from nodebench.report.charts import Look, Series, against
 from nodebench.report.document import Chart
 from nodebench.spec import Record
+from nodebench.spec.figures import short
 
 Points = Callable[[Record], Iterable[tuple[float, float]]]
 
@@ -109,5 +110,5 @@ def _label(name: str, point: Point) -> str:
     value = point.axes[name]
     if isinstance(value, bool):
         return name if value else f"not {name}"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = short(value) if isinstance(value, float) else str(value)
     return f"{_NAMED[name]} {text}" if name in _NAMED else text

@@ -13,7 +13,7 @@ from nodebench.report.published import published
 from nodebench.report.study_charts import draw
 from nodebench.report.study_plots import PLOTS
 from nodebench.spec import Preset, Record, Status, Study, load_study, shipped_studies
-from nodebench.spec.figures import figure
+from nodebench.spec.figures import figure, short
 from nodebench.spec.trajectories import Film
 
 # Figures that a table shows where they were measured: metrics first, then costs.
@@ -149,7 +149,7 @@ def _row(
 
 def _axis(value: object) -> Cell:
     if isinstance(value, float):
-        return Cell(f"{value:g}", value, "number")
+        return Cell(short(value), value, "number")
     return Cell("–" if value is None else str(value))
 
 

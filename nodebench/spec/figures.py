@@ -26,6 +26,11 @@ class Figure:
         return "–" if value is None else _FORMATS[self.unit](value)
 
 
+def short(value: float, digits: int = 6) -> str:
+    """A plain number, for a person: ``1e-5``, ``0.25``."""
+    return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")
+
+
 def _seconds(value: float) -> str:
     if value >= 100:
         return f"{value:.0f} s"

@@ -143,7 +143,7 @@ def test_a_claim_holds_only_if_each_condition_that_it_names_was_measured():
     assert len(verdict([*both, *stray], replace(part, arm=A)).findings) == 2
     one_off = [*measured, *pairs(5, ratio=2.0, adjoint={"rtol": 1e-5}, direct={"rtol": 1e-5})]
     refuted = verdict(one_off, part)
-    assert (refuted.word, refuted.deciding.sample.label) == (Word.REFUTED, "rtol 1e-05")
+    assert (refuted.word, refuted.deciding.sample.label) == (Word.REFUTED, "rtol 1e-5")
 
 
 def test_p_values_are_corrected_over_the_claims_of_a_paper():

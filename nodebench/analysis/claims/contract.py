@@ -15,7 +15,7 @@ from typing import Literal
 
 from nodebench.analysis.statistics import Range, Scale
 from nodebench.spec import Record
-from nodebench.spec.figures import figure
+from nodebench.spec.figures import figure, short
 from nodebench.spec.trial import Scalar
 
 EVERYTHING: Range = (-math.inf, math.inf)
@@ -90,7 +90,7 @@ def at_tolerance(name: str, rtol: float) -> Reading:
         rows = [row for row in record.profile if math.isclose(row.get("rtol") or 0, rtol)]
         return rows[0].get(name) if rows else None
 
-    return Reading(name, get, f"{figure(name).label} at {rtol:.0e}".replace("e-0", "e-"))
+    return Reading(name, get, f"{figure(name).label} at {short(rtol)}")
 
 
 def axis(name: str) -> Reading:
@@ -212,9 +212,9 @@ class Part:
         """A value of it without its unit, for a person."""
         if math.isinf(value):
             return "∞" if value > 0 else "−∞"
-        plain = f"{100 * value if self.unit == '%' else value:.3g}"
+        plain = short(100 * value if self.unit == "%" else value, 3)
         text = f"{value:+.2f}" if self.unit == "points" else plain
-        return text.replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
+        return text.replace("-", "−")
 
     @property
     def suffix(self) -> str:

@@ -152,6 +152,18 @@ _FIGURE_3 = (
         ),
         (
             Control(
+                "the error is nowhere above the tolerance, if not in proportion to it",
+                Part(
+                    "the error is {} the tolerance",
+                    quotient(final("solution_error"), axis("rtol")),
+                    _SHORT,
+                    supports=(-_INF, 1.0),
+                    conditions=("rtol",),
+                    scale="log",
+                    unit="×",
+                ),
+            ),
+            Control(
                 "so it is where the solution is known, x' = 1 − x in float64",
                 Part(
                     "the error falls as the tolerance to the power {}",

@@ -10,6 +10,7 @@ from nodebench.analysis.claims.contract import Arm, Part, Wanted
 from nodebench.analysis.fairness import Point, differing, unreliable
 from nodebench.analysis.statistics import line
 from nodebench.spec import Record
+from nodebench.spec.figures import short
 from nodebench.spec.trial import Scalar
 
 # Axes that go along with another one.
@@ -42,10 +43,14 @@ class Sample:
     @property
     def label(self) -> str:
         """The condition, for a person."""
-        return ", ".join(
-            f"{name} {value:g}" if isinstance(value, float) else f"{value}" if name in _PLAIN else f"{name} {value}"
-            for name, value in self.condition.items()
-        )
+        return ", ".join(_told_axis(name, value) for name, value in self.condition.items())
+
+
+def _told_axis(name: str, value: Scalar | None) -> str:
+    if isinstance(value, bool):
+        return name if value else f"not {name}"
+    text = short(value) if isinstance(value, float) else str(value)
+    return text if name in _PLAIN else f"{name} {text}"
 
 
 _PLAIN = ("task", "model", "solver", "variant", "dataset")
