@@ -24,6 +24,10 @@ class Configuration:
     axes: dict[str, Scalar | None]
     records: tuple[Record, ...]
 
+    def axis(self, name: str) -> Scalar | None:
+        """Where it stands on an axis, or on an option that it leaves at its preset's value."""
+        return self.axes.get(name, self.records[0].options.get(name))
+
     def values(self, name: str) -> list[float]:
         """What its replicates gave of a figure, those that have it."""
         found = [r.metrics.get(name, r.costs.get(name)) for r in self.records]
@@ -58,7 +62,7 @@ def configurations(records: Iterable[Record]) -> list[Configuration]:
 def varying(found: Sequence[Configuration]) -> list[str]:
     """The axes on which configurations differ."""
     names = dict.fromkeys(name for one in found for name in one.axes)
-    return [name for name in names if len({str(one.axes.get(name)) for one in found}) > 1]
+    return [name for name in names if len({str(one.axis(name)) for one in found}) > 1]
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def method_page(
         Heading("Machine and versions"),
         _environments(records),
         Heading("What each figure is"),
-        Terms([(f"{known.label} ({known.name}, {known.unit})", known.about) for known in FIGURES.values()]),
+        Terms([(f"{known.label} ({known.name})", known.about) for known in FIGURES.values()]),
         Heading("Deviations and cuts"),
         Bullets(_cuts(studies)),
         Heading("Not measured"),

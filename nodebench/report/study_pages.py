@@ -130,7 +130,7 @@ def _row(
     study: str, one: Configuration, axes: Sequence[str], measured: Sequence[str], found: Sequence[Configuration]
 ) -> list[Cell]:
     mark = "‡" if one.breaks_flow else ""
-    cells = [_axis(one.axes.get(name)) for name in axes]
+    cells = [_axis(one.axis(name)) for name in axes]
     failed = f", {one.failed} failed" if one.failed else ""
     cells.append(number(f"{len(one.records)}{failed}", len(one.records)))
     for name in measured:
