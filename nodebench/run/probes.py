@@ -35,11 +35,19 @@ def joint_over_single(solve: Integrator, trace: Trace, budget: Budget) -> float 
     Source: Chen et al. 2018, section 6, "Minibatching".
     """
     field, y0, times, _ = trace[0]
-    if y0.ndim < 2 or len(y0) < 2 or field(times[0], y0[:1]).shape != y0[:1].shape:
+    if y0.ndim < 2 or len(y0) < 2 or not _takes_one(field, times[0], y0[:1]):
         return None
     joint = _evaluations(solve, field, y0, times, budget)
     single = [_evaluations(solve, field, y0[i : i + 1], times, budget) for i in range(len(y0))]
     return joint * len(single) / sum(single)
+
+
+def _takes_one(field: nn.Module, t: Tensor, y: Tensor) -> bool:
+    """Whether a field can be evaluated at one member; one that holds a time of its own for each cannot."""
+    try:
+        return field(t, y).shape == y.shape
+    except RuntimeError:
+        return False
 
 
 def _evaluations(solve: Integrator, field: nn.Module, y0: Tensor, times: Tensor, budget: Budget) -> int:

@@ -86,7 +86,9 @@ class _Flows(Experiment):
         self.steps_per_epoch = options.solves
         low, high = torch.tensor(known.low), torch.tensor(known.high)
         uniform = torch.rand(options.starts, len(low), generator=torch.Generator().manual_seed(setup.seed))
-        starts = low + (high - low) * uniform.sort(0).values
+        if len(low) == 1:  # neighbours on a line stand beside each other
+            uniform = uniform.sort(0).values
+        starts = low + (high - low) * uniform
         times = torch.tensor([0.0, known.span])
         self.probe = starts.to(setup.device, setup.dtype), times.to(setup.device, setup.dtype)
 

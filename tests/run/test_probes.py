@@ -8,6 +8,7 @@ from problems import integrator
 from torch import nn
 
 from nodebench.instruments import Budget
+from nodebench.models.fields import Delayed, MlpField
 from nodebench.run.probes import joint_over_single, residual_error, reverse_error
 from nodebench.spec import Gradient
 
@@ -91,6 +92,9 @@ def test_a_batch_of_one_and_a_field_of_its_members_have_no_ratio(times):
         def forward(self, t, y):
             return torch.arange(3.0, dtype=torch.float64).unsqueeze(1) * y
 
+    delayed = Delayed(MlpField((2, 4, 2), sees_time=True), torch.arange(3.0).unsqueeze(1))
+    windows = traced(solve, delayed.double(), torch.ones(3, 2, dtype=torch.float64), times)
+    assert joint_over_single(solve, windows, Budget()) is None
     one = traced(solve, Shrink(1.0), torch.ones(1, 2, dtype=torch.float64), times)
     bound = traced(solve, Bound(), torch.ones(3, 2, dtype=torch.float64), times)
     assert joint_over_single(solve, one, Budget()) is None
