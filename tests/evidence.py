@@ -25,7 +25,7 @@ def evidence(
     status: Status = Status.OK,
     started: str = "",
     environment: dict[str, Any] | None = None,
-    study: str | None = None,
+    study: str | None = "toys",
     groups: tuple[str, ...] = (),
     data: str | None = None,
     **axes: Any,

@@ -8,9 +8,10 @@ values               95 % interval
 ==================== ======================================================================================
 shares (0 or 1)      exact binomial (Clopper and Pearson 1934)
 some are infinite    order statistics of the median, distribution-free; unbounded below 6 replicates
-fewer than 10        Student's t, on logarithms where the scale is ``log``
-10 or more           BCa bootstrap of the median (Efron 1987), 5,000 resamples drawn from a fixed seed
-all equal            that value: the figure is deterministic
+fewer than 10        Student's t about the mean, on logarithms where the scale is ``log``
+10 or more           BCa bootstrap of the median (Efron 1987), 5,000 resamples drawn from a fixed seed;
+                     order statistics of the median where it has no answer, as for values on a coarse grid
+declared exact       if they are all equal, that value
 ==================== ======================================================================================
 """
 
@@ -27,15 +28,21 @@ from scipy import special, stats
 Scale = Literal["linear", "log", "share"]
 Range = tuple[float, float]
 
+EVERYTHING: Range = (-math.inf, math.inf)
 LEVEL = 0.95
 BOOTSTRAP_FROM = 10  # replicates
+FEWEST_BY_ORDER = 6  # replicates, for an interval by order statistics
 RESAMPLES = 5_000
 MOST_REPLICATES = 1_000  # more than these are not worth naming
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure over replicates: the median, and the interval at ``LEVEL``."""
+    """A figure over replicates, and the interval at ``LEVEL``.
+
+    The value is what the interval is of: the mean below ten replicates (on a ``log`` scale the geometric one),
+    the median from ten on and where a replicate has failed, the share of a ``share``.
+    """
 
     value: float
     low: float
@@ -43,15 +50,27 @@ class Estimate:
     n: int
 
 
-def estimate(values: Sequence[float], scale: Scale) -> Estimate:
+def estimate(values: Sequence[float], scale: Scale, exact: bool = False) -> Estimate:
     """Estimate a figure from one value a replicate.
+
+    Args:
+        values: one a replicate.
+        scale: on which they are averaged.
+        exact: whether the figure has no noise, as a count of bytes: equal values are then its value.
 
     Raises:
         ValueError: there is none, or one is not positive on a ``log`` scale.
     """
-    low, high = _bounds(tuple(values), scale)(LEVEL)
-    centre = float(np.mean(values)) if scale == "share" else median(values, scale)
-    return Estimate(centre, low, high, len(values))
+    low, high = _bounds(tuple(values), scale, exact)(LEVEL)
+    return Estimate(_centre(values, scale), low, high, len(values))
+
+
+def _centre(values: Sequence[float], scale: Scale) -> float:
+    if scale == "share":
+        return float(np.mean(values))
+    if len(values) >= BOOTSTRAP_FROM or not all(map(math.isfinite, values)):
+        return median(values, scale)
+    return float(stats.gmean(values)) if scale == "log" else float(np.mean(values))
 
 
 def median(values: Sequence[float], scale: Scale = "linear") -> float:
@@ -63,19 +82,18 @@ def median(values: Sequence[float], scale: Scale = "linear") -> float:
     return math.sqrt(lower * upper) if scale == "log" else (lower + upper) / 2
 
 
-def p_outside(values: Sequence[float], scale: Scale, regions: Sequence[Range]) -> float:
+def p_outside(values: Sequence[float], scale: Scale, regions: Sequence[Range], exact: bool = False) -> float:
     """The least level of error at which the interval lies wholly inside one of ``regions``; 1 if it never does.
 
     Two-sided: below ``1 - LEVEL`` exactly where the interval of :func:`estimate` lies inside.
     """
-    bounds = _bounds(tuple(values), scale)
+    bounds = _bounds(tuple(values), scale, exact)
 
     def inside(error: float) -> bool:
         low, high = bounds(1 - error)
         return any(first <= low and high <= last for first, last in regions)
 
-    centre = bounds(_TINY)[0]  # what the intervals close in on
-    if not any(first <= centre <= last for first, last in regions):
+    if not inside(0.999):
         return 1.0
     if inside(_TINY):
         return 0.0
@@ -104,7 +122,7 @@ def replicates_to_decide(values: Sequence[float], scale: Scale, regions: Sequenc
     None where the estimate lies in no region, or on an edge: more of the same would not decide.
     """
     transform = math.log if scale == "log" else float
-    centre = float(np.mean(values)) if scale == "share" else median(values, scale)
+    centre = _centre(values, scale)
     home = next(((low, high) for low, high in regions if low < centre < high), None)
     if home is None or len(values) < 2 or not all(map(math.isfinite, values)):
         return None
@@ -112,8 +130,8 @@ def replicates_to_decide(values: Sequence[float], scale: Scale, regions: Sequenc
     edges = [transform(edge) for edge in home if math.isfinite(edge) and not (scale == "log" and edge <= 0)]
     margin = min((abs(transform(centre) - edge) for edge in edges), default=math.inf)
     spread = float(np.std(numbers, ddof=1))
-    if spread == 0 or not math.isfinite(margin):
-        return len(values)
+    if spread == 0:
+        return max(len(values) + 1, FEWEST_BY_ORDER)
     for n in range(2, MOST_REPLICATES + 1):
         if (stats.t.ppf((1 + LEVEL) / 2, n - 1) + stats.t.ppf(0.8, n - 1)) * spread / math.sqrt(n) <= margin:
             return max(n, len(values) + 1)
@@ -136,7 +154,7 @@ def line(x: Sequence[float], y: Sequence[float]) -> Line:
 
 
 @lru_cache(maxsize=256)
-def _bounds(values: tuple[float, ...], scale: Scale) -> Callable[[float], Range]:
+def _bounds(values: tuple[float, ...], scale: Scale, exact: bool) -> Callable[[float], Range]:
     """The interval of the values as a function of its level."""
     if not values:
         raise ValueError("an interval of no values")
@@ -145,18 +163,19 @@ def _bounds(values: tuple[float, ...], scale: Scale) -> Callable[[float], Range]
     if scale == "share":
         test = stats.binomtest(round(sum(values)), len(values))
         return lambda level: _pair(test.proportion_ci(level, "exact"))
-    if not all(map(math.isfinite, values)):
-        ranks = stats.quantile_test(np.asarray(values), p=0.5)
-        return lambda level: _known(_pair(ranks.confidence_interval(level)))
-    if len(set(values)) == 1 and len(values) > 1:
-        return lambda _: (values[0], values[0])
     if len(values) == 1:
-        return lambda _: (-math.inf, math.inf)
+        return lambda _: EVERYTHING
+    if exact and len(set(values)) == 1 and math.isfinite(values[0]):
+        return lambda _: (values[0], values[0])
+    if len(set(values)) == 1 or not all(map(math.isfinite, values)):
+        return _by_order(values)
     if scale == "log" and min(values) <= 0:
         raise ValueError(f"a logarithm of {min(values):g}")
     numbers = np.log(values) if scale == "log" else np.asarray(values)
     back: Callable[[float], float] = _exp if scale == "log" else float
     inner = _student(numbers) if len(values) < BOOTSTRAP_FROM else _bootstrap(numbers)
+    if inner is None:
+        return _by_order(values)
     return lambda level: (back(inner(level)[0]), back(inner(level)[1]))
 
 
@@ -170,11 +189,19 @@ def _student(numbers: Any) -> Callable[[float], Range]:
     return at
 
 
-def _bootstrap(numbers: Any) -> Callable[[float], Range]:
+def _by_order(values: tuple[float, ...]) -> Callable[[float], Range]:
+    ranks = stats.quantile_test(np.asarray(values), p=0.5)
+    return lambda level: _known(_pair(ranks.confidence_interval(level)))
+
+
+def _bootstrap(numbers: Any) -> Callable[[float], Range] | None:
+    """The BCa interval; None where it has none, since leaving a value out never moves the median."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a degenerate distribution, which is caught below
         arguments: dict[str, Any] = {"method": "BCa", "rng": np.random.default_rng(0)}
         first: Any = stats.bootstrap((numbers,), np.median, n_resamples=RESAMPLES, **arguments)
+    if math.isnan(first.confidence_interval.low) or math.isnan(first.confidence_interval.high):
+        return None
 
     def at(level: float) -> Range:
         with warnings.catch_warnings():

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nodebench.analysis.claims.contract import Reading
-from nodebench.analysis.fairness import Point, is_flow
+from nodebench.analysis.fairness import Point, is_flow, unreliable
+from nodebench.analysis.homes import homes
 from nodebench.analysis.statistics import median
-from nodebench.spec import Grid, Preset, Record, Status, Study, Trial, load_study, shipped_studies
+from nodebench.spec import Record, Status, shipped_studies
 from nodebench.spec.trial import Scalar
 
 _AXES = ("task", "dataset", "model", "solver", "rtol", "step_size", "gradient", "dtype", "threads", "preset", "device")
@@ -29,8 +30,9 @@ class Configuration:
         return self.axes.get(name, self.records[0].options.get(name))
 
     def values(self, name: str) -> list[float]:
-        """What its replicates gave of a figure, those that have it."""
-        found = [r.metrics.get(name, r.costs.get(name)) for r in self.records]
+        """What its replicates gave of a figure, those that have it and may be used."""
+        usable = [r for r in self.records if not unreliable(Point.of(r), name.endswith("seconds"))]
+        found = [r.metrics.get(name, r.costs.get(name)) for r in usable]
         return [value for value in found if value is not None]
 
     @property
@@ -112,31 +114,8 @@ def by_study(records: Iterable[Record]) -> dict[str, list[Record]]:
 
     The latest one of each trial.
     """
-    studies = {name: load_study(name, Preset.QUICK) for name in shipped_studies()}
-    found: dict[str, dict[str, Record]] = {name: {} for name in studies}
+    found: dict[str, dict[str, Record]] = {name: {} for name in shipped_studies()}
     for record in sorted(records, key=lambda record: record.started):
-        name = record.place.study or _home(record.trial, studies)
-        if name:
+        for name in homes(record)[:1] or ((record.place.study,) if record.place.study else ()):
             found.setdefault(name, {})[record.id] = record
     return {name: list(kept.values()) for name, kept in found.items() if kept}
-
-
-def _home(trial: Trial, studies: dict[str, Study]) -> str | None:
-    for name, study in studies.items():
-        if any(_asks(grid, trial) for grid in study.groups.values()):
-            return name
-    return None
-
-
-def _asks(grid: Grid, trial: Trial) -> bool:
-    """Whether a grid asks for a trial, at whatever scale and of whatever data set."""
-    return (
-        grid.task == trial.task
-        and (not grid.model or trial.model in grid.model)
-        and (not grid.solver or trial.solver in grid.solver)
-        and (not grid.rtol or trial.rtol in grid.rtol)
-        and (not grid.step_size or trial.step_size in grid.step_size)
-        and (not grid.gradient or trial.gradient in grid.gradient)
-        and all(trial.overrides.get(option, values[0]) in values for option, values in grid.overrides.items())
-        and trial.overrides.keys() <= grid.overrides.keys()
-    )

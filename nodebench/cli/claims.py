@@ -18,6 +18,7 @@ from nodebench.cli.conventions import OK, TRIAL_FAILED
 from nodebench.cli.progress import duration
 from nodebench.cli.show import print_rows
 from nodebench.errors import BadInput, choose
+from nodebench.report.claim_pages import refutation, rule
 from nodebench.run.store import records_below
 from nodebench.spec import DataSource, Grid, Preset, Record, Study, Trial, load_study
 
@@ -111,7 +112,8 @@ def show_claim(id: str, results: Path) -> None:
             claim.sentence,
             f"source: {claim.source.paper}, {claim.source.place} {claim.source.link}".rstrip(),
             f"published: {claim.published}",
-            *(f"measured: {part.words.format('…')}; supported within {_range(part.supports)}" for part in claim.parts),
+            *dict.fromkeys(f"supported where {rule(part, part.supports)}" for part in claim.parts),
+            *dict.fromkeys(f"refuted where {refutation(part)}" for part in claim.parts),
             *(
                 f"found: {_under(finding)}, n = {finding.estimate.n}"
                 for finding in verdict.findings
@@ -127,17 +129,6 @@ def show_claim(id: str, results: Path) -> None:
         ]
         for line in lines:
             console.print(f"  {line}", markup=False)
-
-
-def _range(region: tuple[float, float]) -> str:
-    low, high = region
-    return (
-        f"{low:g} and above"
-        if high == float("inf")
-        else f"{high:g} and below"
-        if low == float("-inf")
-        else (f"{low:g} to {high:g}")
-    )
 
 
 def _named(id: str) -> list[Claim]:

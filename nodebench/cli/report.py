@@ -1,7 +1,6 @@
 """``nodebench report``: the records as a site, for a code host, for a paper, and as data."""
 
 import os
-import shutil
 from pathlib import Path
 
 from rich.console import Console
@@ -13,9 +12,6 @@ from nodebench.report.writers import WRITERS, write
 from nodebench.run.store import Run, runs_below
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film
-
-# What a folder must hold to be replaced as a report.
-_SIGNS = ("index.html", "index.md", "latex", "data")
 
 
 def report_command(results: Path, out: Path, formats: str, readme: Path | None) -> None:
@@ -35,15 +31,8 @@ def report_command(results: Path, out: Path, formats: str, readme: Path | None) 
         return of_run[f"{record.id} {record.started}"].film(record)
 
     pages, verdicts = report(records, films)
-    if out.exists() and any(out.iterdir()) and not any((out / sign).exists() for sign in _SIGNS):
-        raise BadInput(f"--out {out} holds something else than a report; give another folder")
-    try:
-        if out.exists():
-            shutil.rmtree(out)
-        for name in chosen:
-            write(WRITERS[name](pages), out)
-    except OSError as error:
-        raise BadInput(f"--out {out}: cannot write there: {error.strerror or error}") from error
+    files = {name: content for format in chosen for name, content in WRITERS[format](pages).items()}
+    write(files, out)
     if readme is not None:
         try:
             where = os.path.relpath(out, readme.parent)

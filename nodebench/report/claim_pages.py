@@ -57,8 +57,8 @@ def _scope(verdict: Verdict) -> list[Block]:
                 ("The claim", claim.sentence),
                 ("Source", f"{claim.source.paper}, {claim.source.place}. {claim.source.link}".strip()),
                 ("Published", claim.published),
-                ("Supported where", "; and ".join(_rule(part, part.supports) for part in claim.parts)),
-                ("Refuted where", "; or ".join(_refutation(part) for part in claim.parts)),
+                ("Supported where", "; and ".join(dict.fromkeys(rule(part, part.supports) for part in claim.parts))),
+                ("Refuted where", "; or ".join(dict.fromkeys(refutation(part) for part in claim.parts))),
                 ("Failed trials", claim.failures),
                 (
                     "p",
@@ -69,9 +69,11 @@ def _scope(verdict: Verdict) -> list[Block]:
             ]
         ),
     ]
-    for index, part in enumerate(claim.parts):
-        published = claim.published_value if index == 0 else None
-        blocks += _forest(f"{name}-{index + 1}", part, [f for f in verdict.findings if f.part is part], published)
+    alike: dict[str, list[Finding]] = {}
+    for finding in verdict.findings:
+        alike.setdefault(finding.part.words, []).append(finding)
+    for index, findings in enumerate(alike.values()):
+        blocks += _forest(f"{name}-{index + 1}", findings, claim.published_value if index == 0 else None)
     if any(finding.estimate for finding in verdict.findings):
         blocks.append(_table(name, verdict))
     if verdict.controls:
@@ -101,7 +103,8 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
-def _rule(part: Part, region: tuple[float, float]) -> str:
+def rule(part: Part, region: tuple[float, float]) -> str:
+    """What must be seen of a part for its interval to lie in a region."""
     low, high = region
     number, unit = part.number, part.suffix
     if math.isinf(low):
@@ -113,22 +116,24 @@ def _rule(part: Part, region: tuple[float, float]) -> str:
     return f"“{part.words.format('…')}”: the whole interval {bounds}"
 
 
-def _refutation(part: Part) -> str:
-    return " or ".join(_rule(part, region) for region in part.refuting)
+def refutation(part: Part) -> str:
+    """What must be seen of a part that does not hold."""
+    return " or ".join(rule(part, region) for region in part.refuting)
 
 
-def _forest(name: str, part: Part, findings: Sequence[Finding], published: float | None) -> list[Block]:
+def _forest(name: str, findings: Sequence[Finding], published: float | None) -> list[Block]:
     shown = [finding for finding in findings if finding.estimate]
     if not shown:
         return []
+    part = shown[0].part
     values = [v for f in shown for v in (*f.sample.values.values(), f.estimate.value if f.estimate else 0)]
     ratio = part.scale == "log" and all(value > 0 for value in values)
     drawing = forest(f"claim-{name}", shown, published, ratio)
     n = {finding.estimate.n for finding in shown if finding.estimate}
     words = part.words.format("…")
     caption = (
-        f"“{words[0].upper()}{words[1:]}”: estimate (dot) with its 95 % interval (bar) and each replicate (ticks); "
-        f"n = {_range(n)}."
+        f"“{words[0].upper()}{words[1:]}”: estimate (dot; the mean below ten replicates, else the median) with its "
+        f"95 % interval (bar) and each replicate (ticks); n = {_range(n)}."
     )
     alt = f"{words}. " + "; ".join(f"{f.sample.label or 'all'}: {f.number}, {f.word}" for f in shown) + "."
     rows = [(f.sample.label, seed, value) for f in shown for seed, value in f.sample.values.items()]
@@ -153,7 +158,7 @@ def _table(name: str, verdict: Verdict) -> Table:
                 Cell(finding.word.value, kind="verdict"),
             ]
         )
-    caption = f"Every condition of {verdict.claim.name}: median and 95 % interval over replicates"
+    caption = f"Every condition of {verdict.claim.name}: estimate and 95 % interval over replicates"
     return Table(f"claim-{name}", caption, ("effect", "condition", "estimate", "n", "p", "by itself"), rows)
 
 

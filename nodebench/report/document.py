@@ -1,6 +1,7 @@
 """What a page of the report consists of, whatever it is written as: HTML, Markdown, LaTeX or CSV."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -28,6 +29,11 @@ class Cell:
     def key(self) -> float | str:
         """What it is sorted by."""
         return self.text if self.value is None else self.value
+
+
+def slug(text: str) -> str:
+    """A name that may be a file's, a link's and a label's, whatever a record says."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")
 
 
 def number(text: str, value: float | None) -> Cell:

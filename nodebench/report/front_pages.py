@@ -19,7 +19,7 @@ def index_page(verdicts: Sequence[Verdict], records: Sequence[Record], studies: 
         Heading("Studies"),
         Links([(page.name, page.title, page.about) for page in studies]),
         Heading("How it was measured"),
-        Links([("method", "Method", "definitions, machine, versions, deviations from the papers, gaps")]),
+        Links([("method", "Method", "definitions, machine, versions, what was cut, gaps")]),
     ]
     return Page("index", "Neural ODEs: the published claims, measured", "Verdicts on the published claims", blocks)
 
@@ -28,12 +28,12 @@ def summary(verdicts: Sequence[Verdict], records: Sequence[Record]) -> list[str]
     """Three sentences: how many claims stand how, which stand, and which do not."""
     counts = Counter(verdict.word for verdict in verdicts)
     told = ", ".join(f"{counts[word]} {word}" for word in _ORDER if counts[word])
-    ids = {word: list(dict.fromkeys(v.claim.id for v in verdicts if v.word is word)) for word in _ORDER}
+    names = {word: [verdict.claim.name for verdict in verdicts if verdict.word is word] for word in _ORDER}
     first = f"Of {len(verdicts)} claims on Neural ODEs, each at one scope, {told}, on {len(records):,} records."
     return [
         first,
-        f"Supported: {_some(ids[Word.SUPPORTED])}.",
-        f"Refuted as they were said: {_some(ids[Word.REFUTED])}.",
+        f"Supported: {_some(names[Word.SUPPORTED])}.",
+        f"Refuted, at the thresholds that were set before: {_some(names[Word.REFUTED])}.",
     ]
 
 
@@ -68,9 +68,9 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
 
 _RULES = (
     "A replicate is a fresh process with its own seed; arms are paired by seed. Five are the least for a verdict.",
-    "The estimate is the median over replicates. Its 95 % interval is Student's t below ten replicates (on logarithms "
-    "for ratios), the BCa bootstrap of the median from ten on, exact binomial for shares, and by order statistics "
-    "where a trial has failed.",
+    "Below ten replicates the estimate is the mean (the geometric one for ratios) with Student's t interval; from ten "
+    "on the median with its BCa bootstrap; exact binomial for shares; by order statistics where a trial has failed or "
+    "all are equal. A figure without noise, as a count of bytes, is its value.",
     "Supported: every condition's interval lies wholly inside the region of support. Refuted: the interval of some "
     "condition lies wholly inside the region of refutation, after Holm's correction over conditions. Inconclusive "
     "otherwise. “The same as” is an interval within a margin, never “not significant”.",
@@ -83,7 +83,6 @@ _RULES = (
 )
 _NOT_MEASURED = (
     "Accuracy at the scale of the papers: claims at paper scope say which command would test them.",
-    "GPUs: every record here is of a processor.",
     "Continuous normalising flows, augmented and regularised fields, and libraries other than torchdiffeq and SciPy.",
     "Kernel workspaces and allocator overhead: the peak is that of live tensors.",
 )
@@ -100,7 +99,7 @@ def method_page(
         _environments(records),
         Heading("What each figure is"),
         Terms([(f"{known.label} ({known.name})", known.about) for known in FIGURES.values()]),
-        Heading("Deviations and cuts"),
+        Heading("What was run, and what was cut"),
         Bullets(_cuts(studies)),
         Heading("Not measured"),
         Bullets(
@@ -109,7 +108,7 @@ def method_page(
         Heading("Make this report"),
         Code("nodebench report"),
     ]
-    return Page("method", "How it was measured", "Definitions, machine, versions, deviations, gaps", blocks)
+    return Page("method", "How it was measured", "Definitions, machine, versions, cuts, gaps", blocks)
 
 
 def _environments(records: Sequence[Record]) -> Table:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from nodebench.report.charts import saved, style
-from nodebench.report.document import Block, Chart
+from nodebench.report.document import Block, Chart, slug
 from nodebench.report.plots import over_time, portrait
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film
@@ -25,7 +25,7 @@ def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Fi
         if not film or len(drawn) == MOST:
             continue
         last = film[max(film)]
-        name = f"{study}-{task}-{model}-{preset}-{dataset}".replace("/", "-").strip("-")
+        name = slug(f"{study}-{task}-{model}-{preset}-{dataset}")
         planar = bool(last.field.size) or task == "latent-spirals"
         title = f"{task} · {model}" + (f" · {dataset}" if dataset else "") + f" · {preset} · seed {record.trial.seed}"
         with style(name):

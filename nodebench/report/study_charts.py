@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from nodebench.analysis.claims.contract import Reading
-from nodebench.analysis.fairness import Point
+from nodebench.analysis.fairness import Point, unreliable
 from nodebench.report.charts import Look, Series, against
-from nodebench.report.document import Chart
+from nodebench.report.document import Chart, slug
 from nodebench.spec import Record
 from nodebench.spec.figures import short
 
@@ -77,6 +77,8 @@ def draw(plot: Plot, study: str, records: Sequence[Record]) -> Chart | None:
         point = Point.of(record)
         if plot.groups and not set(plot.groups) & set(record.place.groups):
             continue
+        if unreliable(point, "seconds" in plot.look.y or plot.look.y.endswith("(s)") or "seconds" in plot.look.x):
+            continue
         if any(point.axes.get(name) not in allowed for name, allowed in plot.where):  # type: ignore[operator]
             continue
         for x, y in plot.points(record):
@@ -87,7 +89,7 @@ def draw(plot: Plot, study: str, records: Sequence[Record]) -> Chart | None:
         return None
     series = [Series(label, points) for label, points in grouped.items()]
     published = [Series(label, {x: [y] for x, y in known}) for label, known in plot.published]
-    name = f"{study}-{plot.name}"
+    name = slug(f"{study}-{plot.name}")
     counts = {len(values) for one in series for values in one.points.values()}
     n = f"n = {min(counts)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
     caption = f"{plot.about.rstrip('.')}. Median, and the range from the least to the greatest; {n} a point."

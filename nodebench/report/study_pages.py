@@ -7,7 +7,20 @@ from nodebench.analysis.fairness import Point
 from nodebench.analysis.statistics import median
 from nodebench.analysis.summary import Configuration, configurations, crossover, varying
 from nodebench.errors import BadInput
-from nodebench.report.document import Block, Bullets, Cell, Code, Heading, Links, Page, Paragraph, Table, Terms, number
+from nodebench.report.document import (
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Heading,
+    Links,
+    Page,
+    Paragraph,
+    Table,
+    Terms,
+    number,
+    slug,
+)
 from nodebench.report.pictures import pictures
 from nodebench.report.published import published
 from nodebench.report.study_charts import draw
@@ -64,8 +77,8 @@ def _page(name: str, records: Sequence[Record], studies: Mapping[str, Sequence[R
         blocks += _crossovers(records)
     blocks += _tables(name, records)
     blocks += _failures(name, records)
-    blocks += [Heading("Reproduce it"), Code(f"nodebench study run {name}")]
-    return Page(f"study-{name}", name, study.about if study else "a study of the user's own", blocks, "studies")
+    blocks += [Heading("Reproduce it"), Code(f"nodebench study run {name if study else 'FILE.toml'}")]
+    return Page(slug(f"study-{name}"), name, study.about if study else "a study of the user's own", blocks, "studies")
 
 
 def _study(name: str) -> Study | None:
@@ -83,7 +96,7 @@ def _terms(study: Study | None, records: Sequence[Record]) -> list[tuple[str, st
     counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
     terms = [("Source", study.source)] if study else []
     drifted = sum(bool(record.drifted) for record in records)
-    marks = f"; the machine's speed changed during {drifted} of them" if drifted else ""
+    marks = f"; the machine's speed changed during {drifted} of them, whose times are left out" if drifted else ""
     return [*terms, ("Records", f"{len(records)} trials, {seeds} seeds: {counts}{marks}")]
 
 
@@ -109,7 +122,8 @@ def _tables(name: str, records: Sequence[Record]) -> list[Block]:
 
 def _table(study: str, task: str, dataset: str | None, found: Sequence[Configuration]) -> Table:
     axes = [name for name in varying(found) if name not in ("task", "dataset")] or ["model"]
-    measured = [name for name in _FIGURES if any(one.values(name) for one in found)]
+    others = sorted({metric for one in found for record in one.records for metric in record.metrics})
+    measured = [name for name in dict.fromkeys([*_FIGURES, *others]) if any(one.values(name) for one in found)]
     header = [*axes, "n"]
     for name in measured:
         header.append(figure(name).label)
@@ -118,8 +132,7 @@ def _table(study: str, task: str, dataset: str | None, found: Sequence[Configura
     rows = [_row(study, one, axes, measured, found) for one in found]
     title = task + (f" on {dataset}" if dataset else "")
     caption = f"{title}: median [least, greatest] over n replicates"
-    slug = f"study-{study}-{task}".replace("/", "-") + (f"-{dataset}" if dataset else "")
-    return Table(slug, caption, header, rows, filters=len(rows) > 12)
+    return Table(slug(f"study-{study}-{task}-{dataset or ''}"), caption, header, rows, filters=len(rows) > 12)
 
 
 def _has_published(study: str, name: str, found: Sequence[Configuration]) -> bool:
@@ -179,7 +192,7 @@ def _failures(name: str, records: Sequence[Record]) -> list[Block]:
     caption = f"Trials of {name} that failed"
     return [
         Heading("Failures"),
-        Table(f"study-{name}-failures", caption, ("trial", "status", "what", "seed", "message"), rows),
+        Table(slug(f"study-{name}-failures"), caption, ("trial", "status", "what", "seed", "message"), rows),
     ]
 
 

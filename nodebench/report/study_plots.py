@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from nodebench.analysis.claims.contract import axis, final, total
 from nodebench.report.charts import Look
+from nodebench.report.published import TABLE_1, TABLE_2
 from nodebench.report.study_charts import Plot, category, each, rows
 from nodebench.spec import Record
 
@@ -34,7 +35,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = {
             (),
             Look("", "test error (%)", joined=False, from_zero=True, categories=_MODELS),
             where=(("solver", ("dopri5", None)),),
-            published=(("published", ((0, 0.42), (1, 0.47), (2, 0.41), (6, 1.60))),),
+            published=(("published", tuple((_MODELS.index(model), error) for model, (error, _) in TABLE_1.items())),),
         ),
         Plot(
             "nfe",
@@ -137,10 +138,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = {
             ("model",),
             Look("observations", "RMSE on 100 points beyond", from_zero=False, logs="y"),
             where=(("variant", ("paper",)),),
-            published=(
-                ("latent ODE, published", ((30, 0.1642), (50, 0.1502), (100, 0.1346))),
-                ("RNN, published", ((30, 0.3937), (50, 0.3202), (100, 0.1813))),
-            ),
+            published=tuple((f"{model}, published", tuple(known.items())) for model, known in TABLE_2.items()),
         ),
         Plot(
             "reconstruction",

@@ -12,9 +12,13 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from nodebench.errors import BadInput
 from nodebench.report.document import Block, Cell, Chart, Page, Table
 
 Files = dict[str, bytes]  # by path below the report's folder
+
+# What a report consists of: what may be removed when it is made again.
+MANIFEST = "files.txt"
 
 # A drawing that stands by itself follows the reader's setting too.
 _STANDALONE = "<style>svg{color:#1b1b1f}@media(prefers-color-scheme:dark){svg{color:#e6e6ea}}</style>"
@@ -76,11 +80,25 @@ WRITERS: dict[str, Callable[[Sequence[Page]], Files]] = {
 
 
 def write(files: Files, folder: Path) -> None:
-    """Write files below a folder."""
-    for name, content in sorted(files.items()):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    """Write files below a folder, in place of those of an earlier report; nothing else there is touched.
+
+    Raises:
+        BadInput: the folder holds something that is no report, or cannot be written.
+    """
+    known = folder / MANIFEST
+    try:
+        if folder.exists() and not known.is_file() and any(folder.iterdir()):
+            raise BadInput(f"--out {folder} holds something else than a report; give another folder")
+        for name in known.read_text().splitlines() if known.is_file() else ():
+            (folder / name).unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        known.write_text("".join(f"{name}\n" for name in sorted(files)))
+        for name, content in sorted(files.items()):
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    except OSError as error:
+        raise BadInput(f"--out {folder}: cannot write there: {error.strerror or error}") from error
 
 
 def _figures(pages: Sequence[Page]) -> Files:

@@ -15,7 +15,7 @@ def test_below_ten_replicates_the_interval_is_students_on_logarithms_for_a_ratio
     found = estimate(values, "log")
     logs = np.log(values)
     expected = stats.ttest_1samp(logs, 0).confidence_interval(0.95)
-    assert found.value == pytest.approx(1.3)
+    assert found.value == pytest.approx(math.exp(logs.mean()))
     assert (found.low, found.high) == pytest.approx((math.exp(expected.low), math.exp(expected.high)))
 
 
@@ -31,9 +31,20 @@ def test_with_a_failure_the_interval_is_by_order_and_says_nothing_below_six():
     assert (found.value, found.low, found.high) == (4.0, 1.0, INF)
 
 
-def test_a_figure_that_does_not_vary_is_known():
-    assert estimate([7.0] * 5, "linear") == estimate([7.0] * 12, "linear").__class__(7.0, 7.0, 7.0, 5)
-    assert estimate([7.0], "linear").high == INF
+def test_equal_values_are_known_only_where_there_is_no_noise():
+    """Five equal values of what may vary leave a sixth one that differs quite possible."""
+    exact, noisy, six = (estimate([7.0] * n, "linear", e) for n, e in ((5, True), (5, False), (6, False)))
+    assert (exact.low, exact.high) == (7.0, 7.0)
+    assert (noisy.low, noisy.high) == (-INF, INF)
+    assert (six.low, six.high) == (7.0, 7.0)
+    assert p_outside([7.0] * 6, "linear", [(6.0, 8.0)]) == pytest.approx(2 * 0.5**6, rel=0.06)
+    assert estimate([7.0], "linear", exact=True).high == INF
+
+
+def test_ten_values_on_a_coarse_grid_have_an_interval_too():
+    """Leaving one out never moves their median, so that the bootstrap has no acceleration."""
+    found = estimate([0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.6, 0.7, 0.8, 0.9], "linear")
+    assert (found.value, found.low, found.high) == (0.5, 0.2, 0.8)
 
 
 @pytest.mark.parametrize("n", [5, 7])

@@ -33,7 +33,7 @@ def test_check_prints_a_verdict_for_each_claim_as_json(nodebench, results):
     assert code == 0
     spiral = verdicts["seed-fits-spiral", "default"]
     assert (spiral["verdict"], spiral["n"], len(spiral["records"])) == ("supported", 5, 5)
-    assert spiral["estimate"] == pytest.approx(0.0208)
+    assert spiral["estimate"] == pytest.approx(0.0208, rel=1e-3)
     assert spiral["low"] < spiral["estimate"] < spiral["high"] < 0.1
     assert verdicts["seed-nonlinear-hard", "default"]["verdict"] == "refuted"
     assert verdicts["seed-fits-random", "default"]["verdict"] == "inconclusive"

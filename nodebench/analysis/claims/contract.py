@@ -10,15 +10,14 @@ values it is supported and for which refuted. A claim is said without exception,
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from nodebench.analysis.statistics import Range, Scale
+from nodebench.analysis.statistics import EVERYTHING, Range, Scale
 from nodebench.spec import Record
 from nodebench.spec.figures import figure, short
 from nodebench.spec.trial import Scalar
 
-EVERYTHING: Range = (-math.inf, math.inf)
 Wanted = Scalar | None | tuple[Scalar | None, ...]
 
 
@@ -41,6 +40,7 @@ class Reading:
         label: what it is, for tables and axes.
         failed: the side on which a failed trial lies: a large error or cost lies above.
         timed: whether it is wall time, which a busy machine spoils.
+        exact: whether it has no noise but that of the seed's own problem: bytes, counts of what a theorem forbids.
     """
 
     figure: str
@@ -48,18 +48,23 @@ class Reading:
     label: str
     failed: float = math.inf
     timed: bool = False
+    exact: bool = False
+
+
+_EXACT = ("tensor_peak_bytes", "saved_bytes", "parameters", "inversions", "residual_error")
 
 
 def final(name: str) -> Reading:
-    """A figure at the end of a trial."""
+    """A figure at the end of a trial; a metric that was no finite number lies where a failed trial does."""
     known = figure(name)
-    return Reading(
-        name,
-        lambda record: record.metrics.get(name, record.costs.get(name)),
-        known.label,
-        -math.inf if known.better == "higher" else math.inf,
-        name.endswith("seconds"),
-    )
+    failed = -math.inf if known.better == "higher" else math.inf
+
+    def get(record: Record) -> float | None:
+        value = record.metrics.get(name, record.costs.get(name))
+        lost = name in record.metrics and value is None and name not in record.reasons
+        return failed if lost else value
+
+    return Reading(name, get, known.label, failed, name.endswith("seconds"), name in _EXACT)
 
 
 def probed(name: str) -> Reading:
@@ -88,7 +93,9 @@ def at_tolerance(name: str, rtol: float) -> Reading:
 
     def get(record: Record) -> float | None:
         rows = [row for row in record.profile if math.isclose(row.get("rtol") or 0, rtol)]
-        return rows[0].get(name) if rows else None
+        if not rows or name not in rows[0]:
+            return None
+        return math.inf if rows[0][name] is None else rows[0][name]  # its solve failed
 
     return Reading(name, get, f"{figure(name).label} at {short(rtol)}")
 
@@ -110,7 +117,7 @@ def total(*parts: Reading) -> Reading:
         values = [part.get(record) for part in parts]
         return None if None in values else sum(value for value in values if value is not None)
 
-    return Reading(parts[0].figure, get, " + ".join(part.label for part in parts), timed=any(p.timed for p in parts))
+    return replace(parts[0], get=get, label=" + ".join(part.label for part in parts))
 
 
 def quotient(above: Reading, below: Reading) -> Reading:
@@ -120,7 +127,7 @@ def quotient(above: Reading, below: Reading) -> Reading:
         first, second = above.get(record), below.get(record)
         return None if first is None or not second else first / second
 
-    return Reading(above.figure, get, f"{above.label} / {below.label}", above.failed, above.timed or below.timed)
+    return replace(above, get=get, label=f"{above.label} / {below.label}")
 
 
 def change(to: Reading, since: Reading) -> Reading:
@@ -130,7 +137,17 @@ def change(to: Reading, since: Reading) -> Reading:
         first, second = to.get(record), since.get(record)
         return None if first is None or second is None else first - second
 
-    return Reading(to.figure, get, f"{to.label} − {since.label}", to.failed, to.timed or since.timed)
+    return replace(to, get=get, label=f"{to.label} − {since.label}")
+
+
+def exceeds(reading: Reading, limit: float) -> Reading:
+    """1 where a reading lies above a limit, else 0: a share, over replicates."""
+
+    def get(record: Record) -> float | None:
+        value = reading.get(record)
+        return None if value is None else float(value > limit)
+
+    return replace(reading, get=get, label=f"{reading.label} above {short(limit)}", failed=1.0)
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,8 @@ class Checked:
     @property
     def outcome(self) -> str:
         """``holds``, ``does not hold``, ``unclear`` or ``not measured``."""
-        words = {finding.word for finding in self.findings if finding.estimate is not None}
-        if not words:
+        words = {finding.word for finding in self.findings}
+        if words <= {Word.NOT_TESTED}:
             return "not measured"
         if Word.REFUTED in words:
             return "does not hold"
@@ -136,15 +136,16 @@ def judge(claims: Sequence[Claim], records: Sequence[Record]) -> list[Verdict]:
 
 
 def _draft(claim: Claim, evidence: Evidence) -> Verdict:
-    findings = tuple(found for part in claim.parts for found in _findings(part, claim.preset, evidence))
-    controls = tuple(Checked(c, tuple(_findings(c.part, claim.preset, evidence))) for c in claim.controls)
+    findings = tuple(found for part in claim.parts for found in _findings(part, claim, evidence))
+    controls = tuple(Checked(c, tuple(_findings(c.part, claim, evidence))) for c in claim.controls)
     measured = [finding for finding in findings if finding.estimate is not None]
-    untested = [part for part in claim.parts if not any(f.part is part for f in measured)]
-    if not measured or untested:
-        return Verdict(claim, Word.NOT_TESTED, measured[0] if measured else None, findings, controls)
+    if not measured:
+        return Verdict(claim, Word.NOT_TESTED, None, findings, controls)
     enough = [finding for finding in measured if finding.estimate and finding.estimate.n >= FEWEST]
     # A condition that was not measured, or too seldom, stands in the way of support, not of refutation.
+    untested = [part for part in claim.parts if not any(f.part is part for f in measured)]
     supports = max(finding.p_supports if finding in enough else 1.0 for finding in findings)
+    supports = 1.0 if untested else supports
     refutes = min(holm([f.p_refutes for f in enough]), default=1.0)
     weakest = max(measured, key=lambda f: (f.p_supports if f in enough else 2.0, -f.p_refutes))
     if supports < 1 - LEVEL:
@@ -152,6 +153,8 @@ def _draft(claim: Claim, evidence: Evidence) -> Verdict:
     if refutes < 1 - LEVEL:
         strongest = min(enough, key=lambda f: (f.p_refutes, -_distance(f)))
         return Verdict(claim, Word.REFUTED, strongest, findings, controls, refutes)
+    if untested:
+        return Verdict(claim, Word.NOT_TESTED, measured[0], findings, controls)
     return Verdict(claim, Word.INCONCLUSIVE, weakest, findings, controls, min(supports, refutes))
 
 
@@ -190,8 +193,8 @@ def _why(draft: Verdict) -> str:
     return "the estimate lies between support and refutation, or at an edge: more replicates would not decide"
 
 
-def _findings(part: Part, preset: str, evidence: Evidence) -> list[Finding]:
-    return [_finding(part, sample) for sample in samples(part, preset, evidence)]
+def _findings(part: Part, claim: Claim, evidence: Evidence) -> list[Finding]:
+    return [_finding(part, sample) for sample in samples(part, claim, evidence)]
 
 
 def _finding(part: Part, sample: Sample) -> Finding:
@@ -204,8 +207,8 @@ def _finding(part: Part, sample: Sample) -> Finding:
     return Finding(
         part,
         sample,
-        estimate(values, scale),
-        p_outside(values, scale, [part.supports]),
-        p_outside(values, scale, part.refuting),
+        estimate(values, scale, part.reading.exact),
+        p_outside(values, scale, [part.supports], part.reading.exact),
+        p_outside(values, scale, part.refuting, part.reading.exact),
         replicates_to_decide(values, scale, [part.supports, *part.refuting]),
     )

@@ -2,14 +2,15 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
-from nodebench.analysis.claims.contract import Arm, Part, Wanted
+from nodebench.analysis.claims.contract import Arm, Claim, Part, Wanted
 from nodebench.analysis.fairness import Point, differing, unreliable
+from nodebench.analysis.homes import homes
 from nodebench.analysis.statistics import line
-from nodebench.spec import Record
+from nodebench.spec import Record, Status
 from nodebench.spec.figures import short
 from nodebench.spec.trial import Scalar
 
@@ -60,36 +61,43 @@ class Evidence:
     """Records as claims see them, in the order in which they ran, whatever the order given."""
 
     def __init__(self, records: Iterable[Record]) -> None:
-        self._by_task: dict[str, list[Point]] = {}
+        self._by_study: dict[str, list[Point]] = {}
         for record in sorted(records, key=lambda record: (record.started, record.id)):
-            self._by_task.setdefault(record.trial.task, []).append(Point.of(record))
+            point = Point.of(record)
+            for study in homes(record):
+                self._by_study.setdefault(study, []).append(point)
 
-    def of(self, arm: Arm, preset: str) -> Iterator[Point]:
-        """The records of an arm, at a claim's scale."""
-        task = arm.where.get("task")
-        tasks = (task,) if isinstance(task, str) else task if isinstance(task, tuple) else tuple(self._by_task)
-        for name in tasks:
-            yield from (point for point in self._by_task.get(str(name), ()) if is_of(arm, preset, point.axes))
+    def of(self, arm: Arm, claim: Claim) -> list[Point]:
+        """The records of an arm, of the studies that feed its claim and at its scale."""
+        found = [point for study in claim.studies for point in self._by_study.get(study, ())]
+        unique = {id(point): point for point in found}  # two of the studies may have one
+        return [point for point in unique.values() if is_of(arm, claim.preset, point.axes)]
 
 
-def samples(part: Part, preset: str, evidence: Evidence) -> list[Sample]:
+def samples(part: Part, claim: Claim, evidence: Evidence) -> list[Sample]:
     """Sort the records that a part asks for by its conditions, and pair the arms of each by seed."""
     arms = [part.arm, *([part.against] if part.against else [])]
     chosen: dict[tuple[Scalar | None, ...], list[list[Point]]] = {}
     for index, arm in enumerate(arms):
-        for point in evidence.of(arm, preset):
+        for point in evidence.of(arm, claim):
             key = tuple(_rounded(point.axes.get(axis)) for axis in part.conditions)
             chosen.setdefault(key, [[] for _ in arms])[index].append(point)
-    named = set(product(*(_expected(part.arm, axis) for axis in part.conditions)))
-    for key in named:
-        chosen.setdefault(key, [[] for _ in arms])
+    named = [_expected(part.arm, axis) for axis in part.conditions]
     # Where one arm alone happens to have been measured, nobody has asked for a comparison.
-    chosen = {key: sides for key, sides in chosen.items() if key in named or all(sides)}
-    ordered = sorted(
-        chosen.items(),
-        key=lambda item: [(str(type(v)), v if isinstance(v, int | float) else 0, str(v)) for v in item[0]],
-    )
+    chosen = {key: sides for key, sides in chosen.items() if all(sides) or _is_named(key, named)}
+    for gap in product(*(values or (None,) for values in named)):
+        if not any(all(not known or a == b for a, b, known in zip(key, gap, named, strict=True)) for key in chosen):
+            chosen[gap] = [[] for _ in arms]
+    ordered = sorted(chosen.items(), key=lambda item: [_order(value) for value in item[0]])
     return [_sample(part, arms, dict(zip(part.conditions, key, strict=True)), sides) for key, sides in ordered]
+
+
+def _is_named(key: tuple[Scalar | None, ...], named: Sequence[tuple[Scalar | None, ...]]) -> bool:
+    return all(value in values for value, values in zip(key, named, strict=True))
+
+
+def _order(value: Scalar | None) -> tuple[str, float, str]:
+    return str(type(value)), value if isinstance(value, int | float) else 0.0, str(value)
 
 
 def _expected(arm: Arm, axis: str) -> tuple[Scalar | None, ...]:
@@ -117,35 +125,43 @@ def _is(value: Scalar | None, wanted: Wanted) -> bool:
 
 
 def varied(part: Part) -> frozenset[str]:
-    """The settings in which the records of one sample may differ."""
-    names = {"seed", *part.may_differ}
+    """The settings in which the arms of one sample may differ."""
+    names = {"seed", *part.may_differ, *([part.fit.along] if part.fit else [])}
     if part.against:
         every = {*part.arm.where, *part.against.where}
         names |= {name for name in every if part.arm.where.get(name) != part.against.where.get(name)}
-    if part.fit:
-        names.add(part.fit.along)
+    return _with_those_along(names)
+
+
+def _with_those_along(names: set[str]) -> frozenset[str]:
     return frozenset(names | {along for name in names for along in _ALONG.get(name, ())})
+
+
+Setting = tuple[tuple[str, str], ...]
+Replicates = dict[int, list[Point]]  # by seed; several along the axis of a fit, or where a trial was run again
 
 
 def _sample(part: Part, arms: Sequence[Arm], condition: dict[str, Scalar | None], sides: list[list[Point]]) -> Sample:
     may_differ, notes = varied(part), Counter[str]()
     usable = [[point for point in side if _usable(point, part, notes)] for side in sides]
-    settings: dict[tuple[tuple[str, str], ...], list[dict[int, list[Point]]]] = {}
-    for index, side in enumerate(usable):
-        for point in side:
-            key = tuple((name, value) for name, value in sorted(point.setting.items()) if name not in may_differ)
-            settings.setdefault(key, [{} for _ in arms])[index].setdefault(point.seed, []).append(point)
-    if not settings:
+    if not any(usable):
         return Sample(condition, notes=_told(notes) or ("not measured",))
-    best = max(settings.values(), key=lambda found: (len(_paired(found)), _latest(found)))
-    if not _paired(best):
+    # Within an arm nothing differs but the seed and the axis of a fit; the arms may differ in what is under test.
+    within = _with_those_along({"seed", *([part.fit.along] if part.fit else [])})
+    by_setting = [_by_setting(side, within) for side in usable]
+    candidates = [
+        found
+        for keys in product(*by_setting)
+        if len({tuple(pair for pair in key if pair[0] not in may_differ) for key in keys}) == 1
+        and _paired(found := [settings[key] for settings, key in zip(by_setting, keys, strict=True)])
+    ]
+    if not candidates:
         return Sample(condition, notes=_told(notes, *_refusals(arms, usable, may_differ)))
-    kept = sum(len(points) for side in best for points in side.values())
-    every = sum(map(len, usable))
-    if kept < every:
-        other = next(found for found in settings.values() if found is not best)
-        how = _difference(_any(best), _any(other), may_differ)
-        notes[f"{every - kept} records were measured otherwise ({how}) and are left aside"] += 1
+    best = max(candidates, key=lambda found: (len(_paired(found)), _latest(found)))
+    kept = {id(point) for side in best for points in side.values() for point in points}
+    if aside := [point for side in usable for point in side if id(point) not in kept]:
+        how = _difference(_any(best), aside[-1], may_differ)
+        notes[f"{len(aside)} records were measured otherwise ({how}) and are left aside"] += 1
     values: dict[int, float] = {}
     for seed in _paired(best):
         if len({point.data for side in best for point in side[seed]}) > 1:
@@ -155,8 +171,8 @@ def _sample(part: Part, arms: Sequence[Arm], condition: dict[str, Scalar | None]
         if value is not None:
             values[seed] = value
     seeds = {seed for side in best for seed in side}
-    for arm, found in zip(arms, best, strict=True):
-        if alone := sorted(seeds - found.keys()):
+    for arm, replicates in zip(arms, best, strict=True):
+        if alone := sorted(seeds - replicates.keys()):
             notes[f"no record of {arm.name} at seed {', '.join(map(str, alone))}: left out"] += 1
     used = [point for side in best for seed in _paired(best) for point in side[seed]]
     commits = {str((point.record.environment.get("code") or {}).get("commit")) for point in used}
@@ -164,6 +180,14 @@ def _sample(part: Part, arms: Sequence[Arm], condition: dict[str, Scalar | None]
         notes[f"from {len(commits)} commits of the code"] += 1
     ids = dict.fromkeys(point.record.id for point in sorted(used, key=lambda p: (p.seed, p.record.id)))
     return Sample(condition, values, tuple(ids), _told(notes))
+
+
+def _by_setting(side: Sequence[Point], within: frozenset[str]) -> dict[Setting, Replicates]:
+    found: dict[Setting, Replicates] = {}
+    for point in side:
+        key = tuple((name, value) for name, value in sorted(point.setting.items()) if name not in within)
+        found.setdefault(key, {}).setdefault(point.seed, []).append(point)
+    return found
 
 
 def _usable(point: Point, part: Part, notes: Counter[str]) -> bool:
@@ -217,14 +241,14 @@ def _told(notes: Counter[str], *more: str) -> tuple[str, ...]:
 def _value(part: Part, sides: list[list[Point]], notes: Counter[str]) -> float | None:
     """The number of one replicate; an infinity where one side has failed."""
     if part.fit:
-        numbers = [_fitted(part, _once_each(side, part.fit.along)) for side in sides]
-        what = "too few of its records finished for a line"
+        numbers = [_fitted(part, side) for side in _at_the_same_places(part.fit.along, sides, notes)]
+        what = "too few of its records can be used for a line"
     else:
         latest = [max(side, key=lambda point: point.record.started) for side in sides]
         if any(len(side) > 1 for side in sides):
             notes["a trial is there more than once: its latest record counts"] += 1
         numbers = [_read(part, point) for point in latest]
-        what = f"no {part.reading.label} in a record"
+        what = f"there is no {part.reading.label} in a record"
     if None in numbers:
         notes[f"left out, since {what}"] += 1
         return None
@@ -247,19 +271,26 @@ def _combined(part: Part, first: float, second: float, notes: Counter[str]) -> f
 
 
 def _read(part: Part, point: Point) -> float | None:
-    """A record's number; beyond all others where the trial has failed by its method."""
-    value = part.reading.get(point.record)
-    return part.reading.failed if value is None and point.record.status != "ok" else value
+    """A record's number; beyond all others where the trial has failed by its method, whatever it gave before."""
+    return part.reading.get(point.record) if point.record.status is Status.OK else part.reading.failed
 
 
-def _once_each(side: list[Point], along: str) -> list[Point]:
-    """The latest record at each place of an axis."""
-    by_place = {str(point.axes.get(along)): point for point in sorted(side, key=lambda point: point.record.started)}
-    return list(by_place.values())
+def _at_the_same_places(along: str, sides: list[list[Point]], notes: Counter[str]) -> list[list[Point]]:
+    """The latest record at each place of an axis that every side has."""
+    by_place = [
+        {str(point.axes.get(along)): point for point in sorted(side, key=lambda point: point.record.started)}
+        for side in sides
+    ]
+    common = set.intersection(*(set(places) for places in by_place))
+    if any(places.keys() != common for places in by_place):
+        notes[f"places on {along} that one arm lacks are left out of the other's line"] += 1
+    return [[point for place, point in places.items() if place in common] for places in by_place]
 
 
 def _fitted(part: Part, side: list[Point]) -> float | None:
     assert part.fit is not None
+    if any(point.record.status is not Status.OK for point in side):
+        return part.reading.failed
     read = [(part.fit.x.get(point.record), part.reading.get(point.record)) for point in side]
     known = [(x, y) for x, y in read if x is not None and y is not None]
     if part.fit.logs:
