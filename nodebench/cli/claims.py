@@ -14,13 +14,15 @@ from rich.text import Text
 
 from nodebench.analysis.claims import CLAIMS, Claim, Finding, Verdict, Word, judge
 from nodebench.analysis.claims.evaluate import FEWEST
+from nodebench.analysis.fairness import Point, unreliable
+from nodebench.analysis.homes import homes
 from nodebench.cli.conventions import OK, TRIAL_FAILED
 from nodebench.cli.progress import duration
 from nodebench.cli.show import print_rows
 from nodebench.errors import BadInput, choose
 from nodebench.report.claim_pages import refutation, rule
-from nodebench.run.store import records_below
-from nodebench.spec import DataSource, Grid, Preset, Record, Study, Trial, load_study
+from nodebench.run.store import RECORDS, records_below
+from nodebench.spec import DataSource, Grid, Preset, Record, Status, Study, Trial, load_study
 
 _COLOURS = {
     Word.SUPPORTED: "green",
@@ -101,10 +103,7 @@ def _under(finding: Finding) -> str:
 def show_claim(id: str, results: Path) -> None:
     """Print a claim whole, at each of its scopes."""
     console = Console(highlight=False)
-    try:
-        verdicts = judge(CLAIMS, records_below(results))
-    except BadInput:
-        verdicts = judge(CLAIMS, [])
+    verdicts = judge(CLAIMS, _records(results))
     for claim in _named(id):
         verdict = next(verdict for verdict in verdicts if verdict.claim is claim)
         console.print(f"\n[bold]{claim.id}[/bold] · {claim.scope} scope · [bold]{verdict.word}[/bold]")
@@ -131,6 +130,11 @@ def show_claim(id: str, results: Path) -> None:
             console.print(f"  {line}", markup=False)
 
 
+def _records(results: Path) -> list[Record]:
+    """Those that are kept here, if there are any; one that cannot be read is no reason to look away."""
+    return records_below(results) if any(results.rglob(RECORDS)) else []
+
+
 def _named(id: str) -> list[Claim]:
     choose("claim", id, dict.fromkeys(claim.id for claim in CLAIMS))
     return [claim for claim in CLAIMS if claim.id == id]
@@ -142,10 +146,7 @@ def plan_claim(id: str, results: Path, data: DataSource) -> None:
     from nodebench.run.estimate import costs_on, estimate
     from nodebench.run.plan import plan
 
-    try:
-        records = records_below(results)
-    except BadInput:
-        records = []
+    records = _records(results)
     verdicts = judge(CLAIMS, records)
     costs = costs_on(describe_environment(), results)
     for claim in _named(id):
@@ -182,11 +183,16 @@ def _cut(claim: Claim, seeds: int, records: Sequence[Record], data: DataSource) 
     """The claim's studies in one, without the trials that it does not ask for and those that are there."""
     from nodebench.run.plan import plan
 
-    there = {record.id for record in records}
+    timed = any(part.reading.timed for part in claim.parts)
+    points = [Point.of(record) for record in records]
+    there = {p.record.id for p in points if p.record.status is Status.OK and not unreliable(p, timed)}
+    threads = Counter(p.record.trial.threads for p in points if set(homes(p.record)) & set(claim.studies))
     groups: dict[str, Grid] = {}
     for of in claim.studies:
         study = load_study(of, Preset(claim.preset))
-        replicates = {"seed": list(range(seeds))}
+        replicates: dict[str, Any] = {"seed": list(range(seeds))}
+        if threads:  # trials of another number of threads would be others
+            replicates["threads"] = threads.most_common(1)[0][0]
         wanted = {name: grid.model_copy(update=replicates) for name, grid in study.groups.items()}
         planned = plan(study.model_copy(update={"groups": wanted, "data": data}), elsewhere=True).planned
         for name, grid in wanted.items():

@@ -75,6 +75,13 @@ SHAPES = {
         0.5,
         0.1,
     ),
+    "coarse": Shape(  # a figure that moves in steps, as an error on few images does
+        Part("{}", final("test_loss"), A, B, "difference", supports=(0.5, INF)),
+        _paired("test_loss", lambda base, effect, noise: base + round(effect + noise, 1)),
+        0.9,
+        0.5,
+        0.1,
+    ),
     "equivalence": Shape(
         Part("{}", final("test_loss"), A, B, "difference", supports=(-0.5, 0.5)),
         _paired("test_loss", lambda base, effect, noise: base + effect + noise),
