@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nodebench.analysis.claims import CLAIMS, Claim, Finding, Verdict, Word, judge
+from nodebench.analysis.claims import CLAIMS, Claim, Verdict, Word, judge
 from nodebench.analysis.claims.evaluate import FEWEST
 from nodebench.analysis.fairness import Point, unreliable
 from nodebench.analysis.homes import homes
@@ -87,17 +87,12 @@ def _table(verdicts: Sequence[Verdict]) -> Table:
     for verdict in verdicts:
         finding = verdict.deciding
         measured = finding is not None and finding.estimate is not None
-        said = [_under(finding)] if finding and measured else []
+        said = [finding.told] if finding and measured else []
         said += [verdict.why] if verdict.why else []
         n = str(finding.estimate.n) if finding and finding.estimate else ""
         word = Text(verdict.word.value, _COLOURS[verdict.word])
         table.add_row(word, verdict.claim.id, verdict.claim.scope, n, Text("; ".join(said)))
     return table
-
-
-def _under(finding: Finding) -> str:
-    """A finding in words, with its condition."""
-    return f"{finding.sample.label}: {finding.words}" if finding.sample.label else finding.words
 
 
 def show_claim(id: str, results: Path) -> None:
@@ -113,11 +108,7 @@ def show_claim(id: str, results: Path) -> None:
             f"published: {claim.published}",
             *dict.fromkeys(f"supported where {rule(part, part.supports)}" for part in claim.parts),
             *dict.fromkeys(f"refuted where {refutation(part)}" for part in claim.parts),
-            *(
-                f"found: {_under(finding)}, n = {finding.estimate.n}"
-                for finding in verdict.findings
-                if finding.estimate
-            ),
+            *(f"found: {finding.told}, n = {finding.estimate.n}" for finding in verdict.findings if finding.estimate),
             *(f"control: {checked.control.says}: {checked.outcome}" for checked in verdict.controls),
             *(f"note: {note}" for note in dict.fromkeys(n for f in verdict.findings for n in f.sample.notes)),
             *(f"trap: {trap}" for trap in claim.traps),

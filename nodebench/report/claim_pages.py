@@ -93,8 +93,7 @@ def sentence(verdict: Verdict) -> str:
     finding = verdict.deciding
     if verdict.word is Word.NOT_TESTED or finding is None or finding.estimate is None:
         return f"Not tested: {verdict.why}."
-    where = f" ({finding.sample.label})" if finding.sample.label else ""
-    text = f"{verdict.word.capitalize()}{where}: {finding.words}; n = {finding.estimate.n}."
+    text = f"{verdict.word.capitalize()}: {finding.told}; n = {finding.estimate.n}."
     return f"{text} {verdict.why.capitalize()}." if verdict.why else text
 
 
@@ -166,9 +165,7 @@ def _controls(name: str, verdict: Verdict) -> Table:
     rows = []
     for checked in verdict.controls:
         measured = "; ".join(
-            f"{finding.sample.label + ': ' if finding.sample.label else ''}{finding.words} (n = {finding.estimate.n})"
-            for finding in checked.findings
-            if finding.estimate
+            f"{finding.told} (n = {finding.estimate.n})" for finding in checked.findings if finding.estimate
         )
         rows.append([Cell(checked.control.says), Cell(checked.outcome, kind="verdict"), Cell(measured or "–")])
     caption = f"Controls of {verdict.claim.name}: they change no verdict, but what it means"

@@ -46,8 +46,6 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     rows = []
     for verdict in sorted(verdicts, key=lambda v: _ORDER.index(v.word)):
         claim, finding = verdict.claim, verdict.deciding
-        measured = finding is not None and finding.estimate is not None
-        condition = f" ({finding.sample.label})" if finding and measured and finding.sample.label else ""
         rows.append(
             [
                 Cell(verdict.word.value, kind="verdict"),
@@ -55,14 +53,12 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
                 Cell(claim.sentence),
                 Cell(claim.scope),
                 Cell(claim.published),
-                number(f"{finding.number}{condition}", finding.estimate.value)
-                if finding and finding.estimate
-                else number("–", None),
+                Cell(finding.told, finding.estimate.value) if finding and finding.estimate else Cell("–"),
                 number(str(finding.estimate.n), finding.estimate.n) if finding and finding.estimate else number("0", 0),
             ]
         )
-    header = ("verdict", "claim", "it says", "scope", "published", "ours [95 % interval]", "n")
-    caption = "The claims and their verdicts; “ours” is the condition that the verdict hangs on"
+    header = ("verdict", "claim", "it says", "scope", "published", "measured [95 % interval]", "n")
+    caption = "The claims and their verdicts; what was measured is of the condition that the verdict hangs on"
     return Table("verdicts", caption, header, rows, filters=True)
 
 

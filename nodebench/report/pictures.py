@@ -8,7 +8,7 @@ from nodebench.report.plots import over_time, portrait
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film
 
-MOST = 8  # pictures a page
+MOST = 6  # pictures a page
 
 
 def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Film]) -> list[Block]:

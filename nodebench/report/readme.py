@@ -9,7 +9,7 @@ from nodebench.report.writers import markdown_text
 from nodebench.spec import Record
 
 BEGIN, END = "<!-- verdicts: made by nodebench report, not by hand -->", "<!-- end of verdicts -->"
-_COLUMNS = ("verdict", "claim", "scope", "it says", "published", "ours [95 % interval]")
+_COLUMNS = ("verdict", "claim", "scope", "it says", "measured [95 % interval]")
 
 
 def with_verdicts(readme: str, verdicts: Sequence[Verdict], records: Sequence[Record], reports: str) -> str:

@@ -70,6 +70,11 @@ class Finding:
         """The effect in plain words, with the interval; empty where nothing was measured."""
         return self.part.words.format(self.number) if self.estimate else ""
 
+    @property
+    def told(self) -> str:
+        """The words with their condition before them."""
+        return f"{self.sample.label}: {self.words}" if self.sample.label else self.words
+
 
 @dataclass(frozen=True)
 class Checked:
