@@ -83,7 +83,8 @@ def is_flow(record: Record, metric: str = "test_error") -> bool | None:
 
     None for adaptive steps, and where the profile has no such row. Finer steps that fail leave it nowhere.
     """
-    steps = {row["step_size"]: row.get(metric) for row in record.profile if row.get("step_size") is not None}
+    rows = [row for row in record.profile if row.get("step_size") is not None and metric in row]
+    steps = {row["step_size"]: row[metric] for row in rows}
     if not steps:
         return None
     trained = max(step for step in steps if step is not None)

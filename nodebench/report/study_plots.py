@@ -240,7 +240,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = {
             "Test error of trained networks under steps 1, 2 and 4 times finer than in training",
             _refined,
             ("solver", "step_size"),
-            Look("times finer", "test error (%)", "x", from_zero=True),
+            Look("times finer", "test error (%)", from_zero=True),
             where=(("task", ("mnist",)),),
         ),
     ),

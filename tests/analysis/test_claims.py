@@ -263,6 +263,8 @@ def test_a_network_of_fixed_steps_passes_the_gate_if_finer_steps_leave_its_error
     rows = [{"step_size": 0.5 / 2**i, "test_error": error} for i, error in enumerate(errors)]
     assert is_flow(evidence(solver="euler", rtol=None, atol=None, step_size=0.5, profile=rows)) is holds
     assert is_flow(evidence()) is None
+    assert is_flow(evidence(profile=[{"step_size": 0.5 / 2**i, "trajectory_error": 1.0} for i in range(3)])) is None
+    assert is_flow(evidence(profile=[*rows[:2], rows[2] | {"test_error": None}])) is False
 
 
 # --- the declarations
