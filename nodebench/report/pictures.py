@@ -6,7 +6,7 @@ from nodebench.report.charts import saved, style
 from nodebench.report.document import Block, Chart, slug
 from nodebench.report.plots import over_time, portrait
 from nodebench.spec import Record
-from nodebench.spec.trajectories import Film
+from nodebench.spec.trajectories import Film, Trajectories
 
 MOST = 6  # pictures a page
 
@@ -33,5 +33,18 @@ def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Fi
         error = record.metrics.get("trajectory_error")
         measured = f" Trajectory error {error:.3g}." if error is not None else ""
         caption = f"{title}: true (solid), fitted (dashed) and observed (dots).{measured} n = 1."
-        drawn.append(Chart(name, caption, caption, drawing, small=True))
+        header, rows = _numbers(last)
+        drawn.append(Chart(name, caption, caption, drawing, header, rows, small=True))
     return drawn
+
+
+def _numbers(shown: Trajectories) -> tuple[list[str], list[tuple[object, ...]]]:
+    """What is drawn as lines, as a table."""
+    header = ["example", shown.time_label]
+    header += [f"{label}, {which}" for which in ("true", "fitted") for label in shown.labels]
+    rows = [
+        (example, float(t), *map(float, true[: len(shown.labels)]), *map(float, fitted[: len(shown.labels)]))
+        for example in range(len(shown.true))
+        for t, true, fitted in zip(shown.times, shown.true[example], shown.fitted[example], strict=True)
+    ]
+    return header, rows
