@@ -38,7 +38,7 @@ def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Fi
     return drawn
 
 
-def _numbers(shown: Trajectories) -> tuple[list[str], list[tuple[object, ...]]]:
+def _numbers(shown: Trajectories) -> tuple[list[str], list[tuple[float, ...]]]:
     """What is drawn as lines, as a table."""
     header = ["example", shown.time_label]
     header += [f"{label}, {which}" for which in ("true", "fitted") for label in shown.labels]
