@@ -12,12 +12,16 @@ def homes(record: Record) -> tuple[str, ...]:
     """The studies that a record is of.
 
     A record of a shipped study is of that one. One of a typed grid, or of a study of the user's own, is of every
-    shipped study that would ask for its trial at its scale, whatever the data set.
+    shipped study that would ask for its trial at its scale, whatever the data set; first of that which sets least.
     """
     studies = _studies(record.trial.preset)
     if record.place.study in studies:
         return (record.place.study,)
-    return tuple(name for name, study in studies.items() if any(_asks(grid, record) for grid in study.groups.values()))
+    asked = {
+        name: min((len(grid.overrides) for grid in study.groups.values() if _asks(grid, record)), default=None)
+        for name, study in studies.items()
+    }
+    return tuple(sorted((name for name, options in asked.items() if options is not None), key=lambda n: asked[n] or 0))
 
 
 @cache

@@ -93,7 +93,11 @@ def sentence(verdict: Verdict) -> str:
     finding = verdict.deciding
     if verdict.word is Word.NOT_TESTED or finding is None or finding.estimate is None:
         return f"Not tested: {verdict.why}."
-    text = f"{verdict.word.capitalize()}: {finding.told}; n = {finding.estimate.n}."
+    alike = [f for f in verdict.findings if f.word is verdict.word]
+    decided = verdict.word in (Word.SUPPORTED, Word.REFUTED)
+    extreme = "the mildest" if verdict.word is Word.REFUTED else "the least certain"
+    count = f", in {len(alike)} of {len(verdict.findings)} conditions, {extreme}" if decided and len(alike) > 1 else ""
+    text = f"{verdict.word.capitalize()}{count}: {finding.told}; n = {finding.estimate.n}."
     return f"{text} {verdict.why.capitalize()}." if verdict.why else text
 
 
@@ -158,7 +162,7 @@ def _table(name: str, verdict: Verdict) -> Table:
             ]
         )
     caption = f"Every condition of {verdict.claim.name}: estimate and 95 % interval over replicates"
-    return Table(f"claim-{name}", caption, ("effect", "condition", "estimate", "n", "p", "by itself"), rows)
+    return Table(f"claim-{name}", caption, ("effect", "condition", "estimate", "n", "p", "before correction"), rows)
 
 
 def _controls(name: str, verdict: Verdict) -> Table:

@@ -33,7 +33,7 @@ def summary(verdicts: Sequence[Verdict], records: Sequence[Record]) -> list[str]
     return [
         first,
         f"Supported: {_some(names[Word.SUPPORTED])}.",
-        f"Refuted, at the thresholds that were set before: {_some(names[Word.REFUTED])}.",
+        f"Refuted, at the thresholds declared with each claim: {_some(names[Word.REFUTED])}.",
     ]
 
 
@@ -58,7 +58,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
             ]
         )
     header = ("verdict", "claim", "it says", "scope", "published", "measured [95 % interval]", "n")
-    caption = "The claims and their verdicts; what was measured is of the condition that the verdict hangs on"
+    caption = "The claims and their verdicts; what was measured is of the condition that stands for the verdict"
     return Table("verdicts", caption, header, rows, filters=True)
 
 

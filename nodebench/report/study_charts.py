@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from nodebench.analysis.claims.contract import Reading
 from nodebench.analysis.fairness import Point, unreliable
+from nodebench.analysis.statistics import median
 from nodebench.report.charts import Look, Series, against
 from nodebench.report.document import Chart, slug
 from nodebench.spec import Record
@@ -101,7 +102,7 @@ def draw(plot: Plot, study: str, records: Sequence[Record]) -> Chart | None:
 
 def _described(one: Series) -> str:
     xs = sorted(one.points)
-    first, last = (sum(one.points[x]) / len(one.points[x]) for x in (xs[0], xs[-1]))
+    first, last = (median(one.points[x]) for x in (xs[0], xs[-1]))
     return f"{one.label} from {first:.3g} at {xs[0]:g} to {last:.3g} at {xs[-1]:g}"
 
 

@@ -19,7 +19,7 @@ def results(tmp_path):
     folder.mkdir(parents=True)
     known = {"rtol": 1e-7, "atol": 1e-9, "study": "toys", "options": OPTIONS}
     records = [
-        evidence(seed, task=task, metrics={"trajectory_error": error * (1 + seed / 50)}, **known)
+        evidence(seed, task=task, metrics={"trajectory_error": error * (1 + seed / 50), "growth": 2.0}, **known)
         for task, error, seeds in (("toy/spiral", 0.02, 5), ("toy/nonlinear", 0.02, 5), ("toy/random", 0.02, 3))
         for seed in range(seeds)
     ]

@@ -22,8 +22,8 @@ _INF = math.inf
 # --- Table 1: MNIST
 
 _DIGITS: dict[str, Wanted] = {"task": "mnist", "train_images": 4000, "epochs": 3}
-_ODENET = Arm("ODE-Net", {**_DIGITS, "model": "odenet", "solver": "dopri5", "rtol": 1e-3, "gradient": "adjoint"})
-_RESNET, _ONE_BLOCK = Arm("ResNet", {**_DIGITS, "model": "resnet"}), Arm("one block", {**_DIGITS, "model": "resnet-1"})
+ODENET = Arm("ODE-Net", {**_DIGITS, "model": "odenet", "solver": "dopri5", "rtol": 1e-3, "gradient": "adjoint"})
+RESNET, _ONE_BLOCK = Arm("ResNet", {**_DIGITS, "model": "resnet"}), Arm("one block", {**_DIGITS, "model": "resnet-1"})
 _TIED, _NO_BLOCK = Arm("tied", {**_DIGITS, "model": "resnet-tied"}), Arm("no block", {**_DIGITS, "model": "no-block"})
 _PAPER_DIGITS: dict[str, Wanted] = {"task": "mnist", "dataset": "mnist-60k", "epochs": 160}
 
@@ -68,7 +68,7 @@ _TABLE_1 = (
         chen2018("section 3, Table 1"),
         "0.42 % against 0.41 % test error, on 60,000 images over 160 epochs",
         ("table1",),
-        (_worse("the ODE-Net", _ODENET, "the ResNet", _RESNET, 1.0),),
+        (_worse("the ODE-Net", ODENET, "the ResNet", RESNET, 1.0),),
         (
             Control(
                 "a network without any block is a point worse or more, so that the block matters",
@@ -76,7 +76,7 @@ _TABLE_1 = (
                     "stem and head alone misclassify {} more than the ODE-Net",
                     final("test_error"),
                     _NO_BLOCK,
-                    _ODENET,
+                    ODENET,
                     "difference",
                     supports=(1.0, _INF),
                     may_differ=SOLVING,
@@ -89,7 +89,7 @@ _TABLE_1 = (
                     "the RK-Net",
                     Arm("RK-Net", {**_DIGITS, "model": "rknet", "solver": "dopri5", "rtol": 1e-3}),
                     "the ODE-Net",
-                    _ODENET,
+                    ODENET,
                     1.0,
                 ),
             ),
@@ -130,7 +130,7 @@ _TABLE_1 = (
                 "one residual block misclassifies {} more than the ODE-Net",
                 final("test_error"),
                 _ONE_BLOCK,
-                _ODENET,
+                ODENET,
                 "difference",
                 supports=(1.0, _INF),
                 may_differ=SOLVING,
@@ -143,8 +143,8 @@ _TABLE_1 = (
                 Part(
                     "the ODE-Net has {} the parameters of the ResNet",
                     final("parameters"),
-                    _ODENET,
-                    _RESNET,
+                    ODENET,
+                    RESNET,
                     supports=(0.3, 0.4),
                     may_differ=SOLVING,
                     unit="×",
@@ -152,11 +152,11 @@ _TABLE_1 = (
             ),
             Control(
                 "six residual blocks of shared weights are within a point of six of their own",
-                _worse("the tied ResNet", _TIED, "the ResNet", _RESNET, 1.0),
+                _worse("the tied ResNet", _TIED, "the ResNet", RESNET, 1.0),
             ),
             Control(
                 "one residual block is within a point of six",
-                _worse("one residual block", _ONE_BLOCK, "the ResNet", _RESNET, 1.0),
+                _worse("one residual block", _ONE_BLOCK, "the ResNet", RESNET, 1.0),
             ),
         ),
         (
@@ -172,8 +172,8 @@ _TABLE_1 = (
         chen2018("section 3, Figure 3d"),
         "from about 7 to 16 over training, read off the figure",
         ("table1",),
-        (_grows(_ODENET, 0, 1.2),),
-        (Control("it goes on growing after the first epoch", _grows(_ODENET, 1, 1.0001)),),
+        (_grows(ODENET, 1, 1.2),),
+        (Control("and against random weights", _grows(ODENET, 0, 1.2)),),
         (
             "evaluations come in sixes (dopri5), so that small growth cannot be seen",
             "counted on a fixed batch with a counter of its own, apart from evaluation calls",
@@ -188,7 +188,7 @@ _TABLE_1 = (
         chen2018("section 3, Figure 3d"),
         "from about 7 to 16 over training, read off the figure",
         ("mnist-full",),
-        (_grows(Arm("ODE-Net", {**_PAPER_DIGITS, "model": "odenet"}), 0, 1.2),),
+        (_grows(Arm("ODE-Net", {**_PAPER_DIGITS, "model": "odenet"}), 1, 1.2),),
         published_value=16 / 7,
         preset="paper",
     ),

@@ -140,6 +140,16 @@ def change(to: Reading, since: Reading) -> Reading:
     return replace(to, get=get, label=f"{to.label} − {since.label}")
 
 
+def where(reading: Reading, other: str, limit: float) -> Reading:
+    """A reading of those records alone whose other figure does not lie above a limit."""
+
+    def get(record: Record) -> float | None:
+        value = final(other).get(record)
+        return None if value is None or value > limit else reading.get(record)
+
+    return replace(reading, get=get, label=f"{reading.label} with {figure(other).label} at most {short(limit)}")
+
+
 def exceeds(reading: Reading, limit: float) -> Reading:
     """1 where a reading lies above a limit, else 0: a share, over replicates."""
 
@@ -201,6 +211,7 @@ class Part:
         fit: a line over some axis in place of a single record.
         may_differ: axes in which the arms may differ beside those that tell them apart.
         scale: on which replicates are averaged.
+        within: values that it can have at all.
     """
 
     words: str
@@ -214,6 +225,7 @@ class Part:
     fit: Fit | None = None
     may_differ: tuple[str, ...] = ()
     scale: Scale = "linear"
+    within: Range = EVERYTHING
     unit: Literal["", "×", "points", "%"] = ""
 
     @property

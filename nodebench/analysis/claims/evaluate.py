@@ -61,9 +61,11 @@ class Finding:
         """``1.2 × [1.1, 1.4]``: the estimate and its interval."""
         if self.estimate is None:
             return "–"
-        number = self.part.number
-        low, high = number(self.estimate.low), number(self.estimate.high)
-        return f"{number(self.estimate.value)}{self.part.suffix} [{low}, {high}]"
+        number, found = self.part.number, self.estimate
+        value = f"{number(found.value)}{self.part.suffix}"
+        if found.n > 1 and len(set(self.sample.values.values())) == 1:
+            return f"{value} (the same in all {found.n})"
+        return f"{value} [{number(found.low)}, {number(found.high)}]"
 
     @property
     def words(self) -> str:
@@ -99,8 +101,8 @@ class Verdict:
     """What the records say about a claim.
 
     Attributes:
-        deciding: the finding that the verdict hangs on: the least certain one of a supported claim, the most
-            certain one of a refuted claim, and of any other the one that stands in its way.
+        deciding: the finding that stands for the verdict: the least certain one of a supported claim, the mildest of
+            those that refute, and of any other claim the one that stands in its way.
         p, p_corrected: of the direction that the data lean to; corrected over the claims of its paper.
     """
 
@@ -156,8 +158,9 @@ def _draft(claim: Claim, evidence: Evidence) -> Verdict:
     if supports < 1 - LEVEL:
         return Verdict(claim, Word.SUPPORTED, weakest, findings, controls, supports)
     if refutes < 1 - LEVEL:
-        strongest = min(enough, key=lambda f: (f.p_refutes, -_distance(f)))
-        return Verdict(claim, Word.REFUTED, strongest, findings, controls, refutes)
+        adjusted = dict(zip(map(id, enough), holm([f.p_refutes for f in enough]), strict=True))
+        mildest = min((f for f in enough if adjusted[id(f)] < 1 - LEVEL), key=_distance)
+        return Verdict(claim, Word.REFUTED, mildest, findings, controls, refutes)
     if untested:
         return Verdict(claim, Word.NOT_TESTED, measured[0], findings, controls)
     return Verdict(claim, Word.INCONCLUSIVE, weakest, findings, controls, min(supports, refutes))
@@ -202,6 +205,11 @@ def _findings(part: Part, claim: Claim, evidence: Evidence) -> list[Finding]:
     return [_finding(part, sample) for sample in samples(part, claim, evidence)]
 
 
+def _cut(found: Estimate, within: tuple[float, float]) -> Estimate:
+    """An estimate whose interval ends where no value can lie."""
+    return Estimate(found.value, max(found.low, within[0]), min(found.high, within[1]), found.n)
+
+
 def _finding(part: Part, sample: Sample) -> Finding:
     values = list(sample.values.values())
     if not values:
@@ -212,7 +220,7 @@ def _finding(part: Part, sample: Sample) -> Finding:
     return Finding(
         part,
         sample,
-        estimate(values, scale, part.reading.exact),
+        _cut(estimate(values, scale, part.reading.exact), part.within),
         p_outside(values, scale, [part.supports], part.reading.exact),
         p_outside(values, scale, part.refuting, part.reading.exact),
         replicates_to_decide(values, scale, [part.supports, *part.refuting]),
