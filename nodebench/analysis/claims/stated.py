@@ -101,7 +101,7 @@ _STATED = (
     Claim(
         "order-preserved",
         "default",
-        "Trajectories cannot cross: a flow on a line (here: one) keeps the order of its states, solved numerically too.",
+        "Trajectories cannot cross: a flow on a line (here: one) keeps the order of its states, numerically too.",
         chen2018("section 2; the theorem of Picard and Lindelöf"),
         "a theorem on the exact flow",
         ("flows",),
