@@ -7,6 +7,7 @@ from nodebench.instruments import Budget, NfeCounter
 from nodebench.run.build import experiment_of, integrator_of
 from nodebench.run.multiply import multiply
 from nodebench.run.passes import Passes
+from nodebench.solvers import StepControl, find_solver
 from nodebench.spec import DataSource, Gradient, Grid, SolveFailed, Status
 from nodebench.tasks import find_task
 
@@ -121,12 +122,25 @@ def test_gradient_error_finds_a_planted_error():
     assert draft.costs["gradient_cosine"] == pytest.approx(1, abs=1e-6)
 
 
+def adaptive_error(trained_with: str) -> float:
+    """The metric of a network trained with one solver, solved by SciPy's DOP853 at a tight tolerance."""
+    running = passes("toy/spiral", solver=[trained_with])
+    running.timed()
+    adapter, method, _ = find_solver("scipy:DOP853")
+    control = StepControl(method, rtol=1e-8, atol=1e-8)
+    with torch.no_grad(), running._solve.using(NfeCounter(), control, adapter):
+        return running._experiment.metrics(running._experiment.model)["trajectory_error"]
+
+
 def test_the_profile_solves_the_trained_network_otherwise():
     adaptive = measured("toy/spiral", solver=["dopri5"]).profile
     assert [row["rtol"] for row in adaptive] == [1e-1, 1e-2, 1e-3, 1e-4, 1e-5]
     assert [row["nfe"] for row in adaptive] == sorted(row["nfe"] for row in adaptive)
-    fixed = measured("toy/spiral", solver=["rk4"]).profile
+    *fixed, tight = measured("toy/spiral", solver=["rk4"]).profile
     assert [row["nfe"] / fixed[0]["nfe"] for row in fixed] == pytest.approx([1, 2, 4])
+    # The last row is dopri5's, and a tenth of its tolerance would not change the metric.
+    assert (tight["rtol"], "step_size" in tight) == (1e-5, False)
+    assert tight["trajectory_error"] == pytest.approx(adaptive_error("rk4"), rel=1e-3)
 
 
 def test_the_numerics_leave_the_trained_weights_as_they_are():

@@ -20,7 +20,7 @@ from nodebench.analysis.claims.sources import chen2018
 
 _INF = math.inf
 
-RESTARTS = "each output interval restarts the backward solve at any tolerance: 1 on MNIST, 9 on the spiral, 99 on series"
+RESTARTS = "each output interval restarts the backward solve at any rtol: 1 on MNIST, 9 on the spiral, 99 on series"
 BARELY_TRAINED = "measured after 20 to 100 training steps (MNIST still at chance): costs of a barely trained field"
 
 # --- memory

@@ -94,7 +94,7 @@ CLAIMS = (
     Claim(
         "anode-memory-gradient",
         "default",
-        "Where a field cannot be solved backwards (here: squeezed by exp(20)), the adjoint's gradient is off by a tenth.",
+        "Where a field cannot be solved backwards (here: exp(20) of squeezing), its adjoint gradient is a tenth off.",
         ANODE,
         "examples",
         ("gradients",),
