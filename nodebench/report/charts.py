@@ -220,18 +220,7 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
         for index, one in enumerate(series):
             _series(axes, one, PALETTE[index % len(PALETTE)], _marker(index), look)
         for index, one in enumerate(published):
-            xs = sorted(one.points)
-            axes.plot(
-                xs,
-                [one.points[x][0] for x in xs],
-                MARKERS[index % len(MARKERS)],
-                markerfacecolor="none",
-                markeredgecolor=PALETTE[index % len(PALETTE)],
-                markersize=8,
-                linestyle=":" if look.joined else "",
-                color=PALETTE[index % len(PALETTE)],
-                label=one.label,
-            )
+            _published(axes, one, _partner(one, series, index), look)
         axes.set_xscale("log" if "x" in look.logs else "linear")
         axes.set_yscale("log" if "y" in look.logs else "linear")
         for (label, factor), dashes in zip(look.guides, (":", "--"), strict=False):
@@ -260,6 +249,27 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
             drawn.legend(loc="outside lower center", ncols=3)
         sns.despine(drawn)
         return saved(name, drawn)
+
+
+def _published(axes: Axes, one: Series, index: int, look: Look) -> None:
+    xs = sorted(one.points)
+    colour = PALETTE[index % len(PALETTE)]
+    axes.plot(
+        xs,
+        [one.points[x][0] for x in xs],
+        _marker(index),
+        markerfacecolor="none",
+        markeredgecolor=colour,
+        markersize=8,
+        linestyle=":" if look.joined else "",
+        color=colour,
+        label=one.label,
+    )
+
+
+def _partner(one: Series, series: Sequence[Series], otherwise: int) -> int:
+    """The place of the series that published values stand beside, by their common label."""
+    return next((i for i, ours in enumerate(series) if one.label == f"{ours.label}, published"), otherwise)
 
 
 def _marker(index: int) -> str:

@@ -97,7 +97,7 @@ def _terms(study: Study | None, records: Sequence[Record]) -> list[tuple[str, st
     terms = [("Source", study.source)] if study else []
     drifted = sum(bool(record.drifted) for record in records)
     marks = f"; the machine's speed changed during {drifted} of them, whose times are left out" if drifted else ""
-    return [*terms, ("Records", f"{len(records)} trials, {seeds} seeds: {counts}{marks}")]
+    return [*terms, ("Records", f"{len(records)} trials, {seeds} {'seed' if seeds == 1 else 'seeds'}: {counts}{marks}")]
 
 
 def _tables(name: str, records: Sequence[Record]) -> list[Block]:
