@@ -193,13 +193,15 @@ def test_the_command_leaves_a_folder_alone_that_is_no_report(nodebench, tmp_path
 )
 def test_the_published_report_is_what_the_published_records_give(nodebench, tmp_path):
     root = Path(__file__).parents[2]
-    code, _, err = nodebench(
-        "report", "--results", str(root / "results/published"), "--out", str(tmp_path / "again"), "--format", "html,md"
-    )
+    readme, out = tmp_path / "README.md", tmp_path / "reports" / "published"
+    readme.write_text((root / "README.md").read_text())
+    where = ["--results", str(root / "results/published"), "--out", str(out), "--readme", str(readme)]
+    code, _, err = nodebench("report", "--format", "html,md", *where)
     assert code == 0, err
+    assert readme.read_text() == (root / "README.md").read_text()
     made, kept = (
-        {str(p.relative_to(f)): p for p in f.rglob("*") if p.is_file()}
-        for f in (tmp_path / "again", root / "reports/published")
+        {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
+        for folder in (out, root / "reports/published")
     )
     assert sorted(made) == sorted(kept)
     differ = [name for name in made if made[name].read_bytes() != kept[name].read_bytes()]
