@@ -144,7 +144,7 @@ def test_a_killed_trial_is_a_crashed_record_and_the_sweep_goes_on(sweep):
 
 
 def test_a_second_command_on_the_same_run_is_refused_and_told_who_holds_it(sweep):
-    process = sweep.start(*SLOW, "--seeds", "2")
+    process = sweep.start(*SLOW, "--seeds", "20")  # enough that it still writes when the second one has started
     wait_for(process, "epoch 1/")
     second = sweep.finish("--resume")
     assert second.returncode == 2
@@ -153,7 +153,7 @@ def test_a_second_command_on_the_same_run_is_refused_and_told_who_holds_it(sweep
     process.kill()
     process.communicate()
     assert sweep.finish("--resume").returncode == 0  # the lock died with its owner
-    sweep.check(2)
+    sweep.check(20)
 
 
 def limit_files() -> None:
