@@ -95,9 +95,8 @@ def is_flow(record: Record, metric: str = "test_error") -> bool | None:
     return first is not None and second is not None and abs(first - second) < GATE_POINTS
 
 
-def unreliable(point: Point, timed: bool) -> str | None:
+def unreliable(record: Record, timed: bool) -> str | None:
     """Why a record's figures may not be used; None if they may."""
-    record = point.record
     if record.passes_agree is False:
         return "its passes disagree"
     if timed and record.drifted:

@@ -42,13 +42,16 @@ def _asks(grid: Grid, record: Record) -> bool:
         grid.task == trial.task
         and grid.dtype == trial.dtype
         # An axis that a grid leaves open is at its task's default, which only the claim's own arm may know.
-        and all(not wanted or _among(value, wanted) for wanted, value in axes)
+        and all(not wanted or is_value(value, wanted) for wanted, value in axes)
         and trial.overrides.keys() <= grid.overrides.keys()
-        and all(_among(record.options.get(name), values) for name, values in grid.overrides.items())
+        and all(is_value(record.options.get(name), values) for name, values in grid.overrides.items())
     )
 
 
-def _among(value: Scalar | None, wanted: Sequence[Scalar]) -> bool:
-    if isinstance(value, float):
-        return any(isinstance(one, int | float) and math.isclose(value, one) for one in wanted)
-    return value in wanted
+def is_value(value: Scalar | None, wanted: Scalar | Sequence[Scalar | None] | None) -> bool:
+    """Whether a value on an axis is the one asked for, or one of several; numbers may differ in their last digits."""
+    if isinstance(wanted, list | tuple):
+        return any(is_value(value, one) for one in wanted)
+    if isinstance(value, float) and isinstance(wanted, int | float):
+        return math.isclose(value, wanted)
+    return value == wanted

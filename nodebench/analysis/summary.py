@@ -31,7 +31,7 @@ class Configuration:
 
     def values(self, name: str) -> list[float]:
         """What its replicates gave of a figure, those that have it and may be used."""
-        usable = [r for r in self.records if not unreliable(Point.of(r), name.endswith("seconds"))]
+        usable = [r for r in self.records if not unreliable(r, name.endswith("seconds"))]
         found = [r.metrics.get(name, r.costs.get(name)) for r in usable]
         return [value for value in found if value is not None]
 

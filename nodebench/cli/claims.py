@@ -176,7 +176,7 @@ def _cut(claim: Claim, seeds: int, records: Sequence[Record], data: DataSource) 
 
     timed = any(part.reading.timed for part in claim.parts)
     points = [Point.of(record) for record in records]
-    there = {p.record.id for p in points if p.record.status is Status.OK and not unreliable(p, timed)}
+    there = {p.record.id for p in points if p.record.status is Status.OK and not unreliable(p.record, timed)}
     threads = Counter(p.record.trial.threads for p in points if set(homes(p.record)) & set(claim.studies))
     groups: dict[str, Grid] = {}
     for of in claim.studies:

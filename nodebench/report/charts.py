@@ -6,8 +6,8 @@ Colours are Okabe and Ito's. Each series has a marker of its own too, so that no
 import io
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from nodebench.analysis.claims import Finding, Word
 from nodebench.analysis.statistics import median
+from nodebench.report import plots
 from nodebench.report.plots import MUTED, TRUE
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B59B00")
@@ -30,31 +31,19 @@ INK = "#010203"
 WIDTH = 6.4  # inches
 
 _STYLE = {
-    "font.size": 10,
-    "axes.labelsize": 10,
-    "legend.fontsize": 9,
-    "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "pdf.fonttype": 42,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"),
     "legend.frameon": False,
     "path.simplify_threshold": 0.5,
 }
 
 
-@contextmanager
-def style(name: str) -> Iterator[None]:
-    """The look of the report's drawings; the name keeps their ids apart on one page, and always the same."""
-    with mpl.rc_context(sns.axes_style("ticks") | sns.plotting_context("paper") | _STYLE | {"svg.hashsalt": name}):  # type: ignore[arg-type]
-        yield
+def style(name: str) -> AbstractContextManager[None]:
+    """The look of the report's drawings; the name keeps their ids apart on one page."""
+    return plots.style(name, **_STYLE)
 
 
 @dataclass(frozen=True)
@@ -90,8 +79,7 @@ def _svg(drawn: Figure) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r"\s*<!--.*?-->", "", text, flags=re.S)
     # A drawing is as wide as its place; numbers of more than two decimals are finer than a screen.
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"|(<svg[^>]*?) height="[^"]*"', r"\1\2", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*pt"', r"\1", text, count=1)
+    text = re.sub(r' (?:width|height)="[^"]*pt"', "", text, count=2)
     return re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group()), text)
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from nodebench.analysis.claims import Verdict, Word
+from nodebench.analysis.summary import configurations
 from nodebench.report.document import Block, Bullets, Cell, Code, Heading, Links, Page, Paragraph, Table, Terms, number
 from nodebench.spec import Preset, Record, Status, load_study, shipped_studies
 from nodebench.spec.figures import FIGURES
@@ -138,17 +139,10 @@ def _cuts(studies: Mapping[str, Sequence[Record]]) -> list[str]:
             continue
         presets = ", ".join(sorted({record.trial.preset.value for record in records}))
         wanted = max(len(grid.seed) for grid in study.groups.values())
-        seeds = {len(found) for found in _seeds(records).values()}
+        seeds = {len(one.records) for one in configurations(records)}
         span = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
         failed = sum(record.status is not Status.OK for record in records)
         told.append(
             f"{name}: preset {presets}, {span} of {wanted} seeds a configuration, {failed} of {len(records)} failed."
         )
     return told
-
-
-def _seeds(records: Sequence[Record]) -> dict[str, set[int]]:
-    found: dict[str, set[int]] = {}
-    for record in records:
-        found.setdefault(record.trial.model_copy(update={"seed": 0}).id, set()).add(record.trial.seed)
-    return found

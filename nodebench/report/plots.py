@@ -46,7 +46,7 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
         drawings["time"] = lambda: over_time(_title(record), last)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    with _style():
+    with style():
         for kind, draw in drawings.items():
             drawn = draw()
             for format in FORMATS:
@@ -60,9 +60,10 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
 
 
 @contextmanager
-def _style() -> Iterator[None]:
-    theme = sns.axes_style("ticks") | sns.plotting_context("paper") | _STYLE
-    with mpl.rc_context(theme | {"svg.hashsalt": "nodebench"}):  # type: ignore[arg-type]
+def style(salt: str = "nodebench", **more: Any) -> Iterator[None]:
+    """The look of every drawing, with some settings more; the salt makes its ids, always the same ones."""
+    theme = sns.axes_style("ticks") | sns.plotting_context("paper") | _STYLE | more
+    with mpl.rc_context(theme | {"svg.hashsalt": salt}):  # type: ignore[arg-type]
         yield
 
 

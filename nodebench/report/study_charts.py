@@ -40,7 +40,7 @@ def category(name: str, order: Sequence[str], y: Reading) -> Points:
     """One point a record, at the place of its axis's value in an order."""
 
     def points(record: Record) -> Iterable[tuple[float, float]]:
-        place, value = str(Point.of(record).axes.get(name)), y.get(record)
+        place, value = str(getattr(record.trial, name)), y.get(record)
         return [(float(order.index(place)), value)] if place in order and value is not None else []
 
     return points
@@ -73,19 +73,17 @@ class Plot:
 def draw(plot: Plot, study: str, records: Sequence[Record]) -> Chart | None:
     """Draw a figure of a study; None where there is nothing to draw."""
     grouped: dict[str, dict[float, list[float]]] = {}
-    seeds: set[int] = set()
     for record in sorted(records, key=lambda r: (r.place.number or 0, r.trial.seed, r.started)):
         point = Point.of(record)
         if plot.groups and not set(plot.groups) & set(record.place.groups):
             continue
-        if unreliable(point, "seconds" in plot.look.y or plot.look.y.endswith("(s)") or "seconds" in plot.look.x):
+        if unreliable(record, "seconds" in plot.look.y or plot.look.y.endswith("(s)") or "seconds" in plot.look.x):
             continue
         if any(point.axes.get(name) not in allowed for name, allowed in plot.where):  # type: ignore[operator]
             continue
         for x, y in plot.points(record):
             label = ", ".join(_label(name, point) for name in plot.by if point.axes.get(name) is not None) or "measured"
             grouped.setdefault(label, {}).setdefault(x, []).append(y)
-            seeds.add(record.trial.seed)
     if not grouped:
         return None
     series = [Series(label, points) for label, points in grouped.items()]

@@ -6,7 +6,6 @@ from nodebench.analysis.claims.contract import axis, final
 from nodebench.analysis.fairness import Point
 from nodebench.analysis.statistics import median
 from nodebench.analysis.summary import Configuration, configurations, crossover, varying
-from nodebench.errors import BadInput
 from nodebench.report.document import (
     Block,
     Bullets,
@@ -25,6 +24,7 @@ from nodebench.report.pictures import pictures
 from nodebench.report.published import published
 from nodebench.report.study_charts import draw
 from nodebench.report.study_plots import PLOTS
+from nodebench.report.tables import status_line
 from nodebench.spec import Preset, Record, Status, Study, load_study, shipped_studies
 from nodebench.spec.figures import figure, short
 from nodebench.spec.trajectories import Film
@@ -65,7 +65,7 @@ def study_pages(studies: Mapping[str, Sequence[Record]], films: Films) -> list[P
 
 
 def _page(name: str, records: Sequence[Record], studies: Mapping[str, Sequence[Record]], films: Films) -> Page:
-    study = _study(name)
+    study = load_study(name, Preset.QUICK) if name in shipped_studies() else None
     blocks: list[Block] = [Terms(_terms(study, records))]
     if study and study.claims:
         blocks += [Heading("Claims that it feeds"), Links([(f"claim-{id}", id, "") for id in study.claims])]
@@ -81,23 +81,18 @@ def _page(name: str, records: Sequence[Record], studies: Mapping[str, Sequence[R
     return Page(slug(f"study-{name}"), name, study.about if study else "a study of the user's own", blocks, "studies")
 
 
-def _study(name: str) -> Study | None:
-    try:
-        return load_study(name, Preset.QUICK) if name in shipped_studies() else None
-    except BadInput:
-        return None
-
-
 def _terms(study: Study | None, records: Sequence[Record]) -> list[tuple[str, str]]:
     seeds = len({record.trial.seed for record in records})
-    ended: dict[str, int] = {}
-    for record in records:
-        ended[record.status.value] = ended.get(record.status.value, 0) + 1
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
     terms = [("Source", study.source)] if study else []
     drifted = sum(bool(record.drifted) for record in records)
     marks = f"; the machine's speed changed during {drifted} of them, whose times are left out" if drifted else ""
-    return [*terms, ("Records", f"{len(records)} trials, {seeds} {'seed' if seeds == 1 else 'seeds'}: {counts}{marks}")]
+    return [
+        *terms,
+        (
+            "Records",
+            f"{len(records)} trials, {seeds} {'seed' if seeds == 1 else 'seeds'}: {status_line(records)}{marks}",
+        ),
+    ]
 
 
 def _tables(name: str, records: Sequence[Record]) -> list[Block]:

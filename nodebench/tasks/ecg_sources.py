@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.signal import savgol_filter
 
-from nodebench.errors import BadInput
+from nodebench.errors import BadInput, first_line
 from nodebench.models.ecgsyn import MILLIVOLT, TABLE_1, EcgSyn, Waves
 from nodebench.models.systems import exact_states
 from nodebench.spec import DataSource
@@ -161,7 +161,7 @@ def _mitdb_record(source: DataSource, record: str, lead: str) -> Beats:
         signals = wfdb.rdrecord(str(folder / record))
         notes = wfdb.rdann(str(folder / record), "atr")
     except Exception as error:  # the reader raises whatever its parsing stumbles over
-        raise BadInput(f"record {record} in {folder} cannot be read: {_first_line(error)}") from error
+        raise BadInput(f"record {record} in {folder} cannot be read: {first_line(error)}") from error
     if lead not in signals.sig_name:
         raise BadInput(f"record {record} has no lead '{lead}'. Allowed: {', '.join(signals.sig_name)}")
     signal = signals.p_signal[:, signals.sig_name.index(lead)]
@@ -208,7 +208,7 @@ def _ecg5000_table(path: Path) -> np.ndarray:
     try:
         table = np.loadtxt(path, ndmin=2)
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path} is no table of numbers: {_first_line(error)}") from error
+        raise BadInput(f"{path} is no table of numbers: {first_line(error)}") from error
     if table.shape[1] != 141 or not np.isfinite(table).all():
         raise BadInput(f"{path}: {table.shape[1]} finite columns, expected 141 (the class and 140 samples)")
     return table
@@ -226,7 +226,7 @@ def _download_ecg5000(folder: Path) -> None:
         for name in ("ECG5000_TRAIN.txt", "ECG5000_TEST.txt"):
             archive.extract(name, folder)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise BadInput(f"ECG5000 cannot be fetched from {ECG5000_URL}: {_first_line(error)}") from error
+        raise BadInput(f"ECG5000 cannot be fetched from {ECG5000_URL}: {first_line(error)}") from error
 
 
 def cut_beats(signal: np.ndarray, peaks: np.ndarray, rate: float) -> np.ndarray:
@@ -258,7 +258,3 @@ def _folder(source: DataSource, name: str) -> Path:
     """The folder of a set: the one given, or its subfolder of that name."""
     folder = source.folder or Path.home() / ".cache" / "nodebench"
     return folder / name if (folder / name).is_dir() or source.folder is None else folder
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -155,6 +155,17 @@ _MEASURED: dict[str, tuple[float, ...]] = {
 }
 
 
+def _power(arm: Arm) -> Part:
+    """To which power of the tolerance the error falls."""
+    return Part(
+        "the error falls as the tolerance to the power {}",
+        final("solution_error"),
+        arm,
+        supports=(0.7, 1.3),
+        fit=Fit("rtol", axis("rtol"), logs=True),
+    )
+
+
 def _backward(arm: Arm, conditions: tuple[str, ...]) -> Part:
     return Part(
         "the backward solve takes {} the evaluations of the forward one",
@@ -193,15 +204,7 @@ _FIGURE_3 = (
         chen2018("section 3, Figure 3a"),
         "stated, and drawn",
         ("fig3", "solvers"),
-        (
-            Part(
-                "the error falls as the tolerance to the power {}",
-                final("solution_error"),
-                _SHORT,
-                supports=(0.7, 1.3),
-                fit=Fit("rtol", axis("rtol"), logs=True),
-            ),
-        ),
+        (_power(_SHORT),),
         (
             Control(
                 "the error is nowhere above the tolerance, if not in proportion to it",
@@ -217,23 +220,11 @@ _FIGURE_3 = (
             ),
             Control(
                 "it is proportional on the spiral",
-                Part(
-                    "the error falls as the tolerance to the power {}",
-                    final("solution_error"),
-                    Arm("spiral", {"task": "toy/spiral", "solver": "dopri5", "gradient": "adjoint"}),
-                    supports=(0.7, 1.3),
-                    fit=Fit("rtol", axis("rtol"), logs=True),
-                ),
+                _power(Arm("spiral", {"task": "toy/spiral", "solver": "dopri5", "gradient": "adjoint"})),
             ),
             Control(
                 "so it is where the solution is known, x' = 1 − x in float64",
-                Part(
-                    "the error falls as the tolerance to the power {}",
-                    final("solution_error"),
-                    Arm("closed form", {"task": "toy/exponential", "solver": "dopri5"}),
-                    supports=(0.7, 1.3),
-                    fit=Fit("rtol", axis("rtol"), logs=True),
-                ),
+                _power(Arm("closed form", {"task": "toy/exponential", "solver": "dopri5"})),
             ),
         ),
         (
@@ -285,20 +276,7 @@ _FIGURE_3 = (
         chen2018("section 3, Figure 3c"),
         "about half",
         ("fig3",),
-        (
-            _backward(
-                Arm(
-                    "LSODA",
-                    {
-                        "task": "toy/spiral",
-                        "solver": "scipy:LSODA",
-                        "gradient": "adjoint",
-                        "rtol": (1e-2, 1e-3, 1e-4, 1e-5),
-                    },
-                ),
-                ("rtol",),
-            ),
-        ),
+        (_backward(_LSODA, ("rtol",)),),
         traps=(
             "LSODA changes between Adams and BDF by itself; the paper says an implicit Adams method",
             RESTARTS,

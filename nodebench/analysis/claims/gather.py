@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
-from nodebench.analysis.claims.contract import Arm, Claim, Part, Wanted
+from nodebench.analysis.claims.contract import Arm, Claim, Part
 from nodebench.analysis.fairness import Point, differing, unreliable
-from nodebench.analysis.homes import homes
+from nodebench.analysis.homes import homes, is_value
 from nodebench.analysis.statistics import line
 from nodebench.spec import Record, Status
 from nodebench.spec.figures import short
@@ -113,18 +113,10 @@ def _rounded(value: Scalar | None) -> Scalar | None:
 
 def is_of(arm: Arm, preset: str, axes: Mapping[str, Scalar | None]) -> bool:
     """Whether axes and options are those of an arm, at a claim's scale."""
-    return axes.get("preset") == preset and all(_is(axes.get(name), wanted) for name, wanted in arm.where.items())
+    return axes.get("preset") == preset and all(is_value(axes.get(name), wanted) for name, wanted in arm.where.items())
 
 
-def _is(value: Scalar | None, wanted: Wanted) -> bool:
-    if isinstance(wanted, tuple):
-        return any(_is(value, one) for one in wanted)
-    if isinstance(value, float) and isinstance(wanted, int | float):
-        return math.isclose(value, wanted)
-    return value == wanted
-
-
-def varied(part: Part) -> frozenset[str]:
+def _varied(part: Part) -> frozenset[str]:
     """The settings in which the arms of one sample may differ."""
     names = {"seed", *part.may_differ, *([part.fit.along] if part.fit else [])}
     if part.against:
@@ -142,7 +134,7 @@ Replicates = dict[int, list[Point]]  # by seed; several along the axis of a fit,
 
 
 def _sample(part: Part, arms: Sequence[Arm], condition: dict[str, Scalar | None], sides: list[list[Point]]) -> Sample:
-    may_differ, notes = varied(part), Counter[str]()
+    may_differ, notes = _varied(part), Counter[str]()
     usable = [[point for point in side if _usable(point, part, notes)] for side in sides]
     if not any(usable):
         return Sample(condition, notes=_told(notes) or ("not measured",))
@@ -194,7 +186,7 @@ def _usable(point: Point, part: Part, notes: Counter[str]) -> bool:
     if not point.is_outcome:
         notes[f"left out, since its end tells nothing of the method: {point.record.status}"] += 1
         return False
-    if reason := unreliable(point, part.reading.timed):
+    if reason := unreliable(point.record, part.reading.timed):
         notes[f"left out, since {reason}"] += 1
         return False
     return True

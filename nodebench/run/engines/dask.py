@@ -22,7 +22,7 @@ import distributed
 from distributed.scheduler import KilledWorker
 
 import nodebench
-from nodebench.errors import BadInput, CannotGoOn
+from nodebench.errors import BadInput, CannotGoOn, first_line
 from nodebench.run.engines.contract import Engine, Report
 from nodebench.run.isolation import Stop, run_isolated, start_fork_server, wait_for_fork_server
 from nodebench.run.worker import Progress
@@ -155,7 +155,7 @@ def _connect(where: str, jobs: int, stack: ExitStack) -> distributed.Client:
         return distributed.Client(where, timeout=CONNECT_SECONDS)
     except (OSError, ValueError, TypeError) as error:
         raise BadInput(
-            f"--dask {where}: no scheduler answers there ({_first_line(error)}). Allowed: local, slurm, tcp://HOST:PORT"
+            f"--dask {where}: no scheduler answers there ({first_line(error)}). Allowed: local, slurm, tcp://HOST:PORT"
         ) from None
 
 
@@ -170,7 +170,7 @@ def _slurm(jobs: int) -> Any:
             job_script_prologue=[*prologue, MAY_HAVE_CHILDREN], scheduler_options={"dashboard_address": ":0"}
         )
     except (ValueError, TypeError) as error:
-        raise BadInput(f"--dask slurm: {_first_line(error)}; see docs/cluster.md for its configuration") from error
+        raise BadInput(f"--dask slurm: {first_line(error)}; see docs/cluster.md for its configuration") from error
     cluster.scale(jobs=jobs)
     return cluster
 
@@ -238,7 +238,7 @@ def _outcome(future: distributed.Future, trial: Trial, limits: Limits, where: st
         return _lost(trial, limits, Status.CRASHED, failure, RERUNS + 1), {}
     if isinstance(error, BadInput):  # a worker that came later has other versions
         raise CannotGoOn(str(error))
-    message = f"the worker failed: {type(error).__name__}: {_first_line(error)}"
+    message = f"the worker failed: {type(error).__name__}: {first_line(error)}"
     return _lost(trial, limits, Status.ERROR, Failure(message=message)), {}
 
 
@@ -254,10 +254,6 @@ def _lost(trial: Trial, limits: Limits, status: Status, failure: Failure, attemp
         failure=failure,
         place=Place(attempts=attempts),
     )
-
-
-def _first_line(error: BaseException | None) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 # --- on the worker
