@@ -73,7 +73,19 @@ def run(
     ] = "",
     gradient: Annotated[
         str,
-        typer.Option(metavar="NAME,…", help="direct, adjoint. (default: the task's)", rich_help_panel="What"),
+        typer.Option(metavar="NAME,…", help="See 'nodebench list gradients'. (default: the task's)", rich_help_panel="What"),
+    ] = "",
+    segments: Annotated[
+        str,
+        typer.Option(metavar="N,…", help="Of the gradient checkpoint. (default: the library's)", rich_help_panel="What"),
+    ] = "",
+    batching: Annotated[
+        str,
+        typer.Option(metavar="NAME,…", help="joint, worst, each. (default: the library's)", rich_help_panel="What"),
+    ] = "",
+    compile: Annotated[
+        str,
+        typer.Option(metavar="NAME,…", help="eager, field, solver. (default: eager)", rich_help_panel="What"),
     ] = "",
     rtol: Annotated[
         str,
@@ -151,6 +163,9 @@ def run(
         dataset=dataset,
         solver=solver,
         gradient=gradient,
+        segments=segments,
+        batching=batching,
+        compile=compile,
         rtol=rtol,
         atol=atol,
         adjoint_rtol=adjoint_rtol,
@@ -186,9 +201,9 @@ def show(
 
 @app.command(name="list")
 def list_(
-    what: Annotated[str, typer.Argument(metavar="[tasks|models|datasets|solvers|gradients]")] = "tasks",
+    what: Annotated[str, typer.Argument(metavar="[tasks|models|datasets|solvers|gradients|batchings]")] = "tasks",
 ) -> None:
-    """Say what exists: tasks, models, data sets, solvers, gradients."""
+    """Say what exists: tasks, models, data sets, solvers, gradients, batchings."""
     from nodebench.cli.show import list_command
 
     list_command(what)

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput, choose
-from nodebench.spec import DataSource, Gradient, Grid, Limits, Preset, Study
+from nodebench.spec import Batching, Compile, DataSource, Gradient, Grid, Limits, Preset, Study
 from nodebench.spec.trial import Scalar
 
 T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
 
 # The one group of a grid that was typed.
 TYPED = "typed"
@@ -28,6 +30,9 @@ class Choices:
     dataset: str = ""
     solver: str = ""
     gradient: str = ""
+    segments: str = ""
+    batching: str = ""
+    compile: str = ""
     rtol: str = ""
     atol: str = ""
     adjoint_rtol: str = ""
@@ -75,7 +80,10 @@ class Choices:
                 model=_parts("model", self.model),
                 dataset=_parts("dataset", self.dataset),
                 solver=_parts("solver", self.solver),
-                gradient=[Gradient(choose("gradient", g, list(Gradient))) for g in _parts("gradient", self.gradient)],
+                gradient=_members("gradient", self.gradient, Gradient),
+                segments=[_int("segments", part) for part in _parts("segments", self.segments)],
+                batching=_members("batching", self.batching, Batching),
+                compile=_members("compile", self.compile, Compile),
                 rtol=numbers["rtol"],
                 atol=numbers["atol"],
                 step_size=numbers["step_size"],
@@ -110,6 +118,10 @@ def _parts(name: str, text: str) -> list[str]:
     if not all(parts):
         raise BadInput(f"--{name.replace('_', '-')} '{text}': an empty value between commas")
     return list(dict.fromkeys(parts))
+
+
+def _members(name: str, text: str, kind: type[E]) -> list[E]:
+    return [kind(choose(name, part, list(kind))) for part in _parts(name, text)]
 
 
 def _float(name: str, text: str) -> float:

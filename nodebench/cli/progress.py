@@ -77,9 +77,9 @@ class Display:
         """What replicates of a trial have in common, in a few words; its task only where there are several."""
         parts = [trial.task, trial.model] if self._tells_task else [trial.model]
         if trial.solver:
-            parts += [trial.solver, trial.step_label]
+            parts += [trial.solver_label, trial.step_label]
         if trial.gradient:
-            parts.append(trial.gradient)
+            parts.append(trial.gradient_label)
         return " ".join([*parts, *(f"{name}={value}" for name, value in trial.overrides.items())])
 
     def describe(self, trial: Trial) -> str:

@@ -9,12 +9,12 @@ from rich.table import Table
 
 from nodebench.errors import BadInput, choose
 from nodebench.report.tables import run_table, status_line, summary
-from nodebench.spec import Gradient, Record
+from nodebench.spec import Batching, Gradient, Record
 
 # A run of more trials ends with a summary.
 LARGE = 40
 
-_LISTS = ("tasks", "models", "datasets", "solvers", "gradients")
+_LISTS = ("tasks", "models", "datasets", "solvers", "gradients", "batchings")
 
 
 def show_command(run: str | None, results: Path, *, figures: bool, animate: bool) -> None:
@@ -52,13 +52,20 @@ def list_command(what: str) -> None:
         "datasets": _datasets,
         "solvers": _solvers,
         "gradients": _gradients,
+        "batchings": _batchings,
     }
     print_rows(lists[what]())
     if what == "solvers":
-        from nodebench.solvers import adapters
+        from nodebench.solvers import adapters, install_hint, is_installed
 
+        rows: Rows = [("backend", "gradients", "batching", "compile")]
         for adapter in adapters().values():
-            Console(soft_wrap=True, markup=False).print(f"{adapter.backend}: {adapter.source}", highlight=False)
+            gradients = ", ".join(g for g in Gradient if g in adapter.gradients)
+            rows.append((adapter.backend, gradients, ", ".join(adapter.batchings), ", ".join(adapter.compiles)))
+        print_rows(rows)
+        for adapter in adapters().values():
+            absent = "" if is_installed(adapter) else f"; not installed: {install_hint(adapter)}"
+            Console(soft_wrap=True, markup=False).print(f"{adapter.backend}: {adapter.source}{absent}", highlight=False)
 
 
 def print_rows(rows: "Rows") -> None:
@@ -126,15 +133,18 @@ def _datasets() -> Rows:
 def _solvers() -> Rows:
     from nodebench.solvers import find_solver, solver_names
 
-    rows: Rows = [("solver", "order", "steps", "gradients", "what it is")]
+    rows: Rows = [("solver", "order", "steps", "what it is")]
     for name, (adapter, method_name) in solver_names().items():
         method = adapter.methods()[method_name]
         order = find_solver(name)[2].order
         steps = "adaptive" if method.adaptive else "fixed"
-        gradients = "+".join(sorted(adapter.gradients, reverse=True))
-        rows.append((name, str(order or "varies"), steps, gradients, method.about))
+        rows.append((name, str(order or "varies"), steps, method.about))
     return rows
 
 
 def _gradients() -> Rows:
     return [("gradient", "what it is", "source"), *((g.value, g.about, g.source) for g in Gradient)]
+
+
+def _batchings() -> Rows:
+    return [("batching", "what it is"), *((b.value, b.about) for b in Batching)]

@@ -175,10 +175,14 @@ class MemoryMeter:
     Args:
         existing: see :class:`StorageMeter`.
         device: an accelerator whose allocator peak is read too.
+        unseen: figures that cannot be seen here, with the reason; their meters stay out of the way.
     """
 
-    def __init__(self, existing: Iterable[Tensor], device: torch.device) -> None:
+    def __init__(
+        self, existing: Iterable[Tensor], device: torch.device, unseen: Mapping[str, str] | None = None
+    ) -> None:
         self._device = device
+        self._unseen = unseen or {}
         self._storages = StorageMeter(existing)
         self._saved = SavedTensors()
         self._process = ProcessPeak()
@@ -188,8 +192,10 @@ class MemoryMeter:
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         self._process.__enter__()
-        self._storages.__enter__()
-        self._saved.hooks.__enter__()
+        if "tensor_peak_bytes" not in self._unseen:
+            self._storages.__enter__()
+        if "saved_bytes" not in self._unseen:
+            self._saved.hooks.__enter__()
         return self
 
     def mark(self, part: str) -> None:
@@ -198,8 +204,10 @@ class MemoryMeter:
             self._saved_bytes = self._saved.bytes
 
     def __exit__(self, *failure: Any) -> None:
-        self._saved.hooks.__exit__(*failure)
-        self._storages.__exit__(*failure)
+        if "saved_bytes" not in self._unseen:
+            self._saved.hooks.__exit__(*failure)
+        if "tensor_peak_bytes" not in self._unseen:
+            self._storages.__exit__(*failure)
         self._process.__exit__(*failure)
 
     def figures(self) -> tuple[dict[str, int | float | None], dict[str, str]]:
@@ -216,4 +224,5 @@ class MemoryMeter:
             reasons["accelerator_peak_bytes"] = f"the device {self._device.type} has no allocator statistics"
         if self._process.reason:
             reasons["process_peak_bytes"] = self._process.reason
-        return figures, reasons
+        hidden = {name: reason for name, reason in self._unseen.items() if name in figures}
+        return figures | dict.fromkeys(hidden), reasons | hidden

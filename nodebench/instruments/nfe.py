@@ -25,6 +25,8 @@ class NfeCounter:
     under ``adjoint`` once for each evaluation of the backward solve. This takes a tensor hook an evaluation,
     about 15 µs, and so is off unless asked for: the timed pass does without.
 
+    A library that evaluates the field out of sight of Python tells its own counts through :meth:`add`.
+
     Args:
         budget: what a solve may use.
         count_vjps: count VJPs too.
@@ -34,6 +36,8 @@ class NfeCounter:
         solves: forward solves since then.
         backward: calls since :meth:`begin_backward`.
         vjp: vector-Jacobian products since :meth:`begin_forward`.
+        idle: forward calls in which a sample had no part, its own solve being over, mean over the batch.
+        blind: a solve whose calls nobody could count.
         last_t: time of the last evaluation, a scalar tensor.
         last_dt: size of the last step begun, where the solver tells it.
     """
@@ -48,6 +52,8 @@ class NfeCounter:
     def begin_forward(self) -> None:
         """Start a new training step: all counts return to zero."""
         self.forward = self.backward = self.vjp = 0
+        self.idle = 0.0
+        self.blind = False
         self._is_backward = False
         self.solves = self._before_solve = 0
         self.last_t: Tensor | None = None
@@ -78,6 +84,19 @@ class NfeCounter:
         self.last_t = t
         self.check_deadline()
 
+    def add(self, calls: int, idle: float = 0.0) -> None:
+        """Take over what a library says of a solve of its own: calls, and those in which a sample had no part."""
+        if self._is_backward:
+            self.backward += calls
+        else:
+            self.forward += calls
+            self.idle += idle
+
+    @property
+    def samples(self) -> float:
+        """Evaluations that a sample took in the forward solves, mean over the batch; the calls of a joint solve."""
+        return self.forward - self.idle
+
     def check_deadline(self) -> None:
         """Stop the trial if its time is over."""
         if time.perf_counter() > self._deadline:
@@ -99,16 +118,17 @@ class CountedField(nn.Module):
         field: module ``(t, y) -> dy/dt``; ``t`` a scalar tensor, ``y`` of any shape. Its parameters are
             this module's parameters.
         counter: where the calls go.
+        compiled: the same function compiled, to be called in its place.
     """
 
     _evaluate: nn.Module
     counter: NfeCounter
 
-    def __init__(self, field: nn.Module, counter: NfeCounter) -> None:
+    def __init__(self, field: nn.Module, counter: NfeCounter, compiled: nn.Module | None = None) -> None:
         super().__init__()
         self.field = field  # a submodule, for its parameters
         # Plain attributes besides: a module finds its submodules by a slow path.
-        self.__dict__.update(_evaluate=field, counter=counter)
+        self.__dict__.update(_evaluate=compiled or field, counter=counter)
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Evaluate the field once; in place of ``forward``, without a module's own hooks, to save their time."""

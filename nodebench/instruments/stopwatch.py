@@ -77,5 +77,6 @@ class Stopwatch:
             "step_seconds_q1": q1,
             "step_seconds_q3": q3,
             **parts,
+            "first_step_seconds": sum(self._steps[0].values()) if self._warm_up and self._steps else None,
             "timed_steps": len(kept),
         }

@@ -76,7 +76,7 @@ def _stem(record: Record) -> str:
 
 def _title(record: Record) -> str:
     trial = record.trial
-    solver = f" · {trial.solver} {trial.step_label} · {trial.gradient_label}" if trial.solver else ""
+    solver = f" · {trial.solver_label} {trial.step_label} · {trial.gradient_label}" if trial.solver else ""
     return f"{trial.task} · {trial.model}{solver} · seed {trial.seed}"
 
 

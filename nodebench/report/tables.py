@@ -17,6 +17,7 @@ from nodebench.spec.figures import figure
 # Shown as space allows, the most telling ones first.
 _COSTS = (
     "nfe_forward",
+    "sample_evaluations",
     "nfe_backward",
     "step_seconds",
     "tensor_peak_bytes",
@@ -122,7 +123,7 @@ def _table(
     columns = [_Column("model", lambda r: r.trial.model + ("†" if r.id in older else ""))]
     if any(r.trial.solver for r in records):
         columns += [
-            _Column("solver", lambda r: r.trial.solver or "–"),
+            _Column("solver", lambda r: r.trial.solver_label),
             _Column("tolerance", lambda r: r.trial.step_label),
             _Column("gradient", lambda r: r.trial.gradient_label),
         ]
@@ -161,6 +162,8 @@ def _cell(name: str, record: Record) -> str:
 
 
 def _measured(name: str, records: list[Record]) -> bool:
+    if name == "sample_evaluations":  # the calls again, unless samples stepped on their own
+        return any(record.trial.batching == "each" for record in records)
     return any(_value(record, name) is not None for record in records)
 
 
@@ -205,7 +208,7 @@ def _dataset(record: Record) -> str:
 
 def _failure(record: Record) -> Text:
     trial, failure = record.trial, record.failure
-    name = " ".join(str(part) for part in (trial.model, trial.solver, trial.step_label, trial.gradient) if part)
+    name = " ".join(str(part) for part in (trial.model, trial.solver_label, trial.step_label, trial.gradient) if part)
     where = [f"in the {failure.phase} phase"] if failure and failure.phase else []
     if failure:
         where += [

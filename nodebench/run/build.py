@@ -8,7 +8,17 @@ from nodebench.solvers import Integrator, StepControl, find_solver
 from nodebench.spec import DataSource, Trial
 from nodebench.tasks import Experiment, Setup, find_task
 
-_CONTROL = {"rtol", "atol", "step_size", "gradient", "adjoint_rtol", "adjoint_atol"}
+_CONTROL = {
+    "rtol",
+    "atol",
+    "step_size",
+    "gradient",
+    "adjoint_rtol",
+    "adjoint_atol",
+    "segments",
+    "batching",
+    "compile",
+}
 
 
 def integrator_of(trial: Trial, counter: NfeCounter) -> Integrator:

@@ -1,6 +1,6 @@
 """The trials that a grid multiplies into, and why some combinations cannot be run."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from nodebench.errors import BadInput, choose
 from nodebench.instruments.environment import usable_cores
-from nodebench.solvers import canonical_name, find_solver
-from nodebench.spec import DataSource, Exclusion, Gradient, Grid, Preset, Trial
+from nodebench.solvers import SolverAdapter, canonical_name, find_solver
+from nodebench.spec import Batching, Compile, DataSource, Exclusion, Gradient, Grid, Preset, Trial
 from nodebench.spec.trial import Scalar
 from nodebench.tasks import Options, Task, find_task
 
@@ -88,6 +88,8 @@ class _Excluded:
             "dataset": exclusion.dataset,
             "solver": [canonical_name(name) for name in exclusion.solver],
             "gradient": exclusion.gradient,
+            "batching": [_stored("batching", value) for value in exclusion.batching],
+            "compile": [_stored("compile", value) for value in exclusion.compile],
             "rtol": exclusion.rtol,
             "step_size": exclusion.step_size,
         }
@@ -196,49 +198,35 @@ def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
         if not task.models[model].gradients:
             yield partial(Trial, model=model)
             continue
-        optional: list[list[Any]] = [grid.gradient, grid.rtol, grid.atol, grid.step_size]
-        axes = product(grid.solver or ["dopri5"], *(values or [None] for values in optional))
-        for solver, gradient, rtol, atol, step_size in axes:
-            yield partial(_with_ode, task, grid, model, solver, gradient, rtol, atol, step_size)
+        optional = {axis: getattr(grid, axis) or [None] for axis in _OPTIONAL}
+        for solver, *values in product(grid.solver or ["dopri5"], *optional.values()):
+            yield partial(_with_ode, task, grid, model, solver, dict(zip(optional, values, strict=True)))
+
+
+_OPTIONAL = ("gradient", "segments", "batching", "compile", "rtol", "atol", "step_size")
 
 
 def _with_ode(
-    task: Task,
-    grid: Grid,
-    model: str,
-    solver: str,
-    gradient: Gradient | None,
-    rtol: float | None,
-    atol: float | None,
-    step_size: float | None,
-    /,
-    **common: Any,
+    task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[str, Any], /, **common: Any
 ) -> Trial:
     """One trial of a model with an ODE; an axis that does not apply to its method is left empty."""
     adapter, _, method = find_solver(solver)
     solver = canonical_name(solver)
-    if not task.trains:
-        if gradient is not None:
-            raise _Unfit(("gradient", gradient), f"task {task.name} trains nothing, so it has no gradient")
-    else:
-        possible = task.models[model].gradients & adapter.gradients
-        if not possible:
-            reason = f"model {model} needs gradient {_names(task.models[model].gradients)}, which {solver} cannot give"
-            raise _Unfit(("solver", solver), reason)
-        gradient = gradient or (task.gradient if task.gradient in possible else min(possible))
-        if gradient not in adapter.gradients:
-            reason = f"solver {solver} has no gradient '{gradient}': {_names(adapter.gradients)} only"
-            raise _Unfit(("gradient", gradient), reason)
-        if gradient not in possible:
-            reason = f"model {model} has no gradient '{gradient}': {_names(possible)} only"
-            raise _Unfit(("gradient", gradient), reason)
+    rtol, atol, step_size = chosen["rtol"], chosen["atol"], chosen["step_size"]
+    gradient = _gradient(task, model, solver, adapter, chosen["gradient"])
+    if gradient is Gradient.ADJOINT_SEMINORM and not method.adaptive:
+        reason = f"solver {solver} takes fixed steps, so gradient '{gradient}' has no error norm to change"
+        raise _Unfit(("gradient", gradient), reason)
+    batching = _supported("batching", chosen["batching"], adapter.batchings, solver)
+    if batching is Batching.WORST and not method.adaptive:
+        raise _Unfit(("batching", batching), f"solver {solver} takes fixed steps, so there is no error to be the worst")
     if method.has_tolerance:
         rtol = rtol or task.rtol
         # A tolerance given alone stands for both, as in torchdiffeq's own scripts, unless the task keeps them apart.
         atol = atol or float(f"{rtol * task.atol / task.rtol:.12g}")
     else:
         rtol = atol = None
-    adjoint = gradient is Gradient.ADJOINT and method.has_tolerance
+    adjoint = gradient is not None and gradient.solves_backwards and method.has_tolerance
     return Trial(
         model=model,
         solver=solver,
@@ -248,11 +236,51 @@ def _with_ode(
         gradient=gradient,
         adjoint_rtol=(grid.adjoint_rtol or rtol) if adjoint else None,
         adjoint_atol=(grid.adjoint_atol or atol) if adjoint else None,
+        segments=chosen["segments"] if gradient is Gradient.CHECKPOINT else None,
+        batching=batching,
+        compile=_supported("compile", chosen["compile"], adapter.compiles, solver),
         **common,
     )
 
 
-_AXES = ("model", "solver", "gradient", "rtol", "atol", "step_size", "adjoint_rtol", "adjoint_atol")
+def _gradient(
+    task: Task, model: str, solver: str, adapter: SolverAdapter, wanted: Gradient | None
+) -> Gradient | None:
+    """The gradient of a trial: the one that is wanted, else the task's own, else what there is."""
+    if not task.trains:
+        if wanted is not None:
+            raise _Unfit(("gradient", wanted), f"task {task.name} trains nothing, so it has no gradient")
+        return None
+    possible = task.models[model].gradients & adapter.gradients
+    if not possible:
+        reason = f"model {model} needs gradient {_names(task.models[model].gradients)}, which {solver} cannot give"
+        raise _Unfit(("solver", solver), reason)
+    gradient = wanted or (task.gradient if task.gradient in possible else min(possible))
+    if gradient not in adapter.gradients:
+        reason = f"solver {solver} has no gradient '{gradient}': {_names(adapter.gradients)} only"
+        raise _Unfit(("gradient", gradient), reason)
+    if gradient not in possible:
+        reason = f"model {model} has no gradient '{gradient}': {_names(possible)} only"
+        raise _Unfit(("gradient", gradient), reason)
+    return gradient
+
+
+def _supported(axis: str, wanted: Any, possible: Sequence[Any], solver: str) -> Any:
+    """A choice that a backend offers, or its default; null for what every trial was before there was a choice."""
+    choice = wanted or possible[0]
+    if choice not in possible:
+        raise _Unfit((axis, wanted), f"solver {solver} has no {axis} '{choice}': {', '.join(possible)} only")
+    return _stored(axis, choice)
+
+
+def _stored(axis: str, value: Any) -> Any:
+    return None if value == _ASSUMED.get(axis) else value
+
+
+# What a null stands for in a trial.
+_ASSUMED = {"batching": Batching.JOINT, "compile": Compile.EAGER}
+
+_AXES = ("model", "solver", *_OPTIONAL, "adjoint_rtol", "adjoint_atol")
 
 
 def _wanted(grid: Grid) -> list[tuple[str, Any]]:
@@ -261,7 +289,7 @@ def _wanted(grid: Grid) -> list[tuple[str, Any]]:
     for axis in _AXES:
         given = getattr(grid, axis)
         values = given if isinstance(given, list) else [] if given is None else [given]
-        named += [(axis, canonical_name(value) if axis == "solver" else value) for value in values]
+        named += [(axis, canonical_name(value) if axis == "solver" else _stored(axis, value)) for value in values]
     return named
 
 
@@ -285,6 +313,9 @@ _NOT_APPLICABLE = {
     "model": "no combination of the other choices can run it",
     "solver": "the chosen model has no ODE, so it has no solver",
     "gradient": "the chosen model has no ODE, so it has no gradient to choose",
+    "segments": "only the gradient 'checkpoint' has segments",
+    "batching": "the chosen model has no ODE, so there is nothing to step",
+    "compile": "the chosen model has no ODE, so there is no field to compile",
     "rtol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
     "atol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
     "step_size": "the chosen solver chooses its own steps; give --rtol and --atol",

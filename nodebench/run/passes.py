@@ -43,6 +43,7 @@ FRAMES = 20
 STEPS_BESIDE_TRAINING = 15
 
 NO_ODE = "the model has no ODE"
+UNCOUNTED = "the library does not tell the evaluations of its implicit method's inner iteration"
 NO_TRAINING = "the task trains nothing"
 
 
@@ -132,11 +133,14 @@ class Passes:
         experiment = self._experiment
         batch = self._shared.restore(experiment)
         counter = NfeCounter(self._budget, count_vjps=True)
-        with self._solve.using(counter), MemoryMeter(step_tensors(experiment, batch), self._device) as meter:
+        unseen = self._unseen()
+        with self._solve.using(counter), MemoryMeter(step_tensors(experiment, batch), self._device, unseen) as meter:
             again = training_step(experiment, batch, counter, meter.mark)
         figures, reasons = meter.figures()
         if self._has_ode and self._task.trains:
             self.draft.costs["vjp_calls"] = counter.vjp
+            if "vjp_calls" in unseen:
+                self.draft.missing(["vjp_calls"], unseen["vjp_calls"])
         self.draft.costs |= figures
         self.draft.reasons |= reasons
         if experiment.optimizer is None:
@@ -198,7 +202,7 @@ class Passes:
         with self._evaluating() as counter:
             if self._has_ode:
                 experiment.loss(experiment.model, experiment.probe)
-                row["nfe_probe"] = counter.forward
+                row["nfe_probe"] = None if counter.blind else counter.forward
             if metrics:
                 row |= experiment.metrics(experiment.model)
         self.draft.history.append(row)
@@ -234,23 +238,34 @@ class Passes:
     def _record_nfe(self, steps: list[Step]) -> None:
         draft = self.draft
         if not self._has_ode:
-            draft.missing(["nfe_forward", "nfe_backward", "vjp_calls"], NO_ODE)
+            draft.missing(["nfe_forward", "sample_evaluations", "nfe_backward", "vjp_calls"], NO_ODE)
             return
         draft.costs |= self._mean_nfe(steps)
+        draft.costs["sample_evaluations"] = fmean(step.samples for step in steps)
+        unseen = self._unseen()
+        if self._solve.counter.blind:
+            draft.missing(["nfe_forward", "sample_evaluations"], UNCOUNTED)
         if self._trial.gradient is None:
             draft.missing(["nfe_backward", "vjp_calls"], NO_TRAINING)
         elif self._trial.gradient is Gradient.DIRECT:
             draft.missing(["nfe_backward"], "direct solves nothing backwards")
+        elif "nfe_backward" in unseen:
+            draft.missing(["nfe_backward"], unseen["nfe_backward"])
 
     def _mean_nfe(self, steps: list[Step]) -> Row:
         """Mean evaluations of a step, in the directions that are solved."""
         if not self._has_ode:
             return {}
         solves_backward = self._trial.gradient not in (None, Gradient.DIRECT)
+        seen_backward = solves_backward and "nfe_backward" not in self._unseen()
         return {
-            "nfe_forward": fmean(step.nfe_forward for step in steps),
-            "nfe_backward": fmean(step.nfe_backward for step in steps) if solves_backward else None,
+            "nfe_forward": None if self._solve.counter.blind else fmean(step.nfe_forward for step in steps),
+            "nfe_backward": fmean(step.nfe_backward for step in steps) if seen_backward else None,
         }
+
+    def _unseen(self) -> Mapping[str, str]:
+        """Figures that no meter can see, with the reasons."""
+        return self._solve.adapter.unseen(self._solve.control) if self._has_ode else {}
 
     # --- parts of the numerics pass
 
@@ -258,7 +273,7 @@ class Passes:
         """What the solves of the probe batch say about the solver."""
         experiment, solve, trial = self._experiment, self._solve, self._trial
         probes: dict[str, Callable[[Trace], float | None]] = {"reverse_error": partial(reverse_error, solve)}
-        if find_solver(trial.solver or "")[2].adaptive:
+        if find_solver(trial.solver or "")[2].adaptive and not solve.counter.blind:
             probes["joint_over_single"] = lambda trace: joint_over_single(solve, trace, self._budget)
         if trial.solver == "euler" and trial.gradient is Gradient.DIRECT:
             probes["residual_error"] = lambda trace: residual_error(solve, trace)
@@ -354,7 +369,7 @@ class Passes:
             except Exception as error:
                 metrics = dict.fromkeys(self._metric_names)
                 self.draft.reasons.setdefault("profile", f"{setting}: {self._survivable(error)}")
-        nfe = counter.forward / max(counter.solves, 1)
+        nfe = None if counter.blind else counter.forward / max(counter.solves, 1)
         self.draft.profile.append({**setting, "nfe": nfe, **metrics})
 
     def _survivable(self, error: Exception) -> SolveFailed:

@@ -4,7 +4,6 @@ Each function takes the solves that an integrator has traced, ``(field, y0, time
 again by the method and tolerances that are in force.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from nodebench.instruments import Budget, NfeCounter
 from nodebench.solvers import Integrator, Trace
+from nodebench.solvers.checkpoint import fixed_steps
 
 
 def reverse_error(solve: Integrator, trace: Trace) -> float:
@@ -28,7 +28,9 @@ def reverse_error(solve: Integrator, trace: Trace) -> float:
 
 
 def joint_over_single(solve: Integrator, trace: Trace, budget: Budget) -> float | None:
-    """Evaluations of a batch solved as one state, over the mean of its members solved alone.
+    """Evaluations that a sample of a batch takes, over the mean of the batch's members solved alone.
+
+    One by construction where each sample steps on its own.
 
     None where there is no batch, or where the field is bound to the members of its own.
 
@@ -50,11 +52,11 @@ def _takes_one(field: nn.Module, t: Tensor, y: Tensor) -> bool:
         return False
 
 
-def _evaluations(solve: Integrator, field: nn.Module, y0: Tensor, times: Tensor, budget: Budget) -> int:
+def _evaluations(solve: Integrator, field: nn.Module, y0: Tensor, times: Tensor, budget: Budget) -> float:
     counter = NfeCounter(budget)
     with solve.using(counter):
         solve(field, y0, times)
-    return counter.forward
+    return counter.samples
 
 
 def residual_error(solve: Integrator, trace: Trace) -> float:
@@ -63,7 +65,7 @@ def residual_error(solve: Integrator, trace: Trace) -> float:
     The larger relative L2 difference of the final states and of the gradient of a fixed functional of them.
     """
     field, y0, times, _ = trace[0]
-    grid = _grid(times, solve.control.step_size)
+    grid = fixed_steps(times, solve.control.step_size)
     weights = torch.randn(y0.shape, generator=torch.Generator().manual_seed(0)).to(y0)
     results = []
     ways: list[Callable[[Tensor], Tensor]] = [
@@ -89,14 +91,3 @@ def _chain(field: nn.Module, y: Tensor, grid: Tensor) -> Tensor:
     for t, h in zip(grid, grid.diff(), strict=False):
         y = y + h * field(t, y)
     return y
-
-
-def _grid(times: Tensor, step: float | None) -> Tensor:
-    """Where the blocks stand: at the outputs, or ``step`` apart with the last one cut at the end."""
-    if step is None:
-        return times
-    span = float(times[-1] - times[0])
-    blocks = max(1, math.ceil(abs(span) / step - 1e-4))
-    grid = times[0] + math.copysign(step, span) * torch.arange(blocks + 1).to(times)
-    grid[-1] = times[-1]
-    return grid

@@ -17,11 +17,12 @@ from nodebench.tasks import Batch, Experiment
 
 @dataclass(frozen=True)
 class Step:
-    """Loss and counts of one training step."""
+    """Loss and counts of one training step; ``samples`` are the forward evaluations that a sample took."""
 
     loss: float
     nfe_forward: int
     nfe_backward: int
+    samples: float = 0.0
 
     def agrees(self, other: "Step") -> bool:
         """The same evaluations, and the same loss up to the order of sums on an accelerator."""
@@ -53,7 +54,7 @@ def training_step(experiment: Experiment, batch: Batch, counter: NfeCounter, mar
     value = loss.item()
     if not math.isfinite(value):
         raise SolveFailed(Status.NON_FINITE, f"the loss is {value}")
-    return Step(value, counter.forward, counter.backward)
+    return Step(value, counter.forward, counter.backward, counter.samples)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
@@ -57,6 +58,7 @@ def main(connection: Connection, job: Job) -> None:
     gc.freeze()  # what the fork server loaded is never garbage: collections need not walk it
     _redirect_stderr(job.stderr)
     _die_with_parent()
+    _lock_in_thread()
     connection.send(_Child(connection, job).run())
     sys.stderr.flush()
     os._exit(0)  # there is nothing to tear down but libraries, some of which chat about it
@@ -164,13 +166,22 @@ def _first_line(error: Exception) -> str:
 
 
 def _number(value: torch.Tensor | None) -> float | None:
-    return None if value is None else float(value.detach())
+    """A time or a step size; where every sample has its own, the smallest."""
+    return None if value is None else float(value.detach().min())
 
 
 def _plain_arithmetic() -> None:
     """No TF32: it is a reduced precision that one would have to ask for."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+
+
+def _lock_in_thread() -> None:
+    """Give tqdm, which torch's compiler uses where it is there, a lock that does not outlive the process."""
+    with suppress(ImportError):
+        from tqdm import tqdm
+
+        tqdm.set_lock(threading.RLock())
 
 
 def _redirect_stderr(path: Path) -> None:

@@ -2,7 +2,14 @@
 
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl
 from nodebench.solvers.integrator import Integrator, Trace
-from nodebench.solvers.registry import adapters, canonical_name, find_solver, solver_names
+from nodebench.solvers.registry import (
+    adapters,
+    canonical_name,
+    find_solver,
+    install_hint,
+    is_installed,
+    solver_names,
+)
 
 __all__ = [
     "Integrator",
@@ -13,5 +20,7 @@ __all__ = [
     "adapters",
     "canonical_name",
     "find_solver",
+    "install_hint",
+    "is_installed",
     "solver_names",
 ]

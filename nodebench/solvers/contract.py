@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nodebench.instruments import CountedField
-from nodebench.spec import Gradient, Status
+from nodebench.spec import Batching, Compile, Gradient, Status
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ class StepControl:
     gradient: Gradient | None = None
     adjoint_rtol: float | None = None
     adjoint_atol: float | None = None
+    segments: int | None = None
+    batching: Batching | None = None
+    compile: Compile | None = None
     land_on_outputs: bool = False
 
 
@@ -60,11 +63,17 @@ class SolverAdapter(ABC):
         backend: the name before the colon in ``scipy:LSODA``.
         source: where its documentation lies.
         gradients: what it can differentiate by.
+        batchings: how it can step a batch, its default first.
+        compiles: what of it can be compiled, its default first.
+        package: what has to be installed for it, beside nodebench itself.
     """
 
     backend: str
     source: str
     gradients: frozenset[Gradient]
+    batchings: tuple[Batching, ...] = (Batching.JOINT,)
+    compiles: tuple[Compile, ...] = (Compile.EAGER, Compile.FIELD)
+    package: str | None = None
 
     @abstractmethod
     def methods(self) -> Mapping[str, Method]:
@@ -75,7 +84,8 @@ class SolverAdapter(ABC):
         """Solve ``dy/dt = field(t, y)`` from ``y(times[0]) = y0``.
 
         Args:
-            field: the counted vector field.
+            field: the counted vector field. Its time is a scalar; a method that steps each sample on its own
+                gives it times ``(B, 1, …)``, of as many dimensions as the state.
             y0: initial state, any shape ``S``, floating point.
             times: output times, shape ``(T,)``, strictly monotone, the first one the start.
             control: method, tolerances and gradient.
@@ -83,6 +93,13 @@ class SolverAdapter(ABC):
         Returns:
             The states at ``times``, shape ``(T, *S)``.
         """
+
+    def unseen(self, control: StepControl) -> Mapping[str, str]:
+        """Figures of a training step that the meters cannot see here, each with the reason."""
+        if control.compile is None:
+            return {}
+        # Under a dispatch mode the compiler steps aside, and what is measured is the eager field.
+        return dict.fromkeys(("tensor_peak_bytes", "saved_bytes"), "compiled code does not pass torch's dispatcher")
 
     def classify(self, error: BaseException) -> Status | None:
         """Name the status behind an exception that this backend raised; None if it is not its kind."""

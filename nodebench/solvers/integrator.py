@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField, NfeCounter
 from nodebench.solvers.contract import SolverAdapter, StepControl
-from nodebench.spec import SolveFailed
+from nodebench.spec import Compile, SolveFailed
 
 Trace = list[tuple[nn.Module, Tensor, Tensor, Tensor]]
 
@@ -27,6 +29,7 @@ class Integrator:
         self.counter = counter
         self.latest = counter  # of the latest solve: where a failure stood
         self._trace: Trace | None = None
+        self._compiled: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
 
     def __call__(self, field: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
         """Return the states at ``times``, shape ``(T, *y0.shape)``; see :meth:`SolverAdapter.solve`.
@@ -35,10 +38,18 @@ class Integrator:
         """
         self.latest = self.counter
         self.counter.begin_solve()
-        states = self.adapter.solve(CountedField(field, self.counter), y0, times, self.control)
+        counted = CountedField(field, self.counter, self._compile(field))
+        states = self.adapter.solve(counted, y0, times, self.control)
         if self._trace is not None:
             self._trace.append((field, y0.detach(), times.detach(), states.detach()))
         return states
+
+    def _compile(self, field: nn.Module) -> nn.Module | None:
+        if self.control.compile is not Compile.FIELD:
+            return None
+        if field not in self._compiled:
+            self._compiled[field] = torch.compile(field)
+        return self._compiled[field]
 
     @contextmanager
     def using(

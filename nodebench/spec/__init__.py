@@ -4,10 +4,12 @@ from nodebench.spec.figures import FIGURES, Figure
 from nodebench.spec.grid import DataSource, Exclusion, Grid
 from nodebench.spec.record import Failure, Limits, Record, SolveFailed, Status
 from nodebench.spec.study import Study, load_study, shipped_studies
-from nodebench.spec.trial import Gradient, Preset, Trial
+from nodebench.spec.trial import Batching, Compile, Gradient, Preset, Trial
 
 __all__ = [
     "FIGURES",
+    "Batching",
+    "Compile",
     "DataSource",
     "Exclusion",
     "Failure",

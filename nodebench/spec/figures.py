@@ -110,6 +110,14 @@ _ALL = (
     Figure("parameters", "params", "1", "lower", "trainable parameters"),
     # Costs of one training step.
     Figure("nfe_forward", "NFE fwd", "calls", "lower", "calls of the vector field in the forward solve, mean"),
+    Figure(
+        "sample_evaluations",
+        "sample evals",
+        "calls",
+        "lower",
+        "evaluations of the field that one sample took in the forward solve, mean over the batch; the calls, where "
+        "the batch is stepped as one",
+    ),
     Figure("nfe_backward", "NFE bwd", "calls", "lower", "calls of the vector field in the backward solve, mean"),
     Figure(
         "vjp_calls",
@@ -125,6 +133,7 @@ _ALL = (
     Figure("forward_seconds", "forward", "s", "lower", "median time of the forward pass"),
     Figure("backward_seconds", "backward", "s", "lower", "median time of the backward pass"),
     Figure("optimiser_seconds", "optimiser", "s", "lower", "median time of the optimiser step"),
+    Figure("first_step_seconds", "first step", "s", "lower", "wall time of the first step, compilation included"),
     Figure("timed_steps", "steps", "1", "neither", "training steps timed, warm-up left out"),
     # Memory of one training step.
     Figure("tensor_peak_bytes", "peak", "bytes", "lower", "peak of live tensor storage, parameters included"),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from nodebench.spec.record import Frozen
-from nodebench.spec.trial import Gradient, Positive, Preset, Scalar, Seed
+from nodebench.spec.trial import Batching, Compile, Gradient, Positive, Preset, Scalar, Seed
 
 
 def _listed(value: Any) -> Any:
@@ -31,6 +31,8 @@ class Exclusion(Frozen):
     dataset: Axis[str] = []
     solver: Axis[str] = []
     gradient: Axis[Gradient] = []
+    batching: Axis[Batching] = []
+    compile: Axis[Compile] = []
     rtol: Axis[Positive] = []
     step_size: Axis[Positive] = []
     overrides: OptionAxes = {}
@@ -50,6 +52,9 @@ class Grid(BaseModel):
     model: Axis[str] = []
     solver: Axis[str] = []
     gradient: Axis[Gradient] = []
+    segments: Axis[Annotated[int, Field(ge=1)]] = []
+    batching: Axis[Batching] = []
+    compile: Axis[Compile] = []
     rtol: Axis[Positive] = []
     atol: Axis[Positive] = []
     adjoint_rtol: Positive | None = None

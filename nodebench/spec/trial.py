@@ -16,7 +16,14 @@ class Gradient(StrEnum):
     """How the loss reaches the parameters through the solve."""
 
     DIRECT = "direct"
+    CHECKPOINT = "checkpoint"
     ADJOINT = "adjoint"
+    ADJOINT_SEMINORM = "adjoint-seminorm"
+
+    @property
+    def solves_backwards(self) -> bool:
+        """Whether a second ODE is solved, at tolerances of its own."""
+        return self in (Gradient.ADJOINT, Gradient.ADJOINT_SEMINORM)
 
     @property
     def about(self) -> str:
@@ -34,11 +41,47 @@ _GRADIENT_ABOUT = {
         "backpropagation through the solver's own operations (discretise, then optimise)",
         "Onken and Ruthotto 2020, arXiv 2005.13420",
     ),
+    Gradient.CHECKPOINT: (
+        "the same gradient, with segments of the solve taken again on the way back in place of being kept",
+        "Gholami et al. 2019, arXiv 1902.10298, section 4",
+    ),
     Gradient.ADJOINT: (
         "a second ODE solved backwards in time (optimise, then discretise)",
         "Chen et al. 2018, arXiv 1806.07366, section 2",
     ),
+    Gradient.ADJOINT_SEMINORM: (
+        "the adjoint, whose error norm leaves the parameters' part out",
+        "Kidger et al. 2021, arXiv 2009.09457",
+    ),
 }
+
+
+class Batching(StrEnum):
+    """How a batch is stepped by an adaptive method."""
+
+    JOINT = "joint"
+    WORST = "worst"
+    EACH = "each"
+
+    @property
+    def about(self) -> str:
+        """One line for a person."""
+        return _BATCHING_ABOUT[self]
+
+
+_BATCHING_ABOUT = {
+    Batching.JOINT: "one step for all, which the mean error over the batch decides",
+    Batching.WORST: "one step for all, which the sample with the largest error decides",
+    Batching.EACH: "a step of its own for each sample",
+}
+
+
+class Compile(StrEnum):
+    """What ``torch.compile`` is given."""
+
+    EAGER = "eager"
+    FIELD = "field"
+    SOLVER = "solver"
 
 
 class Preset(StrEnum):
@@ -54,7 +97,8 @@ class Trial(BaseModel):
 
     ``solver``, ``gradient`` and their numbers are null where the model has no ODE, ``rtol`` and ``atol``
     where the method has no tolerance. A null ``step_size`` of a fixed-step method means one step per
-    output interval, which is torchdiffeq's own default.
+    output interval, which is torchdiffeq's own default. A null ``batching`` is ``joint``, a null ``compile``
+    eager; null ``segments`` of the gradient ``checkpoint`` leave their number to the library.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -68,6 +112,9 @@ class Trial(BaseModel):
     gradient: Gradient | None = None
     adjoint_rtol: Positive | None = None
     adjoint_atol: Positive | None = None
+    segments: Annotated[int, Field(ge=1)] | None = None
+    batching: Literal[Batching.WORST, Batching.EACH] | None = None
+    compile: Literal[Compile.FIELD, Compile.SOLVER] | None = None
     dataset: str | None = None
     device: str = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
@@ -87,6 +134,13 @@ class Trial(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @property
+    def solver_label(self) -> str:
+        """The solver, with how it steps a batch and what is compiled: ``torchode:tsit5 each compiled``."""
+        compiled = {Compile.FIELD: "compiled field", Compile.SOLVER: "compiled"}
+        parts = [self.solver, self.batching, compiled.get(self.compile) if self.compile else None]
+        return " ".join(part for part in parts if part) or "–"
+
+    @property
     def step_label(self) -> str:
         """What controls the step, as a table shows it: ``1e-3`` or ``h=0.25``."""
         if self.solver is None:
@@ -98,9 +152,11 @@ class Trial(BaseModel):
 
     @property
     def gradient_label(self) -> str:
-        """The gradient, with its tolerance where that is not the forward one: ``adjoint 1e-6``."""
+        """The gradient, with its tolerance where that is not the forward one, or its segments: ``adjoint 1e-6``."""
         if self.gradient is None:
             return "–"
+        if self.segments is not None:
+            return f"{self.gradient} × {self.segments}"
         apart = self.adjoint_rtol is not None and (self.adjoint_rtol, self.adjoint_atol) != (self.rtol, self.atol)
         tolerance = _tolerance(self.adjoint_rtol, self.adjoint_atol) if apart else ""
         return f"{self.gradient} {tolerance}".strip()

@@ -1,0 +1,76 @@
+"""The gradient ``checkpoint``: a direct gradient whose solve is kept in segments and taken again on the way back."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+SEGMENTS = 4  # where a trial does not say
+
+# Two times closer than this share of the span are one time.
+_SAME = 1e-6
+
+Solve = Callable[[Tensor, Tensor], Tensor]
+
+
+def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, steps: Tensor | None) -> Tensor:
+    """States at ``times`` from solves of one segment of time each, whose graphs are not kept.
+
+    What stays is the state at the beginning of each segment; the evaluations of a segment are taken again when
+    the gradient reaches it. An adaptive method starts anew in each. Fixed steps go on where they were, so that
+    the gradient is that of one solve.
+
+    Source: Griewank and Walther 2000, doi 10.1145/347837.347846; Gholami et al. 2019, section 4.
+
+    Args:
+        solve: a direct solve, ``(y0, times) -> states``.
+        y0: initial state, any shape ``S``.
+        times: output times ``(T,)``, the first one the start.
+        segments: how many at most; there are no more than fixed steps.
+        steps: where fixed steps begin and end; null for an adaptive method.
+
+    Returns:
+        Tensor: ``(T, *S)``.
+    """
+    outputs = [y0.unsqueeze(0)]
+    for part, wanted in _parts(times, _edges(times, segments, steps)):
+        states = checkpoint(solve, y0, part, use_reentrant=False, preserve_rng_state=False)
+        outputs.append(states[1 : 1 + wanted])
+        y0 = states[-1]
+    return torch.cat(outputs)
+
+
+def fixed_steps(times: Tensor, step_size: float | None) -> Tensor:
+    """Where fixed steps begin and end: at the outputs, or ``step_size`` apart with the last one cut at the end."""
+    if step_size is None:
+        return times
+    span = float(times[-1] - times[0])
+    count = max(1, math.ceil(abs(span) / step_size - 1e-4))
+    steps = times[0] + math.copysign(step_size, span) * torch.arange(count + 1).to(times)
+    steps[-1] = times[-1]
+    return steps
+
+
+def _edges(times: Tensor, segments: int, steps: Tensor | None) -> Tensor:
+    """Where segments end, the last one at the last time; between fixed steps where there are any."""
+    if steps is None:
+        shares = torch.arange(1, segments + 1, dtype=torch.float64) / segments
+        return times[0] + (times[-1] - times[0]) * shares.to(times)
+    last = len(steps) - 1
+    return steps[sorted({round(i * last / segments) for i in range(1, segments + 1)} - {0})]
+
+
+def _parts(times: Tensor, edges: Tensor) -> list[tuple[Tensor, int]]:
+    """The times of each segment, from its start to its end, and how many of them are outputs."""
+    direction, near = torch.sign(times[-1] - times[0]), _SAME * (times[-1] - times[0]).abs()
+    parts, start, left = [], times[:1], times[1:]
+    for edge in edges:
+        inside = left[(left - edge) * direction <= near]
+        left = left[len(inside) :]
+        ends_on_output = len(inside) > 0 and bool((inside[-1] - edge).abs() <= near)
+        part = torch.cat([start, inside] if ends_on_output else [start, inside, edge.reshape(1)])
+        parts.append((part, len(inside)))
+        start = part[-1:]
+    return parts

@@ -1,0 +1,121 @@
+"""diffrax: methods and gradients in JAX, for a field that is written in torch."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from nodebench.instruments import CountedField
+from nodebench.solvers.contract import Method, SolverAdapter, StepControl
+from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
+
+if TYPE_CHECKING:
+    from nodebench.solvers.diffrax_solve import Compiled
+
+_ELSEWHERE = "JAX holds its memory and makes its products out of sight of torch"
+_UNSEEN = {
+    "tensor_peak_bytes": _ELSEWHERE,
+    "saved_bytes": _ELSEWHERE,
+    "vjp_calls": _ELSEWHERE,
+    "nfe_backward": "diffrax tells nothing of what it evaluates on the way back",
+}
+
+
+class DiffraxAdapter(SolverAdapter):
+    """diffrax's ``diffeqsolve``, the field translated operator by operator, the solve compiled as one.
+
+    ``checkpoint`` is ``RecursiveCheckpointAdjoint``, the library's default; ``direct`` is ``DirectAdjoint``,
+    ``adjoint`` ``BacksolveAdjoint`` and ``adjoint-seminorm`` the same with ``adjoint_rms_seminorm``. ``each`` is
+    ``jax.vmap`` over the batch. Evaluations come from the library's count of steps; those of an implicit
+    method's inner iteration it does not tell.
+
+    Source: Kidger 2022, arXiv 2202.02435; https://docs.kidger.site/diffrax
+    """
+
+    backend = "diffrax"
+    source = "https://docs.kidger.site/diffrax"
+    gradients = frozenset(Gradient)
+    batchings = (Batching.JOINT, Batching.EACH)
+    compiles = (Compile.EAGER,)
+    package = "diffrax"
+
+    def __init__(self) -> None:
+        self._compiled: WeakKeyDictionary[nn.Module, dict[Any, Compiled]] = WeakKeyDictionary()
+
+    @cache  # noqa: B019 - one adapter lives as long as the process
+    def methods(self) -> Mapping[str, Method]:
+        """Ask the library; those without an error estimate take fixed steps."""
+        import diffrax
+
+        from nodebench.solvers.diffrax_solve import solver_classes
+
+        found = {}
+        for name, kind in solver_classes().items():
+            implicit = issubclass(kind, diffrax.AbstractImplicitSolver)
+            adaptive = issubclass(kind, diffrax.AbstractAdaptiveSolver)
+            order = kind().order(diffrax.ODETerm(lambda t, y, args: y))
+            found[name] = Method((kind.__doc__ or name).split("\n")[0].rstrip("."), order, adaptive, implicit)
+        return found
+
+    def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
+        """Translate and compile what is new, solve, and count by the library's steps."""
+        from nodebench.solvers.diffrax_solve import Compiled, Way
+        from nodebench.solvers.jax_field import Translation
+
+        _check_device(y0)
+        method = self.methods()[control.method]
+        module = field.field
+        differentiated = control.gradient is not None and torch.is_grad_enabled()
+        way = Way.of(control, method.adaptive, y0.ndim > 1, differentiated)
+        sample = y0[:1] if way.each else y0
+        kept = self._compiled.setdefault(module, {})
+        key = (way, tuple(sample.shape), sample.dtype)
+        if key not in kept:
+            kept[key] = Compiled(Translation(module, times[0], sample), way)
+        weights = kept[key].translation.weights(module)
+        names = ("rtol", "atol", "adjoint_rtol", "adjoint_atol", "step_size")
+        numbers = {name: number for name in names if (number := getattr(control, name)) is not None}
+        field.counter.check_deadline()
+        states, steps = kept[key](weights, y0, times, numbers)
+        self._count(field, control.method, steps)
+        return states
+
+    def _count(self, field: CountedField, name: str, steps: Any) -> None:
+        """Evaluations by the steps that the library took, rejected ones included."""
+        if self.methods()[name].implicit:
+            field.counter.blind = True
+            return
+        first, each = evaluations(name)
+        most, mean = int(steps.max()), float(steps.mean())
+        field.counter.add(first + each * most, each * (most - mean))
+
+    def unseen(self, control: StepControl) -> Mapping[str, str]:
+        """All that JAX does by itself."""
+        return _UNSEEN
+
+
+@cache
+def evaluations(name: str) -> tuple[int, int]:
+    """Evaluations of an explicit method: once a solve, and at each step.
+
+    A first step size is chosen by two evaluations. A method that reuses its last stage makes it once more at
+    the first step.
+    """
+    import diffrax
+
+    from nodebench.solvers.diffrax_solve import solver_classes
+
+    kind = solver_classes()[name]
+    tableau = getattr(kind, "tableau", None)
+    stages, reused = (1, 0) if tableau is None else (tableau.num_stages, int(tableau.fsal))
+    return 2 * issubclass(kind, diffrax.AbstractAdaptiveSolver) + reused, stages - reused
+
+
+def _check_device(y0: Tensor) -> None:
+    import jax
+
+    if y0.device.type not in ("cpu", "cuda") or (y0.is_cuda and jax.default_backend() != "gpu"):
+        raise SolveFailed(Status.UNSUPPORTED, f"JAX sees no {y0.device.type} here; install jax for it")

@@ -1,0 +1,176 @@
+"""One diffrax solve inside torch's autograd: states and gradients cross over, weights stay where they are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import torch
+from jax import Array
+from torch import Tensor
+
+from nodebench.solvers.contract import StepControl
+from nodebench.solvers.jax_field import Translation, Weights, to_jax, to_torch
+from nodebench.spec import Batching, Gradient, SolveFailed, Status
+
+MAX_STEPS = 4096  # diffrax's own default
+
+_STATUS = {
+    "max_steps_reached": Status.NFE_BUDGET,
+    "dt_min_reached": Status.DT_UNDERFLOW,
+    "nonlinear_divergence": Status.NON_FINITE,
+    "nonlinear_max_steps_reached": Status.NFE_BUDGET,
+}
+
+
+def solver_classes() -> dict[str, type[diffrax.AbstractSolver]]:
+    """The library's methods for ordinary differential equations that carry a tableau, and Euler's two."""
+    kinds = (diffrax.AbstractERK, diffrax.AbstractDIRK)
+    classes = [value for value in vars(diffrax).values() if isinstance(value, type) and issubclass(value, kinds)]
+    concrete = [one for one in classes if not one.__name__.startswith("Abstract") and hasattr(one, "tableau")]
+    found = {one.__name__.lower(): one for one in [*concrete, diffrax.Euler, diffrax.ImplicitEuler]}
+    return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a solve is compiled; tolerances and step size are arguments of what is compiled."""
+
+    method: str
+    adaptive: bool
+    gradient: Gradient | None
+    segments: int | None
+    each: bool
+    steps_to_outputs: bool
+
+    @classmethod
+    def of(cls, control: StepControl, adaptive: bool, batched: bool, differentiated: bool) -> "Way":
+        """The way of a step control."""
+        return cls(
+            control.method,
+            adaptive,
+            control.gradient if differentiated else None,
+            control.segments if differentiated else None,
+            control.batching is Batching.EACH and batched,
+            not adaptive and control.step_size is None,
+        )
+
+
+Numbers = dict[str, float]
+
+
+class Compiled:
+    """The solves of one field at one shape of its state, in one way; compiled when first called."""
+
+    def __init__(self, translation: Translation, way: Way) -> None:
+        self.translation = translation
+        self._way = way
+        self._plain = jax.jit(self._solve)
+        self._forward = jax.jit(self._with_vjp)
+        self._backward = jax.jit(lambda vjp, gradient: vjp(gradient))
+
+    def __call__(self, weights: list[Tensor], y0: Tensor, times: Tensor, numbers: Numbers) -> tuple[Tensor, Array]:
+        """States at ``times``, and the steps of each sample, or of all."""
+        if self._way.gradient is None:
+            states, told = self._plain(*map(_cross, (weights, y0, times)), numbers)
+            states = to_torch(states)
+        else:
+            told_later: list[Any] = []
+            states = _Crossing.apply(self, numbers, told_later, y0, times, *weights)
+            (told,) = told_later
+        _check(told["result"])
+        return states.transpose(0, 1) if self._way.each else states, told["steps"]
+
+    def forward(self, weights: Weights, y0: Array, times: Array, numbers: Numbers) -> tuple[Array, Any, Any]:
+        """States, the function that takes a gradient back, and what the library tells."""
+        return self._forward(weights, y0, times, numbers)
+
+    def backward(self, vjp: Any, gradient: Array) -> tuple[Weights, Array]:
+        """Gradients of weights and initial state."""
+        return self._backward(vjp, gradient)
+
+    def _with_vjp(self, weights: Weights, y0: Array, times: Array, numbers: Numbers) -> tuple[Array, Any, Any]:
+        def solve(weights: Weights, y0: Array) -> tuple[Array, Any]:
+            return self._solve(weights, y0, times, numbers)
+
+        return jax.vjp(solve, weights, y0, has_aux=True)
+
+    def _solve(self, weights: Weights, y0: Array, times: Array, numbers: Numbers) -> tuple[Array, Any]:
+        way, function = self._way, self.translation.function
+        field: Callable[[Array, Array, Weights], Array] = lambda t, y, weights: function(weights, t, y)  # noqa: E731
+        if way.each:
+            field = lambda t, y, weights: function(weights, t, y[None])[0]  # noqa: E731
+
+        def one(y0: Array) -> tuple[Array, Any]:
+            solution = diffrax.diffeqsolve(
+                diffrax.ODETerm(field),
+                solver_classes()[way.method](),
+                times[0],
+                times[-1],
+                None if way.adaptive or way.steps_to_outputs else jnp.sign(times[-1] - times[0]) * numbers["step_size"],
+                y0,
+                args=weights,
+                saveat=diffrax.SaveAt(ts=times),
+                stepsize_controller=self._controller(times, numbers),
+                adjoint=self._adjoint(numbers),
+                max_steps=MAX_STEPS,
+                throw=False,
+            )
+            return solution.ys, {"steps": solution.stats["num_steps"], "result": solution.result}
+
+        return jax.vmap(one)(y0) if way.each else one(y0)
+
+    def _controller(self, times: Array, numbers: Numbers) -> diffrax.AbstractStepSizeController:
+        if self._way.adaptive:
+            return diffrax.PIDController(rtol=numbers["rtol"], atol=numbers["atol"])
+        return diffrax.StepTo(ts=times) if self._way.steps_to_outputs else diffrax.ConstantStepSize()
+
+    def _adjoint(self, numbers: Numbers) -> diffrax.AbstractAdjoint:
+        match self._way.gradient:
+            case Gradient.DIRECT:
+                return diffrax.DirectAdjoint()
+            case Gradient.ADJOINT | Gradient.ADJOINT_SEMINORM as gradient:
+                if not self._way.adaptive:
+                    return diffrax.BacksolveAdjoint()
+                seminorm = {"norm": diffrax.adjoint_rms_seminorm} if gradient is Gradient.ADJOINT_SEMINORM else {}
+                tolerances = {"rtol": numbers["adjoint_rtol"], "atol": numbers["adjoint_atol"]}
+                return diffrax.BacksolveAdjoint(stepsize_controller=diffrax.PIDController(**tolerances, **seminorm))
+            case _:
+                return diffrax.RecursiveCheckpointAdjoint(checkpoints=self._way.segments)
+
+
+class _Crossing(torch.autograd.Function):
+    """The solve as one node of torch's graph."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, solve: Compiled, numbers: Numbers, told: list[Any], y0: Tensor, times: Tensor, *weights: Tensor
+    ) -> Tensor:
+        ctx.solve = solve
+        states, ctx.vjp, aux = solve.forward(*map(_cross, (list(weights), y0, times)), numbers)
+        told.append(aux)
+        return to_torch(states)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        weights, y0 = ctx.solve.backward(ctx.vjp, to_jax(gradients[0]))
+        # Copies: torch may add to a gradient in place, and JAX takes its arrays to be constant.
+        return None, None, None, to_torch(y0).clone(), None, *(to_torch(weight).clone() for weight in weights)
+
+
+def _cross(tensors: Any) -> Any:
+    return [to_jax(one) for one in tensors] if isinstance(tensors, list) else to_jax(tensors)
+
+
+def _check(result: diffrax.RESULTS) -> None:
+    """Raise what the library tells of a solve that ended early."""
+    values = jnp.atleast_1d(result._value)
+    worst = int(values[jnp.argmax(values != diffrax.RESULTS.successful._value)])
+    if worst == diffrax.RESULTS.successful._value:
+        return
+    for name, status in _STATUS.items():
+        if getattr(diffrax.RESULTS, name)._value == worst:
+            raise SolveFailed(status, f"diffrax stopped with {name}")
+    raise SolveFailed(Status.ERROR, f"diffrax stopped: {diffrax.RESULTS[diffrax.RESULTS._index_to_message[worst]]}")

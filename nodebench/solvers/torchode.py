@@ -1,0 +1,191 @@
+"""torchode: every sample of a batch with a step size of its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from nodebench.instruments import CountedField
+from nodebench.solvers.checkpoint import SEGMENTS, fixed_steps, solve_in_segments
+from nodebench.solvers.contract import Method, SolverAdapter, StepControl
+from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
+
+# What the library does not say of itself.
+_ABOUT = {
+    "dopri5": "Dormand–Prince 5(4), first same as last",
+    "tsit5": "Tsitouras 5(4), first same as last",
+    "heun": "Heun 2(1)",
+    "euler": "explicit Euler",
+}
+
+_STATUS = {"REACHED_DT_MIN": Status.DT_UNDERFLOW, "INFINITE_NORM": Status.NON_FINITE}
+
+
+class _Rows(nn.Module):
+    """The field of states ``(B, D)`` and times ``(B,)``, as the library calls it.
+
+    Attributes:
+        field: the field of whole states; exchanged before each solve, since each has a counter of its own.
+        shape: of a state with its batch, ``(-1, *S)``, or of the one state that a joint solve has.
+    """
+
+    def __init__(self, field: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.field = field
+        self.shape = shape
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        states = y.reshape(self.shape)
+        clock = t.reshape(()) if t.numel() == 1 else t.reshape(-1, *[1] * (states.ndim - 1))
+        return self.field(clock, states).reshape(y.shape)
+
+
+@dataclass(frozen=True)
+class _Solver:
+    """The library's objects for one field and one way of stepping."""
+
+    rows: _Rows
+    solve: Callable[..., Any]
+    evaluations_a_step: int
+
+
+class TorchodeAdapter(SolverAdapter):
+    """torchode's parallel solver, with its integral controller and its adjoints.
+
+    ``each`` is ``AutoDiffAdjoint`` (direct) and ``BacksolveAdjoint`` (adjoint), which carries a gradient of the
+    parameters for each sample. ``joint`` hands it the batch as one state, and is ``JointBacksolveAdjoint`` for
+    the adjoint. Compiled whole, the field is called out of sight, and the library's own count is taken.
+
+    Source: Lienen and Günnemann 2022, arXiv 2210.12375; https://github.com/martenlienen/torchode
+    """
+
+    backend = "torchode"
+    source = "https://github.com/martenlienen/torchode"
+    gradients = frozenset({Gradient.DIRECT, Gradient.CHECKPOINT, Gradient.ADJOINT})
+    batchings = (Batching.EACH, Batching.JOINT)
+    compiles = (Compile.EAGER, Compile.FIELD, Compile.SOLVER)
+    package = "torchode"
+
+    def __init__(self) -> None:
+        self._solvers: WeakKeyDictionary[nn.Module, dict[Any, _Solver]] = WeakKeyDictionary()
+
+    @cache  # noqa: B019 - one adapter lives as long as the process
+    def methods(self) -> Mapping[str, Method]:
+        """Ask the library; a method without an error estimate takes fixed steps."""
+        return {
+            name: Method(_ABOUT.get(name, name), make(None).convergence_order(), hasattr(make, "TABLEAU"))
+            for name, make in _step_methods().items()
+        }
+
+    def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
+        """Solve the batch along the first axis of ``y0``, or as one state."""
+        method = self.methods()[control.method]
+        joint = control.batching is not Batching.EACH or y0.ndim < 2
+        solver = self._solver(field, y0, control, joint)
+        solver.rows.field = field.field if control.compile is Compile.SOLVER else field
+        step = None if method.adaptive else _step(times, control)
+
+        def direct(y0: Tensor, times: Tensor) -> Tensor:
+            return _solve(solver, field, y0, times, step, joint, control)
+
+        if control.gradient is Gradient.CHECKPOINT:
+            steps = None if method.adaptive else fixed_steps(times, control.step_size)
+            return solve_in_segments(direct, y0, times, control.segments or SEGMENTS, steps)
+        return direct(y0, times)
+
+    def unseen(self, control: StepControl) -> Mapping[str, str]:
+        """A solver that is compiled whole hides its field; a backward solve of each sample is torch.func's."""
+        hidden = {}
+        if control.gradient is Gradient.ADJOINT and control.batching is Batching.EACH:
+            hidden = {"saved_bytes": "torch.func, by which each sample is solved back, allows no saved-tensor hooks"}
+        if control.compile is Compile.SOLVER:
+            out_of_sight = "the field is compiled with the solver"
+            hidden["vjp_calls"] = out_of_sight
+            if control.gradient is not None and control.gradient.solves_backwards:
+                hidden["nfe_backward"] = out_of_sight
+        return {**super().unseen(control), **hidden}
+
+    def _solver(self, field: CountedField, y0: Tensor, control: StepControl, joint: bool) -> _Solver:
+        """The library's objects, kept: a compiled one is dear, and any takes a while to make."""
+        shape = tuple(y0.shape) if joint else (-1, *y0.shape[1:])
+        backsolve = control.gradient is Gradient.ADJOINT and torch.is_grad_enabled()
+        key = (shape, control.method, control.rtol, control.atol, backsolve, joint, control.compile)
+        kept = self._solvers.setdefault(field.field, {})
+        if key not in kept:
+            # The names of the parameters are looked up here, and must be those of what is solved.
+            rows = _Rows(field.field if control.compile is Compile.SOLVER else field, shape)
+            kept[key] = _make(rows, control, backsolve, joint, self.methods()[control.method].adaptive)
+        return kept[key]
+
+
+def _step_methods() -> dict[str, Callable[..., Any]]:
+    """The library's classes by name; Euler's method is not among those that it registers."""
+    import torchode
+    from torchode.interface import METHODS
+
+    return {**METHODS, "euler": torchode.Euler}
+
+
+def _make(rows: _Rows, control: StepControl, backsolve: bool, joint: bool, adaptive: bool) -> _Solver:
+    import torchode
+
+    term = torchode.ODETerm(rows)
+    step_method = _step_methods()[control.method](term)
+    if adaptive:
+        controller = torchode.IntegralController(control.atol, control.rtol, term=term)
+    else:
+        controller = torchode.FixedStepController()
+    if not backsolve:
+        # Through the control of the steps a gradient can grow without bound; other libraries stop it there.
+        solve = torchode.AutoDiffAdjoint(step_method, controller, backprop_through_step_size_control=False).solve
+    elif joint:
+        solve = torchode.JointBacksolveAdjoint(term, step_method, controller).solve
+    else:
+        solve = torchode.BacksolveAdjoint(term, step_method, controller).solve
+    tableau = getattr(step_method, "tableau", None)
+    return _Solver(
+        rows,
+        torch.compile(solve) if control.compile is Compile.SOLVER else solve,
+        1 if tableau is None else tableau.n_stages - int(tableau.fsal),
+    )
+
+
+def _step(times: Tensor, control: StepControl) -> float:
+    """The fixed step, with the sign of time."""
+    gaps = times.diff()
+    if control.step_size is not None:
+        return float(torch.sign(gaps[0])) * control.step_size
+    if not torch.allclose(gaps, gaps[:1], rtol=1e-4):
+        raise SolveFailed(Status.UNSUPPORTED, "torchode takes one fixed step, and the output times are not equidistant")
+    return float(gaps[0])
+
+
+def _solve(
+    solver: _Solver,
+    field: CountedField,
+    y0: Tensor,
+    times: Tensor,
+    step: float | None,
+    joint: bool,
+    control: StepControl,
+) -> Tensor:
+    import torchode
+
+    batch = 1 if joint else len(y0)
+    problem = torchode.InitialValueProblem(y0.reshape(batch, -1), t_eval=times.expand(batch, -1))
+    dt0 = None if step is None else times.new_full((batch,), step)
+    solution = solver.solve(problem, dt0=dt0)
+    worst = int(solution.status.max())
+    if worst:
+        status = torchode.Status(worst)
+        raise SolveFailed(_STATUS.get(status.name, Status.ERROR), f"torchode stopped with {status.name}")
+    steps = solution.stats["n_steps"]
+    most = int(steps.max())
+    if control.compile is Compile.SOLVER:
+        field.counter.add(int(solution.stats["n_f_evals"].max()))
+    field.counter.add(0, (most - float(steps.double().mean())) * solver.evaluations_a_step)
+    return solution.ys.transpose(0, 1).reshape(len(times), *y0.shape)
