@@ -73,11 +73,15 @@ def run(
     ] = "",
     gradient: Annotated[
         str,
-        typer.Option(metavar="NAME,…", help="See 'nodebench list gradients'. (default: the task's)", rich_help_panel="What"),
+        typer.Option(
+            metavar="NAME,…", help="See 'nodebench list gradients'. (default: the task's)", rich_help_panel="What"
+        ),
     ] = "",
     segments: Annotated[
         str,
-        typer.Option(metavar="N,…", help="Of the gradient checkpoint. (default: the library's)", rich_help_panel="What"),
+        typer.Option(
+            metavar="N,…", help="Of the gradient checkpoint. (default: the library's)", rich_help_panel="What"
+        ),
     ] = "",
     batching: Annotated[
         str,

@@ -206,9 +206,7 @@ def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
 _OPTIONAL = ("gradient", "segments", "batching", "compile", "rtol", "atol", "step_size")
 
 
-def _with_ode(
-    task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[str, Any], /, **common: Any
-) -> Trial:
+def _with_ode(task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[str, Any], /, **common: Any) -> Trial:
     """One trial of a model with an ODE; an axis that does not apply to its method is left empty."""
     adapter, _, method = find_solver(solver)
     solver = canonical_name(solver)
@@ -243,9 +241,7 @@ def _with_ode(
     )
 
 
-def _gradient(
-    task: Task, model: str, solver: str, adapter: SolverAdapter, wanted: Gradient | None
-) -> Gradient | None:
+def _gradient(task: Task, model: str, solver: str, adapter: SolverAdapter, wanted: Gradient | None) -> Gradient | None:
     """The gradient of a trial: the one that is wanted, else the task's own, else what there is."""
     if not task.trains:
         if wanted is not None:

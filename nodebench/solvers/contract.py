@@ -66,6 +66,7 @@ class SolverAdapter(ABC):
         batchings: how it can step a batch, its default first.
         compiles: what of it can be compiled, its default first.
         package: what has to be installed for it, beside nodebench itself.
+        holds_steps: whether its adaptive methods can be held at a constant step.
     """
 
     backend: str
@@ -74,6 +75,7 @@ class SolverAdapter(ABC):
     batchings: tuple[Batching, ...] = (Batching.JOINT,)
     compiles: tuple[Compile, ...] = (Compile.EAGER, Compile.FIELD)
     package: str | None = None
+    holds_steps: bool = True
 
     @abstractmethod
     def methods(self) -> Mapping[str, Method]:

@@ -16,6 +16,7 @@ from nodebench.solvers.jax_field import Translation, Weights, to_jax, to_torch
 from nodebench.spec import Batching, Gradient, SolveFailed, Status
 
 MAX_STEPS = 4096  # diffrax's own default
+INNER_TOLERANCE = 1e-11
 
 _STATUS = {
     "max_steps_reached": Status.NFE_BUDGET,
@@ -36,10 +37,13 @@ def solver_classes() -> dict[str, type[diffrax.AbstractSolver]]:
 
 @dataclass(frozen=True)
 class Way:
-    """How a solve is compiled; tolerances and step size are arguments of what is compiled."""
+    """How a solve is compiled; tolerances and step size are arguments of what is compiled.
+
+    ``free`` is a method that chooses its steps; an adaptive one may be held at a constant step.
+    """
 
     method: str
-    adaptive: bool
+    free: bool
     gradient: Gradient | None
     segments: int | None
     each: bool
@@ -50,7 +54,7 @@ class Way:
         """The way of a step control."""
         return cls(
             control.method,
-            adaptive,
+            adaptive and control.step_size is None,
             control.gradient if differentiated else None,
             control.segments if differentiated else None,
             control.batching is Batching.EACH and batched,
@@ -106,10 +110,10 @@ class Compiled:
         def one(y0: Array) -> tuple[Array, Any]:
             solution = diffrax.diffeqsolve(
                 diffrax.ODETerm(field),
-                solver_classes()[way.method](),
+                self._solver(),
                 times[0],
                 times[-1],
-                None if way.adaptive or way.steps_to_outputs else jnp.sign(times[-1] - times[0]) * numbers["step_size"],
+                None if way.free or way.steps_to_outputs else jnp.sign(times[-1] - times[0]) * numbers["step_size"],
                 y0,
                 args=weights,
                 saveat=diffrax.SaveAt(ts=times),
@@ -122,8 +126,15 @@ class Compiled:
 
         return jax.vmap(one)(y0) if way.each else one(y0)
 
+    def _solver(self) -> diffrax.AbstractSolver:
+        kind = solver_classes()[self._way.method]
+        if issubclass(kind, diffrax.AbstractImplicitSolver) and not self._way.free:
+            # Its inner iteration takes the tolerance of the steps, of which there is none.
+            return kind(root_finder=diffrax.VeryChord(rtol=INNER_TOLERANCE, atol=INNER_TOLERANCE))
+        return kind()
+
     def _controller(self, times: Array, numbers: Numbers) -> diffrax.AbstractStepSizeController:
-        if self._way.adaptive:
+        if self._way.free:
             return diffrax.PIDController(rtol=numbers["rtol"], atol=numbers["atol"])
         return diffrax.StepTo(ts=times) if self._way.steps_to_outputs else diffrax.ConstantStepSize()
 
@@ -132,7 +143,7 @@ class Compiled:
             case Gradient.DIRECT:
                 return diffrax.DirectAdjoint()
             case Gradient.ADJOINT | Gradient.ADJOINT_SEMINORM as gradient:
-                if not self._way.adaptive:
+                if not self._way.free:
                     return diffrax.BacksolveAdjoint()
                 seminorm = {"norm": diffrax.adjoint_rms_seminorm} if gradient is Gradient.ADJOINT_SEMINORM else {}
                 tolerances = {"rtol": numbers["adjoint_rtol"], "atol": numbers["adjoint_atol"]}

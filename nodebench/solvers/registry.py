@@ -61,7 +61,9 @@ def find_solver(name: str) -> tuple[SolverAdapter, str, Method]:
     if not is_installed(adapter):
         raise BadInput(f"solver {name}: {adapter.package} is not installed. {install_hint(adapter)}")
     if method not in adapter.methods():
-        choose("solver", name, solver_names() if backend == BARE else [full_name(adapter, m) for m in adapter.methods()])
+        choose(
+            "solver", name, solver_names() if backend == BARE else [full_name(adapter, m) for m in adapter.methods()]
+        )
     method = adapter.methods()[method].alias_of or method
     return adapter, method, adapter.methods()[method]
 

@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from functools import cache
+from io import StringIO
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from nodebench.instruments import CountedField
 from nodebench.solvers.checkpoint import SEGMENTS, fixed_steps, solve_in_segments
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl
-from nodebench.spec import Gradient, SolveFailed, Status
+from nodebench.spec import Gradient
 
 # What the library does not say of itself. Its other methods need a second-order system or an inner optimiser.
 _METHODS = {
@@ -35,6 +37,7 @@ class TorchdynAdapter(SolverAdapter):
     source = "https://github.com/DiffEqML/torchdyn"
     gradients = frozenset({Gradient.DIRECT, Gradient.CHECKPOINT, Gradient.ADJOINT_SEMINORM})
     package = "torchdyn"
+    holds_steps = False
 
     @cache  # noqa: B019 - one adapter lives as long as the process
     def methods(self) -> Mapping[str, Method]:
@@ -45,8 +48,6 @@ class TorchdynAdapter(SolverAdapter):
 
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
         """Solve over the output times; fixed steps are output times of their own."""
-        if times[-1] < times[0]:
-            raise SolveFailed(Status.UNSUPPORTED, "torchdyn chooses its first step backwards in time by a wrong field")
         method = self.methods()[control.method]
 
         def direct(y0: Tensor, times: Tensor) -> Tensor:
@@ -59,29 +60,40 @@ class TorchdynAdapter(SolverAdapter):
 
 
 class _Named(nn.Module):
-    """The same field with the signature that the library looks for."""
+    """The same field with the signature that the library looks for, on a clock that always runs forwards.
 
-    def __init__(self, field: CountedField) -> None:
+    The library's own way of solving backwards chooses its first step by a field of the wrong sign.
+    """
+
+    def __init__(self, field: CountedField, forwards: bool) -> None:
         super().__init__()
         self.field = field
+        self.forwards = forwards
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        return self.field(t, x)
+        return self.field(t, x) if self.forwards else -self.field(-t, x)
 
 
 def _solve(field: CountedField, y0: Tensor, times: Tensor, control: StepControl, adaptive: bool) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the library's own imports
         from torchdyn.core.problems import ODEProblem
-    backwards = control.gradient is Gradient.ADJOINT_SEMINORM and torch.is_grad_enabled()
-    arguments: dict[str, Any] = {"solver": control.method, "sensitivity": "adjoint" if backwards else "autograd"}
+        from torchdyn.numerics.solvers.ode import str_to_solver
+    adjoint = control.gradient is Gradient.ADJOINT_SEMINORM and torch.is_grad_enabled()
+    # By its name alone a method gets coefficients in float32.
+    solver = str_to_solver(control.method, y0.dtype)
+    arguments: dict[str, Any] = {"solver": solver, "sensitivity": "adjoint" if adjoint else "autograd"}
+    forwards = bool(times[-1] > times[0])
+    clock = times if forwards else -times
     if adaptive:
         arguments |= {"rtol": control.rtol, "atol": control.atol}
-        if backwards:
+        if adjoint:
             arguments |= {"rtol_adjoint": control.adjoint_rtol, "atol_adjoint": control.adjoint_atol}
-        grid, wanted = times, torch.arange(len(times))
+        grid, wanted = clock, torch.arange(len(clock))
     else:
-        grid = torch.cat([fixed_steps(times, control.step_size), times]).unique()
-        wanted = torch.searchsorted(grid, times)
-    _, states = ODEProblem(_Named(field), **arguments).odeint(y0, grid)
+        grid = torch.cat([fixed_steps(clock, control.step_size), clock]).unique()
+        wanted = torch.searchsorted(grid, clock)
+    with redirect_stdout(StringIO()):  # it prints that a field has no parameters
+        problem = ODEProblem(_Named(field, forwards), **arguments)
+    _, states = problem.odeint(y0, grid)
     return states[wanted.to(states.device)]

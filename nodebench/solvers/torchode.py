@@ -87,7 +87,8 @@ class TorchodeAdapter(SolverAdapter):
         joint = control.batching is not Batching.EACH or y0.ndim < 2
         solver = self._solver(field, y0, control, joint)
         solver.rows.field = field.field if control.compile is Compile.SOLVER else field
-        step = None if method.adaptive else _step(times, control)
+        free = method.adaptive and control.step_size is None
+        step = None if free else _step(times, control)
 
         def direct(y0: Tensor, times: Tensor) -> Tensor:
             return _solve(solver, field, y0, times, step, joint, control)
@@ -113,12 +114,13 @@ class TorchodeAdapter(SolverAdapter):
         """The library's objects, kept: a compiled one is dear, and any takes a while to make."""
         shape = tuple(y0.shape) if joint else (-1, *y0.shape[1:])
         backsolve = control.gradient is Gradient.ADJOINT and torch.is_grad_enabled()
-        key = (shape, control.method, control.rtol, control.atol, backsolve, joint, control.compile)
+        free = self.methods()[control.method].adaptive and control.step_size is None
+        key = (shape, control.method, control.rtol, control.atol, free, backsolve, joint, control.compile)
         kept = self._solvers.setdefault(field.field, {})
         if key not in kept:
             # The names of the parameters are looked up here, and must be those of what is solved.
             rows = _Rows(field.field if control.compile is Compile.SOLVER else field, shape)
-            kept[key] = _make(rows, control, backsolve, joint, self.methods()[control.method].adaptive)
+            kept[key] = _make(rows, control, backsolve, joint, free)
         return kept[key]
 
 
@@ -130,12 +132,12 @@ def _step_methods() -> dict[str, Callable[..., Any]]:
     return {**METHODS, "euler": torchode.Euler}
 
 
-def _make(rows: _Rows, control: StepControl, backsolve: bool, joint: bool, adaptive: bool) -> _Solver:
+def _make(rows: _Rows, control: StepControl, backsolve: bool, joint: bool, free: bool) -> _Solver:
     import torchode
 
     term = torchode.ODETerm(rows)
     step_method = _step_methods()[control.method](term)
-    if adaptive:
+    if free:
         controller = torchode.IntegralController(control.atol, control.rtol, term=term)
     else:
         controller = torchode.FixedStepController()
