@@ -128,7 +128,7 @@ class CountedField(nn.Module):
         super().__init__()
         self.field = field  # a submodule, for its parameters
         # Plain attributes besides: a module finds its submodules by a slow path.
-        self.__dict__.update(_evaluate=compiled or field, counter=counter)
+        self.__dict__.update(_evaluate=field if compiled is None else compiled, counter=counter)
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Evaluate the field once; in place of ``forward``, without a module's own hooks, to save their time."""

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from nodebench.spec import Record, Status
+from nodebench.spec import Batching, Record, Status
 from nodebench.spec.figures import figure
 
 # Shown as space allows, the most telling ones first.
@@ -163,7 +163,7 @@ def _cell(name: str, record: Record) -> str:
 
 def _measured(name: str, records: list[Record]) -> bool:
     if name == "sample_evaluations":  # the calls again, unless samples stepped on their own
-        return any(record.trial.batching == "each" for record in records)
+        return any(record.trial.batching is Batching.EACH for record in records)
     return any(_value(record, name) is not None for record in records)
 
 

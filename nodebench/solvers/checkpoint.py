@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 SEGMENTS = 4  # where a trial does not say
 
 # Two times closer than this share of the span are one time.
-_SAME = 1e-6
+SAME_TIME = 1e-6
 
 Solve = Callable[[Tensor, Tensor], Tensor]
 
@@ -64,7 +64,7 @@ def _edges(times: Tensor, segments: int, steps: Tensor | None) -> Tensor:
 
 def _parts(times: Tensor, edges: Tensor) -> list[tuple[Tensor, int]]:
     """The times of each segment, from its start to its end, and how many of them are outputs."""
-    direction, near = torch.sign(times[-1] - times[0]), _SAME * (times[-1] - times[0]).abs()
+    direction, near = torch.sign(times[-1] - times[0]), SAME_TIME * (times[-1] - times[0]).abs()
     parts, start, left = [], times[:1], times[1:]
     for edge in edges:
         inside = left[(left - edge) * direction <= near]

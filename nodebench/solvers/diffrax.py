@@ -101,17 +101,14 @@ class DiffraxAdapter(SolverAdapter):
 def evaluations(name: str) -> tuple[int, int]:
     """Evaluations of an explicit method: once a solve, and at each step.
 
-    A first step size is chosen by two evaluations. A method that reuses its last stage makes it once more at
-    the first step.
+    A method that reuses its last stage makes it once more at the first step. None choose that step: through
+    ``diffeqsolve`` the library always begins with 0.01, since it does not recognise the term that it wrapped.
     """
-    import diffrax
-
     from nodebench.solvers.diffrax_solve import solver_classes
 
-    kind = solver_classes()[name]
-    tableau = getattr(kind, "tableau", None)
+    tableau = getattr(solver_classes()[name], "tableau", None)
     stages, reused = (1, 0) if tableau is None else (tableau.num_stages, int(tableau.fsal))
-    return 2 * issubclass(kind, diffrax.AbstractAdaptiveSolver) + reused, stages - reused
+    return reused, stages - reused
 
 
 def _check_device(y0: Tensor) -> None:

@@ -1,6 +1,6 @@
 """One diffrax solve inside torch's autograd: states and gradients cross over, weights stay where they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,7 @@ class Compiled:
     def __call__(self, weights: list[Tensor], y0: Tensor, times: Tensor, numbers: Numbers) -> tuple[Tensor, Array]:
         """States at ``times``, and the steps of each sample, or of all."""
         if self._way.gradient is None:
-            states, told = self._plain(*map(_cross, (weights, y0, times)), numbers)
+            states, told = self._plain(_cross(weights), to_jax(y0), to_jax(times), numbers)
             states = to_torch(states)
         else:
             told_later: list[Any] = []
@@ -160,7 +160,7 @@ class _Crossing(torch.autograd.Function):
         ctx: Any, solve: Compiled, numbers: Numbers, told: list[Any], y0: Tensor, times: Tensor, *weights: Tensor
     ) -> Tensor:
         ctx.solve = solve
-        states, ctx.vjp, aux = solve.forward(*map(_cross, (list(weights), y0, times)), numbers)
+        states, ctx.vjp, aux = solve.forward(_cross(weights), to_jax(y0), to_jax(times), numbers)
         told.append(aux)
         return to_torch(states)
 
@@ -171,8 +171,8 @@ class _Crossing(torch.autograd.Function):
         return None, None, None, to_torch(y0).clone(), None, *(to_torch(weight).clone() for weight in weights)
 
 
-def _cross(tensors: Any) -> Any:
-    return [to_jax(one) for one in tensors] if isinstance(tensors, list) else to_jax(tensors)
+def _cross(weights: Sequence[Tensor]) -> Weights:
+    return [to_jax(weight) for weight in weights]
 
 
 def _check(result: diffrax.RESULTS) -> None:
@@ -184,4 +184,4 @@ def _check(result: diffrax.RESULTS) -> None:
     for name, status in _STATUS.items():
         if getattr(diffrax.RESULTS, name)._value == worst:
             raise SolveFailed(status, f"diffrax stopped with {name}")
-    raise SolveFailed(Status.ERROR, f"diffrax stopped: {diffrax.RESULTS[diffrax.RESULTS._index_to_message[worst]]}")
+    raise SolveFailed(Status.ERROR, f"diffrax stopped with its result {worst}")

@@ -48,7 +48,9 @@ class Integrator:
         if self.control.compile is not Compile.FIELD:
             return None
         if field not in self._compiled:
-            self._compiled[field] = torch.compile(field)
+            compiled = torch.compile(field)
+            assert isinstance(compiled, nn.Module)
+            self._compiled[field] = compiled
         return self._compiled[field]
 
     @contextmanager

@@ -18,6 +18,7 @@ if torch.get_num_threads() == 1:
 import jax
 import jax.numpy as jnp
 import numpy as np
+import torch.utils.dlpack
 from jax import Array, lax
 from torch import Tensor, nn
 from torch.export.graph_signature import InputKind
@@ -58,8 +59,9 @@ class Translation:
 
     def weights(self, field: nn.Module) -> list[Tensor]:
         """The tensors of ``field`` that are the function's weights."""
-        tensors = dict(field.named_parameters(remove_duplicate=False))
-        tensors |= dict(field.named_buffers(remove_duplicate=False))
+        tensors: dict[str, Tensor] = {}
+        tensors |= field.named_parameters(remove_duplicate=False)
+        tensors |= field.named_buffers(remove_duplicate=False)
         return [tensors[name] for name in self.names]
 
     def _check(self, field: nn.Module, t: Tensor, y: Tensor) -> None:
@@ -86,7 +88,7 @@ def to_jax(tensor: Tensor) -> Array:
 
 def to_torch(array: Array) -> Tensor:
     """The same memory where both libraries are on one device."""
-    return torch.from_dlpack(array)
+    return torch.utils.dlpack.from_dlpack(array)
 
 
 def _exported(field: nn.Module, t: Tensor, y: Tensor) -> torch.export.ExportedProgram:

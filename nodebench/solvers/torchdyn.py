@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
-from nodebench.solvers.checkpoint import SEGMENTS, fixed_steps, solve_in_segments
+from nodebench.solvers.checkpoint import SAME_TIME, SEGMENTS, fixed_steps, solve_in_segments
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl
 from nodebench.spec import Gradient
 
@@ -91,7 +91,9 @@ def _solve(field: CountedField, y0: Tensor, times: Tensor, control: StepControl,
             arguments |= {"rtol_adjoint": control.adjoint_rtol, "atol_adjoint": control.adjoint_atol}
         grid, wanted = clock, torch.arange(len(clock))
     else:
-        grid = torch.cat([fixed_steps(clock, control.step_size), clock]).unique()
+        steps = fixed_steps(clock, control.step_size)
+        apart = (steps.unsqueeze(1) - clock).abs().amin(1) > SAME_TIME * (clock[-1] - clock[0])
+        grid = torch.cat([steps[apart], clock]).sort().values
         wanted = torch.searchsorted(grid, clock)
     with redirect_stdout(StringIO()):  # it prints that a field has no parameters
         problem = ODEProblem(_Named(field, forwards), **arguments)

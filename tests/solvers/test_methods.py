@@ -30,6 +30,8 @@ WITH_ORDER = [
     and (adapter.holds_steps or not adapter.methods()[method].adaptive)
     and (adapter.backend != "diffrax" or method in {"euler", "tsit5", "kvaerno3"})
 ]
+NAMES = list(solver_names())
+COMPILED = {"diffrax:euler", "diffrax:heun", "diffrax:dopri8", "diffrax:kvaerno5"}
 X0 = torch.tensor([0.1, 0.5], dtype=torch.float64)
 
 
@@ -47,7 +49,14 @@ def test_an_unknown_solver_is_refused_with_the_nearest():
         find_solver("dopry8")
 
 
-@pytest.mark.parametrize("name", solver_names())
+# Each method of diffrax takes seconds to compile.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if "diffrax" in name and name not in COMPILED else name
+        for name in NAMES
+    ],
+)
 def test_every_solver_solves_the_logistic_equation_forwards_and_backwards(name):
     method = find_solver(name)[2]
     tight = (1e-8, 1e-10) if (method.order or 5) > 2 else (1e-6, 1e-8)
