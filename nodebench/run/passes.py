@@ -22,7 +22,7 @@ from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
 from nodebench.run.probes import joint_over_single, residual_error, reverse_error
 from nodebench.run.step import Checkpoint, Step, step_tensors, training_step
 from nodebench.solvers import Integrator, SolverAdapter, StepControl, Trace, find_solver
-from nodebench.spec import Gradient, SolveFailed, Status, Trial
+from nodebench.spec import Batching, Gradient, SolveFailed, Status, Trial
 from nodebench.spec.trajectories import Film
 from nodebench.tasks import Batch, Experiment, Task
 
@@ -273,7 +273,9 @@ class Passes:
         """What the solves of the probe batch say about the solver."""
         experiment, solve, trial = self._experiment, self._solve, self._trial
         probes: dict[str, Callable[[Trace], float | None]] = {"reverse_error": partial(reverse_error, solve)}
-        if find_solver(trial.solver or "")[2].adaptive and not solve.counter.blind:
+        if trial.batching is Batching.EACH:
+            self.draft.missing(["joint_over_single"], "each sample steps on its own")
+        elif find_solver(trial.solver or "")[2].adaptive and not solve.counter.blind:
             probes["joint_over_single"] = lambda trace: joint_over_single(solve, trace, self._budget)
         if trial.solver == "euler" and trial.gradient is Gradient.DIRECT:
             probes["residual_error"] = lambda trace: residual_error(solve, trace)

@@ -13,6 +13,9 @@ from nodebench.instruments import Budget, NfeCounter
 from nodebench.solvers import Integrator, Trace
 from nodebench.solvers.checkpoint import fixed_steps
 
+# Members of a batch that are solved alone, at most.
+SINGLES = 32
+
 
 def reverse_error(solve: Integrator, trace: Trace) -> float:
     """Relative L2 error of the initial states after the way back from the final ones.
@@ -30,7 +33,7 @@ def reverse_error(solve: Integrator, trace: Trace) -> float:
 def joint_over_single(solve: Integrator, trace: Trace, budget: Budget) -> float | None:
     """Evaluations that a sample of a batch takes, over the mean of the batch's members solved alone.
 
-    One by construction where each sample steps on its own.
+    The first ``SINGLES`` of a larger batch stand for its members.
 
     None where there is no batch, or where the field is bound to the members of its own.
 
@@ -40,7 +43,7 @@ def joint_over_single(solve: Integrator, trace: Trace, budget: Budget) -> float 
     if y0.ndim < 2 or len(y0) < 2 or not _takes_one(field, times[0], y0[:1]):
         return None
     joint = _evaluations(solve, field, y0, times, budget)
-    single = [_evaluations(solve, field, y0[i : i + 1], times, budget) for i in range(len(y0))]
+    single = [_evaluations(solve, field, one, times, budget) for one in y0[:SINGLES].split(1)]
     return joint * len(single) / sum(single)
 
 
