@@ -11,6 +11,8 @@ from typing import Any
 from nodebench.spec import Record, Status
 from nodebench.spec.trial import Scalar
 
+_LIBRARIES = ("torch", "torchdiffeq", "scipy", "diffrax", "jax", "torchdyn", "torchode")
+
 # Ends of a trial that tell of the method; any other tells of the machine or of the code.
 OUTCOMES = frozenset({Status.TIMEOUT, Status.NFE_BUDGET, Status.MEMORY_BUDGET, Status.DT_UNDERFLOW, Status.NON_FINITE})
 
@@ -45,7 +47,7 @@ class Point:
             "machine": f"{environment.get('cpu')}, {accelerator.get('name')}"
             if accelerator
             else str(environment.get("cpu")),
-            **{name: str(packages.get(name)) for name in ("torch", "torchdiffeq", "scipy")},
+            **{name: str(packages.get(name)) for name in _LIBRARIES},
             "nodebench": str(environment.get("nodebench")),
         }
         return cls(record, axes | record.options | overrides, machine)

@@ -14,6 +14,7 @@ import torch
 import nodebench
 
 _PACKAGES = ("torch", "torchdiffeq", "torchvision", "numpy", "scipy", "pandas")
+_LIBRARIES = ("diffrax", "jax", "torchdyn", "torchode")  # told where they are installed
 
 
 def describe_environment(device: str = "cpu") -> dict[str, Any]:
@@ -47,7 +48,8 @@ def software() -> dict[str, Any]:
         "code": _git_state(Path(nodebench.__file__).parent),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: _version(name) for name in _PACKAGES}
+        | {name: version for name in _LIBRARIES if (version := _version(name))},
         "blas": _blas(),
     }
 
