@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import cache
 
-from nodebench.spec import Grid, Preset, Record, Study, load_study, shipped_studies
+from nodebench.spec import Batching, Grid, Preset, Record, Study, load_study, shipped_studies
 from nodebench.spec.trial import Scalar
 
 
@@ -43,6 +43,9 @@ def _asks(grid: Grid, record: Record) -> bool:
         and grid.dtype == trial.dtype
         # An axis that a grid leaves open is at its task's default, which only the claim's own arm may know.
         and all(not wanted or is_value(value, wanted) for wanted, value in axes)
+        and is_value(trial.compile, grid.compile or None)
+        and is_value(trial.segments, grid.segments or None)
+        and (trial.batching is not Batching.WORST or Batching.WORST in grid.batching)
         and trial.overrides.keys() <= grid.overrides.keys()
         and all(is_value(record.options.get(name), values) for name, values in grid.overrides.items())
     )

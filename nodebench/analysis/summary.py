@@ -1,16 +1,29 @@
-"""Records of many trials in few rows: configurations over their replicates, crossovers, and which study they are of."""
+"""Records of many trials in few rows: configurations over their replicates, and which study they are of."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nodebench.analysis.claims.contract import Reading
-from nodebench.analysis.fairness import Point, is_flow, unreliable
+from nodebench.analysis.fairness import is_flow, unreliable
 from nodebench.analysis.homes import homes
-from nodebench.analysis.statistics import median
 from nodebench.spec import Record, Status, shipped_studies
 from nodebench.spec.trial import Scalar
 
-_AXES = ("task", "dataset", "model", "solver", "rtol", "step_size", "gradient", "dtype", "threads", "preset", "device")
+_AXES = (
+    "task",
+    "dataset",
+    "model",
+    "solver",
+    "batching",
+    "compile",
+    "rtol",
+    "step_size",
+    "gradient",
+    "segments",
+    "dtype",
+    "threads",
+    "preset",
+    "device",
+)
 
 
 @dataclass(frozen=True)
@@ -65,48 +78,6 @@ def varying(found: Sequence[Configuration]) -> list[str]:
     """The axes on which configurations differ."""
     names = dict.fromkeys(name for one in found for name in one.axes)
     return [name for name in names if len({str(one.axis(name)) for one in found}) > 1]
-
-
-@dataclass(frozen=True)
-class Crossover:
-    """From where on one arm needs less of a figure than another.
-
-    Attributes:
-        at: the least place on the axis from which on it holds at all greater ones; None where it never does.
-        price: the ratio of another figure there.
-    """
-
-    at: float | None
-    price: float | None
-
-
-def crossover(
-    points: Iterable[Point], axis: Reading, figure: Reading, price: Reading, arms: tuple[str, str]
-) -> Crossover | None:
-    """Find from which place of an axis on the gradient ``arms[0]`` needs less of a figure than ``arms[1]`` does.
-
-    Medians over replicates; None where the arms have fewer than two places in common.
-    """
-    sides: dict[str, dict[float, list[Record]]] = {arm: {} for arm in arms}
-    for point in points:
-        place = axis.get(point.record)
-        if place is not None and point.record.trial.gradient in arms and figure.get(point.record) is not None:
-            sides[str(point.record.trial.gradient)].setdefault(place, []).append(point.record)
-    places = sorted(sides[arms[0]].keys() & sides[arms[1]].keys())
-    if len(places) < 2:
-        return None
-
-    def ratio(reading: Reading, place: float) -> float | None:
-        first, second = (
-            [value for record in sides[arm][place] if (value := reading.get(record)) is not None] for arm in arms
-        )
-        return median(first) / median(second) if first and second and median(second) else None
-
-    cheaper = [(ratio(figure, place) or 1.0) < 1 for place in places]
-    if not cheaper[-1]:
-        return Crossover(None, None)
-    since = max((index + 1 for index, holds in enumerate(cheaper) if not holds), default=0)
-    return Crossover(places[since], ratio(price, places[since]))
 
 
 def by_study(records: Iterable[Record]) -> dict[str, list[Record]]:

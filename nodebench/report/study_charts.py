@@ -56,6 +56,7 @@ class Plot:
         groups: of the study; all where none is named.
         study: whose records, where it is not the page's own.
         where: axes with the values asked for.
+        along: an axis of which each value is one point, at the median of its x; where x is measured, as y is.
         published: what the paper has, by label and x.
     """
 
@@ -67,12 +68,14 @@ class Plot:
     groups: tuple[str, ...] = ()
     study: str = ""
     where: tuple[tuple[str, object], ...] = ()
+    along: str = ""
     published: tuple[tuple[str, tuple[tuple[float, float], ...]], ...] = ()
 
 
 def draw(plot: Plot, study: str, records: Sequence[Record]) -> Chart | None:
     """Draw a figure of a study; None where there is nothing to draw."""
     grouped: dict[str, dict[float, list[float]]] = {}
+    along: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for record in sorted(records, key=lambda r: (r.place.number or 0, r.trial.seed, r.started)):
         point = Point.of(record)
         if plot.groups and not set(plot.groups) & set(record.place.groups):
@@ -81,9 +84,15 @@ def draw(plot: Plot, study: str, records: Sequence[Record]) -> Chart | None:
             continue
         if any(point.axes.get(name) not in allowed for name, allowed in plot.where):  # type: ignore[operator]
             continue
+        label = ", ".join(_label(name, point) for name in plot.by if point.axes.get(name) is not None) or "measured"
         for x, y in plot.points(record):
-            label = ", ".join(_label(name, point) for name in plot.by if point.axes.get(name) is not None) or "measured"
-            grouped.setdefault(label, {}).setdefault(x, []).append(y)
+            if plot.along:
+                along.setdefault(label, {}).setdefault(str(point.axes.get(plot.along)), []).append((x, y))
+            else:
+                grouped.setdefault(label, {}).setdefault(x, []).append(y)
+    for label, places in along.items():
+        for points in places.values():
+            grouped.setdefault(label, {}).setdefault(median([x for x, _ in points]), []).extend(y for _, y in points)
     if not grouped:
         return None
     series = [Series(label, points) for label, points in grouped.items()]

@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from nodebench.analysis.claims.contract import axis, final
-from nodebench.analysis.fairness import Point
 from nodebench.analysis.statistics import median
-from nodebench.analysis.summary import Configuration, configurations, crossover, varying
+from nodebench.analysis.summary import Configuration, configurations, varying
 from nodebench.report.document import (
     Block,
-    Bullets,
     Cell,
     Code,
     Heading,
@@ -23,6 +20,7 @@ from nodebench.report.document import (
 from nodebench.report.pictures import pictures
 from nodebench.report.published import published
 from nodebench.report.study_charts import draw
+from nodebench.report.study_comparisons import crossovers, equals
 from nodebench.report.study_plots import PLOTS
 from nodebench.report.tables import status_line
 from nodebench.spec import Preset, Record, Status, Study, load_study, shipped_studies
@@ -44,9 +42,12 @@ _FIGURES = (
     "observed_order",
     "parameters",
     "nfe_forward",
+    "sample_evaluations",
     "nfe_backward",
     "step_seconds",
+    "first_step_seconds",
     "tensor_peak_bytes",
+    "process_peak_bytes",
     "solution_error",
     "gradient_error",
     "reverse_error",
@@ -73,8 +74,8 @@ def _page(name: str, records: Sequence[Record], studies: Mapping[str, Sequence[R
     blocks += [chart for chart in drawn if chart is not None]
     if name in _PICTURED:
         blocks += pictures(name, records, films)
-    if name == "memory":
-        blocks += _crossovers(records)
+    blocks += crossovers(name, records)
+    blocks += equals(name, records)
     blocks += _tables(name, records)
     blocks += _failures(name, records)
     blocks += [Heading("Reproduce it"), Code(f"nodebench study run {name if study else 'FILE.toml'}")]
@@ -189,25 +190,3 @@ def _failures(name: str, records: Sequence[Record]) -> list[Block]:
         Heading("Failures"),
         Table(slug(f"study-{name}-failures"), caption, ("trial", "status", "what", "seed", "message"), rows),
     ]
-
-
-def _crossovers(records: Sequence[Record]) -> list[Block]:
-    """From where on the adjoint needs less memory, and what it costs there."""
-    points = [Point.of(record) for record in records if record.status is Status.OK]
-    peak, seconds = final("tensor_peak_bytes"), final("step_seconds")
-    told = []
-    for group, place, what in (
-        ("steps", final("nfe_forward"), "evaluations"),
-        ("network", final("nfe_forward"), "evaluations of the MNIST block"),
-        ("outputs", axis("points"), "output times"),
-    ):
-        some = [point for point in points if group in point.record.place.groups]
-        found = crossover(some, place, peak, seconds, ("adjoint", "direct"))
-        if found is None:
-            continue
-        if found.at is None:
-            told.append(f"Over {what}: the adjoint needs more memory than direct at the largest number measured.")
-        else:
-            price = f", at {found.price:.2g} × the time" if found.price else ""
-            told.append(f"Over {what}: the adjoint uses less memory from {found.at:g} on{price}.")
-    return [Heading("Crossovers"), Bullets(told)] if told else []

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from nodebench.analysis.claims.contract import axis, final, total
 from nodebench.report.charts import Look
+from nodebench.report.comparison_plots import COMPARISONS
 from nodebench.report.published import TABLE_1, TABLE_2
 from nodebench.report.study_charts import Plot, category, each, rows
 from nodebench.spec import Record
@@ -26,7 +27,7 @@ _NFE, _PEAK = final("nfe_forward"), final("tensor_peak_bytes")
 _BOTH = total(final("nfe_forward"), final("nfe_backward"))
 _GRADIENT = ("gradient",)
 
-PLOTS: dict[str, tuple[Plot, ...]] = {
+PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
     "table1": (
         Plot(
             "error",

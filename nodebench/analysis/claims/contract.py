@@ -194,6 +194,22 @@ class Fit:
     logs: bool = False
 
 
+@dataclass(frozen=True)
+class Match:
+    """Two arms compared where they err equally: each is a curve of a cost over the error that it achieves.
+
+    Nominal tolerances do not mean the same in two libraries. The number measured is the ratio of the curves,
+    interpolated on logarithms, over the errors that both arms achieve in one replicate.
+
+    Attributes:
+        along: the axis that the curves run along.
+        error: the error achieved.
+    """
+
+    along: str
+    error: Reading
+
+
 # Axes that a model without an ODE does not have.
 SOLVING = ("solver", "gradient", "rtol", "atol", "step_size")
 
@@ -209,6 +225,7 @@ class Part:
         supports: values for which the part holds; ``refutes`` those for which it does not, by default all others.
         conditions: axes that make a condition of each of their values.
         fit: a line over some axis in place of a single record.
+        match: a curve over some axis, compared where both arms err equally; it needs two.
         may_differ: axes in which the arms may differ beside those that tell them apart.
         scale: on which replicates are averaged.
         within: values that it can have at all.
@@ -223,10 +240,16 @@ class Part:
     refutes: tuple[Range, ...] | None = None
     conditions: tuple[str, ...] = ()
     fit: Fit | None = None
+    match: Match | None = None
     may_differ: tuple[str, ...] = ()
     scale: Scale = "linear"
     within: Range = EVERYTHING
     unit: Literal["", "×", "points", "%"] = ""
+
+    @property
+    def along(self) -> tuple[str, ...]:
+        """The axis along which a replicate has several records; empty where it has one."""
+        return tuple(one.along for one in (self.fit, self.match) if one)
 
     @property
     def refuting(self) -> tuple[Range, ...]:

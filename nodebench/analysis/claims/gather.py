@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
-from nodebench.analysis.claims.contract import Arm, Claim, Part
+from nodebench.analysis.claims.contract import Arm, Claim, Match, Part
 from nodebench.analysis.fairness import Point, differing, unreliable
 from nodebench.analysis.homes import homes, is_value
-from nodebench.analysis.statistics import line
+from nodebench.analysis.statistics import line, ratio_at_equal
 from nodebench.spec import Record, Status
 from nodebench.spec.figures import short
 from nodebench.spec.trial import Scalar
@@ -18,7 +18,7 @@ from nodebench.spec.trial import Scalar
 _ALONG = {
     "rtol": ("atol", "adjoint_rtol", "adjoint_atol"),
     "gradient": ("adjoint_rtol", "adjoint_atol"),
-    "solver": ("rtol", "atol", "step_size", "adjoint_rtol", "adjoint_atol"),
+    "solver": ("rtol", "atol", "step_size", "adjoint_rtol", "adjoint_atol", "batching"),
 }
 _FEWEST_ON_A_LINE = 3
 _NAMED = 4  # differences, in a note
@@ -118,7 +118,7 @@ def is_of(arm: Arm, preset: str, axes: Mapping[str, Scalar | None]) -> bool:
 
 def _varied(part: Part) -> frozenset[str]:
     """The settings in which the arms of one sample may differ."""
-    names = {"seed", *part.may_differ, *([part.fit.along] if part.fit else [])}
+    names = {"seed", *part.may_differ, *part.along}
     if part.against:
         every = {*part.arm.where, *part.against.where}
         names |= {name for name in every if part.arm.where.get(name) != part.against.where.get(name)}
@@ -139,7 +139,7 @@ def _sample(part: Part, arms: Sequence[Arm], condition: dict[str, Scalar | None]
     if not any(usable):
         return Sample(condition, notes=_told(notes) or ("not measured",))
     # Within an arm nothing differs but the seed and the axis of a fit; the arms may differ in what is under test.
-    within = _with_those_along({"seed", *([part.fit.along] if part.fit else [])})
+    within = _with_those_along({"seed", *part.along})
     by_setting = [_by_setting(side, within) for side in usable]
     candidates = [
         found
@@ -232,6 +232,8 @@ def _told(notes: Counter[str], *more: str) -> tuple[str, ...]:
 
 def _value(part: Part, sides: list[list[Point]], notes: Counter[str]) -> float | None:
     """The number of one replicate; an infinity where one side has failed."""
+    if part.match:
+        return _matched(part, part.match, sides, notes)
     if part.fit:
         numbers = [_fitted(part, side) for side in _at_the_same_places(part.fit.along, sides, notes)]
         what = "too few of its records can be used for a line"
@@ -277,6 +279,22 @@ def _at_the_same_places(along: str, sides: list[list[Point]], notes: Counter[str
     if any(places.keys() != common for places in by_place):
         notes[f"places on {along} that one arm lacks are left out of the other's line"] += 1
     return [[point for place, point in places.items() if place in common] for places in by_place]
+
+
+def _matched(part: Part, match: Match, sides: list[list[Point]], notes: Counter[str]) -> float | None:
+    """The ratio of two curves at equal error; a trial that failed is no point of its curve."""
+    curves = []
+    for side in sides:
+        good = [point.record for point in side if point.record.status is Status.OK]
+        if len(good) < len(side):
+            notes["a trial that failed is no point of its curve"] += 1
+        read = [(match.error.get(record), part.reading.get(record)) for record in good]
+        curves.append([(x, y) for x, y in read if x is not None and y is not None])
+    first, second = curves
+    ratio = ratio_at_equal(first, second)
+    if ratio is None:
+        notes[f"left out, since the arms achieve no {match.error.label} in common"] += 1
+    return ratio
 
 
 def _fitted(part: Part, side: list[Point]) -> float | None:

@@ -8,6 +8,10 @@ RESNET_AFTER_ALL = Source(
     "Ott et al. 2021 (ResNet After All?)", "section 3, as reported", "https://arxiv.org/abs/2008.03976"
 )
 
+SEMINORM = Source("Kidger et al. 2021", "abstract, as reported", "https://arxiv.org/abs/2009.09457")
+TORCHODE = Source("Lienen and Günnemann 2022 (torchode)", "section 4", "https://arxiv.org/abs/2210.12375")
+DIFFRAX = Source("diffrax's documentation", "front page and benchmarks", "https://docs.kidger.site/diffrax/")
+
 
 def chen2018(place: str) -> Source:
     """Chen et al. 2018, "Neural Ordinary Differential Equations"."""

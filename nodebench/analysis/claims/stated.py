@@ -50,6 +50,16 @@ def _back(arm: Arm, conditions: tuple[str, ...]) -> Part:
     )
 
 
+_OSCILLATORS: dict[str, Wanted] = {
+    **_FLOW,
+    "model": "van-der-pol",
+    "mu": (2.0, 10.0, 25.0),
+    "solver": "dopri5",
+    "batching": None,
+    "rtol": 1e-5,
+    "starts": 32,
+}
+
 _STATED = (
     Claim(
         "batching-free",
@@ -57,14 +67,29 @@ _STATED = (
         "Solving a batch as one state hardly changes the number of evaluations.",
         chen2018("section 6, “Minibatching”"),
         "stated, no number",
-        ("flows", "table1"),
+        ("flows", "table1", "batching"),
         (
             _batch(
                 "32 oscillators as one state take {} the evaluations of each alone",
-                Arm("Van der Pol", {**_FLOW, "model": "van-der-pol", "mu": (2.0, 10.0, 25.0), "rtol": 1e-5}),
+                Arm("Van der Pol", _OSCILLATORS),
                 ("mu",),
             ),
             _batch("16 images as one state take {} the evaluations of each alone", _DIGITS_FIELD, ()),
+        ),
+        (
+            Control(
+                "where the worst sample decides, a batch takes no fewer evaluations than where the mean does",
+                Part(
+                    "decided by its worst sample, a batch takes {} the evaluations",
+                    final("nfe_forward"),
+                    Arm("worst", {**_OSCILLATORS, "batching": "worst"}),
+                    Arm("joint", _OSCILLATORS),
+                    supports=(1.0, math.inf),
+                    conditions=("mu",),
+                    scale="log",
+                    unit="×",
+                ),
+            ),
         ),
         traps=(
             "the norm is a mean over the batch: one hard member sets the step of all, and is diluted by the easy ones",
@@ -88,7 +113,7 @@ _STATED = (
             Control(
                 "and on the true oscillator",
                 _back(
-                    Arm("Van der Pol", {**_FLOW, "model": "van-der-pol", "mu": (2.0, 10.0, 25.0), "rtol": 1e-5}),
+                    Arm("Van der Pol", _OSCILLATORS),
                     ("mu",),
                 ),
             ),

@@ -1,0 +1,237 @@
+"""What the page of a study says of two arms: crossovers, and costs where both err equally."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nodebench.analysis.claims.contract import Reading, axis, final
+from nodebench.analysis.comparison import ArmAxes, Crossover, at_equal_error, crossover
+from nodebench.analysis.fairness import Point
+from nodebench.analysis.statistics import Estimate
+from nodebench.report.document import Block, Bullets, Cell, Heading, Paragraph, Table, number, slug
+from nodebench.spec import Record
+from nodebench.spec.figures import short
+
+_PEAK, _SECONDS, _CALLS = final("tensor_peak_bytes"), final("step_seconds"), final("nfe_forward")
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A question of the form "from where on".
+
+    Attributes:
+        words: the sentence, with ``{}`` for the answer.
+        group: of the study.
+        along: the axis.
+        arms: the one that may become cheaper, and the other.
+        figure: of which it needs less.
+        price: what it needs more of, and its name.
+    """
+
+    words: str
+    group: str
+    along: Reading
+    arms: tuple[ArmAxes, ArmAxes]
+    figure: Reading
+    price: Reading = _SECONDS
+    priced: str = "time"
+
+
+_ADJOINT, _DIRECT, _CHECKPOINT = ({"gradient": name} for name in ("adjoint", "direct", "checkpoint"))
+_JOINT = {"solver": "dopri5", "batching": None}
+_EACH = {"solver": "torchode:dopri5", "batching": "each"}
+_EXPLICIT, _IMPLICIT = {"solver": "dopri5"}, {"solver": "scipy:LSODA"}
+
+
+def _less_memory(who: str, than: str, group: str, along: Reading, what: str, arms: tuple[ArmAxes, ArmAxes]) -> Crossing:
+    return Crossing(f"{who} needs less memory than {than} {{}} {what}", group, along, arms, _PEAK)
+
+
+CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
+    "memory": (
+        _less_memory("The adjoint", "direct", "steps", _CALLS, "evaluations", (_ADJOINT, _DIRECT)),
+        _less_memory("The adjoint", "direct", "network", _CALLS, "evaluations of the MNIST block", (_ADJOINT, _DIRECT)),
+        _less_memory("The adjoint", "direct", "outputs", axis("points"), "output times", (_ADJOINT, _DIRECT)),
+    ),
+    "gradients-all": (
+        _less_memory("The adjoint", "direct", "steps", _CALLS, "evaluations", (_ADJOINT, _DIRECT)),
+        _less_memory("The adjoint", "checkpoints", "steps", _CALLS, "evaluations", (_ADJOINT, _CHECKPOINT)),
+        _less_memory("Keeping checkpoints", "direct", "steps", _CALLS, "evaluations", (_CHECKPOINT, _DIRECT)),
+    ),
+    "batching": (
+        Crossing(
+            "A step for each sample (torchode) takes fewer evaluations of it than one for all {} μ",
+            "stiffness",
+            axis("mu"),
+            (_EACH, _JOINT),
+            final("sample_evaluations"),
+        ),
+        Crossing(
+            "A step for each sample (torchode) takes less time than one for all {} μ",
+            "stiffness",
+            axis("mu"),
+            (_EACH, _JOINT),
+            _SECONDS,
+            _CALLS,
+            "calls of the field",
+        ),
+        Crossing(
+            "A step for each sample (torchode) takes less time than one for all {} samples, at μ = 10",
+            "size",
+            axis("starts"),
+            (_EACH, _JOINT),
+            _SECONDS,
+            _CALLS,
+            "calls of the field",
+        ),
+    ),
+    "stiffness": (
+        Crossing(
+            "SciPy's LSODA takes less time than dopri5 {} μ",
+            "",
+            axis("mu"),
+            (_IMPLICIT, _EXPLICIT),
+            _SECONDS,
+            _CALLS,
+            "calls of the field",
+        ),
+        Crossing(
+            "SciPy's Radau takes less time than dopri5 {} μ",
+            "",
+            axis("mu"),
+            ({"solver": "scipy:Radau"}, _EXPLICIT),
+            _SECONDS,
+            _CALLS,
+            "calls of the field",
+        ),
+        Crossing(
+            "Within diffrax, kvaerno5 takes less time than tsit5 {} μ",
+            "",
+            axis("mu"),
+            ({"solver": "diffrax:kvaerno5"}, {"solver": "diffrax:tsit5"}),
+            _SECONDS,
+            final("first_step_seconds"),
+            "first step",
+        ),
+    ),
+}
+
+
+def crossovers(study: str, records: Sequence[Record]) -> list[Block]:
+    """A sentence for each crossover of a study."""
+    told = []
+    for one in CROSSINGS.get(study, ()):
+        some = [record for record in records if not one.group or one.group in record.place.groups]
+        points = [Point.of(record) for record in some if not (one.figure.timed and record.drifted)]
+        found = crossover(points, one.along, one.figure, one.price, one.arms)
+        if found is not None:
+            told.append(_told(one, found))
+    return [Heading("Crossovers"), Bullets(told)] if told else []
+
+
+def _told(one: Crossing, found: Crossover) -> str:
+    low, high = map(_place, found.span)
+    if found.at.value == -math.inf:
+        answer = f"at every number measured, {low} to {high}"
+    elif found.at.value == math.inf:
+        answer = f"at none measured, {low} to {high}"
+    else:
+        answer = f"from {_place(found.at.value)} {_interval(found.at)} on, of {low} to {high}"
+    price = f", at {found.price:.2g} × the {one.priced} at {high}" if found.price is not None else ""
+    return one.words.format(answer) + f"{price} (n = {found.at.n})."
+
+
+def _place(value: float) -> str:
+    return short(value, 3)
+
+
+def _interval(estimate: Estimate) -> str:
+    low, high = ("∞" if math.isinf(edge) else _place(edge) for edge in (estimate.low, estimate.high))
+    low = "0" if estimate.low == -math.inf else low
+    return f"[{low}, {high}]"
+
+
+# --- where both err equally
+
+_COSTS = (
+    ("evaluations of a sample, forward", final("sample_evaluations")),
+    ("time of a training step", final("step_seconds")),
+    ("peak of live tensors", final("tensor_peak_bytes")),
+    ("growth of the process", final("process_peak_bytes")),
+)
+_ERRORS = (("solution", final("solution_error")), ("gradient", final("gradient_error")))
+
+
+@dataclass(frozen=True)
+class Equal:
+    """A table of arms over a base line, where both err equally."""
+
+    caption: str
+    groups: tuple[str, ...]
+    base: ArmAxes
+    arms: Mapping[str, ArmAxes]
+    costs: tuple[tuple[str, Reading], ...] = _COSTS
+
+
+_LIBRARIES = {
+    "torchode dopri5": {"solver": "torchode:dopri5"},
+    "torchode tsit5": {"solver": "torchode:tsit5"},
+    "torchdyn dopri5": {"solver": "torchdyn:dopri5"},
+    "diffrax dopri5": {"solver": "diffrax:dopri5"},
+    "diffrax tsit5": {"solver": "diffrax:tsit5"},
+}
+_GRADIENTS = {name: {"gradient": name} for name in ("checkpoint", "adjoint", "adjoint-seminorm")}
+_TASKS = (("Spiral", "spiral"), ("Lotka–Volterra", "lotka-volterra"), ("MNIST", "mnist"))
+
+EQUALS: Mapping[str, tuple[Equal, ...]] = {
+    "libraries": tuple(
+        Equal(
+            f"{name}: each library over torchdiffeq's dopri5, where both err equally",
+            (group, f"{group}-diffrax"),
+            {"solver": "dopri5"},
+            _LIBRARIES,
+        )
+        for name, group in _TASKS
+    ),
+    "gradients-all": tuple(
+        Equal(
+            f"{name}: each gradient over direct, where both err equally",
+            (group,),
+            {"gradient": "direct"},
+            _GRADIENTS,
+            _COSTS[1:3],
+        )
+        for name, group in _TASKS
+    ),
+}
+
+
+def equals(study: str, records: Sequence[Record]) -> list[Block]:
+    """A table for each comparison at equal error."""
+    tables: list[Block] = []
+    for index, one in enumerate(EQUALS.get(study, ())):
+        some = [record for record in records if set(one.groups) & set(record.place.groups)]
+        rows = []
+        for name, arm in one.arms.items():
+            for of, error in _ERRORS:
+                cells = [_ratio(at_equal_error(some, error, cost, (arm, one.base))) for _, cost in one.costs]
+                if any(cell.value is not None for cell in cells):
+                    rows.append([Cell(name), Cell(of), *cells])
+        if rows:
+            header = ("arm", "equal error of the", *(label for label, _ in one.costs))
+            tables.append(Table(slug(f"study-{study}-equal-{index}"), one.caption, header, rows))
+    if not tables:
+        return []
+    note = (
+        "Ratios with their 95 % intervals. Each replicate gives a curve of the cost over the error achieved, from its "
+        "tolerances; two curves are compared over the errors that both achieve, never at equal nominal tolerance."
+    )
+    return [Heading("At equal error"), Paragraph(note), *tables]
+
+
+def _ratio(found: Estimate | None) -> Cell:
+    if found is None:
+        return Cell("–", None, "number")
+    low, high = ("∞" if math.isinf(edge) else f"{edge:.2g}" for edge in (found.low, found.high))
+    low = "0" if found.low == -math.inf else low
+    return number(f"{found.value:.2g} × [{low}, {high}], n = {found.n}", found.value)
