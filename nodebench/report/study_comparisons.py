@@ -142,7 +142,7 @@ def _told(one: Crossing, found: Crossover) -> str:
 
 
 def _place(value: float) -> str:
-    return short(value, 3)
+    return short(value, 4)
 
 
 def _interval(estimate: Estimate) -> str:

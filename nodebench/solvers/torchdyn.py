@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nodebench.instruments import CountedField
 from nodebench.solvers.checkpoint import SAME_TIME, SEGMENTS, fixed_steps, solve_in_segments
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl
-from nodebench.spec import Gradient
+from nodebench.spec import Gradient, SolveFailed, Status
 
 # What the library does not say of itself. Its other methods need a second-order system or an inner optimiser.
 _METHODS = {
@@ -59,19 +59,39 @@ class TorchdynAdapter(SolverAdapter):
         return direct(y0, times)
 
 
+# A solve that has stayed this many evaluations within this share of its span goes nowhere.
+_PATIENCE = 1000
+_VANISHED = 1e-10
+
+
 class _Named(nn.Module):
     """The same field with the signature that the library looks for, on a clock that always runs forwards.
 
-    The library's own way of solving backwards chooses its first step by a field of the wrong sign.
+    The library's own way of solving backwards chooses its first step by a field of the wrong sign; and it goes on
+    for ever where a state is not finite or the step has vanished.
     """
 
-    def __init__(self, field: CountedField, forwards: bool) -> None:
+    def __init__(self, field: CountedField, forwards: bool, span: float) -> None:
         super().__init__()
         self.field = field
         self.forwards = forwards
+        self._near = _VANISHED * span
+        self._place = float("inf")
+        self._stayed = 0
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        return self.field(t, x) if self.forwards else -self.field(-t, x)
+        derivative: Tensor = self.field(t, x) if self.forwards else -self.field(-t, x)
+        if not torch.isfinite(derivative).all():
+            raise SolveFailed(Status.NON_FINITE, f"the field is not finite at t = {float(t):.4g}")
+        self._advance(float(t))
+        return derivative
+
+    def _advance(self, t: float) -> None:
+        if abs(t - self._place) > self._near:
+            self._place, self._stayed = t, 0
+        self._stayed += 1
+        if self._stayed > _PATIENCE:
+            raise SolveFailed(Status.DT_UNDERFLOW, f"the step has vanished at t = {t:.4g}")
 
 
 def _solve(field: CountedField, y0: Tensor, times: Tensor, control: StepControl, adaptive: bool) -> Tensor:
@@ -96,6 +116,6 @@ def _solve(field: CountedField, y0: Tensor, times: Tensor, control: StepControl,
         grid = torch.cat([steps[apart], clock]).sort().values
         wanted = torch.searchsorted(grid, clock)
     with redirect_stdout(StringIO()):  # it prints that a field has no parameters
-        problem = ODEProblem(_Named(field, forwards), **arguments)
+        problem = ODEProblem(_Named(field, forwards, float(clock[-1] - clock[0])), **arguments)
     _, states = problem.odeint(y0, grid)
     return states[wanted.to(states.device)]

@@ -234,7 +234,7 @@ def test_weights_that_change_are_seen():
 # --- failures
 
 
-@pytest.mark.parametrize("solver", ["torchode:dopri5", "diffrax:dopri5"])
+@pytest.mark.parametrize("solver", LIBRARIES[1:])
 def test_a_solve_without_end_is_a_failed_solve(solver):
     class BlowUp(nn.Module):
         def forward(self, t, y):
