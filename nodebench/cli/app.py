@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from nodebench import __version__
+from nodebench.cli.groups import claims_app, results_app, study_app
 from nodebench.cli.options import (
+    LIMITS,
     OUTPUT,
     WHERE,
-    ClaimId,
     Dask,
     Data,
     Download,
@@ -24,7 +25,6 @@ from nodebench.cli.options import (
     Resume,
     RetryFailed,
     RunName,
-    StudyName,
     Timeout,
 )
 
@@ -36,12 +36,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 fine, 1 some trial failed, 2 bad input, 3 disk or workers lost, 130 interrupted.",
 )
-study_app = typer.Typer(name="study", help="Named grids that answer one table or figure.", no_args_is_help=True)
-results_app = typer.Typer(name="results", help="The runs kept here.", no_args_is_help=True)
-claims_app = typer.Typer(name="claims", help="The published claims, and the verdicts on them.", no_args_is_help=True)
-app.add_typer(study_app)
-app.add_typer(claims_app)
-app.add_typer(results_app)
+for group in (study_app, claims_app, results_app):
+    app.add_typer(group)
 
 
 def _version(wanted: bool) -> None:
@@ -249,146 +245,42 @@ def report(
     report_command(results, out, format, readme)
 
 
-@study_app.command(name="list")
-def study_list() -> None:
-    """List the studies that come with nodebench."""
-    from nodebench.cli.study import list_studies
-
-    list_studies()
-
-
-@study_app.command(name="show")
-def study_show(name: StudyName, preset: PresetName = "quick") -> None:
-    """Say what a study consists of."""
-    from nodebench.cli.study import read_study, show_study
-
-    show_study(read_study(name, preset))
-
-
-@study_app.command(name="plan")
-def study_plan(
-    name: StudyName,
-    preset: PresetName = "quick",
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Replicates. (default: the study's)")] = None,
-    data: Data = None,
-    download: Download = False,
-    results: Results = Path("results"),
-    jobs: Jobs = None,
-    probe: Annotated[bool, typer.Option("--probe", help="Find unknown times out by a few steps each.")] = False,
-) -> None:
-    """Say how many trials a study has, what is refused and why, what is there, and how long the rest takes."""
-    from nodebench.cli.choices import data_source
-    from nodebench.cli.study import plan_study, read_study
-
-    plan_study(read_study(name, preset, seeds, data_source(data, download)), results, jobs, probe)
-
-
-@study_app.command(name="run")
-def study_run(
-    name: StudyName,
-    preset: PresetName = "quick",
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Replicates. (default: the study's)")] = None,
-    data: Data = None,
-    download: Download = False,
-    results: Results = Path("results"),
-    resume: Resume = None,
-    retry_failed: RetryFailed = False,
-    jobs: Jobs = None,
-    dask: Dask = None,
-    timeout: Timeout = None,
-    max_nfe: MaxNfe = None,
-    memory_limit: MemoryLimit = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    figures: Figures = False,
-) -> int:
-    """Run a study, or with --resume go on with its latest run."""
-    from nodebench.cli.choices import data_source, limits_of
-    from nodebench.cli.run import Manner, execute
-    from nodebench.cli.study import read_study, resume_study
-
-    limits = limits_of(timeout, max_nfe, memory_limit)
-    manner = Manner(results, resume, retry_failed, jobs, dask, limits, json=json, quiet=quiet, figures=figures)
-    if resume:
-        given = {"--seeds": seeds is not None, "--data": data is not None, "--download": download}
-        return resume_study(read_study(name, preset), manner, [option for option, typed in given.items() if typed])
-    return execute(read_study(name, preset, seeds, data_source(data, download)), manner)
-
-
-@results_app.command(name="list")
-def results_list(results: Results = Path("results")) -> None:
-    """List the runs kept here."""
-    from nodebench.cli.results import list_results
-
-    list_results(results)
-
-
-@results_app.command(name="verify")
-def results_verify(run: RunName = None, results: Results = Path("results")) -> int:
-    """Look for torn, double, foreign and edited records; of one run or, without a name, of all."""
-    from nodebench.cli.results import verify_results
-
-    return verify_results(run, results)
-
-
-@results_app.command(name="merge")
-def results_merge(
-    first: Annotated[str, typer.Argument(metavar="A")],
-    second: Annotated[str, typer.Argument(metavar="B")],
-    results: Results = Path("results"),
-) -> None:
-    """Make a new run of the records of two; a trial that both have is there once."""
-    from nodebench.cli.results import merge_results
-
-    merge_results(first, second, results)
-
-
-@results_app.command(name="prune")
-def results_prune(
-    results: Results = Path("results"),
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it, instead of saying what would be.")] = False,
-) -> None:
-    """Remove what no record needs: runs without one, superseded lines, stray files."""
-    from nodebench.cli.results import prune_results
-
-    prune_results(results, yes)
-
-
-@claims_app.command(name="list")
-def claims_list() -> None:
-    """List the claims, with their published figures."""
-    from nodebench.cli.claims import list_claims
-
-    list_claims()
-
-
-@claims_app.command(name="show")
-def claims_show(id: ClaimId, results: Results = Path("results")) -> None:
-    """Say what a claim is, how it is put to the test, and what the records here say of it."""
-    from nodebench.cli.claims import show_claim
-
-    show_claim(id, results)
-
-
-@claims_app.command(name="check")
-def claims_check(
-    results: Results = Path("results"),
-    json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.", rich_help_panel=OUTPUT)] = False,
-    fail_on: Annotated[
-        str,
-        typer.Option(metavar="WORD,…", help="Exit with 1 if a verdict is one of these.", rich_help_panel=OUTPUT),
+@app.command()
+def recommend(
+    task: Annotated[str, typer.Option(help="A task; see 'nodebench list tasks'.", rich_help_panel="What")] = "",
+    field: Annotated[
+        str, typer.Option(metavar="MODULE:CLASS", help="A vector field of your own.", rich_help_panel="What")
     ] = "",
-) -> int:
-    """Put every claim to the test over the records kept here."""
-    from nodebench.cli.claims import check_claims
+    state_shape: Annotated[
+        str, typer.Option(metavar="N,…", help="Of one sample of your field's state.", rich_help_panel="What")
+    ] = "",
+    model: Annotated[str, typer.Option(help="Of the task. (default: its first)", rich_help_panel="What")] = "",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Option of the task.", rich_help_panel="What"),
+    ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Most that a training step may take: 300MB.", rich_help_panel=LIMITS),
+    ] = None,
+    error: Annotated[
+        float | None, typer.Option(metavar="X", help="Relative error of the gradient.", rich_help_panel=LIMITS)
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure now, for minutes.", rich_help_panel=WHERE)
+    ] = False,
+    solver: Annotated[
+        str, typer.Option(metavar="NAME,…", help="With --measure: these alone.", rich_help_panel=WHERE)
+    ] = "",
+    seeds: Annotated[int, typer.Option(metavar="N", help="With --measure: replicates.", rich_help_panel=WHERE)] = 3,
+    device: Annotated[str, typer.Option(help="With --measure: where.", rich_help_panel=WHERE)] = "cpu",
+    results: Results = Path("results"),
+) -> None:
+    """Name the fastest way to solve and to differentiate within limits of memory and error.
 
-    return check_claims(results, json, fail_on)
+    Example: nodebench recommend --field mine:Drift --state-shape 64 --error 1e-3 --measure
+    """
+    from nodebench.cli.recommend import Asked, recommend_command
 
-
-@claims_app.command(name="plan")
-def claims_plan(id: ClaimId, results: Results = Path("results"), data: Data = None, download: Download = False) -> None:
-    """Print the cheapest study that would decide a claim here, as a file for 'nodebench study run'."""
-    from nodebench.cli.choices import data_source
-    from nodebench.cli.claims import plan_claim
-
-    plan_claim(id, results, data_source(data, download))
+    asked = Asked(task, field, state_shape, model, tuple(set_ or ()), device)
+    recommend_command(asked, max_memory, error, results, measure=measure, solver=solver, seeds=seeds)

@@ -91,7 +91,7 @@ class Choices:
                 adjoint_atol=_at_most_one("adjoint_atol", numbers["adjoint_atol"]),
                 preset=Preset(choose("preset", self.preset, list(Preset))),
                 seed=list(range(self.seeds)) if self.seeds else [_int("seed", s) for s in _parts("seed", self.seed)],
-                overrides=_overrides(self.overrides),
+                overrides=overrides_of(self.overrides),
                 device=self.device,
                 dtype=choose("dtype", self.dtype, ["float32", "float64"]),
                 threads=self.threads,
@@ -108,7 +108,9 @@ def data_source(folder: Path | None, download: bool) -> DataSource:
 def limits_of(timeout: float | None, max_nfe: int | None, memory: str | None) -> Limits:
     """The budgets of each trial."""
     try:
-        return Limits(timeout=timeout, max_nfe=max_nfe, memory=None if memory is None else _size(memory))
+        return Limits(
+            timeout=timeout, max_nfe=max_nfe, memory=None if memory is None else size_of("memory-limit", memory)
+        )
     except ValidationError as error:
         raise BadInput(_validation_line(error)) from None
 
@@ -146,7 +148,7 @@ def _at_most_one(name: str, values: list[T]) -> T | None:
     return values[0] if values else None
 
 
-def _overrides(texts: Sequence[str]) -> dict[str, list[Scalar]]:
+def overrides_of(texts: Sequence[str]) -> dict[str, list[Scalar]]:
     """Options by name; one that is given several times is an axis."""
     options: dict[str, list[Scalar]] = {}
     for name, value in map(_override, texts):
@@ -161,14 +163,15 @@ def _override(text: str) -> tuple[str, Scalar]:
     return name.strip(), value.strip()
 
 
-def _size(text: str) -> int:
+def size_of(option: str, text: str) -> int:
+    """Bytes of a size as it is typed."""
     number = text.rstrip("BKMGIbkmgi")
     unit = text[len(number) :].upper() or "B"
     unit = unit if unit.endswith("B") else unit + "B"
     try:
         size = int(float(number) * _UNITS[unit])
     except (ValueError, KeyError, OverflowError):
-        raise BadInput(f"--memory-limit '{text}': not a size; write it as 800MB, 2GB or 1.5GiB") from None
+        raise BadInput(f"--{option} '{text}': not a size; write it as 800MB, 2GB or 1.5GiB") from None
     return size
 
 

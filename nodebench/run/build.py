@@ -26,8 +26,14 @@ def integrator_of(trial: Trial, counter: NfeCounter) -> Integrator:
 
     A model without an ODE never solves; it is handed an integrator all the same, as every model is.
     """
-    adapter, method, _ = find_solver(trial.solver or "dopri5")
-    return Integrator(adapter, StepControl(method, **trial.model_dump(include=_CONTROL)), counter)
+    adapter, _, _ = find_solver(trial.solver or "dopri5")
+    return Integrator(adapter, control_of(trial), counter)
+
+
+def control_of(trial: Trial) -> StepControl:
+    """How the solves of a trial step and are differentiated."""
+    _, method, _ = find_solver(trial.solver or "dopri5")
+    return StepControl(method, **trial.model_dump(include=_CONTROL))
 
 
 def experiment_of(trial: Trial, solve: Integrator, source: DataSource) -> Experiment:

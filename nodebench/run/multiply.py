@@ -189,7 +189,9 @@ def _options(task: Task, preset: Preset, given: dict[str, Scalar]) -> Options:
 def _plain(error: ValidationError) -> str:
     """The first complaint of a validation, as one clause."""
     first = error.errors()[0]
-    return ".".join(map(str, first["loc"])) + ": " * bool(first["loc"]) + first["msg"].lower()
+    ours = first["msg"].removeprefix("Value error, ")  # what an option's own check says, names and all
+    said = ours if ours != first["msg"] else first["msg"].lower()
+    return ".".join(map(str, first["loc"])) + ": " * bool(first["loc"]) + said
 
 
 def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:

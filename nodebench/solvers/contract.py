@@ -56,6 +56,16 @@ class StepControl:
     land_on_outputs: bool = False
 
 
+def written(number: float | None) -> str:
+    """A number as it is typed in a program: ``0.25``, ``1e-05``, ``None``."""
+    return "None" if number is None else f"{number:g}"
+
+
+def written_tolerances(rtol: float | None, atol: float | None, suffix: str = "") -> str:
+    """Tolerances as arguments of a call: ``rtol=1e-05, atol=1e-05``."""
+    return f"rtol{suffix}={written(rtol)}, atol{suffix}={written(atol)}"
+
+
 class SolverAdapter(ABC):
     """One backend.
 
@@ -102,6 +112,10 @@ class SolverAdapter(ABC):
             return {}
         # Under a dispatch mode the compiler steps aside, and what is measured is the eager field.
         return dict.fromkeys(("tensor_peak_bytes", "saved_bytes"), "compiled code does not pass torch's dispatcher")
+
+    def code(self, control: StepControl) -> str:
+        """Lines of Python that do this solve in the library itself, of ``field``, ``y0`` and ``times``."""
+        return f"# {self.backend}, method {control.method}, gradient {control.gradient}: see {self.source}"
 
     def classify(self, error: BaseException) -> Status | None:
         """Name the status behind an exception that this backend raised; None if it is not its kind."""

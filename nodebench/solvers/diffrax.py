@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
-from nodebench.solvers.contract import Method, SolverAdapter, StepControl
+from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written, written_tolerances
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 
 if TYPE_CHECKING:
@@ -91,6 +91,35 @@ class DiffraxAdapter(SolverAdapter):
         first, each = evaluations(name)
         most, mean = int(steps.max()), float(steps.mean())
         field.counter.add(first + each * most, each * (most - mean))
+
+    def code(self, control: StepControl) -> str:
+        """A call of ``diffeqsolve``; the field is to be written in JAX."""
+        from nodebench.solvers.diffrax_solve import solver_classes
+
+        adjoint = {
+            Gradient.DIRECT: "diffrax.DirectAdjoint()",
+            Gradient.ADJOINT: "diffrax.BacksolveAdjoint()",
+            Gradient.ADJOINT_SEMINORM: "diffrax.BacksolveAdjoint(stepsize_controller="
+            f"diffrax.PIDController({written_tolerances(control.adjoint_rtol, control.adjoint_atol)}, "
+            "norm=diffrax.adjoint_rms_seminorm))",
+        }.get(control.gradient or Gradient.CHECKPOINT, "diffrax.RecursiveCheckpointAdjoint()")
+        free = control.rtol is not None
+        controller = (
+            f"PIDController({written_tolerances(control.rtol, control.atol)})" if free else "ConstantStepSize()"
+        )
+        lines = [
+            "import diffrax",
+            "",
+            "# field(t, y, args) in JAX, its weights in args",
+            "solve = lambda y0, weights: diffrax.diffeqsolve(",
+            f"    diffrax.ODETerm(field), diffrax.{solver_classes()[control.method].__name__}(),",
+            f"    times[0], times[-1], {written(control.step_size)}, y0, args=weights,",
+            "    saveat=diffrax.SaveAt(ts=times),",
+            f"    stepsize_controller=diffrax.{controller}, adjoint={adjoint}).ys",
+        ]
+        each = control.batching is Batching.EACH
+        lines.append("states = jax.vmap(solve, (0, None))(y0, weights)" if each else "states = solve(y0, weights)")
+        return "\n".join(["import jax", *lines] if each else lines)
 
     def unseen(self, control: StepControl) -> Mapping[str, str]:
         """All that JAX does by itself."""

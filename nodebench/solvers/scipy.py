@@ -9,7 +9,7 @@ import torchdiffeq
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
-from nodebench.solvers.contract import Method, SolverAdapter, StepControl
+from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written_tolerances
 from nodebench.spec import Gradient, SolveFailed, Status
 
 # With a tolerance this loose every step is accepted, and the largest step allowed is the step taken.
@@ -76,6 +76,14 @@ class ScipyAdapter(SolverAdapter):
             reached = len(solution)
             raise SolveFailed(Status.DT_UNDERFLOW, f"solve_ivp gave up after {reached} of {len(times)} output times")
         return solution
+
+    def code(self, control: StepControl) -> str:
+        """A call of torchdiffeq's wrapper."""
+        told = f'method="scipy_solver", {written_tolerances(control.rtol, control.atol)}'
+        return (
+            "from torchdiffeq import odeint_adjoint\n\n"
+            f'states = odeint_adjoint(field, y0, times, {told}, options={{"solver": "{control.method}"}})'
+        )
 
     def classify(self, error: BaseException) -> Status | None:
         """Recognise a backward solve that gave up: the adjoint finds no state at its end time."""

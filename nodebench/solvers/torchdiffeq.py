@@ -13,7 +13,7 @@ from torchdiffeq._impl.solvers import AdaptiveStepsizeODESolver, FixedGridODESol
 
 from nodebench.instruments import CountedField
 from nodebench.solvers.checkpoint import SEGMENTS, fixed_steps, solve_in_segments
-from nodebench.solvers.contract import Method, SolverAdapter, StepControl
+from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written, written_tolerances
 from nodebench.spec import Batching, Gradient, Status
 
 # What the library does not say of itself.
@@ -97,6 +97,35 @@ class TorchdiffeqAdapter(SolverAdapter):
                 return solve_in_segments(direct, y0, times, control.segments or SEGMENTS, steps)
             case _:
                 return direct(y0, times)
+
+    def code(self, control: StepControl) -> str:
+        """A call of ``odeint`` or ``odeint_adjoint``."""
+        backwards = control.gradient is not None and control.gradient.solves_backwards
+        name = "odeint_adjoint" if backwards else "odeint"
+        options = {}
+        if control.step_size is not None:
+            options["step_size"] = written(control.step_size)
+        if control.batching is Batching.WORST:
+            options["norm"] = "lambda e: e.flatten(1).square().mean(1).sqrt().max()"
+        arguments = [f'method="{control.method}"']
+        if control.rtol is not None:
+            arguments.append(written_tolerances(control.rtol, control.atol))
+        if options:
+            arguments.append("options={" + ", ".join(f'"{k}": {v}' for k, v in options.items()) + "}")
+        if control.gradient is Gradient.ADJOINT_SEMINORM:
+            arguments.append('adjoint_options={"norm": "seminorm"}')
+        told = ", ".join(arguments)
+        lines = [f"from torchdiffeq import {name}"]
+        if control.gradient is Gradient.CHECKPOINT:
+            fixed = f"fixed_steps(times, {written(control.step_size)})"
+            steps = "None" if self.methods()[control.method].adaptive else fixed
+            lines += ["from nodebench.solvers.checkpoint import fixed_steps, solve_in_segments", ""]
+            segments = control.segments or SEGMENTS
+            lines += [f"solve = lambda y0, times: odeint(field, y0, times, {told})"]
+            lines += [f"states = solve_in_segments(solve, y0, times, {segments}, {steps})"]
+        else:
+            lines += ["", f"states = {name}(field, y0, times, {told})"]
+        return "\n".join(lines)
 
     def classify(self, error: BaseException) -> Status | None:
         """Read the library's assertions, which are its only way to fail.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
 from nodebench.solvers.checkpoint import SAME_TIME, SEGMENTS, fixed_steps, solve_in_segments
-from nodebench.solvers.contract import Method, SolverAdapter, StepControl
+from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written_tolerances
 from nodebench.spec import Gradient, SolveFailed, Status
 
 # What the library does not say of itself. Its other methods need a second-order system or an inner optimiser.
@@ -57,6 +57,19 @@ class TorchdynAdapter(SolverAdapter):
             steps = None if method.adaptive else fixed_steps(times, control.step_size)
             return solve_in_segments(direct, y0, times, control.segments or SEGMENTS, steps)
         return direct(y0, times)
+
+    def code(self, control: StepControl) -> str:
+        """An ``ODEProblem``."""
+        kind = "adjoint" if control.gradient is Gradient.ADJOINT_SEMINORM else "autograd"
+        told = [f'solver=str_to_solver("{control.method}", y0.dtype)', f'sensitivity="{kind}"']
+        if control.rtol is not None:
+            told.append(written_tolerances(control.rtol, control.atol))
+            if kind == "adjoint":
+                told.append(written_tolerances(control.adjoint_rtol, control.adjoint_atol, "_adjoint"))
+        return (
+            "from torchdyn.core import ODEProblem\nfrom torchdyn.numerics.solvers.ode import str_to_solver\n\n"
+            f"_, states = ODEProblem(field, {', '.join(told)}).odeint(y0, times)  # forward(self, t, x)"
+        )
 
 
 # A solve that has stayed this many evaluations within this share of its span goes nowhere.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
 from nodebench.solvers.checkpoint import SEGMENTS, fixed_steps, solve_in_segments
-from nodebench.solvers.contract import Method, SolverAdapter, StepControl
+from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 
 # What the library does not say of itself.
@@ -109,6 +109,39 @@ class TorchodeAdapter(SolverAdapter):
             if control.gradient is not None and control.gradient.solves_backwards:
                 hidden["nfe_backward"] = out_of_sight
         return {**super().unseen(control), **hidden}
+
+    def code(self, control: StepControl) -> str:
+        """The objects of a solve; torchode wants states ``(B, D)`` and a field of times ``(B,)``."""
+        joint, free = control.batching is not Batching.EACH, control.rtol is not None
+        shape = "y0.shape" if joint else "-1, *y0.shape[1:]"
+        clock = "t[0]" if joint else "t.reshape(-1, *[1] * (y0.ndim - 1))"
+        method = type(_step_methods()[control.method](None)).__name__
+        controller = f"IntegralController({written(control.atol)}, {written(control.rtol)}, term=term)" if free else ""
+        step = written(control.step_size) if control.step_size else "float(times[1] - times[0])"
+        if control.gradient is Gradient.ADJOINT:
+            # The library finds the parameters of a term that is a module.
+            adjoint = f"{'Joint' * joint}BacksolveAdjoint(term, *parts)"
+        else:
+            adjoint = "AutoDiffAdjoint(*parts, backprop_through_step_size_control=False)"
+        whole = control.compile is Compile.SOLVER
+        return "\n".join(
+            [
+                "import torch\nimport torchode\n",
+                "class Rows(torch.nn.Module):",
+                "    def __init__(self):",
+                "        super().__init__()",
+                "        self.field = field",
+                "    def forward(self, t, y):",
+                f"        return self.field({clock}, y.reshape({shape})).reshape(y.shape)\n",
+                "term = torchode.ODETerm(Rows())",
+                f"parts = torchode.{method}(term), torchode.{controller or 'FixedStepController()'}",
+                f"solve = torchode.{adjoint}.solve" + "\nsolve = torch.compile(solve)" * whole,
+                f"batch = {'y0.reshape(1, -1)' if joint else 'y0.flatten(1)'}",
+                "problem = torchode.InitialValueProblem(batch, t_eval=times.expand(len(batch), -1))",
+                f"solution = solve(problem{'' if free else f', dt0=times.new_full((len(batch),), {step})'})",
+                "states = solution.ys.transpose(0, 1).reshape(len(times), *y0.shape)",
+            ]
+        )
 
     def _solver(self, field: CountedField, y0: Tensor, control: StepControl, joint: bool) -> _Solver:
         """The library's objects, kept: a compiled one is dear, and any takes a while to make."""

@@ -17,6 +17,7 @@ from nodebench.solvers import Integrator, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.spec.record import DataCard
 from nodebench.spec.trajectories import Trajectories
+from nodebench.spec.trial import Scalar
 
 Batch = tuple[Tensor, ...]
 
@@ -111,6 +112,7 @@ class Task(ABC):
         headlines: the metrics that a table shows, the first one first.
         trains: whether there is a loss to differentiate.
         datasets: the data sets to choose from; without any it makes its own data from the seed.
+        brief: options of a trial of a few steps, for what only costs are asked of.
     """
 
     name: ClassVar[str]
@@ -127,6 +129,7 @@ class Task(ABC):
     headlines: ClassVar[tuple[str, ...]]
     trains: ClassVar[bool] = True
     datasets: ClassVar[Mapping[str, DatasetInfo]] = {}
+    brief: ClassVar[Mapping[str, Scalar]] = {}
 
     def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:
         """Name the data set that is wanted, or the one that ``source`` suggests, having checked that it is there.

@@ -73,6 +73,7 @@ class Ecg(Task):
     step_size = None
     reference = StepControl(method="dopri5", rtol=1e-8, atol=1e-8, land_on_outputs=True)
     headlines = ("reconstruction_rmse", "diversity_ratio", "escape_share")
+    brief = {"epochs": 1, "steps_per_epoch": 10}
 
     def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:
         """The synthetic hearts, unless the folder has one of the others, or one is asked for."""

@@ -72,6 +72,7 @@ class LatentSpirals(Task):
     step_size = None
     reference = StepControl(method="dopri5", rtol=1e-8, atol=1e-8, land_on_outputs=True)
     headlines = ("extrapolation_rmse", "reconstruction_rmse")
+    brief = {"epochs": 1, "steps_per_epoch": 10}
 
     def build(self, setup: Setup) -> Experiment:
         """Build the training of one of the models."""

@@ -95,6 +95,7 @@ class Mnist(Task):
     reference = StepControl(method="dopri5", rtol=1e-7, atol=1e-7, land_on_outputs=True)
     headlines = ("test_error",)
     datasets = digit_data.DATASETS
+    brief = {"epochs": 1, "decay_epochs": "", "train_images": 320, "test_images": 100}
 
     def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:
         """The 5,000 digits that come with the package, or the full set where ``source`` has it."""

@@ -62,6 +62,7 @@ class Toy(Task):
     step_size = None
     reference = StepControl(method="dopri8", rtol=1e-11, atol=1e-11, land_on_outputs=True)
     headlines = ("trajectory_error",)
+    brief = {"epochs": 1, "steps_per_epoch": 10}
 
     @abstractmethod
     def system(self, setup: Setup) -> nn.Module:

@@ -1,0 +1,220 @@
+"""Which solver and gradient to use: the Pareto front of what was measured, and why the others lost."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from nodebench.analysis.fairness import Point
+from nodebench.analysis.homes import is_value
+from nodebench.analysis.statistics import Estimate, estimate, median
+from nodebench.analysis.summary import Configuration, configurations
+from nodebench.spec import Record, Status
+from nodebench.spec.figures import figure
+from nodebench.spec.trial import Scalar
+
+ERROR, SECONDS = "gradient_error", "step_seconds"
+# What every meter sees goes first; JAX's memory only the system sees.
+MEMORY = ("tensor_peak_bytes", "process_peak_bytes")
+
+# What is chosen; all else about a trial is the problem, and must be the same.
+_CHOICE = frozenset(
+    {
+        "solver",
+        "batching",
+        "compile",
+        "rtol",
+        "atol",
+        "step_size",
+        "gradient",
+        "segments",
+        "adjoint_rtol",
+        "adjoint_atol",
+    }
+)
+_FEWEST = 2  # replicates, to say how sure it is
+
+
+class Fate(StrEnum):
+    """What became of a candidate."""
+
+    CHOSEN = "chosen"
+    FRONT = "on the front"
+    BEATEN = "beaten"
+    UNFIT = "does not meet the limits"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is asked for; null is no limit. ``error`` is of the gradient, relative; ``memory`` in bytes."""
+
+    error: float | None = None
+    memory: float | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way of solving and differentiating, as it was measured.
+
+    Attributes:
+        error, seconds, memory: medians over replicates; null where not measured.
+        seen_by: the figure that ``memory`` is.
+        fate, why: what became of it.
+    """
+
+    configuration: Configuration = field(repr=False)
+    error: float | None
+    seconds: float | None
+    memory: float | None
+    seen_by: str
+    fate: Fate
+    why: str
+
+    @property
+    def record(self) -> Record:
+        """One of its replicates."""
+        return self.configuration.records[0]
+
+    @property
+    def name(self) -> str:
+        """What it is, in a few words."""
+        trial = self.record.trial
+        return f"{trial.solver_label} {trial.step_label} {trial.gradient_label}"
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The answer.
+
+    Attributes:
+        problem: what the candidates have in common, for a person.
+        candidates: all of them, the chosen one first, then the fastest.
+        choice, runner_up: the fastest that meet the limits; null where none does.
+        dearer: seconds of the runner-up over those of the choice, paired by seed.
+    """
+
+    problem: str
+    candidates: Sequence[Candidate]
+    choice: Candidate | None
+    runner_up: Candidate | None
+    dearer: Estimate | None
+
+
+def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None]) -> list[list[Record]]:
+    """Records that differ only in what can be chosen, those of the most configurations first.
+
+    Args:
+        records: any.
+        wanted: axes and options with the value asked for.
+    """
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        point = Point.of(record)
+        if record.trial.solver is None or record.trial.gradient is None:
+            continue
+        if not all(is_value(point.axes.get(name), value) for name, value in wanted.items() if value is not None):
+            continue
+        fixed = {name: value for name, value in point.setting.items() if name not in _CHOICE | {"seed"}}
+        found.setdefault(str(sorted(fixed.items())), []).append(record)
+
+    def size(some: list[Record]) -> tuple[int, str]:
+        return len(configurations(some)), max(record.started for record in some)
+
+    return sorted(found.values(), key=size, reverse=True)
+
+
+def recommend(records: Sequence[Record], limits: Limits) -> Recommendation:
+    """Choose among records of one problem: the fastest of those that meet the limits.
+
+    Args:
+        records: of one problem; see :func:`problems`.
+        limits: what is asked for.
+    """
+    measured = [_measured(one) for one in configurations(records)]
+    fit = [one for one in measured if _unfit(one, limits) is None and one.seconds is not None]
+    fit.sort(key=lambda one: (one.seconds or 0.0, one.error or 0.0))
+    choice, runner_up = (*fit, None, None)[:2]
+    judged = [_judged(one, choice, fit, limits) for one in measured]
+    judged.sort(key=lambda one: (list(Fate).index(one.fate), one.seconds if one.seconds is not None else 1e9))
+    by_name = {one.name: one for one in judged}
+    chosen = by_name[choice.name] if choice else None
+    second = by_name[runner_up.name] if runner_up else None
+    dearer = _paired(second.configuration, chosen.configuration, SECONDS) if chosen and second else None
+    return Recommendation(_problem(records[0]), judged, chosen, second, dearer)
+
+
+def _measured(one: Configuration) -> Candidate:
+    """A configuration with its medians."""
+    values = {name: one.values(name) for name in (ERROR, SECONDS, *MEMORY)}
+    seen_by = next((name for name in MEMORY if values[name]), MEMORY[0])
+    middle = {name: median(found) if found else None for name, found in values.items()}
+    return Candidate(one, middle[ERROR], middle[SECONDS], middle[seen_by], seen_by, Fate.BEATEN, "")
+
+
+def _unfit(one: Candidate, limits: Limits) -> str | None:
+    """Why a candidate cannot be chosen; null if it can."""
+    if one.configuration.failed:
+        failed = next(record for record in one.configuration.records if record.status is not Status.OK)
+        return f"{one.configuration.failed} of {len(one.configuration.records)} trials failed: {failed.status}"
+    for name, value, limit in ((ERROR, one.error, limits.error), (one.seen_by, one.memory, limits.memory)):
+        told = figure(name).format
+        if limit is not None and value is None:
+            return f"its {figure(name).label} was not measured"
+        if limit is not None and value is not None and value > limit:
+            return f"{figure(name).label} {told(value)}, and {told(limit)} is allowed"
+    return "its time was not measured" if one.seconds is None else None
+
+
+def _judged(one: Candidate, choice: Candidate | None, fit: Sequence[Candidate], limits: Limits) -> Candidate:
+    failure = _unfit(one, limits)
+    if failure is not None:
+        fate = Fate.FAILED if one.configuration.failed else Fate.UNFIT
+        return _with(one, fate, failure)
+    if choice is not None and one is choice:
+        return _with(one, Fate.CHOSEN, "the fastest that meets the limits")
+    dominating = [other for other in fit if other is not one and _dominates(other, one)]
+    assert choice is not None
+    ratio = _paired(one.configuration, choice.configuration, SECONDS)
+    slower = f"{ratio.value:.2g} × the time of the chosen one" if ratio else "slower than the chosen one"
+    if dominating:
+        return _with(one, Fate.BEATEN, f"{slower}; {dominating[0].name} is no worse in error, time and memory")
+    better = [
+        label
+        for label, mine, its in (("error", one.error, choice.error), ("memory", one.memory, choice.memory))
+        if mine is not None and its is not None and mine < its
+    ]
+    return _with(one, Fate.FRONT, f"{slower}, with less {' and '.join(better)}" if better else slower)
+
+
+def _with(one: Candidate, fate: Fate, why: str) -> Candidate:
+    return Candidate(one.configuration, one.error, one.seconds, one.memory, one.seen_by, fate, why)
+
+
+def _dominates(first: Candidate, second: Candidate) -> bool:
+    """Whether one is no worse in anything and better in something; memory counts where one meter saw both."""
+    pairs = [(first.error, second.error), (first.seconds, second.seconds)]
+    if first.seen_by == second.seen_by:
+        pairs.append((first.memory, second.memory))
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    return all(a <= b for a, b in known) and any(a < b for a, b in known)
+
+
+def _paired(first: Configuration, second: Configuration, name: str) -> Estimate | None:
+    """The ratio of a figure, paired by seed."""
+    values = [
+        {r.trial.seed: r.costs.get(name) for r in one.records if r.costs.get(name) and not r.drifted}
+        for one in (first, second)
+    ]
+    ratios = [
+        above / below
+        for seed in sorted(values[0].keys() & values[1].keys())
+        if (above := values[0][seed]) and (below := values[1][seed])
+    ]
+    return estimate(ratios, "log") if len(ratios) >= _FEWEST else None
+
+
+def _problem(record: Record) -> str:
+    trial = record.trial
+    options = [f"{name}={value}" for name, value in trial.overrides.items()]
+    parts = [trial.task, trial.dataset, f"model {trial.model}", trial.device, trial.dtype, f"{trial.threads} threads"]
+    return ", ".join([*(part for part in parts if part), *options])

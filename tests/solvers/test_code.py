@@ -1,0 +1,78 @@
+"""The lines that a recommendation prints do what the adapter did."""
+
+import pytest
+import torch
+from problems import Network, integrator
+
+from nodebench.spec import Batching, Compile, Gradient
+
+
+@pytest.mark.parametrize(
+    ("solver", "control"),
+    [
+        ("dopri5", {"gradient": Gradient.DIRECT}),
+        ("dopri5", {"gradient": Gradient.ADJOINT_SEMINORM}),
+        ("dopri5", {"gradient": Gradient.CHECKPOINT, "segments": 3}),
+        ("dopri5", {"gradient": Gradient.ADJOINT, "batching": Batching.WORST}),
+        ("rk4", {"gradient": Gradient.CHECKPOINT, "step_size": 0.1}),
+        ("rk4", {"gradient": Gradient.DIRECT}),
+        ("scipy:LSODA", {"gradient": Gradient.ADJOINT}),
+        ("torchode:tsit5", {"gradient": Gradient.DIRECT, "batching": Batching.EACH}),
+        ("torchode:dopri5", {"gradient": Gradient.ADJOINT}),
+        ("torchode:euler", {"gradient": Gradient.DIRECT, "step_size": 0.1, "batching": Batching.EACH}),
+        ("torchdyn:dopri5", {"gradient": Gradient.ADJOINT_SEMINORM}),
+        ("torchdyn:rk4", {"gradient": Gradient.DIRECT}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value.values())),
+)
+def test_the_lines_do_what_the_adapter_did(solver, control):
+    y0, times = torch.linspace(-1, 1, 6).reshape(2, 3), torch.tensor([0.0, 0.4, 1.0])
+    solve = integrator(solver, **control)
+    field = Network()
+    states, gradients = [], []
+    for run in (solve, lambda *_: _executed(solve.adapter.code(solve.control), field, y0, times)):
+        field.zero_grad()
+        states.append(run(field, y0, times))
+        states[-1].square().sum().backward()
+        gradients.append(torch.cat([p.grad.reshape(-1) for p in field.parameters()]))
+    torch.testing.assert_close(states[1], states[0])
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
+def _executed(code, field, y0, times):
+    if "forward(self, t, x)" in code:
+        field = _Renamed(field)
+    names = {"field": field, "y0": y0, "times": times}
+    exec(code, names)
+    return names["states"]
+
+
+class _Renamed(torch.nn.Module):
+    """torchdyn looks for a field of ``t`` and ``x``."""
+
+    def __init__(self, field):
+        super().__init__()
+        self.field = field
+
+    def forward(self, t, x):
+        return self.field(t, x)
+
+
+def test_the_lines_of_diffrax_solve_a_field_in_jax():
+    import jax.numpy as jnp
+
+    solve = integrator("diffrax:tsit5", gradient=Gradient.CHECKPOINT, rtol=1e-7, atol=1e-7)
+    code = solve.adapter.code(solve.control)
+    names = {
+        "field": lambda t, y, weights: -weights * y,
+        "y0": jnp.ones(2),
+        "times": jnp.array([0.0, 1.0]),
+        "weights": jnp.array(2.0),
+    }
+    exec(code, names)
+    assert names["states"][-1].tolist() == pytest.approx([0.1353353] * 2, rel=1e-5)
+
+
+def test_a_compiled_solve_is_compiled():
+    solve = integrator("torchode:tsit5", compile=Compile.SOLVER)
+    assert "torch.compile(solve)" in solve.adapter.code(solve.control)
