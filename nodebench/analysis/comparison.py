@@ -54,7 +54,8 @@ def crossover(
         crossed.append(crossing(ratios))
         span = ratios[0][0], ratios[-1][0]
         last = places[-1]
-        if ratios[-1][1] < 1 and (paid := _ratio(price, sides[0][seed][last], sides[1][seed][last])) is not None:
+        paid = _ratio(price, sides[0][seed][last], sides[1][seed][last])
+        if ratios[-1][1] < 1 and paid and math.isfinite(paid):
             prices.append(paid)
     if not crossed:
         return None

@@ -1,0 +1,109 @@
+"""Planted costs: the fastest that meets the limits is named, and each of the others has its reason."""
+
+import pytest
+from evidence import evidence
+
+from nodebench.analysis.recommend import Fate, Limits, problems, recommend
+from nodebench.spec import Status
+
+# By gradient: error, seconds, bytes.
+PLANTED = {
+    "direct": (1e-4, 1.0, 400e6),
+    "checkpoint": (1e-4, 1.5, 100e6),
+    "adjoint": (1e-2, 2.0, 50e6),
+    "adjoint-seminorm": (2e-2, 2.5, 60e6),
+}
+
+
+def records(seeds=3, **changes):
+    return [
+        evidence(
+            seed,
+            gradient=gradient,
+            costs={
+                "gradient_error": error,
+                "step_seconds": seconds * (1 + 0.03 * seed),
+                "tensor_peak_bytes": peak,
+            },
+            **changes,
+        )
+        for seed in range(seeds)
+        for gradient, (error, seconds, peak) in PLANTED.items()
+    ]
+
+
+def fates(answer):
+    return {one.record.trial.gradient.value: one.fate for one in answer.candidates}
+
+
+def why(answer, gradient):
+    return next(one.why for one in answer.candidates if one.record.trial.gradient == gradient)
+
+
+def test_without_limits_the_fastest_is_named_and_the_front_kept():
+    answer = recommend(records(), Limits())
+    assert answer.choice.record.trial.gradient == "direct"
+    assert fates(answer) == {
+        "direct": Fate.CHOSEN,
+        "checkpoint": Fate.FRONT,
+        "adjoint": Fate.FRONT,
+        "adjoint-seminorm": Fate.BEATEN,
+    }
+    assert "with less memory" in why(answer, "checkpoint")
+    assert "adjoint is no worse" in why(answer, "adjoint-seminorm")
+
+
+def test_a_limit_of_memory_leaves_the_next_fastest():
+    answer = recommend(records(), Limits(error=1e-3, memory=300e6))
+    assert answer.choice.record.trial.gradient == "checkpoint"
+    assert why(answer, "direct") == "peak 400 MB, and 300 MB is allowed"
+    assert why(answer, "adjoint") == "grad. error 0.01, and 0.001 is allowed"
+    assert answer.runner_up is None
+
+
+def test_the_runner_up_is_compared_seed_by_seed():
+    answer = recommend(records(), Limits())
+    assert answer.runner_up.record.trial.gradient == "checkpoint"
+    assert answer.dearer.value == pytest.approx(1.5)
+    assert answer.dearer.n == 3
+    assert recommend(records(seeds=1), Limits()).dearer is None
+
+
+def test_where_nothing_meets_the_limits_nothing_is_named():
+    answer = recommend(records(), Limits(memory=1e6))
+    assert answer.choice is None
+    assert set(fates(answer).values()) == {Fate.UNFIT}
+
+
+def test_what_has_failed_once_is_not_named():
+    found = records()
+    found[0] = evidence(0, gradient="direct", status=Status.DT_UNDERFLOW)
+    answer = recommend(found, Limits())
+    assert fates(answer)["direct"] is Fate.FAILED
+    assert why(answer, "direct") == "1 of 3 trials failed: dt-underflow"
+    assert answer.choice.record.trial.gradient == "checkpoint"
+
+
+def test_memory_that_two_meters_saw_is_not_compared():
+    found = records()
+    jax = [
+        evidence(
+            seed,
+            solver="diffrax:tsit5",
+            gradient="checkpoint",
+            costs={"gradient_error": 1e-5, "step_seconds": 0.5, "process_peak_bytes": 1e9},
+        )
+        for seed in range(3)
+    ]
+    answer = recommend([*found, *jax], Limits())
+    assert answer.choice.record.trial.solver == "diffrax:tsit5"
+    # It is faster and errs less; its bytes are of another meter, and so no reason to keep the others.
+    assert [one.fate for one in answer.candidates] == [Fate.CHOSEN, *[Fate.BEATEN] * 4]
+
+
+def test_records_of_another_problem_are_another_answer():
+    mixed = records() + records(seeds=1, overrides={"noise": 0.5}) + records(task="mnist")
+    found = problems(mixed, {"task": "toy/spiral"})
+    assert [len(some) for some in found] == [12, 4]
+    assert [len(some) for some in problems(mixed, {"task": "toy/spiral", "noise": 0.5})] == [4]
+    assert problems(mixed, {"task": "ecg"}) == []
