@@ -125,6 +125,8 @@ def _grids(asked: Asked, solver: str, seeds: int) -> Iterator[tuple[str, Grid]]:
     for name in [part.strip() for part in solver.split(",") if part.strip()] or _installed():
         adapter, _, method = find_solver(name)
         possible = task.models[model].gradients & adapter.gradients & set(_GRADIENTS.get(name, Gradient))
+        if not method.adaptive:
+            possible -= {Gradient.ADJOINT_SEMINORM}  # there is no error norm
         yield (
             name.replace(":", "-"),
             Grid(

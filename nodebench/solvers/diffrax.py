@@ -5,6 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -89,7 +90,8 @@ class DiffraxAdapter(SolverAdapter):
             field.counter.blind = True
             return
         first, each = evaluations(name)
-        most, mean = int(steps.max()), float(steps.mean())
+        taken = np.asarray(steps)
+        most, mean = int(taken.max()), float(taken.mean())
         field.counter.add(first + each * most, each * (most - mean))
 
     def code(self, control: StepControl) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import torch
 from jax import Array
 from torch import Tensor
@@ -18,6 +19,7 @@ from nodebench.spec import Batching, Gradient, SolveFailed, Status
 MAX_STEPS = 4096  # diffrax's own default
 INNER_TOLERANCE = 1e-11
 
+_SUCCESSFUL = int(diffrax.RESULTS.successful._value)
 _STATUS = {
     "max_steps_reached": Status.NFE_BUDGET,
     "dt_min_reached": Status.DT_UNDERFLOW,
@@ -79,7 +81,7 @@ class Compiled:
         """States at ``times``, and the steps of each sample, or of all."""
         if self._way.gradient is None:
             states, told = self._plain(_cross(weights), to_jax(y0), to_jax(times), numbers)
-            states = to_torch(states)
+            states = to_torch(states, y0.device)
         else:
             told_later: list[Any] = []
             states = _Crossing.apply(self, numbers, told_later, y0, times, *weights)
@@ -161,14 +163,15 @@ class _Crossing(torch.autograd.Function):
     ) -> Tensor:
         ctx.solve = solve
         states, ctx.vjp, aux = solve.forward(_cross(weights), to_jax(y0), to_jax(times), numbers)
+        ctx.device = y0.device
         told.append(aux)
-        return to_torch(states)
+        return to_torch(states, y0.device)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         weights, y0 = ctx.solve.backward(ctx.vjp, to_jax(gradients[0]))
-        # Copies: torch may add to a gradient in place, and JAX takes its arrays to be constant.
-        return None, None, None, to_torch(y0).clone(), None, *(to_torch(weight).clone() for weight in weights)
+        of_weights = (to_torch(weight, ctx.device) for weight in weights)
+        return None, None, None, to_torch(y0, ctx.device), None, *of_weights
 
 
 def _cross(weights: Sequence[Tensor]) -> Weights:
@@ -177,10 +180,11 @@ def _cross(weights: Sequence[Tensor]) -> Weights:
 
 def _check(result: diffrax.RESULTS) -> None:
     """Raise what the library tells of a solve that ended early."""
-    values = jnp.atleast_1d(result._value)
-    worst = int(values[jnp.argmax(values != diffrax.RESULTS.successful._value)])
-    if worst == diffrax.RESULTS.successful._value:
+    values = np.atleast_1d(np.asarray(result._value))  # an eager operation of JAX takes longer than a small solve
+    failed = values[values != _SUCCESSFUL]
+    if not len(failed):
         return
+    worst = int(failed[0])
     for name, status in _STATUS.items():
         if getattr(diffrax.RESULTS, name)._value == worst:
             raise SolveFailed(status, f"diffrax stopped with {name}")

@@ -1,0 +1,170 @@
+"""What an adapter adds to its library's own solve: forward and backward, on a field of 2–50–2 and the MNIST block.
+
+    python benchmarks/adapters.py [--out FILE]
+
+The library's own arm is what its documentation shows, with the same tolerances; both arms run in turn, so that a
+slow minute falls on both. An interval is a 95 % BCa bootstrap of the median ratio.
+"""
+
+import argparse
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import torch
+import torchode
+from cost import interval, timed
+from torch import Tensor, nn
+from torchdiffeq import odeint, odeint_adjoint
+from torchdyn.core.problems import ODEProblem
+from torchdyn.numerics.solvers.ode import str_to_solver
+
+from nodebench.instruments import NfeCounter, describe_environment
+from nodebench.models.digits import ConvField
+from nodebench.models.fields import MlpField
+from nodebench.solvers import Integrator, StepControl, find_solver
+from nodebench.solvers.diffrax_solve import Compiled, Way
+from nodebench.solvers.jax_field import Translation, to_jax
+from nodebench.spec import Batching, Gradient
+
+Solve = Callable[[nn.Module, Tensor, Tensor], Tensor]
+RTOL = 1e-4
+
+
+class Named(nn.Module):
+    """A field with the signature that torchdyn looks for."""
+
+    def __init__(self, field: nn.Module) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        return self.field(t, x)
+
+
+def torchode_solve(field: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
+    """torchode's own objects, made once for the field."""
+    if field not in MADE:
+        shape = y0.shape
+
+        def rows(t: Tensor, y: Tensor) -> Tensor:
+            clock = t.reshape(-1, *[1] * (len(shape) - 1))
+            return field(clock, y.reshape(-1, *shape[1:])).reshape(y.shape)
+
+        term = torchode.ODETerm(rows)
+        parts = torchode.Dopri5(term), torchode.IntegralController(RTOL, RTOL, term=term)
+        MADE[field] = torchode.AutoDiffAdjoint(*parts, backprop_through_step_size_control=False)
+    problem = torchode.InitialValueProblem(y0.flatten(1), t_eval=times.expand(len(y0), -1))
+    return MADE[field].solve(problem).ys.transpose(0, 1).reshape(len(times), *y0.shape)
+
+
+MADE: dict[nn.Module, torchode.AutoDiffAdjoint] = {}
+
+
+def torchdyn_solve(field: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
+    """torchdyn's own problem."""
+    solver = str_to_solver("dopri5", y0.dtype)
+    return ODEProblem(Named(field), solver=solver, rtol=RTOL, atol=RTOL).odeint(y0, times)[1]
+
+
+OWN: dict[str, tuple[Gradient, Batching | None, Solve]] = {
+    "dopri5 direct": (Gradient.DIRECT, None, lambda f, y, t: odeint(f, y, t, method="dopri5", rtol=RTOL, atol=RTOL)),
+    "dopri5 adjoint": (
+        Gradient.ADJOINT,
+        None,
+        lambda f, y, t: odeint_adjoint(f, y, t, method="dopri5", rtol=RTOL, atol=RTOL),
+    ),
+    "torchode:dopri5 direct": (Gradient.DIRECT, Batching.EACH, torchode_solve),
+    "torchdyn:dopri5 direct": (Gradient.DIRECT, None, torchdyn_solve),
+}
+
+
+def step(solve: Solve, field: nn.Module, y0: Tensor, times: Tensor) -> None:
+    """A solve and the gradient of its end."""
+    start = y0.detach().requires_grad_()
+    solve(field, start, times)[-1].square().mean().backward()
+    field.zero_grad(set_to_none=True)
+
+
+def through_adapter(name: str, gradient: Gradient, batching: Batching | None) -> Integrator:
+    adapter, method, _ = find_solver(name.split(maxsplit=1)[0])
+    control = StepControl(method, RTOL, RTOL, None, gradient, RTOL, RTOL, batching=batching)
+    return Integrator(adapter, control, NfeCounter())
+
+
+def paired(first: Callable[[], None], second: Callable[[], None], rounds: int, calls: int) -> dict[str, float | int]:
+    """The ratio of two works, in turn and in random order."""
+
+    def some(work: Callable[[], None]) -> Callable[[], None]:
+        return lambda: [work() for _ in range(calls)] and None
+
+    for work in (first, second):
+        some(work)()
+    ratios = []
+    for _ in range(rounds):
+        order = [first, second]
+        random.shuffle(order)
+        took = {work: timed(some(work)) for work in order}
+        ratios.append(took[first] / took[second])
+    return interval(ratios)
+
+
+def jax_alone(field: nn.Module, y0: Tensor, times: Tensor) -> Callable[[], None]:
+    """diffrax from arrays to arrays, which is what its own users do: nothing of torch."""
+    control = StepControl("dopri5", RTOL, RTOL, gradient=Gradient.CHECKPOINT)
+    compiled = Compiled(Translation(field, times[0], y0), Way.of(control, True, True, True))
+    weights = [to_jax(weight) for weight in compiled.translation.weights(field)]
+    start, grid, numbers = to_jax(y0), to_jax(times), {"rtol": RTOL, "atol": RTOL}
+
+    def work() -> None:
+        states, vjp, _ = compiled.forward(weights, start, grid, numbers)
+        jax.block_until_ready(compiled.backward(vjp, states))
+
+    return work
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--rounds", type=int, default=40)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    unit = torch.tensor([0.0, 1.0])
+    cases = {
+        "2–50–2, 20 states": (MlpField((2, 50, 2)), torch.randn(20, 2), torch.linspace(0, 5, 10), 5),
+        "MNIST block, 16 images": (ConvField(64), torch.randn(16, 64, 6, 6), unit, 1),
+    }
+    found: dict[str, object] = {"environment": describe_environment()}
+    for case, (field, y0, times, calls) in cases.items():
+        works = {
+            name: (through_adapter(name, gradient, batching), own) for name, (gradient, batching, own) in OWN.items()
+        }
+        for name, (adapter, own) in works.items():
+            ratio = paired(
+                lambda: step(adapter, field, y0, times),  # noqa: B023 - called at once
+                lambda: step(own, field, y0, times),  # noqa: B023
+                arguments.rounds,
+                calls,
+            )
+            found[f"{case}, {name}"] = ratio
+        diffrax = through_adapter("diffrax:dopri5", Gradient.CHECKPOINT, None)
+        ratio = paired(
+            lambda: step(diffrax, field, y0, times),  # noqa: B023
+            jax_alone(field, y0, times),
+            arguments.rounds,
+            calls,
+        )
+        found[f"{case}, diffrax:dopri5 checkpoint"] = ratio
+    for name, value in found.items():
+        if name != "environment":
+            assert isinstance(value, dict)
+            print(f"{name}: {value['median']:.3f} × [{value['low']:.3f}, {value['high']:.3f}], n = {value['n']}")
+    if arguments.out:
+        arguments.out.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
