@@ -41,6 +41,7 @@ class Named(nn.Module):
         self.field = field
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        """Return dx/dt, of the shape of ``x``."""
         return self.field(t, x)
 
 
@@ -89,6 +90,7 @@ def step(solve: Solve, field: nn.Module, y0: Tensor, times: Tensor) -> None:
 
 
 def through_adapter(name: str, gradient: Gradient, batching: Batching | None) -> Integrator:
+    """The same solve as a trial does it."""
     adapter, method, _ = find_solver(name.split(maxsplit=1)[0])
     control = StepControl(method, RTOL, RTOL, None, gradient, RTOL, RTOL, batching=batching)
     return Integrator(adapter, control, NfeCounter())
@@ -126,6 +128,7 @@ def jax_alone(field: nn.Module, y0: Tensor, times: Tensor) -> Callable[[], None]
 
 
 def main() -> None:
+    """Print the ratios."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path)
     parser.add_argument("--rounds", type=int, default=40)

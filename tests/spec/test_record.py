@@ -30,7 +30,7 @@ def test_a_number_that_is_not_finite_is_null_in_the_line():
 
 def test_a_newer_schema_is_refused_by_name():
     newer = json.loads(RECORD.line()) | {"schema_version": 99}
-    with pytest.raises(BadInput, match="schema 99; this nodebench reads up to 2"):
+    with pytest.raises(BadInput, match="schema 99; this nodebench reads up to 3"):
         Record.parse(json.dumps(newer))
 
 
