@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import torch
 import torchode
 from cost import interval, timed
@@ -96,11 +97,13 @@ def through_adapter(name: str, gradient: Gradient, batching: Batching | None) ->
     return Integrator(adapter, control, NfeCounter())
 
 
-def paired(first: Callable[[], None], second: Callable[[], None], rounds: int, calls: int) -> dict[str, float | int]:
+def paired(
+    first: Callable[[], object], second: Callable[[], object], rounds: int, calls: int
+) -> dict[str, float | int]:
     """The ratio of two works, in turn and in random order."""
 
-    def some(work: Callable[[], None]) -> Callable[[], None]:
-        return lambda: [work() for _ in range(calls)] and None
+    def some(work: Callable[[], object]) -> Callable[[], object]:
+        return lambda: [work() for _ in range(calls)]
 
     for work in (first, second):
         some(work)()
@@ -125,6 +128,24 @@ def jax_alone(field: nn.Module, y0: Tensor, times: Tensor) -> Callable[[], None]
         jax.block_until_ready(compiled.backward(vjp, states))
 
     return work
+
+
+def convolution_in_a_loop(images: int = 8, turns: int = 20) -> dict[str, float | int]:
+    """Seconds of a convolution inside a loop of XLA over one outside: what every solve of diffrax is made of."""
+    x, weight = jnp.ones((images, 64, 6, 6), jnp.float32), jnp.ones((64, 64, 3, 3), jnp.float32) / 600
+
+    def convolved(x: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(x, weight, (1, 1), [(1, 1), (1, 1)])
+
+    inside = jax.jit(lambda x: jax.lax.fori_loop(0, turns, lambda _, y: convolved(y), x))
+    once = jax.jit(convolved)
+
+    def outside(x: jax.Array) -> jax.Array:
+        for _ in range(turns):
+            x = once(x)
+        return x
+
+    return paired(lambda: jax.block_until_ready(inside(x)), lambda: jax.block_until_ready(outside(x)), 10, 1)
 
 
 def main() -> None:
@@ -161,6 +182,7 @@ def main() -> None:
             calls,
         )
         found[f"{case}, diffrax:dopri5 checkpoint"] = ratio
+    found["a convolution of XLA in a loop over one outside"] = convolution_in_a_loop()
     for name, value in found.items():
         if name != "environment":
             assert isinstance(value, dict)
