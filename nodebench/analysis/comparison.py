@@ -44,7 +44,7 @@ def crossover(
         for side, arm in zip(sides, arms, strict=True):
             if place is not None and all(is_value(point.axes.get(name), value) for name, value in arm.items()):
                 side.setdefault(point.seed, {})[place] = point.record
-    crossed, prices = [], []
+    crossed, prices, measured = [], [], list[float]()
     for seed in sorted(sides[0].keys() & sides[1].keys()):
         places = sorted(sides[0][seed].keys() & sides[1][seed].keys())
         known = [(place, _ratio(figure, sides[0][seed][place], sides[1][seed][place])) for place in places]
@@ -52,13 +52,14 @@ def crossover(
         if len(ratios) < 2:
             continue
         crossed.append(crossing(ratios))
-        span = ratios[0][0], ratios[-1][0]
+        measured += [ratios[0][0], ratios[-1][0]]
         last = places[-1]
         paid = _ratio(price, sides[0][seed][last], sides[1][seed][last])
         if ratios[-1][1] < 1 and paid and math.isfinite(paid):
             prices.append(paid)
     if not crossed:
         return None
+    span = min(measured), max(measured)
     return Crossover(estimate(crossed, "log", figure.exact), span, median(prices, "log") if prices else None)
 
 

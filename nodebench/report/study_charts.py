@@ -92,7 +92,10 @@ def draw(plot: Plot, study: str, records: Sequence[Record]) -> Chart | None:
                 grouped.setdefault(label, {}).setdefault(x, []).append(y)
     for label, places in along.items():
         for points in places.values():
-            grouped.setdefault(label, {}).setdefault(median([x for x, _ in points]), []).extend(y for _, y in points)
+            x = median([x for x, _ in points])
+            while x in grouped.get(label, {}):  # two values of the axis at one place stay two points
+                x *= 1 + 1e-9
+            grouped.setdefault(label, {})[x] = [y for _, y in points]
     if not grouped:
         return None
     series = [Series(label, points) for label, points in grouped.items()]

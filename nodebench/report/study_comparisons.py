@@ -20,9 +20,9 @@ class Crossing:
     """A question of the form "from where on".
 
     Attributes:
-        words: the sentence, with ``{}`` for the answer.
+        words: what one arm does, to which the answer is added.
         group: of the study.
-        along: the axis.
+        along: the axis, which ``place`` names for a person.
         arms: the one that may become cheaper, and the other.
         figure: of which it needs less.
         price: what it needs more of, and its name.
@@ -31,6 +31,7 @@ class Crossing:
     words: str
     group: str
     along: Reading
+    place: str
     arms: tuple[ArmAxes, ArmAxes]
     figure: Reading
     price: Reading = _SECONDS
@@ -43,42 +44,49 @@ _EACH = {"solver": "torchode:dopri5", "batching": "each"}
 _EXPLICIT, _IMPLICIT = {"solver": "dopri5"}, {"solver": "scipy:LSODA"}
 
 
-def _less_memory(who: str, than: str, group: str, along: Reading, what: str, arms: tuple[ArmAxes, ArmAxes]) -> Crossing:
-    return Crossing(f"{who} needs less memory than {than} {{}} {what}", group, along, arms, _PEAK)
+def _less_memory(
+    who: str, than: str, group: str, along: Reading, place: str, arms: tuple[ArmAxes, ArmAxes]
+) -> Crossing:
+    return Crossing(f"{who} needs less memory than {than}", group, along, place, arms, _PEAK)
 
 
 CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
     "memory": (
-        _less_memory("The adjoint", "direct", "steps", _CALLS, "evaluations", (_ADJOINT, _DIRECT)),
-        _less_memory("The adjoint", "direct", "network", _CALLS, "evaluations of the MNIST block", (_ADJOINT, _DIRECT)),
-        _less_memory("The adjoint", "direct", "outputs", axis("points"), "output times", (_ADJOINT, _DIRECT)),
+        _less_memory("The adjoint", "direct", "steps", _CALLS, "number of evaluations", (_ADJOINT, _DIRECT)),
+        _less_memory(
+            "The adjoint", "direct", "network", _CALLS, "number of evaluations of the MNIST block", (_ADJOINT, _DIRECT)
+        ),
+        _less_memory("The adjoint", "direct", "outputs", axis("points"), "number of output times", (_ADJOINT, _DIRECT)),
     ),
     "gradients-all": (
-        _less_memory("The adjoint", "direct", "steps", _CALLS, "evaluations", (_ADJOINT, _DIRECT)),
-        _less_memory("The adjoint", "checkpoints", "steps", _CALLS, "evaluations", (_ADJOINT, _CHECKPOINT)),
-        _less_memory("Keeping checkpoints", "direct", "steps", _CALLS, "evaluations", (_CHECKPOINT, _DIRECT)),
+        _less_memory("The adjoint", "direct", "steps", _CALLS, "number of evaluations", (_ADJOINT, _DIRECT)),
+        _less_memory("The adjoint", "checkpoints", "steps", _CALLS, "number of evaluations", (_ADJOINT, _CHECKPOINT)),
+        _less_memory("Keeping checkpoints", "direct", "steps", _CALLS, "number of evaluations", (_CHECKPOINT, _DIRECT)),
     ),
     "batching": (
         Crossing(
-            "A step for each sample (torchode) takes fewer evaluations of it than one for all {} μ",
+            "A step for each sample (torchode) takes fewer evaluations of it than one for all",
             "stiffness",
             axis("mu"),
+            "μ",
             (_EACH, _JOINT),
             final("sample_evaluations"),
         ),
         Crossing(
-            "A step for each sample (torchode) takes less time than one for all {} μ",
+            "A step for each sample (torchode) takes less time than one for all",
             "stiffness",
             axis("mu"),
+            "μ",
             (_EACH, _JOINT),
             _SECONDS,
             _CALLS,
             "calls of the field",
         ),
         Crossing(
-            "A step for each sample (torchode) takes less time than one for all {} samples, at μ = 10",
+            "A step for each sample (torchode) takes less time than one for all, at μ = 10",
             "size",
             axis("starts"),
+            "batch size",
             (_EACH, _JOINT),
             _SECONDS,
             _CALLS,
@@ -87,27 +95,30 @@ CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
     ),
     "stiffness": (
         Crossing(
-            "SciPy's LSODA takes less time than dopri5 {} μ",
+            "SciPy's LSODA takes less time than dopri5",
             "",
             axis("mu"),
+            "μ",
             (_IMPLICIT, _EXPLICIT),
             _SECONDS,
             _CALLS,
             "calls of the field",
         ),
         Crossing(
-            "SciPy's Radau takes less time than dopri5 {} μ",
+            "SciPy's Radau takes less time than dopri5",
             "",
             axis("mu"),
+            "μ",
             ({"solver": "scipy:Radau"}, _EXPLICIT),
             _SECONDS,
             _CALLS,
             "calls of the field",
         ),
         Crossing(
-            "Within diffrax, kvaerno5 takes less time than tsit5 {} μ",
+            "Within diffrax, kvaerno5 takes less time than tsit5",
             "",
             axis("mu"),
+            "μ",
             ({"solver": "diffrax:kvaerno5"}, {"solver": "diffrax:tsit5"}),
             _SECONDS,
             final("first_step_seconds"),
@@ -132,13 +143,13 @@ def crossovers(study: str, records: Sequence[Record]) -> list[Block]:
 def _told(one: Crossing, found: Crossover) -> str:
     low, high = map(_place, found.span)
     if found.at.value == -math.inf:
-        answer = f"at every number measured, {low} to {high}"
+        answer = f"at every {one.place} measured, {low} to {high}"
     elif found.at.value == math.inf:
-        answer = f"at none measured, {low} to {high}"
+        answer = f"at no {one.place} measured, {low} to {high}"
     else:
-        answer = f"from {_place(found.at.value)} {_interval(found.at)} on, of {low} to {high}"
+        answer = f"from a {one.place} of {_place(found.at.value)}{_interval(found.at)} on, of {low} to {high} measured"
     price = f", at {found.price:.2g} × the {one.priced} at {high}" if found.price is not None else ""
-    return one.words.format(answer) + f"{price} (n = {found.at.n})."
+    return f"{one.words} {answer}{price} (n = {found.at.n})."
 
 
 def _place(value: float) -> str:
@@ -146,9 +157,12 @@ def _place(value: float) -> str:
 
 
 def _interval(estimate: Estimate) -> str:
-    low, high = ("∞" if math.isinf(edge) else _place(edge) for edge in (estimate.low, estimate.high))
-    low = "0" if estimate.low == -math.inf else low
-    return f"[{low}, {high}]"
+    """Nothing where all replicates have one place."""
+    if estimate.low == estimate.high:
+        return ""
+    low = "0" if estimate.low == -math.inf else _place(estimate.low)
+    high = "∞" if math.isinf(estimate.high) else _place(estimate.high)
+    return f" [{low}, {high}]"
 
 
 # --- where both err equally

@@ -28,22 +28,12 @@ def _faster(words: str, error: str) -> Part:
 
 
 _OSCILLATOR: dict[str, Wanted] = {"task": "toy/flow", "model": "van-der-pol", "rtol": 1e-5}
-_JOINT = Arm("torchdiffeq, one step for all", {**_OSCILLATOR, "solver": "dopri5", "batching": None, "starts": 32})
+_JOINT = Arm(
+    "torchdiffeq, one step for all",
+    {**_OSCILLATOR, "solver": "dopri5", "batching": None, "starts": 32, "mu": (10.0, 25.0, 50.0)},
+)
 _EACH = _JOINT.but("torchode, a step for each", solver="torchode:dopri5", batching="each")
 _LOOP = Arm("torchdiffeq", {**_OSCILLATOR, "solver": "dopri5", "batching": None, "starts": 256, "dtype": "float32"})
-
-
-def _stiff(figure: str, words: str, supports: tuple[float, float]) -> Part:
-    return Part(
-        words,
-        final(figure),
-        _EACH.but(_EACH.name, mu=(10.0, 25.0, 50.0)),
-        _JOINT.but(_JOINT.name, mu=(10.0, 25.0, 50.0)),
-        supports=supports,
-        conditions=("mu",),
-        scale="log",
-        unit="×",
-    )
 
 
 def _a_call(words: str, supports: tuple[float, float], **arm: str) -> Part:
@@ -78,6 +68,7 @@ CLAIMS = (
             "compilation, seconds for each shape of the state, stands apart as first_step_seconds",
             "one thread of a CPU; states cross between torch and JAX at each step, the rest of the network is torch's",
             "diffrax differentiates by its default, recursive checkpointing; torchdiffeq through all of its operations",
+            "XLA on a CPU runs a convolution inside a loop, as every solve is, some 25 × slower than outside",
             "diffrax 0.7 always begins with a step of 0.01",
         ),
         published_value=1 / 1.3,
@@ -91,10 +82,15 @@ CLAIMS = (
         "up to 4 × fewer steps; per step 3.58 ms torchdiffeq, 3.21 torchode, 1.63 compiled",
         ("batching",),
         (
-            _stiff(
-                "sample_evaluations",
+            Part(
                 "a sample that steps on its own takes {} the evaluations of a joint batch",
-                (-_INF, 0.5),
+                final("sample_evaluations"),
+                _EACH,
+                _JOINT,
+                supports=(-_INF, 0.5),
+                conditions=("mu",),
+                scale="log",
+                unit="×",
             ),
             _a_call(
                 "compiled whole, an evaluation with all around it takes {} the time of torchdiffeq's",
@@ -105,10 +101,6 @@ CLAIMS = (
             ),
         ),
         (
-            Control(
-                "its solution errs no more than twice as much",
-                _stiff("solution_error", "its solution errs {} as much", (-_INF, 2.0)),
-            ),
             Control(
                 "eager, it takes no longer than torchdiffeq",
                 _a_call("eager, it takes {} the time", (-_INF, 1.0), solver="torchode:dopri5", batching="each"),
@@ -121,7 +113,7 @@ CLAIMS = (
         (
             "samples whose solve is over are evaluated along with the others: fewer are needed, not fewer made",
             "the paper's times are of one accelerator; these are of one thread of a CPU",
-            "equal tolerances, and each library's own norm and first step",
+            "equal tolerances, each library's own first step; the error of a stiff solve is not measured",
         ),
         published_value=0.25,
     ),
