@@ -40,6 +40,8 @@ def crossover(
     """
     sides: tuple[_Places, _Places] = ({}, {})
     for point in points:
+        if not point.is_outcome or unreliable(point.record, figure.timed):
+            continue
         place = axis.get(point.record)
         for side, arm in zip(sides, arms, strict=True):
             if place is not None and all(is_value(point.axes.get(name), value) for name, value in arm.items()):
@@ -54,7 +56,8 @@ def crossover(
         crossed.append(crossing(ratios))
         measured += [ratios[0][0], ratios[-1][0]]
         last = places[-1]
-        paid = _ratio(price, sides[0][seed][last], sides[1][seed][last])
+        both = sides[0][seed][last], sides[1][seed][last]
+        paid = None if any(unreliable(record, price.timed) for record in both) else _ratio(price, *both)
         if ratios[-1][1] < 1 and paid and math.isfinite(paid):
             prices.append(paid)
     if not crossed:

@@ -1,5 +1,6 @@
 """Which solver and gradient to use: the Pareto front of what was measured, and why the others lost."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -177,7 +178,8 @@ def _judged(one: Candidate, choice: Candidate | None, fit: Sequence[Candidate], 
     ratio = _paired(one.configuration, choice.configuration, SECONDS)
     slower = f"{ratio.value:.2g} × the time of the chosen one" if ratio else "slower than the chosen one"
     if dominating:
-        return _with(one, Fate.BEATEN, f"{slower}; {dominating[0].name} is no worse in error, time and memory")
+        compared = " and ".join(name for name, *_ in _compared(dominating[0], one))
+        return _with(one, Fate.BEATEN, f"{slower}; {dominating[0].name} is no worse in {compared}")
     better = [
         label
         for label, mine, its in (("error", one.error, choice.error), ("memory", one.memory, choice.memory))
@@ -191,12 +193,17 @@ def _with(one: Candidate, fate: Fate, why: str) -> Candidate:
 
 
 def _dominates(first: Candidate, second: Candidate) -> bool:
-    """Whether one is no worse in anything and better in something; memory counts where one meter saw both."""
-    pairs = [(first.error, second.error), (first.seconds, second.seconds)]
+    """Whether one is no worse in anything and better in something; what was not measured is no better."""
+    pairs = [(math.inf if a is None else a, b) for _, a, b in _compared(first, second)]
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def _compared(first: Candidate, second: Candidate) -> list[tuple[str, float | None, float]]:
+    """What is known of the second, beside what is known of the first; memory where one meter saw both."""
+    pairs = [("error", first.error, second.error), ("time", first.seconds, second.seconds)]
     if first.seen_by == second.seen_by:
-        pairs.append((first.memory, second.memory))
-    known = [(a, b) for a, b in pairs if a is not None and b is not None]
-    return all(a <= b for a, b in known) and any(a < b for a, b in known)
+        pairs.append(("memory", first.memory, second.memory))
+    return [(name, a, b) for name, a, b in pairs if b is not None]
 
 
 def _paired(first: Configuration, second: Configuration, name: str) -> Estimate | None:

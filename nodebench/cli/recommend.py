@@ -1,6 +1,6 @@
 """``nodebench recommend``: which solver and gradient to use, from records or from short measurements."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from nodebench.analysis.statistics import LEVEL
 from nodebench.cli.choices import overrides_of, size_of
 from nodebench.errors import BadInput, choose
 from nodebench.run.store import RECORDS, records_below
-from nodebench.spec import Gradient, Grid, Record, Study
+from nodebench.spec import Gradient, Grid, Preset, Record, Study
 from nodebench.spec.figures import figure
 from nodebench.spec.trial import Scalar
 
@@ -47,8 +47,13 @@ class Asked:
     @property
     def wanted(self) -> dict[str, Scalar | None]:
         """Its axes and options, as records have them."""
-        own = {"field": self.field, "state_shape": self.state_shape} if self.field else {}
-        return {"task": self.task, "model": self.model or None} | own | _typed(self.options)
+        from nodebench.run.multiply import options_with
+        from nodebench.tasks import find_task
+
+        own: dict[str, Scalar] = {"field": self.field, "state_shape": self.state_shape} if self.field else {}
+        given = own | {name: values[0] for name, values in overrides_of(self.options).items()}
+        options = options_with(find_task(self.task), Preset.QUICK, given)
+        return {"task": self.task, "model": self.model or None} | {name: getattr(options, name) for name in given}
 
 
 def recommend_command(
@@ -88,17 +93,6 @@ def _task(asked: Asked) -> str:
     from nodebench.tasks import find_task
 
     return find_task(OWN if asked.field else asked.task).name
-
-
-def _typed(given: Sequence[str]) -> dict[str, Scalar | None]:
-    """Options as a record has them: numbers are numbers."""
-    found: dict[str, Scalar | None] = {}
-    for name, values in overrides_of(given).items():
-        try:
-            found[name] = float(values[0])
-        except ValueError:
-            found[name] = values[0]
-    return found
 
 
 def _measure(asked: Asked, solver: str, seeds: int, results: Path) -> list[Record]:

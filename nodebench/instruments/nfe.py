@@ -91,6 +91,8 @@ class NfeCounter:
         else:
             self.forward += calls
             self.idle += idle
+        if self.in_solve > self._max_nfe:
+            raise SolveFailed(Status.NFE_BUDGET, f"more than {self._max_nfe} evaluations in one solve")
 
     @property
     def samples(self) -> float:

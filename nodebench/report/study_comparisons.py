@@ -121,8 +121,6 @@ CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
             "μ",
             ({"solver": "diffrax:kvaerno5"}, {"solver": "diffrax:tsit5"}),
             _SECONDS,
-            final("first_step_seconds"),
-            "first step",
         ),
     ),
 }
@@ -133,11 +131,19 @@ def crossovers(study: str, records: Sequence[Record]) -> list[Block]:
     told = []
     for one in CROSSINGS.get(study, ()):
         some = [record for record in records if not one.group or one.group in record.place.groups]
-        points = [Point.of(record) for record in some if not (one.figure.timed and record.drifted)]
+        points = map(Point.of, _alike(some))
         found = crossover(points, one.along, one.figure, one.price, one.arms)
         if found is not None:
             told.append(_told(one, found))
     return [Heading("Crossovers"), Bullets(told)] if told else []
+
+
+def _alike(records: Sequence[Record]) -> list[Record]:
+    """The largest part of the records that one machine, one set of packages and one preset made."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(f"{record.trial.preset} {record.trial.threads} {Point.of(record).machine}", []).append(record)
+    return max(found.values(), key=len, default=[])
 
 
 def _told(one: Crossing, found: Crossover) -> str:
@@ -224,7 +230,7 @@ def equals(study: str, records: Sequence[Record]) -> list[Block]:
     """A table for each comparison at equal error."""
     tables: list[Block] = []
     for index, one in enumerate(EQUALS.get(study, ())):
-        some = [record for record in records if set(one.groups) & set(record.place.groups)]
+        some = _alike([record for record in records if set(one.groups) & set(record.place.groups)])
         rows = []
         for name, arm in one.arms.items():
             for of, error in _ERRORS:

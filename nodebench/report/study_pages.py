@@ -45,7 +45,6 @@ _FIGURES = (
     "sample_evaluations",
     "nfe_backward",
     "step_seconds",
-    "first_step_seconds",
     "tensor_peak_bytes",
     "process_peak_bytes",
     "solution_error",

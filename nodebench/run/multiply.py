@@ -94,7 +94,7 @@ class _Excluded:
             "step_size": exclusion.step_size,
         }
         self._options = {
-            name: [getattr(_options(task, grid.preset, {name: value}), name) for value in values]
+            name: [getattr(options_with(task, grid.preset, {name: value}), name) for value in values]
             for name, values in exclusion.overrides.items()
         }
         if not any([*self._axes.values(), self._options]):
@@ -171,12 +171,12 @@ def _overrides(task: Task, grid: Grid) -> list[dict[str, Scalar]]:
     names = sorted(grid.overrides)
     combinations = []
     for values in product(*(grid.overrides[name] for name in names)):
-        options = _options(task, grid.preset, dict(zip(names, values, strict=True))).model_dump()
+        options = options_with(task, grid.preset, dict(zip(names, values, strict=True))).model_dump()
         combinations.append({name: options[name] for name in names if options[name] != base[name]})
     return combinations
 
 
-def _options(task: Task, preset: Preset, given: dict[str, Scalar]) -> Options:
+def options_with(task: Task, preset: Preset, given: dict[str, Scalar]) -> Options:
     """The options of a preset with some of them changed, checked."""
     for name in given:
         choose(f"option of task {task.name}", name, task.options.model_fields)

@@ -43,6 +43,7 @@ FRAMES = 20
 STEPS_BESIDE_TRAINING = 15
 
 NO_ODE = "the model has no ODE"
+COMPILED_BEFORE = "the evaluation before it has solved the same, and compiled what it needs"
 UNCOUNTED = "the library does not tell the evaluations of its implicit method's inner iteration"
 NO_TRAINING = "the task trains nothing"
 
@@ -126,6 +127,8 @@ class Passes:
             name: "the task does not define it for this trial" for name, value in draft.metrics.items() if value is None
         }
         draft.costs |= watch.summary()
+        if not self._task.trains:
+            draft.missing(["first_step_seconds"], COMPILED_BEFORE)
         self._record_nfe(steps)
 
     def memory(self) -> None:

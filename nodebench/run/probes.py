@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nodebench.instruments import Budget, NfeCounter
 from nodebench.solvers import Integrator, Trace
 from nodebench.solvers.checkpoint import fixed_steps
+from nodebench.solvers.contract import takes_one
 
 # Members of a batch that are solved alone, at most.
 SINGLES = 32
@@ -40,19 +41,11 @@ def joint_over_single(solve: Integrator, trace: Trace, budget: Budget) -> float 
     Source: Chen et al. 2018, section 6, "Minibatching".
     """
     field, y0, times, _ = trace[0]
-    if y0.ndim < 2 or len(y0) < 2 or not _takes_one(field, times[0], y0[:1]):
+    if y0.ndim < 2 or len(y0) < 2 or not takes_one(field, times[0], y0[:1]):
         return None
     joint = _evaluations(solve, field, y0, times, budget)
     single = [_evaluations(solve, field, one, times, budget) for one in y0[:SINGLES].split(1)]
     return joint * len(single) / sum(single)
-
-
-def _takes_one(field: nn.Module, t: Tensor, y: Tensor) -> bool:
-    """Whether a field can be evaluated at one member; one that holds a time of its own for each cannot."""
-    try:
-        return field(t, y).shape == y.shape
-    except RuntimeError:
-        return False
 
 
 def _evaluations(solve: Integrator, field: nn.Module, y0: Tensor, times: Tensor, budget: Budget) -> float:

@@ -167,7 +167,10 @@ def _first_line(error: Exception) -> str:
 
 def _number(value: torch.Tensor | None) -> float | None:
     """A time or a step size; where every sample has its own, the smallest."""
-    return None if value is None else float(value.detach().min())
+    try:
+        return None if value is None else float(value.detach().min())
+    except RuntimeError:  # it belongs to a transform of torch.func that is over
+        return None
 
 
 def _plain_arithmetic() -> None:

@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
 from nodebench.spec import Batching, Compile, Gradient, Status
@@ -54,6 +55,18 @@ class StepControl:
     batching: Batching | None = None
     compile: Compile | None = None
     land_on_outputs: bool = False
+
+
+def takes_one(field: nn.Module, t: Tensor, y: Tensor) -> bool:
+    """Whether a field can be evaluated at the members ``y`` alone; one that holds something for each cannot."""
+    try:
+        with torch.no_grad():
+            return field(t, y).shape == y.shape
+    except RuntimeError:
+        return False
+
+
+BOUND = "the field holds something for each member of its batch, and so cannot be solved one by one"
 
 
 def written(number: float | None) -> str:

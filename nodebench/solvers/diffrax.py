@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nodebench.instruments import CountedField
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written, written_tolerances
+from nodebench.solvers.kept import Kept
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 
-if TYPE_CHECKING:
-    from nodebench.solvers.diffrax_solve import Compiled
+MOST_FIELDS = 16  # distinct ones that are compiled in one process
 
 _ELSEWHERE = "JAX holds its memory and makes its products out of sight of torch"
 _UNSEEN = {
@@ -44,7 +43,7 @@ class DiffraxAdapter(SolverAdapter):
     package = "diffrax"
 
     def __init__(self) -> None:
-        self._compiled: WeakKeyDictionary[nn.Module, dict[Any, Compiled]] = WeakKeyDictionary()
+        self._compiled = Kept[Any]()
 
     @cache  # noqa: B019 - one adapter lives as long as the process
     def methods(self) -> Mapping[str, Method]:
@@ -63,7 +62,7 @@ class DiffraxAdapter(SolverAdapter):
 
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
         """Translate and compile what is new, solve, and count by the library's steps."""
-        from nodebench.solvers.diffrax_solve import Compiled, Way
+        from nodebench.solvers.diffrax_solve import Compiled, Way, check
         from nodebench.solvers.jax_field import Translation
 
         _check_device(y0)
@@ -72,16 +71,19 @@ class DiffraxAdapter(SolverAdapter):
         differentiated = control.gradient is not None and torch.is_grad_enabled()
         way = Way.of(control, method.adaptive, y0.ndim > 1, differentiated)
         sample = y0[:1] if way.each else y0
-        kept = self._compiled.setdefault(module, {})
-        key = (way, tuple(sample.shape), sample.dtype)
-        if key not in kept:
-            kept[key] = Compiled(Translation(module, times[0], sample), way)
-        weights = kept[key].translation.weights(module)
+        key = (way, tuple(sample.shape), sample.dtype, module.training)
+        compiled = self._compiled.get(module, key, lambda: Compiled(Translation(module, times[0], sample), way))
+        if self._compiled.made_for > MOST_FIELDS:
+            raise SolveFailed(
+                Status.UNSUPPORTED, "the model makes a new field at each pass, which would compile each time"
+            )
+        weights = compiled.translation.weights(module)
         names = ("rtol", "atol", "adjoint_rtol", "adjoint_atol", "step_size")
         numbers = {name: number for name in names if (number := getattr(control, name)) is not None}
         field.counter.check_deadline()
-        states, steps = kept[key](weights, y0, times, numbers)
-        self._count(field, control.method, steps)
+        states, told = compiled(weights, y0, times, numbers)
+        self._count(field, control.method, told["steps"])
+        check(told["result"])
         return states
 
     def _count(self, field: CountedField, name: str, steps: Any) -> None:
@@ -98,17 +100,21 @@ class DiffraxAdapter(SolverAdapter):
         """A call of ``diffeqsolve``; the field is to be written in JAX."""
         from nodebench.solvers.diffrax_solve import solver_classes
 
+        free = control.rtol is not None
+        back = written_tolerances(control.adjoint_rtol, control.adjoint_atol)
+        if control.gradient is Gradient.ADJOINT_SEMINORM:
+            back += ", norm=diffrax.adjoint_rms_seminorm"
+        backsolve = f"stepsize_controller=diffrax.PIDController({back})" if free else ""
         adjoint = {
             Gradient.DIRECT: "diffrax.DirectAdjoint()",
-            Gradient.ADJOINT: "diffrax.BacksolveAdjoint()",
-            Gradient.ADJOINT_SEMINORM: "diffrax.BacksolveAdjoint(stepsize_controller="
-            f"diffrax.PIDController({written_tolerances(control.adjoint_rtol, control.adjoint_atol)}, "
-            "norm=diffrax.adjoint_rms_seminorm))",
-        }.get(control.gradient or Gradient.CHECKPOINT, "diffrax.RecursiveCheckpointAdjoint()")
-        free = control.rtol is not None
-        controller = (
-            f"PIDController({written_tolerances(control.rtol, control.atol)})" if free else "ConstantStepSize()"
+            Gradient.ADJOINT: f"diffrax.BacksolveAdjoint({backsolve})",
+            Gradient.ADJOINT_SEMINORM: f"diffrax.BacksolveAdjoint({backsolve})",
+        }.get(
+            control.gradient or Gradient.CHECKPOINT,
+            f"diffrax.RecursiveCheckpointAdjoint(checkpoints={control.segments})",
         )
+        fixed = "ConstantStepSize()" if control.step_size else "StepTo(ts=times)"
+        controller = f"PIDController({written_tolerances(control.rtol, control.atol)})" if free else fixed
         lines = [
             "import diffrax",
             "",

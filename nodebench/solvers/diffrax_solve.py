@@ -77,8 +77,8 @@ class Compiled:
         self._forward = jax.jit(self._with_vjp)
         self._backward = jax.jit(lambda vjp, gradient: vjp(gradient))
 
-    def __call__(self, weights: list[Tensor], y0: Tensor, times: Tensor, numbers: Numbers) -> tuple[Tensor, Array]:
-        """States at ``times``, and the steps of each sample, or of all."""
+    def __call__(self, weights: list[Tensor], y0: Tensor, times: Tensor, numbers: Numbers) -> tuple[Tensor, Any]:
+        """States at ``times``, and what the library tells: ``steps``, of each sample or of all, and ``result``."""
         if self._way.gradient is None:
             states, told = self._plain(_cross(weights), to_jax(y0), to_jax(times), numbers)
             states = to_torch(states, y0.device)
@@ -86,8 +86,7 @@ class Compiled:
             told_later: list[Any] = []
             states = _Crossing.apply(self, numbers, told_later, y0, times, *weights)
             (told,) = told_later
-        _check(told["result"])
-        return states.transpose(0, 1) if self._way.each else states, told["steps"]
+        return states.transpose(0, 1) if self._way.each else states, told
 
     def forward(self, weights: Weights, y0: Array, times: Array, numbers: Numbers) -> tuple[Array, Any, Any]:
         """States, the function that takes a gradient back, and what the library tells."""
@@ -170,7 +169,8 @@ class _Crossing(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         weights, y0 = ctx.solve.backward(ctx.vjp, to_jax(gradients[0]))
-        of_weights = (to_torch(weight, ctx.device) for weight in weights)
+        # A mask or a count has no gradient.
+        of_weights = (None if w.dtype == jax.dtypes.float0 else to_torch(w, ctx.device) for w in weights)
         return None, None, None, to_torch(y0, ctx.device), None, *of_weights
 
 
@@ -178,7 +178,7 @@ def _cross(weights: Sequence[Tensor]) -> Weights:
     return [to_jax(weight) for weight in weights]
 
 
-def _check(result: diffrax.RESULTS) -> None:
+def check(result: diffrax.RESULTS) -> None:
     """Raise what the library tells of a solve that ended early."""
     values = np.atleast_1d(np.asarray(result._value))  # an eager operation of JAX takes longer than a small solve
     failed = values[values != _SUCCESSFUL]

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField, NfeCounter
 from nodebench.solvers.contract import SolverAdapter, StepControl
+from nodebench.solvers.kept import Kept
 from nodebench.spec import Compile, SolveFailed
 
 Trace = list[tuple[nn.Module, Tensor, Tensor, Tensor]]
@@ -29,7 +29,7 @@ class Integrator:
         self.counter = counter
         self.latest = counter  # of the latest solve: where a failure stood
         self._trace: Trace | None = None
-        self._compiled: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
+        self._compiled = Kept[nn.Module]()
 
     def __call__(self, field: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
         """Return the states at ``times``, shape ``(T, *y0.shape)``; see :meth:`SolverAdapter.solve`.
@@ -47,11 +47,7 @@ class Integrator:
     def _compile(self, field: nn.Module) -> nn.Module | None:
         if self.control.compile is not Compile.FIELD:
             return None
-        if field not in self._compiled:
-            compiled = torch.compile(field)
-            assert isinstance(compiled, nn.Module)
-            self._compiled[field] = compiled
-        return self._compiled[field]
+        return self._compiled.get(field, "compiled", lambda: cast(nn.Module, torch.compile(field)))
 
     @contextmanager
     def using(

@@ -23,6 +23,7 @@ from jax import Array, lax
 from torch import Tensor, nn
 from torch.export.graph_signature import InputKind
 
+from nodebench.solvers.contract import BOUND, takes_one
 from nodebench.spec import SolveFailed, Status
 
 jax.config.update("jax_enable_x64", True)
@@ -51,6 +52,8 @@ class Translation:
     """
 
     def __init__(self, field: nn.Module, t: Tensor, y: Tensor) -> None:
+        if not takes_one(field, t, y):
+            raise SolveFailed(Status.UNSUPPORTED, BOUND)
         program = _exported(field, t, y)
         specs = program.graph_signature.input_specs
         self.names = [str(spec.target) for spec in specs if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER)]

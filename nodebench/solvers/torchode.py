@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
 from nodebench.solvers.checkpoint import SEGMENTS, fixed_steps, solve_in_segments
-from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written
+from nodebench.solvers.contract import BOUND, Method, SolverAdapter, StepControl, takes_one, written
+from nodebench.solvers.kept import Kept
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 
 # What the library does not say of itself.
@@ -71,7 +71,7 @@ class TorchodeAdapter(SolverAdapter):
     package = "torchode"
 
     def __init__(self) -> None:
-        self._solvers: WeakKeyDictionary[nn.Module, dict[Any, _Solver]] = WeakKeyDictionary()
+        self._solvers = Kept[_Solver]()
 
     @cache  # noqa: B019 - one adapter lives as long as the process
     def methods(self) -> Mapping[str, Method]:
@@ -85,7 +85,7 @@ class TorchodeAdapter(SolverAdapter):
         """Solve the batch along the first axis of ``y0``, or as one state."""
         method = self.methods()[control.method]
         joint = control.batching is not Batching.EACH or y0.ndim < 2
-        solver = self._solver(field, y0, control, joint)
+        solver = self._solver(field, y0, times, control, joint)
         solver.rows.field = field.field if control.compile is Compile.SOLVER else field
         free = method.adaptive and control.step_size is None
         step = None if free else _step(times, control)
@@ -118,9 +118,17 @@ class TorchodeAdapter(SolverAdapter):
         method = type(_step_methods()[control.method](None)).__name__
         controller = f"IntegralController({written(control.atol)}, {written(control.rtol)}, term=term)" if free else ""
         step = written(control.step_size) if control.step_size else "float(times[1] - times[0])"
+        backwards: list[str] = []
         if control.gradient is Gradient.ADJOINT:
             # The library finds the parameters of a term that is a module.
             adjoint = f"{'Joint' * joint}BacksolveAdjoint(term, *parts)"
+            apart = (control.adjoint_rtol, control.adjoint_atol) != (control.rtol, control.atol)
+            if apart and free:
+                numbers = f"{written(control.adjoint_atol)}, {written(control.adjoint_rtol)}"
+                backwards = [
+                    f"back = torchode.IntegralController({numbers}, term=term)",
+                    f"adjoint.backward_{'loop' if joint else 'adjoint'} = torchode.AutoDiffAdjoint(parts[0], back)",
+                ]
         else:
             adjoint = "AutoDiffAdjoint(*parts, backprop_through_step_size_control=False)"
         whole = control.compile is Compile.SOLVER
@@ -135,7 +143,9 @@ class TorchodeAdapter(SolverAdapter):
                 f"        return self.field({clock}, y.reshape({shape})).reshape(y.shape)\n",
                 "term = torchode.ODETerm(Rows())",
                 f"parts = torchode.{method}(term), torchode.{controller or 'FixedStepController()'}",
-                f"solve = torchode.{adjoint}.solve" + "\nsolve = torch.compile(solve)" * whole,
+                f"adjoint = torchode.{adjoint}",
+                *backwards,
+                "solve = torch.compile(adjoint.solve)" if whole else "solve = adjoint.solve",
                 f"batch = {'y0.reshape(1, -1)' if joint else 'y0.flatten(1)'}",
                 "problem = torchode.InitialValueProblem(batch, t_eval=times.expand(len(batch), -1))",
                 f"solution = solve(problem{'' if free else f', dt0=times.new_full((len(batch),), {step})'})",
@@ -143,18 +153,22 @@ class TorchodeAdapter(SolverAdapter):
             ]
         )
 
-    def _solver(self, field: CountedField, y0: Tensor, control: StepControl, joint: bool) -> _Solver:
+    def _solver(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl, joint: bool) -> _Solver:
         """The library's objects, kept: a compiled one is dear, and any takes a while to make."""
         shape = tuple(y0.shape) if joint else (-1, *y0.shape[1:])
         backsolve = control.gradient is Gradient.ADJOINT and torch.is_grad_enabled()
         free = self.methods()[control.method].adaptive and control.step_size is None
-        key = (shape, control.method, control.rtol, control.atol, free, backsolve, joint, control.compile)
-        kept = self._solvers.setdefault(field.field, {})
-        if key not in kept:
+        tolerances = control.rtol, control.atol, control.adjoint_rtol, control.adjoint_atol
+        key = (shape, control.method, tolerances, free, backsolve, joint, control.compile)
+
+        def make() -> _Solver:
+            if backsolve and not joint and not takes_one(field.field, times[0], y0[:1]):
+                raise SolveFailed(Status.UNSUPPORTED, BOUND)
             # The names of the parameters are looked up here, and must be those of what is solved.
             rows = _Rows(field.field if control.compile is Compile.SOLVER else field, shape)
-            kept[key] = _make(rows, control, backsolve, joint, free)
-        return kept[key]
+            return _make(rows, control, backsolve, joint, free)
+
+        return self._solvers.get(field.field, key, make)
 
 
 def _step_methods() -> dict[str, Callable[..., Any]]:
@@ -170,23 +184,52 @@ def _make(rows: _Rows, control: StepControl, backsolve: bool, joint: bool, free:
 
     term = torchode.ODETerm(rows)
     step_method = _step_methods()[control.method](term)
-    if free:
-        controller = torchode.IntegralController(control.atol, control.rtol, term=term)
-    else:
-        controller = torchode.FixedStepController()
+
+    def controller(rtol: float | None, atol: float | None) -> Any:
+        return torchode.IntegralController(atol, rtol, term=term) if free else torchode.FixedStepController()
+
+    parts = step_method, controller(control.rtol, control.atol)
     if not backsolve:
         # Through the control of the steps a gradient can grow without bound; other libraries stop it there.
-        solve = torchode.AutoDiffAdjoint(step_method, controller, backprop_through_step_size_control=False).solve
-    elif joint:
-        solve = torchode.JointBacksolveAdjoint(term, step_method, controller).solve
+        solve = torchode.AutoDiffAdjoint(*parts, backprop_through_step_size_control=False).solve
     else:
-        solve = torchode.BacksolveAdjoint(term, step_method, controller).solve
+        # The library would solve back at the forward tolerances, and not look at how that ended.
+        back = torchode.AutoDiffAdjoint(step_method, controller(control.adjoint_rtol, control.adjoint_atol))
+        back.solve = _checked(back.solve)
+        kind, name = (
+            (torchode.JointBacksolveAdjoint, "backward_loop")
+            if joint
+            else (torchode.BacksolveAdjoint, "backward_adjoint")
+        )
+        adjoint = kind(term, *parts)
+        setattr(adjoint, name, back)
+        solve = adjoint.solve
     tableau = getattr(step_method, "tableau", None)
     return _Solver(
         rows,
         torch.compile(solve) if control.compile is Compile.SOLVER else solve,
         1 if tableau is None else tableau.n_stages - int(tableau.fsal),
     )
+
+
+def _checked(solve: Callable[..., Any]) -> Callable[..., Any]:
+    """The same solve, which raises what its status tells."""
+
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        solution = solve(*args, **kwargs)
+        _check(solution.status)
+        return solution
+
+    return checked
+
+
+def _check(status: Tensor) -> None:
+    import torchode
+
+    worst = int(status.max())
+    if worst:
+        told = torchode.Status(worst)
+        raise SolveFailed(_STATUS.get(told.name, Status.ERROR), f"torchode stopped with {told.name}")
 
 
 def _step(times: Tensor, control: StepControl) -> float:
@@ -214,13 +257,10 @@ def _solve(
     problem = torchode.InitialValueProblem(y0.reshape(batch, -1), t_eval=times.expand(batch, -1))
     dt0 = None if step is None else times.new_full((batch,), step)
     solution = solver.solve(problem, dt0=dt0)
-    worst = int(solution.status.max())
-    if worst:
-        status = torchode.Status(worst)
-        raise SolveFailed(_STATUS.get(status.name, Status.ERROR), f"torchode stopped with {status.name}")
     steps = solution.stats["n_steps"]
     most = int(steps.max())
     if control.compile is Compile.SOLVER:
         field.counter.add(int(solution.stats["n_f_evals"].max()))
     field.counter.add(0, (most - float(steps.double().mean())) * solver.evaluations_a_step)
+    _check(solution.status)
     return solution.ys.transpose(0, 1).reshape(len(times), *y0.shape)

@@ -133,7 +133,13 @@ _ALL = (
     Figure("forward_seconds", "forward", "s", "lower", "median time of the forward pass"),
     Figure("backward_seconds", "backward", "s", "lower", "median time of the backward pass"),
     Figure("optimiser_seconds", "optimiser", "s", "lower", "median time of the optimiser step"),
-    Figure("first_step_seconds", "first step", "s", "lower", "wall time of the first step, compilation included"),
+    Figure(
+        "first_step_seconds",
+        "first step",
+        "s",
+        "lower",
+        "wall time of the first training step, its compilation included",
+    ),
     Figure("timed_steps", "steps", "1", "neither", "training steps timed, warm-up left out"),
     # Memory of one training step.
     Figure("tensor_peak_bytes", "peak", "bytes", "lower", "peak of live tensor storage, parameters included"),

@@ -1,5 +1,6 @@
 """``field``: a vector field of the user's own, solved and differentiated as it is. Nothing is learned."""
 
+import copy
 import importlib
 import os
 import sys
@@ -49,7 +50,7 @@ class OwnFieldOptions(Options):
     def _fits(self) -> "OwnFieldOptions":
         """Load the field and evaluate it once: a mistake is told before anything runs."""
         if self.field != OwnFieldOptions.model_fields["field"].default:
-            field, states = load_field(self.field), torch.zeros(2, *self.shape())
+            field, states = copy.deepcopy(load_field(self.field)).float(), torch.zeros(2, *self.shape())
             try:
                 found = tuple(field(torch.tensor(0.0), states).shape)
             except Exception as error:
@@ -143,4 +144,6 @@ class _Steps(Experiment):
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         states = model()
-        return {"growth": float(states[-1].norm() / states[0].norm())}
+        named = model.named_parameters()
+        trained = sum(p.numel() for name, p in named if p.requires_grad and name != "starts")
+        return {"growth": float(states[-1].norm() / states[0].norm()), "parameters": trained}

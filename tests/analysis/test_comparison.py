@@ -164,6 +164,17 @@ def test_an_arm_that_fails_is_the_dearer_one():
     assert found.price is None
 
 
+def test_a_trial_that_somebody_stopped_tells_nothing():
+    records = [
+        memory(
+            0, gradient, steps, 1000.0, status=Status.INTERRUPTED if gradient == "direct" and steps > 100 else Status.OK
+        )
+        for gradient in ("adjoint", "direct")
+        for steps in (10, 50, 200)
+    ]
+    assert crossover(map(Point.of, records), axis("points"), PEAK, SECONDS, ARMS).span == (10.0, 50.0)
+
+
 def test_one_place_makes_no_crossover():
     records = [memory(0, gradient, 10, 5.0) for gradient in ("adjoint", "direct")]
     assert crossover(map(Point.of, records), axis("points"), PEAK, SECONDS, ARMS) is None

@@ -101,6 +101,15 @@ def test_memory_that_two_meters_saw_is_not_compared():
     assert [one.fate for one in answer.candidates] == [Fate.CHOSEN, *[Fate.BEATEN] * 4]
 
 
+def test_what_was_not_measured_is_no_better():
+    unknown = [
+        evidence(seed, gradient="direct", costs={"step_seconds": 0.1, "tensor_peak_bytes": 1e3}) for seed in range(3)
+    ]
+    others = [record for record in records() if record.trial.gradient != "direct"]
+    answer = recommend([*unknown, *others], Limits())
+    assert fates(answer)["checkpoint"] is Fate.FRONT
+
+
 def test_records_of_another_problem_are_another_answer():
     mixed = records() + records(seeds=1, overrides={"noise": 0.5}) + records(task="mnist")
     found = problems(mixed, {"task": "toy/spiral"})

@@ -7,11 +7,11 @@ from problems import UNIT, Network, integrator
 from torch import nn
 
 from nodebench.errors import BadInput
-from nodebench.instruments import NfeCounter
+from nodebench.instruments import Budget, NfeCounter
 from nodebench.models import systems
 from nodebench.models.digits import ConvField
 from nodebench.models.fields import Squeezed
-from nodebench.solvers import diffrax_solve, find_solver, jax_field, registry
+from nodebench.solvers import diffrax, diffrax_solve, find_solver, jax_field, registry
 from nodebench.solvers.jax_field import Translation
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 
@@ -247,6 +247,71 @@ def test_a_solve_without_end_is_a_failed_solve(solver):
 
 def test_the_statuses_of_diffrax_are_known_to_it():
     assert all(hasattr(diffrax_solve.diffrax.RESULTS, name) for name in diffrax_solve._STATUS)
+
+
+@pytest.mark.parametrize("batching", [None, Batching.EACH])
+def test_torchode_solves_back_at_the_adjoints_own_tolerance(batching):
+    counts = []
+    for tolerance in (1e-3, 1e-9):
+        back = {"adjoint_rtol": tolerance, "adjoint_atol": tolerance}
+        control = {"gradient": Gradient.ADJOINT, "batching": batching, "rtol": 1e-3, "atol": 1e-3}
+        solve = integrator("torchode:dopri5", **control, **back)
+        loss = solve(Network().double(), torch.ones(2, 3).double(), UNIT.double())[-1].sum()
+        solve.counter.begin_backward()
+        loss.backward()
+        counts.append(solve.counter.backward)
+    assert counts[1] > counts[0]
+
+
+@pytest.mark.parametrize("solver", ["torchode:dopri5", "diffrax:dopri5"])
+def test_a_budget_holds_whoever_counts(solver):
+    solve = integrator(solver, NfeCounter(Budget(max_nfe=10)))
+    with pytest.raises(SolveFailed) as failed, torch.no_grad():
+        solve(systems.VanDerPol(2.0), HARD, SPAN)
+    assert failed.value.status is Status.NFE_BUDGET
+
+
+class Moving(nn.Module):
+    """A field that holds something for each sample."""
+
+    def __init__(self):
+        super().__init__()
+        self.rate = nn.Parameter(torch.ones(1))
+        self.register_buffer("moving", torch.tensor([[1.0], [0.0]]))
+
+    def forward(self, t, y):
+        return self.rate * y * self.moving
+
+
+@pytest.mark.parametrize(
+    ("solver", "gradient"), [("diffrax:euler", Gradient.CHECKPOINT), ("torchode:euler", Gradient.ADJOINT)]
+)
+def test_a_field_that_holds_something_for_each_sample_is_not_solved_one_by_one(solver, gradient):
+    solve = integrator(solver, step_size=0.5, gradient=gradient, batching=Batching.EACH)
+    with pytest.raises(SolveFailed, match="cannot be solved one by one") as failed:
+        solve(Moving(), torch.ones(2, 3, requires_grad=True), UNIT)
+    assert failed.value.status is Status.UNSUPPORTED
+
+
+def test_a_mask_among_the_weights_has_no_gradient():
+    class Masked(Network):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mask", torch.tensor([True, False, True]))
+
+        def forward(self, t, y):
+            return torch.where(self.mask, super().forward(t, y), torch.zeros_like(y))
+
+    found = solved("diffrax:euler", Masked(), torch.ones(2, 3), UNIT, step_size=0.25, gradient=Gradient.CHECKPOINT)
+    exact = solved("euler", Masked(), torch.ones(2, 3), UNIT, step_size=0.25, gradient=Gradient.DIRECT)
+    torch.testing.assert_close(found[1], exact[1])
+
+
+def test_a_model_that_makes_its_field_anew_is_told_so(monkeypatch):
+    solve = integrator("diffrax:euler", step_size=0.5)
+    monkeypatch.setattr(solve.adapter._compiled, "made_for", diffrax.MOST_FIELDS)
+    with pytest.raises(SolveFailed, match="a new field at each pass"):
+        solve(Network(width=2), torch.ones(2, 3), UNIT)
 
 
 def test_an_absent_library_is_told_with_the_command_that_installs_it(monkeypatch):
