@@ -41,7 +41,7 @@ class Fate(StrEnum):
     CHOSEN = "chosen"
     FRONT = "on the front"
     BEATEN = "beaten"
-    UNFIT = "does not meet the limits"
+    UNFIT = "outside the limits"
     FAILED = "failed"
 
 
@@ -180,11 +180,7 @@ def _judged(one: Candidate, choice: Candidate | None, fit: Sequence[Candidate], 
     if dominating:
         compared = " and ".join(name for name, *_ in _compared(dominating[0], one))
         return _with(one, Fate.BEATEN, f"{slower}; {dominating[0].name} is no worse in {compared}")
-    better = [
-        label
-        for label, mine, its in (("error", one.error, choice.error), ("memory", one.memory, choice.memory))
-        if mine is not None and its is not None and mine < its
-    ]
+    better = [name for name, its, mine in _compared(choice, one) if name != "time" and its is not None and mine < its]
     return _with(one, Fate.FRONT, f"{slower}, with less {' and '.join(better)}" if better else slower)
 
 

@@ -150,7 +150,8 @@ def _print(answer: Recommendation, limits: Limits, others: int) -> None:
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in ("solver, tolerance, gradient", "grad. error", "step", "memory", "n", ""):
-        table.add_column(header, no_wrap=True, justify="right" if header in _NUMBERS else "left")
+        numeric = header in _NUMBERS
+        table.add_column(header, no_wrap=numeric, overflow="fold", justify="right" if numeric else "left")
     for one in answer.candidates:
         table.add_row(*_row(one), style=_STYLES[one.fate])
     console.print(f"\n{answer.problem}\n", markup=False)
@@ -187,7 +188,7 @@ def _by_process(one: Candidate) -> bool:
 def _told(answer: Recommendation) -> list[str]:
     choice, second = answer.choice, answer.runner_up
     assert choice is not None
-    lines = [f"Use {choice.name}."]
+    lines = [f"Use {choice.name}.", *_in_torch(answer)]
     if second is None:
         return [*lines, "Nothing else that was measured meets the limits: there is no runner-up."]
     if answer.dearer is None:
@@ -197,6 +198,18 @@ def _told(answer: Recommendation) -> list[str]:
     told = f"The runner-up, {second.name}, takes {ratio.value:.2f} × the time [{ratio.low:.2f}, {ratio.high:.2f}]"
     held = "the choice is sure" if ratio.low > 1 else "no difference found, take either"
     return [*lines, f"{told} ({LEVEL:.0%} interval, n = {ratio.n}): {held}."]
+
+
+def _in_torch(answer: Recommendation) -> list[str]:
+    """What to take where the choice would mean writing the field in another language."""
+    from nodebench.solvers import find_solver
+
+    fit = [one for one in answer.candidates if one.fate not in (Fate.UNFIT, Fate.FAILED)]
+    stays = [one for one in fit if find_solver(str(one.record.trial.solver))[0].in_torch]
+    if answer.choice is None or answer.choice in stays:
+        return []
+    where = f"the fastest within torch is {stays[0].name}, {stays[0].why}" if stays else "nothing within torch is fit"
+    return [f"Its library wants the field written in JAX; {where}."]
 
 
 def _nearest(answer: Recommendation, limits: Limits) -> str:

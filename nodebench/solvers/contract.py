@@ -90,6 +90,7 @@ class SolverAdapter(ABC):
         compiles: what of it can be compiled, its default first.
         package: what has to be installed for it, beside nodebench itself.
         holds_steps: whether its adaptive methods can be held at a constant step.
+        in_torch: whether its own users write their fields in torch.
     """
 
     backend: str
@@ -99,6 +100,7 @@ class SolverAdapter(ABC):
     compiles: tuple[Compile, ...] = (Compile.EAGER, Compile.FIELD)
     package: str | None = None
     holds_steps: bool = True
+    in_torch: bool = True
 
     @abstractmethod
     def methods(self) -> Mapping[str, Method]:

@@ -41,6 +41,7 @@ class DiffraxAdapter(SolverAdapter):
     batchings = (Batching.JOINT, Batching.EACH)
     compiles = (Compile.EAGER,)
     package = "diffrax"
+    in_torch = False
 
     def __init__(self) -> None:
         self._compiled = Kept[Any]()
@@ -123,7 +124,8 @@ class DiffraxAdapter(SolverAdapter):
             f"    diffrax.ODETerm(field), diffrax.{solver_classes()[control.method].__name__}(),",
             f"    times[0], times[-1], {written(control.step_size)}, y0, args=weights,",
             "    saveat=diffrax.SaveAt(ts=times),",
-            f"    stepsize_controller=diffrax.{controller}, adjoint={adjoint}).ys",
+            f"    stepsize_controller=diffrax.{controller},",
+            f"    adjoint={adjoint}).ys",
         ]
         each = control.batching is Batching.EACH
         lines.append("states = jax.vmap(solve, (0, None))(y0, weights)" if each else "states = solve(y0, weights)")
