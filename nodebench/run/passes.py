@@ -43,6 +43,7 @@ FRAMES = 20
 STEPS_BESIDE_TRAINING = 15
 
 NO_ODE = "the model has no ODE"
+UNDEFINED = "the task does not define it for this trial"
 COMPILED_BEFORE = "the evaluation before it has solved the same, and compiled what it needs"
 UNCOUNTED = "the library does not tell the evaluations of its implicit method's inner iteration"
 NO_TRAINING = "the task trains nothing"
@@ -123,9 +124,7 @@ class Passes:
             self._close_epoch(epoch + 1, training | self._mean_nfe(of_epoch), metrics=True)
         self._shared_step = steps[-1]
         draft.metrics |= {k: v for k, v in draft.history[-1].items() if k in self._metric_names}
-        draft.reasons |= {
-            name: "the task does not define it for this trial" for name, value in draft.metrics.items() if value is None
-        }
+        draft.reasons |= {name: UNDEFINED for name, value in draft.metrics.items() if value is None}
         draft.costs |= watch.summary()
         if not self._task.trains:
             draft.missing(["first_step_seconds"], COMPILED_BEFORE)
