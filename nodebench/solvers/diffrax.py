@@ -13,7 +13,7 @@ from nodebench.solvers.contract import Method, SolverAdapter, StepControl, writt
 from nodebench.solvers.kept import Kept
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 
-MOST_FIELDS = 16  # distinct ones that are compiled in one process
+MOST_STRANGERS = 12  # fields in a row that have to be compiled
 
 _ELSEWHERE = "JAX holds its memory and makes its products out of sight of torch"
 _UNSEEN = {
@@ -74,7 +74,7 @@ class DiffraxAdapter(SolverAdapter):
         sample = y0[:1] if way.each else y0
         key = (way, tuple(sample.shape), sample.dtype, module.training)
         compiled = self._compiled.get(module, key, lambda: Compiled(Translation(module, times[0], sample), way))
-        if self._compiled.made_for > MOST_FIELDS:
+        if self._compiled.strangers > MOST_STRANGERS:
             raise SolveFailed(
                 Status.UNSUPPORTED, "the model makes a new field at each pass, which would compile each time"
             )

@@ -17,12 +17,12 @@ class Kept(Generic[T]):
 
     def __init__(self) -> None:
         self._of: OrderedDict[int, tuple[nn.Module, dict[Hashable, T]]] = OrderedDict()
-        self.made_for = 0  # fields so far
+        self.strangers = 0  # fields in a row that were not known
 
     def get(self, field: nn.Module, key: Hashable, make: Callable[[], T]) -> T:
         """What was made for a field under a key; made now if it was not."""
+        self.strangers = 0 if id(field) in self._of else self.strangers + 1
         if id(field) not in self._of:
-            self.made_for += 1
             self._of[id(field)] = field, {}
             if len(self._of) > FIELDS:
                 self._of.popitem(last=False)

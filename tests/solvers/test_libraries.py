@@ -309,7 +309,7 @@ def test_a_mask_among_the_weights_has_no_gradient():
 
 def test_a_model_that_makes_its_field_anew_is_told_so(monkeypatch):
     solve = integrator("diffrax:euler", step_size=0.5)
-    monkeypatch.setattr(solve.adapter._compiled, "made_for", diffrax.MOST_FIELDS)
+    monkeypatch.setattr(solve.adapter._compiled, "strangers", diffrax.MOST_STRANGERS)
     with pytest.raises(SolveFailed, match="a new field at each pass"):
         solve(Network(width=2), torch.ones(2, 3), UNIT)
 

@@ -101,7 +101,7 @@ CLAIMS = (
         "checkpoints give it back for less memory than keeping all.",
         ANODE,
         "examples",
-        ("gradients", "gradients-all"),
+        ("gradients-all",),
         (
             _gradient_error("the adjoint's gradient is wrong", _FORCED, (0.1, _INF)),
             _gradient_error("with checkpoints it is wrong", _CHECKPOINTED, (-_INF, 0.01)),
