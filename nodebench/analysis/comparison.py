@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nodebench.analysis.claims.contract import Reading
 from nodebench.analysis.fairness import Point, unreliable
-from nodebench.analysis.homes import is_value
+from nodebench.analysis.homes import is_at
 from nodebench.analysis.statistics import Estimate, crossing, estimate, median, ratio_at_equal
 from nodebench.spec import Record, Status
 from nodebench.spec.trial import Scalar
@@ -44,7 +44,7 @@ def crossover(
             continue
         place = axis.get(point.record)
         for side, arm in zip(sides, arms, strict=True):
-            if place is not None and all(is_value(point.axes.get(name), value) for name, value in arm.items()):
+            if place is not None and is_at(point.axes, arm):
                 side.setdefault(point.seed, {})[place] = point.record
     crossed, prices, measured = [], [], list[float]()
     for seed in sorted(sides[0].keys() & sides[1].keys()):
@@ -89,7 +89,7 @@ def at_equal_error(
             continue
         x, y = error.get(record), cost.get(record)
         for side, arm in zip(sides, arms, strict=True):
-            if x is not None and y is not None and all(is_value(point.axes.get(k), v) for k, v in arm.items()):
+            if x is not None and y is not None and is_at(point.axes, arm):
                 side.setdefault(point.seed, []).append((x, y))
     both = [ratio_at_equal(sides[0][seed], sides[1][seed]) for seed in sorted(sides[0].keys() & sides[1].keys())]
     ratios = [ratio for ratio in both if ratio is not None]

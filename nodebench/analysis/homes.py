@@ -1,7 +1,7 @@
 """Which studies a record is of: the one that made it, or those that would ask for it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from nodebench.spec import Batching, Grid, Preset, Record, Study, load_study, shipped_studies
@@ -49,6 +49,11 @@ def _asks(grid: Grid, record: Record) -> bool:
         and trial.overrides.keys() <= grid.overrides.keys()
         and all(is_value(record.options.get(name), values) for name, values in grid.overrides.items())
     )
+
+
+def is_at(axes: Mapping[str, Scalar | None], wanted: Mapping[str, Scalar | Sequence[Scalar | None] | None]) -> bool:
+    """Whether axes have every value asked for."""
+    return all(is_value(axes.get(name), value) for name, value in wanted.items())
 
 
 def is_value(value: Scalar | None, wanted: Scalar | Sequence[Scalar | None] | None) -> bool:

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from nodebench.analysis.fairness import Point
-from nodebench.analysis.homes import is_value
+from nodebench.analysis.homes import is_at
 from nodebench.analysis.statistics import Estimate, estimate, median
 from nodebench.analysis.summary import Configuration, configurations
 from nodebench.spec import Record, Status
@@ -109,11 +109,12 @@ def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None]) -> 
         wanted: axes and options with the value asked for.
     """
     found: dict[str, list[Record]] = {}
+    asked = {name: value for name, value in wanted.items() if value is not None}
     for record in records:
         point = Point.of(record)
         if record.trial.solver is None or record.trial.gradient is None:
             continue
-        if not all(is_value(point.axes.get(name), value) for name, value in wanted.items() if value is not None):
+        if not is_at(point.axes, asked):
             continue
         fixed = {name: value for name, value in point.setting.items() if name not in _CHOICE | {"seed"}}
         found.setdefault(str(sorted(fixed.items())), []).append(record)
@@ -132,7 +133,7 @@ def recommend(records: Sequence[Record], limits: Limits) -> Recommendation:
         limits: what is asked for.
     """
     measured = [_measured(one) for one in configurations(records)]
-    fit = [one for one in measured if _unfit(one, limits) is None and one.seconds is not None]
+    fit = [one for one in measured if _unfit(one, limits) is None]
     fit.sort(key=lambda one: (one.seconds or 0.0, one.error or 0.0))
     choice, runner_up = (*fit, None, None)[:2]
     judged = [_judged(one, choice, fit, limits) for one in measured]
@@ -170,22 +171,18 @@ def _judged(one: Candidate, choice: Candidate | None, fit: Sequence[Candidate], 
     failure = _unfit(one, limits)
     if failure is not None:
         fate = Fate.FAILED if one.configuration.failed else Fate.UNFIT
-        return _with(one, fate, failure)
+        return replace(one, fate=fate, why=failure)
     if choice is not None and one is choice:
-        return _with(one, Fate.CHOSEN, "the fastest that meets the limits")
+        return replace(one, fate=Fate.CHOSEN, why="the fastest that meets the limits")
     dominating = [other for other in fit if other is not one and _dominates(other, one)]
     assert choice is not None
     ratio = _paired(one.configuration, choice.configuration, SECONDS)
     slower = f"{ratio.value:.2g} × the time of the chosen one" if ratio else "slower than the chosen one"
     if dominating:
         compared = " and ".join(name for name, *_ in _compared(dominating[0], one))
-        return _with(one, Fate.BEATEN, f"{slower}; {dominating[0].name} is no worse in {compared}")
+        return replace(one, fate=Fate.BEATEN, why=f"{slower}; {dominating[0].name} is no worse in {compared}")
     better = [name for name, its, mine in _compared(choice, one) if name != "time" and its is not None and mine < its]
-    return _with(one, Fate.FRONT, f"{slower}, with less {' and '.join(better)}" if better else slower)
-
-
-def _with(one: Candidate, fate: Fate, why: str) -> Candidate:
-    return Candidate(one.configuration, one.error, one.seconds, one.memory, one.seen_by, fate, why)
+    return replace(one, fate=Fate.FRONT, why=f"{slower}, with less {' and '.join(better)}" if better else slower)
 
 
 def _dominates(first: Candidate, second: Candidate) -> bool:

@@ -21,7 +21,7 @@ from nodebench.cli.progress import duration
 from nodebench.cli.show import print_rows
 from nodebench.errors import BadInput, choose
 from nodebench.report.claim_pages import refutation, rule
-from nodebench.run.store import RECORDS, records_below
+from nodebench.run.store import kept_records, records_below
 from nodebench.spec import DataSource, Grid, Preset, Record, Status, Study, Trial, load_study
 
 _COLOURS = {
@@ -98,7 +98,7 @@ def _table(verdicts: Sequence[Verdict]) -> Table:
 def show_claim(id: str, results: Path) -> None:
     """Print a claim whole, at each of its scopes."""
     console = Console(highlight=False)
-    verdicts = judge(CLAIMS, _records(results))
+    verdicts = judge(CLAIMS, kept_records(results))
     for claim in _named(id):
         verdict = next(verdict for verdict in verdicts if verdict.claim is claim)
         console.print(f"\n[bold]{claim.id}[/bold] · {claim.scope} scope · [bold]{verdict.word}[/bold]")
@@ -121,11 +121,6 @@ def show_claim(id: str, results: Path) -> None:
             console.print(f"  {line}", markup=False)
 
 
-def _records(results: Path) -> list[Record]:
-    """Those that are kept here, if there are any; one that cannot be read is no reason to look away."""
-    return records_below(results) if any(results.rglob(RECORDS)) else []
-
-
 def _named(id: str) -> list[Claim]:
     choose("claim", id, dict.fromkeys(claim.id for claim in CLAIMS))
     return [claim for claim in CLAIMS if claim.id == id]
@@ -137,7 +132,7 @@ def plan_claim(id: str, results: Path, data: DataSource) -> None:
     from nodebench.run.estimate import costs_on, estimate
     from nodebench.run.plan import plan
 
-    records = _records(results)
+    records = kept_records(results)
     verdicts = judge(CLAIMS, records)
     costs = costs_on(describe_environment(), results)
     for claim in _named(id):

@@ -13,7 +13,7 @@ from nodebench.analysis.recommend import Candidate, Fate, Limits, Recommendation
 from nodebench.analysis.statistics import LEVEL
 from nodebench.cli.choices import overrides_of, size_of
 from nodebench.errors import BadInput, choose
-from nodebench.run.store import RECORDS, records_below
+from nodebench.run.store import kept_records
 from nodebench.spec import Gradient, Grid, Preset, Record, Study
 from nodebench.spec.figures import figure
 from nodebench.spec.trial import Scalar
@@ -45,13 +45,18 @@ class Asked:
         return " ".join(["nodebench recommend", *parts, *(f"--set {one}" for one in self.options), "--measure"])
 
     @property
+    def given(self) -> dict[str, list[Scalar]]:
+        """The task's options as they were typed."""
+        own: dict[str, list[Scalar]] = {"field": [self.field], "state_shape": [self.state_shape]} if self.field else {}
+        return own | overrides_of(self.options)
+
+    @property
     def wanted(self) -> dict[str, Scalar | None]:
         """Its axes and options, as records have them."""
         from nodebench.run.multiply import options_with
         from nodebench.tasks import find_task
 
-        own: dict[str, Scalar] = {"field": self.field, "state_shape": self.state_shape} if self.field else {}
-        given = own | {name: values[0] for name, values in overrides_of(self.options).items()}
+        given = {name: values[0] for name, values in self.given.items()}
         options = options_with(find_task(self.task), Preset.QUICK, given)
         return {"task": self.task, "model": self.model or None} | {name: getattr(options, name) for name in given}
 
@@ -76,7 +81,7 @@ def recommend_command(
     elif solver:
         raise BadInput("--solver goes with --measure: from records the best of all is named")
     else:
-        records = records_below(results) if any(results.rglob(RECORDS)) else []
+        records = kept_records(results)
     found = problems(records, asked.wanted)
     if not found:
         raise BadInput(f"nothing is known of this under {results}. Measure it: {asked.again}")
@@ -114,7 +119,6 @@ def _grids(asked: Asked, solver: str, seeds: int) -> Iterator[tuple[str, Grid]]:
 
     task = find_task(asked.task)
     model = choose(f"model of task {task.name}", asked.model or next(iter(task.models)), task.models)
-    own: dict[str, list[Scalar]] = {"field": [asked.field], "state_shape": [asked.state_shape]} if asked.field else {}
     brief: dict[str, list[Scalar]] = {name: [value] for name, value in task.brief.items()}
     for name in [part.strip() for part in solver.split(",") if part.strip()] or _installed():
         adapter, _, method = find_solver(name)
@@ -130,7 +134,7 @@ def _grids(asked: Asked, solver: str, seeds: int) -> Iterator[tuple[str, Grid]]:
                 gradient=[gradient for gradient in Gradient if gradient in possible],
                 rtol=list(_RTOL) if method.has_tolerance else [],
                 seed=list(range(seeds)),
-                overrides=brief | own | overrides_of(asked.options),
+                overrides=brief | asked.given,
                 device=asked.device,
             ),
         )

@@ -76,7 +76,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "process",
             "MNIST: growth of the process's memory in a training step, which every library's meters see",
-            each(axis("rtol"), _scaled(_PROCESS, 1e-6)),
+            each(axis("rtol"), _PROCESS, 1e-6),
             _BY_LIBRARY,
             Look("rtol", "process peak (MB)", "x", from_zero=True),
             ("mnist", "mnist-diffrax"),
@@ -89,7 +89,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "steps-memory",
             "Peak memory of a training step against the step of rk4",
-            each(axis("step_size"), _scaled(_PEAK, 1e-6)),
+            each(axis("step_size"), _PEAK, 1e-6),
             _BY_GRADIENT,
             Look("step size", "peak of live tensors (MB)", "xy", reverse=True),
             ("steps",),
@@ -105,7 +105,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "segments",
             "Peak memory of a training step against the number of segments that a solve of 160 steps is kept in",
-            each(axis("segments"), _scaled(_PEAK, 1e-6)),
+            each(axis("segments"), _PEAK, 1e-6),
             _BY_GRADIENT,
             Look("segments", "peak of live tensors (MB)", "xy"),
             ("segments",),

@@ -191,6 +191,15 @@ def runs_below(results: Path) -> list[Run]:
     return runs
 
 
+def kept_records(folder: Path) -> list[Record]:
+    """The records of every run below a folder, none where there is no run.
+
+    Raises:
+        BadInput: one cannot be read.
+    """
+    return records_below(folder) if any(folder.rglob(RECORDS)) else []
+
+
 def records_below(results: Path) -> list[Record]:
     """The records of every run in a folder and in the folders below it.
 

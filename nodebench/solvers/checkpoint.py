@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from nodebench.solvers.contract import StepControl
+
 SEGMENTS = 4  # where a trial does not say
 
 # Two times closer than this share of the span are one time.
@@ -40,6 +42,12 @@ def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, st
         outputs.append(states[1 : 1 + wanted])
         y0 = states[-1]
     return torch.cat(outputs)
+
+
+def checkpointed(solve: Solve, y0: Tensor, times: Tensor, control: StepControl, adaptive: bool) -> Tensor:
+    """A direct solve in the segments that a step control asks for; arguments as for :func:`solve_in_segments`."""
+    steps = None if adaptive else fixed_steps(times, control.step_size)
+    return solve_in_segments(solve, y0, times, control.segments or SEGMENTS, steps)
 
 
 def fixed_steps(times: Tensor, step_size: float | None) -> Tensor:

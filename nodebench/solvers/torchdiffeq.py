@@ -12,7 +12,7 @@ from torchdiffeq._impl.odeint import SOLVERS
 from torchdiffeq._impl.solvers import AdaptiveStepsizeODESolver, FixedGridODESolver
 
 from nodebench.instruments import CountedField
-from nodebench.solvers.checkpoint import SEGMENTS, fixed_steps, solve_in_segments
+from nodebench.solvers.checkpoint import SEGMENTS, checkpointed
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written, written_tolerances
 from nodebench.spec import Batching, Gradient, Status
 
@@ -93,8 +93,7 @@ class TorchdiffeqAdapter(SolverAdapter):
                     arguments["adjoint_options"] = {**options, "norm": "seminorm"}
                 return torchdiffeq.odeint_adjoint(field, y0, times, **arguments)
             case Gradient.CHECKPOINT:
-                steps = None if method.adaptive else fixed_steps(times, control.step_size)
-                return solve_in_segments(direct, y0, times, control.segments or SEGMENTS, steps)
+                return checkpointed(direct, y0, times, control, method.adaptive)
             case _:
                 return direct(y0, times)
 

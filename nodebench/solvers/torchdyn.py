@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
-from nodebench.solvers.checkpoint import SAME_TIME, SEGMENTS, fixed_steps, solve_in_segments
+from nodebench.solvers.checkpoint import SAME_TIME, checkpointed, fixed_steps
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written_tolerances
 from nodebench.spec import Gradient, SolveFailed, Status
 
@@ -54,8 +54,7 @@ class TorchdynAdapter(SolverAdapter):
             return _solve(field, y0, times, control, method.adaptive)
 
         if control.gradient is Gradient.CHECKPOINT:
-            steps = None if method.adaptive else fixed_steps(times, control.step_size)
-            return solve_in_segments(direct, y0, times, control.segments or SEGMENTS, steps)
+            return checkpointed(direct, y0, times, control, method.adaptive)
         return direct(y0, times)
 
     def code(self, control: StepControl) -> str:

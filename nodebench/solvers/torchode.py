@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
-from nodebench.solvers.checkpoint import SEGMENTS, fixed_steps, solve_in_segments
+from nodebench.solvers.checkpoint import checkpointed
 from nodebench.solvers.contract import BOUND, Method, SolverAdapter, StepControl, takes_one, written
 from nodebench.solvers.kept import Kept
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
@@ -85,17 +85,16 @@ class TorchodeAdapter(SolverAdapter):
         """Solve the batch along the first axis of ``y0``, or as one state."""
         method = self.methods()[control.method]
         joint = control.batching is not Batching.EACH or y0.ndim < 2
-        solver = self._solver(field, y0, times, control, joint)
-        solver.rows.field = field.field if control.compile is Compile.SOLVER else field
         free = method.adaptive and control.step_size is None
+        solver = self._solver(field, y0, times, control, joint, free)
+        solver.rows.field = field.field if control.compile is Compile.SOLVER else field
         step = None if free else _step(times, control)
 
         def direct(y0: Tensor, times: Tensor) -> Tensor:
             return _solve(solver, field, y0, times, step, joint, control)
 
         if control.gradient is Gradient.CHECKPOINT:
-            steps = None if method.adaptive else fixed_steps(times, control.step_size)
-            return solve_in_segments(direct, y0, times, control.segments or SEGMENTS, steps)
+            return checkpointed(direct, y0, times, control, method.adaptive)
         return direct(y0, times)
 
     def unseen(self, control: StepControl) -> Mapping[str, str]:
@@ -153,11 +152,12 @@ class TorchodeAdapter(SolverAdapter):
             ]
         )
 
-    def _solver(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl, joint: bool) -> _Solver:
+    def _solver(
+        self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl, joint: bool, free: bool
+    ) -> _Solver:
         """The library's objects, kept: a compiled one is dear, and any takes a while to make."""
         shape = tuple(y0.shape) if joint else (-1, *y0.shape[1:])
         backsolve = control.gradient is Gradient.ADJOINT and torch.is_grad_enabled()
-        free = self.methods()[control.method].adaptive and control.step_size is None
         tolerances = control.rtol, control.atol, control.adjoint_rtol, control.adjoint_atol
         key = (shape, control.method, tolerances, free, backsolve, joint, control.compile)
 

@@ -8,7 +8,7 @@ from itertools import product
 
 from nodebench.analysis.claims.contract import Arm, Claim, Match, Part
 from nodebench.analysis.fairness import Point, differing, unreliable
-from nodebench.analysis.homes import homes, is_value
+from nodebench.analysis.homes import homes, is_at
 from nodebench.analysis.statistics import line, ratio_at_equal
 from nodebench.spec import Record, Status
 from nodebench.spec.figures import short
@@ -113,7 +113,7 @@ def _rounded(value: Scalar | None) -> Scalar | None:
 
 def is_of(arm: Arm, preset: str, axes: Mapping[str, Scalar | None]) -> bool:
     """Whether axes and options are those of an arm, at a claim's scale."""
-    return axes.get("preset") == preset and all(is_value(axes.get(name), wanted) for name, wanted in arm.where.items())
+    return axes.get("preset") == preset and is_at(axes, arm.where)
 
 
 def _varied(part: Part) -> frozenset[str]:
