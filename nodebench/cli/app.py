@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nodebench import __version__
+from nodebench.cli.checks import calibrate, compare, doctor, reproduce
 from nodebench.cli.groups import claims_app, results_app, study_app
 from nodebench.cli.options import (
     LIMITS,
@@ -38,6 +39,8 @@ app = typer.Typer(
 )
 for group in (study_app, claims_app, results_app):
     app.add_typer(group)
+for command in (compare, reproduce, calibrate, doctor):
+    app.command()(command)
 
 
 def _version(wanted: bool) -> None:

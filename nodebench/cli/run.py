@@ -3,7 +3,7 @@
 import os
 import shlex
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,10 +144,10 @@ def with_surroundings(study: Study, jobs: int | None, elsewhere: bool = False) -
 
     threads = 1 if elsewhere else max(1, usable_cores() // jobs_of(study, jobs))
     groups = {name: grid.model_copy(update={"threads": grid.threads or threads}) for name, grid in study.groups.items()}
-    return _with_data(study.model_copy(update={"groups": groups}))
+    return with_data(study.model_copy(update={"groups": groups}))
 
 
-def _with_data(study: Study) -> Study:
+def with_data(study: Study) -> Study:
     """Take the folder of the data sets from the environment, where none is given and some task reads one."""
     from nodebench.tasks import find_task
 
@@ -179,7 +179,7 @@ def _run(
             costs.add(record)
         display = make_display([one.trial for one in todo], costs, json=manner.json, quiet=manner.quiet)
         failure = None
-        with display, _ctrl_c(engine) as pressed:
+        with display, ctrl_c(engine.stop) as pressed:
             for reason in left_out:
                 display.note(f"left out: {reason}")
             try:
@@ -202,13 +202,13 @@ def _run(
 
 
 @contextmanager
-def _ctrl_c(engine: "Engine") -> Iterator[list[int]]:
-    """From here on Ctrl-C, or a polite request to end, stops the engine and leaves a record; yields who asked."""
+def ctrl_c(stop: Callable[[], None]) -> Iterator[list[int]]:
+    """From here on Ctrl-C, or a polite request to end, stops an engine, which leaves a record; yields who asked."""
     pressed: list[int] = []
 
     def ask(number: int, frame: object) -> None:
         pressed.append(number)
-        engine.stop()
+        stop()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

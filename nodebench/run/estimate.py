@@ -11,6 +11,7 @@ from typing import Any
 from nodebench.errors import BadInput
 from nodebench.run.store import Run, list_runs
 from nodebench.spec import Record, Status, Trial
+from nodebench.spec.calibration import machine_of
 
 
 def _common(trial: Trial) -> Hashable:
@@ -87,15 +88,10 @@ def costs_on(environment: dict[str, Any], results: Path, but: Run | None = None)
     """
     costs = Costs()
     for run in list_runs(results):
-        if (but and run.folder == but.folder) or _machine(run.environment()) != _machine(environment):
+        if (but and run.folder == but.folder) or machine_of(run.environment()) != machine_of(environment):
             continue
         with suppress(BadInput):
             for record in run.records():
                 if record.place.host is None:  # it ran here
                     costs.add(record)
     return costs
-
-
-def _machine(environment: dict[str, Any]) -> tuple[Any, ...]:
-    accelerator = environment.get("accelerator") or {}
-    return environment.get("cpu"), (environment.get("cores") or {}).get("usable"), accelerator.get("name")

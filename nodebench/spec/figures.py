@@ -6,9 +6,22 @@ The terminal table, the exports and the reports all read this table. What each f
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 Unit = Literal["1", "calls", "s", "bytes", "%", "order"]
+
+
+class Kind(StrEnum):
+    """What a figure owes to chance, at one seed.
+
+    A ``counted`` figure is a count, or a mean of counts; a ``computed`` one is what arithmetic gives. One machine and
+    one software give both the same each time, to the last bit. A ``sampled`` one depends on the moment.
+    """
+
+    COUNTED = "counted"
+    COMPUTED = "computed"
+    SAMPLED = "sampled"
 
 
 @dataclass(frozen=True)
@@ -20,6 +33,13 @@ class Figure:
     unit: Unit
     better: Literal["lower", "higher", "neither"]
     about: str
+
+    @property
+    def kind(self) -> Kind:
+        """What it owes to chance."""
+        if self.unit == "s" or self.name in _SAMPLED:
+            return Kind.SAMPLED
+        return Kind.COUNTED if self.unit in ("calls", "bytes") or self.name in _COUNTED else Kind.COMPUTED
 
     def format(self, value: float | None) -> str:
         """Render a value for a person, unit included; a dash for what was not measured."""
@@ -60,8 +80,14 @@ _FORMATS: dict[str, Callable[[float], str]] = {
     "order": lambda value: f"{value:.2f}",
 }
 
+# Beside seconds: what an allocator takes is not up to the program alone.
+_SAMPLED = ("process_peak_bytes", "accelerator_peak_bytes")
+# Beside evaluations and bytes.
+_COUNTED = ("parameters", "timed_steps")
+
 _ALL = (
     # Metrics of the tasks.
+    Figure("loss", "loss", "1", "lower", "mean training loss of the last epoch"),
     Figure("test_error", "test error", "%", "lower", "share of test images put in the wrong class"),
     Figure("test_loss", "test loss", "1", "lower", "mean cross-entropy on the test images"),
     Figure("trajectory_error", "traj. error", "1", "lower", "mean|ŷ − y| / mean|y − ȳ| over the whole span"),

@@ -1,0 +1,274 @@
+"""What has changed between two runs: each figure of each configuration, paired by trial.
+
+Counted and computed figures are the same each time on one machine with one software, so they are compared exactly.
+Sampled ones are compared as ratios, with the interval and the p-value of :mod:`nodebench.analysis.noise`, and Holm's
+correction over all that are tested.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import product
+from statistics import fmean
+
+from nodebench.analysis.fairness import Point, differing, unreliable
+from nodebench.analysis.noise import Noise, Shift, assumed_noise, shift
+from nodebench.analysis.statistics import LEVEL, holm
+from nodebench.analysis.summary import Configuration, configurations, varying
+from nodebench.analysis.surroundings import Changes, changes
+from nodebench.errors import BadInput
+from nodebench.spec import Figure, Record, Status
+from nodebench.spec.figures import Kind, figure, short
+from nodebench.spec.trial import Scalar
+
+# Of the sampled figures those that answer a question of their own: the others are parts or spreads of these.
+_SAMPLED = (
+    "step_seconds",
+    "forward_seconds",
+    "backward_seconds",
+    "first_step_seconds",
+    "process_peak_bytes",
+    "accelerator_peak_bytes",
+)
+
+
+class Outcome(StrEnum):
+    """How a figure of the second run stands to that of the first."""
+
+    WORSE = "worse"
+    BETTER = "better"
+    DIFFERENT = "different"
+    SAME = "no difference found"
+    IDENTICAL = "identical"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of one configuration in two runs.
+
+    Attributes:
+        configuration: what tells it from the others.
+        seeds: the replicates that both runs have, in the order of the values.
+        first, second: one value a replicate.
+        shift: of the logarithm of the ratio, or of the difference where a value is not positive; None where the
+            figure was compared exactly.
+        relative: whether ``shift`` is of a ratio.
+        p_corrected: by Holm's method over all that were tested.
+    """
+
+    configuration: str
+    figure: Figure
+    seeds: tuple[int, ...]
+    first: tuple[float, ...]
+    second: tuple[float, ...]
+    outcome: Outcome
+    shift: Shift | None = None
+    relative: bool = True
+    p_corrected: float = 1.0
+
+    @property
+    def ratio(self) -> float | None:
+        """The second run over the first one: the geometric mean over replicates; None where there is none."""
+        if min(*self.first, *self.second) <= 0:
+            return None
+        return math.exp(fmean(math.log(b / a) for a, b in zip(self.first, self.second, strict=True)))
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Of the ratio, at ``LEVEL``; None where the figure was compared exactly, or is no ratio."""
+        if self.shift is None or not self.relative:
+            return None
+        low, high = self.shift.interval
+        return _exp(low), _exp(high)
+
+    @property
+    def smallest(self) -> float | None:
+        """The ratio that would have been found four times in five, had it been there."""
+        return _exp(self.shift.smallest) if self.shift is not None and self.relative else None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A trial that ended otherwise in the second run."""
+
+    configuration: str
+    seed: int
+    first: Status
+    second: Status
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether it has come to fail, or to succeed."""
+        if self.second is Status.OK:
+            return Outcome.BETTER
+        return Outcome.WORSE if self.first is Status.OK else Outcome.DIFFERENT
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs side by side.
+
+    Attributes:
+        surroundings: what differs in environment and code.
+        changes: every figure that both runs have.
+        endings: trials whose status has changed.
+        only: how many trials the first, and the second run alone has.
+        notes: what was left out, and why.
+    """
+
+    surroundings: Changes
+    changes: tuple[Change, ...]
+    endings: tuple[Ending, ...]
+    only: tuple[int, int]
+    notes: tuple[str, ...]
+
+    @property
+    def outcomes(self) -> Counter[Outcome]:
+        """How many figures and endings came out how."""
+        return Counter([*(one.outcome for one in self.changes), *(one.outcome for one in self.endings)])
+
+
+def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[str, Noise] | None = None) -> Comparison:
+    """Compare two runs, trial by trial.
+
+    Args:
+        first, second: the records of each; the latest of a trial counts.
+        noise: of the machine, by figure; where it is not known, see :func:`~nodebench.analysis.noise.assumed_noise`.
+
+    Raises:
+        BadInput: they have no trial in common; the message names what their trials differ in.
+    """
+    before, after = _by_key(first), _by_key(second)
+    common = [key for key in before if key in after]
+    of_time, of_other = assumed_noise(first, second)
+    noise = {name: of_time if figure(name).unit == "s" else of_other for name in _SAMPLED} | dict(noise or {})
+    if not common:
+        raise BadInput(f"the two runs have no trial in common: {_apart(before.values(), after.values())}")
+    axes = varying([before[key] for key in common])
+    notes = Counter[str]()
+    found: list[Change] = []
+    endings: list[Ending] = []
+    for key in common:
+        label = _label(before[key], axes)
+        pairs = _pairs(before[key], after[key])
+        endings += [
+            Ending(label, seed, a.status, b.status) for seed, (a, b) in pairs.items() if a.status is not b.status
+        ]
+        good = {seed: pair for seed, pair in pairs.items() if all(record.status is Status.OK for record in pair)}
+        notes.update(_left_out(good.values()))
+        names = dict.fromkeys(name for pair in good.values() for name in compared(pair[0]) if name in compared(pair[1]))
+        found += [one for name in names if (one := _change(label, name, good, noise))]
+    ids = {record.id for record in first}, {record.id for record in second}
+    matched = [(before[key].records[0], after[key].records[0]) for key in common]
+    surroundings = {name: pair for a, b in matched for name, pair in changes(a, b).items()}
+    only = len(ids[0] - ids[1]), len(ids[1] - ids[0])
+    told = tuple(f"{count} × {note}" for note, count in sorted(notes.items()))
+    return Comparison(surroundings, tuple(_settled(found)), tuple(endings), only, told)
+
+
+def _by_key(records: Sequence[Record]) -> dict[str, Configuration]:
+    return {one.records[0].trial.model_copy(update={"seed": 0}).id: one for one in configurations(records)}
+
+
+def _pairs(first: Configuration, second: Configuration) -> dict[int, tuple[Record, Record]]:
+    """Both records of each seed that both have."""
+    others = {record.trial.seed: record for record in second.records}
+    return {r.trial.seed: (r, others[r.trial.seed]) for r in first.records if r.trial.seed in others}
+
+
+def _label(one: Configuration, axes: Sequence[str]) -> str:
+    """What tells a configuration from the others of its run; its task where there is no other."""
+    parts = [(name, one.axis(name)) for name in axes] or [("task", one.axis("task"))]
+    return ", ".join(_told(name, value) for name, value in parts if value is not None)
+
+
+def _told(name: str, value: Scalar) -> str:
+    text = short(value) if isinstance(value, float) else str(value)
+    return text if name in ("task", "model", "solver", "gradient", "dataset") else f"{name} {text}"
+
+
+def compared(record: Record) -> dict[str, float]:
+    """What a record has to compare: metrics, costs, and the loss at the end of training."""
+    last = record.history[-1].get("loss") if record.history else None
+    known = {**record.metrics, **record.costs, "loss": last}
+    return {name: value for name, value in known.items() if value is not None and _is_compared(name)}
+
+
+def _is_compared(name: str) -> bool:
+    return name in _SAMPLED or figure(name).kind is not Kind.SAMPLED
+
+
+def _change(
+    label: str,
+    name: str,
+    pairs: Mapping[int, tuple[Record, Record]],
+    noise: Mapping[str, Noise],
+) -> Change | None:
+    """One figure over the replicates that may be used; None where there is none."""
+    known = figure(name)
+    values: dict[int, tuple[float, float]] = {}
+    for seed, pair in pairs.items():
+        first, second = (compared(record).get(name) for record in pair)
+        usable = not any(unreliable(record, known.kind is Kind.SAMPLED) for record in pair)
+        if usable and first is not None and second is not None:
+            values[seed] = first, second
+    if not values:
+        return None
+    one, other = tuple(a for a, _ in values.values()), tuple(b for _, b in values.values())
+    change = Change(label, known, tuple(values), one, other, Outcome.IDENTICAL)
+    if one == other and known.kind is not Kind.SAMPLED:
+        return change
+    if known.kind is Kind.COUNTED:
+        return replace(change, outcome=_direction(known, fmean(other) - fmean(one)))
+    relative = min(*one, *other) > 0
+    apart = [math.log(b / a) if relative else b - a for a, b in values.values()]
+    tested = shift(apart, noise.get(name) if relative else None)
+    return replace(change, outcome=Outcome.SAME, shift=tested, relative=relative)
+
+
+def _left_out(pairs: Iterable[tuple[Record, Record]]) -> Iterator[str]:
+    """Why figures of a trial are not used."""
+    for pair in pairs:
+        for timed, what in ((False, "all figures"), (True, "times")):
+            if reasons := [reason for record in pair if (reason := unreliable(record, timed))]:
+                yield f"{what} of a trial left out, since {reasons[0]}"
+                break
+
+
+def _settled(found: Sequence[Change]) -> list[Change]:
+    """The outcomes of what was tested, after correction over all of it."""
+    tested = [one for one in found if one.shift is not None]
+    corrected = dict(zip(map(id, tested), holm([one.shift.p for one in tested if one.shift]), strict=True))
+    return [_decided(one, corrected[id(one)]) if id(one) in corrected else one for one in found]
+
+
+def _decided(one: Change, p: float) -> Change:
+    assert one.shift is not None
+    if p < 1 - LEVEL:
+        return replace(one, p_corrected=p, outcome=_direction(one.figure, one.shift.mean))
+    # A computed figure that has changed at all has changed; only which way is not known.
+    changed = one.figure.kind is Kind.COMPUTED
+    return replace(one, p_corrected=p, outcome=Outcome.DIFFERENT if changed else Outcome.SAME)
+
+
+def _direction(known: Figure, change: float) -> Outcome:
+    if known.better == "neither" or change == 0:
+        return Outcome.DIFFERENT
+    return Outcome.BETTER if (change < 0) == (known.better == "lower") else Outcome.WORSE
+
+
+def _apart(first: Iterable[Configuration], second: Iterable[Configuration]) -> str:
+    """What the two trials that are most alike differ in."""
+    sides = [[Point.of(one.records[0]) for one in found] for found in (first, second)]
+    nearest = min((_axes(a, b) for a, b in product(*sides)), key=len, default={})
+    return ", ".join(f"{name} {a} / {b}" for name, (a, b) in nearest.items()) or "one of them has no record"
+
+
+def _axes(first: Point, second: Point) -> dict[str, tuple[str, str]]:
+    return differing(first, second, but=frozenset({*first.machine, *second.machine, "seed"}))
+
+
+def _exp(number: float) -> float:
+    return math.exp(number) if number < 700 else math.inf

@@ -1,0 +1,110 @@
+"""A trial that was run again: which of its figures are as they were, and what could explain those that are not."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from scipy import stats
+
+from nodebench.analysis.changes import compared
+from nodebench.analysis.noise import Noise, shift
+from nodebench.analysis.statistics import LEVEL, Range
+from nodebench.analysis.surroundings import Changes, changes, reaching
+from nodebench.spec import Figure, Record
+from nodebench.spec.figures import Kind, figure
+
+FEWEST = 3  # replicates of the original, for an interval in which another one would lie
+
+
+class Again(StrEnum):
+    """How a figure came out the second time."""
+
+    IDENTICAL = "identical"
+    WITHIN = "within the interval"
+    DIFFERENT = "different"
+    UNKNOWN = "no interval"  # not identical, and too little is known to say more
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """One figure of a trial that was run again.
+
+    Attributes:
+        interval: in which a further replicate of the original would lie at ``LEVEL``; None where it is not known.
+        explained_by: changes of the surroundings that could have changed it; empty where it is identical.
+    """
+
+    figure: Figure
+    first: float
+    second: float
+    outcome: Again
+    interval: Range | None
+    explained_by: Changes
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A record and the one that the same trial gave again."""
+
+    record: Record
+    again: Record
+    figures: tuple[Repeated, ...]
+    surroundings: Changes
+
+    @property
+    def same_end(self) -> bool:
+        """Whether it ended with the same status."""
+        return self.record.status is self.again.status
+
+    @property
+    def unexplained(self) -> list[Repeated]:
+        """The figures that are different, and that no change of the surroundings could explain."""
+        return [one for one in self.figures if one.outcome is Again.DIFFERENT and not one.explained_by]
+
+
+def reproduction(
+    record: Record, again: Record, replicates: Sequence[Record], noise: Mapping[str, Noise] | None = None
+) -> Reproduction:
+    """Compare a record with the one that its trial gave again.
+
+    Args:
+        record, again: of one trial.
+        replicates: of the original configuration, itself included.
+        noise: of the machine, by figure, where both were measured on it.
+    """
+    found = changes(record, again)
+    before, after = compared(record), compared(again)
+    figures = []
+    for name, first in before.items():
+        if name in after:
+            known = figure(name)
+            interval = _interval(name, first, replicates, noise or {})
+            outcome = _outcome(known, first, after[name], interval)
+            why = {} if outcome is Again.IDENTICAL else reaching(found, known.kind)
+            figures.append(Repeated(known, first, after[name], outcome, interval, why))
+    return Reproduction(record, again, tuple(figures), found)
+
+
+def _outcome(known: Figure, first: float, second: float, interval: Range | None) -> Again:
+    if first == second and known.kind is not Kind.SAMPLED:
+        return Again.IDENTICAL
+    if interval is None:
+        return Again.UNKNOWN if known.kind is Kind.SAMPLED else Again.DIFFERENT
+    return Again.WITHIN if interval[0] <= second <= interval[1] else Again.DIFFERENT
+
+
+def _interval(name: str, first: float, replicates: Sequence[Record], noise: Mapping[str, Noise]) -> Range | None:
+    """Where another replicate would lie: by the machine's noise, or by how the replicates that there are differ."""
+    if name in noise and first > 0:
+        low, high = shift([0.0], noise[name]).interval
+        return first * math.exp(low), first * math.exp(high)
+    values = [value for record in replicates if (value := compared(record).get(name)) is not None]
+    if len(values) < FEWEST:
+        return None
+    logs = min(values) > 0
+    numbers = np.log(values) if logs else np.asarray(values)
+    width = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(numbers, ddof=1) * math.sqrt(1 + 1 / len(values))
+    low, high = float(np.mean(numbers) - width), float(np.mean(numbers) + width)
+    return (math.exp(low), math.exp(high)) if logs else (low, high)

@@ -1,0 +1,51 @@
+"""In what surroundings two records were made: what differs, and which figures that could change."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nodebench.spec import Record
+from nodebench.spec.figures import Kind
+
+Changes = dict[str, tuple[str, str]]
+
+# What reaches arithmetic beside the code: which instructions there are, and in which order sums are taken.
+_ARITHMETIC = ("cpu", "blas", "threads", "accelerator", "platform")
+_PROGRAM = ("nodebench", "code", "packages", "python", "data")
+
+
+def surroundings(record: Record) -> dict[str, str]:
+    """A record's environment, flat: ``packages.torch``, ``cores.usable``, ``data``; what is not known is left out."""
+    known = dict(_flat(record.environment))
+    if record.data:
+        known["data"] = record.data.sha256[:12]
+    return known
+
+
+def changes(first: Record, second: Record) -> Changes:
+    """What differs between the surroundings of two records: before and after, a dash for what one does not know."""
+    before, after = surroundings(first), surroundings(second)
+    names = dict.fromkeys([*before, *after])
+    return {name: (a, b) for name in names if (a := before.get(name, "–")) != (b := after.get(name, "–"))}
+
+
+def reaching(found: Changes, kind: Kind) -> Changes:
+    """Those changes that could change a figure of a kind; a sampled one feels all of them."""
+    roots = (*_PROGRAM, *_ARITHMETIC)
+    return {name: pair for name, pair in found.items() if kind is Kind.SAMPLED or name.split(".", 1)[0] in roots}
+
+
+def told(found: Changes) -> str:
+    """Changes in one line: ``packages.torch 2.4 → 2.5``; commits are cut to eight digits."""
+    return ", ".join(f"{name} {_short(name, a)} → {_short(name, b)}" for name, (a, b) in found.items())
+
+
+def _short(name: str, value: str) -> str:
+    return value[:8] if name == "code.commit" else value
+
+
+def _flat(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        elif value is not None:
+            yield f"{before}{name}", str(value)

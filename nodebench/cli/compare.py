@@ -1,0 +1,160 @@
+"""``nodebench compare``: what has changed between two runs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nodebench.analysis.changes import Change, Comparison, Outcome, compare
+from nodebench.analysis.noise import Noise, noise_of
+from nodebench.analysis.surroundings import told
+from nodebench.cli.conventions import OK, TRIAL_FAILED
+from nodebench.errors import BadInput, choose
+from nodebench.run.noise import calibrations
+from nodebench.run.store import Run
+from nodebench.spec import Record
+from nodebench.spec.figures import short
+
+REGRESSION, DIFFERENCE = "regression", "difference"
+_FAILS = {
+    REGRESSION: {Outcome.WORSE},
+    DIFFERENCE: {Outcome.WORSE, Outcome.BETTER, Outcome.DIFFERENT},
+}
+_COLOURS = {Outcome.WORSE: "red", Outcome.BETTER: "green", Outcome.DIFFERENT: "yellow"}
+
+
+def compare_command(first: str, second: str, results: Path, *, fail_on: str, as_json: bool, whole: bool) -> int:
+    """Print what differs between two runs; return 1 if something does that ``fail_on`` names."""
+    unwanted = {outcome for word in _words(fail_on) for outcome in _FAILS[word]}
+    runs = [Run.open(results, name) for name in (first, second)]
+    records = [run.records() for run in runs]
+    for run, found in zip(runs, records, strict=True):
+        if not found:
+            raise BadInput(f"run {run.folder.name} has no records yet")
+    noise = noise_here(results, records)
+    comparison = compare(records[0], records[1], noise)
+    if as_json:
+        print(json.dumps(_as_object(comparison), indent=2, ensure_ascii=False))
+    else:
+        _print(comparison, [run.folder.name for run in runs], whole, known=bool(noise))
+    return TRIAL_FAILED if unwanted & set(comparison.outcomes) else OK
+
+
+def _words(fail_on: str) -> list[str]:
+    return [choose("kind of change", word.strip(), _FAILS) for word in fail_on.split(",") if word.strip()]
+
+
+def noise_here(results: Path, records: Sequence[Sequence[Record]]) -> Mapping[str, Noise]:
+    """The noise of the machine that every one of the records was made on; nothing where it is not known, or not one."""
+    known = calibrations(results)
+    first = records[0][0]
+    found = [noise_of(known, one.environment, one.trial.threads) for some in records for one in some]
+    return found[0] if all(noise == found[0] for noise in found) and first.environment else {}
+
+
+def _print(comparison: Comparison, names: Sequence[str], whole: bool, known: bool) -> None:
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console.print(f"{names[0]} → {names[1]}")
+    console.print(f"surroundings: {told(comparison.surroundings) or 'the same'}")
+    for count, name in zip(comparison.only, names, strict=True):
+        if count:
+            console.print(f"{count} {'trial' if count == 1 else 'trials'} of {name} alone: left out")
+    for note in comparison.notes:
+        console.print(note)
+    for ending in comparison.endings:
+        text = f"{ending.configuration} seed {ending.seed}: {ending.first} → {ending.second}"
+        console.print(Text(text, _COLOURS.get(ending.outcome, "")))
+    shown = [one for one in comparison.changes if whole or one.outcome in _COLOURS]
+    for configuration in dict.fromkeys(one.configuration for one in shown):
+        console.print(f"\n{configuration}", style="bold")
+        Console(highlight=False).print(_table([one for one in shown if one.configuration == configuration]))
+    counts = comparison.outcomes
+    console.print(", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome]))
+    unseen = [one for one in comparison.changes if one.outcome is Outcome.SAME]
+    for name in dict.fromkeys(one.figure.name for one in unseen):
+        console.print(_missed([one for one in unseen if one.figure.name == name]))
+    if unseen and not known:
+        console.print(
+            "Two runs differ by more than their replicates show; 'nodebench calibrate' measures by how much here. Until "
+            "then it is taken to be 2 %, or what the fixed load beside each trial says."
+        )
+
+
+def _missed(unseen: Sequence[Change]) -> str:
+    """What of one figure would have been found, had it been there."""
+    n = min(len(one.seeds) for one in unseen)
+    smallest = max((one.smallest or float("inf")) for one in unseen)
+    if smallest == float("inf"):
+        return f"{unseen[0].figure.label}: with {n} of a trial nothing could have been found"
+    return (
+        f"{unseen[0].figure.label}: a change by {100 * (smallest - 1):.2g} % would have been found (n = {n}, power 0.8)"
+    )
+
+
+def _table(changes: Sequence[Change]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for header in ("outcome", "figure", "before", "after", "ratio [95 % interval]", "p", "n"):
+        table.add_column(header, justify="right" if header in ("before", "after", "p", "n") else "left", no_wrap=True)
+    for one in sorted(changes, key=lambda one: list(Outcome).index(one.outcome)):
+        table.add_row(
+            Text(_SHORT.get(one.outcome, one.outcome), _COLOURS.get(one.outcome, "")),
+            one.figure.label,
+            *(one.figure.format(fmean(values)) for values in (one.first, one.second)),
+            _ratio(one),
+            short(one.p_corrected, 2) if one.shift else "exact",
+            str(len(one.seeds)),
+        )
+    return table
+
+
+_SHORT = {Outcome.SAME: "none found"}
+
+
+def _ratio(one: Change) -> str:
+    if one.outcome is Outcome.IDENTICAL or one.ratio is None:
+        return ""
+    value = short(one.ratio, 3)
+    return f"{value} [{short(one.interval[0], 3)}, {short(one.interval[1], 3)}]" if one.interval else value
+
+
+def _as_object(comparison: Comparison) -> dict[str, Any]:
+    def number(value: float | None) -> float | None:
+        return None if value in (float("inf"), float("-inf")) else value
+
+    return {
+        "surroundings": comparison.surroundings,
+        "outcomes": {outcome.value: count for outcome, count in comparison.outcomes.items()},
+        "only": list(comparison.only),
+        "notes": list(comparison.notes),
+        "endings": [
+            {
+                "configuration": e.configuration,
+                "seed": e.seed,
+                "first": e.first,
+                "second": e.second,
+                "outcome": e.outcome,
+            }
+            for e in comparison.endings
+        ],
+        "changes": [
+            {
+                "configuration": one.configuration,
+                "figure": one.figure.name,
+                "outcome": one.outcome,
+                "seeds": one.seeds,
+                "first": one.first,
+                "second": one.second,
+                "ratio": one.ratio,
+                "interval": [number(end) for end in one.interval] if one.interval else None,
+                "p_corrected": one.p_corrected if one.shift else None,
+                "smallest": number(one.smallest),
+            }
+            for one in comparison.changes
+        ],
+    }

@@ -1,0 +1,241 @@
+"""``nodebench doctor``: what will work here, what will not, and what to do about it."""
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from nodebench import __version__
+from nodebench.cli.conventions import OK, TRIAL_FAILED
+from nodebench.cli.run import DATA_VARIABLE
+from nodebench.errors import BadInput, first_line
+from nodebench.spec import DataSource, Grid, Preset, Status, Study
+from nodebench.spec.figures import figure
+
+
+class Level(StrEnum):
+    """How a check came out."""
+
+    FINE = "✓"
+    NOTE = "·"
+    FAILS = "✗"
+
+
+_COLOURS = {Level.FINE: "green", Level.NOTE: "yellow", Level.FAILS: "red"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at; ``remedy`` says what to do where it is not fine."""
+
+    level: Level
+    name: str
+    told: str
+    remedy: str = ""
+
+
+def doctor_command(results: Path) -> int:
+    """Look at everything; return 1 if something fails that every trial needs."""
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    worst = OK
+    for check in _checks(results):
+        console.print(Text.assemble((check.level, _COLOURS[check.level]), f" {check.name}: {check.told}"))
+        if check.remedy:
+            console.print(f"    {check.remedy}")
+        if check.level is Level.FAILS:
+            worst = TRIAL_FAILED
+    return worst
+
+
+def _checks(results: Path) -> Iterator[Check]:
+    yield Check(Level.FINE, "nodebench", f"{__version__}, Python {platform.python_version()}, {sys.executable}")
+    yield from _packages()
+    yield from _accelerator()
+    yield from _machine()
+    yield _clock()
+    yield _process_peak()
+    yield _writable(results, f"runs in {results}", "give --results DIR")
+    yield _writable(Path(tempfile.gettempdir()), "temporary files", "set TMPDIR to a folder that can be written")
+    yield from _libraries()
+    yield from _datasets()
+    yield _trial()
+
+
+def _packages() -> Iterator[Check]:
+    from nodebench.instruments.environment import software
+
+    known = software()["packages"]
+    told = ", ".join(f"{name} {version}" for name, version in known.items() if version)
+    yield Check(Level.FINE, "packages", told)
+    try:
+        import torchvision  # noqa: F401 - whether it can be imported is what is asked
+    except Exception as error:
+        remedy = f"It was built for another torch: {_reinstall(known)}"
+        yield Check(Level.NOTE, "torchvision", f"cannot be imported ({first_line(error)})", remedy)
+    code = software()["code"]
+    if code is None:
+        yield Check(Level.NOTE, "code", "no git checkout: records will not say which commit made them")
+    elif code["dirty"]:
+        yield Check(
+            Level.NOTE,
+            "code",
+            f"commit {code['commit'][:8]} with changes",
+            "Commit before you publish: records say so.",
+        )
+    else:
+        yield Check(Level.FINE, "code", f"commit {code['commit'][:8]}")
+
+
+def _reinstall(known: dict[str, str | None]) -> str:
+    return f"pip install --force-reinstall torch=={known.get('torch')} torchvision"
+
+
+def _accelerator() -> Iterator[Check]:
+    import torch
+
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        yield Check(Level.FINE, "accelerator", f"{names}: --device cuda")
+    elif torch.backends.mps.is_available():
+        yield Check(Level.FINE, "accelerator", "Apple MPS: --device mps (no float64, so no errors against a reference)")
+    elif torch.version.cuda:
+        yield Check(
+            Level.NOTE, "accelerator", f"none that torch's CUDA {torch.version.cuda} can use; trials run on the CPU"
+        )
+    else:
+        yield Check(Level.NOTE, "accelerator", "none: this torch is built for the CPU")
+
+
+def _machine() -> Iterator[Check]:
+    from nodebench.instruments import describe_environment
+    from nodebench.instruments.environment import usable_cores
+
+    known = describe_environment()
+    cores = usable_cores()
+    yield Check(Level.FINE, "processor", f"{known['cpu']}, {cores} usable of {known['cores']['logical']} cores")
+    governor = known["governor"]
+    if governor not in (None, "performance"):
+        yield Check(
+            Level.NOTE, "frequency", f"governor '{governor}'", "Times wander: cpupower frequency-set -g performance"
+        )
+    limit = known["container"]["memory_max"]
+    bounded = int(limit) if limit and limit.isdecimal() else known["memory_bytes"]
+    size = figure("process_peak_bytes").format(min(bounded, known["memory_bytes"]))
+    if bounded < 4e9:
+        yield Check(Level.NOTE, "memory", size, "mnist and ecg at preset quick want about 2 GB: use --preset smoke")
+    else:
+        yield Check(Level.FINE, "memory", size)
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if busy > 0.5 * cores:
+        yield Check(
+            Level.NOTE, "load", f"{busy:.1f} over the last minute", "Stop other programs before you time anything."
+        )
+
+
+def _clock() -> Check:
+    known = time.get_clock_info("perf_counter")
+    ticks = [time.perf_counter() for _ in range(1000)]
+    tick = min((b - a for a, b in pairwise(ticks) if b > a), default=float("inf"))
+    told = f"ticks of {1e9 * tick:.0f} ns, {'monotonic' if known.monotonic else 'NOT monotonic'}"
+    if tick > 1e-5 or not known.monotonic:
+        return Check(Level.NOTE, "clock", told, "Steps of less than a millisecond cannot be timed here.")
+    return Check(Level.FINE, "clock", told)
+
+
+def _process_peak() -> Check:
+    import torch
+
+    from nodebench.instruments import ProcessPeak
+
+    size = 64 * 2**20
+    with ProcessPeak() as peak:
+        torch.ones(size // 4)
+    if peak.bytes is None:
+        return Check(Level.NOTE, "process peak", f"{peak.reason}: process_peak_bytes will be null")
+    if abs(peak.bytes / size - 1) > 0.2:
+        told = f"{peak.bytes / 1e6:.0f} MB read where {size / 1e6:.0f} MB were taken"
+        return Check(
+            Level.NOTE, "process peak", told, "Do not trust process_peak_bytes here; tensor_peak_bytes is exact."
+        )
+    return Check(Level.FINE, "process peak", "/proc tells it, and can be reset")
+
+
+def _writable(folder: Path, name: str, remedy: str) -> Check:
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.NamedTemporaryFile(dir=existing) as file:
+            file.write(b"nodebench")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return Check(Level.FAILS, name, f"cannot be written: {error.strerror or error}", remedy)
+    free = shutil.disk_usage(existing).free
+    if free < 1e9:
+        return Check(Level.NOTE, name, f"{figure('saved_bytes').format(free)} free", remedy)
+    return Check(Level.FINE, name, f"{figure('saved_bytes').format(free)} free")
+
+
+def _libraries() -> Iterator[Check]:
+    from nodebench.solvers import adapters, install_hint, is_installed
+
+    for adapter in adapters().values():
+        if adapter.package is None:
+            continue
+        if not is_installed(adapter):
+            yield Check(Level.NOTE, f"solvers {adapter.backend}:…", "not installed", install_hint(adapter))
+            continue
+        try:
+            yield Check(Level.FINE, f"solvers {adapter.backend}:…", f"{len(adapter.methods())} methods")
+        except Exception as error:
+            yield Check(
+                Level.NOTE,
+                f"solvers {adapter.backend}:…",
+                f"cannot be imported ({first_line(error)})",
+                install_hint(adapter),
+            )
+
+
+def _datasets() -> Iterator[Check]:
+    from nodebench.tasks import tasks
+
+    folder = os.environ.get(DATA_VARIABLE)
+    sources = [DataSource(), *([DataSource(folder=Path(folder))] if folder else [])]
+    for task in tasks().values():
+        for name in task.datasets:
+            told = ""
+            for source in sources:
+                try:
+                    task.dataset(name, source, Preset.QUICK)
+                    yield Check(Level.FINE, f"data {name}", f"there, for {task.name}")
+                    break
+                except BadInput as error:
+                    told = str(error)
+            else:
+                remedy = f"Set {DATA_VARIABLE} to the folder that holds it, or give --data DIR or --download."
+                yield Check(Level.NOTE, f"data {name}", f"not found ({told.partition(':')[2].strip() or told})", remedy)
+
+
+def _trial() -> Check:
+    """A whole trial in a process of its own, which no list of features replaces."""
+    from nodebench.run.isolation import run_isolated, start_fork_server, wait_for_fork_server
+    from nodebench.run.plan import plan
+
+    start_fork_server()
+    wait_for_fork_server()  # whose start is no part of a trial
+    study = Study(groups={"trivial": Grid(task="toy/exponential", preset=Preset.SMOKE, threads=1)})
+    record, _ = run_isolated(plan(study).trials[0], study.limits, study.data, lambda progress: None)
+    if record.status is Status.OK and record.passes_agree:
+        return Check(Level.FINE, "a trial", f"ran in a process of its own, in {record.duration_seconds:.1f} s")
+    lines = record.failure.stderr[-1:] if record.failure else []
+    why = record.failure.message if record.failure else "its passes disagree"
+    return Check(Level.FAILS, "a trial", f"{record.status}: {why}", " ".join(lines))

@@ -1,0 +1,215 @@
+"""``nodebench reproduce``: the trials of records, run again from nothing but the records."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nodebench.analysis.claims import CLAIMS, Verdict, judge
+from nodebench.analysis.noise import noise_of
+from nodebench.analysis.reproduction import Again, Repeated, Reproduction, reproduction
+from nodebench.analysis.surroundings import told
+from nodebench.cli.conventions import INTERRUPTED, OK, TRIAL_FAILED
+from nodebench.cli.progress import make_display
+from nodebench.cli.run import ctrl_c
+from nodebench.errors import BadInput, nearest
+from nodebench.run.noise import calibrations
+from nodebench.run.store import Run, records_below
+from nodebench.spec import DataSource, Record, Status, Study
+
+_COLOURS = {Again.IDENTICAL: "green", Again.WITHIN: "green", Again.DIFFERENT: "red", Again.UNKNOWN: "yellow"}
+NAME = "reproduced"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of the records found are run again: ``sample`` of them that ``pick`` draws, none longer than ``within``."""
+
+    sample: int | None = None
+    pick: str = ""
+    within: float | None = None
+
+    def of(self, records: Sequence[Record]) -> list[Record]:
+        """Choose; the same word always draws the same ones."""
+        fit = [record for record in records if self.within is None or record.duration_seconds <= self.within]
+        if self.sample is None:
+            return fit
+        return sorted(fit, key=lambda r: hashlib.sha256(f"{self.pick} {r.id}".encode()).digest())[: self.sample]
+
+
+def reproduce_command(
+    what: str, results: Path, out: Path, choice: Choice, data: DataSource, *, as_json: bool, quiet: bool
+) -> int:
+    """Run trials again; return 1 if a figure is different and no change of the surroundings could explain it."""
+    if choice.sample is not None and choice.sample < 1:
+        raise BadInput(f"--sample {choice.sample}: at least 1")
+    everything = records_below(results)
+    found, claims = _found(what, results, everything)
+    chosen = choice.of(found)
+    if not chosen:
+        raise BadInput(f"none of the {len(found)} records of '{what}' takes {choice.within:g} s or less")
+    pairs, run, pressed = _run(chosen, out, data, quiet=quiet or as_json)
+    noise = calibrations(results)
+    of_configuration: dict[str, list[Record]] = {}
+    for record in everything:
+        if record.status is Status.OK:
+            of_configuration.setdefault(_configuration(record), []).append(record)
+    repeated = [
+        reproduction(a, b, of_configuration.get(_configuration(a), []), noise_of(noise, b.environment, b.trial.threads))
+        for a, b in pairs
+        if b.status is not Status.INTERRUPTED
+    ]
+    verdicts = [(claim, _again(claim, repeated)) for claim in claims] if repeated else []
+    if as_json:
+        print(json.dumps(_as_object(repeated, verdicts, run), indent=2, ensure_ascii=False))
+    else:
+        _print(repeated, verdicts, run)
+    if pressed:
+        return INTERRUPTED
+    return TRIAL_FAILED if any(one.unexplained or not one.same_end for one in repeated) else OK
+
+
+def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list[Record], list[Verdict]]:
+    """The records that a word names: those behind a claim's verdict, one by its id, or those of a run."""
+    if what in {claim.id for claim in CLAIMS}:
+        verdicts = [verdict for verdict in judge(CLAIMS, everything) if verdict.claim.id == what]
+        ids = {id for verdict in verdicts for id in verdict.records}
+        latest = {record.id: record for record in sorted(everything, key=lambda record: record.started)}
+        records = [latest[id] for id in latest if id in ids]
+        if not records:
+            raise BadInput(
+                f"claim '{what}' has no record in {results} yet; 'nodebench claims plan {what}' makes a study"
+            )
+        return records, [verdict for verdict in verdicts if verdict.records]
+    same = [record for record in everything if len(what) >= _FEWEST_DIGITS and record.id.startswith(what)]
+    if len({record.id for record in same}) == 1:
+        return [max(same, key=lambda record: record.started)], []
+    try:
+        return Run.open(results, what).records(), []
+    except BadInput as error:
+        near = nearest(what, [claim.id for claim in CLAIMS])
+        hint = f"; did you mean the claim {near}?" if near else ""
+        raise BadInput(f"'{what}' is no record's id, no claim and no run in {results}{hint} {error}") from None
+
+
+_FEWEST_DIGITS = 6
+
+
+def _configuration(record: Record) -> str:
+    return record.trial.model_copy(update={"seed": 0}).id
+
+
+def _run(
+    chosen: Sequence[Record], out: Path, data: DataSource, *, quiet: bool
+) -> tuple[list[tuple[Record, Record]], Run, bool]:
+    """Run the trials; what is finished is stored."""
+    from nodebench.cli.run import with_data
+    from nodebench.instruments import describe_environment
+    from nodebench.run.engines.local import LocalEngine
+    from nodebench.run.estimate import Costs
+    from nodebench.run.isolation import start_fork_server
+    from nodebench.run.repeat import Repetition, grid_of
+
+    start_fork_server()
+    groups = {record.id: grid_of(record.trial) for record in chosen}
+    study = with_data(Study(name=NAME, about="trials run again from their records", groups=groups, data=data))
+    run = Run.create(out, study, describe_environment())
+    repetition = Repetition(run, study.data, lambda: LocalEngine(1))
+    display = make_display([record.trial for record in chosen], Costs(chosen), json=False, quiet=quiet)
+    pairs = []
+    with run.writing(), display, ctrl_c(repetition.stop) as pressed:
+        for record, again in repetition.again(chosen, display.progress):
+            pairs.append((record, again))
+            display.finished(again)
+    return pairs, run, bool(pressed)
+
+
+def _again(verdict: Verdict, repeated: Sequence[Reproduction]) -> Verdict:
+    """The verdict on a claim from the new records alone."""
+    return judge([verdict.claim], [one.again for one in repeated])[0]
+
+
+def _print(repeated: Sequence[Reproduction], verdicts: Sequence[tuple[Verdict, Verdict]], run: Run) -> None:
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    for name, count in Counter(told(one.surroundings) or "the same" for one in repeated).items():
+        console.print(f"surroundings of {count} of {len(repeated)}: {name}")
+    for one in repeated:
+        if not one.same_end:
+            console.print(Text(f"{one.record.id}: {one.record.status} → {one.again.status}", "red"))
+    Console(highlight=False).print(_table(repeated))
+    for one in repeated:
+        for figure in one.unexplained:
+            first, second = (figure.figure.format(value) for value in (figure.first, figure.second))
+            text = f"{one.record.id} {figure.figure.label}: {first} → {second}, and no change could explain it"
+            console.print(Text(text, "red"))
+    for before, after in verdicts:
+        console.print(f"{before.claim.name}: {before.word} → {after.word} from the new records alone")
+        if after.deciding and after.deciding.estimate:
+            console.print(f"  before: {before.deciding.told if before.deciding else '–'}\n  now: {after.deciding.told}")
+    console.print(f"{len(repeated)} run again · {run.folder / 'records.jsonl'}")
+
+
+def _table(repeated: Sequence[Reproduction]) -> Table:
+    """How often each figure came out how, the largest difference, and what could explain it."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in ("figure", *Again, "largest change", "could be explained by"):
+        table.add_column(header, justify="right" if header in list(Again) else "left", no_wrap=header == "figure")
+    names = dict.fromkeys(figure.figure.name for one in repeated for figure in one.figures)
+    for name in names:
+        found = [figure for one in repeated for figure in one.figures if figure.figure.name == name]
+        counts = Counter(figure.outcome for figure in found)
+        largest = max(found, key=_apart)
+        why = dict.fromkeys(
+            cause for figure in found if figure.outcome is Again.DIFFERENT for cause in figure.explained_by
+        )
+        table.add_row(
+            found[0].figure.label,
+            *(Text(str(counts[outcome] or ""), _COLOURS[outcome]) for outcome in Again),
+            "" if _apart(largest) == 0 else f"{100 * _apart(largest):.2g} %",
+            ", ".join(why),
+        )
+    return table
+
+
+def _apart(one: Repeated) -> float:
+    """The relative difference of two values."""
+    scale = max(abs(one.first), abs(one.second))
+    return abs(one.first - one.second) / scale if scale else 0.0
+
+
+def _as_object(
+    repeated: Sequence[Reproduction], verdicts: Sequence[tuple[Verdict, Verdict]], run: Run
+) -> dict[str, Any]:
+    return {
+        "run": str(run.folder),
+        "records": [
+            {
+                "id": one.record.id,
+                "status": [one.record.status, one.again.status],
+                "surroundings": one.surroundings,
+                "figures": {
+                    figure.figure.name: {
+                        "kind": figure.figure.kind,
+                        "first": figure.first,
+                        "second": figure.second,
+                        "outcome": figure.outcome,
+                        "interval": list(figure.interval) if figure.interval else None,
+                        "explained_by": figure.explained_by,
+                    }
+                    for figure in one.figures
+                },
+            }
+            for one in repeated
+        ],
+        "verdicts": [
+            {"claim": a.claim.id, "scope": a.claim.scope, "before": a.word, "again": b.word} for a, b in verdicts
+        ],
+    }

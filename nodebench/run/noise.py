@@ -1,0 +1,119 @@
+"""Measuring the noise of this machine, and keeping what was measured."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from nodebench.errors import BadInput, CannotGoOn
+from nodebench.run.engines.contract import Engine, Report
+from nodebench.run.multiply import multiply
+from nodebench.spec import DataSource, Gradient, Grid, Limits, Preset, Record, Status, Trial
+from nodebench.spec.calibration import Calibration, Rounds
+from nodebench.spec.figures import Kind, figure
+
+FILE = "calibrations.jsonl"
+
+# A load that the interpreter bounds, and one that the kernels do.
+LOADS = (
+    Grid(task="toy/spiral", gradient=[Gradient.DIRECT], overrides={"epochs": [1]}),
+    Grid(task="mnist", preset=Preset.SMOKE),
+)
+
+
+def loads(threads: int | None) -> list[Trial]:
+    """The trials that are run again and again."""
+    return [multiply(load.model_copy(update={"threads": threads}), DataSource())[0][0] for load in LOADS]
+
+
+def measure_noise(
+    trials: Sequence[Trial],
+    rounds: int,
+    replicates: int,
+    pause: float,
+    engine: Engine,
+    report: Report,
+    finished: Callable[[Record], None],
+) -> Calibration:
+    """Run trials again and again, with the same seed, and keep what each sampled figure gave.
+
+    Args:
+        trials: one a load.
+        rounds, replicates: so many replicates of each in so many rounds.
+        pause: seconds between two rounds, since what changes slowly shows only over time.
+        engine: runs one trial at a time.
+        report, finished: hear of their progress, and of each record.
+
+    Raises:
+        CannotGoOn: one failed, or the engine was stopped.
+    """
+    started, records = datetime.now(UTC), list[Record]()
+    of_round = replicates * len(trials)
+    for record, _ in engine.run([*trials] * (rounds * replicates), Limits(), DataSource(), report):
+        if record.status is not Status.OK:
+            why = record.failure.message if record.failure else record.status.sentence
+            raise CannotGoOn(f"the load {record.trial.task} ended as {record.status}: {why}")
+        records.append(record)
+        finished(record)
+        if len(records) % of_round == 0 and len(records) < rounds * of_round:
+            time.sleep(pause)
+    found: Rounds = {}
+    unequal = []
+    for trial in trials:
+        mine = [record for record in records if record.id == trial.id]
+        values = {name: [_figures(record).get(name) for record in mine] for name in _figures(mine[0])}
+        unequal += [
+            f"{name} of {trial.task}"
+            for name, given in values.items()
+            if figure(name).kind is not Kind.SAMPLED and len(set(given)) > 1
+        ]
+        found[trial.task] = {
+            name: [[float(v) for v in given[i : i + replicates] if v] for i in range(0, len(given), replicates)]
+            for name, given in values.items()
+            if figure(name).kind is Kind.SAMPLED
+        }
+    return Calibration(
+        started=started.isoformat(timespec="seconds"),
+        environment=records[0].environment,
+        threads=trials[0].threads,
+        rounds=found,
+        unequal=tuple(unequal),
+    )
+
+
+def _figures(record: Record) -> dict[str, float]:
+    return {name: value for name, value in {**record.metrics, **record.costs}.items() if value is not None}
+
+
+def keep(results: Path, calibration: Calibration) -> Path:
+    """Store a calibration beside those that are there.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
+    path = results / FILE
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(calibration.model_dump_json() + "\n")
+    except OSError as error:
+        raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
+    return path
+
+
+def calibrations(results: Path) -> list[Calibration]:
+    """The calibrations kept in a folder and in those below it, oldest first.
+
+    Raises:
+        BadInput: one cannot be read.
+    """
+    found = []
+    for path in sorted(results.rglob(FILE)):
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            try:
+                found.append(Calibration.model_validate_json(line))
+            except ValidationError as error:
+                raise BadInput(f"{path}, line {number}: {error.errors()[0]['msg']}") from error
+    return sorted(found, key=lambda calibration: calibration.started)
