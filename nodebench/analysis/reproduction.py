@@ -82,7 +82,7 @@ def reproduction(
             known = figure(name)
             interval = _interval(name, first, replicates, noise or {})
             outcome = _outcome(known, first, after[name], interval)
-            why = {} if outcome is Again.IDENTICAL else reaching(found, known.kind)
+            why = {} if outcome is Again.IDENTICAL else reaching(found, known.kind, record.trial)
             figures.append(Repeated(known, first, after[name], outcome, interval, why))
     return Reproduction(record, again, tuple(figures), found)
 

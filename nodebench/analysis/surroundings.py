@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nodebench.spec import Record
+from nodebench.spec import Record, Trial
 from nodebench.spec.figures import Kind
 
 Changes = dict[str, tuple[str, str]]
@@ -11,6 +11,8 @@ Changes = dict[str, tuple[str, str]]
 # What reaches arithmetic beside the code: which instructions there are, and in which order sums are taken.
 _ARITHMETIC = ("cpu", "blas", "threads", "accelerator", "platform")
 _PROGRAM = ("nodebench", "code", "packages", "python", "data")
+# Libraries that nothing else uses, by the backend of a solver.
+_OF_BACKEND = {"torchode": "torchode", "torchdyn": "torchdyn", "diffrax": "diffrax", "jax": "diffrax"}
 
 
 def surroundings(record: Record) -> dict[str, str]:
@@ -28,10 +30,17 @@ def changes(first: Record, second: Record) -> Changes:
     return {name: (a, b) for name in names if (a := before.get(name, "–")) != (b := after.get(name, "–"))}
 
 
-def reaching(found: Changes, kind: Kind) -> Changes:
-    """Those changes that could change a figure of a kind; a sampled one feels all of them."""
-    roots = (*_PROGRAM, *_ARITHMETIC)
-    return {name: pair for name, pair in found.items() if kind is Kind.SAMPLED or name.split(".", 1)[0] in roots}
+def reaching(found: Changes, kind: Kind, trial: Trial) -> Changes:
+    """Those changes that could change a figure of a kind in a trial; a sampled one feels the whole machine."""
+    backend = (trial.solver or "").partition(":")[0]
+
+    def reaches(name: str) -> bool:
+        root, _, package = name.partition(".")
+        if root == "packages" and package in _OF_BACKEND:
+            return _OF_BACKEND[package] == backend
+        return kind is Kind.SAMPLED or root in (*_PROGRAM, *_ARITHMETIC)
+
+    return {name: pair for name, pair in found.items() if reaches(name)}
 
 
 def told(found: Changes) -> str:

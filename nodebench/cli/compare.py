@@ -81,8 +81,8 @@ def _print(comparison: Comparison, names: Sequence[str], whole: bool, known: boo
         console.print(_missed([one for one in unseen if one.figure.name == name]))
     if unseen and not known:
         console.print(
-            "Two runs differ by more than their replicates show; 'nodebench calibrate' measures by how much here. Until "
-            "then it is taken to be 2 %, or what the fixed load beside each trial says."
+            "Two runs differ by more than their replicates show; 'nodebench calibrate' measures by how much here. "
+            "Until then it is taken to be 2 %, or what the fixed load beside each trial says."
         )
 
 

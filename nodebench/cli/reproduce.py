@@ -145,6 +145,9 @@ def _print(repeated: Sequence[Reproduction], verdicts: Sequence[tuple[Verdict, V
         if not one.same_end:
             console.print(Text(f"{one.record.id}: {one.record.status} → {one.again.status}", "red"))
     Console(highlight=False).print(_table(repeated))
+    different = [figure for one in repeated for figure in one.figures if figure.outcome is Again.DIFFERENT]
+    if causes := dict.fromkeys(cause for figure in different for cause in figure.explained_by):
+        console.print(f"What is different could be explained by {', '.join(causes)}")
     for one in repeated:
         for figure in one.unexplained:
             first, second = (figure.figure.format(value) for value in (figure.first, figure.second))
@@ -158,25 +161,23 @@ def _print(repeated: Sequence[Reproduction], verdicts: Sequence[tuple[Verdict, V
 
 
 def _table(repeated: Sequence[Reproduction]) -> Table:
-    """How often each figure came out how, the largest difference, and what could explain it."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("figure", *Again, "largest change", "could be explained by"):
-        table.add_column(header, justify="right" if header in list(Again) else "left", no_wrap=header == "figure")
-    names = dict.fromkeys(figure.figure.name for one in repeated for figure in one.figures)
-    for name in names:
+    """How often each figure came out how, and by how much at most it has changed."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for header in ("figure", *(_SHORT.get(outcome, outcome) for outcome in Again), "by at most"):
+        table.add_column(header, justify="left" if header == "figure" else "right", no_wrap=True)
+    for name in dict.fromkeys(figure.figure.name for one in repeated for figure in one.figures):
         found = [figure for one in repeated for figure in one.figures if figure.figure.name == name]
         counts = Counter(figure.outcome for figure in found)
-        largest = max(found, key=_apart)
-        why = dict.fromkeys(
-            cause for figure in found if figure.outcome is Again.DIFFERENT for cause in figure.explained_by
-        )
+        largest = max(map(_apart, found))
         table.add_row(
             found[0].figure.label,
             *(Text(str(counts[outcome] or ""), _COLOURS[outcome]) for outcome in Again),
-            "" if _apart(largest) == 0 else f"{100 * _apart(largest):.2g} %",
-            ", ".join(why),
+            f"{100 * largest:.2g} %" if largest else "",
         )
     return table
+
+
+_SHORT = {Again.WITHIN: "in interval"}
 
 
 def _apart(one: Repeated) -> float:

@@ -1,0 +1,106 @@
+"""Whether a figure that is the same each time has changed: every track of the suite, against a stored baseline.
+
+    python benchmarks/gate.py            compare; exit code 1 on a drift, with the old and the new figure
+    python benchmarks/gate.py --accept   make what is measured now the baseline of this platform and these versions
+
+A baseline is of a platform and of the libraries' versions. Where there is none for them, the nearest one is taken, and
+said so: in float64 neither counts nor the leading digits of an error should depend on the machine.
+"""
+
+import argparse
+import json
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT))  # asv imports the suite from here as well
+
+from suite.problems import FIELDS, GRADIENTS  # noqa: E402
+from suite.tracks import figures  # noqa: E402
+
+from nodebench.spec.figures import Kind, figure  # noqa: E402
+
+BASELINES = ROOT / "baselines"
+SOLVERS = ("dopri5", "rk4", "torchode:dopri5")  # without diffrax, which would compile for half of the time
+LIBRARIES = ("torch", "torchdiffeq", "torchode")
+DIGITS = 3  # of an error: what lies behind depends on the order of sums
+
+Figures = dict[str, float]  # by "problem, solver, gradient, figure"
+
+
+def measured() -> Figures:
+    """Every figure that can be measured with what is installed."""
+    found: Figures = {}
+    for names in product(FIELDS, SOLVERS, GRADIENTS):
+        try:
+            given = figures(*names)
+        except NotImplementedError:
+            continue
+        for name, value in given.items():
+            exact = figure(name).kind is not Kind.COMPUTED or name.endswith("bytes")
+            found[", ".join((*names, name))] = value if exact else float(f"{value:.{DIGITS}g}")
+    return found
+
+
+def surroundings() -> dict[str, str]:
+    """The platform, and the versions of the libraries that are installed."""
+    found = {"platform": f"{platform.system()} {platform.machine()}"}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name).partition("+")[0]
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def nearest(here: dict[str, str]) -> Path | None:
+    """The baseline that has most in common with what is here; of equals the latest versions."""
+    known = {path: json.loads(path.read_text())["surroundings"] for path in sorted(BASELINES.glob("*.json"))}
+    return max(known, key=lambda path: sum(known[path].get(name) == here[name] for name in here), default=None)
+
+
+def name_of(here: dict[str, str]) -> str:
+    """The file of a baseline."""
+    libraries = [f"{name}-{version}" for name, version in here.items() if name != "platform"]
+    return "-".join([here["platform"].replace(" ", "-").lower(), *libraries]) + ".json"
+
+
+def main() -> int:
+    """Compare, or accept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--accept", action="store_true", help="store what is measured now")
+    accept = parser.parse_args().accept
+    here, now = surroundings(), measured()
+    if accept:
+        path = BASELINES / name_of(here)
+        path.write_text(json.dumps({"surroundings": here, "figures": now}, indent=1) + "\n")
+        print(f"{len(now)} figures accepted · {path}")
+        return 0
+    path = nearest(here)
+    if path is None:
+        print(f"no baseline in {BASELINES}; make one with: python benchmarks/gate.py --accept")
+        return 1
+    stored = json.loads(path.read_text())
+    other = {
+        name: (old, here.get(name, "none")) for name, old in stored["surroundings"].items() if old != here.get(name)
+    }
+    for name, (old, new) in other.items():
+        print(f"the nearest baseline has {name} {old}, here is {new}")
+    common = [key for key in stored["figures"] if key in now]
+    drifted = [key for key in common if stored["figures"][key] != now[key]]
+    for key in drifted:
+        old, new = stored["figures"][key], now[key]
+        print(f"{key}: {old:g} → {new:g}" + (f" ({new / old:.3f} ×)" if old else ""))
+    gone = len(stored["figures"]) - len(common)
+    told = [f"{len(drifted)} of {len(common)} figures have drifted", f"{gone} not measured here" if gone else ""]
+    print(", ".join(filter(None, [*told, f"{len(now) - len(common)} new" if len(now) > len(common) else ""])))
+    if drifted:
+        print("If that is meant, accept it with: python benchmarks/gate.py --accept")
+    return 1 if drifted or not common else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Times of a solve and of a training step, at fixed weights: solver by solver, gradient by gradient."""
+
+import torch
+
+from suite.problems import FIELDS, GRADIENTS, SOLVERS, integrator, problem
+
+
+class Solve:
+    """A solve without gradient."""
+
+    params = (list(FIELDS), list(SOLVERS))
+    param_names = ("problem", "solver")
+    timeout = 120.0
+    version = "1"
+
+    def setup(self, name: str, solver: str) -> None:
+        """Load the weights, and solve once: what compiles does so here."""
+        torch.set_num_threads(1)
+        self.one = problem(name)
+        self.solve = integrator(solver, None, self.one.times)
+        self.time_solve(name, solver)
+
+    def time_solve(self, name: str, solver: str) -> None:
+        """One solve."""
+        with torch.no_grad():
+            self.one.loss(self.solve)
+
+
+class Step:
+    """A training step, and its two halves."""
+
+    params = (list(FIELDS), list(SOLVERS), list(GRADIENTS))
+    param_names = ("problem", "solver", "gradient")
+    timeout = 240.0
+    version = "1"
+
+    def setup(self, name: str, solver: str, gradient: str) -> None:
+        """Load the weights, and take a step: what compiles does so here."""
+        torch.set_num_threads(1)
+        self.one = problem(name)
+        self.solve = integrator(solver, gradient, self.one.times)
+        # A learning rate of zero: the step does its work, and the weights stay as they are.
+        self.optimizer = torch.optim.SGD(self.one.field.parameters(), lr=0.0)
+        self.time_step(name, solver, gradient)
+        self.loss = self.one.loss(self.solve)
+
+    def time_forward(self, name: str, solver: str, gradient: str) -> None:
+        """The forward pass, with all that the gradient will need."""
+        self.one.loss(self.solve)
+
+    def time_backward(self, name: str, solver: str, gradient: str) -> None:
+        """The backward pass of a forward pass made before."""
+        self.loss.backward()
+
+    # A graph can be gone through once: each sample gets its own from ``setup``.
+    time_backward.number = 1
+    time_backward.repeat = (5, 30, 10.0)
+    time_backward.warmup_time = 0
+
+    def time_step(self, name: str, solver: str, gradient: str) -> None:
+        """Forward, backward, optimiser."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.one.loss(self.solve).backward()
+        self.optimizer.step()

@@ -1,0 +1,104 @@
+"""Figures that are the same each time: a change of one is a finding.
+
+In float64, where neither a count nor the leading digits of an error depend on the processor's order of summation.
+``benchmarks/gate.py`` compares them with a stored baseline.
+"""
+
+import gc
+from collections.abc import Callable
+from functools import cache
+
+import torch
+
+from nodebench.instruments import MemoryMeter, NfeCounter
+from nodebench.instruments.memory import StorageMeter
+from nodebench.spec.figures import figure
+from suite.problems import FIELDS, GRADIENTS, SOLVERS, Problem, integrator, problem, reference, solved
+
+DTYPE = torch.float64
+SAMPLES = 2
+STEPS_BESIDE = 3  # steps after which nothing more may be alive than before
+LEFT_BEHIND = "left_behind_bytes"
+
+
+@cache
+def figures(name: str, solver: str, gradient: str) -> dict[str, float]:
+    """Every figure of one combination; those that no meter can see are left out."""
+    torch.set_num_threads(1)
+    one = problem(name, DTYPE, SAMPLES)
+    counter = NfeCounter(count_vjps=True)
+    solve = integrator(solver, gradient, one.times, counter)
+    unseen = solve.adapter.unseen(solve.control)
+    found: dict[str, float | None] = {}
+
+    counter.begin_forward()
+    existing = [*one.field.parameters(), one.y0, one.times]
+    with MemoryMeter(existing, torch.device("cpu"), unseen) as meter:
+        loss = one.loss(solve)
+        meter.mark("forward")
+        found |= {"nfe_forward": counter.forward, "sample_evaluations": counter.samples}
+        counter.begin_backward()
+        loss.backward()
+    found |= {"vjp_calls": counter.vjp}
+    if solve.control.gradient is not None and solve.control.gradient.solves_backwards:
+        found["nfe_backward"] = counter.backward
+    found |= {key: value for key, value in meter.figures()[0].items() if figure(key).kind == "counted"}
+    found[LEFT_BEHIND] = None if "tensor_peak_bytes" in unseen else _left_behind(one, lambda: one.loss(solve))
+
+    states, slopes = solved(one, solve)
+    true_states, true_slopes = reference(name, SAMPLES)
+    found["solution_error"] = _relative(states[-1], true_states[-1])
+    found["gradient_error"] = _relative(slopes, true_slopes)
+    return {key: value for key, value in found.items() if value is not None and key not in unseen}
+
+
+def _left_behind(one: Problem, forward: Callable[[], torch.Tensor]) -> int:
+    """Bytes of tensors that a few steps leave alive: a graph or a state that something holds on to."""
+    gc.collect()
+    with StorageMeter([*one.field.parameters(), one.y0, one.times]) as meter:
+        forward().backward()
+        gc.collect()
+        before = meter.live
+        for _ in range(STEPS_BESIDE):
+            forward().backward()
+        gc.collect()
+        return meter.live - before
+
+
+def _relative(given: torch.Tensor, true: torch.Tensor) -> float:
+    return float((given - true).norm() / true.norm())
+
+
+class Track:
+    """One figure a method; see :func:`figures`."""
+
+    params = (list(FIELDS), list(SOLVERS), list(GRADIENTS))
+    param_names = ("problem", "solver", "gradient")
+    timeout = 240.0
+    version = "1"
+
+
+def _track(name: str) -> Callable[[Track, str, str, str], float]:
+    def track(self: Track, problem: str, solver: str, gradient: str) -> float:
+        return figures(problem, solver, gradient).get(name, float("nan"))
+
+    known = figure(name)
+    track.__doc__ = f"{known.about}."
+    track.unit = known.unit
+    track.pretty_name = f"{known.label} ({name})"
+    return track
+
+
+NAMES = (
+    "nfe_forward",
+    "nfe_backward",
+    "sample_evaluations",
+    "vjp_calls",
+    "tensor_peak_bytes",
+    "saved_bytes",
+    "solution_error",
+    "gradient_error",
+    LEFT_BEHIND,
+)
+for _name in NAMES:
+    setattr(Track, f"track_{_name}", _track(_name))
