@@ -59,7 +59,7 @@ class Isolation:
             beside.append(record.duration_seconds - (record.costs["passes_seconds"] or 0.0))
         return median(beside)
 
-    track_overhead.unit = "s"
+    track_overhead.unit = "seconds"
 
 
 class Report:

@@ -60,8 +60,15 @@ class Reproduction:
 
     @property
     def unexplained(self) -> list[Repeated]:
-        """The figures that are different, and that no change of the surroundings could explain."""
-        return [one for one in self.figures if one.outcome is Again.DIFFERENT and not one.explained_by]
+        """The figures that are different, that no change of the surroundings could explain, and that never vary.
+
+        A sampled one lies outside its interval one time in twenty, and feels what no record tells: the machine's load.
+        """
+        return [
+            one
+            for one in self.figures
+            if one.outcome is Again.DIFFERENT and not one.explained_by and one.figure.kind is not Kind.SAMPLED
+        ]
 
 
 def reproduction(
@@ -80,9 +87,12 @@ def reproduction(
     for name, first in before.items():
         if name in after:
             known = figure(name)
+            why = reaching(found, known.kind, record.trial)
             interval = _interval(name, first, replicates, noise or {})
+            if known.kind is not Kind.SAMPLED and not why:
+                interval = None  # where nothing has changed, it has no room
             outcome = _outcome(known, first, after[name], interval)
-            why = {} if outcome is Again.IDENTICAL else reaching(found, known.kind, record.trial)
+            why = {} if outcome is Again.IDENTICAL else why
             figures.append(Repeated(known, first, after[name], outcome, interval, why))
     return Reproduction(record, again, tuple(figures), found)
 

@@ -58,12 +58,12 @@ def reproduce_command(
         raise BadInput(f"none of the {len(found)} records of '{what}' takes {choice.within:g} s or less")
     pairs, run, pressed = _run(chosen, out, data, quiet=quiet or as_json)
     noise = calibrations(results)
-    of_configuration: dict[str, list[Record]] = {}
-    for record in everything:
+    replicates: dict[str, dict[int, Record]] = {}
+    for record in sorted(everything, key=lambda record: record.started):
         if record.status is Status.OK:
-            of_configuration.setdefault(_configuration(record), []).append(record)
+            replicates.setdefault(_configuration(record), {})[record.trial.seed] = record
     repeated = [
-        reproduction(a, b, of_configuration.get(_configuration(a), []), noise_of(noise, b.environment, b.trial.threads))
+        reproduction(a, b, _replicates(replicates, a), noise_of(noise, b.environment, b.trial.threads))
         for a, b in pairs
         if b.status is not Status.INTERRUPTED
     ]
@@ -101,6 +101,11 @@ def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list
 
 
 _FEWEST_DIGITS = 6
+
+
+def _replicates(known: dict[str, dict[int, Record]], record: Record) -> list[Record]:
+    """The records of a configuration, one a seed, a record itself among them."""
+    return list((known.get(_configuration(record), {}) | {record.trial.seed: record}).values())
 
 
 def _configuration(record: Record) -> str:

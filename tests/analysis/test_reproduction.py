@@ -1,0 +1,96 @@
+"""A record and the one that its trial gave again."""
+
+import math
+
+import pytest
+from evidence import ENVIRONMENT, evidence
+
+from nodebench.analysis.noise import Noise
+from nodebench.analysis.reproduction import Again, reproduction
+from nodebench.analysis.surroundings import changes, reaching, told
+from nodebench.spec import Status
+from nodebench.spec.figures import Kind
+
+RECORD = evidence(costs={"nfe_forward": 20, "step_seconds": 1.0}, metrics={"trajectory_error": 0.1})
+REPLICATES = [
+    evidence(seed, costs={"step_seconds": step}, metrics={"trajectory_error": error})
+    for seed, (step, error) in enumerate([(1.0, 0.10), (1.1, 0.12), (0.9, 0.08), (1.05, 0.11), (0.95, 0.09)])
+]
+
+
+def again(environment=ENVIRONMENT, nfe=20, step=1.0, error=0.1, **changes):
+    costs = {"nfe_forward": nfe, "step_seconds": step}
+    return evidence(costs=costs, metrics={"trajectory_error": error}, environment=environment, **changes)
+
+
+def outcomes(found):
+    return {one.figure.name: one.outcome for one in found.figures}
+
+
+def test_the_same_again_is_identical_and_its_time_within_the_interval():
+    found = reproduction(RECORD, again(step=1.07), REPLICATES)
+    assert outcomes(found) == {
+        "nfe_forward": Again.IDENTICAL,
+        "trajectory_error": Again.IDENTICAL,
+        "step_seconds": Again.WITHIN,
+    }
+    assert found.unexplained == []
+    assert found.same_end
+
+
+def test_another_count_in_the_same_surroundings_is_unexplained():
+    found = reproduction(RECORD, again(nfe=21), REPLICATES)
+    assert outcomes(found)["nfe_forward"] is Again.DIFFERENT
+    assert [one.figure.name for one in found.unexplained] == ["nfe_forward"]
+
+
+def test_a_change_of_version_explains_what_it_reaches():
+    newer = ENVIRONMENT | {"packages": ENVIRONMENT["packages"] | {"torch": "3.0"}}
+    found = reproduction(RECORD, again(newer, nfe=21), REPLICATES)
+    (different,) = [one for one in found.figures if one.outcome is Again.DIFFERENT]
+    assert different.explained_by == {"packages.torch": ("2.0", "3.0")}
+    assert found.unexplained == []
+
+
+def test_a_library_that_the_trial_does_not_use_explains_nothing():
+    newer = ENVIRONMENT | {"packages": ENVIRONMENT["packages"] | {"diffrax": "1.0"}}
+    assert reproduction(RECORD, again(newer, nfe=21), REPLICATES).unexplained
+    with_it = reproduction(
+        evidence(solver="diffrax:tsit5", costs={"nfe_forward": 20}),
+        evidence(solver="diffrax:tsit5", costs={"nfe_forward": 21}, environment=newer),
+        [],
+    )
+    assert with_it.unexplained == []
+
+
+def test_the_load_of_the_machine_explains_times_and_no_counts():
+    found = changes(RECORD, again(ENVIRONMENT | {"governor": "powersave"}))
+    assert told(found) == "governor – → powersave"
+    assert reaching(found, Kind.SAMPLED, RECORD.trial) == found
+    assert reaching(found, Kind.COUNTED, RECORD.trial) == {}
+
+
+def test_other_data_explain_what_was_learned():
+    first, second = evidence(data="a" * 64, metrics={"x": 1.0}), evidence(data="b" * 64, metrics={"x": 2.0})
+    assert reproduction(first, second, []).figures[0].explained_by == {"data": ("a" * 12, "b" * 12)}
+
+
+def test_a_time_far_outside_is_different_and_with_few_replicates_nothing_is_said():
+    far = reproduction(RECORD, again(step=3.0), REPLICATES)
+    assert outcomes(far)["step_seconds"] is Again.DIFFERENT
+    assert far.unexplained == []  # a busy machine is in no record
+    assert outcomes(reproduction(RECORD, again(step=3.0), REPLICATES[:2]))["step_seconds"] is Again.UNKNOWN
+
+
+def test_the_noise_of_the_machine_goes_before_the_replicates():
+    noise = {"step_seconds": Noise(0.01, 1000, 0.0, 1000)}
+    found = reproduction(RECORD, again(step=1.07), REPLICATES, noise)
+    (step,) = [one for one in found.figures if one.figure.name == "step_seconds"]
+    assert step.outcome is Again.DIFFERENT
+    assert step.interval == pytest.approx(
+        (math.exp(-1.962 * 0.01 * math.sqrt(2)), math.exp(1.962 * 0.01 * math.sqrt(2))), rel=1e-4
+    )
+
+
+def test_another_end_is_told():
+    assert not reproduction(RECORD, again(status=Status.TIMEOUT), REPLICATES).same_end

@@ -1,0 +1,122 @@
+"""Planted regressions, each found by the benchmark that is for it: by asv, and by the gate of what never varies."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SUITE = ROOT / "benchmarks" / "suite"
+BENCHMARKS = {
+    "nfe": r"tracks.Track.track_nfe_forward\('spiral', 'dopri5', 'direct'\)",
+    "left": r"tracks.Track.track_left_behind_bytes\('spiral', 'dopri5', 'direct'\)",
+    "time": r"solves.Solve.time_solve\('spiral', 'rk4'\)",
+}
+# File, what stands there, what is planted in its place.
+PLANTS = {
+    "a field evaluated twice": (
+        "instruments/nfe.py",
+        "derivative: Tensor = self._evaluate(t, y)",
+        "self.counter.on_call(t)\n        derivative: Tensor = self._evaluate(t, y) / 2 + self._evaluate(t, y) / 2",
+    ),
+    "a retained graph": (
+        "solvers/integrator.py",
+        "        if self._trace is not None:",
+        "        self.__dict__.setdefault('kept', []).append(states)\n        if self._trace is not None:",
+    ),
+    "a sleep": (
+        "solvers/integrator.py",
+        "        self.counter.begin_solve()",
+        "        __import__('time').sleep(0.02)\n        self.counter.begin_solve()",
+    ),
+}
+FOUND_BY = {"a field evaluated twice": "nfe", "a retained graph": "left", "a sleep": "time"}
+
+
+def planted(folder: Path, plant: str | None) -> Path:
+    """A copy of the package with a plant in it, to be put before the installed one."""
+    copy = folder / (plant or "as it is").replace(" ", "-")
+    shutil.copytree(ROOT / "nodebench", copy / "nodebench", ignore=shutil.ignore_patterns("__pycache__"))
+    if plant:
+        name, old, new = PLANTS[plant]
+        path = copy / "nodebench" / name
+        text = path.read_text()
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def asv(tmp_path_factory):
+    """Measures a copy of the package with asv, as a commit of its own; compares two of them."""
+    folder = tmp_path_factory.mktemp("asv")
+    repository = folder / "repository"
+    author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "init", "-q", "-b", "main", repository], check=True)
+    settings = {
+        "version": 1,
+        "project": "nodebench",
+        "repo": str(repository),
+        "branches": ["main"],
+        "environment_type": "virtualenv",
+        "benchmark_dir": str(SUITE),
+        "results_dir": str(folder / "results"),
+        "env_dir": str(folder / "env"),
+    }
+    (folder / "asv.conf.json").write_text(json.dumps(settings))
+
+    def run(*arguments: str, path: Path | None = None) -> str:
+        environment = os.environ | {"HOME": str(folder), "ASV_PYTHONPATH": str(path or ROOT)}
+        command = [sys.executable, "-m", "asv", *arguments]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def commit(message: str) -> str:
+        git = ["git", "-C", str(repository), *author]
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", message], check=True)
+        return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+    def measure(plant: str | None) -> str:
+        made = commit(plant or "as it is")
+        chosen = [word for pattern in BENCHMARKS.values() for word in ("-b", pattern)]
+        run("run", "--python=same", f"--set-commit-hash={made}", *chosen, path=planted(folder, plant))
+        return made
+
+    run("machine", "--yes")
+    return run, measure, measure(None)
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_a_planted_regression_is_found_by_its_benchmark(asv, plant):
+    run, measure, before = asv
+    report = run("compare", "--factor", "1.5", before, measure(plant))
+    worse = {
+        name for name, pattern in BENCHMARKS.items() if any(_is_worse(line, pattern) for line in report.splitlines())
+    }
+    assert FOUND_BY[plant] in worse, report
+    assert worse <= {FOUND_BY[plant], "time"}, report  # work costs time too; and a busy machine is no finding
+
+
+def _is_worse(line: str, pattern: str) -> bool:
+    cells = [cell.strip() for cell in line.split("|")]
+    return len(cells) > 2 and cells[1] == "+" and bool(re.search(pattern, line))
+
+
+def test_the_gate_passes_as_it_is_and_tells_a_drift(tmp_path):
+    for plant in (None, "a field evaluated twice"):
+        copy = planted(tmp_path, plant)
+        environment = os.environ | {"PYTHONPATH": str(copy)}
+        command = [sys.executable, str(ROOT / "benchmarks" / "gate.py")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == (1 if plant else 0), done.stdout + done.stderr
+    assert "spiral, rk4, direct, nfe_forward: 32 → 64 (2.000 ×)" in done.stdout
+    assert "spiral, rk4, direct, saved_bytes" in done.stdout
+    assert "tensor_peak" in done.stdout
+    assert "solution_error" not in done.stdout.replace("dopri5", "")
+    assert "python benchmarks/gate.py --accept" in done.stdout

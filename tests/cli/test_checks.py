@@ -1,0 +1,190 @@
+"""compare, reproduce, calibrate, doctor: on real trials."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from evidence import evidence
+
+from nodebench.cli.reproduce import Choice
+from nodebench.run.noise import calibrations
+from nodebench.run.store import Run
+from nodebench.spec.figures import Kind, figure
+
+ROOT = Path(__file__).parents[2]
+TRIALS = [
+    "--seeds",
+    "2",
+    "--threads",
+    "1",
+    "--task",
+    "toy/spiral",
+    "--preset",
+    "smoke",
+    "--solver",
+    "dopri5",
+    "--gradient",
+    "direct,adjoint",
+]
+
+
+def command(folder: Path, *arguments: str, code: int | None = 0, **more: str) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        [sys.executable, "-m", "nodebench", *arguments],
+        cwd=folder,
+        env=os.environ | {"COLUMNS": "160"} | more,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert code is None or done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with two runs of the same trials: ``results/a`` and ``results/b``."""
+    where = tmp_path_factory.mktemp("checks")
+    for name in ("a", "b"):
+        command(where, "run", *TRIALS, "--quiet")
+        (made,) = [path for path in (where / "results").iterdir() if len(path.name) > 1]
+        made.rename(where / "results" / name)
+    return where
+
+
+def planted(folder: Path, name: str, **changes) -> None:
+    """A copy of run ``b`` in which figures of every record were changed, each by its function."""
+    target = folder / "results" / name
+    shutil.copytree(folder / "results" / "b", target, dirs_exist_ok=True)
+    run = Run(target)
+    records = []
+    for record in run.records():
+        costs = record.costs | {key: change(record.costs[key]) for key, change in changes.items()}
+        records.append(record.model_copy(update={"costs": costs}))
+    run.rewrite([record.line().encode() + b"\n" for record in records])
+
+
+def test_two_runs_of_the_same_trials_have_no_difference(folder):
+    assert "surroundings: the same" in command(folder, "compare", "a", "b").stdout
+    found = json.loads(command(folder, "compare", "a", "b", "--json").stdout)
+    # Whether times alike are called so is tested a hundred times over, in test_changes.py.
+    assert all(one["outcome"] == "identical" for one in found["changes"] if one["p_corrected"] is None)
+    exact = {change["figure"] for change in found["changes"] if change["outcome"] == "identical"}
+    assert {"nfe_forward", "nfe_backward", "tensor_peak_bytes", "gradient_error", "trajectory_error", "loss"} <= exact
+
+
+def test_a_planted_evaluation_and_a_planted_delay_are_found(folder):
+    planted(folder, "c", nfe_forward=lambda nfe: nfe + 1, step_seconds=lambda seconds: 40 * seconds)
+    done = command(folder, "compare", "b", "c", "--fail-on", "regression", code=1)
+    assert re.search(r"worse +NFE fwd", done.stdout)
+    found = json.loads(command(folder, "compare", "b", "c", "--json").stdout)
+    assert {c["figure"] for c in found["changes"] if c["outcome"] == "worse"} == {"nfe_forward", "step_seconds"}
+    command(folder, "compare", "c", "b", "--fail-on", "regression")  # the other way round it is an improvement
+    command(folder, "compare", "c", "b", "--fail-on", "difference", code=1)
+
+
+def test_a_record_is_reproduced_from_itself_alone(folder, tmp_path):
+    record = Run(folder / "results" / "a").records()[0]
+    alone = tmp_path / "results" / "alone"
+    alone.mkdir(parents=True)
+    (alone / "records.jsonl").write_text(record.line() + "\n")
+    (alone / "study.toml").write_text("")  # nothing of it is needed
+    done = command(tmp_path, "reproduce", record.id[:8], "--json")
+    (again,) = json.loads(done.stdout)["records"]
+    assert again["id"] == record.id
+    kinds = {name: one["outcome"] for name, one in again["figures"].items() if one["kind"] != "sampled"}
+    assert set(kinds.values()) == {"identical"}
+    assert len(kinds) > 12
+    (stored,) = Run(Path(tmp_path / json.loads(done.stdout)["run"])).records()
+    assert stored.trial == record.trial
+
+
+def test_a_record_that_was_tampered_with_does_not_reproduce(folder):
+    planted(folder, "d", nfe_forward=lambda nfe: nfe + 1)
+    done = command(folder, "reproduce", "d", "--sample", "1", "--pick", "x", "--results", "results", code=1)
+    assert re.search(r"NFE fwd: .* and no change could explain it", done.stdout)
+
+
+def test_a_sample_is_drawn_by_its_word():
+    records = [evidence(seed) for seed in range(20)]
+
+    def drawn(word):
+        return [record.id for record in Choice(sample=5, pick=word).of(records)]
+
+    assert len(set(drawn("one"))) == 5
+    assert drawn("one") == drawn("one") != drawn("two")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["reproduce", "memory-constnt"], "did you mean the claim memory-constant?"),
+        (["reproduce", "memory-constant"], "has no record in results yet"),
+        (["reproduce", "a", "--sample", "0"], "--sample 0: at least 1"),
+        (["reproduce", "a", "--within", "0.001"], "none of the 4 records of 'a' takes 0.001 s or less"),
+        (["compare", "a", "nothing"], "no run named 'nothing'"),
+        (["compare", "a", "b", "--fail-on", "regresion"], "did you mean regression?"),
+        (["calibrate", "--rounds", "1"], "--rounds 1: at least 2"),
+        (["calibrate", "--pause", "-1"], "--pause -1: at least 0"),
+    ],
+)
+def test_bad_input_is_one_line(folder, arguments, told):
+    done = command(folder, *arguments, code=2)
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_noise_of_the_machine_is_measured_stored_and_used(folder, tmp_path):
+    done = command(tmp_path, "calibrate", "--rounds", "2", "--replicates", "2", "--pause", "0", "--threads", "1")
+    assert "n = 5" in done.stdout
+    assert re.search(r"^ *step  ", done.stdout, re.MULTILINE)
+    (kept,) = calibrations(tmp_path / "results")
+    assert set(kept.rounds) == {"toy/spiral", "mnist"}
+    assert kept.unequal == ()  # counts and errors have no noise
+    for figures in kept.rounds.values():
+        assert all(figure(name).kind is Kind.SAMPLED for name in figures)
+        assert [len(values) for values in figures["step_seconds"]] == [2, 2]
+    for name in ("a", "b"):
+        shutil.copytree(folder / "results" / name, tmp_path / "results" / name)
+    assert "nodebench calibrate" not in command(tmp_path, "compare", "a", "b").stdout
+    assert "nodebench calibrate" in command(folder, "compare", "a", "b").stdout
+
+
+def test_the_doctor_finds_a_machine_that_tests_run_on_fit(tmp_path):
+    done = command(tmp_path, "doctor")
+    assert re.search(r"✓ a trial: ran in a process of its own, in \d", done.stdout)
+    assert "✗" not in done.stdout
+    assert "data mnist-5k: there" in done.stdout
+    assert "data mnist-60k: not found" in done.stdout
+    assert list(tmp_path.iterdir()) == []  # it leaves nothing behind
+
+
+def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = command(tmp_path, "doctor", "--results", "file/results", code=1)
+    assert "✗ runs in file/results: cannot be written" in done.stdout
+    assert "give --results DIR" in done.stdout
+
+
+def test_a_sample_of_the_committed_records_reproduces(tmp_path):
+    """Drawn by the commit, so that it changes. New code is no excuse here; other libraries or another processor are."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    published = ROOT / "results" / "published"
+    sample = ["--results", str(published), "--sample", "4", "--within", "8", "--pick", commit.stdout.strip(), "--json"]
+    excused = ("packages.", "cpu", "blas", "platform", "python")
+    for study in ("toys", "memory", "gradients-all"):
+        (run,) = [
+            path
+            for path in published.iterdir()
+            if path.name.endswith(f"-{study}") and (path / "records.jsonl").exists()
+        ]
+        for record in json.loads(command(tmp_path, "reproduce", str(run), *sample, code=None).stdout)["records"]:
+            assert record["status"] == ["ok", "ok"]
+            for name, one in record["figures"].items():
+                elsewhere = any(cause.startswith(excused) for cause in one["explained_by"])
+                assert one["kind"] == "sampled" or one["outcome"] == "identical" or elsewhere, (record["id"], name, one)
