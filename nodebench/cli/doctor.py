@@ -101,19 +101,14 @@ def _reinstall(known: dict[str, str | None]) -> str:
 
 
 def _accelerator() -> Iterator[Check]:
-    import torch
+    from nodebench.instruments.environment import accelerators
 
-    if torch.cuda.is_available():
-        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-        yield Check(Level.FINE, "accelerator", f"{names}: --device cuda")
-    elif torch.backends.mps.is_available():
-        yield Check(Level.FINE, "accelerator", "Apple MPS: --device mps (no float64, so no errors against a reference)")
-    elif torch.version.cuda:
-        yield Check(
-            Level.NOTE, "accelerator", f"none that torch's CUDA {torch.version.cuda} can use; trials run on the CPU"
-        )
-    else:
-        yield Check(Level.NOTE, "accelerator", "none: this torch is built for the CPU")
+    found = accelerators()
+    for device, name in found.items():
+        without = " (it has no float64, so errors against a reference are null)" if device == "mps" else ""
+        yield Check(Level.FINE, "accelerator", f"{name}: --device {device}{without}")
+    if not found:
+        yield Check(Level.NOTE, "accelerator", "none that this torch can use; trials run on the CPU")
 
 
 def _machine() -> Iterator[Check]:
@@ -153,13 +148,10 @@ def _clock() -> Check:
 
 
 def _process_peak() -> Check:
-    import torch
-
-    from nodebench.instruments import ProcessPeak
+    from nodebench.instruments.memory import process_peak_of
 
     size = 64 * 2**20
-    with ProcessPeak() as peak:
-        torch.ones(size // 4)
+    peak = process_peak_of(size)
     if peak.bytes is None:
         return Check(Level.NOTE, "process peak", f"{peak.reason}: process_peak_bytes will be null")
     if abs(peak.bytes / size - 1) > 0.2:

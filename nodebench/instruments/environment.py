@@ -104,6 +104,12 @@ def _accelerator(device: torch.device) -> dict[str, Any] | None:
     return {"name": "Apple MPS"} if device.type == "mps" else None
 
 
+def accelerators() -> dict[str, str]:
+    """The accelerators that torch can use here: the device of each, by the name to ask for it."""
+    found = {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+    return found | ({"mps": "Apple MPS"} if torch.backends.mps.is_available() else {})
+
+
 def _read(path: str) -> str | None:
     try:
         return Path(path).read_text().strip()

@@ -158,6 +158,13 @@ class ProcessPeak:
             self.bytes = _vm_hwm() - self._start
 
 
+def process_peak_of(size: int) -> ProcessPeak:
+    """What the meter reads while a tensor of so many bytes is made: the check that it works on this system."""
+    with ProcessPeak() as peak:
+        torch.ones(size, dtype=torch.uint8)
+    return peak
+
+
 def _vm_hwm() -> int:
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(fields["VmHWM"].split()[0]) * 1024
