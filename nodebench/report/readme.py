@@ -32,11 +32,11 @@ def with_verdicts(readme: str, verdicts: Sequence[Verdict], records: Sequence[Re
 
 
 def _block(verdicts: Sequence[Verdict], records: Sequence[Record], reports: str) -> str:
-    tested = [verdict for verdict in verdicts if verdict.word is not Word.NOT_TESTED]
-    lines = [*summary(verdicts, records), "", _table(verdict_table(tested), reports)]
-    untested = [f"`{v.claim.name}`" for v in verdicts if v.word is Word.NOT_TESTED]
-    if untested:
-        lines += ["", f"Not tested yet: {', '.join(untested)}."]
+    decided = [verdict for verdict in verdicts if verdict.word in (Word.SUPPORTED, Word.REFUTED)]
+    lines = [summary(verdicts, records)[0], "", _table(verdict_table(decided), reports)]
+    for word in (Word.INCONCLUSIVE, Word.NOT_TESTED):
+        if names := [f"`{verdict.claim.name}`" for verdict in verdicts if verdict.word is word]:
+            lines += ["", f"{word.capitalize()}: {', '.join(names)}."]
     return "\n".join(lines)
 
 

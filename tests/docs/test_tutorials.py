@@ -1,0 +1,97 @@
+"""Every tutorial, done as it says: files from its code, commands one after another, in an empty folder.
+
+``sh`` blocks are run, ``bash`` blocks are for a checkout or a quiet machine, and read only.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+# What must stand in the output, as a regular expression: that a command ends well says little of what it did.
+SAYS = {
+    "add-a-solver": [r"mine:ralston +2 +fixed", r"mine:ralston .* 2\.0\d"],
+    "add-a-task": [r"toy/decay", r"direct", r"4 ok"],
+    "own-field": [r"4 ok", r"Use (rk4|dopri5)", r"from torchdiffeq import odeint"],
+    "read-a-verdict": [
+        r"paper scope · supported",
+        r"# mnist-parity \(default\): inconclusive",
+        r"NFE fwd +2",
+        r"seed-euler-resnet \(default\): supported → inconclusive from the new records alone",
+    ],
+    "track-regressions": [r"surroundings: the same", r"identical", r"calibrations.jsonl"],
+}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def prepared(text: str, folder: Path) -> dict[str, str]:
+    """Write the files of a tutorial, and install its entry points; return the environment of its commands."""
+    for code in blocks(text, "python"):
+        (folder / code.split(maxsplit=2)[1]).write_text(code)
+    points = re.findall(r'```toml\n\[project\.entry-points\."(.*?)"\]\n(.*?)```', text, re.DOTALL)
+    if points:
+        info = folder / "tutorial-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tutorial\nVersion: 1.0\n")
+        lines = [f"[{group}]\n{line.replace(chr(34), '')}" for group, line in points]
+        (info / "entry_points.txt").write_text("\n".join(lines))
+    (folder / "results").mkdir(exist_ok=True)
+    (folder / "results" / "published").symlink_to(ROOT / "results" / "published")
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return os.environ | {"PYTHONPATH": path, "PATH": programs, "COLUMNS": "160"}
+
+
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+def test_it_does_what_it_says(tutorial, tmp_path):
+    text = tutorial.read_text()
+    environment = prepared(text, tmp_path)
+    said = ""
+    for commands in blocks(text, "sh"):
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", commands],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
+        said += done.stdout
+    for words in SAYS[tutorial.stem]:
+        assert re.search(words, said), f"no {words!r} in\n{said}"
+
+
+def test_task_and_solver_of_the_tutorials_work_together(tmp_path):
+    """What composes in the design composes in the hands of third parties."""
+    text = "".join((ROOT / "docs" / "tutorials" / f"add-a-{what}.md").read_text() for what in ("task", "solver"))
+    arguments = ["--task", "toy/decay", "--solver", "mine:ralston,dopri5", "--gradient", "direct", "--threads", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "nodebench", "run", "--json", *arguments],
+        env=prepared(text, tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    ralston, dopri5 = map(json.loads, done.stdout.splitlines())
+    assert ralston["costs"]["nfe_forward"] == 4 * 2 * 2  # four intervals of two steps of 0.125, two stages
+    assert dopri5["costs"]["solution_error"] < 1e-5 < ralston["costs"]["solution_error"] < 1e-2
+    assert dopri5["metrics"]["rate_error"] < 0.5
+
+
+def test_every_link_of_the_front_pages_leads_somewhere():
+    """Those of ``docs/`` are seen to by mkdocs."""
+    for name in ("README.md", "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text()):
+            assert (ROOT / target).exists(), f"{name}: {target}"
