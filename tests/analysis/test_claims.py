@@ -5,9 +5,21 @@ from dataclasses import replace
 
 import pytest
 from evidence import ENVIRONMENT, claim, evidence
+from scipy import stats
 
 from nodebench.analysis.claims import CLAIMS, Word, judge
-from nodebench.analysis.claims.contract import SOLVING, Arm, Control, Fit, Part, at_epoch, at_tolerance, change, final
+from nodebench.analysis.claims.contract import (
+    SOLVING,
+    Arm,
+    Control,
+    Fit,
+    Part,
+    Source,
+    at_epoch,
+    at_tolerance,
+    change,
+    final,
+)
 from nodebench.analysis.fairness import Point, is_flow
 from nodebench.spec import Preset, Status, load_study, shipped_studies
 from nodebench.spec.figures import FIGURES
@@ -319,3 +331,179 @@ def test_every_arm_finds_trials_in_its_study():
 def test_a_point_knows_options_that_were_not_overridden():
     point = Point.of(evidence(options={"noise": 0.1, "epochs": 3}, overrides={"epochs": 3}))
     assert (point.axes["noise"], point.axes["epochs"], point.axes["task"]) == (0.1, 3, "toy/spiral")
+
+
+A, B = Arm("adjoint", {"gradient": "adjoint"}), Arm("direct", {"gradient": "direct"})
+
+
+def of(values, figure="test_loss", **axes) -> list:
+    """One record a value, of one arm."""
+    return [evidence(seed, gradient="direct", metrics={figure: value}, **axes) for seed, value in enumerate(values)]
+
+
+LOSS = Part("a loss of {}", final("test_loss"), B, supports=(-math.inf, 1.0))
+
+
+AT = {"conditions": ("rtol",)}
+
+
+def at(values: dict[float, list[float]]) -> list:
+    """Losses of one arm at each tolerance."""
+    return [record for rtol, some in values.items() for record in of(some, rtol=rtol)]
+
+
+SPREAD = (-0.02, -0.01, 0.0, 0.01, 0.02)
+
+
+def around(centre: float, by: float = 1.0) -> list[float]:
+    return [centre + by * step for step in SPREAD]
+
+
+def test_each_finding_has_its_own_word():
+    words = [
+        verdict(of(values), LOSS).findings[0].word for values in (around(0.5), around(2.0), around(1.0), [0.5] * 4)
+    ]
+    assert words == [Word.SUPPORTED, Word.REFUTED, Word.INCONCLUSIVE, Word.INCONCLUSIVE]
+    assert verdict(of(around(0.5)[:4]), LOSS).findings[0].word is Word.INCONCLUSIVE
+    assert verdict([], LOSS).findings[0].word is Word.NOT_TESTED
+
+
+def test_a_finding_tells_its_number_in_plain_words():
+    (found,) = verdict(at({1e-3: around(0.5)}), replace(LOSS, **AT)).findings
+    assert found.number == "0.5 [0.48, 0.52]"
+    assert found.told == "rtol 0.001: a loss of 0.5 [0.48, 0.52]"
+    assert verdict(of([0.5] * 6), LOSS).findings[0].told == "a loss of 0.5 (the same in all 6)"
+    assert verdict(of([0.5]), LOSS).findings[0].number == "0.5 [−∞, ∞]"
+    nothing = verdict([], LOSS).findings[0]
+    assert (nothing.number, nothing.words, nothing.told) == ("–", "", "")
+
+
+@pytest.mark.parametrize(
+    ("values", "outcome"), [((0.5, 0.5), "holds"), ((0.5, 1.0), "unclear"), ((0.5, 2.0), "does not hold")]
+)
+def test_a_control_holds_where_it_does_under_every_condition(values, outcome):
+    records = at({rtol: around(value) for rtol, value in zip((1e-3, 1e-5), values, strict=True)})
+    (checked,) = verdict(records, LOSS, controls=(Control("it is small", replace(LOSS, **AT)),)).controls
+    assert checked.outcome == outcome
+
+
+def test_claims_that_are_not_tested_or_of_another_paper_take_no_part_in_the_correction():
+    few = replace(LOSS, arm=B.but("few", rtol=1e-5))
+    records = [*of(around(0.5)), *of(around(0.5)[:4], rtol=1e-5)]
+    others = [claim(few, id="few"), claim(replace(LOSS, reading=final("test_error")), id="none")]
+    other_paper = claim(LOSS, id="other", source=Source("another paper", "", ""))
+    tested, seldom, never, other = judge([claim(LOSS), *others, other_paper], records)
+    assert (tested.is_tested, seldom.is_tested, never.is_tested, other.is_tested) == (True, False, False, True)
+    assert tested.p_corrected == tested.p > 0
+    assert (other.word, other.p_corrected) == (Word.SUPPORTED, other.p)
+    assert (seldom.p_corrected, never.p, never.p_corrected) == (1.0, 1.0, 1.0)
+
+
+def test_a_refutation_too_must_stand_the_correction():
+    records = of([1.3, 1.2, 0.98, 1.25, 1.3, 1.1])
+    (alone,) = judge([claim(LOSS)], records)
+    assert alone.word is Word.REFUTED
+    many = judge([claim(LOSS, id=f"claim-{i}") for i in range(8)], records)
+    assert {found.word for found in many} == {Word.INCONCLUSIVE}
+    assert many[0].p_corrected == pytest.approx(8 * alone.p)
+
+
+def test_a_claim_of_two_parts_is_supported_where_both_are():
+    other = replace(LOSS, words="no more than {}", supports=(-math.inf, 2.0))
+    found = judge([claim(LOSS, parts=(LOSS, other))], of(around(0.5)))[0]
+    assert (found.word, len(found.findings)) == (Word.SUPPORTED, 2)
+
+
+def test_the_least_certain_finding_stands_for_a_claim_that_is_supported():
+    part = replace(LOSS, **AT)
+    for order in ((1e-3, 1e-5), (1e-5, 1e-3)):
+        records = at(dict(zip(order, (around(0.5), around(0.8, by=5.0)), strict=True)))
+        found = verdict(records, part)
+        assert (found.word, found.deciding.sample.condition) == (Word.SUPPORTED, {"rtol": order[1]})
+        assert found.p == max(one.p_supports for one in found.findings)
+
+
+def test_what_stands_in_the_way_of_an_inconclusive_claim_stands_for_it():
+    """The condition measured too seldom; and of two that decide nothing, the one nearer to refutation."""
+    part = replace(LOSS, **AT)
+    seldom = verdict(at({1e-3: around(0.5)[:4], 1e-5: around(0.5)}), part)
+    assert (seldom.word, seldom.deciding.sample.condition) == (Word.INCONCLUSIVE, {"rtol": 1e-3})
+    unclear = verdict(at({1e-3: around(1.001), 1e-5: around(1.01)}), part)
+    assert (unclear.word, unclear.deciding.sample.condition) == (Word.INCONCLUSIVE, {"rtol": 1e-5})
+    assert unclear.p == min(one.p_refutes for one in unclear.findings) * 2  # Holm's
+    assert unclear.p < 1
+
+
+def test_the_mildest_finding_stands_for_a_claim_that_is_refuted():
+    within = replace(LOSS, supports=(0.9, 1.1), **AT)
+    mild = {1e-3: around(0.5), 1e-5: around(1.4)}  # by 44 % of the edge below, by 27 % of that above
+    for values in (mild, dict(zip(mild, reversed(mild.values()), strict=True))):
+        found = verdict(at(values), within)
+        assert found.word is Word.REFUTED
+        assert found.deciding.estimate.value == pytest.approx(1.4)
+    below = {1e-3: around(0.8), 1e-5: around(1.35)}  # by 11 %, and by 23 %
+    assert verdict(at(below), within).deciding.estimate.value == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("edge", [0.0, -1.0])
+def test_the_mildest_is_found_at_edges_that_are_not_positive(edge):
+    found = verdict(
+        at({1e-3: around(edge + 0.5), 1e-5: around(edge + 2.0)}), replace(LOSS, supports=(-math.inf, edge), **AT)
+    )
+    assert found.word is Word.REFUTED
+    assert found.deciding.estimate.value == pytest.approx(edge + 0.5)
+
+
+def test_how_mild_a_refutation_is_is_told_by_the_size_of_its_edge():
+    large = replace(LOSS, words="an error of {}", reading=final("test_error"), supports=(-math.inf, 100.0))
+    records = [
+        evidence(seed, gradient="direct", metrics={"test_loss": 2.0 + step, "test_error": 110.0 + step})
+        for seed, step in enumerate(SPREAD)
+    ]
+    assert judge([claim(LOSS, parts=(LOSS, large))], records)[0].deciding.part is large
+
+
+def test_an_inconclusive_claim_says_what_would_decide_it():
+    wide = verdict(of([0.2, 1.3, 0.4, 1.2, 0.9]), LOSS)
+    assert wide.why == f"its interval crosses an edge; about {wide.deciding.needed} replicates would decide"
+    between = replace(LOSS, refutes=((2.0, math.inf),))
+    assert "more replicates would not decide" in verdict(of(around(1.5)), between).why
+    assert verdict(of([0.5]), LOSS).why == "1 replicate; 5 are the least for a verdict"
+    assert verdict(of([0.5, 0.6]), LOSS).why.startswith("2 replicates; ")
+
+
+def test_a_claim_that_is_not_tested_says_what_was_looked_at():
+    found = verdict([record for record in pairs(5) if record.trial.gradient == "adjoint"])
+    assert found.why == "no record of direct. To test it: nodebench study run toys"
+
+
+def test_an_interval_ends_where_no_value_can_lie():
+    values = [0.1, 0.9, 0.2, 0.8, 0.5]
+    free = verdict(of(values), LOSS).deciding.estimate
+    cut = verdict(of(values), replace(LOSS, within=(0.2, 0.8))).deciding.estimate
+    assert (free.low < 0.2, free.high > 0.8) == (True, True)
+    assert (cut.low, cut.high, cut.value, cut.n) == (0.2, 0.8, free.value, 5)
+    assert verdict(of(values), replace(LOSS, within=(-9.0, 9.0))).deciding.estimate == free
+
+
+def test_a_part_on_logarithms_is_taken_as_it_is_where_a_value_has_none():
+    logs = replace(LOSS, scale="log")
+    for least in (0.0, -0.5):
+        found = verdict(of([least, 0.5, 0.4, 0.3, 0.2]), logs)
+        assert found.deciding.estimate.value == pytest.approx((1.4 + least) / 5)
+    assert verdict(of([0.1, 0.2, 0.4, 0.8, 1.6]), logs).deciding.estimate.value == pytest.approx(0.4)
+
+
+def test_a_failure_of_the_second_arm_leaves_the_others_on_logarithms():
+    """It lies below every ratio, which has nothing to do with the scale; between 1 and 4 the middle is 2."""
+    ratios = (1.0, 1.0, 4.0, 4.0, 9.0)
+    records = [evidence(seed, gradient="adjoint", costs={"step_seconds": r}) for seed, r in enumerate((*ratios, 1.0))]
+    records += [evidence(seed, gradient="direct", costs={"step_seconds": 1.0}) for seed in range(5)]
+    records.append(evidence(5, gradient="direct", status=Status.TIMEOUT))
+    found = verdict(records).deciding.estimate
+    assert (found.value, found.low, found.n) == (pytest.approx(2.0), -math.inf, 6)
+
+
+def test_a_share_with_nothing_in_it_is_a_share_still():
+    found = verdict(of([1.0, 0.0, 1.0, 1.0, 1.0, 1.0]), replace(LOSS, scale="share")).deciding.estimate
+    assert (found.low, found.high) == pytest.approx(tuple(stats.binomtest(5, 6).proportion_ci(0.95, "exact")))

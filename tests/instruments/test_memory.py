@@ -1,3 +1,4 @@
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -209,3 +210,151 @@ def test_process_peak_forgets_what_came_before():
     with ProcessPeak() as peak:
         pass
     assert peak.bytes < 20e6
+
+
+Y0 = torch.ones(4, 3)
+
+
+def test_what_cannot_be_seen_is_null_with_its_reason_and_its_meter_stays_out_of_the_way():
+    unseen = {"tensor_peak_bytes": "another library's", "saved_bytes": "kept elsewhere", "nothing": "no figure"}
+    x = torch.ones(1000, requires_grad=True)
+    with MemoryMeter([x], CPU, unseen) as meter:
+        assert torch.utils._python_dispatch._get_current_dispatch_mode() is None
+        y = x.exp()
+        assert meter._saved.bytes == 0
+        meter.mark("forward")
+    assert y.requires_grad
+    figures, reasons = meter.figures()
+    assert (figures["tensor_peak_bytes"], figures["saved_bytes"]) == (None, None)
+    assert {name: reasons[name] for name in ("tensor_peak_bytes", "saved_bytes")} == {
+        k: unseen[k] for k in list(unseen)[:2]
+    }
+    assert "nothing" not in figures | reasons
+
+
+def test_a_meter_that_was_left_sees_nothing_more():
+    x = torch.ones(1000, requires_grad=True)
+    with MemoryMeter([x], CPU) as meter:
+        pass
+    y = x.exp()
+    meter.mark("forward")
+    assert (meter.figures()[0]["tensor_peak_bytes"], meter.figures()[0]["saved_bytes"]) == (4000, 0)
+    assert y.requires_grad  # alive until here
+
+
+def test_what_the_graph_let_go_of_is_not_saved():
+    """The exponential saves its own output: were the meter to hold it as it is, neither would ever be freed."""
+    x = torch.ones(1000, requires_grad=True)
+    with MemoryMeter([x], CPU) as meter:
+        x.exp()
+        meter.mark("forward")
+    assert meter.figures()[0]["saved_bytes"] == 0
+
+
+def test_the_peak_of_an_accelerator_is_that_of_its_allocator_since_the_start(monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", seen.append)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 12345)
+    with MemoryMeter([], torch.device("cuda")) as meter:
+        pass
+    figures, reasons = meter.figures()
+    assert (figures["accelerator_peak_bytes"], "accelerator_peak_bytes" in reasons) == (12345, False)
+    assert seen == [torch.device("cuda")]
+
+
+def test_each_figure_that_is_null_has_a_reason_and_no_other_has_one(monkeypatch):
+    with MemoryMeter([], CPU) as meter:
+        pass
+    figures, reasons = meter.figures()
+    assert reasons.pop("accelerator_peak_bytes") == "the device cpu has no allocator statistics"
+    assert (figures["accelerator_peak_bytes"], figures["saved_bytes"]) == (None, None)
+    assert reasons == {} if figures["process_peak_bytes"] is not None else set(reasons) == {"process_peak_bytes"}
+
+    def refuse(*arguments):
+        raise OSError
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with MemoryMeter([], CPU) as meter:
+        pass
+    figures, reasons = meter.figures()
+    assert (figures["process_peak_bytes"], reasons["process_peak_bytes"]) == (
+        None,
+        "this system has no resettable VmHWM in /proc",
+    )
+
+
+def test_saved_bytes_are_those_after_the_forward_pass():
+    x = torch.ones(1000, requires_grad=True)
+    with MemoryMeter([x], CPU) as meter:
+        meter.mark("data")
+        y = x.exp()
+        meter.mark("forward")
+        y.sum().backward()
+        meter.mark("backward")
+    assert meter.figures()[0]["saved_bytes"] == 4000
+
+
+def test_saved_tensors_of_one_storage_count_once():
+    x = torch.ones(1000, requires_grad=True)
+    with MemoryMeter([x], CPU) as meter:
+        y = x * 2
+        _ = y.sin(), y.cos(), y[:500].exp().sum()
+        meter.mark("forward")
+    # sin and cos save y; the exponential its own half as large.
+    assert meter.figures()[0]["saved_bytes"] == 4000 + 2000
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_a_sparse_tensor_is_the_dense_ones_inside_it():
+    coo = torch.eye(64).to_sparse()
+    csr = torch.sparse_csr_tensor(torch.arange(65), torch.arange(64), torch.ones(64), (64, 64))
+    for sparse, size in ((coo, 2 * 64 * 8 + 64 * 4), (csr, 65 * 8 + 64 * 8 + 64 * 4)):
+        with StorageMeter([sparse]) as meter:
+            pass
+        assert (meter.existing, meter.peak) == (size, size)
+
+
+def test_a_storage_that_grows_is_counted_by_its_growth():
+    with StorageMeter() as meter:
+        x = torch.zeros(100)
+        x.resize_(300)
+        assert (meter.live, meter.existing) == (1200, 0)
+    assert meter.peak == 1200
+
+
+def test_tensors_in_lists_and_by_name_are_met():
+    a, b, out = torch.ones(10), torch.ones(20), torch.empty(30)
+    with StorageMeter() as meter:
+        torch.cat([a, b], out=out)
+    assert (meter.existing, meter.live) == (40 + 80 + 120, 240)
+
+
+def test_the_peak_is_counted_in_bytes_and_from_its_own_start(monkeypatch):
+    shown = iter(["Name: python\nVmHWM:\t 1000 kB\nVmRSS: 7 kB", "Name: python\nVmHWM:\t 1500 kB"])
+    monkeypatch.setattr(Path, "write_text", lambda *arguments: 1)
+    monkeypatch.setattr(Path, "read_text", lambda *arguments: next(shown))
+    with ProcessPeak() as peak:
+        pass
+    assert (peak.bytes, peak.reason) == (500 * 1024, None)
+
+
+def test_growth_into_what_was_freed_before_is_seen():
+    """Holes in the heap of the C library, and a cycle that only the garbage collector frees."""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("no /proc/self/clear_refs")
+    blocks = [bytearray(100_000) for _ in range(1000)]
+    top = blocks.pop()  # keeps the C library from giving the heap below it back by itself
+    del blocks
+    with ProcessPeak() as peak:
+        blocks = [bytearray(b"x") * 100_000 for _ in range(900)]
+    assert len(top) == 100_000
+    assert peak.bytes > 80e6
+    del blocks
+    cycle = [np.ones(25_000_000)]
+    cycle.append(cycle)
+    del cycle
+    with ProcessPeak() as peak:
+        gc.collect()
+        buffer = np.ones(25_000_000)
+        del buffer
+    assert peak.bytes > 195e6

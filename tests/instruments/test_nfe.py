@@ -4,7 +4,11 @@ import pytest
 import torch
 from problems import UNIT, Network, integrator
 
-from nodebench.instruments import Budget, NfeCounter
+from nodebench.instruments import (
+    Budget,
+    CountedField,
+    NfeCounter,
+)
 from nodebench.spec import Gradient, SolveFailed, Status
 
 Y0 = torch.ones(4, 3)
@@ -108,3 +112,58 @@ def test_the_deadline_stops_a_solve_from_inside():
     with pytest.raises(SolveFailed) as stopped:
         solve(Network(), Y0, UNIT)
     assert stopped.value.status is Status.TIMEOUT
+
+
+CPU = torch.device("cpu")
+
+
+def test_what_a_library_counts_itself_goes_to_the_direction_begun_last():
+    counter = NfeCounter()
+    counter.add(10, idle=2.5)
+    counter.add(5, idle=1.0)
+    counter.begin_backward()
+    counter.add(7, idle=9.0)
+    assert (counter.forward, counter.backward, counter.idle, counter.samples) == (15, 7, 3.5, 11.5)
+
+
+def test_what_a_library_counts_itself_may_use_up_the_budget_and_no_more():
+    counter = NfeCounter(Budget(max_nfe=10))
+    for _ in range(2):
+        counter.begin_solve()
+        counter.add(10)
+    with pytest.raises(SolveFailed, match="more than 10 evaluations") as stopped:
+        counter.add(1)
+    assert stopped.value.status is Status.NFE_BUDGET
+
+
+def test_a_step_of_training_begins_from_nothing():
+    counter = NfeCounter(count_vjps=True)
+    counter.blind = True
+    counter.begin_solve()
+    counter.add(3, idle=1.0)
+    counter.on_step(UNIT[0], Y0, UNIT[1])
+    counter.on_vjp(Y0)
+    assert (counter.last_t, counter.last_dt, counter.vjp, counter.solves, counter.in_solve) == (0.0, 1.0, 1, 1, 3)
+    counter.begin_backward()
+    counter.add(2)
+    assert counter.in_solve == 2
+    counter.begin_forward()
+    counts = (counter.forward, counter.backward, counter.vjp, counter.solves, counter.in_solve, counter.idle)
+    assert counts == (0, 0, 0, 0, 0, 0.0)
+    assert (counter.blind, counter.last_t, counter.last_dt) == (False, None, None)
+    counter.on_call(UNIT[1])
+    assert (counter.forward, counter.backward, counter.last_t) == (1, 0, 1.0)
+
+
+def test_vjps_are_counted_only_where_asked_for():
+    solve = integrator("rk4", NfeCounter(), step_size=0.25)
+    solve(Network(), Y0, UNIT)[-1].sum().backward()
+    assert (solve.counter.forward, solve.counter.vjp) == (16, 0)
+
+
+def test_a_compiled_field_is_called_in_place_of_its_own_and_lends_no_parameters():
+    field, compiled = Network(seed=0), Network(seed=1)
+    for given, called in ((None, field), (compiled, compiled)):
+        counted = CountedField(field, NfeCounter(), given)
+        assert torch.equal(counted(UNIT[0], Y0), called(UNIT[0], Y0))
+        assert list(map(id, counted.parameters())) == list(map(id, field.parameters()))

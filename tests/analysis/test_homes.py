@@ -1,0 +1,46 @@
+"""Which studies a typed record is of."""
+
+import pytest
+from evidence import evidence
+
+from nodebench.analysis.homes import homes, is_value
+
+STIFF = {"task": "toy/flow", "model": "van-der-pol", "rtol": 1e-5, "dtype": "float64"}
+LOOP = {"task": "toy/flow", "model": "van-der-pol", "rtol": 1e-5, "solver": "torchode:dopri5"}
+RK4 = {"solver": "rk4", "rtol": None, "atol": None, "step_size": 0.01575, "gradient": "checkpoint"}
+STEPS = {"training": "trajectory", "points": 5, "span": 2.52, "epochs": 1, "steps_per_epoch": 10}
+
+
+@pytest.mark.parametrize(
+    ("axes", "options", "expected"),
+    [
+        ({}, {}, ("toys",)),
+        ({}, {"missing": 0.5, "irregular": False}, ("toys",)),
+        ({"model": "deep"}, {}, ()),
+        ({"task": "toy/exponential", "model": "line", "dtype": "float64"}, {}, ("solvers",)),
+        ({"task": "toy/exponential", "model": "line"}, {}, ()),
+        ({"compile": "field"}, {}, ()),
+        ({"gradient": "checkpoint", "segments": 4}, {}, ()),
+        ({"batching": "worst"}, {}, ()),
+        (STIFF | {"batching": "worst"}, {"mu": 1.0, "solves": 5}, ("batching",)),
+        (LOOP | {"compile": "solver"}, {"mu": 2.0, "starts": 256, "solves": 30}, ("batching",)),
+        (RK4 | {"segments": 4}, STEPS, ("gradients-all",)),
+    ],
+    ids=str,
+)
+def test_a_typed_record_is_of_the_studies_that_would_ask_for_it(axes, options, expected):
+    assert homes(evidence(study=None, options=options, **axes)) == expected
+
+
+def test_it_is_first_of_the_study_that_sets_least():
+    assert homes(evidence(study=None, options={"missing": 0.0, "irregular": False})) == ("toys", "observations")
+    script = {"observations": 100, "variant": "script", "epochs": 1, "steps_per_epoch": 20}
+    # One group of table2 sets the observations alone, another the variant too: the one that sets less counts.
+    typed = evidence(study=None, task="latent-spirals", model="latent-ode", options=script)
+    assert homes(typed) == ("table2", "gradients")
+
+
+def test_a_number_is_the_one_asked_for_up_to_its_last_digits():
+    assert is_value(0.1 + 0.2, 0.3)
+    assert is_value(0.1 * 3 * 10, 3)  # 3.0000000000000004
+    assert not is_value(0.3001, 0.3)
