@@ -50,18 +50,19 @@ class Estimate:
     n: int
 
 
-def estimate(values: Sequence[float], scale: Scale, exact: bool = False) -> Estimate:
+def estimate(values: Sequence[float], scale: Scale, exact: bool = False, least_error: float = 0.0) -> Estimate:
     """Estimate a figure from one value a replicate.
 
     Args:
         values: one a replicate.
         scale: on which they are averaged.
         exact: whether the figure has no noise, as a count of bytes: equal values are then its value.
+        least_error: the standard error, on the scale, that the mean of fewer than ten replicates has at least.
 
     Raises:
         ValueError: there is none, or one is not positive on a ``log`` scale.
     """
-    low, high = _bounds(tuple(values), scale, exact)(LEVEL)
+    low, high = _bounds(tuple(values), scale, exact, least_error)(LEVEL)
     return Estimate(_centre(values, scale), low, high, len(values))
 
 
@@ -82,12 +83,14 @@ def median(values: Sequence[float], scale: Scale = "linear") -> float:
     return math.sqrt(lower * upper) if scale == "log" else (lower + upper) / 2
 
 
-def p_outside(values: Sequence[float], scale: Scale, regions: Sequence[Range], exact: bool = False) -> float:
+def p_outside(
+    values: Sequence[float], scale: Scale, regions: Sequence[Range], exact: bool = False, least_error: float = 0.0
+) -> float:
     """The least level of error at which the interval lies wholly inside one of ``regions``; 1 if it never does.
 
     Two-sided: below ``1 - LEVEL`` exactly where the interval of :func:`estimate` lies inside.
     """
-    bounds = _bounds(tuple(values), scale, exact)
+    bounds = _bounds(tuple(values), scale, exact, least_error)
 
     def inside(error: float) -> bool:
         low, high = bounds(1 - error)
@@ -199,7 +202,7 @@ def crossing(ratios: Curve) -> float:
 
 
 @lru_cache(maxsize=256)
-def _bounds(values: tuple[float, ...], scale: Scale, exact: bool) -> Callable[[float], Range]:
+def _bounds(values: tuple[float, ...], scale: Scale, exact: bool, least_error: float) -> Callable[[float], Range]:
     """The interval of the values as a function of its level."""
     if not values:
         raise ValueError("an interval of no values")
@@ -218,14 +221,14 @@ def _bounds(values: tuple[float, ...], scale: Scale, exact: bool) -> Callable[[f
         raise ValueError(f"a logarithm of {min(values):g}")
     numbers = np.log(values) if scale == "log" else np.asarray(values)
     back: Callable[[float], float] = _exp if scale == "log" else float
-    inner = _student(numbers) if len(values) < BOOTSTRAP_FROM else _bootstrap(numbers)
+    inner = _student(numbers, least_error) if len(values) < BOOTSTRAP_FROM else _bootstrap(numbers)
     if inner is None:
         return _by_order(values)
     return lambda level: (back(inner(level)[0]), back(inner(level)[1]))
 
 
-def _student(numbers: Any) -> Callable[[float], Range]:
-    centre, error = float(np.mean(numbers)), float(stats.sem(numbers))
+def _student(numbers: Any, least_error: float) -> Callable[[float], Range]:
+    centre, error = float(np.mean(numbers)), max(float(stats.sem(numbers)), least_error)
 
     def at(level: float) -> Range:
         width = error * float(special.stdtrit(len(numbers) - 1, (1 + level) / 2))

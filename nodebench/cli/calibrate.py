@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 from rich import box
@@ -86,6 +87,16 @@ _CAPTION = (
     "n = …: the smallest change that so many replicates of two arms find four times in five, the arms in one run in "
     "random order; last: in two runs, one after the other. Counts, bytes and errors have no noise."
 )
+
+
+def resolution(known: Sequence[Calibration], environment: Mapping[str, Any], threads: int, n: int) -> str:
+    """What so many replicates of two arms in one run can tell apart on a machine, in a sentence."""
+    noise = noise_of(known, environment, threads).get("step_seconds")
+    on = f"{environment.get('cpu')}, {threads} {'thread' if threads == 1 else 'threads'}"
+    if noise is None:
+        return f"that of {on} is not known: 'nodebench calibrate --threads {threads}' measures it"
+    smallest = percent(noise.smallest(n, apart=False) - 1)
+    return f"on {on}, {n} replicates find a change of the step time by {smallest} or more"
 
 
 def percent(share: float) -> str:

@@ -16,13 +16,16 @@ from nodebench.analysis.claims import CLAIMS, Claim, Verdict, Word, judge
 from nodebench.analysis.claims.evaluate import FEWEST
 from nodebench.analysis.fairness import Point, unreliable
 from nodebench.analysis.homes import homes
+from nodebench.cli.calibrate import resolution
 from nodebench.cli.conventions import OK, TRIAL_FAILED
 from nodebench.cli.progress import duration
 from nodebench.cli.show import print_rows
 from nodebench.errors import BadInput, choose
 from nodebench.report.claim_pages import refutation, rule
+from nodebench.run.noise import calibrations
 from nodebench.run.store import kept_records, records_below
 from nodebench.spec import DataSource, Grid, Preset, Record, Status, Study, Trial, load_study
+from nodebench.spec.calibration import Calibration
 
 _COLOURS = {
     Word.SUPPORTED: "green",
@@ -44,7 +47,7 @@ def list_claims() -> None:
 def check_claims(results: Path, as_json: bool, fail_on: str) -> int:
     """Print the verdicts; return 1 if one of them is a word of ``fail_on``."""
     unwanted = [choose("verdict", word.strip(), list(Word)) for word in fail_on.split(",") if word.strip()]
-    verdicts = judge(CLAIMS, records_below(results))
+    verdicts = judge(CLAIMS, records_below(results), calibrations(results))
     if as_json:
         print(json.dumps([as_object(verdict) for verdict in verdicts], indent=2, ensure_ascii=False))
     else:
@@ -98,7 +101,8 @@ def _table(verdicts: Sequence[Verdict]) -> Table:
 def show_claim(id: str, results: Path) -> None:
     """Print a claim whole, at each of its scopes."""
     console = Console(highlight=False)
-    verdicts = judge(CLAIMS, kept_records(results))
+    records, known = kept_records(results), calibrations(results)
+    verdicts = judge(CLAIMS, records, known)
     for claim in _named(id):
         verdict = next(verdict for verdict in verdicts if verdict.claim is claim)
         console.print(f"\n[bold]{claim.id}[/bold] · {claim.scope} scope · [bold]{verdict.word}[/bold]")
@@ -113,12 +117,23 @@ def show_claim(id: str, results: Path) -> None:
             *(f"note: {note}" for note in dict.fromkeys(n for f in verdict.findings for n in f.sample.notes)),
             *(f"trap: {trap}" for trap in claim.traps),
             f"failures: {claim.failures}",
+            *_resolution(verdict, records, known),
             f"p = {verdict.p_corrected:.2g}, corrected over the claims of its paper",
             *([f"why: {verdict.why}"] if verdict.why else []),
             f"study: {claim.command}",
         ]
         for line in lines:
             console.print(f"  {line}", markup=False)
+
+
+def _resolution(verdict: Verdict, records: Sequence[Record], known: Sequence[Calibration]) -> list[str]:
+    """What the replicates of a claim on times can tell apart at all, on the machine that made them."""
+    finding = verdict.deciding
+    if finding is None or not finding.part.reading.timed:
+        return []
+    record = next(record for record in records if record.id in finding.sample.records)
+    n = max(2, len(finding.sample.values))
+    return [f"noise: {resolution(known, record.environment, record.trial.threads, n)}"]
 
 
 def _named(id: str) -> list[Claim]:
@@ -133,7 +148,7 @@ def plan_claim(id: str, results: Path, data: DataSource) -> None:
     from nodebench.run.plan import plan
 
     records = kept_records(results)
-    verdicts = judge(CLAIMS, records)
+    verdicts = judge(CLAIMS, records, calibrations(results))
     costs = costs_on(describe_environment(), results)
     for claim in _named(id):
         verdict = next(verdict for verdict in verdicts if verdict.claim is claim)

@@ -9,6 +9,7 @@ from nodebench.errors import BadInput, choose
 from nodebench.report.readme import with_verdicts
 from nodebench.report.site import report
 from nodebench.report.writers import WRITERS, write
+from nodebench.run.noise import calibrations
 from nodebench.run.store import Run, runs_below
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film
@@ -30,7 +31,7 @@ def report_command(results: Path, out: Path, formats: str, readme: Path | None) 
     def films(record: Record) -> Film:
         return of_run[f"{record.id} {record.started}"].film(record)
 
-    pages, verdicts = report(records, films)
+    pages, verdicts = report(records, films, calibrations(results))
     files = {name: content for format in chosen for name, content in WRITERS[format](pages).items()}
     write(files, out)
     if readme is not None:

@@ -80,7 +80,7 @@ def reproduce_command(
 def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list[Record], list[Verdict]]:
     """The records that a word names: those behind a claim's verdict, one by its id, or those of a run."""
     if what in {claim.id for claim in CLAIMS}:
-        verdicts = [verdict for verdict in judge(CLAIMS, everything) if verdict.claim.id == what]
+        verdicts = [verdict for verdict in judge(CLAIMS, everything, calibrations(results)) if verdict.claim.id == what]
         ids = {id for verdict in verdicts for id in verdict.records}
         latest = {record.id: record for record in sorted(everything, key=lambda record: record.started)}
         records = [latest[id] for id in latest if id in ids]

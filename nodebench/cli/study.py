@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from nodebench.cli.calibrate import resolution
 from nodebench.cli.conventions import LATEST
 from nodebench.cli.progress import duration
 from nodebench.cli.run import Manner, jobs_of, refuse_changes, resume, with_surroundings
 from nodebench.cli.show import print_rows
 from nodebench.errors import BadInput, choose
+from nodebench.run.noise import calibrations
 from nodebench.run.store import Run, list_runs
 from nodebench.spec import DataSource, Grid, Preset, Study, Trial, load_study, shipped_studies
 
@@ -114,6 +116,10 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
     )
     if left:
         console.print(_time(estimate(left, costs), jobs_of(study, jobs)))
+    if study.timing and planned.trials:
+        n = len({trial.seed for trial in planned.trials})
+        here = describe_environment(), max(trial.threads for trial in planned.trials)
+        console.print(f"noise: {resolution(calibrations(results), *here, n)}")
 
 
 def _with_threads_of(run: Run | None, study: Study) -> Study:

@@ -22,6 +22,7 @@ from nodebench.analysis.claims.contract import (
 )
 from nodebench.analysis.fairness import Point, is_flow
 from nodebench.spec import Preset, Status, load_study, shipped_studies
+from nodebench.spec.calibration import Calibration
 from nodebench.spec.figures import FIGURES
 
 A, B = Arm("adjoint", {"gradient": "adjoint"}), Arm("direct", {"gradient": "direct"})
@@ -507,3 +508,38 @@ def test_a_failure_of_the_second_arm_leaves_the_others_on_logarithms():
 def test_a_share_with_nothing_in_it_is_a_share_still():
     found = verdict(of([1.0, 0.0, 1.0, 1.0, 1.0, 1.0]), replace(LOSS, scale="share")).deciding.estimate
     assert (found.low, found.high) == pytest.approx(tuple(stats.binomtest(5, 6).proportion_ci(0.95, "exact")))
+
+
+LOUD = Calibration(
+    started="2026",
+    environment=ENVIRONMENT,
+    threads=1,
+    # A trial differs by half from the next one, and rounds by nothing.
+    rounds={"toy/spiral": {"step_seconds": [[1.0, 2.0], [1.0, 2.0], [2.0, 1.0]]}},
+)
+
+
+def test_replicates_that_agree_by_luck_are_believed_no_more_than_the_machine_allows():
+    records = pairs(5, ratio=1.2)
+    assert judge([claim(SECONDS)], records)[0].word is Word.REFUTED
+    (doubted,) = judge([claim(SECONDS)], records, [LOUD])
+    assert doubted.word is Word.INCONCLUSIVE
+    error = LOUD_DEVIATION * math.sqrt(2 / 5)
+    low, high = doubted.deciding.estimate.low, doubted.deciding.estimate.high
+    assert math.log(high / low) == pytest.approx(2 * error * stats.t.ppf(0.975, 4))
+    assert doubted.p == pytest.approx(2 * stats.t.sf(math.log(doubted.deciding.estimate.value) / error, 4), rel=0.06)
+
+
+# Of three rounds of two, one degree of freedom each.
+LOUD_DEVIATION = math.log(2) / math.sqrt(2)
+
+
+def test_another_machines_noise_and_what_is_no_time_are_left_alone():
+    records = pairs(5, ratio=1.2)
+    elsewhere = LOUD.model_copy(update={"environment": ENVIRONMENT | {"cpu": "another"}})
+    assert judge([claim(SECONDS)], records, [elsewhere])[0] == judge([claim(SECONDS)], records)[0]
+    quiet = LOUD.model_copy(update={"rounds": {"toy/spiral": {"step_seconds": [[1.0, 1.001], [1.0, 1.001]]}}})
+    assert judge([claim(SECONDS)], records, [quiet])[0] == judge([claim(SECONDS)], records)[0]
+    bytes_ = replace(SECONDS, reading=final("tensor_peak_bytes"))
+    of_bytes = [r.model_copy(update={"costs": {"tensor_peak_bytes": r.costs["step_seconds"]}}) for r in records]
+    assert judge([claim(bytes_)], of_bytes, [LOUD])[0].word is Word.REFUTED

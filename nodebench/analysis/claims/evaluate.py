@@ -16,6 +16,7 @@ from nodebench.analysis.statistics import (
     replicates_to_decide,
 )
 from nodebench.spec import Record
+from nodebench.spec.calibration import Calibration
 
 FEWEST = 5  # replicates, before any verdict
 
@@ -127,12 +128,15 @@ class Verdict:
         return tuple(dict.fromkeys(id for finding in self.findings for id in finding.sample.records))
 
 
-def judge(claims: Sequence[Claim], records: Sequence[Record]) -> list[Verdict]:
+def judge(
+    claims: Sequence[Claim], records: Sequence[Record], calibrations: Sequence[Calibration] = ()
+) -> list[Verdict]:
     """Put claims to the test over records; p-values are corrected over the claims of each paper.
 
-    The order of the records does not matter.
+    The order of the records does not matter. No interval of a ratio of times is narrower than the noise of its machine
+    allows, as far as that was calibrated.
     """
-    evidence = Evidence(records)
+    evidence = Evidence(records, calibrations)
     drafts = [_draft(claim, evidence) for claim in claims]
     corrected: dict[str, float] = {}
     for paper in dict.fromkeys(claim.source.paper for claim in claims):
@@ -202,7 +206,8 @@ def _why(draft: Verdict) -> str:
 
 
 def _findings(part: Part, claim: Claim, evidence: Evidence) -> list[Finding]:
-    return [_finding(part, sample) for sample in samples(part, claim, evidence)]
+    found = samples(part, claim, evidence)
+    return [_finding(part, sample, evidence.least_error(part, sample)) for sample in found]
 
 
 def _cut(found: Estimate, within: tuple[float, float]) -> Estimate:
@@ -210,7 +215,7 @@ def _cut(found: Estimate, within: tuple[float, float]) -> Estimate:
     return Estimate(found.value, max(found.low, within[0]), min(found.high, within[1]), found.n)
 
 
-def _finding(part: Part, sample: Sample) -> Finding:
+def _finding(part: Part, sample: Sample, least_error: float) -> Finding:
     values = list(sample.values.values())
     if not values:
         return Finding(part, sample)
@@ -220,8 +225,8 @@ def _finding(part: Part, sample: Sample) -> Finding:
     return Finding(
         part,
         sample,
-        _cut(estimate(values, scale, part.reading.exact), part.within),
-        p_outside(values, scale, [part.supports], part.reading.exact),
-        p_outside(values, scale, part.refuting, part.reading.exact),
+        _cut(estimate(values, scale, part.reading.exact, least_error), part.within),
+        p_outside(values, scale, [part.supports], part.reading.exact, least_error),
+        p_outside(values, scale, part.refuting, part.reading.exact, least_error),
         replicates_to_decide(values, scale, [part.supports, *part.refuting]),
     )

@@ -9,8 +9,10 @@ from itertools import product
 from nodebench.analysis.claims.contract import Arm, Claim, Match, Part
 from nodebench.analysis.fairness import Point, differing, unreliable
 from nodebench.analysis.homes import homes, is_at
+from nodebench.analysis.noise import noise_of
 from nodebench.analysis.statistics import line, ratio_at_equal
 from nodebench.spec import Record, Status
+from nodebench.spec.calibration import Calibration
 from nodebench.spec.figures import short
 from nodebench.spec.trial import Scalar
 
@@ -58,14 +60,35 @@ _PLAIN = ("task", "model", "solver", "variant", "dataset")
 
 
 class Evidence:
-    """Records as claims see them, in the order in which they ran, whatever the order given."""
+    """Records as claims see them, in the order in which they ran, whatever the order given.
 
-    def __init__(self, records: Iterable[Record]) -> None:
+    Args:
+        records: of all runs.
+        calibrations: of the machines behind them, as far as there are any.
+    """
+
+    def __init__(self, records: Iterable[Record], calibrations: Sequence[Calibration] = ()) -> None:
         self._by_study: dict[str, list[Point]] = {}
+        self._by_id: dict[str, Record] = {}
+        self._calibrations = calibrations
         for record in sorted(records, key=lambda record: (record.started, record.id)):
             point = Point.of(record)
+            self._by_id[record.id] = record
             for study in homes(record):
                 self._by_study.setdefault(study, []).append(point)
+
+    def least_error(self, part: Part, sample: "Sample") -> float:
+        """The standard error that the noise of the machine alone gives the logarithm of a ratio of times.
+
+        Five replicates may lie closer together than that by luck. 0 for anything else, and where the noise of the
+        machine was not measured.
+        """
+        plain = part.against is not None and part.combine == "ratio" and not part.along
+        if not (plain and part.reading.timed and part.scale == "log" and sample.records):
+            return 0.0
+        record = self._by_id[sample.records[0]]
+        noise = noise_of(self._calibrations, record.environment, record.trial.threads).get(part.reading.figure)
+        return noise.shift(len(sample.values), apart=False).error if noise and sample.values else 0.0
 
     def of(self, arm: Arm, claim: Claim) -> list[Point]:
         """The records of an arm, of the studies that feed its claim and at its scale."""
