@@ -71,7 +71,7 @@ def _relative(given: torch.Tensor, true: torch.Tensor) -> float:
 
 
 class Track:
-    """One figure a method; see :func:`figures`."""
+    """One figure a method; see ``figures``."""
 
     params = (list(FIELDS), list(SOLVERS), list(GRADIENTS))
     param_names = ("problem", "solver", "gradient")

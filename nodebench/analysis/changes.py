@@ -1,7 +1,7 @@
 """What has changed between two runs: each figure of each configuration, paired by trial.
 
 Counted and computed figures are the same each time on one machine with one software, so they are compared exactly.
-Sampled ones are compared as ratios, with the interval and the p-value of :mod:`nodebench.analysis.noise`, and Holm's
+Sampled ones are compared as ratios, with the interval and the p-value of ``nodebench.analysis.noise``, and Holm's
 correction over all that are tested.
 """
 
@@ -51,7 +51,8 @@ class Change:
     Attributes:
         configuration: what tells it from the others.
         seeds: the replicates that both runs have, in the order of the values.
-        first, second: one value a replicate.
+        first: one value a replicate.
+        second: the same of the second run.
         shift: of the logarithm of the ratio, or of the difference where a value is not positive; None where the
             figure was compared exactly.
         relative: whether ``shift`` is of a ratio.
@@ -134,8 +135,9 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
     """Compare two runs, trial by trial.
 
     Args:
-        first, second: the records of each; the latest of a trial counts.
-        noise: of the machine, by figure; where it is not known, see :func:`~nodebench.analysis.noise.assumed_noise`.
+        first: the records of the run before; the latest of a trial counts.
+        second: those of the run after.
+        noise: of the machine, by figure; where it is not known, see ``nodebench.analysis.noise.assumed_noise``.
 
     Raises:
         BadInput: they have no trial in common; the message names what their trials differ in.

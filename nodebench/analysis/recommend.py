@@ -129,7 +129,7 @@ def recommend(records: Sequence[Record], limits: Limits) -> Recommendation:
     """Choose among records of one problem: the fastest of those that meet the limits.
 
     Args:
-        records: of one problem; see :func:`problems`.
+        records: of one problem; see ``problems``.
         limits: what is asked for.
     """
     measured = [_measured(one) for one in configurations(records)]

@@ -77,7 +77,8 @@ def reproduction(
     """Compare a record with the one that its trial gave again.
 
     Args:
-        record, again: of one trial.
+        record: of a trial.
+        again: what the trial gave when it was run again.
         replicates: of the original configuration, itself included.
         noise: of the machine, by figure, where both were measured on it.
     """

@@ -88,7 +88,7 @@ def p_outside(
 ) -> float:
     """The least level of error at which the interval lies wholly inside one of ``regions``; 1 if it never does.
 
-    Two-sided: below ``1 - LEVEL`` exactly where the interval of :func:`estimate` lies inside.
+    Two-sided: below ``1 - LEVEL`` exactly where the interval of ``estimate`` lies inside.
     """
     bounds = _bounds(tuple(values), scale, exact, least_error)
 

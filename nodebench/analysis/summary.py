@@ -55,7 +55,7 @@ class Configuration:
 
     @property
     def breaks_flow(self) -> bool:
-        """Whether any replicate fails the gate of :func:`is_flow`: finer steps change its error by a point or more."""
+        """Whether any replicate fails the gate of ``is_flow``: finer steps change its error by a point or more."""
         return any(is_flow(record) is False for record in self.records)
 
 

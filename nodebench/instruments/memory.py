@@ -177,10 +177,10 @@ def _trim_heap() -> None:
 
 
 class MemoryMeter:
-    """All memory figures of one training step, which reports its parts through :meth:`mark`.
+    """All memory figures of one training step, which reports its parts through ``mark``.
 
     Args:
-        existing: see :class:`StorageMeter`.
+        existing: see ``StorageMeter``.
         device: an accelerator whose allocator peak is read too.
         unseen: figures that cannot be seen here, with the reason; their meters stay out of the way.
     """

@@ -25,17 +25,17 @@ class NfeCounter:
     under ``adjoint`` once for each evaluation of the backward solve. This takes a tensor hook an evaluation,
     about 15 µs, and so is off unless asked for: the timed pass does without.
 
-    A library that evaluates the field out of sight of Python tells its own counts through :meth:`add`.
+    A library that evaluates the field out of sight of Python tells its own counts through ``add``.
 
     Args:
         budget: what a solve may use.
         count_vjps: count VJPs too.
 
     Attributes:
-        forward: calls since :meth:`begin_forward`.
+        forward: calls since ``begin_forward``.
         solves: forward solves since then.
-        backward: calls since :meth:`begin_backward`.
-        vjp: vector-Jacobian products since :meth:`begin_forward`.
+        backward: calls since ``begin_backward``.
+        vjp: vector-Jacobian products since ``begin_forward``.
         idle: forward calls in which a sample had no part, its own solve being over, mean over the batch.
         blind: a solve whose calls nobody could count.
         last_t: time of the last evaluation, a scalar tensor.

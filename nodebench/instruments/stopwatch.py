@@ -19,7 +19,7 @@ def synchronise(device: torch.device) -> None:
 class Stopwatch:
     """Times each part of each step; the first ``warm_up`` steps are kept out of the summary.
 
-    A step begins with :meth:`start`; each :meth:`mark` closes the part it names. Accelerators are
+    A step begins with ``start``; each ``mark`` closes the part it names. Accelerators are
     synchronised at each mark, so that a part's work is charged to that part.
 
     Args:

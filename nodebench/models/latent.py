@@ -166,7 +166,7 @@ class RnnForecaster(nn.Module):
     def forward(self, observed: Tensor, where: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
         """Return the prediction of each observation from those before it ``(B, n, D)``, and no KL: zeros ``(B,)``.
 
-        Arguments as for :class:`SeriesVae`; the first is predicted from zeros.
+        Arguments as for ``SeriesVae``; the first is predicted from zeros.
         """
         before = torch.cat([torch.zeros_like(observed[:, :1]), observed[:, :-1]], 1)
         states, _ = self.recurrence(self._inputs(before, gaps(times[where])))

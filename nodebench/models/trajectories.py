@@ -67,7 +67,7 @@ class GruTrajectories(nn.Module):
         self.readout = nn.Linear(hidden, dimension)
 
     def forward(self, y0: Tensor, start: Tensor, elapsed: Tensor) -> Tensor:
-        """Return the states ``(B, W, D)``; arguments as for :class:`OdeTrajectories`."""
+        """Return the states ``(B, W, D)``; arguments as for ``OdeTrajectories``."""
         states, h = [y0], y0.new_zeros(len(y0), self.cell.hidden_size)
         for gap in elapsed.diff(dim=1).unbind(1):
             h = self.cell(torch.cat([states[-1], gap.unsqueeze(1)], 1), h)

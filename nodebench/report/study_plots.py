@@ -1,4 +1,4 @@
-"""Which figures each study's page has; :mod:`nodebench.report.study_charts` draws them."""
+"""Which figures each study's page has; ``nodebench.report.study_charts`` draws them."""
 
 from collections.abc import Iterable
 

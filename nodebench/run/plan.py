@@ -42,7 +42,7 @@ def plan(study: Study, *, elsewhere: bool = False) -> Plan:
         elsewhere: whether the trials run on other machines, whose devices and cores cannot be seen from here.
 
     Raises:
-        BadInput: a grid cannot be run; see :func:`multiply`.
+        BadInput: a grid cannot be run; see ``multiply``.
     """
     found: dict[str, Trial] = {}
     groups: dict[str, list[str]] = {}

@@ -45,7 +45,7 @@ def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, st
 
 
 def checkpointed(solve: Solve, y0: Tensor, times: Tensor, control: StepControl, adaptive: bool) -> Tensor:
-    """A direct solve in the segments that a step control asks for; arguments as for :func:`solve_in_segments`."""
+    """A direct solve in the segments that a step control asks for; arguments as for ``solve_in_segments``."""
     steps = None if adaptive else fixed_steps(times, control.step_size)
     return solve_in_segments(solve, y0, times, control.segments or SEGMENTS, steps)
 

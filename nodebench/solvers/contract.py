@@ -1,7 +1,7 @@
 """What a solver adapter is: one backend behind one small protocol.
 
-A new adapter is a subclass of :class:`SolverAdapter` and one entry point in the group
-``nodebench.solvers``. It takes a :class:`~nodebench.instruments.CountedField`, so it counts nothing itself.
+A new adapter is a subclass of ``SolverAdapter`` and one entry point in the group
+``nodebench.solvers``. It takes a ``nodebench.instruments.CountedField``, so it counts nothing itself.
 """
 
 from abc import ABC, abstractmethod

@@ -19,7 +19,7 @@ class Integrator:
     """Solves for a model, by the adapter and step control now in force, under one counter.
 
     A model calls it as ``states = solve(field, y0, times)`` and knows nothing else. The passes of a trial
-    exchange what stands behind it with :meth:`using`, so that one trained model can be solved by a
+    exchange what stands behind it with ``using``, so that one trained model can be solved by a
     reference method, at other tolerances, and under a counter that the training never sees.
     """
 
@@ -32,7 +32,7 @@ class Integrator:
         self._compiled = Kept[nn.Module]()
 
     def __call__(self, field: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
-        """Return the states at ``times``, shape ``(T, *y0.shape)``; see :meth:`SolverAdapter.solve`.
+        """Return the states at ``times``, shape ``(T, *y0.shape)``; see ``SolverAdapter.solve``.
 
         ``field`` is a module, so that the adjoint and the float64 reference find its parameters.
         """

@@ -16,7 +16,7 @@ class Calibration(Frozen):
         started: ISO 8601, UTC.
         environment: of the trials.
         threads: of each trial.
-        rounds: see :data:`Rounds`; every replicate is a fresh process with the same seed.
+        rounds: see ``Rounds``; every replicate is a fresh process with the same seed.
         unequal: figures that are the same each time on a machine in order, and were not.
     """
 

@@ -114,7 +114,7 @@ class Place(Frozen):
 
 
 class Record(Frozen):
-    """What one trial gave. Figures are named in :mod:`nodebench.spec.figures`.
+    """What one trial gave. Figures are named in ``nodebench.spec.figures``.
 
     A figure that could not be measured is null, and ``reasons`` says why; it is never zero.
     """

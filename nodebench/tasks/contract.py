@@ -1,6 +1,6 @@
 """What a task is: data, models, a loss and metrics. A task knows no solver, engine, process or file.
 
-A new task is a :class:`Task` that builds an :class:`Experiment`, and one entry point in the group
+A new task is a ``Task`` that builds an ``Experiment``, and one entry point in the group
 ``nodebench.tasks``.
 """
 
@@ -68,7 +68,8 @@ class Experiment(ABC):
     Attributes:
         model: on the trial's device, in its dtype.
         optimizer: None when nothing is trained: the step is then one forward solve.
-        epochs, steps_per_epoch: how long the training is.
+        epochs: how long the training is.
+        steps_per_epoch: of training.
         probe: a small fixed batch, for errors of solution and gradient and for NFE over training.
         data: which data; None when the task makes its own from the seed.
     """
@@ -104,10 +105,15 @@ class Task(ABC):
     """A task of the registry.
 
     Attributes:
-        name, about, source: for lists and reports.
+        name: as it is typed, and stands in records.
+        about: one line for a person.
+        source: where it was published.
         models: the network variants, the first one the default.
         options: the class of its options; ``presets`` has one value per scale.
-        gradient, rtol, atol, step_size: defaults of a trial, as published or as the library's own.
+        gradient: the default of a trial, as published or as the library's own; so are the next three.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+        step_size: of fixed-step methods; None for one step per output interval.
         reference: the solve that errors are measured against, run in float64.
         headlines: the metrics that a table shows, the first one first.
         trains: whether there is a loss to differentiate.

@@ -48,7 +48,7 @@ class EcgOptions(SeriesOptions):
 class Ecg(Task):
     """Reconstruct, interpolate and extrapolate heart beats.
 
-    All beats share one grid of 100 times, solved once for a batch, see :class:`SeriesVae`.
+    All beats share one grid of 100 times, solved once for a batch, see ``SeriesVae``.
     """
 
     name = "ecg"

@@ -45,7 +45,7 @@ class SeriesTraining(Experiment):
     """Maximise the evidence lower bound (or, without a latent state, the likelihood) of series.
 
     Args:
-        setup: of the trial; its options are :class:`SeriesOptions`.
+        setup: of the trial; its options are ``SeriesOptions``.
         train: what is learned from.
         noise: standard deviation of the likelihood.
         model: makes the model, after the seed is set.

@@ -1,4 +1,4 @@
-"""What a claim is: a declaration that one piece of code (:mod:`nodebench.analysis.claims.evaluate`) puts to the test.
+"""What a claim is: a declaration that one piece of code (``nodebench.analysis.claims.evaluate``) puts to the test.
 
 A claim has parts. Each part measures one number a replicate, under one condition or several, and says for which
 values it is supported and for which refuted. A claim is said without exception, so it is
@@ -221,7 +221,9 @@ class Part:
     Attributes:
         words: the effect in plain words, with ``{}`` for the number.
         reading: what is read off each record.
-        arm, against: one arm, or two that are paired by seed: their ``ratio`` or ``difference``.
+        arm: the records that are read.
+        against: those of a second arm, paired with the first by seed.
+        combine: the ``ratio`` or the ``difference`` of the two.
         supports: values for which the part holds; ``refutes`` those for which it does not, by default all others.
         conditions: axes that make a condition of each of their values.
         fit: a line over some axis in place of a single record.
@@ -292,7 +294,8 @@ class Claim:
     """One published sentence at one scope.
 
     Attributes:
-        id, scope: together its name; ``paper`` is at the paper's solver, scale and settings, ``default`` what
+        id: with the scope, its name.
+        scope: ``paper`` is at the paper's solver, scale and settings, ``default`` what
             someone who types the defaults gets today.
         sentence: in our words.
         published: the figure as published.

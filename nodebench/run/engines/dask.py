@@ -62,7 +62,7 @@ class DaskEngine(Engine):
         self._client: Any = None
 
     def prepare(self, trials: Sequence[Trial]) -> None:
-        """Connect, and see that the workers are fit; see :class:`Engine`."""
+        """Connect, and see that the workers are fit; see ``Engine``."""
         if self._client is not None or not trials:
             return
         with ExitStack() as stack:
@@ -73,7 +73,7 @@ class DaskEngine(Engine):
     def run(
         self, trials: Sequence[Trial], limits: Limits, source: DataSource, report: Report
     ) -> Iterator[tuple[Record, Film]]:
-        """Yield each trial's record, and the pictures it took, as it ends; see :class:`Engine`."""
+        """Yield each trial's record, and the pictures it took, as it ends; see ``Engine``."""
         if not trials:
             return
         self.prepare(trials)

@@ -60,7 +60,7 @@ class LocalEngine(Engine):
     def run(
         self, trials: Sequence[Trial], limits: Limits, source: DataSource, report: Report
     ) -> Iterator[tuple[Record, Film]]:
-        """Yield each trial's record, and the pictures it took, as it ends; see :class:`Engine`."""
+        """Yield each trial's record, and the pictures it took, as it ends; see ``Engine``."""
         if not trials:
             return
         wait_for_fork_server()
