@@ -11,6 +11,7 @@ import argparse
 import json
 import platform
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
@@ -31,10 +32,10 @@ DIGITS = 3  # of an error: what lies behind depends on the order of sums
 Figures = dict[str, float]  # by "problem, solver, gradient, figure"
 
 
-def measured() -> Figures:
-    """Every figure that can be measured with what is installed."""
+def measured(problems: Sequence[str]) -> Figures:
+    """Every figure of some problems that can be measured with what is installed."""
     found: Figures = {}
-    for names in product(FIELDS, SOLVERS, GRADIENTS):
+    for names in product(problems, SOLVERS, GRADIENTS):
         try:
             given = figures(*names)
         except NotImplementedError:
@@ -71,10 +72,12 @@ def name_of(here: dict[str, str]) -> str:
 def main() -> int:
     """Compare, or accept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--accept", action="store_true", help="store what is measured now")
-    accept = parser.parse_args().accept
-    here, now = surroundings(), measured()
-    if accept:
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--accept", action="store_true", help="store what is measured now")
+    chosen.add_argument("--problem", choices=list(FIELDS), help="compare those of one problem alone")
+    arguments = parser.parse_args()
+    here, now = surroundings(), measured([arguments.problem] if arguments.problem else list(FIELDS))
+    if arguments.accept:
         path = BASELINES / name_of(here)
         path.write_text(json.dumps({"surroundings": here, "figures": now}, indent=1) + "\n")
         print(f"{len(now)} figures accepted · {path}")
