@@ -55,7 +55,7 @@ def crossover(
             continue
         crossed.append(crossing(ratios))
         measured += [ratios[0][0], ratios[-1][0]]
-        last = places[-1]
+        last = ratios[-1][0]
         both = sides[0][seed][last], sides[1][seed][last]
         paid = None if any(unreliable(record, price.timed) for record in both) else _ratio(price, *both)
         if ratios[-1][1] < 1 and paid and math.isfinite(paid):

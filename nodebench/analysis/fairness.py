@@ -42,7 +42,7 @@ class Point:
         overrides = axes.pop("overrides")
         environment = record.environment
         packages: Mapping[str, Any] = environment.get("packages") or {}
-        accelerator = environment.get("accelerator") or {}
+        accelerator = environment.get("accelerator")
         machine = {
             "machine": f"{environment.get('cpu')}, {accelerator.get('name')}"
             if accelerator

@@ -201,15 +201,8 @@ def _compared(first: Candidate, second: Candidate) -> list[tuple[str, float | No
 
 def _paired(first: Configuration, second: Configuration, name: str) -> Estimate | None:
     """The ratio of a figure, paired by seed."""
-    values = [
-        {r.trial.seed: r.costs.get(name) for r in one.records if r.costs.get(name) and not r.drifted}
-        for one in (first, second)
-    ]
-    ratios = [
-        above / below
-        for seed in sorted(values[0].keys() & values[1].keys())
-        if (above := values[0][seed]) and (below := values[1][seed])
-    ]
+    above, below = first.by_seed(name), second.by_seed(name)
+    ratios = [value / below[seed] for seed, value in above.items() if value and below.get(seed)]
     return estimate(ratios, "log") if len(ratios) >= _FEWEST else None
 
 

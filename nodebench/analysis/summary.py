@@ -42,11 +42,15 @@ class Configuration:
         """Where it stands on an axis, or on an option that it leaves at its preset's value."""
         return self.axes.get(name, self.records[0].options.get(name))
 
-    def values(self, name: str) -> list[float]:
+    def by_seed(self, name: str) -> dict[int, float]:
         """What its replicates gave of a figure, those that have it and may be used."""
         usable = [r for r in self.records if not unreliable(r, name.endswith("seconds"))]
-        found = [r.metrics.get(name, r.costs.get(name)) for r in usable]
-        return [value for value in found if value is not None]
+        found = {r.trial.seed: r.metrics.get(name, r.costs.get(name)) for r in usable}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+    def values(self, name: str) -> list[float]:
+        """The same, without the seeds."""
+        return list(self.by_seed(name).values())
 
     @property
     def failed(self) -> int:

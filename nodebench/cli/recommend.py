@@ -141,10 +141,9 @@ def _grids(asked: Asked, solver: str, seeds: int) -> Iterator[tuple[str, Grid]]:
 
 
 def _installed() -> list[str]:
-    from nodebench.solvers import adapters, is_installed
+    from nodebench.solvers import adapters, is_installed, parts_of
 
-    backends = {name: name.rpartition(":")[0] or "torchdiffeq" for name in _SOLVERS}
-    return [name for name, backend in backends.items() if is_installed(adapters()[backend])]
+    return [name for name in _SOLVERS if is_installed(adapters()[parts_of(name)[0]])]
 
 
 _STYLES = {Fate.CHOSEN: "bold green", Fate.FRONT: "", Fate.BEATEN: "dim", Fate.UNFIT: "dim", Fate.FAILED: "red"}

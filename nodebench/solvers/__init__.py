@@ -8,6 +8,7 @@ from nodebench.solvers.registry import (
     find_solver,
     install_hint,
     is_installed,
+    parts_of,
     solver_names,
 )
 
@@ -22,5 +23,6 @@ __all__ = [
     "find_solver",
     "install_hint",
     "is_installed",
+    "parts_of",
     "solver_names",
 ]

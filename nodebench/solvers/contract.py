@@ -56,6 +56,11 @@ class StepControl:
     compile: Compile | None = None
     land_on_outputs: bool = False
 
+    @property
+    def solves_backwards(self) -> bool:
+        """Whether a second ODE is solved for the gradient."""
+        return self.gradient is not None and self.gradient.solves_backwards
+
 
 def takes_one(field: nn.Module, t: Tensor, y: Tensor) -> bool:
     """Whether a field can be evaluated at the members ``y`` alone; one that holds something for each cannot."""

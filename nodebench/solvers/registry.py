@@ -42,6 +42,12 @@ def full_name(adapter: SolverAdapter, method: str) -> str:
     return method if adapter.backend == BARE else f"{adapter.backend}:{method}"
 
 
+def parts_of(name: str) -> tuple[str, str]:
+    """Backend and method of a solver's name."""
+    backend, colon, method = name.partition(":")
+    return (backend, method) if colon else (BARE, name)
+
+
 @cache
 def find_solver(name: str) -> tuple[SolverAdapter, str, Method]:
     """Return adapter, method name and method of a solver; an alias gives what it stands for.
@@ -51,9 +57,7 @@ def find_solver(name: str) -> tuple[SolverAdapter, str, Method]:
     Raises:
         BadInput: there is no such solver, or its library is not installed; the message has the nearest match.
     """
-    backend, colon, method = name.partition(":")
-    if not colon:
-        backend, method = BARE, name
+    backend, method = parts_of(name)
     adapter = adapters().get(backend)
     if adapter is None:
         choose("solver", name, solver_names())

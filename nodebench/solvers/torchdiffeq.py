@@ -99,8 +99,7 @@ class TorchdiffeqAdapter(SolverAdapter):
 
     def code(self, control: StepControl) -> str:
         """A call of ``odeint`` or ``odeint_adjoint``."""
-        backwards = control.gradient is not None and control.gradient.solves_backwards
-        name = "odeint_adjoint" if backwards else "odeint"
+        name = "odeint_adjoint" if control.solves_backwards else "odeint"
         options = {}
         if control.step_size is not None:
             options["step_size"] = written(control.step_size)
@@ -112,7 +111,7 @@ class TorchdiffeqAdapter(SolverAdapter):
         if options:
             arguments.append("options={" + ", ".join(f'"{k}": {v}' for k, v in options.items()) + "}")
         apart = (control.adjoint_rtol, control.adjoint_atol) != (control.rtol, control.atol)
-        if backwards and control.adjoint_rtol is not None and apart:
+        if control.solves_backwards and control.adjoint_rtol is not None and apart:
             rtol, atol = written(control.adjoint_rtol), written(control.adjoint_atol)
             arguments.append(f"adjoint_rtol={rtol}, adjoint_atol={atol}")
         if control.gradient is Gradient.ADJOINT_SEMINORM:

@@ -116,3 +116,21 @@ def test_records_of_another_problem_are_another_answer():
     assert [len(some) for some in found] == [12, 4]
     assert [len(some) for some in problems(mixed, {"task": "toy/spiral", "noise": 0.5})] == [4]
     assert problems(mixed, {"task": "ecg"}) == []
+
+
+def test_times_of_trials_that_shared_their_cores_are_no_part_of_a_ratio():
+    """As those of a machine that drifted: seed 0 of the dearer one says a hundred times, and may not be used."""
+    found = records(seeds=4)
+    spoiled = [
+        one.model_copy(
+            update={
+                "place": one.place.model_copy(update={"shared": True}),
+                "costs": one.costs | {"step_seconds": 100 * one.costs["step_seconds"]},
+            }
+        )
+        if (one.trial.gradient, one.trial.seed) == ("checkpoint", 0)
+        else one
+        for one in found
+    ]
+    assert why(recommend(found, Limits()), "checkpoint") == why(recommend(spoiled, Limits()), "checkpoint")
+    assert why(recommend(spoiled, Limits()), "checkpoint").startswith("1.5 ×")

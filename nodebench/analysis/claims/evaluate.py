@@ -156,7 +156,6 @@ def _draft(claim: Claim, evidence: Evidence) -> Verdict:
     # A condition that was not measured, or too seldom, stands in the way of support, not of refutation.
     untested = [part for part in claim.parts if not any(f.part is part for f in measured)]
     supports = max(finding.p_supports if finding in enough else 1.0 for finding in findings)
-    supports = 1.0 if untested else supports
     refutes = min(holm([f.p_refutes for f in enough]), default=1.0)
     weakest = max(measured, key=lambda f: (f.p_supports if f in enough else 2.0, -f.p_refutes))
     if supports < 1 - LEVEL:
@@ -183,7 +182,7 @@ def _settle(draft: Verdict, corrected: float) -> Verdict:
     word, why = draft.word, ""
     if word is Word.NOT_TESTED:
         notes = dict.fromkeys(note for finding in draft.findings for note in finding.sample.notes)
-        why = f"{'; '.join(notes) or 'no record of it'}. To test it: {draft.claim.command}"
+        why = f"{'; '.join(notes)}. To test it: {draft.claim.command}"
     elif word in (Word.SUPPORTED, Word.REFUTED) and corrected >= 1 - LEVEL:
         word, why = Word.INCONCLUSIVE, "its p-value does not stand the correction over the claims of its paper"
     if word is Word.INCONCLUSIVE and not why:
