@@ -71,7 +71,7 @@ def _title(found: Calibration, number: int) -> str:
 
 def _table(noise: Mapping[str, Noise]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_CAPTION, caption_justify="left")
-    headers = ("figure", "trials differ by", "rounds by", *(f"n = {n}" for n in REPLICATES), "runs, n = 5")
+    headers = ("figure", "trials", "rounds", *(f"n = {n}" for n in REPLICATES), "two runs")
     for header in headers:
         table.add_column(header, justify="left" if header == "figure" else "right", no_wrap=True)
     for name in (name for name in _SHOWN if name in noise):
@@ -84,8 +84,9 @@ def _table(noise: Mapping[str, Noise]) -> Table:
 
 
 _CAPTION = (
-    "n = …: the smallest change that so many replicates of two arms find four times in five, the arms in one run in "
-    "random order; last: in two runs, one after the other. Counts, bytes and errors have no noise."
+    "By how much trials and rounds differ, and from which change on two arms of n replicates find it four times in "
+    "five: in one run, in random order, or (n = 5) in two runs, one after the other. Counts, bytes and errors have no "
+    "noise."
 )
 
 
@@ -101,7 +102,9 @@ def resolution(known: Sequence[Calibration], environment: Mapping[str, Any], thr
 
 def percent(share: float) -> str:
     """``3.1 %``."""
-    return f"{100 * share:.2g} %" if share < 10 else "beyond 1000 %"
+    if share >= 10:
+        return "> 1000 %"
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
 
 
 def advice(found: Calibration, noise: Mapping[str, Noise], load: float) -> Sequence[str]:
