@@ -60,7 +60,14 @@ def surroundings() -> dict[str, str]:
 def nearest(here: dict[str, str]) -> Path | None:
     """The baseline that has most in common with what is here; of equals the latest versions."""
     known = {path: json.loads(path.read_text())["surroundings"] for path in sorted(BASELINES.glob("*.json"))}
-    return max(known, key=lambda path: sum(known[path].get(name) == here[name] for name in here), default=None)
+
+    def likeness(path: Path) -> tuple[int, list[list[int]]]:
+        versions = [
+            [int(part) for part in known[path].get(name, "0").split(".") if part.isdecimal()] for name in LIBRARIES
+        ]
+        return sum(known[path].get(name) == here[name] for name in here), versions
+
+    return max(known, key=likeness, default=None)
 
 
 def name_of(here: dict[str, str]) -> str:
@@ -98,11 +105,15 @@ def main() -> int:
         old, new = stored["figures"][key], now[key]
         print(f"{key}: {old:g} → {new:g}" + (f" ({new / old:.3f} ×)" if old else ""))
     gone = len(stored["figures"]) - len(common)
+    combinations = {key.rpartition(", ")[0] for key in now}
+    lost = [key for key in stored["figures"] if key not in now and key.rpartition(", ")[0] in combinations]
+    for key in lost:
+        print(f"{key}: {stored['figures'][key]:g} → no longer measured")
     told = [f"{len(drifted)} of {len(common)} figures have drifted", f"{gone} not measured here" if gone else ""]
     print(", ".join(filter(None, [*told, f"{len(now) - len(common)} new" if len(now) > len(common) else ""])))
-    if drifted:
+    if drifted or lost:
         print("If that is meant, accept it with: python benchmarks/gate.py --accept")
-    return 1 if drifted or not common else 0
+    return 1 if drifted or lost or not common else 0
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
         BadInput: they have no trial in common; the message names what their trials differ in.
     """
     before, after = _by_key(first), _by_key(second)
-    common = [key for key in before if key in after]
+    common = [key for key in before if key in after and _pairs(before[key], after[key])]
     of_time, of_other = assumed_noise(first, second)
     noise = {name: of_time if figure(name).unit == "s" else of_other for name in _SAMPLED} | dict(noise or {})
     if not common:
@@ -163,7 +163,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
         names = dict.fromkeys(name for pair in good.values() for name in compared(pair[0]) if name in compared(pair[1]))
         found += [one for name in names if (one := _change(label, name, good, noise))]
     ids = {record.id for record in first}, {record.id for record in second}
-    matched = [(before[key].records[0], after[key].records[0]) for key in common]
+    matched = [pair for key in common for pair in _pairs(before[key], after[key]).values()]
     surroundings = {name: pair for a, b in matched for name, pair in changes(a, b).items()}
     only = len(ids[0] - ids[1]), len(ids[1] - ids[0])
     told = tuple(f"{count} × {note}" for note, count in sorted(notes.items()))
@@ -226,6 +226,8 @@ def _change(
         return replace(change, outcome=_direction(known, fmean(other) - fmean(one)))
     relative = min(*one, *other) > 0
     apart = [math.log(b / a) if relative else b - a for a, b in values.values()]
+    if not relative and known.kind is Kind.SAMPLED:  # nothing, or less: there is no ratio to test
+        return replace(change, outcome=Outcome.SAME, shift=Shift(fmean(apart), math.inf, 0), relative=False)
     tested = shift(apart, noise.get(name) if relative else None)
     return replace(change, outcome=Outcome.SAME, shift=tested, relative=relative)
 
@@ -269,7 +271,7 @@ def _apart(first: Iterable[Configuration], second: Iterable[Configuration]) -> s
 
 
 def _axes(first: Point, second: Point) -> dict[str, tuple[str, str]]:
-    return differing(first, second, but=frozenset({*first.machine, *second.machine, "seed"}))
+    return differing(first, second, but=frozenset({*first.machine, *second.machine}))
 
 
 def _exp(number: float) -> float:

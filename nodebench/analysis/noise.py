@@ -18,6 +18,7 @@ from nodebench.analysis.statistics import LEVEL, Range
 from nodebench.spec import Record
 from nodebench.spec.calibration import Calibration, machine_of
 
+ASSUMED = 0.02  # by this much at least two runs are taken to differ as a whole, on the scale of logarithms
 POWER = 0.8  # the share of the times in which an effect of the smallest size that can be found is found
 
 
@@ -54,8 +55,11 @@ class Noise:
 
     @property
     def _apart(self) -> tuple[float, int]:
-        """What the difference of two rounds adds to a variance, and the degrees of freedom it is known with."""
-        return 2 * self.between**2, self.between_freedom
+        """What the difference of two runs adds to a variance, and the degrees of freedom it is known with.
+
+        The rounds of a calibration lie minutes apart: that they do not differ says little of runs that lie hours apart.
+        """
+        return 2 * max(self.between, ASSUMED) ** 2, self.between_freedom
 
     def smallest(self, n: int, apart: bool) -> float:
         """The smallest ratio above one that two arms of ``n`` replicates find ``POWER`` of the time."""
@@ -112,11 +116,12 @@ def shift(differences: Sequence[float], noise: Noise | None = None) -> Shift:
         parts = [(2 * noise.within**2, noise.within_freedom)]
     else:
         return Shift(mean, math.inf, 0)
+    if noise is None and parts[0][0] == 0:
+        return Shift(mean, math.inf, 0)  # that replicates agree to the last digit is no proof of a zero error
     return Shift(mean, *_summed([*parts, *([noise._apart] if noise else [])]))
 
 
-# Until a machine is calibrated, two runs on it are taken to differ by at least this much as a whole.
-_ASSUMED, _ASSUMED_FREEDOM = 0.02, 5
+_ASSUMED_FREEDOM = 5
 
 
 def assumed_noise(first: Iterable[Record], second: Iterable[Record]) -> tuple[Noise, Noise]:
@@ -127,8 +132,8 @@ def assumed_noise(first: Iterable[Record], second: Iterable[Record]) -> tuple[No
     """
     loads = [[min(record.calibration) for record in records if record.calibration] for records in (first, second)]
     speeds = [float(np.median(np.log(some))) for some in loads if some]
-    between = max(_ASSUMED, abs(speeds[0] - speeds[1])) if len(speeds) == 2 else _ASSUMED
-    return Noise(math.inf, 0, between, _ASSUMED_FREEDOM), Noise(math.inf, 0, _ASSUMED, _ASSUMED_FREEDOM)
+    between = abs(speeds[0] - speeds[1]) if len(speeds) == 2 else 0.0
+    return Noise(math.inf, 0, between, _ASSUMED_FREEDOM), Noise(math.inf, 0, 0.0, _ASSUMED_FREEDOM)
 
 
 def _summed(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:

@@ -99,7 +99,7 @@ def reproduction(
 
 
 def _outcome(known: Figure, first: float, second: float, interval: Range | None) -> Again:
-    if first == second and known.kind is not Kind.SAMPLED:
+    if first == second:
         return Again.IDENTICAL
     if interval is None:
         return Again.UNKNOWN if known.kind is Kind.SAMPLED else Again.DIFFERENT

@@ -119,7 +119,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def replicates_to_decide(values: Sequence[float], scale: Scale, regions: Sequence[Range]) -> int | None:
+def replicates_to_decide(
+    values: Sequence[float], scale: Scale, regions: Sequence[Range], least_error: float = 0.0
+) -> int | None:
     """Replicates after which the interval would lie inside a region, eight times in ten, if the estimate is right.
 
     None where the estimate lies in no region, or on an edge: more of the same would not decide.
@@ -132,7 +134,7 @@ def replicates_to_decide(values: Sequence[float], scale: Scale, regions: Sequenc
     numbers = [transform(value) for value in values]
     edges = [transform(edge) for edge in home if math.isfinite(edge) and not (scale == "log" and edge <= 0)]
     margin = min((abs(transform(centre) - edge) for edge in edges), default=math.inf)
-    spread = float(np.std(numbers, ddof=1))
+    spread = max(float(np.std(numbers, ddof=1)), least_error * math.sqrt(len(numbers)))
     if spread == 0:
         return max(len(values) + 1, FEWEST_BY_ORDER)
     for n in range(2, MOST_REPLICATES + 1):

@@ -16,10 +16,11 @@ from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK
 from nodebench.cli.progress import make_display
 from nodebench.cli.run import ctrl_c
 from nodebench.errors import BadInput, CannotGoOn
-from nodebench.spec.calibration import Calibration
+from nodebench.spec.calibration import Calibration, machine_of
 from nodebench.spec.figures import figure
 
 REPLICATES = (3, 5, 10, 20)
+LONGEST_PAUSE = 3600  # seconds
 _SHOWN = ("step_seconds", "forward_seconds", "backward_seconds", "first_step_seconds", "process_peak_bytes")
 # Beyond this share of the cores, other programs take part of what is measured.
 BUSY = 0.2
@@ -37,20 +38,25 @@ def calibrate_command(rounds: int, replicates: int, pause: float, threads: int |
     for name, value, least in (("rounds", rounds, 2), ("replicates", replicates, 2), ("pause", pause, 0)):
         if value < least:
             raise BadInput(f"--{name} {value:g}: at least {least}")
+    if not pause <= LONGEST_PAUSE:
+        raise BadInput(f"--pause {pause:g}: at most {LONGEST_PAUSE}")
+    load_before = _load()
     start_fork_server()
     trials = loads(threads)
-    load_before = _load()
     engine = LocalEngine(1)
     display = make_display([*trials] * (rounds * replicates), Costs(), json=False, quiet=False)
     console = Console(soft_wrap=True, markup=False, highlight=False)
     try:
         with display, ctrl_c(engine.stop) as pressed:
-            found = measure_noise(trials, rounds, replicates, pause, engine, display.progress, display.finished)
+            found = measure_noise(
+                trials, rounds, replicates, pause, engine, display.progress, display.finished, lambda: pressed
+            )
     except CannotGoOn as error:
         console.print(f"nodebench: {error}. Nothing was stored.")
         return INTERRUPTED if pressed else CANNOT_GO_ON
     path = keep(results, found)
-    known = calibrations(results)
+    same = machine_of(found.environment), found.threads
+    known = [one for one in calibrations(results) if (machine_of(one.environment), one.threads) == same]
     noise = noise_of(known, found.environment, found.threads)
     console.print(_title(found, len(known)))
     Console(highlight=False).print(_table(noise))

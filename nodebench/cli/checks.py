@@ -13,7 +13,7 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="RUN_B", help="Name or path of the run after.")],
     results: Results = Path("results"),
     fail_on: Annotated[
-        str, typer.Option(metavar="WORD,…", help="Exit with 1 on a regression or a difference.", rich_help_panel=OUTPUT)
+        str, typer.Option(metavar="WORD,…", help="Exit with 1 on: regression, difference.", rich_help_panel=OUTPUT)
     ] = "",
     every: Annotated[
         bool, typer.Option("--all", help="Show what has not changed too.", rich_help_panel=OUTPUT)

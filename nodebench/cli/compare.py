@@ -19,6 +19,7 @@ from nodebench.errors import BadInput, choose
 from nodebench.run.noise import calibrations
 from nodebench.run.store import Run
 from nodebench.spec import Record
+from nodebench.spec.calibration import machine_of
 from nodebench.spec.figures import short
 
 REGRESSION, DIFFERENCE = "regression", "difference"
@@ -53,9 +54,11 @@ def _words(fail_on: str) -> list[str]:
 def noise_here(results: Path, records: Sequence[Sequence[Record]]) -> Mapping[str, Noise]:
     """The noise of the machine that every one of the records was made on; nothing where it is not known, or not one."""
     known = calibrations(results)
-    first = records[0][0]
-    found = [noise_of(known, one.environment, one.trial.threads) for some in records for one in some]
-    return found[0] if all(noise == found[0] for noise in found) and first.environment else {}
+    places = {(machine_of(one.environment), one.trial.threads): one for some in records for one in some}
+    if len(places) > 1:
+        return {}
+    (one,) = places.values()
+    return noise_of(known, one.environment, one.trial.threads)
 
 
 def _print(comparison: Comparison, names: Sequence[str], whole: bool, known: bool) -> None:
@@ -89,7 +92,7 @@ def _print(comparison: Comparison, names: Sequence[str], whole: bool, known: boo
 def _missed(unseen: Sequence[Change]) -> str:
     """What of one figure would have been found, had it been there."""
     n = min(len(one.seeds) for one in unseen)
-    smallest = max((one.smallest or float("inf")) for one in unseen)
+    smallest = max((one.smallest for one in unseen if one.smallest), default=float("inf"))
     if smallest == float("inf"):
         return f"{unseen[0].figure.label}: with {n} of a trial nothing could have been found"
     return (

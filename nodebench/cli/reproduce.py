@@ -14,19 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from nodebench.analysis.claims import CLAIMS, Verdict, judge
-from nodebench.analysis.noise import noise_of
+from nodebench.analysis.fairness import OUTCOMES
+from nodebench.analysis.noise import Noise, noise_of
 from nodebench.analysis.reproduction import Again, Repeated, Reproduction, reproduction
 from nodebench.analysis.surroundings import told
-from nodebench.cli.conventions import INTERRUPTED, OK, TRIAL_FAILED
+from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK, TRIAL_FAILED
 from nodebench.cli.progress import make_display
 from nodebench.cli.run import ctrl_c
-from nodebench.errors import BadInput, nearest
+from nodebench.errors import BadInput, CannotGoOn, nearest
 from nodebench.run.noise import calibrations
-from nodebench.run.store import Run, records_below
+from nodebench.run.store import REPRODUCED, Run, kept_records
 from nodebench.spec import DataSource, Record, Status, Study
+from nodebench.spec.calibration import Calibration, machine_of
 
 _COLOURS = {Again.IDENTICAL: "green", Again.WITHIN: "green", Again.DIFFERENT: "red", Again.UNKNOWN: "yellow"}
-NAME = "reproduced"
 
 
 @dataclass(frozen=True)
@@ -51,27 +52,33 @@ def reproduce_command(
     """Run trials again; return 1 if a figure is different and no change of the surroundings could explain it."""
     if choice.sample is not None and choice.sample < 1:
         raise BadInput(f"--sample {choice.sample}: at least 1")
-    everything = records_below(results)
+    everything = kept_records(results)
     found, claims = _found(what, results, everything)
-    chosen = choice.of(found)
+    ended = [record for record in found if record.status is Status.OK or record.status in OUTCOMES]
+    if not ended:
+        raise BadInput(f"'{what}' has no record yet of a trial that ran to an end of its own")
+    chosen = choice.of(ended)
     if not chosen:
-        raise BadInput(f"none of the {len(found)} records of '{what}' takes {choice.within:g} s or less")
-    pairs, run, pressed = _run(chosen, out, data, quiet=quiet or as_json)
-    noise = calibrations(results)
+        raise BadInput(f"none of the {len(ended)} records of '{what}' takes {choice.within:g} s or less")
+    pairs, run, pressed, failure = _run(chosen, out, data, quiet=quiet or as_json)
+    known = calibrations(results)
     replicates: dict[str, dict[int, Record]] = {}
     for record in sorted(everything, key=lambda record: record.started):
         if record.status is Status.OK:
             replicates.setdefault(_configuration(record), {})[record.trial.seed] = record
     repeated = [
-        reproduction(a, b, _replicates(replicates, a), noise_of(noise, b.environment, b.trial.threads))
+        reproduction(a, b, _replicates(replicates, a), _noise(known, a, b))
         for a, b in pairs
         if b.status is not Status.INTERRUPTED
     ]
-    verdicts = [(claim, _again(claim, repeated)) for claim in claims] if repeated else []
+    verdicts = [_judged(verdict, repeated, known) for verdict in claims] if repeated else []
     if as_json:
         print(json.dumps(_as_object(repeated, verdicts, run), indent=2, ensure_ascii=False))
     else:
         _print(repeated, verdicts, run)
+    if failure:
+        Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(f"nodebench: {failure}")
+        return CANNOT_GO_ON
     if pressed:
         return INTERRUPTED
     return TRIAL_FAILED if any(one.unexplained or not one.same_end for one in repeated) else OK
@@ -114,8 +121,8 @@ def _configuration(record: Record) -> str:
 
 def _run(
     chosen: Sequence[Record], out: Path, data: DataSource, *, quiet: bool
-) -> tuple[list[tuple[Record, Record]], Run, bool]:
-    """Run the trials; what is finished is stored."""
+) -> tuple[list[tuple[Record, Record]], Run, bool, str | None]:
+    """Run the trials; what is finished is stored. Also: whether it was stopped, and what kept it from going on."""
     from nodebench.cli.run import with_data
     from nodebench.instruments import describe_environment
     from nodebench.run.engines.local import LocalEngine
@@ -125,24 +132,44 @@ def _run(
 
     start_fork_server()
     groups = {record.id: grid_of(record.trial) for record in chosen}
-    study = with_data(Study(name=NAME, about="trials run again from their records", groups=groups, data=data))
+    study = with_data(Study(name=REPRODUCED, about="trials run again from their records", groups=groups, data=data))
     run = Run.create(out, study, describe_environment())
     repetition = Repetition(run, study.data, lambda: LocalEngine(1))
     display = make_display([record.trial for record in chosen], Costs(chosen), json=False, quiet=quiet)
-    pairs = []
+    pairs, failure = [], None
     with run.writing(), display, ctrl_c(repetition.stop) as pressed:
-        for record, again in repetition.again(chosen, display.progress):
-            pairs.append((record, again))
-            display.finished(again)
-    return pairs, run, bool(pressed)
+        try:
+            for record, again in repetition.again(chosen, display.progress):
+                pairs.append((record, again))
+                display.finished(again)
+        except CannotGoOn as error:
+            failure = str(error)
+    return pairs, run, bool(pressed), failure
 
 
-def _again(verdict: Verdict, repeated: Sequence[Reproduction]) -> Verdict:
-    """The verdict on a claim from the new records alone."""
-    return judge([verdict.claim], [one.again for one in repeated])[0]
+@dataclass(frozen=True)
+class Judged:
+    """A claim's verdict, and what the records that were run again say of it, as they were and as they are now."""
+
+    whole: Verdict
+    before: Verdict
+    now: Verdict
 
 
-def _print(repeated: Sequence[Reproduction], verdicts: Sequence[tuple[Verdict, Verdict]], run: Run) -> None:
+def _judged(verdict: Verdict, repeated: Sequence[Reproduction], known: Sequence[Calibration]) -> Judged:
+    sides = [one.record for one in repeated], [one.again for one in repeated]
+    before, now = (judge([verdict.claim], side, known)[0] for side in sides)
+    return Judged(verdict, before, now)
+
+
+def _noise(known: Sequence[Calibration], record: Record, again: Record) -> dict[str, Noise]:
+    """The noise of the machine, where both were measured on one."""
+    if machine_of(record.environment) != machine_of(again.environment):
+        return {}
+    return noise_of(known, again.environment, again.trial.threads)
+
+
+def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Run) -> None:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for name, count in Counter(told(one.surroundings) or "the same" for one in repeated).items():
         console.print(f"surroundings of {count} of {len(repeated)}: {name}")
@@ -158,10 +185,11 @@ def _print(repeated: Sequence[Reproduction], verdicts: Sequence[tuple[Verdict, V
             first, second = (figure.figure.format(value) for value in (figure.first, figure.second))
             text = f"{one.record.id} {figure.figure.label}: {first} → {second}, and no change could explain it"
             console.print(Text(text, "red"))
-    for before, after in verdicts:
-        console.print(f"{before.claim.name}: {before.word} → {after.word} from the new records alone")
-        if after.deciding and after.deciding.estimate:
-            console.print(f"  before: {before.deciding.told if before.deciding else '–'}\n  now: {after.deciding.told}")
+    for judged in verdicts:
+        console.print(f"{judged.whole.claim.name}: {judged.whole.word} by all of its records. By those run again:")
+        for when, verdict in (("before", judged.before), ("now", judged.now)):
+            measured = verdict.deciding.told if verdict.deciding and verdict.deciding.estimate else ""
+            console.print(f"  {when}: {'; '.join(filter(None, [verdict.word.value, measured, verdict.why]))}")
     console.print(f"{len(repeated)} run again · {run.folder / 'records.jsonl'}")
 
 
@@ -191,9 +219,7 @@ def _apart(one: Repeated) -> float:
     return abs(one.first - one.second) / scale if scale else 0.0
 
 
-def _as_object(
-    repeated: Sequence[Reproduction], verdicts: Sequence[tuple[Verdict, Verdict]], run: Run
-) -> dict[str, Any]:
+def _as_object(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Run) -> dict[str, Any]:
     return {
         "run": str(run.folder),
         "records": [
@@ -216,6 +242,13 @@ def _as_object(
             for one in repeated
         ],
         "verdicts": [
-            {"claim": a.claim.id, "scope": a.claim.scope, "before": a.word, "again": b.word} for a, b in verdicts
+            {
+                "claim": one.whole.claim.id,
+                "scope": one.whole.claim.scope,
+                "verdict": one.whole.word,
+                "before": one.before.word,
+                "now": one.now.word,
+            }
+            for one in verdicts
         ],
     }

@@ -1,5 +1,6 @@
 """Measuring the noise of this machine, and keeping what was measured."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ def measure_noise(
     engine: Engine,
     report: Report,
     finished: Callable[[Record], None],
+    stopped: Callable[[], object] = lambda: False,
 ) -> Calibration:
     """Run trials again and again, with the same seed, and keep what each sampled figure gave.
 
@@ -44,7 +46,9 @@ def measure_noise(
         rounds, replicates: so many replicates of each in so many rounds.
         pause: seconds between two rounds, since what changes slowly shows only over time.
         engine: runs one trial at a time.
-        report, finished: hear of their progress, and of each record.
+        report: hears of their progress.
+        finished: hears of each record.
+        stopped: whether the user has had enough.
 
     Raises:
         CannotGoOn: one failed, or the engine was stopped.
@@ -58,7 +62,9 @@ def measure_noise(
         records.append(record)
         finished(record)
         if len(records) % of_round == 0 and len(records) < rounds * of_round:
-            time.sleep(pause)
+            _wait(pause, stopped)
+    if len(records) < rounds * of_round:
+        raise CannotGoOn("interrupted")
     found: Rounds = {}
     unequal = []
     for trial in trials:
@@ -83,6 +89,12 @@ def measure_noise(
     )
 
 
+def _wait(seconds: float, stopped: Callable[[], object]) -> None:
+    until = time.monotonic() + seconds
+    while not stopped() and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 0.1))
+
+
 def _figures(record: Record) -> dict[str, float]:
     return {name: value for name, value in {**record.metrics, **record.costs}.items() if value is not None}
 
@@ -96,8 +108,13 @@ def keep(results: Path, calibration: Calibration) -> Path:
     path = results / FILE
     try:
         results.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:
-            file.write(calibration.model_dump_json() + "\n")
+        before = _whole_lines(path.read_bytes()) if path.exists() else b""
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            file.write(before + calibration.model_dump_json().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
     except OSError as error:
         raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
     return path
@@ -111,9 +128,18 @@ def calibrations(results: Path) -> list[Calibration]:
     """
     found = []
     for path in sorted(results.rglob(FILE)):
-        for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            lines = _whole_lines(path.read_bytes()).splitlines()
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
+        for number, line in enumerate(lines, start=1):
             try:
                 found.append(Calibration.model_validate_json(line))
             except ValidationError as error:
                 raise BadInput(f"{path}, line {number}: {error.errors()[0]['msg']}") from error
     return sorted(found, key=lambda calibration: calibration.started)
+
+
+def _whole_lines(content: bytes) -> bytes:
+    """All but a last line that was torn."""
+    return content[: content.rfind(b"\n") + 1]

@@ -20,6 +20,7 @@ from nodebench.spec.trajectories import Film
 
 STUDY, ENVIRONMENT, RECORDS, ARRAYS = "study.toml", "environment.json", "records.jsonl", "arrays"
 LOCK = "lock"
+REPRODUCED = "reproduced"  # the name of a study of trials run again from their records
 
 
 class Run:
@@ -185,7 +186,9 @@ def runs_below(results: Path) -> list[Run]:
     Raises:
         BadInput: there is none.
     """
-    runs = [Run(path.parent) for path in sorted(results.rglob(RECORDS)) if path.stat().st_size]
+    found = [Run(path.parent) for path in sorted(results.rglob(RECORDS)) if path.stat().st_size]
+    # A trial run again from its record is no new evidence, unless it is what was asked for.
+    runs = [run for run in found if run.folder == results or run.study_name() != REPRODUCED]
     if not runs:
         raise BadInput(f"no record in {results} yet; make some with 'nodebench run', or give --results DIR")
     return runs

@@ -20,6 +20,7 @@ class Calibration(Frozen):
         unequal: figures that are the same each time on a machine in order, and were not.
     """
 
+    schema_version: int = 1
     started: str
     environment: dict[str, Any]
     threads: int

@@ -15,8 +15,8 @@ Unit = Literal["1", "calls", "s", "bytes", "%", "order"]
 class Kind(StrEnum):
     """What a figure owes to chance, at one seed.
 
-    A ``counted`` figure is a count, or a mean of counts; a ``computed`` one is what arithmetic gives. One machine and
-    one software give both the same each time, to the last bit. A ``sampled`` one depends on the moment.
+    A ``counted`` figure is a count, or a mean of counts; a ``computed`` one is what arithmetic gives. One CPU and one
+    software give both the same each time, to the last bit. A ``sampled`` one depends on the moment.
     """
 
     COUNTED = "counted"

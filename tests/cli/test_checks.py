@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from evidence import evidence
 
 from nodebench.cli.reproduce import Choice
-from nodebench.run.noise import calibrations
-from nodebench.run.store import Run
+from nodebench.errors import BadInput
+from nodebench.run.noise import calibrations, keep
+from nodebench.run.store import Run, runs_below
+from nodebench.spec.calibration import Calibration
 from nodebench.spec.figures import Kind, figure
 
 ROOT = Path(__file__).parents[2]
@@ -100,8 +103,11 @@ def test_a_record_is_reproduced_from_itself_alone(folder, tmp_path):
     kinds = {name: one["outcome"] for name, one in again["figures"].items() if one["kind"] != "sampled"}
     assert set(kinds.values()) == {"identical"}
     assert len(kinds) > 12
-    (stored,) = Run(Path(tmp_path / json.loads(done.stdout)["run"])).records()
-    assert stored.trial == record.trial
+    stored = Run(Path(tmp_path / json.loads(done.stdout)["run"]))
+    assert [one.trial for one in stored.records()] == [record.trial]
+    # It is no evidence of its own: what is asked for next is the original again, and claims pass it over.
+    assert [run.folder.name for run in runs_below(tmp_path / "results")] == ["alone"]
+    assert [run.folder for run in runs_below(stored.folder)] == [stored.folder]
 
 
 def test_a_record_that_was_tampered_with_does_not_reproduce(folder):
@@ -131,6 +137,7 @@ def test_a_sample_is_drawn_by_its_word():
         (["compare", "a", "b", "--fail-on", "regresion"], "did you mean regression?"),
         (["calibrate", "--rounds", "1"], "--rounds 1: at least 2"),
         (["calibrate", "--pause", "-1"], "--pause -1: at least 0"),
+        (["calibrate", "--pause", "inf"], "--pause inf: at most 3600"),
     ],
 )
 def test_bad_input_is_one_line(folder, arguments, told):
@@ -153,6 +160,38 @@ def test_the_noise_of_the_machine_is_measured_stored_and_used(folder, tmp_path):
         shutil.copytree(folder / "results" / name, tmp_path / "results" / name)
     assert "nodebench calibrate" not in command(tmp_path, "compare", "a", "b").stdout
     assert "nodebench calibrate" in command(folder, "compare", "a", "b").stdout
+
+
+def test_a_torn_calibration_is_dropped_and_a_broken_one_named(tmp_path):
+    whole = Calibration(started="2026", environment={}, threads=1, rounds={})
+    path = keep(tmp_path, whole)
+    path.write_bytes(path.read_bytes() + b'{"started": "20')
+    assert calibrations(tmp_path) == [whole]
+    keep(tmp_path, whole)
+    assert calibrations(tmp_path) == [whole, whole]
+    path.write_bytes(b"\xff\n")
+    with pytest.raises(BadInput, match=r"calibrations.jsonl, line 1: "):
+        calibrations(tmp_path)
+
+
+def test_a_calibration_that_was_stopped_is_not_stored(tmp_path):
+    words = [sys.executable, "-m", "nodebench", "calibrate", "--replicates", "2", "--pause", "600"]
+    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.startswith("[4/"):  # the first pause has begun
+                break
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Nothing was stored" in out
+    assert not (tmp_path / "results" / "calibrations.jsonl").exists()
+
+
+def test_a_run_without_records_cannot_be_reproduced(tmp_path):
+    (tmp_path / "results" / "empty").mkdir(parents=True)
+    (tmp_path / "results" / "empty" / "study.toml").write_text("")
+    done = command(tmp_path, "reproduce", "empty", code=2)
+    assert "'empty' has no record yet" in done.stderr
 
 
 def test_the_doctor_finds_a_machine_that_tests_run_on_fit(tmp_path):

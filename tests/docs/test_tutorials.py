@@ -23,7 +23,8 @@ SAYS = {
         r"paper scope · supported",
         r"# mnist-parity \(default\): inconclusive",
         r"NFE fwd +2",
-        r"seed-euler-resnet \(default\): supported → inconclusive from the new records alone",
+        r"seed-euler-resnet \(default\): supported by all of its records",
+        r"now: inconclusive; .* 2 replicates; 5 are the least",
     ],
     "track-regressions": [r"surroundings: the same", r"identical", r"calibrations.jsonl"],
 }

@@ -133,8 +133,8 @@ def judge(
 ) -> list[Verdict]:
     """Put claims to the test over records; p-values are corrected over the claims of each paper.
 
-    The order of the records does not matter. No interval of a ratio of times is narrower than the noise of its machine
-    allows, as far as that was calibrated.
+    The order of the records does not matter. Below ten replicates no interval of a ratio of times is narrower than the
+    noise of its machine allows, as far as that was calibrated.
     """
     evidence = Evidence(records, calibrations)
     drafts = [_draft(claim, evidence) for claim in claims]
@@ -227,5 +227,5 @@ def _finding(part: Part, sample: Sample, least_error: float) -> Finding:
         _cut(estimate(values, scale, part.reading.exact, least_error), part.within),
         p_outside(values, scale, [part.supports], part.reading.exact, least_error),
         p_outside(values, scale, part.refuting, part.reading.exact, least_error),
-        replicates_to_decide(values, scale, [part.supports, *part.refuting]),
+        replicates_to_decide(values, scale, [part.supports, *part.refuting], least_error),
     )
