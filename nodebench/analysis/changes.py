@@ -213,7 +213,7 @@ def _change(
     values: dict[int, tuple[float, float]] = {}
     for seed, pair in pairs.items():
         first, second = (compared(record).get(name) for record in pair)
-        usable = not any(unreliable(record, known.kind is Kind.SAMPLED) for record in pair)
+        usable = not any(unreliable(record, known.unit == "s") for record in pair)
         if usable and first is not None and second is not None:
             values[seed] = first, second
     if not values:

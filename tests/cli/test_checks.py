@@ -61,14 +61,14 @@ def folder(tmp_path_factory):
 
 
 def planted(folder: Path, name: str, **changes) -> None:
-    """A copy of run ``b`` in which figures of every record were changed, each by its function."""
+    """A copy of run ``b`` with figures changed, each by its function, as if measured on a quiet machine."""
     target = folder / "results" / name
     shutil.copytree(folder / "results" / "b", target, dirs_exist_ok=True)
     run = Run(target)
     records = []
     for record in run.records():
         costs = record.costs | {key: change(record.costs[key]) for key, change in changes.items()}
-        records.append(record.model_copy(update={"costs": costs}))
+        records.append(record.model_copy(update={"costs": costs, "drifted": False}))
     run.rewrite([record.line().encode() + b"\n" for record in records])
 
 
@@ -82,13 +82,14 @@ def test_two_runs_of_the_same_trials_have_no_difference(folder):
 
 
 def test_a_planted_evaluation_and_a_planted_delay_are_found(folder):
+    planted(folder, "quiet")
     planted(folder, "c", nfe_forward=lambda nfe: nfe + 1, step_seconds=lambda seconds: 40 * seconds)
-    done = command(folder, "compare", "b", "c", "--fail-on", "regression", code=1)
+    done = command(folder, "compare", "quiet", "c", "--fail-on", "regression", code=1)
     assert re.search(r"worse +NFE fwd", done.stdout)
-    found = json.loads(command(folder, "compare", "b", "c", "--json").stdout)
+    found = json.loads(command(folder, "compare", "quiet", "c", "--json").stdout)
     assert {c["figure"] for c in found["changes"] if c["outcome"] == "worse"} == {"nfe_forward", "step_seconds"}
-    command(folder, "compare", "c", "b", "--fail-on", "regression")  # the other way round it is an improvement
-    command(folder, "compare", "c", "b", "--fail-on", "difference", code=1)
+    command(folder, "compare", "c", "quiet", "--fail-on", "regression")  # the other way round it is an improvement
+    command(folder, "compare", "c", "quiet", "--fail-on", "difference", code=1)
 
 
 def test_a_record_is_reproduced_from_itself_alone(folder, tmp_path):
@@ -156,10 +157,10 @@ def test_the_noise_of_the_machine_is_measured_stored_and_used(folder, tmp_path):
     for figures in kept.rounds.values():
         assert all(figure(name).kind is Kind.SAMPLED for name in figures)
         assert [len(values) for values in figures["step_seconds"]] == [2, 2]
-    for name in ("a", "b"):
-        shutil.copytree(folder / "results" / name, tmp_path / "results" / name)
-    assert "nodebench calibrate" not in command(tmp_path, "compare", "a", "b").stdout
-    assert "nodebench calibrate" in command(folder, "compare", "a", "b").stdout
+    planted(folder, "quiet")
+    shutil.copytree(folder / "results" / "quiet", tmp_path / "results" / "quiet")
+    assert "nodebench calibrate" not in command(tmp_path, "compare", "quiet", "quiet").stdout
+    assert "nodebench calibrate" in command(folder, "compare", "quiet", "quiet").stdout
 
 
 def test_a_torn_calibration_is_dropped_and_a_broken_one_named(tmp_path):
