@@ -30,10 +30,11 @@ LOUD, SLOW = 0.05, 0.03
 
 def calibrate_command(rounds: int, replicates: int, pause: float, threads: int | None, results: Path) -> int:
     """Measure, store, and print what replicates can find here."""
+    from nodebench.run.calibrations import calibrations, keep
     from nodebench.run.engines.local import LocalEngine
     from nodebench.run.estimate import Costs
     from nodebench.run.isolation import start_fork_server
-    from nodebench.run.noise import calibrations, keep, loads, measure_noise
+    from nodebench.run.noise import loads, measure_noise
 
     for name, value, least in (("rounds", rounds, 2), ("replicates", replicates, 2), ("pause", pause, 0)):
         if value < least:

@@ -22,7 +22,7 @@ from nodebench.cli.progress import duration
 from nodebench.cli.show import print_rows
 from nodebench.errors import BadInput, choose
 from nodebench.report.claim_pages import refutation, rule
-from nodebench.run.noise import calibrations
+from nodebench.run.calibrations import calibrations
 from nodebench.run.store import kept_records, records_below
 from nodebench.spec import DataSource, Grid, Preset, Record, Status, Study, Trial, load_study
 from nodebench.spec.calibration import Calibration

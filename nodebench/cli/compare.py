@@ -16,7 +16,7 @@ from nodebench.analysis.noise import Noise, noise_of
 from nodebench.analysis.surroundings import told
 from nodebench.cli.conventions import OK, TRIAL_FAILED
 from nodebench.errors import BadInput, choose
-from nodebench.run.noise import calibrations
+from nodebench.run.calibrations import calibrations
 from nodebench.run.store import Run
 from nodebench.spec import Record
 from nodebench.spec.calibration import machine_of

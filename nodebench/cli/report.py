@@ -9,7 +9,7 @@ from nodebench.errors import BadInput, choose
 from nodebench.report.readme import with_verdicts
 from nodebench.report.site import report
 from nodebench.report.writers import WRITERS, write
-from nodebench.run.noise import calibrations
+from nodebench.run.calibrations import calibrations
 from nodebench.run.store import Run, runs_below
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film

@@ -22,7 +22,7 @@ from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK, TRIAL_FAILE
 from nodebench.cli.progress import make_display
 from nodebench.cli.run import ctrl_c
 from nodebench.errors import BadInput, CannotGoOn, nearest
-from nodebench.run.noise import calibrations
+from nodebench.run.calibrations import calibrations
 from nodebench.run.store import REPRODUCED, Run, kept_records
 from nodebench.spec import DataSource, Record, Status, Study
 from nodebench.spec.calibration import Calibration, machine_of

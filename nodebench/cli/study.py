@@ -15,7 +15,7 @@ from nodebench.cli.progress import duration
 from nodebench.cli.run import Manner, jobs_of, refuse_changes, resume, with_surroundings
 from nodebench.cli.show import print_rows
 from nodebench.errors import BadInput, choose
-from nodebench.run.noise import calibrations
+from nodebench.run.calibrations import calibrations
 from nodebench.run.store import Run, list_runs
 from nodebench.spec import DataSource, Grid, Preset, Study, Trial, load_study, shipped_studies
 

@@ -1,21 +1,15 @@
-"""Measuring the noise of this machine, and keeping what was measured."""
+"""Measuring the noise of this machine."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
-from pydantic import ValidationError
-
-from nodebench.errors import BadInput, CannotGoOn
+from nodebench.errors import CannotGoOn
 from nodebench.run.engines.contract import Engine, Report
 from nodebench.run.multiply import multiply
 from nodebench.spec import DataSource, Gradient, Grid, Limits, Preset, Record, Status, Trial
 from nodebench.spec.calibration import Calibration, Rounds
 from nodebench.spec.figures import Kind, figure
-
-FILE = "calibrations.jsonl"
 
 # A load that the interpreter bounds, and one that the kernels do.
 LOADS = (
@@ -97,49 +91,3 @@ def _wait(seconds: float, stopped: Callable[[], object]) -> None:
 
 def _figures(record: Record) -> dict[str, float]:
     return {name: value for name, value in {**record.metrics, **record.costs}.items() if value is not None}
-
-
-def keep(results: Path, calibration: Calibration) -> Path:
-    """Store a calibration beside those that are there.
-
-    Raises:
-        BadInput: it cannot be written.
-    """
-    path = results / FILE
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        before = _whole_lines(path.read_bytes()) if path.exists() else b""
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            file.write(before + calibration.model_dump_json().encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
-    return path
-
-
-def calibrations(results: Path) -> list[Calibration]:
-    """The calibrations kept in a folder and in those below it, oldest first.
-
-    Raises:
-        BadInput: one cannot be read.
-    """
-    found = []
-    for path in sorted(results.rglob(FILE)):
-        try:
-            lines = _whole_lines(path.read_bytes()).splitlines()
-        except OSError as error:
-            raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
-        for number, line in enumerate(lines, start=1):
-            try:
-                found.append(Calibration.model_validate_json(line))
-            except ValidationError as error:
-                raise BadInput(f"{path}, line {number}: {error.errors()[0]['msg']}") from error
-    return sorted(found, key=lambda calibration: calibration.started)
-
-
-def _whole_lines(content: bytes) -> bytes:
-    """All but a last line that was torn."""
-    return content[: content.rfind(b"\n") + 1]

@@ -14,7 +14,7 @@ from evidence import evidence
 
 from nodebench.cli.reproduce import Choice
 from nodebench.errors import BadInput
-from nodebench.run.noise import calibrations, keep
+from nodebench.run.calibrations import calibrations, keep
 from nodebench.run.store import Run, runs_below
 from nodebench.spec.calibration import Calibration
 from nodebench.spec.figures import Kind, figure
