@@ -15,7 +15,7 @@ from statistics import fmean
 
 from nodebench.analysis.fairness import Point, differing, unreliable
 from nodebench.analysis.noise import Noise, Shift, assumed_noise, shift
-from nodebench.analysis.statistics import LEVEL, holm
+from nodebench.analysis.statistics import LEVEL, exp, holm
 from nodebench.analysis.summary import Configuration, configurations, varying
 from nodebench.analysis.surroundings import Changes, changes
 from nodebench.errors import BadInput
@@ -82,12 +82,12 @@ class Change:
         if self.shift is None or not self.relative:
             return None
         low, high = self.shift.interval
-        return _exp(low), _exp(high)
+        return exp(low), exp(high)
 
     @property
     def smallest(self) -> float | None:
         """The ratio that would have been found four times in five, had it been there."""
-        return _exp(self.shift.smallest) if self.shift is not None and self.relative else None
+        return exp(self.shift.smallest) if self.shift is not None and self.relative else None
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
         BadInput: they have no trial in common; the message names what their trials differ in.
     """
     before, after = _by_key(first), _by_key(second)
-    common = [key for key in before if key in after and _pairs(before[key], after[key])]
+    found_pairs = {key: _pairs(before[key], after[key]) for key in before if key in after}
+    common = {key: pairs for key, pairs in found_pairs.items() if pairs}
     of_time, of_other = assumed_noise(first, second)
     noise = {name: of_time if figure(name).unit == "s" else of_other for name in _SAMPLED} | dict(noise or {})
     if not common:
@@ -152,18 +153,22 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
     notes = Counter[str]()
     found: list[Change] = []
     endings: list[Ending] = []
-    for key in common:
+    for key, pairs in common.items():
         label = _label(before[key], axes)
-        pairs = _pairs(before[key], after[key])
         endings += [
             Ending(label, seed, a.status, b.status) for seed, (a, b) in pairs.items() if a.status is not b.status
         ]
         good = {seed: pair for seed, pair in pairs.items() if all(record.status is Status.OK for record in pair)}
         notes.update(_left_out(good.values()))
-        names = dict.fromkeys(name for pair in good.values() for name in compared(pair[0]) if name in compared(pair[1]))
-        found += [one for name in names if (one := _change(label, name, good, noise))]
+        figures = {seed: (compared(a), compared(b)) for seed, (a, b) in good.items()}
+        names = dict.fromkeys(name for a, b in figures.values() for name in a if name in b)
+        for name in names:
+            usable = {seed for seed, pair in good.items() if not _spoiled(pair, figure(name).unit == "s")}
+            values = {s: (a[name], b[name]) for s, (a, b) in figures.items() if s in usable and name in a and name in b}
+            if values:
+                found.append(_change(label, name, values, noise))
     ids = {record.id for record in first}, {record.id for record in second}
-    matched = [pair for key in common for pair in _pairs(before[key], after[key]).values()]
+    matched = [pair for pairs in common.values() for pair in pairs.values()]
     surroundings = {name: pair for a, b in matched for name, pair in changes(a, b).items()}
     only = len(ids[0] - ids[1]), len(ids[1] - ids[0])
     told = tuple(f"{count} × {note}" for note, count in sorted(notes.items()))
@@ -171,7 +176,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
 
 
 def _by_key(records: Sequence[Record]) -> dict[str, Configuration]:
-    return {one.records[0].trial.model_copy(update={"seed": 0}).id: one for one in configurations(records)}
+    return {one.records[0].trial.configuration: one for one in configurations(records)}
 
 
 def _pairs(first: Configuration, second: Configuration) -> dict[int, tuple[Record, Record]]:
@@ -205,19 +210,11 @@ def _is_compared(name: str) -> bool:
 def _change(
     label: str,
     name: str,
-    pairs: Mapping[int, tuple[Record, Record]],
+    values: Mapping[int, tuple[float, float]],
     noise: Mapping[str, Noise],
-) -> Change | None:
-    """One figure over the replicates that may be used; None where there is none."""
+) -> Change:
+    """One figure over the replicates that may be used, by seed; at least one."""
     known = figure(name)
-    values: dict[int, tuple[float, float]] = {}
-    for seed, pair in pairs.items():
-        first, second = (compared(record).get(name) for record in pair)
-        usable = not any(unreliable(record, known.unit == "s") for record in pair)
-        if usable and first is not None and second is not None:
-            values[seed] = first, second
-    if not values:
-        return None
     one, other = tuple(a for a, _ in values.values()), tuple(b for _, b in values.values())
     change = Change(label, known, tuple(values), one, other, Outcome.IDENTICAL)
     if one == other and known.kind is not Kind.SAMPLED:
@@ -236,9 +233,14 @@ def _left_out(pairs: Iterable[tuple[Record, Record]]) -> Iterator[str]:
     """Why figures of a trial are not used."""
     for pair in pairs:
         for timed, what in ((False, "all figures"), (True, "times")):
-            if reasons := [reason for record in pair if (reason := unreliable(record, timed))]:
-                yield f"{what} of a trial left out, since {reasons[0]}"
+            if reason := _spoiled(pair, timed):
+                yield f"{what} of a trial left out, since {reason}"
                 break
+
+
+def _spoiled(pair: tuple[Record, Record], timed: bool) -> str | None:
+    """Why a pair may not be used: the first reason that either of them has."""
+    return unreliable(pair[0], timed) or unreliable(pair[1], timed)
 
 
 def _settled(found: Sequence[Change]) -> list[Change]:
@@ -272,7 +274,3 @@ def _apart(first: Iterable[Configuration], second: Iterable[Configuration]) -> s
 
 def _axes(first: Point, second: Point) -> dict[str, tuple[str, str]]:
     return differing(first, second, but=frozenset({*first.machine, *second.machine}))
-
-
-def _exp(number: float) -> float:
-    return math.exp(number) if number < 700 else math.inf

@@ -83,13 +83,13 @@ def reproduction(
         noise: of the machine, by figure, where both were measured on it.
     """
     found = changes(record, again)
-    before, after = compared(record), compared(again)
+    before, after, others = compared(record), compared(again), [compared(one) for one in replicates]
     figures = []
     for name, first in before.items():
         if name in after:
             known = figure(name)
             why = reaching(found, known.kind, record.trial)
-            interval = _interval(name, first, replicates, noise or {})
+            interval = _interval(name, first, others, noise or {})
             if known.kind is not Kind.SAMPLED and not why:
                 interval = None  # where nothing has changed, it has no room
             outcome = _outcome(known, first, after[name], interval)
@@ -106,12 +106,14 @@ def _outcome(known: Figure, first: float, second: float, interval: Range | None)
     return Again.WITHIN if interval[0] <= second <= interval[1] else Again.DIFFERENT
 
 
-def _interval(name: str, first: float, replicates: Sequence[Record], noise: Mapping[str, Noise]) -> Range | None:
+def _interval(
+    name: str, first: float, replicates: Sequence[Mapping[str, float]], noise: Mapping[str, Noise]
+) -> Range | None:
     """Where another replicate would lie: by the machine's noise, or by how the replicates that there are differ."""
     if name in noise and first > 0:
         low, high = shift([0.0], noise[name]).interval
         return first * math.exp(low), first * math.exp(high)
-    values = [value for record in replicates if (value := compared(record).get(name)) is not None]
+    values = [figures[name] for figures in replicates if name in figures]
     if len(values) < FEWEST:
         return None
     logs = min(values) > 0

@@ -222,7 +222,7 @@ def _bounds(values: tuple[float, ...], scale: Scale, exact: bool, least_error: f
     if scale == "log" and min(values) <= 0:
         raise ValueError(f"a logarithm of {min(values):g}")
     numbers = np.log(values) if scale == "log" else np.asarray(values)
-    back: Callable[[float], float] = _exp if scale == "log" else float
+    back: Callable[[float], float] = exp if scale == "log" else float
     inner = _student(numbers, least_error) if len(values) < BOOTSTRAP_FROM else _bootstrap(numbers)
     if inner is None:
         return _by_order(values)
@@ -275,5 +275,6 @@ def _known(interval: Range) -> Range:
     return (-math.inf if math.isnan(low) else low), (math.inf if math.isnan(high) else high)
 
 
-def _exp(number: float) -> float:
+def exp(number: float) -> float:
+    """The exponential; infinite where it is beyond every number."""
     return math.exp(number) if number < 700 else math.inf

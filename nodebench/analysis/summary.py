@@ -69,7 +69,7 @@ def configurations(records: Iterable[Record]) -> list[Configuration]:
     axes: dict[str, dict[str, Scalar | None]] = {}
     ordered = sorted(records, key=lambda r: (r.place.number if r.place.number is not None else -1, r.started, r.id))
     for record in ordered:
-        key = record.trial.model_copy(update={"seed": 0}).id
+        key = record.trial.configuration
         kept = found.setdefault(key, {})
         if record.trial.seed not in kept or record.started > kept[record.trial.seed].started:
             kept[record.trial.seed] = record

@@ -17,7 +17,7 @@ from nodebench.analysis.claims.evaluate import FEWEST
 from nodebench.analysis.fairness import Point, unreliable
 from nodebench.analysis.homes import homes
 from nodebench.cli.calibrate import resolution
-from nodebench.cli.conventions import OK, TRIAL_FAILED
+from nodebench.cli.conventions import OK, TRIAL_FAILED, finite
 from nodebench.cli.progress import duration
 from nodebench.cli.show import print_rows
 from nodebench.errors import BadInput, choose
@@ -62,16 +62,13 @@ def as_object(verdict: Verdict) -> dict[str, Any]:
     """A verdict as JSON has it; an end of an interval that is infinite or unknown is null."""
     finding, estimate = verdict.deciding, verdict.deciding.estimate if verdict.deciding else None
 
-    def number(value: float | None) -> float | None:
-        return None if value is None or value in (float("inf"), float("-inf")) else value
-
     return {
         "id": verdict.claim.id,
         "scope": verdict.claim.scope,
         "verdict": verdict.word.value,
-        "estimate": number(estimate.value) if estimate else None,
-        "low": number(estimate.low) if estimate else None,
-        "high": number(estimate.high) if estimate else None,
+        "estimate": finite(estimate.value) if estimate else None,
+        "low": finite(estimate.low) if estimate else None,
+        "high": finite(estimate.high) if estimate else None,
         "n": estimate.n if estimate else 0,
         "condition": finding.sample.label if finding else "",
         "words": finding.words if finding else "",

@@ -14,7 +14,7 @@ from rich.text import Text
 from nodebench.analysis.changes import Change, Comparison, Outcome, compare
 from nodebench.analysis.noise import Noise, noise_of
 from nodebench.analysis.surroundings import told
-from nodebench.cli.conventions import OK, TRIAL_FAILED
+from nodebench.cli.conventions import OK, TRIAL_FAILED, finite
 from nodebench.errors import BadInput, choose
 from nodebench.run.calibrations import calibrations
 from nodebench.run.store import Run
@@ -127,9 +127,6 @@ def _ratio(one: Change) -> str:
 
 
 def _as_object(comparison: Comparison) -> dict[str, Any]:
-    def number(value: float | None) -> float | None:
-        return None if value in (float("inf"), float("-inf")) else value
-
     return {
         "surroundings": comparison.surroundings,
         "outcomes": {outcome.value: count for outcome, count in comparison.outcomes.items()},
@@ -154,9 +151,9 @@ def _as_object(comparison: Comparison) -> dict[str, Any]:
                 "first": one.first,
                 "second": one.second,
                 "ratio": one.ratio,
-                "interval": [number(end) for end in one.interval] if one.interval else None,
+                "interval": [finite(end) for end in one.interval] if one.interval else None,
                 "p_corrected": one.p_corrected if one.shift else None,
-                "smallest": number(one.smallest),
+                "smallest": finite(one.smallest),
             }
             for one in comparison.changes
         ],

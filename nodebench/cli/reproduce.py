@@ -65,7 +65,7 @@ def reproduce_command(
     replicates: dict[str, dict[int, Record]] = {}
     for record in sorted(everything, key=lambda record: record.started):
         if record.status is Status.OK:
-            replicates.setdefault(_configuration(record), {})[record.trial.seed] = record
+            replicates.setdefault(record.trial.configuration, {})[record.trial.seed] = record
     repeated = [
         reproduction(a, b, _replicates(replicates, a), _noise(known, a, b))
         for a, b in pairs
@@ -112,11 +112,7 @@ _FEWEST_DIGITS = 6
 
 def _replicates(known: dict[str, dict[int, Record]], record: Record) -> list[Record]:
     """The records of a configuration, one a seed, a record itself among them."""
-    return list((known.get(_configuration(record), {}) | {record.trial.seed: record}).values())
-
-
-def _configuration(record: Record) -> str:
-    return record.trial.model_copy(update={"seed": 0}).id
+    return list((known.get(record.trial.configuration, {}) | {record.trial.seed: record}).values())
 
 
 def _run(

@@ -1,11 +1,11 @@
 """The calibrations that are kept beside the runs: one line each. Without torch, since reports read them too."""
 
-import os
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput
+from nodebench.run.store import replace_file, whole_lines
 from nodebench.spec.calibration import Calibration
 
 FILE = "calibrations.jsonl"
@@ -20,13 +20,8 @@ def keep(results: Path, calibration: Calibration) -> Path:
     path = results / FILE
     try:
         results.mkdir(parents=True, exist_ok=True)
-        before = _whole_lines(path.read_bytes()) if path.exists() else b""
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            file.write(before + calibration.model_dump_json().encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        before = whole_lines(path.read_bytes()) if path.exists() else b""
+        replace_file(path, [before, calibration.model_dump_json().encode() + b"\n"])
     except OSError as error:
         raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
     return path
@@ -41,7 +36,7 @@ def calibrations(results: Path) -> list[Calibration]:
     found = []
     for path in sorted(results.rglob(FILE)):
         try:
-            lines = _whole_lines(path.read_bytes()).splitlines()
+            lines = whole_lines(path.read_bytes()).splitlines()
         except OSError as error:
             raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
         for number, line in enumerate(lines, start=1):
@@ -50,8 +45,3 @@ def calibrations(results: Path) -> list[Calibration]:
             except ValidationError as error:
                 raise BadInput(f"{path}, line {number}: {error.errors()[0]['msg']}") from error
     return sorted(found, key=lambda calibration: calibration.started)
-
-
-def _whole_lines(content: bytes) -> bytes:
-    """All but a last line that was torn."""
-    return content[: content.rfind(b"\n") + 1]

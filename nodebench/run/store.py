@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -109,13 +109,8 @@ class Run:
             raise CannotGoOn(f"{self.folder}: cannot write there: {error.strerror or error}") from error
 
     def rewrite(self, lines: Sequence[bytes]) -> None:
-        """Replace the lines of the records; the file is there whole, old or new, at any moment."""
-        part = self.folder / f"{RECORDS}.part"
-        with part.open("wb") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, self.folder / RECORDS)
+        """Replace the lines of the records."""
+        replace_file(self.folder / RECORDS, lines)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -171,6 +166,21 @@ class Run:
                 yield Record.parse(line.decode())
             except (json.JSONDecodeError, UnicodeDecodeError, BadInput) as error:
                 raise BadInput(f"{path}, line {number}: {error}") from error
+
+
+def replace_file(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a file anew; it is there whole, old or new, at any moment."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def whole_lines(content: bytes) -> bytes:
+    """All but a last line that was torn."""
+    return content[: content.rfind(b"\n") + 1]
 
 
 def list_runs(results: Path) -> list[Run]:
@@ -232,5 +242,4 @@ def _ends_with_newline(file: Any) -> bool:
 
 def _end_of_last_line(file: Any) -> int:
     file.seek(0)
-    content: bytes = file.read()
-    return content.rfind(b"\n") + 1
+    return len(whole_lines(file.read()))

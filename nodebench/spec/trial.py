@@ -134,6 +134,11 @@ class Trial(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @property
+    def configuration(self) -> str:
+        """The id that all replicates of the trial have in common: that of seed 0."""
+        return self.model_copy(update={"seed": 0}).id
+
+    @property
     def solver_label(self) -> str:
         """The solver, with how it steps a batch and what is compiled: ``torchode:tsit5 each compiled``."""
         compiled = {Compile.FIELD: "compiled field", Compile.SOLVER: "compiled"}
