@@ -25,7 +25,9 @@ def main() -> None:
         code = _refuse(str(error))
     except _UsageError as error:
         code = _refuse(_usage(error))
-    except (typer.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # typer takes it for Ctrl-D at a prompt, and there is none
+            raise error.__cause__ from None
         code = INTERRUPTED
     except BrokenPipeError:  # the reader of our output has left, and the run stopped with it
         code = TRIAL_FAILED

@@ -60,26 +60,40 @@ class Stop:
 def start_fork_server() -> None:
     """Start, without waiting for it, the server that imports torch once and forks every trial.
 
-    It ignores Ctrl-C from the start, and so do the trials: the parent ends them.
+    It ignores Ctrl-C and polite requests to end from the start, and so do the trials: a terminal and a batch
+    system send them to all at once, and it is the parent that ends the trials, each with its record.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["nodebench.run.preload"])
     if threading.current_thread() is not threading.main_thread():  # of a worker, which has its own way with signals
         forkserver.ensure_running()
         return
-    ours = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ours = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, ours)
+        for number, handler in ours.items():
+            signal.signal(number, handler)
 
 
 def wait_for_fork_server() -> None:
     """Wait until the server is warm, so that the first trial is not charged for its start."""
     process = multiprocessing.get_context("forkserver").Process(target=os.getpid)
-    with _PROCESSES, _hidden_main():
-        process.start()
+    _start(process)
     process.join()
+
+
+def _start(process: BaseProcess) -> None:
+    """Have the server fork a process.
+
+    Raises:
+        OSError: it cannot, or has itself been killed.
+    """
+    try:
+        with _PROCESSES, _hidden_main():
+            process.start()
+    except EOFError as error:
+        raise ConnectionError("the server that starts the trials has been killed") from error
 
 
 @contextmanager
@@ -136,8 +150,7 @@ def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
     process = context.Process(target=worker.main, args=(theirs, job), name=f"trial-{trial.id}")
     watch = _Watch(ours, process, job.limits, report, stop)
     try:
-        with _PROCESSES, _hidden_main():
-            process.start()
+        _start(process)
         theirs.close()
         outcome = watch.until_the_end()
     finally:

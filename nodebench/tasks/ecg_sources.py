@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.signal import savgol_filter
 
 from nodebench.errors import BadInput, first_line
 from nodebench.models.ecgsyn import MILLIVOLT, TABLE_1, EcgSyn, Waves
@@ -198,10 +197,17 @@ def ecg5000(source: DataSource) -> Split:
 def _ecg5000_beats(table: np.ndarray, level: float) -> Beats:
     labels, signal = table[:, 0].astype(int).astype(str), table[:, 1:]
     samples = signal.shape[1]
-    slope = savgol_filter(signal, 7, 3, deriv=1, delta=1 / (samples - 1), axis=1)
+    slope = _slope(signal, 7, samples - 1)
     grid, places = np.linspace(0, 1, POINTS), np.linspace(0, 1, samples)
     both = [[np.interp(grid, places, row) for row in channel] for channel in (signal, slope)]
     return Beats(np.stack(both, -1), labels, level, 1.0, "beat")
+
+
+def _slope(signal: np.ndarray, window: int, rate: float) -> np.ndarray:
+    """The derivative of cubics fitted over ``window`` samples (Savitzky and Golay, 1964), along the last axis."""
+    from scipy.signal import savgol_filter  # a second of import that only those who read recordings should pay
+
+    return savgol_filter(signal, window, 3, deriv=1, delta=1 / rate)
 
 
 def _ecg5000_table(path: Path) -> np.ndarray:
@@ -232,7 +238,7 @@ def _download_ecg5000(folder: Path) -> None:
 def cut_beats(signal: np.ndarray, peaks: np.ndarray, rate: float) -> np.ndarray:
     """Beats ``(N, POINTS, 2)`` about R peaks given in samples: the signal, and its Savitzky–Golay derivative per s."""
     window = max(5, 2 * round(SMOOTHING_SECONDS * rate / 2) + 1)
-    slope = savgol_filter(signal, window, 3, deriv=1, delta=1 / rate)
+    slope = _slope(signal, window, rate)
     offsets = rate * np.linspace(-BEFORE, AFTER, POINTS)
     places = peaks[:, None] + offsets
     samples = np.arange(len(signal))

@@ -82,6 +82,11 @@ def descendants(process: subprocess.Popen) -> list[psutil.Process]:
         return []
 
 
+def fork_server(process: subprocess.Popen) -> psutil.Process:
+    (server,) = (p for p in psutil.Process(process.pid).children() if "forkserver" in " ".join(p.cmdline()))
+    return server
+
+
 def assert_gone(processes: list[psutil.Process]) -> None:
     _, alive = psutil.wait_procs(processes, timeout=10)
     assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
@@ -89,7 +94,8 @@ def assert_gone(processes: list[psutil.Process]) -> None:
 
 def test_a_parent_killed_twenty_times_loses_and_doubles_nothing(sweep):
     moments = random.Random(0)
-    arguments = [*TRIVIAL, "--seeds", "200", "--jobs", "2"]
+    trials = 120
+    arguments = [*TRIVIAL, "--seeds", str(trials), "--jobs", "2"]
     for kill in range(20):
         process = sweep.start(*(["--resume", "--jobs", "2"] if sweep.has_begun else arguments))
         if kill % 4 == 3:  # anywhere, in its start too
@@ -102,12 +108,12 @@ def test_a_parent_killed_twenty_times_loses_and_doubles_nothing(sweep):
         process.communicate()
         assert_gone(family)
     assert sweep.has_begun
-    assert len(sweep.run.records()) < 200
+    assert len(sweep.run.records()) < trials
     done = sweep.finish("--resume", "--jobs", "2")
     assert done.returncode == 0, done.stderr
-    sweep.check(200)
+    sweep.check(trials)
     lines = (sweep.run.folder / "records.jsonl").read_text().splitlines()
-    assert len(lines) == 200
+    assert len(lines) == trials
 
 
 def test_a_parent_interrupted_again_and_again_ends_cleanly_and_goes_on(sweep):
@@ -131,14 +137,37 @@ def test_a_parent_interrupted_again_and_again_ends_cleanly_and_goes_on(sweep):
 def test_a_killed_trial_is_a_crashed_record_and_the_sweep_goes_on(sweep):
     process = sweep.start(*SLOW, "--seeds", "4", "--jobs", "2")
     wait_for(process, "epoch 1/")
-    (server,) = (p for p in psutil.Process(process.pid).children() if "forkserver" in " ".join(p.cmdline()))
-    random.Random(2).choice(server.children()).kill()
+    random.Random(2).choice(fork_server(process).children()).kill()
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert Counter(record.status for record in sweep.run.records()) == {"ok": 3, "crashed": 1}
     assert "--retry-failed" in err
     assert sweep.finish("--resume").returncode == 1  # failed ones only when asked for
     assert len((sweep.run.folder / "records.jsonl").read_text().splitlines()) == 4
+    assert sweep.finish("--resume", "--retry-failed").returncode == 0
+    sweep.check(4)
+
+
+def test_a_request_to_end_is_the_parents_to_hear(sweep):
+    """A batch system asks all processes of a job at once; a trial that had heard it first would seem crashed."""
+    process = sweep.start(*SLOW, "--seeds", "2", "--jobs", "2")
+    wait_for(process, "epoch 1/")
+    server = fork_server(process)
+    for one in [server, *server.children()]:
+        one.terminate()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    sweep.check(2)
+
+
+def test_a_killed_fork_server_loses_nothing(sweep):
+    process = sweep.start(*SLOW, "--seeds", "4", "--jobs", "2")
+    wait_for(process, "epoch 1/")
+    fork_server(process).kill()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode in (1, 3)  # trials failed, or none could be started at that moment
+    assert "Traceback" not in err
+    assert "--resume" in err
     assert sweep.finish("--resume", "--retry-failed").returncode == 0
     sweep.check(4)
 
@@ -152,8 +181,11 @@ def test_a_second_command_on_the_same_run_is_refused_and_told_who_holds_it(sweep
     assert re.search(pattern, second.stderr)
     process.kill()
     process.communicate()
-    assert sweep.finish("--resume").returncode == 0  # the lock died with its owner
-    sweep.check(20)
+    third = sweep.start("--resume")  # the lock died with its owner
+    wait_for(third, "epoch 1/")
+    third.send_signal(signal.SIGINT)
+    third.communicate(timeout=60)
+    assert third.returncode == 130
 
 
 def limit_files() -> None:
