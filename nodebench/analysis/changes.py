@@ -146,7 +146,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
     found_pairs = {key: _pairs(before[key], after[key]) for key in before if key in after}
     common = {key: pairs for key, pairs in found_pairs.items() if pairs}
     of_time, of_other = assumed_noise(first, second)
-    noise = {name: of_time if figure(name).unit == "s" else of_other for name in _SAMPLED} | dict(noise or {})
+    noise = {name: of_time if figure(name).is_time else of_other for name in _SAMPLED} | dict(noise or {})
     if not common:
         raise BadInput(f"the two runs have no trial in common: {_apart(before.values(), after.values())}")
     axes = varying([before[key] for key in common])
@@ -163,7 +163,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
         figures = {seed: (compared(a), compared(b)) for seed, (a, b) in good.items()}
         names = dict.fromkeys(name for a, b in figures.values() for name in a if name in b)
         for name in names:
-            usable = {seed for seed, pair in good.items() if not _spoiled(pair, figure(name).unit == "s")}
+            usable = {seed for seed, pair in good.items() if not _spoiled(pair, figure(name).is_time)}
             values = {s: (a[name], b[name]) for s, (a, b) in figures.items() if s in usable and name in a and name in b}
             if values:
                 found.append(_change(label, name, values, noise))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nodebench.analysis.fairness import is_flow, unreliable
 from nodebench.analysis.homes import homes
 from nodebench.spec import Record, Status, shipped_studies
+from nodebench.spec.figures import figure
 from nodebench.spec.trial import Scalar
 
 _AXES = (
@@ -44,7 +45,7 @@ class Configuration:
 
     def by_seed(self, name: str) -> dict[int, float]:
         """What its replicates gave of a figure, those that have it and may be used."""
-        usable = [r for r in self.records if not unreliable(r, name.endswith("seconds"))]
+        usable = [r for r in self.records if not unreliable(r, figure(name).is_time)]
         found = {r.trial.seed: r.metrics.get(name, r.costs.get(name)) for r in usable}
         return {seed: value for seed, value in found.items() if value is not None}
 

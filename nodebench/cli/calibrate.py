@@ -17,7 +17,7 @@ from nodebench.cli.progress import make_display
 from nodebench.cli.run import ctrl_c
 from nodebench.errors import BadInput, CannotGoOn
 from nodebench.spec.calibration import Calibration, machine_of
-from nodebench.spec.figures import figure
+from nodebench.spec.figures import figure, percent
 
 REPLICATES = (3, 5, 10, 20)
 LONGEST_PAUSE = 3600  # seconds
@@ -105,13 +105,6 @@ def resolution(known: Sequence[Calibration], environment: Mapping[str, Any], thr
         return f"that of {on} is not known: 'nodebench calibrate --threads {threads}' measures it"
     smallest = percent(noise.smallest(n, apart=False) - 1)
     return f"on {on}, {n} replicates find a change of the step time by {smallest} or more"
-
-
-def percent(share: float) -> str:
-    """``3.1 %``."""
-    if share >= 10:
-        return "> 1000 %"
-    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
 
 
 def advice(found: Calibration, noise: Mapping[str, Noise], load: float) -> Sequence[str]:

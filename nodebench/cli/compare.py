@@ -20,7 +20,7 @@ from nodebench.run.calibrations import calibrations
 from nodebench.run.store import Run
 from nodebench.spec import Record
 from nodebench.spec.calibration import machine_of
-from nodebench.spec.figures import short
+from nodebench.spec.figures import percent, short
 
 REGRESSION, DIFFERENCE = "regression", "difference"
 _FAILS = {
@@ -95,9 +95,7 @@ def _missed(unseen: Sequence[Change]) -> str:
     smallest = max((one.smallest for one in unseen if one.smallest), default=float("inf"))
     if smallest == float("inf"):
         return f"{unseen[0].figure.label}: with {n} of a trial nothing could have been found"
-    return (
-        f"{unseen[0].figure.label}: a change by {100 * (smallest - 1):.2g} % would have been found (n = {n}, power 0.8)"
-    )
+    return f"{unseen[0].figure.label}: a change by {percent(smallest - 1)} would have been found (n = {n}, power 0.8)"
 
 
 def _table(changes: Sequence[Change]) -> Table:

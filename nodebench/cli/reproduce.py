@@ -26,6 +26,7 @@ from nodebench.run.calibrations import calibrations
 from nodebench.run.store import REPRODUCED, Run, kept_records
 from nodebench.spec import DataSource, Record, Status, Study
 from nodebench.spec.calibration import Calibration, machine_of
+from nodebench.spec.figures import percent
 
 _COLOURS = {Again.IDENTICAL: "green", Again.WITHIN: "green", Again.DIFFERENT: "red", Again.UNKNOWN: "yellow"}
 
@@ -201,7 +202,7 @@ def _table(repeated: Sequence[Reproduction]) -> Table:
         table.add_row(
             found[0].figure.label,
             *(Text(str(counts[outcome] or ""), _COLOURS[outcome]) for outcome in Again),
-            f"{100 * largest:.2g} %" if largest else "",
+            percent(largest) if largest else "",
         )
     return table
 

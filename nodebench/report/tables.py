@@ -155,8 +155,7 @@ def _cell(name: str, record: Record) -> str:
     value = _value(record, name)
     if value is None and record.status is not Status.OK:
         return "–" if name in record.costs.keys() | record.metrics.keys() else record.status.value
-    text = figure(name).format(value)
-    timed = name.endswith("seconds")
+    text, timed = figure(name).format(value), figure(name).is_time
     marks = {"~": record.drifted and timed, "*": record.place.shared and timed, "!": record.passes_agree is False}
     return text + "".join(mark for mark, applies in marks.items() if applies)
 

@@ -35,9 +35,14 @@ class Figure:
     about: str
 
     @property
+    def is_time(self) -> bool:
+        """Whether it is a wall time, which other load on the machine spoils."""
+        return self.unit == "s"
+
+    @property
     def kind(self) -> Kind:
         """What it owes to chance."""
-        if self.unit == "s" or self.name in _SAMPLED:
+        if self.is_time or self.name in _SAMPLED:
             return Kind.SAMPLED
         return Kind.COUNTED if self.unit in ("calls", "bytes") or self.name in _COUNTED else Kind.COMPUTED
 
@@ -49,6 +54,13 @@ class Figure:
 def short(value: float, digits: int = 6) -> str:
     """A plain number, for a person: ``1e-5``, ``0.25``."""
     return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def percent(share: float) -> str:
+    """A share or a relative change, for a person: ``0.25 %``, ``3.1 %``, ``140 %``, ``> 1000 %``."""
+    if share > 10:
+        return "> 1000 %"
+    return f"{100 * share:.0f} %" if abs(share) >= 0.995 else f"{short(100 * share, 2)} %"
 
 
 def _seconds(value: float) -> str:
@@ -218,5 +230,6 @@ FIGURES: dict[str, Figure] = {figure.name: figure for figure in _ALL}
 
 
 def figure(name: str) -> Figure:
-    """Look a figure up; a third-party task's own metric gets a plain entry of its own."""
-    return FIGURES.get(name) or Figure(name, name.replace("_", " "), "1", "neither", "a metric of the task")
+    """Look a figure up; a third-party task's own metric gets a plain entry, a time if its name ends so."""
+    unit: Unit = "s" if name.endswith("_seconds") else "1"
+    return FIGURES.get(name) or Figure(name, name.replace("_", " "), unit, "neither", "a metric of the task")

@@ -1,10 +1,11 @@
 import json
+import math
 
 import pytest
 
 from nodebench.errors import BadInput
 from nodebench.spec import FIGURES, Record, Status, Trial
-from nodebench.spec.figures import figure
+from nodebench.spec.figures import figure, percent
 
 RECORD = Record(
     id="0" * 12,
@@ -67,3 +68,14 @@ def test_a_figure_is_formatted_with_its_unit(name, value, text):
 
 def test_a_third_party_metric_needs_no_entry():
     assert figure("beat_error").label == "beat error"
+    assert not figure("beat_error").is_time
+    assert figure("decode_seconds").is_time  # so that other load spoils it
+    assert figure("decode_seconds").format(0.002) == "2 ms"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.031, "3.1 %"), (2e-11, "2e-9 %"), (-0.2, "-20 %"), (1.404, "140 %"), (math.inf, "> 1000 %")],
+)
+def test_a_share_is_told_with_two_digits(share, text):
+    assert percent(share) == text

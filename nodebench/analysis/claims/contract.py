@@ -64,7 +64,7 @@ def final(name: str) -> Reading:
         lost = name in record.metrics and value is None and name not in record.reasons
         return failed if lost else value
 
-    return Reading(name, get, known.label, failed, name.endswith("seconds"), name in _EXACT)
+    return Reading(name, get, known.label, failed, known.is_time, name in _EXACT)
 
 
 def probed(name: str) -> Reading:
