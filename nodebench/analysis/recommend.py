@@ -10,7 +10,7 @@ from nodebench.analysis.homes import is_at
 from nodebench.analysis.statistics import Estimate, estimate, median
 from nodebench.analysis.summary import Configuration, configurations
 from nodebench.spec import Record, Status
-from nodebench.spec.figures import figure
+from nodebench.spec.figures import figure, several
 from nodebench.spec.trial import Scalar
 
 ERROR, SECONDS = "gradient_error", "step_seconds"
@@ -209,5 +209,12 @@ def _paired(first: Configuration, second: Configuration, name: str) -> Estimate 
 def _problem(record: Record) -> str:
     trial = record.trial
     options = [f"{name}={value}" for name, value in trial.overrides.items()]
-    parts = [trial.task, trial.dataset, f"model {trial.model}", trial.device, trial.dtype, f"{trial.threads} threads"]
+    parts = [
+        trial.task,
+        trial.dataset,
+        f"model {trial.model}",
+        trial.device,
+        trial.dtype,
+        several(trial.threads, "thread"),
+    ]
     return ", ".join([*(part for part in parts if part), *options])

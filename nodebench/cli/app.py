@@ -277,6 +277,9 @@ def recommend(
     ] = "",
     seeds: Annotated[int, typer.Option(metavar="N", help="With --measure: replicates.", rich_help_panel=WHERE)] = 3,
     device: Annotated[str, typer.Option(help="With --measure: where.", rich_help_panel=WHERE)] = "cpu",
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="With --measure: CPU threads of a trial.", rich_help_panel=WHERE)
+    ] = None,
     results: Results = Path("results"),
 ) -> None:
     """Name the fastest way to solve and to differentiate within limits of memory and error.
@@ -285,5 +288,5 @@ def recommend(
     """
     from nodebench.cli.recommend import Asked, recommend_command
 
-    asked = Asked(task, field, state_shape, model, tuple(set_ or ()), device)
+    asked = Asked(task, field, state_shape, model, tuple(set_ or ()), device, threads)
     recommend_command(asked, max_memory, error, results, measure=measure, solver=solver, seeds=seeds)

@@ -17,7 +17,7 @@ from nodebench.cli.progress import make_display
 from nodebench.cli.run import ctrl_c
 from nodebench.errors import BadInput, CannotGoOn
 from nodebench.spec.calibration import Calibration, machine_of
-from nodebench.spec.figures import figure, percent
+from nodebench.spec.figures import figure, percent, several
 
 REPLICATES = (3, 5, 10, 20)
 LONGEST_PAUSE = 3600  # seconds
@@ -71,9 +71,7 @@ def _title(found: Calibration, number: int) -> str:
     of_trials = sum(len(values) for values in next(iter(found.rounds.values()))["step_seconds"])
     runs = f"{of_trials} trials of each of {', '.join(found.rounds)}"
     more = f", with {number - 1} earlier" if number > 1 else ""
-    return (
-        f"{found.environment.get('cpu')}, {found.threads} {'thread' if found.threads == 1 else 'threads'}: {runs}{more}"
-    )
+    return f"{found.environment.get('cpu')}, {several(found.threads, 'thread')}: {runs}{more}"
 
 
 def _table(noise: Mapping[str, Noise]) -> Table:
@@ -100,7 +98,7 @@ _CAPTION = (
 def resolution(known: Sequence[Calibration], environment: Mapping[str, Any], threads: int, n: int) -> str:
     """What so many replicates of two arms in one run can tell apart on a machine, in a sentence."""
     noise = noise_of(known, environment, threads).get("step_seconds")
-    on = f"{environment.get('cpu')}, {threads} {'thread' if threads == 1 else 'threads'}"
+    on = f"{environment.get('cpu')}, {several(threads, 'thread')}"
     if noise is None:
         return f"that of {on} is not known: 'nodebench calibrate --threads {threads}' measures it"
     smallest = percent(noise.smallest(n, apart=False) - 1)

@@ -20,7 +20,7 @@ from nodebench.run.calibrations import calibrations
 from nodebench.run.store import Run
 from nodebench.spec import Record
 from nodebench.spec.calibration import machine_of
-from nodebench.spec.figures import percent, short
+from nodebench.spec.figures import percent, several, short
 
 REGRESSION, DIFFERENCE = "regression", "difference"
 _FAILS = {
@@ -67,7 +67,7 @@ def _print(comparison: Comparison, names: Sequence[str], whole: bool, known: boo
     console.print(f"surroundings: {told(comparison.surroundings) or 'the same'}")
     for count, name in zip(comparison.only, names, strict=True):
         if count:
-            console.print(f"{count} {'trial' if count == 1 else 'trials'} of {name} alone: left out")
+            console.print(f"{several(count, 'trial')} of {name} alone: left out")
     for note in comparison.notes:
         console.print(note)
     for ending in comparison.endings:

@@ -36,6 +36,7 @@ class Asked:
     model: str
     options: tuple[str, ...]
     device: str
+    threads: int | None
 
     @property
     def again(self) -> str:
@@ -106,8 +107,9 @@ def _measure(asked: Asked, solver: str, seeds: int, results: Path) -> list[Recor
     from nodebench.run.store import Run
     from nodebench.spec import Limits as Budgets
 
-    if seeds < 1:
-        raise BadInput(f"--seeds {seeds}: at least 1")
+    for name, value in (("seeds", seeds), ("threads", asked.threads)):
+        if value is not None and value < 1:
+            raise BadInput(f"--{name} {value}: at least 1")
     study = Study(name="recommend", groups=dict(_grids(asked, solver, seeds)))
     execute(study, Manner(results, limits=Budgets(timeout=TIMEOUT)))
     return Run.open(results, None).records()
@@ -136,6 +138,7 @@ def _grids(asked: Asked, solver: str, seeds: int) -> Iterator[tuple[str, Grid]]:
                 seed=list(range(seeds)),
                 overrides=brief | asked.given,
                 device=asked.device,
+                threads=asked.threads,
             ),
         )
 

@@ -10,6 +10,7 @@ from nodebench.errors import BadInput
 from nodebench.report.tables import status_line
 from nodebench.run.store import Run, list_runs
 from nodebench.run.upkeep import merge, prune, verify
+from nodebench.spec.figures import several
 
 
 def list_results(results: Path) -> None:
@@ -27,7 +28,7 @@ def verify_results(name: str | None, results: Path) -> int:
         wrong += len(findings)
         for finding in findings:
             console.print(f"{run.folder.name}: {finding}")
-    console.print(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {wrong or 'nothing'} wrong")
+    console.print(f"{several(len(runs), 'run')}: {wrong or 'nothing'} wrong")
     return TRIAL_FAILED if wrong else OK
 
 

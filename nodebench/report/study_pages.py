@@ -24,7 +24,7 @@ from nodebench.report.study_comparisons import crossovers, equals
 from nodebench.report.study_plots import PLOTS
 from nodebench.report.tables import status_line
 from nodebench.spec import Preset, Record, Status, Study, load_study, shipped_studies
-from nodebench.spec.figures import figure, short
+from nodebench.spec.figures import figure, several, short
 from nodebench.spec.trajectories import Film
 
 # Figures that a table shows where they were measured: metrics first, then costs.
@@ -88,10 +88,7 @@ def _terms(study: Study | None, records: Sequence[Record]) -> list[tuple[str, st
     marks = f"; the machine's speed changed during {drifted} of them, whose times are left out" if drifted else ""
     return [
         *terms,
-        (
-            "Records",
-            f"{len(records)} trials, {seeds} {'seed' if seeds == 1 else 'seeds'}: {status_line(records)}{marks}",
-        ),
+        ("Records", f"{several(len(records), 'trial')}, {several(seeds, 'seed')}: {status_line(records)}{marks}"),
     ]
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nodebench.spec import Batching, Record, Status
-from nodebench.spec.figures import figure
+from nodebench.spec.figures import figure, several
 
 # Shown as space allows, the most telling ones first.
 _COSTS = (
@@ -193,7 +193,7 @@ def _shared(record: Record, dataset: str | None, varying: list[str]) -> str:
         "preset": f"preset {trial.preset}",
         "device": trial.device,
         "dtype": trial.dtype,
-        "threads": f"{trial.threads} threads" if trial.threads > 1 else "1 thread",
+        "threads": several(trial.threads, "thread"),
         **{name: f"{name}={value}" for name, value in trial.overrides.items()},
         "seed": f"seed {trial.seed}",
     }

@@ -160,7 +160,7 @@ def _datasets(task: Task, grid: Grid, source: DataSource) -> list[str | None]:
 
 def _threads(asked: int | None) -> int:
     cores = usable_cores()
-    if asked is not None and asked > cores:
+    if asked is not None and not 1 <= asked <= cores:
         raise BadInput(f"--threads {asked}: this process may use {cores} cores. Allowed: 1 to {cores}")
     return asked or cores
 

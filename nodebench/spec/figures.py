@@ -63,6 +63,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %" if abs(share) >= 0.995 else f"{short(100 * share, 2)} %"
 
 
+def several(number: int, noun: str) -> str:
+    """So many of something, for a person: ``1 thread``, ``2 threads``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _seconds(value: float) -> str:
     if value >= 100:
         return f"{value:.0f} s"

@@ -137,6 +137,7 @@ def test_a_sample_is_drawn_by_its_word():
         (["compare", "a", "nothing"], "no run named 'nothing'"),
         (["compare", "a", "b", "--fail-on", "regresion"], "did you mean regression?"),
         (["calibrate", "--rounds", "1"], "--rounds 1: at least 2"),
+        (["calibrate", "--threads", "0"], "--threads 0: this process may use"),
         (["calibrate", "--pause", "-1"], "--pause -1: at least 0"),
         (["calibrate", "--pause", "inf"], "--pause inf: at most 3600"),
     ],

@@ -41,10 +41,22 @@ OWN = ["recommend", "--field", "mine:Drift", "--state-shape", "3"]
 
 
 def test_a_field_of_ones_own_is_measured_and_the_answer_found_again(nodebench, field):
-    measure = ["--measure", "--solver", "rk4", "--seeds", "2", "--error", "1e-4", "--set", "steps_per_epoch=4"]
+    measure = [
+        "--measure",
+        "--solver",
+        "rk4",
+        "--seeds",
+        "2",
+        "--error",
+        "1e-4",
+        "--set",
+        "steps_per_epoch=4",
+        "--threads",
+        "1",
+    ]
     code, out, err = nodebench(*OWN, *measure)
     assert code == 0, err
-    assert "field, model own" in out
+    assert "field, model own, cpu, float32, 1 thread, " in out
     assert "field=mine:Drift" in out
     assert "\nUse rk4 h=0.0625 " in out
     assert "from torchdiffeq import odeint" in out
@@ -71,6 +83,7 @@ def test_a_field_of_ones_own_is_measured_and_the_answer_found_again(nodebench, f
         ([*OWN, "--max-memory", "much"], "--max-memory 'much': not a size"),
         ([*OWN, "--solver", "rk4"], "--solver goes with --measure"),
         ([*OWN, "--measure", "--seeds", "0"], "at least 1"),
+        ([*OWN, "--measure", "--threads", "0"], "at least 1"),
         ([*OWN, "--measure", "--solver", "dopry5"], "did you mean dopri5"),
         (["recommend", "--field", "mine:Drif", "--state-shape", "3", "--measure"], "has no attribute 'Drif'"),
         (["recommend", "--field", "yours:Drift", "--state-shape", "3", "--measure"], "No module named 'yours'"),

@@ -17,6 +17,7 @@ from nodebench.analysis.statistics import (
 )
 from nodebench.spec import Record
 from nodebench.spec.calibration import Calibration
+from nodebench.spec.figures import several
 
 FEWEST = 5  # replicates, before any verdict
 
@@ -198,7 +199,7 @@ def _why(draft: Verdict) -> str:
     if missing := [other.sample.label for other in draft.findings if other.estimate is None]:
         return f"nothing could be measured of {'; '.join(missing)}"
     if n < FEWEST:
-        return f"{n} {'replicate' if n == 1 else 'replicates'}; {FEWEST} are the least for a verdict"
+        return f"{several(n, 'replicate')}; {FEWEST} are the least for a verdict"
     if finding.needed is not None:
         return f"its interval crosses an edge; about {finding.needed} replicates would decide"
     return "the estimate lies between support and refutation, or at an edge: more replicates would not decide"
