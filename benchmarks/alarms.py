@@ -23,7 +23,7 @@ from nodebench.analysis.changes import Outcome, compare
 from nodebench.analysis.noise import Noise
 from nodebench.instruments import describe_environment
 from nodebench.run.engines.local import LocalEngine
-from nodebench.run.isolation import start_fork_server
+from nodebench.run.fork_server import start_fork_server
 from nodebench.spec import DataSource, Limits, Record
 
 SECONDS = ("step_seconds", "forward_seconds", "backward_seconds", "first_step_seconds")

@@ -23,7 +23,7 @@ from cost import interval, single, timed
 
 from nodebench.instruments import describe_environment
 from nodebench.run.engines.local import LocalEngine
-from nodebench.run.isolation import start_fork_server, wait_for_fork_server
+from nodebench.run.fork_server import start_fork_server, wait_for_fork_server
 from nodebench.run.plan import plan
 from nodebench.run.store import Run
 from nodebench.run.sweep import missing, sweep

@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from nodebench.analysis.claims import CLAIMS, judge
 from nodebench.report.site import report
-from nodebench.run.isolation import run_isolated, start_fork_server, wait_for_fork_server
+from nodebench.run.fork_server import start_fork_server, wait_for_fork_server
+from nodebench.run.isolation import run_isolated
 from nodebench.run.plan import plan
 from nodebench.run.store import records_below
 from nodebench.spec import DataSource, Grid, Limits, Preset, Study
@@ -35,6 +37,13 @@ class Start:
     def time_help(self) -> None:
         """``nodebench --help``, as a command."""
         subprocess.run([sys.executable, "-m", "nodebench", "--help"], check=True, capture_output=True)
+
+    def time_trivial_run(self) -> None:
+        """``nodebench run`` of one trial that takes no time, as a command: the fork server warms up meanwhile."""
+        trial = ["--task", "toy/exponential", "--preset", "smoke", "--solver", "euler", "--set", "solves=1"]
+        command = [sys.executable, "-m", "nodebench", "run", "--quiet", "--threads", "1", *trial]
+        with TemporaryDirectory() as folder:
+            subprocess.run(command, check=True, capture_output=True, cwd=folder)
 
 
 class Isolation:

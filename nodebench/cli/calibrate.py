@@ -33,7 +33,7 @@ def calibrate_command(rounds: int, replicates: int, pause: float, threads: int |
     from nodebench.run.calibrations import calibrations, keep
     from nodebench.run.engines.local import LocalEngine
     from nodebench.run.estimate import Costs
-    from nodebench.run.isolation import start_fork_server
+    from nodebench.run.fork_server import start_fork_server
     from nodebench.run.noise import loads, measure_noise
 
     for name, value, least in (("rounds", rounds, 2), ("replicates", replicates, 2), ("pause", pause, 0)):

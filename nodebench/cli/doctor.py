@@ -219,7 +219,8 @@ def _datasets() -> Iterator[Check]:
 
 def _trial() -> Check:
     """A whole trial in a process of its own, which no list of features replaces."""
-    from nodebench.run.isolation import run_isolated, start_fork_server, wait_for_fork_server
+    from nodebench.run.fork_server import start_fork_server, wait_for_fork_server
+    from nodebench.run.isolation import run_isolated
     from nodebench.run.plan import plan
 
     start_fork_server()

@@ -120,14 +120,15 @@ def _run(
     chosen: Sequence[Record], out: Path, data: DataSource, *, quiet: bool
 ) -> tuple[list[tuple[Record, Record]], Run, bool, str | None]:
     """Run the trials; what is finished is stored. Also: whether it was stopped, and what kept it from going on."""
+    from nodebench.run.fork_server import start_fork_server
+
+    start_fork_server()
     from nodebench.cli.run import with_data
     from nodebench.instruments import describe_environment
     from nodebench.run.engines.local import LocalEngine
     from nodebench.run.estimate import Costs
-    from nodebench.run.isolation import start_fork_server
     from nodebench.run.repeat import Repetition, grid_of
 
-    start_fork_server()
     groups = {record.id: grid_of(record.trial) for record in chosen}
     study = with_data(Study(name=REPRODUCED, about="trials run again from their records", groups=groups, data=data))
     run = Run.create(out, study, describe_environment())

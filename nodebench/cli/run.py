@@ -67,11 +67,11 @@ def refuse_changes(given: Sequence[str]) -> None:
 
 def execute(study: Study, manner: Manner) -> int:
     """Make a new run of a study."""
+    _check(manner)
+    engine = _start_engine(study, manner)
     from nodebench.instruments import describe_environment
     from nodebench.run.plan import plan
 
-    _check(manner)
-    engine = _start_engine(study, manner)
     study = with_surroundings(_limited(study, manner.limits), manner.jobs, engine.elsewhere)
     planned = plan(study, elsewhere=engine.elsewhere)
     if not planned.planned:
@@ -84,11 +84,11 @@ def execute(study: Study, manner: Manner) -> int:
 
 def resume(run: Run, manner: Manner) -> int:
     """Go on with a run."""
-    from nodebench.run.plan import plan
-
     _check(manner)
     study = _limited(run.study(), manner.limits)
     engine = _start_engine(study, manner)
+    from nodebench.run.plan import plan
+
     planned = plan(study, elsewhere=engine.elsewhere)
     return _run(run, study, planned.planned, planned.left_out, engine, manner)
 
@@ -108,20 +108,20 @@ def jobs_of(study: Study, jobs: int | None) -> int:
 
 
 def _start_engine(study: Study, manner: Manner) -> "Engine":
-    """The engine that was asked for. It warms up while the trials are planned."""
-    jobs = jobs_of(study, manner.jobs)
+    """The engine that was asked for. It warms up while torch is imported here, and the trials are planned."""
     if manner.dask:
         try:
             from nodebench.run.engines.dask import DaskEngine
         except ModuleNotFoundError as error:
             raise BadInput("--dask needs Dask: pip install 'nodebench[cluster]'") from error
         # A login node's cores say nothing of how many jobs to ask for.
-        return DaskEngine(manner.dask, (manner.jobs or 1) if manner.dask == "slurm" else jobs)
-    from nodebench.run.engines.local import LocalEngine
-    from nodebench.run.isolation import start_fork_server
+        return DaskEngine(manner.dask, (manner.jobs or 1) if manner.dask == "slurm" else jobs_of(study, manner.jobs))
+    from nodebench.run.fork_server import start_fork_server
 
     start_fork_server()
-    return LocalEngine(jobs)
+    from nodebench.run.engines.local import LocalEngine
+
+    return LocalEngine(jobs_of(study, manner.jobs))
 
 
 def _prepare(engine: "Engine", todo: "Sequence[Planned]") -> None:

@@ -159,7 +159,8 @@ def _time(found: "Estimate", at_once: int) -> str:
 def _probe(trials: list[Trial], source: DataSource, costs: "Costs") -> None:
     """Find out by short runs what trials cost, one of each configuration."""
     from nodebench.run.estimate import Costs
-    from nodebench.run.isolation import foresee, start_fork_server
+    from nodebench.run.fork_server import start_fork_server
+    from nodebench.run.isolation import foresee
 
     start_fork_server()
     seen = Costs()

@@ -4,24 +4,21 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import psutil
 from pydantic import ValidationError
 
 from nodebench.run import worker
+from nodebench.run.fork_server import PROCESSES, fork
 from nodebench.run.worker import Job, Outcome, Progress
 from nodebench.spec import DataSource, Failure, Limits, Record, Status, Trial
 from nodebench.spec.trajectories import Film
@@ -33,10 +30,6 @@ MEMORY_POLL_SECONDS = 0.05
 STDERR_LINES = 20
 # How long a killed process may take to be gone, at most; a zombie that nobody reaps never is.
 KILL_SECONDS = 1.0
-
-# Held where a process is started and where one is asked how it ended: starting looks at all the others, and
-# an exit code can be read once only.
-_PROCESSES = threading.Lock()
 
 Listener = Callable[[Progress], None]
 
@@ -55,60 +48,6 @@ class Stop:
     def asked(self) -> bool:
         """Whether somebody has."""
         return self._asked.closed
-
-
-def start_fork_server() -> None:
-    """Start, without waiting for it, the server that imports torch once and forks every trial.
-
-    It ignores Ctrl-C and polite requests to end from the start, and so do the trials: a terminal and a batch
-    system send them to all at once, and it is the parent that ends the trials, each with its record.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nodebench.run.preload"])
-    if threading.current_thread() is not threading.main_thread():  # of a worker, which has its own way with signals
-        forkserver.ensure_running()
-        return
-    ours = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        forkserver.ensure_running()
-    finally:
-        for number, handler in ours.items():
-            signal.signal(number, handler)
-
-
-def wait_for_fork_server() -> None:
-    """Wait until the server is warm, so that the first trial is not charged for its start."""
-    process = multiprocessing.get_context("forkserver").Process(target=os.getpid)
-    _start(process)
-    process.join()
-
-
-def _start(process: BaseProcess) -> None:
-    """Have the server fork a process.
-
-    Raises:
-        OSError: it cannot, or has itself been killed.
-    """
-    try:
-        with _PROCESSES, _hidden_main():
-            process.start()
-    except EOFError as error:
-        raise ConnectionError("the server that starts the trials has been killed") from error
-
-
-@contextmanager
-def _hidden_main() -> Iterator[None]:
-    """Start a child that does not import the program that started it.
-
-    multiprocessing would run the parent's ``__main__`` again in each child. A trial needs nothing of it, so
-    that would only cost time, and fork bombs in scripts without the ``if __name__ == "__main__"`` guard.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 def run_isolated(
@@ -150,7 +89,7 @@ def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
     process = context.Process(target=worker.main, args=(theirs, job), name=f"trial-{trial.id}")
     watch = _Watch(ours, process, job.limits, report, stop)
     try:
-        _start(process)
+        fork(process)
         theirs.close()
         outcome = watch.until_the_end()
     finally:
@@ -239,7 +178,7 @@ class _Watch:
         }
 
     def _died(self) -> Outcome:
-        with _PROCESSES:
+        with PROCESSES:
             self._process.join(timeout=5)
             code = self._process.exitcode
         if code is not None and code < 0:
@@ -279,7 +218,7 @@ def _kill_group(process: BaseProcess) -> None:
     for member in members:
         with suppress(psutil.Error):
             member.kill()
-    with _PROCESSES:
+    with PROCESSES:
         process.join()
     _wait_until_gone(process.pid)
 

@@ -180,7 +180,7 @@ def test_a_calibration_that_was_stopped_is_not_stored(tmp_path):
     words = [sys.executable, "-m", "nodebench", "calibrate", "--replicates", "2", "--pause", "600", "--threads", "1"]
     with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
-            if line.startswith("[4/"):  # the first pause has begun
+            if line.startswith("[1/"):
                 break
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
@@ -216,7 +216,7 @@ def test_a_sample_of_the_committed_records_reproduces(tmp_path):
     """Drawn by the commit, so that it changes. New code is no excuse here; other libraries or another processor are."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     published = ROOT / "results" / "published"
-    sample = ["--results", str(published), "--sample", "4", "--within", "8", "--pick", commit.stdout.strip(), "--json"]
+    sample = ["--results", str(published), "--sample", "3", "--within", "6", "--pick", commit.stdout.strip(), "--json"]
     excused = ("packages.", "cpu", "blas", "platform", "python")
     for study in ("memory", "solvers", "fig3"):
         (run,) = [path.parent for path in published.glob(f"*-{study}/records.jsonl")]

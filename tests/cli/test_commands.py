@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nodebench.spec import Record
+from nodebench.spec import Record, Status, Trial
 
 # One thread: two that wait for a core which something else holds take minutes for what one does in seconds.
 SMOKE = ["run", "--preset", "smoke", "--threads", "1", "--task"]
@@ -136,6 +136,38 @@ def test_help_is_grouped_and_loads_no_torch():
     assert "code 0 False False" in done.stdout
     for group in ("What", "Where and how", "Limits", "Output"):
         assert group in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [[*SMOKE, "toy/spiral"], ["run", "--resume"], ["reproduce", "kept"]])
+def test_the_fork_server_is_started_before_torch_is_imported(tmp_path, arguments):
+    """Then both import it at the same time, and the first trial begins a second sooner."""
+    kept = tmp_path / "results" / "kept"
+    kept.mkdir(parents=True)
+    (kept / "study.toml").write_text('[groups.g]\ntask = "toy/spiral"\npreset = "smoke"\n')
+    record = Record(
+        id="0" * 12,
+        trial=Trial(task="toy/spiral", model="small"),
+        status=Status.OK,
+        started="2026-01-01T00:00:00+00:00",
+        duration_seconds=1.0,
+    )
+    (kept / "records.jsonl").write_text(record.line() + "\n")
+    (kept / "environment.json").write_text("{}")
+    script = """if True:
+        import sys
+        from nodebench import cli
+        from nodebench.run import fork_server
+
+        def start():
+            print("torch is there" if "torch" in sys.modules else "torch is to come")
+            sys.exit(0)
+
+        fork_server.start_fork_server = start
+        cli.main()
+    """
+    words = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "torch is to come\n", done.stderr
 
 
 def test_version(nodebench):

@@ -14,7 +14,7 @@ from nodebench.errors import BadInput
 from nodebench.run.engines import dask as dask_engine
 from nodebench.run.engines.dask import DaskEngine
 from nodebench.run.engines.local import LocalEngine
-from nodebench.run.isolation import start_fork_server
+from nodebench.run.fork_server import start_fork_server
 from nodebench.run.multiply import multiply
 from nodebench.spec import DataSource, Grid, Limits, Status
 

@@ -1,5 +1,6 @@
 from nodebench.run.estimate import Costs, costs_on, estimate
-from nodebench.run.isolation import foresee, run_isolated, start_fork_server
+from nodebench.run.fork_server import start_fork_server
+from nodebench.run.isolation import foresee, run_isolated
 from nodebench.run.multiply import multiply
 from nodebench.run.store import Run
 from nodebench.spec import DataSource, Grid, Limits, Record, Status, Study, Trial

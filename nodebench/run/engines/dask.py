@@ -24,7 +24,8 @@ from distributed.scheduler import KilledWorker
 import nodebench
 from nodebench.errors import BadInput, CannotGoOn, first_line
 from nodebench.run.engines.contract import Engine, Report
-from nodebench.run.isolation import Stop, run_isolated, start_fork_server, wait_for_fork_server
+from nodebench.run.fork_server import start_fork_server, wait_for_fork_server
+from nodebench.run.isolation import Stop, run_isolated
 from nodebench.run.worker import Progress
 from nodebench.spec import DataSource, Failure, Limits, Record, Status, Trial
 from nodebench.spec.record import Place

@@ -10,7 +10,8 @@ from queue import SimpleQueue
 from nodebench.errors import CannotGoOn
 from nodebench.instruments.environment import usable_cores
 from nodebench.run.engines.contract import Engine, Report
-from nodebench.run.isolation import Stop, run_isolated, wait_for_fork_server
+from nodebench.run.fork_server import wait_for_fork_server
+from nodebench.run.isolation import Stop, run_isolated
 from nodebench.run.worker import Progress
 from nodebench.spec import DataSource, Limits, Record, Trial
 from nodebench.spec.record import Place
