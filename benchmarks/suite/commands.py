@@ -8,8 +8,6 @@ from tempfile import TemporaryDirectory
 
 from nodebench.analysis.claims import CLAIMS, judge
 from nodebench.report.site import report
-from nodebench.run.fork_server import start_fork_server, wait_for_fork_server
-from nodebench.run.isolation import run_isolated
 from nodebench.run.plan import plan
 from nodebench.run.store import records_below
 from nodebench.spec import DataSource, Grid, Limits, Preset, Study
@@ -55,6 +53,9 @@ class Isolation:
 
     def setup(self) -> None:
         """Warm the fork server up."""
+        # Here, because asv runs this file with older commits too, where only this benchmark may fail for it.
+        from nodebench.run.fork_server import start_fork_server, wait_for_fork_server
+
         start_fork_server()
         wait_for_fork_server()
         grid = Grid(task="toy/exponential", preset=Preset.SMOKE, solver=["euler"], overrides={"solves": [1]}, threads=1)
@@ -62,6 +63,8 @@ class Isolation:
 
     def track_overhead(self) -> float:
         """Median seconds of a trivial trial beside its setup and passes: start, two calibrations, end."""
+        from nodebench.run.isolation import run_isolated
+
         beside = []
         for _ in range(self.trials):
             record, _ = run_isolated(self.trial, Limits(), DataSource(), lambda progress: None)
