@@ -26,6 +26,7 @@ from nodebench.cli.options import (
     Resume,
     RetryFailed,
     RunName,
+    Threads,
     Timeout,
 )
 
@@ -131,14 +132,7 @@ def run(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.", rich_help_panel=WHERE)] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32 or float64.", rich_help_panel=WHERE)] = "float32",
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="CPU threads of a trial. (default: all cores, shared among the jobs)",
-            rich_help_panel=WHERE,
-        ),
-    ] = None,
+    threads: Threads = None,
     data: Data = None,
     download: Download = False,
     results: Results = Path("results"),

@@ -22,7 +22,10 @@ from nodebench.cli.options import (
     Resume,
     RetryFailed,
     RunName,
+    Seeds,
+    StudyDevice,
     StudyName,
+    Threads,
     Timeout,
 )
 
@@ -51,7 +54,9 @@ def study_show(name: StudyName, preset: PresetName = "quick") -> None:
 def study_plan(
     name: StudyName,
     preset: PresetName = "quick",
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Replicates. (default: the study's)")] = None,
+    seeds: Seeds = None,
+    device: StudyDevice = None,
+    threads: Threads = None,
     data: Data = None,
     download: Download = False,
     results: Results = Path("results"),
@@ -60,16 +65,19 @@ def study_plan(
 ) -> None:
     """Say how many trials a study has, what is refused and why, what is there, and how long the rest takes."""
     from nodebench.cli.choices import data_source
-    from nodebench.cli.study import plan_study, read_study
+    from nodebench.cli.study import Typed, plan_study, read_study
 
-    plan_study(read_study(name, preset, seeds, data_source(data, download)), results, jobs, probe)
+    typed = Typed(seeds, device, threads, data_source(data, download))
+    plan_study(read_study(name, preset, typed), results, jobs, probe)
 
 
 @study_app.command(name="run")
 def study_run(
     name: StudyName,
     preset: PresetName = "quick",
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Replicates. (default: the study's)")] = None,
+    seeds: Seeds = None,
+    device: StudyDevice = None,
+    threads: Threads = None,
     data: Data = None,
     download: Download = False,
     results: Results = Path("results"),
@@ -87,14 +95,14 @@ def study_run(
     """Run a study, or with --resume go on with its latest run."""
     from nodebench.cli.choices import data_source, limits_of
     from nodebench.cli.run import Manner, execute
-    from nodebench.cli.study import read_study, resume_study
+    from nodebench.cli.study import Typed, read_study, resume_study
 
     limits = limits_of(timeout, max_nfe, memory_limit)
     manner = Manner(results, resume, retry_failed, jobs, dask, limits, json=json, quiet=quiet, figures=figures)
+    typed = Typed(seeds, device, threads, data_source(data, download))
     if resume:
-        given = {"--seeds": seeds is not None, "--data": data is not None, "--download": download}
-        return resume_study(read_study(name, preset), manner, [option for option, typed in given.items() if typed])
-    return execute(read_study(name, preset, seeds, data_source(data, download)), manner)
+        return resume_study(read_study(name, preset), manner, typed)
+    return execute(read_study(name, preset, typed), manner)
 
 
 @results_app.command(name="list")

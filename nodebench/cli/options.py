@@ -33,6 +33,17 @@ Dask = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS|local|slurm", help="Run the trials on Dask workers.", rich_help_panel=WHERE),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="CPU threads of a trial. (default: all cores, shared among the jobs)", rich_help_panel=WHERE
+    ),
+]
+StudyDevice = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu, cuda, cuda:N or mps. (default: the study's)", rich_help_panel=WHERE),
+]
+Seeds = Annotated[int | None, typer.Option(metavar="N", help="Replicates. (default: the study's)")]
 Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Time of one trial.", rich_help_panel=LIMITS)]
 MaxNfe = Annotated[
     int | None, typer.Option(metavar="N", help="Evaluations of one solve, also in tests.", rich_help_panel=LIMITS)

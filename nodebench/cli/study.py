@@ -1,8 +1,9 @@
 """``nodebench study``: the studies that there are, what they would cost, and their runs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -24,21 +25,47 @@ if TYPE_CHECKING:
     from nodebench.run.plan import Planned
 
 
-def read_study(name: str, preset: str, seeds: int | None = None, data: DataSource | None = None) -> Study:
-    """A study as it was asked for; what is typed goes before what its file says."""
+@dataclass(frozen=True)
+class Typed:
+    """What was typed of a study, and goes before what its file says; null is what the file says."""
+
+    seeds: int | None = None
+    device: str | None = None
+    threads: int | None = None
+    data: DataSource = field(default_factory=DataSource)
+
+    @property
+    def of_grids(self) -> dict[str, Any]:
+        """What changes in each of its grids."""
+        for name, value in (("seeds", self.seeds), ("threads", self.threads)):
+            if value is not None and value < 1:
+                raise BadInput(f"--{name} {value}: at least 1")
+        seeds = None if self.seeds is None else list(range(self.seeds))
+        axes = {"seed": seeds, "device": self.device, "threads": self.threads}
+        return {name: value for name, value in axes.items() if value is not None}
+
+    @property
+    def options(self) -> list[str]:
+        """The options by their names."""
+        given = {name: getattr(self, name) for name in ("seeds", "device", "threads")}
+        given |= {"data": self.data.folder, "download": self.data.download or None}
+        return [f"--{name}" for name, value in given.items() if value is not None]
+
+
+def read_study(name: str, preset: str, typed: Typed | None = None) -> Study:
+    """A study as it was asked for."""
     study = load_study(name, Preset(choose("preset", preset, list(Preset))))
-    groups = study.groups
-    if seeds is not None:
-        if seeds < 1:
-            raise BadInput(f"--seeds {seeds}: at least 1")
-        replicates = {"seed": list(range(seeds))}
-        groups = {key: grid.model_copy(update=replicates) for key, grid in groups.items()}
-    return study.model_copy(update={"groups": groups, "data": data or study.data})
+    if typed is None:
+        return study
+    changes = typed.of_grids
+    groups = {key: grid.model_copy(update=changes) for key, grid in study.groups.items()}
+    data = study.data if typed.data == DataSource() else typed.data
+    return study.model_copy(update={"groups": groups, "data": data})
 
 
-def resume_study(study: Study, manner: Manner, given: Sequence[str]) -> int:
+def resume_study(study: Study, manner: Manner, typed: Typed) -> int:
     """Go on with the latest run of a study at its scale, or with a named one."""
-    refuse_changes(given)
+    refuse_changes(typed.options)
     run = latest_run(study, manner.results) if manner.resume == LATEST else Run.open(manner.results, manner.resume)
     if run is None:
         raise BadInput(
@@ -99,7 +126,7 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
     from nodebench.run.sweep import missing
 
     run = latest_run(study, results)
-    study = _with_threads_of(run, with_surroundings(study, jobs))
+    study = with_surroundings(_with_threads_of(run, study), jobs)
     planned = plan(study)
     todo = missing(planned.planned, run.records() if run else [])
     left = [one.trial for one in todo]
@@ -123,10 +150,10 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
 
 
 def _with_threads_of(run: Run | None, study: Study) -> Study:
-    """The study with as many threads a trial as its run has, without which its trials would be others."""
+    """The study with as many threads a trial as its run has, where it says nothing itself: others are other trials."""
     known = run.study().groups if run else {}
     groups = {
-        name: grid.model_copy(update={"threads": known[name].threads}) if name in known else grid
+        name: grid.model_copy(update={"threads": grid.threads or known[name].threads}) if name in known else grid
         for name, grid in study.groups.items()
     }
     return study.model_copy(update={"groups": groups})

@@ -50,6 +50,14 @@ def test_a_plan_says_what_there_is_and_what_is_not_known(study):
     assert "(4 known)" in out
 
 
+def test_threads_that_are_typed_are_those_of_every_trial(study, tmp_path):
+    study("run", "--quiet", "--threads", "1", "--seeds", "1", "--device", "cpu")
+    (records,) = (tmp_path / "results").glob("*/records.jsonl")
+    found = [json.loads(line)["trial"] for line in records.read_text().splitlines()]
+    assert [(trial["threads"], trial["device"], trial["seed"]) for trial in found] == [(1, "cpu", 0)] * 2
+    assert "2 of them in" in study("plan", "--seeds", "1")[1]  # with the threads of that run
+
+
 def test_a_study_runs_and_is_gone_on_with_and_planned_from_its_records(study, tmp_path):
     code, out, _ = study("run", "--quiet")
     assert code == 0
