@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from types import ModuleType
 
@@ -20,22 +20,18 @@ PROCESSES = threading.Lock()
 
 
 def start_fork_server() -> None:
-    """Start the server, without waiting for it.
+    """Start the server, without waiting for it; where it runs already, nothing happens.
 
-    It ignores Ctrl-C and polite requests to end from the start, and so do the trials: a terminal and a batch
-    system send them to all at once, and it is the parent that ends the trials, each with its record.
+    It is deaf to Ctrl-C and to polite requests to end, and so are the trials: a terminal and a batch system send
+    them to all at once, and it is the parent that ends the trials, each with its record.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["nodebench.run.preload"])
-    if threading.current_thread() is not threading.main_thread():  # of a worker, which has its own way with signals
-        forkserver.ensure_running()
-        return
-    ours = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["nodebench.run.preload"])
+    resource_tracker.ensure_running()  # which would clear the mask
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # inherited, for life
     try:
         forkserver.ensure_running()
     finally:
-        for number, handler in ours.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def wait_for_fork_server() -> None:
@@ -49,8 +45,9 @@ def fork(process: BaseProcess) -> None:
     """Have the server start a process.
 
     Raises:
-        OSError: it cannot, or has itself been killed.
+        OSError: it cannot, or has itself been killed at this moment.
     """
+    start_fork_server()  # again, if it was killed before
     try:
         with PROCESSES, _hidden_main():
             process.start()

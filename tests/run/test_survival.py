@@ -244,6 +244,17 @@ def dask(tmp_path):
         process.wait()
 
 
+def test_a_request_to_end_is_the_workers_to_hear(sweep, dask):
+    address, _, workers = dask
+    process = sweep.start(*SLOW, "--seeds", "2", "--dask", address)
+    wait_for(process, "epoch 1/")
+    for one in [child for worker in workers for child in psutil.Process(worker.pid).children(recursive=True)]:
+        one.terminate()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    sweep.check(2)
+
+
 def test_a_lost_worker_and_a_lost_scheduler_lose_nothing(sweep, dask):
     address, scheduler, workers = dask
     process = sweep.start(*SLOW, "--seeds", "16", "--dask", address)
