@@ -23,7 +23,6 @@ from nodebench.analysis.changes import Outcome, compare
 from nodebench.analysis.noise import Noise
 from nodebench.instruments import describe_environment
 from nodebench.run.engines.local import LocalEngine
-from nodebench.run.fork_server import start_fork_server
 from nodebench.spec import DataSource, Limits, Record
 
 SECONDS = ("step_seconds", "forward_seconds", "backward_seconds", "first_step_seconds")
@@ -38,7 +37,6 @@ def runs_of(number: int, replicates: int) -> Runs:
         single(task="toy/spiral", preset="smoke", gradient=["direct"], solver=["rk4"], seed=[seed], threads=1)
         for seed in range(replicates)
     ]
-    start_fork_server()
     records = [record for record, _ in LocalEngine(1).run(trials * number, Limits(), DataSource(), lambda t, p: None)]
     return [records[i : i + replicates] for i in range(0, len(records), replicates)]
 

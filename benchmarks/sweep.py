@@ -23,7 +23,7 @@ from cost import interval, single, timed
 
 from nodebench.instruments import describe_environment
 from nodebench.run.engines.local import LocalEngine
-from nodebench.run.fork_server import start_fork_server, wait_for_fork_server
+from nodebench.run.fork_server import wait_for_fork_server
 from nodebench.run.plan import plan
 from nodebench.run.store import Run
 from nodebench.run.sweep import missing, sweep
@@ -95,7 +95,6 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--records", type=int, default=10_000)
     arguments = parser.parse_args()
-    start_fork_server()
     wait_for_fork_server()
     with tempfile.TemporaryDirectory() as folder:
         figures: Figures = {}

@@ -22,6 +22,13 @@ def choose(kind: str, name: str, allowed: Iterable[str]) -> str:
     raise BadInput(f"no {kind} named '{name}'{hint} Allowed: {', '.join(names)}")
 
 
+def at_least(least: float, **options: float | None) -> None:
+    """Refuse options whose value is smaller; null is one that was not typed."""
+    for name, value in options.items():
+        if value is not None and value < least:
+            raise BadInput(f"--{name} {value:g}: at least {least:g}")
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
     """Return the allowed name that looks most like ``name``, if any does."""
     by_lower = {candidate.lower(): candidate for candidate in allowed}

@@ -54,9 +54,8 @@ class Isolation:
     def setup(self) -> None:
         """Warm the fork server up."""
         # Here, because asv runs this file with older commits too, where only this benchmark may fail for it.
-        from nodebench.run.fork_server import start_fork_server, wait_for_fork_server
+        from nodebench.run.fork_server import wait_for_fork_server
 
-        start_fork_server()
         wait_for_fork_server()
         grid = Grid(task="toy/exponential", preset=Preset.SMOKE, solver=["euler"], overrides={"solves": [1]}, threads=1)
         (self.trial,) = plan(Study(groups={"trivial": grid})).trials

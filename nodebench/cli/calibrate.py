@@ -15,7 +15,7 @@ from nodebench.analysis.noise import Noise, noise_of
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK
 from nodebench.cli.progress import make_display
 from nodebench.cli.run import ctrl_c
-from nodebench.errors import BadInput, CannotGoOn
+from nodebench.errors import BadInput, CannotGoOn, at_least
 from nodebench.spec.calibration import Calibration, machine_of
 from nodebench.spec.figures import figure, percent, several
 
@@ -36,9 +36,8 @@ def calibrate_command(rounds: int, replicates: int, pause: float, threads: int |
     from nodebench.run.fork_server import start_fork_server
     from nodebench.run.noise import loads, measure_noise
 
-    for name, value, least in (("rounds", rounds, 2), ("replicates", replicates, 2), ("pause", pause, 0)):
-        if value < least:
-            raise BadInput(f"--{name} {value:g}: at least {least}")
+    at_least(2, rounds=rounds, replicates=replicates)
+    at_least(0, pause=pause)
     if not pause <= LONGEST_PAUSE:
         raise BadInput(f"--pause {pause:g}: at most {LONGEST_PAUSE}")
     load_before = _load()

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from nodebench.errors import BadInput, choose
+from nodebench.errors import BadInput, at_least, choose
 from nodebench.spec import Batching, Compile, DataSource, Gradient, Grid, Limits, Preset, Study
 from nodebench.spec.trial import Scalar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -48,11 +51,6 @@ class Choices:
     data: Path | None = None
     download: bool = False
 
-    def given(self) -> list[str]:
-        """The options that were typed, as far as they differ from the defaults."""
-        typed = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
-        return ["--" + ("set" if name == "overrides" else name.replace("_", "-")) for name in typed]
-
     def study(self) -> Study:
         """All of it, checked."""
         return Study(
@@ -68,8 +66,7 @@ class Choices:
         """
         if not self.task:
             raise BadInput("--task is missing; 'nodebench list tasks' says which there are")
-        if self.seeds is not None and self.seeds < 1:
-            raise BadInput(f"--seeds {self.seeds}: at least 1")
+        at_least(1, seeds=self.seeds)
         numbers = {
             name: [_float(name, part) for part in _parts(name, getattr(self, name))]
             for name in ("rtol", "atol", "step_size", "adjoint_rtol", "adjoint_atol")
@@ -98,6 +95,12 @@ class Choices:
             )
         except ValidationError as error:
             raise BadInput(_validation_line(error)) from None
+
+
+def given(typed: "DataclassInstance") -> list[str]:
+    """The options that were typed, as far as they differ from the defaults."""
+    names = [field.name for field in fields(typed) if getattr(typed, field.name) != field.default]
+    return ["--" + ("set" if name == "overrides" else name.replace("_", "-")) for name in names]
 
 
 def data_source(folder: Path | None, download: bool) -> DataSource:

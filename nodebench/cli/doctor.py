@@ -219,11 +219,10 @@ def _datasets() -> Iterator[Check]:
 
 def _trial() -> Check:
     """A whole trial in a process of its own, which no list of features replaces."""
-    from nodebench.run.fork_server import start_fork_server, wait_for_fork_server
+    from nodebench.run.fork_server import wait_for_fork_server
     from nodebench.run.isolation import run_isolated
     from nodebench.run.plan import plan
 
-    start_fork_server()
     wait_for_fork_server()  # whose start is no part of a trial
     study = Study(groups={"trivial": Grid(task="toy/exponential", preset=Preset.SMOKE, threads=1)})
     record, _ = run_isolated(plan(study).trials[0], study.limits, study.data, lambda progress: None)

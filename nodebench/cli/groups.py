@@ -45,9 +45,9 @@ def study_list() -> None:
 @study_app.command(name="show")
 def study_show(name: StudyName, preset: PresetName = "quick") -> None:
     """Say what a study consists of."""
-    from nodebench.cli.study import read_study, show_study
+    from nodebench.cli.study import Typed, read_study, show_study
 
-    show_study(read_study(name, preset))
+    show_study(read_study(name, preset, Typed()))
 
 
 @study_app.command(name="plan")
@@ -64,10 +64,9 @@ def study_plan(
     probe: Annotated[bool, typer.Option("--probe", help="Find unknown times out by a few steps each.")] = False,
 ) -> None:
     """Say how many trials a study has, what is refused and why, what is there, and how long the rest takes."""
-    from nodebench.cli.choices import data_source
     from nodebench.cli.study import Typed, plan_study, read_study
 
-    typed = Typed(seeds, device, threads, data_source(data, download))
+    typed = Typed(seeds, device, threads, data, download)
     plan_study(read_study(name, preset, typed), results, jobs, probe)
 
 
@@ -93,15 +92,15 @@ def study_run(
     figures: Figures = False,
 ) -> int:
     """Run a study, or with --resume go on with its latest run."""
-    from nodebench.cli.choices import data_source, limits_of
+    from nodebench.cli.choices import limits_of
     from nodebench.cli.run import Manner, execute
     from nodebench.cli.study import Typed, read_study, resume_study
 
     limits = limits_of(timeout, max_nfe, memory_limit)
     manner = Manner(results, resume, retry_failed, jobs, dask, limits, json=json, quiet=quiet, figures=figures)
-    typed = Typed(seeds, device, threads, data_source(data, download))
+    typed = Typed(seeds, device, threads, data, download)
     if resume:
-        return resume_study(read_study(name, preset), manner, typed)
+        return resume_study(read_study(name, preset, Typed()), manner, typed)
     return execute(read_study(name, preset, typed), manner)
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from nodebench.analysis.recommend import Candidate, Fate, Limits, Recommendation, problems, recommend
 from nodebench.analysis.statistics import LEVEL
 from nodebench.cli.choices import overrides_of, size_of
-from nodebench.errors import BadInput, choose
+from nodebench.errors import BadInput, at_least, choose
 from nodebench.run.store import kept_records
 from nodebench.spec import Gradient, Grid, Preset, Record, Study
 from nodebench.spec.figures import figure
@@ -107,9 +107,7 @@ def _measure(asked: Asked, solver: str, seeds: int, results: Path) -> list[Recor
     from nodebench.run.store import Run
     from nodebench.spec import Limits as Budgets
 
-    for name, value in (("seeds", seeds), ("threads", asked.threads)):
-        if value is not None and value < 1:
-            raise BadInput(f"--{name} {value}: at least 1")
+    at_least(1, seeds=seeds, threads=asked.threads)
     study = Study(name="recommend", groups=dict(_grids(asked, solver, seeds)))
     execute(study, Manner(results, limits=Budgets(timeout=TIMEOUT)))
     return Run.open(results, None).records()

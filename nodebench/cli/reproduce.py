@@ -21,7 +21,7 @@ from nodebench.analysis.surroundings import told
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK, TRIAL_FAILED
 from nodebench.cli.progress import make_display
 from nodebench.cli.run import ctrl_c
-from nodebench.errors import BadInput, CannotGoOn, nearest
+from nodebench.errors import BadInput, CannotGoOn, at_least, nearest
 from nodebench.run.calibrations import calibrations
 from nodebench.run.store import REPRODUCED, Run, kept_records
 from nodebench.spec import DataSource, Record, Status, Study
@@ -51,8 +51,7 @@ def reproduce_command(
     what: str, results: Path, out: Path, choice: Choice, data: DataSource, *, as_json: bool, quiet: bool
 ) -> int:
     """Run trials again; return 1 if a figure is different and no change of the surroundings could explain it."""
-    if choice.sample is not None and choice.sample < 1:
-        raise BadInput(f"--sample {choice.sample}: at least 1")
+    at_least(1, sample=choice.sample)
     everything = kept_records(results)
     found, claims = _found(what, results, everything)
     ended = [record for record in found if record.status is Status.OK or record.status in OUTCOMES]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from nodebench.cli.choices import Choices
+from nodebench.cli.choices import Choices, given
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, LATEST, OK, TRIAL_FAILED
 from nodebench.cli.progress import make_display
-from nodebench.errors import BadInput, CannotGoOn
+from nodebench.errors import BadInput, CannotGoOn, at_least
 from nodebench.run.store import Run
 from nodebench.spec import DataSource, Limits, Record, Status, Study
 
@@ -55,14 +55,14 @@ def run_command(choices: Choices, manner: Manner) -> int:
     """Run what was typed, or go on with an earlier run; return the exit code."""
     if not manner.resume:
         return execute(choices.study(), manner)
-    refuse_changes(choices.given())
+    refuse_changes(given(choices))
     return resume(Run.open(manner.results, None if manner.resume == LATEST else manner.resume), manner)
 
 
-def refuse_changes(given: Sequence[str]) -> None:
+def refuse_changes(options: Sequence[str]) -> None:
     """Of a run that is gone on with nothing can be changed but the limits."""
-    if given:
-        raise BadInput(f"--resume takes everything from the run it goes on with: leave out {', '.join(given)}")
+    if options:
+        raise BadInput(f"--resume takes everything from the run it goes on with: leave out {', '.join(options)}")
 
 
 def execute(study: Study, manner: Manner) -> int:
@@ -96,8 +96,7 @@ def resume(run: Run, manner: Manner) -> int:
 def _check(manner: Manner) -> None:
     if manner.retry_failed and not manner.resume:
         raise BadInput("--retry-failed: it goes with --resume")
-    if manner.jobs is not None and manner.jobs < 1:
-        raise BadInput(f"--jobs {manner.jobs}: at least 1")
+    at_least(1, jobs=manner.jobs)
 
 
 def jobs_of(study: Study, jobs: int | None) -> int:

@@ -1,7 +1,7 @@
 """``nodebench study``: the studies that there are, what they would cost, and their runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,12 @@ from rich.progress import track
 from rich.table import Table
 
 from nodebench.cli.calibrate import resolution
+from nodebench.cli.choices import data_source, given
 from nodebench.cli.conventions import LATEST
 from nodebench.cli.progress import duration
 from nodebench.cli.run import Manner, jobs_of, refuse_changes, resume, with_surroundings
 from nodebench.cli.show import print_rows
-from nodebench.errors import BadInput, choose
+from nodebench.errors import BadInput, at_least, choose
 from nodebench.run.calibrations import calibrations
 from nodebench.run.store import Run, list_runs
 from nodebench.spec import DataSource, Grid, Preset, Study, Trial, load_study, shipped_studies
@@ -32,40 +33,29 @@ class Typed:
     seeds: int | None = None
     device: str | None = None
     threads: int | None = None
-    data: DataSource = field(default_factory=DataSource)
+    data: Path | None = None
+    download: bool = False
 
     @property
     def of_grids(self) -> dict[str, Any]:
         """What changes in each of its grids."""
-        for name, value in (("seeds", self.seeds), ("threads", self.threads)):
-            if value is not None and value < 1:
-                raise BadInput(f"--{name} {value}: at least 1")
+        at_least(1, seeds=self.seeds, threads=self.threads)
         seeds = None if self.seeds is None else list(range(self.seeds))
         axes = {"seed": seeds, "device": self.device, "threads": self.threads}
         return {name: value for name, value in axes.items() if value is not None}
 
-    @property
-    def options(self) -> list[str]:
-        """The options by their names."""
-        given = {name: getattr(self, name) for name in ("seeds", "device", "threads")}
-        given |= {"data": self.data.folder, "download": self.data.download or None}
-        return [f"--{name}" for name, value in given.items() if value is not None]
 
-
-def read_study(name: str, preset: str, typed: Typed | None = None) -> Study:
+def read_study(name: str, preset: str, typed: Typed) -> Study:
     """A study as it was asked for."""
     study = load_study(name, Preset(choose("preset", preset, list(Preset))))
-    if typed is None:
-        return study
-    changes = typed.of_grids
+    changes, data = typed.of_grids, data_source(typed.data, typed.download)
     groups = {key: grid.model_copy(update=changes) for key, grid in study.groups.items()}
-    data = study.data if typed.data == DataSource() else typed.data
-    return study.model_copy(update={"groups": groups, "data": data})
+    return study.model_copy(update={"groups": groups, "data": study.data if data == DataSource() else data})
 
 
 def resume_study(study: Study, manner: Manner, typed: Typed) -> int:
     """Go on with the latest run of a study at its scale, or with a named one."""
-    refuse_changes(typed.options)
+    refuse_changes(given(typed))
     run = latest_run(study, manner.results) if manner.resume == LATEST else Run.open(manner.results, manner.resume)
     if run is None:
         raise BadInput(
@@ -186,10 +176,8 @@ def _time(found: "Estimate", at_once: int) -> str:
 def _probe(trials: list[Trial], source: DataSource, costs: "Costs") -> None:
     """Find out by short runs what trials cost, one of each configuration."""
     from nodebench.run.estimate import Costs
-    from nodebench.run.fork_server import start_fork_server
     from nodebench.run.isolation import foresee
 
-    start_fork_server()
     seen = Costs()
     for trial in track(trials, "probing", console=Console(stderr=True), transient=True):
         if not seen.knows(trial) and (seconds := foresee(trial, source)) is not None:

@@ -155,7 +155,8 @@ def _cell(name: str, record: Record) -> str:
     value = _value(record, name)
     if value is None and record.status is not Status.OK:
         return "–" if name in record.costs.keys() | record.metrics.keys() else record.status.value
-    text, timed = figure(name).format(value), figure(name).is_time
+    known = figure(name)
+    text, timed = known.format(value), known.is_time
     marks = {"~": record.drifted and timed, "*": record.place.shared and timed, "!": record.passes_agree is False}
     return text + "".join(mark for mark, applies in marks.items() if applies)
 

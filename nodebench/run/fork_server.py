@@ -35,7 +35,7 @@ def start_fork_server() -> None:
 
 
 def wait_for_fork_server() -> None:
-    """Wait until the server is warm, so that the first trial is not charged for its start."""
+    """Wait until the server is warm, so that the first trial is not charged for its start; start it if nobody has."""
     process = multiprocessing.get_context("forkserver").Process(target=os.getpid)
     fork(process)
     process.join()
@@ -47,7 +47,7 @@ def fork(process: BaseProcess) -> None:
     Raises:
         OSError: it cannot, or has itself been killed at this moment.
     """
-    start_fork_server()  # again, if it was killed before
+    start_fork_server()  # if nobody has, or it was killed
     try:
         with PROCESSES, _hidden_main():
             process.start()

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from evidence import evidence
 
-from nodebench.spec import Record, Status, Trial
+from nodebench.spec import Record
 
 # One thread: two that wait for a core which something else holds take minutes for what one does in seconds.
 SMOKE = ["run", "--preset", "smoke", "--threads", "1", "--task"]
@@ -144,14 +145,7 @@ def test_the_fork_server_is_started_before_torch_is_imported(tmp_path, arguments
     kept = tmp_path / "results" / "kept"
     kept.mkdir(parents=True)
     (kept / "study.toml").write_text('[groups.g]\ntask = "toy/spiral"\npreset = "smoke"\n')
-    record = Record(
-        id="0" * 12,
-        trial=Trial(task="toy/spiral", model="small"),
-        status=Status.OK,
-        started="2026-01-01T00:00:00+00:00",
-        duration_seconds=1.0,
-    )
-    (kept / "records.jsonl").write_text(record.line() + "\n")
+    (kept / "records.jsonl").write_text(evidence().line() + "\n")
     (kept / "environment.json").write_text("{}")
     script = """if True:
         import sys

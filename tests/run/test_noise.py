@@ -6,17 +6,11 @@ import pytest
 
 from nodebench.errors import CannotGoOn
 from nodebench.run.engines.local import LocalEngine
-from nodebench.run.fork_server import start_fork_server
 from nodebench.run.multiply import multiply
 from nodebench.run.noise import measure_noise
 from nodebench.spec import DataSource, Grid, Preset, Trial
 
 TRIVIAL = Grid(task="toy/exponential", preset=Preset.SMOKE, solver=["euler"], overrides={"solves": [1]}, threads=1)
-
-
-@pytest.fixture(autouse=True)
-def fork_server():
-    start_fork_server()
 
 
 def one(grid: Grid) -> list[Trial]:

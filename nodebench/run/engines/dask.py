@@ -24,7 +24,7 @@ from distributed.scheduler import KilledWorker
 import nodebench
 from nodebench.errors import BadInput, CannotGoOn, first_line
 from nodebench.run.engines.contract import Engine, Report
-from nodebench.run.fork_server import start_fork_server, wait_for_fork_server
+from nodebench.run.fork_server import wait_for_fork_server
 from nodebench.run.isolation import Stop, run_isolated
 from nodebench.run.worker import Progress
 from nodebench.spec import DataSource, Failure, Limits, Record, Status, Trial
@@ -296,7 +296,6 @@ def _on_worker(
             worker.log_event(TOPIC, content)
 
     try:
-        start_fork_server()
         wait_for_fork_server()
         if stop.asked or token in _stopped:
             return None
