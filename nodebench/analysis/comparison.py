@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from nodebench.analysis.claims.contract import Reading
+from nodebench.analysis.readings import Reading
 from nodebench.analysis.fairness import Point, unreliable
 from nodebench.analysis.homes import is_at
 from nodebench.analysis.statistics import Estimate, crossing, estimate, median, ratio_at_equal

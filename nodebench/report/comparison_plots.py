@@ -1,6 +1,6 @@
 """Which figures the pages of solvers, libraries, gradients and batches have."""
 
-from nodebench.analysis.claims.contract import Reading, axis, final, quotient
+from nodebench.analysis.readings import Reading, axis, final, quotient
 from nodebench.report.charts import Look
 from nodebench.report.study_charts import Plot, category, each
 from nodebench.spec import Record

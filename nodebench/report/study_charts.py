@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from nodebench.analysis.claims.contract import Reading
+from nodebench.analysis.readings import Reading
 from nodebench.analysis.fairness import Point, unreliable
 from nodebench.analysis.statistics import median
 from nodebench.report.charts import Look, Series, against

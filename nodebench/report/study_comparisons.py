@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nodebench.analysis.claims.contract import Reading, axis, final
+from nodebench.analysis.readings import Reading, axis, final
 from nodebench.analysis.comparison import ArmAxes, Crossover, at_equal_error, crossover
 from nodebench.analysis.fairness import Point
 from nodebench.analysis.statistics import Estimate

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from nodebench.analysis.claims.contract import axis, final, total
+from nodebench.analysis.readings import axis, final, total
 from nodebench.report.charts import Look
 from nodebench.report.comparison_plots import COMPARISONS
 from nodebench.report.published import TABLE_1, TABLE_2

@@ -1,0 +1,205 @@
+"""Readings: one number of a record, and the ways to combine several of them.
+
+A reading says which measured figure it is of, whether it is a wall time, whether it is exact, and where a failed
+trial lies on its axis. Claims, comparisons and plots all read records through these.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from nodebench.analysis.homes import is_at
+from nodebench.analysis.statistics import line
+from nodebench.spec import Record
+from nodebench.spec.figures import figure, short
+from nodebench.spec.reasons import ReasonCode
+from nodebench.spec.trial import Scalar
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One number of a record.
+
+    Attributes:
+        figure: the measured figure.
+        get: returns the number, or None if the record does not have it.
+        label: for tables and axes.
+        failed: the value that a failed trial counts as; positive infinity for errors and costs.
+        timed: whether it is a wall time, which other load on the machine changes.
+        exact: whether it has no sampling error: bytes, parameters, counts of what a theorem forbids.
+    """
+
+    figure: str
+    get: Callable[[Record], float | None] = field(repr=False)
+    label: str
+    failed: float = math.inf
+    timed: bool = False
+    exact: bool = False
+
+
+_EXACT = ("tensor_peak_bytes", "saved_bytes", "parameters", "inversions", "residual_error")
+
+
+def final(name: str) -> Reading:
+    """A figure at the end of a trial; a metric that was not a finite number counts as a failed trial."""
+    known = figure(name)
+    failed = -math.inf if known.better == "higher" else math.inf
+
+    def get(record: Record) -> float | None:
+        value = record.metrics.get(name, record.costs.get(name))
+        lost = name in record.metrics and value is None and name not in record.reasons
+        return failed if lost else value
+
+    return Reading(name, get, known.label, failed, known.is_time, name in _EXACT)
+
+
+def probed(name: str) -> Reading:
+    """A figure of a probe in the numerics pass; infinite if the probe's solve failed."""
+
+    def get(record: Record) -> float | None:
+        reason = record.reasons.get(name)
+        failed = reason is not None and reason.code is ReasonCode.PROBE_FAILED
+        return math.inf if failed else record.costs.get(name)
+
+    return Reading(name, get, figure(name).label)
+
+
+def relative(name: str = "step_seconds", **baseline: Scalar) -> Reading:
+    """A cost over that of the baseline arm that ran interleaved with it in one process.
+
+    Args:
+        name: ``step_seconds``, ``forward_seconds``, ``backward_seconds`` or ``nfe_forward``.
+        baseline: axes of the baseline arm, for example ``gradient="direct"``; a record whose baseline was another
+            one has no such number.
+    """
+
+    def get(record: Record) -> float | None:
+        paired = record.interleaved
+        if paired is None or not is_at(paired.baseline.model_dump(mode="json"), baseline):
+            return None
+        return paired.ratios.get(name)
+
+    known, words = figure(name), ", ".join(str(value) for value in baseline.values())
+    return Reading(f"{name}_interleaved", get, f"{known.label} over that of {words}", timed=known.is_time)
+
+
+def at_epoch(name: str, epoch: int) -> Reading:
+    """A figure of the history; ``-1`` is the last epoch, 0 is before training."""
+
+    def get(record: Record) -> float | None:
+        rows = record.history if epoch < 0 else [row for row in record.history if row["epoch"] == epoch]
+        return rows[-1].get(name) if rows else None
+
+    when = "after training" if epoch < 0 else "before training" if epoch == 0 else f"after epoch {epoch}"
+    return Reading(name, get, f"{figure(name).label} {when}")
+
+
+def at_tolerance(name: str, rtol: float) -> Reading:
+    """A figure of the trained network solved at another tolerance; ``nfe`` is its evaluations a solve."""
+    return _in_profile(name, "rtol", rtol)
+
+
+def at_step(name: str, step_size: float) -> Reading:
+    """A figure of the trained network solved with fixed steps; ``nfe`` is its evaluations a solve."""
+    return _in_profile(name, "step_size", step_size)
+
+
+def _in_profile(name: str, control: str, value: float) -> Reading:
+    def get(record: Record) -> float | None:
+        rows = [row for row in record.profile if math.isclose(row.get(control) or 0, value)]
+        if not rows or name not in rows[0]:
+            return None
+        return math.inf if rows[0][name] is None else rows[0][name]  # its solve failed
+
+    return Reading(name, get, f"{figure(name).label} at {control} {short(value)}")
+
+
+def profile_power(name: str, control: str = "rtol") -> Reading:
+    """The power of a tolerance (or step size) that a figure of the trained network follows: a log-log slope."""
+
+    def get(record: Record) -> float | None:
+        known = [(row.get(control), row.get(name)) for row in record.profile]
+        logs = [(math.log10(x), math.log10(y)) for x, y in known if x and y]
+        return line(*zip(*logs, strict=True)).slope if len(logs) > 2 else None
+
+    return Reading(name, get, f"power of {control} that the {figure(name).label} follows")
+
+
+def axis(name: str) -> Reading:
+    """A number that the trial was given."""
+
+    def get(record: Record) -> float | None:
+        value = record.trial.overrides.get(name, record.options.get(name, getattr(record.trial, name, None)))
+        return float(value) if isinstance(value, int | float) else None
+
+    return Reading(name, get, name)
+
+
+def total(*parts: Reading) -> Reading:
+    """The sum of readings of one record; None if any of them is missing."""
+
+    def get(record: Record) -> float | None:
+        values = [part.get(record) for part in parts]
+        return None if None in values else sum(value for value in values if value is not None)
+
+    return replace(parts[0], get=get, label=" + ".join(part.label for part in parts))
+
+
+def quotient(above: Reading, below: Reading) -> Reading:
+    """One reading over another of the same record."""
+
+    def get(record: Record) -> float | None:
+        first, second = above.get(record), below.get(record)
+        return None if first is None or not second else first / second
+
+    return replace(above, get=get, label=f"{above.label} / {below.label}")
+
+
+def change(to: Reading, since: Reading) -> Reading:
+    """One reading minus another of the same record."""
+
+    def get(record: Record) -> float | None:
+        first, second = to.get(record), since.get(record)
+        return None if first is None or second is None else first - second
+
+    return replace(to, get=get, label=f"{to.label} − {since.label}")
+
+
+def scaled(reading: Reading, factor: float, label: str) -> Reading:
+    """A reading times a constant."""
+
+    def get(record: Record) -> float | None:
+        value = reading.get(record)
+        return None if value is None else factor * value
+
+    return replace(reading, get=get, label=label)
+
+
+def where(reading: Reading, other: str, limit: float) -> Reading:
+    """A reading of only those records whose other figure is at most ``limit``."""
+
+    def get(record: Record) -> float | None:
+        value = final(other).get(record)
+        return None if value is None or value > limit else reading.get(record)
+
+    return replace(reading, get=get, label=f"{reading.label} with {figure(other).label} at most {short(limit)}")
+
+
+def exceeds(reading: Reading, limit: float) -> Reading:
+    """1 if a reading is above a limit, else 0; its mean over replicates is a share."""
+
+    def get(record: Record) -> float | None:
+        value = reading.get(record)
+        return None if value is None else float(value > limit)
+
+    return replace(reading, get=get, label=f"{reading.label} above {short(limit)}", failed=1.0)
+
+
+def within(reading: Reading, limit: float) -> Reading:
+    """1 if a reading is at most ``limit``, else 0; its mean over replicates is a share."""
+
+    def get(record: Record) -> float | None:
+        value = reading.get(record)
+        return None if value is None else float(value <= limit)
+
+    return replace(reading, get=get, label=f"{reading.label} at most {short(limit)}", failed=0.0)

@@ -1,0 +1,68 @@
+"""Amendments: what changed in a declaration after it was written, when, and why."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from nodebench.errors import BadInput
+from nodebench.spec.frozen import Frozen
+
+FILE = "amendments.toml"
+
+
+class Amendment(Frozen):
+    """One change of a declaration.
+
+    Attributes:
+        claim: the name of the claim, or ``all`` for a change of the rules.
+        date: ISO 8601.
+        commit: of the change, abbreviated; empty for one that is part of the commit at hand.
+        what: which part of the declaration changed.
+        old: the declaration before.
+        new: the declaration after.
+        reason: why.
+        after_first_results: whether records that test the claim existed by then.
+        verdict_old: the verdict under the old declaration, or "not known".
+        verdict_new: the verdict under the new one on the same records, or "not known".
+        to: the hash of the new declaration, if it was frozen.
+    """
+
+    claim: str
+    date: str
+    commit: str = ""
+    what: str
+    old: str
+    new: str
+    reason: str
+    after_first_results: bool
+    verdict_old: str = "not known"
+    verdict_new: str = "not known"
+    to: str = ""
+
+
+class _File(Frozen):
+    amendment: list[Amendment] = Field(default_factory=list)
+
+
+def amendments() -> list[Amendment]:
+    """Every amendment, oldest first.
+
+    Raises:
+        BadInput: the file cannot be read.
+    """
+    path = Path(str(resources.files("nodebench.claims"))) / FILE
+    try:
+        return _File.model_validate(tomllib.loads(path.read_text())).amendment
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        raise BadInput(f"{path}: {str(error).splitlines()[0]}") from error
+
+
+def amended_hashes() -> dict[str, list[str]]:
+    """By the name of a claim, the hashes of declarations that an amendment describes."""
+    found: dict[str, list[str]] = {}
+    for one in amendments():
+        if one.to:
+            found.setdefault(one.claim, []).append(one.to)
+    return found

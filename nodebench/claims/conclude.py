@@ -1,0 +1,90 @@
+"""From the verdicts on its conditions to the verdict on a claim."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nodebench.analysis.homes import is_at
+from nodebench.analysis.sequential import ERROR
+from nodebench.claims.contract import Kind
+from nodebench.claims.outcome import Verdict, Why, WhyCode
+from nodebench.claims.result import ClaimResult, ConditionResult, PartResult
+from nodebench.spec.trial import Scalar
+
+
+def joint(label: str, results: Sequence[PartResult | None]) -> ConditionResult:
+    """One condition from the parts that hold or fail together under it.
+
+    All of them must hold to support it; one that does not hold refutes it, at a p-value corrected for their number.
+    """
+    present = tuple(result for result in results if result is not None)
+    home = all(_is_home(result) for result in present)
+    if len(present) == 1:
+        only = present[0]
+        return ConditionResult(label, present, home, only.verdict, only.why, only.p)
+    verdicts = [result.verdict for result in present]
+    refuting = [result.p for result in present if result.verdict is Verdict.REFUTED]
+    if refuting and (p := min(1.0, len(present) * min(refuting))) < ERROR:
+        return ConditionResult(label, present, home, Verdict.REFUTED, None, p)
+    weakest = max(present, key=lambda result: (_WEAKNESS.index(result.verdict), result.p))
+    verdict = weakest.verdict if weakest.verdict is not Verdict.REFUTED else Verdict.INCONCLUSIVE
+    why = weakest.why or (Why(WhyCode.CORRECTED, "not decided for all parts") if not verdict.is_decided else None)
+    p = max(result.p for result in present) if set(verdicts) == {verdict} else weakest.p
+    return ConditionResult(label, present, home, verdict, why, p)
+
+
+# From the least to the most that stands in the way of support.
+_WEAKNESS = [Verdict.SUPPORTED, Verdict.PARTLY, Verdict.REFUTED, Verdict.INCONCLUSIVE, Verdict.NOT_TESTED]
+
+
+def _is_home(result: PartResult) -> bool:
+    home = result.part.home
+    if home is None:
+        return False
+    arm: dict[str, Scalar | None] = {
+        name: value for name, value in result.part.arm.where.items() if not isinstance(value, tuple)
+    }
+    return is_at(arm | result.sample.condition, home)
+
+
+def conclude(draft: ClaimResult, frozen: str | None) -> ClaimResult:
+    """The verdict on a claim, by its kind, from its corrected conditions."""
+    rule = _universal if draft.claim.kind in (Kind.UNIVERSAL, Kind.IDENTITY) else _conditional
+    verdict, why = rule(draft.conditions)
+    return replace(draft, verdict=verdict, why=why, frozen=frozen)
+
+
+Conclusion = tuple[Verdict, Why | None]
+
+
+def _universal(conditions: Sequence[ConditionResult]) -> Conclusion:
+    """One refuted condition refutes it; support needs all of them."""
+    verdicts = [condition.verdict for condition in conditions]
+    if Verdict.REFUTED in verdicts:
+        return Verdict.REFUTED, None
+    if set(verdicts) <= {Verdict.NOT_TESTED}:
+        return Verdict.NOT_TESTED, _first_why(conditions)
+    if all(verdict.is_decided for verdict in verdicts):
+        return (Verdict.PARTLY if Verdict.PARTLY in verdicts else Verdict.SUPPORTED), None
+    still = [condition for condition in conditions if not condition.verdict.is_decided]
+    labels = "; ".join(condition.label or "its only condition" for condition in still)
+    return Verdict.INCONCLUSIVE, Why(WhyCode.CONDITIONS_OPEN, f"not decided: {labels}")
+
+
+def _conditional(conditions: Sequence[ConditionResult]) -> Conclusion:
+    """Supported or refuted if all decided conditions agree and the home condition is among them."""
+    decided = {condition.verdict for condition in conditions if condition.verdict.is_decided}
+    if {Verdict.SUPPORTED, Verdict.REFUTED} <= decided:
+        return Verdict.DEPENDS, None
+    if not decided:
+        tested = [condition for condition in conditions if condition.verdict is not Verdict.NOT_TESTED]
+        verdict = Verdict.INCONCLUSIVE if tested else Verdict.NOT_TESTED
+        return verdict, _first_why(tested or conditions)
+    if not any(condition.home and condition.verdict.is_decided for condition in conditions):
+        home = next((condition for condition in conditions if condition.home), None)
+        message = f"the home condition is not decided: {home.why.message}" if home and home.why else "no home condition"
+        return Verdict.INCONCLUSIVE, Why(WhyCode.HOME_OPEN, message)
+    return (Verdict.PARTLY if Verdict.PARTLY in decided else next(iter(decided))), None
+
+
+def _first_why(conditions: Sequence[ConditionResult]) -> Why:
+    return next((one.why for one in conditions if one.why), Why(WhyCode.NO_RECORDS, "not measured"))

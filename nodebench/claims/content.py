@@ -1,0 +1,83 @@
+"""Which records a claim reads: those whose content is what its studies ask for, whatever run or study made them.
+
+The content of a trial is its axes and all options of its task, defaults included, without the seed and the number of
+threads. The frozen declarations hold the content of every trial that a claim asks for, so that a default that changes
+later, or a study of the same name that a user wrote, cannot change a verdict.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from nodebench.analysis.fairness import Point
+from nodebench.analysis.homes import is_value
+from nodebench.claims.contract import Claim
+from nodebench.spec.frozen import Frozen
+from nodebench.spec.trial import Scalar
+
+# Neither is part of what is measured: replicates differ in the seed, and arms must agree in the threads anyway.
+_NOT_CONTENT = frozenset({"seed", "threads", "preset"})
+
+
+class Content(Frozen):
+    """The trials of one group of a study.
+
+    Attributes:
+        fixed: axes and options that all of them have in common.
+        varied: axes and options that differ, each with its values.
+        neutral: the value of each option of the task that leaves the task as it was before the option existed; a
+            record without the option has this value.
+    """
+
+    fixed: dict[str, Scalar | None] = Field(default_factory=dict)
+    varied: dict[str, list[Scalar | None]] = Field(default_factory=dict)
+    neutral: dict[str, Scalar | None] = Field(default_factory=dict)
+
+    def holds(self, axes: Mapping[str, Scalar | None]) -> bool:
+        """Whether these axes and options are those of a trial of the group."""
+        wanted = {name: [value] for name, value in self.fixed.items()} | self.varied
+        if any(value is not None and name not in wanted for name, value in axes.items() if name not in _NOT_CONTENT):
+            return False
+        return all(
+            any(_equal(axes.get(name, self.neutral.get(name)), value) for value in values)
+            for name, values in wanted.items()
+        )
+
+
+def _equal(value: Scalar | None, wanted: Scalar | None) -> bool:
+    if isinstance(value, int | float) and isinstance(wanted, int | float) and not isinstance(value, bool):
+        return math.isclose(value, wanted)
+    return is_value(value, wanted)
+
+
+def content_of(trials: Iterable[Mapping[str, Any]], neutral: Mapping[str, Any]) -> Content:
+    """Describe trials of one task, each given as its axes and options.
+
+    Args:
+        trials: axes and options of each.
+        neutral: the defaults of the task's options.
+    """
+    rows = list(trials)
+    names = dict.fromkeys(name for row in rows for name in row if name not in _NOT_CONTENT)
+    values = {name: list(dict.fromkeys(row.get(name) for row in rows)) for name in names}
+    return Content(
+        fixed={name: found[0] for name, found in sorted(values.items()) if len(found) == 1},
+        varied={name: found for name, found in sorted(values.items()) if len(found) > 1},
+        neutral={name: value for name, value in sorted(neutral.items()) if value is not None},
+    )
+
+
+def reads(claim: Claim, contents: Sequence[Content] | None, point: Point) -> bool:
+    """Whether a claim reads a record.
+
+    Args:
+        claim: a claim.
+        contents: what its studies ask for, as frozen; None if it was not frozen, and the axes that its arms name are
+            all that is known.
+        point: the record.
+    """
+    if point.axes.get("preset") != claim.preset:
+        return False
+    return contents is None or any(content.holds(point.axes) for content in contents)

@@ -1,0 +1,301 @@
+"""A claim: a declaration that one piece of code (``nodebench.claims.judge``) tests against the records.
+
+A claim has parts. A part measures one number a replicate, under one or several conditions, and says for which values
+it is supported and for which refuted; a value in neither region makes it *partly* true. Each condition gets a verdict of
+its own, and the verdict on the claim follows from its kind (see ``Kind``).
+
+A declaration is frozen before the records that test it are made (``nodebench.claims.freeze``).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Literal
+
+from nodebench.analysis.readings import Reading
+from nodebench.analysis.regions import Regions
+from nodebench.analysis.statistics import EVERYTHING, Range, Scale
+from nodebench.spec.figures import short
+from nodebench.spec.trial import Scalar
+
+Wanted = Scalar | None | tuple[Scalar | None, ...]
+Where = Mapping[str, Wanted]
+
+
+class Kind(StrEnum):
+    """How the verdict on a claim follows from those on its conditions.
+
+    ``universal``: the source says "always", or states a theorem. One refuted condition refutes the claim; support needs
+    every condition. ``conditional``: supported or refuted if all decided conditions agree and the home condition is
+    among them; *depends* if some are supported and some refuted. ``median``: the source states a median over tasks,
+    and that median is the one condition that decides. ``identity``: an exact identity or a theorem that only checks the
+    instruments; it is listed apart from the other verdicts.
+    """
+
+    UNIVERSAL = "universal"
+    CONDITIONAL = "conditional"
+    MEDIAN = "median"
+    IDENTITY = "identity"
+
+
+class Topic(StrEnum):
+    """The question that a claim answers; the report groups claims by it."""
+
+    MEMORY = "memory"
+    TIME = "time"
+    ACCURACY = "accuracy"
+    EVALUATIONS = "evaluations"
+    GRADIENTS = "gradients"
+    SERIES = "series"
+    DENSITIES = "densities"
+    LIBRARIES = "libraries"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a sentence was published.
+
+    Attributes:
+        paper: authors and year.
+        place: section, figure or table.
+        quote: a short verbatim sentence.
+        link: address of the paper.
+        read: whether the quote was read in the text itself, or is known from an abstract or another report.
+    """
+
+    paper: str
+    place: str
+    quote: str
+    link: str = ""
+    read: Literal["text", "abstract", "reported"] = "text"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The records on one side of a comparison.
+
+    Attributes:
+        name: for people.
+        where: axes and options with the value required, or a tuple of those allowed.
+    """
+
+    name: str
+    where: Where
+
+    def but(self, name: str, **where: Wanted) -> "Arm":
+        """The same arm with other values on some axes."""
+        return Arm(name, {**self.where, **where})
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A line through the records of one replicate along an axis; the number measured is read off the line.
+
+    Attributes:
+        along: the axis.
+        x: the reading on the abscissa.
+        take: ``slope``, ``r_squared``, or ``offset`` (the intercept's share of the mean).
+        logs: whether both readings are taken as logarithms.
+    """
+
+    along: str
+    x: Reading
+    take: Literal["slope", "r_squared", "offset"] = "slope"
+    logs: bool = False
+
+
+@dataclass(frozen=True)
+class Match:
+    """Two arms compared where they reach the same error: each is a curve of cost over achieved error.
+
+    Equal tolerances do not mean equal errors in two libraries. The number measured is the ratio of the two curves,
+    interpolated on logarithms, over the errors that both arms reach in one replicate.
+
+    Attributes:
+        along: the axis along which the curves run.
+        error: the achieved error.
+    """
+
+    along: str
+    error: Reading
+
+
+# Axes that a model without an ODE does not have.
+SOLVING = ("solver", "gradient", "rtol", "atol", "step_size")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that a claim says, as a number a replicate.
+
+    Attributes:
+        words: the effect in plain words, with ``{}`` for the number.
+        label: names the condition where no axis does, for example the tolerance at which a network is read.
+        reading: what is read from each record.
+        arm: the records that are read.
+        against: records of a second arm, paired with the first by seed.
+        combine: the ``ratio`` or the ``difference`` of the two arms.
+        supports: values for which the part holds.
+        refutes: values for which it does not hold; by default all that are not in ``supports``.
+        conditions: axes of which each value is a condition.
+        pool: ``median`` takes the median over the conditions within each replicate, and judges that.
+        home: which conditions are the source's own: those with these values; ``{}`` all of them, None none.
+        joint: parts with the same name hold or fail together under each condition.
+        fit: a line over some axis instead of a single record.
+        match: a curve over some axis, compared at equal error; it needs two arms.
+        may_differ: axes in which the arms may differ, beside those that distinguish them.
+        scale: on which replicates are averaged.
+        within: the values that the number can have at all.
+        unit: of the number.
+        test_set: whether the reading is a share of one test set, in per cent, which all replicates have in common; the
+            sampling error of that test set is then a part of the interval.
+    """
+
+    words: str
+    reading: Reading
+    arm: Arm
+    against: Arm | None = None
+    combine: Literal["ratio", "difference"] = "ratio"
+    supports: Range = EVERYTHING
+    refutes: tuple[Range, ...] | None = None
+    conditions: tuple[str, ...] = ()
+    pool: Literal["median"] | None = None
+    home: Where | None = None
+    joint: str = ""
+    fit: Fit | None = None
+    match: Match | None = None
+    may_differ: tuple[str, ...] = ()
+    scale: Scale = "linear"
+    within: Range = EVERYTHING
+    unit: Literal["", "×", "points", "%"] = ""
+    test_set: bool = False
+    label: str = ""
+
+    @property
+    def along(self) -> tuple[str, ...]:
+        """The axis along which a replicate has several records; empty if it has one."""
+        return tuple(one.along for one in (self.fit, self.match) if one)
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Its one or two arms."""
+        return (self.arm,) if self.against is None else (self.arm, self.against)
+
+    @property
+    def regions(self) -> Regions:
+        """The values that support it, refute it, or make it partly true."""
+        return Regions(self.supports, self.refutes)
+
+    def number(self, value: float) -> str:
+        """A value of it without its unit, for people."""
+        if math.isinf(value):
+            return "∞" if value > 0 else "−∞"
+        plain = short(100 * value if self.unit == "%" else value, 3)
+        text = f"{value:+.2f}" if self.unit == "points" else plain
+        return text.replace("-", "−")
+
+    @property
+    def suffix(self) -> str:
+        """Its unit, as it is written after a number."""
+        return f" {self.unit}" if self.unit else ""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Which networks are competent enough for an accuracy claim to be judged on them.
+
+    Attributes:
+        metric: the error of a network.
+        baseline: a plain network of the same task; a network that is worse than it is not competent.
+        limit: the largest error of a competent network, instead of a baseline; with neither, only the training loss
+            counts.
+        still_falling: the largest relative fall of the training loss in the last tenth of the training.
+    """
+
+    metric: Reading
+    baseline: Arm | None = None
+    limit: float | None = None
+    still_falling: float = 0.05
+
+
+@dataclass(frozen=True)
+class Control:
+    """A measurement that tells what a verdict means, and does not change it.
+
+    Attributes:
+        says: what is expected.
+        part: how it is tested.
+    """
+
+    says: str
+    part: Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One published sentence at one scope.
+
+    Attributes:
+        id: with the scope, its name.
+        scope: ``paper`` uses the source's solver and kind of task; ``default`` is what a user of today's defaults gets.
+        kind: how its conditions are combined.
+        topic: the question it answers.
+        sentence: the claim in our words.
+        source: the sentence as published.
+        published: the published figure.
+        published_value: the same as a number on the scale of the first part, or None.
+        home: the condition in which the source makes the claim, in words; the parts mark it.
+        studies: shipped studies that measure it.
+        preset: the scale at which they do.
+        parts: what is measured.
+        controls: measurements that tell what the verdict means.
+        traps: other explanations of the measured figure.
+        fairness: how each method was set up, and whose advice that follows.
+        gate: the competence that its networks need, if it is a claim on accuracy.
+        counts_with: name of another claim that reads the same records, so that the two count once when p-values are
+            corrected.
+        failures: what is done with failed trials.
+    """
+
+    id: str
+    scope: Literal["paper", "default"] = "default"
+    kind: Kind = Kind.CONDITIONAL
+    topic: Topic
+    sentence: str
+    source: Source
+    published: str
+    published_value: float | None = None
+    home: str
+    studies: tuple[str, ...]
+    preset: str = "quick"
+    parts: tuple[Part, ...]
+    controls: tuple[Control, ...] = ()
+    traps: tuple[str, ...] = ()
+    fairness: str = ""
+    gate: Gate | None = None
+    counts_with: str | None = None
+    failures: str = (
+        "A trial that failed because of its method (time, evaluations, memory, step size, a state that is not finite) "
+        "counts as worse than every finished one; a trial that failed for another reason is left out and counted."
+    )
+
+    @property
+    def command(self) -> str:
+        """The command that measures it."""
+        scale = "" if self.preset == "quick" else f" --preset {self.preset}"
+        return "; ".join(f"nodebench study run {study}{scale}" for study in self.studies)
+
+    @property
+    def name(self) -> str:
+        """The id with its scope."""
+        return f"{self.id} ({self.scope})"
+
+    @property
+    def every_part(self) -> tuple[Part, ...]:
+        """Its parts and those of its controls."""
+        return (*self.parts, *(control.part for control in self.controls))
+
+    def but(self, **changes: Any) -> "Claim":
+        """The same claim with some fields changed."""
+        return replace(self, **changes)

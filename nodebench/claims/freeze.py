@@ -1,0 +1,173 @@
+"""Freezing: declarations are fixed, with a date, before the records that test them are made.
+
+``frozen.json`` holds, for each claim, the hashes that its declaration has had with their dates, and the content of the
+trials that its studies ask for. A declaration that differs from its last hash is not frozen; freezing it again needs an
+entry in ``amendments.toml`` that says what changed and why. A test compares both files with the declarations.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from nodebench.analysis.readings import Reading
+from nodebench.claims.content import Content
+from nodebench.claims.contract import Claim
+from nodebench.errors import BadInput
+from nodebench.spec import frozen as models
+
+FILE = "frozen.json"
+# Changes when the rules of judging change, so that a change of the rules is an amendment of every claim.
+PROTOCOL = 2
+
+
+class Hash(models.Frozen):
+    """A declaration that was frozen: its hash, and the date (ISO 8601) on which it was."""
+
+    hash: str
+    date: str
+
+
+class FrozenClaim(models.Frozen):
+    """What is frozen of one claim.
+
+    Attributes:
+        history: its declarations, the last one in force.
+        contents: the trials that its studies ask for, a group each.
+    """
+
+    history: tuple[Hash, ...] = Field(min_length=1)
+    contents: tuple[Content, ...] = ()
+
+
+class Frozen(models.Frozen):
+    """The frozen declarations of all claims, by the name of the claim."""
+
+    protocol: int = PROTOCOL
+    claims: dict[str, FrozenClaim] = Field(default_factory=dict)
+
+    @cached_property
+    def contents(self) -> dict[str, Sequence[Content]]:
+        """By the name of a claim, the trials that it reads."""
+        return {name: claim.contents for name, claim in self.claims.items()}
+
+    def date(self, claim: Claim) -> str | None:
+        """When the declaration of a claim was frozen; None if it is not, or has changed since."""
+        known = self.claims.get(claim.name)
+        last = known.history[-1] if known else None
+        return last.date if last and last.hash == declaration_hash(claim) else None
+
+
+def frozen_declarations() -> Frozen:
+    """The frozen declarations that come with nodebench.
+
+    Raises:
+        BadInput: the file cannot be read.
+    """
+    path = _path()
+    try:
+        return Frozen.model_validate_json(path.read_text())
+    except (OSError, ValidationError) as error:
+        raise BadInput(f"{path}: {str(error).splitlines()[0]}") from error
+
+
+def _path() -> Path:
+    return Path(str(resources.files("nodebench.claims"))) / FILE
+
+
+def declaration(claim: Claim) -> dict[str, Any]:
+    """Everything that a claim declares, as plain values."""
+    plain = _plain(claim)
+    assert isinstance(plain, dict)
+    return {"protocol": PROTOCOL, **plain}
+
+
+def declaration_hash(claim: Claim) -> str:
+    """The hash of a declaration: equal as long as nothing that it declares changes."""
+    canonical = json.dumps(declaration(claim), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Reading):  # its function is described by its other fields
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "get"}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value
+
+
+def changed(claims: Iterable[Claim], frozen: Frozen) -> list[Claim]:
+    """The claims whose declaration is not the frozen one."""
+    return [claim for claim in claims if frozen.date(claim) is None]
+
+
+def frozen_again(
+    claims: Sequence[Claim],
+    contents: Mapping[str, Sequence[Content]],
+    frozen: Frozen,
+    amended: Mapping[str, Iterable[str]],
+    date: str,
+) -> Frozen:
+    """The frozen declarations after freezing these claims on a date.
+
+    Args:
+        claims: all claims.
+        contents: by name, the trials that the studies of each ask for now.
+        frozen: the declarations frozen so far.
+        amended: by name, the hashes of the declarations that an amendment describes.
+        date: ISO 8601.
+
+    Raises:
+        BadInput: a declaration, or the trials that it asks for, changed without an amendment.
+    """
+    found: dict[str, FrozenClaim] = {}
+    for claim in claims:
+        known, now = frozen.claims.get(claim.name), declaration_hash(claim)
+        history = known.history if known else ()
+        same = known is not None and history[-1].hash == now and extends(known.contents, contents[claim.name])
+        if not same:
+            if known is not None and now not in amended.get(claim.name, ()):
+                raise BadInput(
+                    f"the declaration of {claim.name} changed: describe the change in amendments.toml with to = '{now}', "
+                    "then freeze again"
+                )
+            history = (*history, Hash(hash=now, date=date))
+        found[claim.name] = FrozenClaim(history=history, contents=tuple(contents[claim.name]))
+    gone = {name: claim for name, claim in frozen.claims.items() if name not in found}
+    return Frozen(claims=found | gone)
+
+
+def extends(old: Sequence[Content], new: Sequence[Content]) -> bool:
+    """Whether contents are the same but for options that their task did not have, at their neutral values."""
+    if len(old) != len(new):
+        return False
+    return all(
+        before.varied == {name: value for name, value in after.varied.items() if name in _names(before)}
+        and before.fixed == {name: value for name, value in after.fixed.items() if name in _names(before)}
+        and all(after.neutral.get(name) == value for name, value in after.fixed.items() if name not in _names(before))
+        for before, after in zip(old, new, strict=True)
+    )
+
+
+def _names(content: Content) -> set[str]:
+    return {*content.fixed, *content.varied}
+
+
+def write(frozen: Frozen) -> Path:
+    """Write the frozen declarations into this checkout."""
+    path = _path()
+    path.write_text(json.dumps(frozen.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+    return path

@@ -1,0 +1,69 @@
+"""The competence gate: an accuracy claim is not judged on networks that cannot do their task."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+from nodebench.analysis.fairness import Point
+from nodebench.claims.contract import Arm, Claim, Gate, Part
+from nodebench.claims.gather import Evidence, Sample
+from nodebench.claims.outcome import Why, WhyCode
+from nodebench.spec import Record, Status
+
+
+def incompetent(part: Part, claim: Claim, sample: Sample, evidence: Evidence) -> Why | None:
+    """Why a sample may not be judged; None if its networks are competent, or the claim has no gate."""
+    gate = claim.gate
+    if gate is None or not sample.values:
+        return None
+    for arm, points in zip(part.arms, sample.points, strict=True):
+        why = _too_bad(gate, arm, points, claim, evidence) or _unfinished(gate, arm, points)
+        if why:
+            return why
+    return None
+
+
+def _too_bad(gate: Gate, arm: Arm, points: Sequence[Point], claim: Claim, evidence: Evidence) -> Why | None:
+    error = _mean(gate, points)
+    if gate.baseline is None and gate.limit is None:
+        return None
+    if gate.baseline is None:
+        limit, name = gate.limit, "the limit"
+    else:
+        data = {point.record.data.name for point in points if point.record.data}
+        alike = [p for p in evidence.of(gate.baseline, claim) if p.record.data and p.record.data.name in data]
+        limit, name = _mean(gate, alike), f"the {gate.baseline.name}"
+        if limit is None:
+            return Why(WhyCode.NO_BASELINE, f"no record of {name}, which {arm.name} must not be worse than")
+    if error is None or limit is None or error > limit:
+        shown = "unknown" if error is None else f"{error:.3g}"
+        return Why(WhyCode.INCOMPETENT, f"{arm.name} has {gate.metric.label} {shown}, worse than {name} ({limit:.3g})")
+    return None
+
+
+def _mean(gate: Gate, points: Sequence[Point]) -> float | None:
+    values = [gate.metric.get(point.record) for point in points if point.record.status is Status.OK]
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return fmean(known) if known else None
+
+
+def _unfinished(gate: Gate, arm: Arm, points: Sequence[Point]) -> Why | None:
+    falls = [fall for point in points if (fall := fall_at_the_end(point.record)) is not None]
+    if not falls or fmean(falls) <= gate.still_falling:
+        return None
+    message = f"the training loss of {arm.name} still fell by {fmean(falls):.0%} in the last tenth of the training"
+    return Why(WhyCode.STILL_TRAINING, message)
+
+
+def fall_at_the_end(record: Record) -> float | None:
+    """The relative fall of the training loss over the last tenth of the epochs, at least one; None if unknown.
+
+    Losses are means over epochs, and of the last and of the tenth before it alike, so that the noise of single
+    batches does not decide.
+    """
+    losses = [row["loss"] for row in record.history if row.get("loss") is not None]
+    tenth = max(1, round(len(losses) / 10))
+    if len(losses) < 2 * tenth:
+        return None
+    before, last = (fmean(v for v in part if v is not None) for part in (losses[-2 * tenth : -tenth], losses[-tenth:]))
+    return (before - last) / abs(before) if before else None

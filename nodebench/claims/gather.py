@@ -1,0 +1,317 @@
+"""From records to one number a replicate: which records belong to a part of a claim, and which may be compared."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+from nodebench.analysis.fairness import Point, differing
+from nodebench.analysis.homes import is_at
+from nodebench.analysis.noise import noise_of
+from nodebench.claims.content import Content, reads
+from nodebench.claims.contract import Arm, Claim, Part
+from nodebench.claims.outcome import Note, NoteCode
+from nodebench.claims.replicate import replicate
+from nodebench.claims.test_items import error_of_test_items, resolution_of_test_items
+from nodebench.claims.usable import usable
+from nodebench.spec import Record
+from nodebench.spec.calibration import Calibration
+from nodebench.spec.figures import short
+from nodebench.spec.trial import Scalar
+
+# Axes that change along with another one.
+_ALONG = {
+    "rtol": ("atol", "adjoint_rtol", "adjoint_atol"),
+    "gradient": ("adjoint_rtol", "adjoint_atol"),
+    "solver": ("rtol", "atol", "step_size", "adjoint_rtol", "adjoint_atol", "batching"),
+}
+_NAMED = 4  # differences named in a note
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was measured of a part under one condition.
+
+    Attributes:
+        condition: its axes and values; empty if the part has no conditions.
+        name: the part's own label of the condition.
+        values: one number a replicate, by seed; infinite where a trial failed.
+        points: the records behind it, a list for each arm.
+        notes: what was left out, refused or noticed.
+        test_set_error: standard error that the shared test set gives the mean, in the unit of the part.
+        resolution: the least difference that the test set can show, in the unit of the part; None without one.
+    """
+
+    condition: dict[str, Scalar | None]
+    values: dict[int, float] = field(default_factory=dict)
+    points: tuple[tuple[Point, ...], ...] = ()
+    notes: tuple[Note, ...] = ()
+    test_set_error: float = 0.0
+    resolution: float | None = None
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """The condition, for people."""
+        return ", ".join([*filter(None, [self.name]), *(_axis_text(*item) for item in self.condition.items())])
+
+    @property
+    def records(self) -> tuple[str, ...]:
+        """The ids of the records behind it."""
+        used = sorted((p for side in self.points for p in side), key=lambda p: (p.seed, p.record.id))
+        return tuple(dict.fromkeys(point.record.id for point in used))
+
+
+def _axis_text(name: str, value: Scalar | None) -> str:
+    if isinstance(value, bool):
+        return name if value else f"not {name}"
+    text = short(value) if isinstance(value, float) else str(value)
+    return text if name in _PLAIN else f"{name} {text}"
+
+
+_PLAIN = ("task", "model", "solver", "variant", "dataset")
+
+
+class Evidence:
+    """Records as claims see them, in the order in which they were made.
+
+    Args:
+        records: of all runs.
+        calibrations: of the machines behind them.
+        contents: by the name of a claim, what its studies ask for; see ``nodebench.claims.content``.
+    """
+
+    def __init__(
+        self,
+        records: Iterable[Record],
+        calibrations: Sequence[Calibration] = (),
+        contents: Mapping[str, Sequence[Content]] | None = None,
+    ) -> None:
+        ordered = sorted(records, key=lambda record: (record.started, record.id))
+        self._by_task: dict[str, list[Point]] = {}
+        for record in ordered:
+            self._by_task.setdefault(record.trial.task, []).append(Point.of(record))
+        self._calibrations = calibrations
+        self._contents = contents or {}
+        self._of_claim: dict[str, list[Point]] = {}
+
+    def least_error(self, part: Part, sample: Sample) -> float:
+        """The standard error that the noise of the machine alone gives the logarithm of a ratio of times.
+
+        Few replicates may lie closer together than that by chance. 0 for other figures, for times of interleaved arms,
+        and where the noise of the machine was not measured.
+        """
+        plain = part.against is not None and part.combine == "ratio" and not part.along
+        if not (plain and part.reading.timed and part.scale == "log" and sample.values):
+            return 0.0
+        record = sample.points[0][0].record
+        noise = noise_of(self._calibrations, record.environment, record.trial.threads).get(part.reading.figure)
+        return noise.shift(len(sample.values), apart=False).error if noise else 0.0
+
+    def of(self, arm: Arm, claim: Claim) -> list[Point]:
+        """The records of an arm of a claim."""
+        return [point for point in self._read_by(claim) if is_at(point.axes, arm.where)]
+
+    def _read_by(self, claim: Claim) -> list[Point]:
+        if claim.name not in self._of_claim:
+            contents = self._contents.get(claim.name)
+            tasks = _tasks(claim) or self._by_task
+            points = [point for task in tasks for point in self._by_task.get(task, ())]
+            self._of_claim[claim.name] = [point for point in points if reads(claim, contents, point)]
+        return self._of_claim[claim.name]
+
+
+def _tasks(claim: Claim) -> dict[str, None]:
+    """The tasks that the arms of a claim name; none if one of them names none."""
+    gates = [claim.gate.baseline] if claim.gate and claim.gate.baseline else []
+    arms = [*gates, *(arm for part in claim.every_part for arm in part.arms)]
+    named = [arm.where.get("task") for arm in arms]
+    if any(task is None for task in named):
+        return {}
+    return dict.fromkeys(str(one) for task in named for one in (task if isinstance(task, tuple) else (task,)))
+
+
+def samples(part: Part, claim: Claim, evidence: Evidence) -> list[Sample]:
+    """Sort the records of a part by its conditions, and pair its arms by seed."""
+    chosen: dict[tuple[Scalar | None, ...], list[list[Point]]] = {}
+    for index, arm in enumerate(part.arms):
+        for point in evidence.of(arm, claim):
+            key = tuple(_rounded(point.axes.get(axis)) for axis in part.conditions)
+            chosen.setdefault(key, [[] for _ in part.arms])[index].append(point)
+    named = [_expected(part.arm, axis) for axis in part.conditions]
+    # A condition of which only one arm happens to have been measured was not asked for.
+    chosen = {key: sides for key, sides in chosen.items() if all(sides) or _is_named(key, named)}
+    for gap in product(*(values or (None,) for values in named)):
+        if not any(all(not known or a == b for a, b, known in zip(key, gap, named, strict=True)) for key in chosen):
+            chosen[gap] = [[] for _ in part.arms]
+    ordered = sorted(chosen.items(), key=lambda item: [_order(value) for value in item[0]])
+    found = [_sample(part, dict(zip(part.conditions, key, strict=True)), sides) for key, sides in ordered]
+    return [replace(sample, name=part.label) for sample in found]
+
+
+def _is_named(key: tuple[Scalar | None, ...], named: Sequence[tuple[Scalar | None, ...]]) -> bool:
+    return all(value in values for value, values in zip(key, named, strict=True))
+
+
+def _order(value: Scalar | None) -> tuple[str, float, str]:
+    return str(type(value)), value if isinstance(value, int | float) else 0.0, str(value)
+
+
+def _expected(arm: Arm, axis: str) -> tuple[Scalar | None, ...]:
+    """The values of a condition that an arm names; a named value without a record is a gap."""
+    wanted = arm.where.get(axis)
+    return wanted if isinstance(wanted, tuple) else () if wanted is None else (wanted,)
+
+
+def _rounded(value: Scalar | None) -> Scalar | None:
+    """A number as it was typed: 0.1 + 0.2 is the condition 0.3."""
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def _varied(part: Part) -> frozenset[str]:
+    """The settings in which the arms of one sample may differ."""
+    names = {"seed", *part.may_differ, *part.along}
+    if part.against:
+        every = {*part.arm.where, *part.against.where}
+        names |= {name for name in every if part.arm.where.get(name) != part.against.where.get(name)}
+    return _with_those_along(names)
+
+
+def _with_those_along(names: set[str]) -> frozenset[str]:
+    return frozenset(names | {along for name in names for along in _ALONG.get(name, ())})
+
+
+Setting = tuple[tuple[str, str], ...]
+Replicates = dict[int, list[Point]]  # by seed; several along the axis of a fit, or where a trial was run again
+
+
+def _sample(part: Part, condition: dict[str, Scalar | None], sides: list[list[Point]]) -> Sample:
+    notes: list[Note] = []
+    kept = [[point for point in side if usable(point, part, notes)] for side in sides]
+    best = _best_setting(part, kept)
+    if best is None:
+        return Sample(condition, notes=(*_counted(notes), *_refusals(part, kept)))
+    notes += _left_aside(part, kept, best)
+    values: dict[int, float] = {}
+    for seed in _paired(best):
+        if len({point.data for side in best for point in side[seed]}) > 1:
+            notes.append(Note(NoteCode.OTHER_DATA, "replicate left out: the arms saw different data"))
+            continue
+        value = replicate(part, [side[seed] for side in best], notes)
+        if value is not None:
+            values[seed] = value
+    points = tuple(tuple(point for seed in _paired(best) for point in side[seed]) for side in best)
+    notes += _unpaired(part, best)
+    commits = {str((p.record.environment.get("code") or {}).get("commit")) for side in points for p in side}
+    if len(commits) > 1:
+        notes.append(Note(NoteCode.SEVERAL_COMMITS, f"the records are from {len(commits)} commits of the code"))
+    if not part.test_set:
+        return Sample(condition, values, points, _counted(notes))
+    error, resolution = error_of_test_items(part, points, values), resolution_of_test_items(points)
+    return Sample(condition, values, points, _counted(notes), error, resolution)
+
+
+def _best_setting(part: Part, sides: list[list[Point]]) -> list[Replicates] | None:
+    """The replicates of each arm under one setting: the one with the most pairs, the latest among equals.
+
+    Within an arm only the seed and the axis of a line differ; the arms may differ in what is tested.
+    """
+    within, may_differ = _with_those_along({"seed", *part.along}), _varied(part)
+    by_setting = [_by_setting(side, within) for side in sides]
+    candidates = [
+        found
+        for keys in product(*by_setting)
+        if len({tuple(pair for pair in key if pair[0] not in may_differ) for key in keys}) == 1
+        and _paired(found := [settings[key] for settings, key in zip(by_setting, keys, strict=True)])
+    ]
+    return max(candidates, key=lambda found: (len(_paired(found)), _latest(found)), default=None)
+
+
+def _by_setting(side: Sequence[Point], within: frozenset[str]) -> dict[Setting, Replicates]:
+    found: dict[Setting, Replicates] = {}
+    for point in side:
+        key = tuple((name, value) for name, value in sorted(point.setting.items()) if name not in within)
+        found.setdefault(key, {}).setdefault(point.seed, []).append(point)
+    return found
+
+
+def _left_aside(part: Part, sides: list[list[Point]], best: list[Replicates]) -> list[Note]:
+    kept = {id(point) for side in best for points in side.values() for point in points}
+    aside = [point for side in sides for point in side if id(point) not in kept]
+    if not aside:
+        return []
+    first = next(points[0] for side in best for points in side.values())
+    how = _difference(first, aside[-1], _varied(part))
+    return [Note(NoteCode.OTHER_SETTING, f"record excluded: different settings ({how})", len(aside))]
+
+
+def _unpaired(part: Part, best: list[Replicates]) -> list[Note]:
+    seeds = {seed for side in best for seed in side}
+    gaps = [(arm, sorted(seeds - side.keys())) for arm, side in zip(part.arms, best, strict=True)]
+    return [
+        Note(NoteCode.UNPAIRED, f"no record of {arm.name} at seed {', '.join(map(str, missing))}")
+        for arm, missing in gaps
+        if missing
+    ]
+
+
+def _paired(found: list[Replicates]) -> list[int]:
+    """Seeds of which every arm has a record."""
+    return sorted(set.intersection(*(set(side) for side in found)))
+
+
+def _latest(found: list[Replicates]) -> str:
+    return max(point.record.started for side in found for points in side.values() for point in points)
+
+
+def _difference(first: Point, second: Point, but: frozenset[str]) -> str:
+    pairs = differing(first, second, but)
+    shown = [f"{name} {a or '–'} / {b or '–'}" for name, (a, b) in list(pairs.items())[:_NAMED]]
+    return ", ".join(shown) + (f" and {len(pairs) - _NAMED} more" if len(pairs) > _NAMED else "")
+
+
+def _refusals(part: Part, sides: list[list[Point]]) -> list[Note]:
+    """Why there is no pair of records to compare."""
+    missing = [arm.name for arm, side in zip(part.arms, sides, strict=True) if not side]
+    if len(missing) == len(sides):
+        return [Note(NoteCode.NO_ARM, "no usable record")]
+    if missing:
+        return [Note(NoteCode.NO_ARM, f"no usable record of {missing[0]}")]
+    if not {point.seed for point in sides[0]} & {point.seed for point in sides[-1]}:
+        return [Note(NoteCode.UNPAIRED, "the arms have no seed in common")]
+    may_differ = _varied(part)
+    first, second = min(
+        ((a, b) for a in sides[0] for b in sides[-1] if a.seed == b.seed),
+        key=lambda pair: len(differing(pair[0], pair[1], may_differ)),
+    )
+    return [Note(NoteCode.ARMS_DIFFER, f"the arms differ in {_difference(first, second, may_differ)}")]
+
+
+def _counted(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """Equal notes once, with their number."""
+    counts: dict[tuple[NoteCode, str], int] = {}
+    for note in notes:
+        key = note.code, note.message
+        counts[key] = counts.get(key, 0) + note.count
+    return tuple(Note(code, message, count) for (code, message), count in sorted(counts.items()))
+
+
+def pooled(found: Sequence[Sample]) -> Sample:
+    """The median over conditions within each replicate that has all of them."""
+    measured = [sample for sample in found if sample.values]
+    seeds = sorted(set.intersection(*(set(sample.values) for sample in measured))) if measured else []
+    values = {seed: _median([sample.values[seed] for sample in measured]) for seed in seeds}
+    gaps = [sample.label for sample in found if not sample.values]
+    notes = [Note(NoteCode.NO_ARM, f"no usable record of {label}") for label in gaps]
+    sides = zip(*(sample.points for sample in measured), strict=True) if measured else ()
+    points = tuple(tuple(point for points in side for point in points) for side in sides)
+    return Sample({}, values, points, tuple(notes))
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    if len(ordered) % 2:
+        return ordered[middle]
+    low, high = ordered[middle - 1], ordered[middle]
+    return math.sqrt(low * high) if 0 < low and math.isfinite(high) else (low + high) / 2

@@ -1,0 +1,124 @@
+"""The verdicts: one piece of code for every claim.
+
+Each part is judged under each condition at the planned looks (``nodebench.analysis.sequential``). The p-values of a
+universal claim are corrected over its conditions (Holm 1979), and then those of all conditions of a report together
+(Benjamini and Hochberg 1995). Exact figures, and identities, take no part in the corrections.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from nodebench.analysis.sequential import ERROR, LOOKS, look_interval, p_inside
+from nodebench.analysis.statistics import Estimate, Replicates, Scale, holm, interval
+from nodebench.claims.conclude import conclude, joint
+from nodebench.claims.contract import Claim, Kind, Part
+from nodebench.claims.correct import corrected
+from nodebench.claims.freeze import Frozen
+from nodebench.claims.gate import incompetent
+from nodebench.claims.gather import Evidence, Sample, pooled, samples
+from nodebench.claims.outcome import Verdict, Why, WhyCode
+from nodebench.claims.result import CheckedControl, ClaimResult, ConditionResult, PartResult
+from nodebench.spec import Record
+from nodebench.spec.calibration import Calibration
+from nodebench.spec.figures import several
+
+CONFIRMED = 2  # processes that must agree on an exact figure
+
+
+def judge(
+    claims: Sequence[Claim],
+    records: Iterable[Record],
+    calibrations: Sequence[Calibration] = (),
+    frozen: Frozen | None = None,
+) -> list[ClaimResult]:
+    """Judge claims by records.
+
+    Args:
+        claims: those of one report, whose p-values are corrected together.
+        records: in any order.
+        calibrations: of the machines; the error of a ratio of times that were not interleaved is at least what the
+            noise of its machine gives.
+        frozen: the frozen declarations; they say which records belong to which claim.
+    """
+    frozen = frozen or Frozen()
+    evidence = Evidence(records, calibrations, frozen.contents)
+    drafts = [_draft(claim, evidence) for claim in claims]
+    return [conclude(draft, frozen.date(draft.claim)) for draft in corrected(drafts)]
+
+
+def _draft(claim: Claim, evidence: Evidence) -> ClaimResult:
+    """The conditions of a claim, each by itself; those of a universal claim corrected over them."""
+    conditions = [condition for parts in _groups(claim) for condition in _conditions(parts, claim, evidence)]
+    if claim.kind is Kind.UNIVERSAL:
+        adjusted = iter(holm([condition.p for condition in conditions if not condition.is_exact]))
+        conditions = [one if one.is_exact else replace(one, p=next(adjusted)) for one in conditions]
+    controls = tuple(
+        CheckedControl(control, tuple(_results(control.part, claim, evidence, gated=False)))
+        for control in claim.controls
+    )
+    return ClaimResult(claim, Verdict.NOT_TESTED, tuple(conditions), controls)
+
+
+def _groups(claim: Claim) -> list[tuple[Part, ...]]:
+    """The parts of a claim, those that hold or fail together as one group."""
+    groups: dict[str, list[Part]] = {}
+    for index, part in enumerate(claim.parts):
+        groups.setdefault(part.joint or f"#{index}", []).append(part)
+    return [tuple(parts) for parts in groups.values()]
+
+
+def _conditions(parts: tuple[Part, ...], claim: Claim, evidence: Evidence) -> list[ConditionResult]:
+    """A result for each condition that a group of parts has; parts without that condition count for all of them."""
+    found = [_results(part, claim, evidence) for part in parts]
+    labels = list(dict.fromkeys(result.sample.label for results in found for result in results))
+    named = [label for label in labels if label] or labels
+    return [
+        joint(label, [next((r for r in results if r.sample.label in (label, "")), None) for results in found])
+        for label in named
+    ]
+
+
+def _results(part: Part, claim: Claim, evidence: Evidence, gated: bool = True) -> list[PartResult]:
+    found = samples(part, claim, evidence)
+    if part.pool == "median":
+        found = [pooled(found)]
+    return [_result(part, claim, sample, evidence, gated) for sample in found]
+
+
+def _result(part: Part, claim: Claim, sample: Sample, evidence: Evidence, gated: bool) -> PartResult:
+    if not sample.values:
+        messages = [str(note) for note in sample.notes] or ["not measured"]
+        return PartResult(part, sample, why=Why(WhyCode.NO_RECORDS, "; ".join(messages)))
+    if gated and (why := incompetent(part, claim, sample, evidence)):
+        return PartResult(part, sample, why=why)
+    replicates = replicates_of(part, sample, evidence)
+    result = PartResult(part, sample, _shown(replicates).within(part.within))
+    least = CONFIRMED if replicates.is_exact else LOOKS[0]
+    if len(replicates.values) < least:
+        why = Why(WhyCode.TOO_FEW, f"{several(len(replicates.values), 'replicate')} of at least {least}")
+        return replace(result, verdict=Verdict.INCONCLUSIVE, why=why)
+    levels = {outcome: p_inside(replicates, ranges) for outcome, ranges in part.regions.of.items() if ranges}
+    outcome, p = min(levels.items(), key=lambda item: item[1])
+    if p < ERROR:
+        return replace(result, verdict=Verdict(outcome), p=p)
+    why = Why(WhyCode.OVERLAPS, "the interval overlaps the edge of a region")
+    return replace(result, verdict=Verdict.INCONCLUSIVE, why=why, p=p)
+
+
+def replicates_of(part: Part, sample: Sample, evidence: Evidence) -> Replicates:
+    """The numbers of a sample in the order of their seeds, and what is known of their error."""
+    values = tuple(sample.values[seed] for seed in sorted(sample.values))
+    scale: Scale = "linear" if part.scale == "log" and any(value <= 0 for value in values) else part.scale
+    return Replicates(
+        values,
+        scale,
+        exact=part.reading.exact,
+        least_error=evidence.least_error(part, sample),
+        shared_error=sample.test_set_error,
+        resolution=sample.resolution,
+    )
+
+
+def _shown(replicates: Replicates) -> Estimate:
+    """The interval of the last look reached, or before the first look an interval for one look."""
+    return look_interval(replicates) or interval(replicates)

@@ -1,0 +1,1 @@
+"""Declarations of the claims, one file a paper or topic."""

@@ -1,0 +1,435 @@
+"""Claims of Alexandr Honchar's article "Neural ODEs: breakdown of another deep learning breakthrough" (2019).
+
+Trajectory errors are mean|ŷ − y| / mean|y − ȳ|: at most 0.10 *fits*, at least 0.50 *fails*. These two limits are ours.
+"""
+
+import math
+
+from nodebench.analysis.readings import Reading, exceeds, final, within
+from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Kind, Part, Topic, Wanted
+from nodebench.claims.papers.chen2018_accuracy import TRAINED, loosened
+from nodebench.claims.papers.sources import breakdown
+from nodebench.spec.trial import Scalar
+
+_INF = math.inf
+_FIT_LIMIT, _FAIL_LIMIT = 0.10, 0.50
+_FITS, _FAILS = (-_INF, _FIT_LIMIT), (_FAIL_LIMIT, _INF)
+
+_TOY: dict[str, Wanted] = {
+    "solver": "dopri5",
+    "rtol": 1e-7,
+    "training": "windows",
+    "missing": 0.0,
+    "irregular": False,
+    "noise": 0.0,
+    "loss_scale": (1.0, None),
+}
+
+
+def _toy(task: str, model: str = "small", **where: Scalar) -> Arm:
+    return Arm(model, {**_TOY, "task": task, "model": model, **where})
+
+
+_ERROR = final("trajectory_error")
+_SETUP = (
+    "Network, optimiser and windows of the article; the published number of iterations is the setting under test, so "
+    "that no gate on convergence applies."
+)
+
+
+def _error(
+    words: str,
+    arm: Arm,
+    supports: tuple[float, float],
+    refutes: tuple[float, float],
+    reading: Reading = _ERROR,
+    label: str = "",
+    joint: str = "",
+) -> Part:
+    return Part(
+        words + " has an error of {} of the trajectory's spread",
+        reading,
+        arm,
+        supports=supports,
+        refutes=(refutes,),
+        home={},
+        scale="log",
+        label=label,
+        joint=joint,
+    )
+
+
+_UNSTABLE = Control(
+    "no field is unstable: the states of none grow tenfold over the span",
+    Part(
+        "{} of the random fields are unstable",
+        exceeds(final("growth"), 10.0),
+        _toy("toy/random", stable=True),
+        supports=(-_INF, 0.5),
+        scale="share",
+        unit="%",
+    ),
+)
+
+
+def _fits(
+    id: str, arm: Arm, field: str, preset: str = "quick", controls: tuple[Control, ...] = (), trap: str = ""
+) -> Claim:
+    return Claim(
+        id=id,
+        scope="paper" if preset == "paper" else "default",
+        topic=Topic.ACCURACY,
+        sentence=f"A small network (2–50–2) learns {field} from windows of one trajectory.",
+        source=breakdown("linear fields"),
+        published="shown in a figure",
+        home="the article's field, network and training",
+        studies=("toys",),
+        preset=preset,
+        parts=(_error("the small network", arm, _FITS, _FAILS),),
+        controls=controls,
+        traps=tuple(
+            filter(
+                None,
+                (
+                    "trained on windows of ten points, tested over the whole span, where errors add up",
+                    "at a constant learning rate RMSprop's noise decides; quick lets it fall, paper keeps it constant",
+                    trap,
+                ),
+            )
+        ),
+        fairness=_SETUP,
+    )
+
+
+_SPIRAL = "the linear spiral"
+_FIELDS = (
+    _fits("seed-fits-spiral", _toy("toy/spiral"), _SPIRAL),
+    _fits("seed-fits-spiral", _toy("toy/spiral"), _SPIRAL, "paper"),
+    _fits(
+        "seed-fits-random",
+        _toy("toy/random", stable=True),
+        "a random linear field that is stable over the span",
+        controls=(_UNSTABLE,),
+        trap="fields are drawn until the real parts of their eigenvalues are at most 0.02",
+    ),
+    _fits(
+        "seed-fits-lotka-volterra",
+        _toy("toy/lotka-volterra-linear"),
+        "the article's “Volterra–Lotka” field, which is linear,",
+    ),
+)
+
+
+def _nonlinear(preset: str) -> Claim:
+    small, affine = _toy("toy/nonlinear"), _toy("toy/nonlinear", "affine")
+    return Claim(
+        id="seed-nonlinear-hard",
+        scope="paper" if preset == "paper" else "default",
+        topic=Topic.ACCURACY,
+        sentence="A small network cannot learn the process of the nonlinear field: from new starts and beyond the span its "
+        "error is at least half of the trajectory's spread.",
+        source=breakdown("nonlinear field", "can't learn the process"),
+        published="shown in a figure",
+        home="the article's nonlinear field, network and training",
+        studies=("toys",),
+        preset=preset,
+        parts=(
+            _error("from new starts the network", small, _FAILS, _FITS, final("held_out_error"), "new starts"),
+            _error(
+                "beyond the span the network", small, _FAILS, _FITS, final("extrapolation_error"), "beyond the span"
+            ),
+        ),
+        controls=(
+            Control("it fails on the trained trajectory too", _error("the network", small, _FAILS, _FITS)),
+            Control(
+                "an affine field fails on the trained trajectory", _error("an affine field", affine, _FAILS, _FITS)
+            ),
+            Control(
+                "an affine field fails from new starts",
+                _error("from new starts an affine field", affine, _FAILS, _FITS, final("held_out_error")),
+            ),
+        ),
+        traps=(
+            "the article's trajectory is a short arc: fitting it does not mean that the field was learned",
+            "quick lets the learning rate fall, which is our change; the article's constant rate is at paper scope",
+        ),
+        fairness=_SETUP,
+    )
+
+
+def _share_fitted(model: str, words: str, label: str, supports: tuple[float, float], refutes: tuple[float, float]) -> Part:
+    sees = model.endswith("-t")
+    return Part(
+        f"{words} fits {{}} of the random fields",
+        within(_ERROR, _FIT_LIMIT),
+        _toy("toy/mlp", model, window_times="own") if sees else _toy("toy/mlp", model),
+        supports=supports,
+        refutes=(refutes,),
+        home=None if sees else {},
+        scale="share",
+        unit="%",
+        label=label,
+    )
+
+
+_FEW, _MANY = (-_INF, 0.25), (0.50, _INF)
+_CONFOUNDED = (
+    "the target depends on the time and the article's networks do not see it: depth, sight of the time and the times of "
+    "the windows change together in the article; the conditions separate them"
+)
+_NETWORK_FIELD = (
+    Claim(
+        id="seed-mlp-shallow-fails",
+        topic=Topic.ACCURACY,
+        sentence="On the field of a random network the small network (2–50–2) fails: it fits at most a quarter of such "
+        "fields.",
+        source=breakdown("network field"),
+        published="shown in a figure, for one field",
+        home="the article's small network, which does not see the time",
+        studies=("toys",),
+        parts=(
+            _share_fitted("small", "the small network", "without time", _FEW, _MANY),
+            _share_fitted("small-t", "the small network that sees the time", "with time", _FEW, _MANY),
+        ),
+        traps=(_CONFOUNDED,),
+        fairness=_SETUP,
+    ),
+    Claim(
+        id="seed-mlp-deep-works",
+        topic=Topic.ACCURACY,
+        sentence="On the field of a random network the deep network (2–150–50–50–2) works: it fits at least half of such "
+        "fields.",
+        source=breakdown("network field"),
+        published="shown in a figure, for one field",
+        home="the article's deep network, which does not see the time",
+        studies=("toys",),
+        parts=(
+            _share_fitted("deep", "the deep network", "without time", _MANY, _FEW),
+            _share_fitted("deep-t", "the deep network that sees the time", "with time", _MANY, _FEW),
+        ),
+        controls=(
+            Control(
+                "the small network that sees the time has a smaller error than the deep one that does not",
+                Part(
+                    "the error of the small network that sees the time is {} that of the deep one that does not",
+                    _ERROR,
+                    _toy("toy/mlp", "small-t", window_times="own"),
+                    _toy("toy/mlp", "deep", window_times="own"),
+                    supports=(-_INF, 1.0),
+                    scale="log",
+                    unit="×",
+                ),
+            ),
+        ),
+        traps=(_CONFOUNDED,),
+        fairness=_SETUP,
+    ),
+)
+
+_OBSERVED = Arm(
+    "neural ODE",
+    {**_TOY, "task": "toy/spiral", "model": "small", "missing": (0.0, 0.6, 0.9), "irregular": (False, True)},
+)
+
+
+def _against(model: str, name: str) -> Part:
+    return Part(
+        f"the error of the neural ODE is {{}} that of {name}",
+        _ERROR,
+        _OBSERVED,
+        _OBSERVED.but(name, model=model, solver=None, rtol=None),
+        supports=(-_INF, 1.0),
+        conditions=("missing", "irregular"),
+        home={"irregular": True} if model == "gru-dt" else None,
+        may_differ=SOLVING,
+        scale="log",
+        unit="×",
+    )
+
+
+_SERIES_GATE = Gate(final("rmse_over_noise"), limit=1.5)
+_SERIES = (
+    Claim(
+        id="seed-missing-points",
+        topic=Topic.SERIES,
+        sentence="Missing and irregular observations are handled naturally: a neural ODE has a smaller error than an RNN "
+        "that is given each gap.",
+        source=breakdown("irregular time series"),
+        published="stated, no number",
+        home="irregular observations",
+        studies=("observations",),
+        parts=(_against("gru-dt", "a GRU with Δt"),),
+        controls=(
+            Control("also than the mean of the observations", _against("constant", "a constant")),
+            Control("also than the last observed value", _against("last-value", "the last value")),
+            Control("also than linear interpolation of the observations", _against("linear", "linear interpolation")),
+        ),
+        traps=(
+            "one noise-free trajectory of a linear field: the easiest case for a vector field",
+            "a window is ten observations, however long that lasts: with 90 % missing each spans ten times as much",
+        ),
+        fairness="Both see the same observations and take the same number of training steps.",
+    ),
+    Claim(
+        id="seed-vae-spirals",
+        topic=Topic.SERIES,
+        sentence="A latent ODE recovers noisy spirals: its reconstruction is closer to the truth than the observations are.",
+        source=breakdown("latent ODE on spirals"),
+        published="shown in a figure",
+        home="the authors' script, 100 observations",
+        studies=("table2",),
+        parts=(
+            Part(
+                "the error of the reconstruction is {} the noise",
+                final("rmse_over_noise"),
+                Arm(
+                    "latent ODE",
+                    {"task": "latent-spirals", "model": "latent-ode", "variant": "script", "observations": 100},
+                ),
+                supports=(-_INF, 1.0),
+                home={},
+                scale="log",
+                unit="×",
+            ),
+        ),
+        traps=("on spirals never seen, at their observed times, against the clean curve",),
+        fairness="The authors' script; the article gives no other setting.",
+        gate=Gate(final("rmse_over_noise")),
+    ),
+)
+
+_BEATS = Arm("latent ODE", {"task": "ecg", "model": "latent-ode", "objective": "reconstruct", "dataset": "ecgsyn"})
+
+
+def _escapes(side: str, arm: Arm) -> Part:
+    words = "backwards" if side == "before" else "forwards"
+    return Part(
+        f"{words} in time {{}} of the extrapolations leave ten times the signal's range",
+        final(f"escape_share_{side}"),
+        arm,
+        supports=(0.5, _INF),
+        refutes=((-_INF, 0.1),),
+        home={},
+        within=(0.0, 1.0),
+        unit="%",
+        label=words,
+    )
+
+
+def _fewer_escapes(model: str, name: str) -> Control:
+    return Control(
+        f"{name} leaves the range less often backwards",
+        Part(
+            f"backwards the share that leaves the range with {name}, minus that with ELU, is {{}}",
+            final("escape_share_before"),
+            _BEATS.but(name, model=model),
+            _BEATS,
+            "difference",
+            supports=(-_INF, -0.25),
+        ),
+    )
+
+
+def _spread(words: str, arm: Arm, label: str) -> Part:
+    return Part(
+        words + " spread {} as far as true ones",
+        final("diversity_ratio"),
+        arm,
+        supports=(-_INF, 0.25),
+        refutes=((0.70, _INF),),
+        home={},
+        scale="log",
+        unit="×",
+        label=label,
+    )
+
+
+_ECG = (
+    Claim(
+        id="seed-ecg-collapse",
+        topic=Topic.SERIES,
+        sentence="A latent ODE of heart beats overfits to a single shape: decoded beats spread at most a quarter as far as "
+        "true ones.",
+        source=breakdown("ECG"),
+        published="shown in a figure",
+        home="a latent ODE of heart beats",
+        studies=("ecg",),
+        parts=(
+            _spread("decoded beats", _BEATS, "synthetic heart (ECGSYN)"),
+            _spread("decoded beats", _BEATS.but("latent ODE", dataset="mitdb"), "MIT-BIH record 100"),
+        ),
+        traps=("the article's data are its own; here they are McSharry's synthetic heart and record 100 of MIT-BIH",),
+        fairness="Trained until the reconstruction error is at most 1.5 times the noise, or not judged.",
+        gate=_SERIES_GATE,
+    ),
+    Claim(
+        id="seed-ecg-diverges",
+        topic=Topic.SERIES,
+        sentence="Extrapolated to either side, a beat runs off to infinity: at least half of the extrapolations leave ten "
+        "times the signal's range.",
+        source=breakdown("ECG"),
+        published="shown in a figure",
+        home="a latent ODE of heart beats, forwards and backwards",
+        studies=("ecg",),
+        parts=(_escapes("before", _BEATS), _escapes("after", _BEATS)),
+        controls=(
+            _fewer_escapes("latent-ode-tanh", "a bounded activation (tanh)"),
+            _fewer_escapes("latent-ode-damped", "a damped field"),
+        ),
+        traps=(
+            "an ELU field is unbounded, and nothing holds it outside the trained window",
+            "within four beats; slower escapes are not seen",
+        ),
+        fairness="Trained until the reconstruction error is at most 1.5 times the noise, or not judged.",
+        gate=_SERIES_GATE,
+    ),
+)
+
+_EULER = Arm(
+    "Euler",
+    {"task": "toy/spiral", "solver": "euler", "gradient": "direct", "dtype": "float64", "step_size": (0.05, 0.1)},
+)
+_METHOD = (
+    Claim(
+        id="seed-euler-resnet",
+        kind=Kind.IDENTITY,
+        topic=Topic.GRADIENTS,
+        sentence="A chain of residual blocks with shared weights is Euler's method.",
+        source=breakdown("introduction"),
+        published="an identity",
+        published_value=0.0,
+        home="residual blocks of shared weights",
+        studies=("flows",),
+        parts=(
+            Part(
+                "output and gradient of the two differ by {}, relatively",
+                final("residual_error"),
+                _EULER,
+                supports=(-_INF, 1e-12),
+                conditions=("step_size",),
+                home={},
+            ),
+        ),
+        traps=(
+            "true by construction; a ResNet of the literature has weights of its own in each block, and steps of 1",
+            "in float64; the chain is written out by hand and differentiated by the same library",
+        ),
+    ),
+    Claim(
+        id="seed-speed-accuracy",
+        topic=Topic.ACCURACY,
+        sentence="An ODE layer trades speed for accuracy after training: a quarter of the evaluations for half a point or "
+        "less.",
+        source=breakdown("practical applications", "different while training and inference"),
+        published="stated, no number",
+        home="a trained classifier",
+        studies=("tolerance",),
+        parts=loosened(TRAINED, "trained at 1e-3", home={}),
+        traps=("the same measurements as looser-at-test",),
+        fairness="The network is trained as in Table 1; only its test differs.",
+        gate=Gate(final("test_error"), Arm("MLP", {"task": "mnist", "dataset": "mnist-5k", "model": "mlp"})),
+        counts_with="looser-at-test (default)",
+    ),
+)
+
+CLAIMS = (*_METHOD, *_FIELDS, _nonlinear("quick"), _nonlinear("paper"), *_NETWORK_FIELD, *_SERIES, *_ECG)

@@ -1,0 +1,396 @@
+"""Claims of Chen et al. 2018 on accuracy: Tables 1 and 2, Figure 3d, and the tolerance in training and test."""
+
+import math
+
+from nodebench.analysis.readings import at_epoch, at_step, at_tolerance, change, final, quotient
+from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Part, Topic, Wanted, Where
+from nodebench.claims.papers.sources import chen2018
+
+_INF = math.inf
+
+# --- Table 1: MNIST
+
+_DIGITS: dict[str, Wanted] = {"task": "mnist", "dataset": "mnist-5k"}
+_FULL_DIGITS: dict[str, Wanted] = {"task": "mnist", "dataset": "mnist-60k"}
+_ODENET: dict[str, Wanted] = {"model": "odenet", "solver": "dopri5", "rtol": 1e-3, "gradient": "adjoint"}
+_RKNET: dict[str, Wanted] = {"model": "rknet", "solver": "dopri5", "rtol": 1e-3}
+
+
+def _network(data: Where, name: str, **where: Wanted) -> Arm:
+    return Arm(name, {**data, **where})
+
+
+def _odenet(data: Where) -> Arm:
+    return _network(data, "ODE-Net", **_ODENET)
+
+
+ODENET, RESNET = _odenet(_DIGITS), _network(_DIGITS, "ResNet", model="resnet")
+
+
+def _worse(who: Arm, whom: Arm, supports: tuple[float, float], home: Where | None = None) -> Part:
+    """How much worse one network classifies than another."""
+    return Part(
+        f"the {who.name} misclassifies {{}} more than the {whom.name}",
+        final("test_error"),
+        who,
+        whom,
+        "difference",
+        supports=supports,
+        home=home,
+        may_differ=SOLVING,
+        unit="points",
+        test_set=True,
+    )
+
+
+def _within(who: Arm, whom: Arm, margin: float, home: Where | None = None) -> Part:
+    return _worse(who, whom, (-margin, margin), home)
+
+
+def _gate(data: Where) -> Gate:
+    return Gate(final("test_error"), _network(data, "MLP", model="mlp"))
+
+
+_LAST = "the error after the last epoch is reported, not the best one on the test set"
+_TEST_SET = "all networks are tested on the same images; the sampling error of that test set is part of the interval"
+_SAME_SCHEDULE = (
+    "All networks have the same data, batches, number of epochs and learning-rate schedule; the schedule is that of the "
+    "authors' script, shortened, and was tuned once for all networks together."
+)
+_STEM = "stem and head hold 132,874 of the ODE-Net's 208,266 parameters (torchdiffeq issue 32)"
+
+
+def _parity(scope: str, data: Where, margin: float, study: str, where: str) -> Claim:
+    odenet, resnet = _odenet(data), _network(data, "ResNet", model="resnet")
+    no_block, rknet = _network(data, "network without any block", model="no-block"), _network(data, "RK-Net", **_RKNET)
+    return Claim(
+        id="mnist-parity",
+        scope="paper" if scope == "paper" else "default",
+        topic=Topic.ACCURACY,
+        sentence=f"An ODE-Net classifies MNIST as well as a ResNet: the test errors differ by at most {margin:g} points "
+        f"({where}).",
+        source=chen2018(
+            "section 3, Table 1", "ODE-Nets and RK-Nets can achieve around the same performance as the ResNet."
+        ),
+        published="0.42 % against 0.41 % test error",
+        published_value=0.01,
+        home="MNIST, the network of Table 1",
+        studies=(study,),
+        parts=(_within(odenet, resnet, margin, home={}),),
+        controls=(
+            Control(
+                f"a network without any block is {margin:g} points worse or more, so that the block matters",
+                _worse(no_block, odenet, (margin, _INF)),
+            ),
+            Control(
+                f"the same network backpropagated through the solver (RK-Net) is within {margin:g} points",
+                _within(rknet, odenet, margin),
+            ),
+        ),
+        traps=(_TEST_SET, _LAST, _STEM),
+        fairness=_SAME_SCHEDULE,
+        gate=_gate(data),
+    )
+
+
+def _parameters(scope: str, data: Where, margin: float, study: str, where: str) -> Claim:
+    odenet, resnet = _odenet(data), _network(data, "ResNet", model="resnet")
+    one, tied = _network(data, "ResNet of one block", model="resnet-1"), _network(data, "tied ResNet", model="resnet-tied")
+    return Claim(
+        id="mnist-parameters",
+        scope="paper" if scope == "paper" else "default",
+        topic=Topic.ACCURACY,
+        sentence="The ODE is what lets an ODE-Net do with a third of a ResNet's parameters: one residual block with as "
+        f"many parameters is worse by more than {margin:g} points ({where}).",
+        source=chen2018(
+            "Table 1; acknowledgements of the later arXiv version, which withdraw it",
+            "pointing out an unsupported claim about parameter efficiency",
+        ),
+        published="0.22 M against 0.60 M parameters; the claim was withdrawn",
+        home="MNIST, the network of Table 1",
+        studies=(study,),
+        # Equivalence or better refutes it. There is no published size of the effect: worse at all is support.
+        parts=(_worse(one, odenet, (margin, _INF), home={}),),
+        controls=(
+            Control(
+                "the ODE-Net has 0.3 to 0.4 times the parameters of the ResNet",
+                Part(
+                    "the ODE-Net has {} the parameters of the ResNet",
+                    final("parameters"),
+                    odenet,
+                    resnet,
+                    supports=(0.3, 0.4),
+                    may_differ=SOLVING,
+                    unit="×",
+                ),
+            ),
+            Control(
+                f"six residual blocks of shared weights are within {margin:g} points of six with their own",
+                _within(tied, resnet, margin),
+            ),
+            Control(f"one residual block is within {margin:g} points of six", _within(one, resnet, margin)),
+        ),
+        traps=(
+            _TEST_SET,
+            "a network of tied or of fewer blocks saves parameters too: the ODE is one way among others "
+            "(torchdiffeq issue 25)",
+        ),
+        fairness=_SAME_SCHEDULE,
+        gate=_gate(data),
+    )
+
+
+_SMALL, _WHOLE = "5,000 digits, 8 epochs", "60,000 images, 10 epochs"
+_TABLE_1 = (
+    _parity("default", _DIGITS, 1.0, "table1", _SMALL),
+    _parity("paper", _FULL_DIGITS, 0.25, "mnist-full", _WHOLE),
+    _parameters("default", _DIGITS, 1.0, "table1", _SMALL),
+    _parameters("paper", _FULL_DIGITS, 0.25, "mnist-full", _WHOLE),
+)
+
+# --- Figure 3d: evaluations over the training
+
+
+def _grows(arm: Arm, figure: str, since: int, home: Where | None = None) -> Part:
+    """Evaluations of a fixed batch at the end of training, over those at an earlier epoch."""
+    when = "before training" if since == 0 else f"after epoch {since}"
+    at = "at tolerance 1e-5 " if figure == "nfe_probe_tight" else ""
+    return Part(
+        f"after training a fixed batch needs {at}{{}} the evaluations that it needed {when}",
+        quotient(at_epoch(figure, -1), at_epoch(figure, since)),
+        arm,
+        supports=(1.2, _INF),
+        refutes=((-_INF, 1.0),),
+        home=home,
+        scale="log",
+        unit="×",
+    )
+
+
+def _nfe_grows(scope: str, data: Where, study: str, where: str) -> Claim:
+    odenet = _odenet(data)
+    return Claim(
+        id="nfe-grows",
+        scope="paper" if scope == "paper" else "default",
+        topic=Topic.EVALUATIONS,
+        sentence=f"An ODE-Net needs more evaluations as it trains: at least 1.2 × from the first to the last epoch ({where}).",
+        source=chen2018(
+            "section 3, Figure 3d",
+            "the number of function evaluations increases throughout training, presumably adapting to increasing "
+            "complexity of the model",
+        ),
+        published="from about 7 to 16 over training, read off the figure",
+        published_value=16 / 7,
+        home="the MNIST block",
+        studies=(study,),
+        parts=(_grows(odenet, "nfe_probe_tight", 1, home={}),),
+        controls=(
+            Control("counted from random weights", _grows(odenet, "nfe_probe_tight", 0)),
+            Control("counted at the tolerance of training, 1e-3, in steps of six", _grows(odenet, "nfe_probe", 1)),
+        ),
+        traps=(
+            "evaluations come in sixes (dopri5): at a loose tolerance small growth cannot be seen",
+            "counted on a fixed batch with a counter of its own, apart from evaluation calls",
+            "the paper trained for 160 epochs: growth that comes later is not seen here",
+            "the paper's solver is an implicit Adams method; dopri5 is the default of the authors' library",
+        ),
+        fairness="The published schedule of the authors' script, shortened.",
+        gate=_gate(data),
+    )
+
+
+_FIGURE_3D = (
+    _nfe_grows("default", {**_DIGITS, "epochs": 20}, "growth", "5,000 digits, 20 epochs"),
+    _nfe_grows("paper", _FULL_DIGITS, "mnist-full", _WHOLE),
+)
+
+# --- tolerance in training and test
+
+TRAINED = Arm("ODE-Net trained at 1e-3", {**_DIGITS, **_ODENET, "gradient": "direct"})
+
+
+
+def loosened(arm: Arm, joint: str, home: Where | None = None) -> tuple[Part, Part]:
+    """Evaluations saved, and accuracy lost, by testing a network at 1e-1 instead of 1e-3."""
+    return (
+        Part(
+            "a test at 1e-1 takes {} the evaluations of one at 1e-3",
+            quotient(at_tolerance("nfe", 1e-1), at_tolerance("nfe", 1e-3)),
+            arm,
+            supports=(-_INF, 0.75),
+            refutes=((0.9, _INF),),
+            home=home,
+            joint=joint,
+            scale="log",
+            unit="×",
+            label=joint,
+        ),
+        Part(
+            "it misclassifies {} more",
+            change(at_tolerance("test_error", 1e-1), at_tolerance("test_error", 1e-3)),
+            arm,
+            supports=(-0.5, 0.5),
+            home=home,
+            joint=joint,
+            unit="points",
+            test_set=True,
+            label=joint,
+        ),
+    )
+
+
+def _low_order(arm: Arm, joint: str, step: float) -> tuple[Part, Part]:
+    """The same for a test with fixed steps of the midpoint method."""
+    return (
+        Part(
+            f"a test with midpoint steps of {step:g} takes {{}} the evaluations of one at 1e-3",
+            quotient(at_step("nfe", step), at_tolerance("nfe", 1e-3)),
+            arm,
+            supports=(-_INF, 0.75),
+            refutes=((0.9, _INF),),
+            joint=joint,
+            scale="log",
+            unit="×",
+            label=joint,
+        ),
+        Part(
+            "it misclassifies {} more",
+            change(at_step("test_error", step), at_tolerance("test_error", 1e-3)),
+            arm,
+            supports=(-0.5, 0.5),
+            joint=joint,
+            unit="points",
+            test_set=True,
+            label=joint,
+        ),
+    )
+
+
+def _worse_trained(arm: Arm, home: Where | None = None) -> Part:
+    """How much worse a network classifies if it was trained at a looser tolerance than 1e-6."""
+    return Part(
+        f"{arm.name} misclassifies {{}} more than one trained at 1e-6, both tested at 1e-5",
+        at_tolerance("test_error", 1e-5),
+        arm,
+        TRAINED.but("ODE-Net trained at 1e-6", rtol=1e-6),
+        "difference",
+        supports=(-0.5, 0.5),
+        home=home,
+        unit="points",
+        test_set=True,
+    )
+
+
+_CHANGE_TEST_SET = (
+    "one network under two tolerances: the sampling error of the test set is at least that of the images on which they "
+    "disagree, which enters the interval"
+)
+_LOOSER = (
+    Claim(
+        id="looser-at-test",
+        topic=Topic.ACCURACY,
+        sentence="A network trained at a tight tolerance can be tested at a loose one: at least a quarter of the "
+        "evaluations is saved, at a loss of at most half a point.",
+        source=chen2018(
+            "section 3, “Error Control in ODE-Nets”",
+            "One could train with high accuracy, but switch to a lower accuracy at test time.",
+        ),
+        published="stated, no number",
+        home="the trained MNIST network",
+        studies=("tolerance",),
+        parts=(
+            *loosened(TRAINED, "trained at 1e-3", home={}),
+            *loosened(TRAINED.but("ODE-Net trained at 1e-6", rtol=1e-6), "trained at 1e-6"),
+            *_low_order(TRAINED, "trained at 1e-3, tested with midpoint steps", 0.25),
+        ),
+        traps=(_CHANGE_TEST_SET, "the pair 1e-3 and 1e-1 was fixed before measuring"),
+        fairness="The network is trained as in Table 1; only its test differs.",
+        gate=_gate(_DIGITS),
+    ),
+    Claim(
+        id="looser-in-training",
+        topic=Topic.ACCURACY,
+        sentence="A tolerance of 1e-3 is tight enough to train a classifier: one trained at 1e-6 is better by at most "
+        "half a point.",
+        source=chen2018(
+            "section 6, “Setting tolerances”",
+            "In the classification and density estimation experiments, we were able to reduce the tolerance to 1e-3 and "
+            "1e-5, respectively, without degrading performance.",
+        ),
+        published="1e-3 for classification, 1e-5 for density estimation",
+        home="MNIST classification",
+        studies=("tolerance",),
+        parts=(_worse_trained(TRAINED, home={}),),
+        controls=(
+            Control("even 1e-1 is tight enough", _worse_trained(TRAINED.but("ODE-Net trained at 1e-1", rtol=1e-1))),
+        ),
+        traps=(_TEST_SET, "both arms are tested at one tolerance, so that only training differs"),
+        fairness="The arms differ in the tolerance of training alone.",
+        gate=_gate(_DIGITS),
+    ),
+)
+
+# --- Table 2: latent ODE
+
+_LATENT = Arm("latent ODE", {"task": "latent-spirals", "model": "latent-ode", "observations": (30, 50, 100)})
+
+
+def _extrapolates(
+    arm: Arm, model: str, conditions: tuple[str, ...] = ("observations",), home: Where | None = None
+) -> Part:
+    other = "RNN" if model == "rnn" else "RNN with Δt"
+    return Part(
+        f"beyond the window the RMSE of the latent ODE is {{}} that of the {other}",
+        final("extrapolation_rmse"),
+        arm,
+        arm.but(other, model=model),
+        supports=(-_INF, 1.0),
+        conditions=conditions,
+        home=home,
+        may_differ=SOLVING,
+        scale="log",
+        unit="×",
+    )
+
+
+def _latent(scope: str, where: str) -> Claim:
+    paper = _LATENT.but("latent ODE", variant="paper")
+    script = _LATENT.but("latent ODE", variant="script", observations=100)
+    return Claim(
+        id="latent-ode-extrapolates",
+        scope="paper" if scope == "paper" else "default",
+        topic=Topic.SERIES,
+        sentence=f"A latent ODE predicts beyond the observed window better than an RNN ({where}).",
+        source=chen2018(
+            "section 5.1, Table 2", "Table 2 shows that the latent ODE has substantially lower predictive RMSE."
+        ),
+        published="RMSE 0.1642, 0.1502, 0.1346 against 0.3937, 0.3202, 0.1813 at 30, 50, 100 observations",
+        published_value=0.1642 / 0.3937,
+        home="bi-directional spirals at 30, 50 and 100 observations",
+        studies=("table2",),
+        preset="paper" if scope == "paper" else "quick",
+        parts=(_extrapolates(paper, "rnn", home={}),),
+        controls=(
+            Control("also than an RNN that is given each Δt", _extrapolates(paper, "rnn-dt")),
+            *(
+                ()
+                if scope == "paper"
+                else (Control("also in the authors' script", _extrapolates(script, "rnn-dt", ())),)
+            ),
+        ),
+        traps=(
+            "RMSE against the clean curve; the records hold that against the noisy points too",
+            "the paper states neither the curves nor the noise; the authors' later script has other ones "
+            "(torchdiffeq issues 117 and 230)",
+        ),
+        fairness="Architecture and optimiser of the paper for both; the RNN trains on the same series, as often.",
+        gate=Gate(final("extrapolation_rmse")),
+    )
+
+
+_TABLE_2 = (
+    _latent("default", "200 spirals, 500 steps"),
+    _latent("paper", "1,000 spirals, 2,000 steps"),
+)
+
+CLAIMS = (*_TABLE_1, *_FIGURE_3D, *_LOOSER, *_TABLE_2)

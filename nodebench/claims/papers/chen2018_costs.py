@@ -1,0 +1,445 @@
+"""Claims of Chen et al. 2018 on costs: memory, evaluations and time of training (sections 1 to 3, Figure 3)."""
+
+import math
+
+from nodebench.analysis.readings import (
+    Reading,
+    at_epoch,
+    at_tolerance,
+    axis,
+    final,
+    profile_power,
+    quotient,
+    relative,
+    scaled,
+)
+from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Fit, Kind, Part, Topic, Wanted, Where
+from nodebench.claims.papers.chen2018_accuracy import ODENET, RESNET
+from nodebench.claims.papers.sources import chen2018
+from nodebench.spec.figures import short
+
+_INF = math.inf
+
+RESTARTS = "the backward solve restarts at each output time: once on MNIST, 9 times on the spiral, 99 times on series"
+BARELY_TRAINED = "measured after 20 to 100 training steps: costs of a field that has hardly been trained"
+
+# --- memory
+
+_WINDOWS = Arm(
+    "adjoint",
+    {"task": "toy/spiral", "solver": "rk4", "gradient": "adjoint", "training": "windows", "steps_per_epoch": 2},
+)
+_TRAJECTORY = _WINDOWS.but("adjoint", training="trajectory", step_size=0.1)
+_BLOCK = Arm("adjoint", {"task": "mnist", "solver": "rk4", "gradient": "adjoint", "train_images": 128})
+_NETWORK = Arm(
+    "adjoint", {"task": "mnist", "model": "odenet", "solver": "dopri5", "gradient": "adjoint", "rtol": (1e-3, 1e-5)}
+)
+_SERIES = Arm("adjoint", {"task": ("latent-spirals", "ecg"), "solver": "dopri5", "gradient": "adjoint"})
+
+
+def _direct(arm: Arm) -> Arm:
+    return arm.but("direct", gradient="direct")
+
+
+def _memory_slope(words: str, label: str, arm: Arm, fit: Fit, home: Where | None = None) -> Part:
+    """The growth of the adjoint's memory over the growth of direct's."""
+    return Part(
+        words,
+        final("tensor_peak_bytes"),
+        arm,
+        _direct(arm),
+        supports=(-_INF, 0.05),
+        refutes=((0.25, _INF),),
+        fit=fit,
+        home=home,
+        unit="%",
+        label=label,
+    )
+
+
+_STEPS = Fit("step_size", final("nfe_forward"))
+_MEMORY = (
+    Claim(
+        id="memory-constant",
+        scope="paper",
+        topic=Topic.MEMORY,
+        sentence="Training through the adjoint needs memory that does not grow with the number of solver steps: its "
+        "growth is at most 5 % of that of backpropagation through the solver.",
+        source=chen2018(
+            "section 1, “Memory efficiency”",
+            "allows us to train our models with constant memory cost as a function of depth",
+        ),
+        published="O(1) against O(L)",
+        published_value=0.0,
+        home="the MNIST block over solver steps",
+        studies=("memory",),
+        parts=(
+            _memory_slope(
+                "one more evaluation costs the adjoint {} of the bytes that it costs direct",
+                "MNIST block",
+                _BLOCK,
+                _STEPS,
+                home={},
+            ),
+            _memory_slope(
+                "one more evaluation costs the adjoint {} of the bytes that it costs direct",
+                "spiral",
+                _WINDOWS,
+                _STEPS,
+            ),
+        ),
+        controls=(
+            Control(
+                "nor does it grow with the number of output times",
+                _memory_slope(
+                    "one more output time costs the adjoint {} of the bytes that it costs direct",
+                    "output times",
+                    _TRAJECTORY,
+                    Fit("points", axis("points")),
+                ),
+            ),
+        ),
+        traps=(
+            "the solution at each output time is stored: with many of them the adjoint's memory grows too, the likely "
+            "cause of torchdiffeq issue 259",
+            "with few steps and many outputs the adjoint needs more memory than direct",
+            "peak of live tensors, exact on the CPU; an allocator holds more",
+        ),
+        fairness="Fixed steps of rk4, so that both gradients take the same steps.",
+    ),
+    Claim(
+        id="memory-constant",
+        topic=Topic.MEMORY,
+        sentence="The whole MNIST ODE-Net trains in at least a quarter less memory through the adjoint.",
+        source=chen2018(
+            "section 3",
+            "the adjoint sensitivity method is not only more memory efficient, but also more computationally efficient",
+        ),
+        published="O(1) against O(L); no figure for a whole network",
+        home="the MNIST ODE-Net",
+        studies=("gradients", "table1"),
+        parts=(
+            Part(
+                "peak memory of a training step: the adjoint uses {} that of direct",
+                final("tensor_peak_bytes"),
+                _NETWORK,
+                _direct(_NETWORK),
+                supports=(-_INF, 0.75),
+                refutes=((1.0, _INF),),
+                conditions=("rtol",),
+                home={},
+                scale="log",
+                unit="×",
+            ),
+        ),
+        controls=(
+            Control(
+                "a latent ODE saves a quarter too",
+                Part(
+                    "peak memory of a training step: the adjoint uses {} that of direct",
+                    final("tensor_peak_bytes"),
+                    _SERIES,
+                    _direct(_SERIES),
+                    supports=(-_INF, 0.75),
+                    conditions=("task",),
+                    scale="log",
+                    unit="×",
+                ),
+            ),
+            Control(
+                "and it needs less than the ResNet that it replaces",
+                Part(
+                    "the ODE-Net with the adjoint peaks at {} the memory of the ResNet",
+                    final("tensor_peak_bytes"),
+                    ODENET,
+                    RESNET,
+                    supports=(-_INF, 1.0),
+                    may_differ=SOLVING,
+                    scale="log",
+                    unit="×",
+                ),
+            ),
+        ),
+        traps=("stem, head, parameters and the batch are in both arms, and limit what can be saved", BARELY_TRAINED),
+    ),
+)
+
+# --- Figure 3a and 3b: tolerance, error, time
+
+_TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+_CLOSED_FORM = Arm("closed form", {"task": "toy/exponential", "solver": "dopri5"})
+
+
+def _error_at(rtol: float) -> Part:
+    """The error of one trained network at a tolerance, over that tolerance."""
+    label = f"tolerance {short(rtol)}"
+    reading = scaled(at_tolerance("solution_error", rtol), 1 / rtol, f"solution error / {short(rtol)}")
+    return Part(
+        "the error is {} the tolerance",
+        reading,
+        ODENET,
+        supports=(-_INF, 10.0),
+        home={},
+        scale="log",
+        unit="×",
+        label=label,
+    )
+
+
+def _power(arm: Arm) -> Part:
+    """The power of the tolerance that the error follows."""
+    return Part(
+        "the error falls as the tolerance to the power {}",
+        final("solution_error"),
+        arm,
+        supports=(0.7, 1.3),
+        fit=Fit("rtol", axis("rtol"), logs=True),
+    )
+
+
+_SHORT = Arm("ODE-Net", {"task": "mnist", "model": "odenet", "solver": "dopri5", "gradient": "adjoint"})
+
+
+def _time_over_evaluations(words: str, take: str, supports: tuple[float, float], label: str) -> Part:
+    """A line of forward time over evaluations; both relative to tolerance 1e-3, interleaved in one process."""
+    baseline = {"rtol": 1e-3}
+    return Part(
+        words,
+        relative("forward_seconds", **baseline),
+        _SHORT.but("ODE-Net", rtol=_TOLERANCES),
+        supports=supports,
+        home={},
+        within=(0.0, 1.0) if take == "r_squared" else (0.0, _INF),
+        fit=Fit("rtol", relative("nfe_forward", **baseline), "r_squared" if take == "r_squared" else "offset"),
+        unit="%",
+        joint="proportional",
+        label=label,
+    )
+
+
+_FIGURE_3AB = (
+    Claim(
+        id="error-follows-tolerance",
+        topic=Topic.EVALUATIONS,
+        sentence="The tolerance controls the error of a trained network's solution: the error falls with the tolerance "
+        "and is at most ten times the tolerance.",
+        source=chen2018("section 3, Figure 3a", "We first verify that error can indeed be controlled in Figure 3a."),
+        published="drawn; no number",
+        home="a trained ODE-Net on MNIST, tolerances 1e-1 to 1e-5",
+        studies=("table1", "fig3", "solvers"),
+        parts=(
+            *(_error_at(rtol) for rtol in _TOLERANCES),
+            Part(
+                "the error falls as the tolerance to the power {}",
+                profile_power("solution_error"),
+                ODENET,
+                supports=(1e-9, _INF),
+                home={},
+                label="monotone",
+            ),
+        ),
+        controls=(
+            Control("it is in proportion to the tolerance where the solution is known, x' = 1 − x", _power(_CLOSED_FORM)),
+        ),
+        traps=(
+            "float32 has a floor near 1e-6: tolerances from 1e-1 to 1e-5 only",
+            "the norm is a mean over the batch, so that a hard image counts less",
+            "dopri5 steps past the end and interpolates, with an error that the tolerance does not control",
+            "the error is that of the final state, relative, against float64 at 1e-7",
+        ),
+        fairness="One trained network, solved at each tolerance, as in the figure.",
+    ),
+    Claim(
+        id="time-follows-nfe",
+        topic=Topic.TIME,
+        sentence="The time of the forward call is proportional to the number of evaluations.",
+        source=chen2018(
+            "section 3, Figure 3b",
+            "The time spent by the forward call is proportional to the number of function evaluations",
+        ),
+        published="drawn; no number",
+        home="an ODE-Net on MNIST, tolerances 1e-1 to 1e-5",
+        studies=("fig3",),
+        parts=(
+            _time_over_evaluations(
+                "evaluations explain {} of the variance of the forward time", "r_squared", (0.95, _INF), "proportional"
+            ),
+            _time_over_evaluations(
+                "the line of time over evaluations misses the origin by {} of the mean time",
+                "offset",
+                (-_INF, 0.10),
+                "proportional",
+            ),
+        ),
+        traps=(
+            "each tolerance alternates with tolerance 1e-3 in one process, so that a slow minute cancels",
+            "stem and head take time without an evaluation: the second part includes them",
+        ),
+        fairness="The forward call alone, as the paper says; both arms in one process, in alternating blocks.",
+    ),
+)
+
+# --- Figure 3c: the backward pass
+
+
+def _ratio(since_end: bool) -> Reading:
+    if since_end:
+        return quotient(at_epoch("nfe_backward", -1), at_epoch("nfe_forward", -1))
+    return quotient(final("nfe_backward"), final("nfe_forward"))
+
+
+def _backward(
+    arm: Arm, conditions: tuple[str, ...], label: str = "", home: Where | None = None, at_end: bool = False
+) -> Part:
+    return Part(
+        "the backward solve takes {} the evaluations of the forward one",
+        _ratio(at_end),
+        arm,
+        supports=(0.4, 0.6),
+        refutes=((-_INF, 0.3), (0.75, _INF)),
+        conditions=conditions,
+        home=home,
+        scale="log",
+        unit="×",
+        label=label,
+    )
+
+
+_VODE = Arm(
+    "VODE Adams",
+    {
+        "task": "mnist",
+        "model": "odenet",
+        "solver": "scipy:vode-adams",
+        "gradient": "adjoint",
+        "rtol": _TOLERANCES,
+        "loss_scale": (1.0, 32.0),
+    },
+)
+# Tolerances at which study gradients measures each task.
+_MEASURED: dict[str, tuple[float, ...]] = {
+    "mnist": (1e-3, 1e-5),
+    "toy/spiral": (1e-3, 1e-7),
+    "latent-spirals": (1e-7,),
+    "ecg": (1e-5,),
+}
+
+
+def each_task(gradient: str) -> list[Arm]:
+    """An arm for each task of study gradients, at the tolerances measured there."""
+    common: dict[str, Wanted] = {"solver": "dopri5", "gradient": gradient, "loss_scale": (1.0, None)}
+    return [Arm(gradient, {**common, "task": task, "rtol": rtol}) for task, rtol in _MEASURED.items()]
+
+
+_INTERVALS = Arm(
+    "output intervals",
+    {"task": "toy/spiral", "solver": "dopri5", "gradient": "adjoint", "rtol": 1e-3, "training": "trajectory"},
+)
+_HALF = chen2018(
+    "section 3, Figure 3c",
+    "Figure 3c) shows a surprising result: the number of evaluations in the backward pass is roughly half of the forward "
+    "pass.",
+)
+_FIRST_AUTHOR = "the first author writes in torchdiffeq issue 77 that fewer evaluations backward than forward were seen only in the initial MNIST experiments"
+_LOSS_SCALE = "the scale of the loss changes the backward count through the absolute tolerance"
+_FIGURE_3C = (
+    Claim(
+        id="backward-half",
+        scope="paper",
+        topic=Topic.EVALUATIONS,
+        sentence="The backward pass needs about half the evaluations of the forward pass (the paper's solver, the implicit "
+        "Adams method of VODE, on the MNIST block).",
+        source=_HALF,
+        published="about half",
+        published_value=0.5,
+        home="the MNIST block, VODE's Adams method, one interval, mean loss",
+        studies=("fig3",),
+        parts=(
+            _backward(
+                _VODE.but("VODE Adams", train_images=1000),
+                ("rtol", "loss_scale"),
+                "trained",
+                home={"loss_scale": 1.0},
+                at_end=True,
+            ),
+            _backward(_VODE.but("VODE Adams", train_images=64), ("rtol", "loss_scale"), "random weights"),
+        ),
+        traps=(
+            _FIRST_AUTHOR,
+            _LOSS_SCALE + "; a summed loss of 32 images is 32 times the mean one",
+            "trained for 4 epochs of 1,000 images: less than the paper's networks",
+        ),
+        fairness="SciPy's interface to VODE with method adams, as in the paper; forward and backward at one tolerance.",
+    ),
+    Claim(
+        id="backward-half",
+        topic=Topic.EVALUATIONS,
+        sentence="The backward pass needs about half the evaluations of the forward pass (dopri5, torchdiffeq's default).",
+        source=_HALF,
+        published="about half, measured with another solver",
+        published_value=0.5,
+        home="the MNIST block, one interval",
+        studies=("gradients", "intervals"),
+        parts=(
+            *(_backward(arm, ("task", "rtol"), home={"task": "mnist"}) for arm in each_task("adjoint")),
+            _backward(_INTERVALS, ("points",)),
+        ),
+        controls=(
+            Control(
+                "a loss a thousand times larger needs the same backward evaluations",
+                Part(
+                    "a loss 1,000 times larger takes {} the backward evaluations",
+                    final("nfe_backward"),
+                    Arm("loss × 1000", {"task": "toy/spiral", "gradient": "adjoint", "loss_scale": 1000.0}),
+                    Arm("loss × 1", {"task": "toy/spiral", "gradient": "adjoint", "loss_scale": 1.0}),
+                    supports=(0.95, 1.05),
+                    conditions=("rtol",),
+                    scale="log",
+                    unit="×",
+                ),
+            ),
+        ),
+        traps=(RESTARTS, _FIRST_AUTHOR, BARELY_TRAINED, _LOSS_SCALE, "the adjoint's norm includes the parameters"),
+        fairness="Forward and backward at one tolerance; the conditions separate the cost of restarts.",
+    ),
+)
+
+_TIME = (
+    Claim(
+        id="adjoint-cheaper",
+        topic=Topic.TIME,
+        sentence="A training step through the adjoint takes no longer than one backpropagated through the solver.",
+        source=chen2018(
+            "section 3",
+            "not only more memory efficient, but also more computationally efficient than directly backpropagating "
+            "through the integrator",
+        ),
+        published="stated, no number",
+        published_value=1.0,
+        home="the MNIST block",
+        studies=("gradients",),
+        parts=tuple(
+            Part(
+                "a step through the adjoint takes {} the time of one through the solver",
+                relative(gradient="direct"),
+                arm,
+                supports=(-_INF, 1.0),
+                conditions=("task", "rtol"),
+                home={"task": "mnist"},
+                scale="log",
+                unit="×",
+            )
+            for arm in each_task("adjoint")
+        ),
+        traps=(
+            "with one output time, as on MNIST, the ratio is smallest; " + RESTARTS,
+            BARELY_TRAINED,
+            "where memory is short the adjoint may be the only way, whatever its time",
+            "the paper's own solver cannot be backpropagated directly; the ratio is that of dopri5 on a CPU",
+        ),
+        fairness="Both arms in one process at one tolerance, in alternating blocks of steps.",
+        kind=Kind.CONDITIONAL,
+    ),
+)
+
+CLAIMS = (*_MEMORY, *_FIGURE_3AB, *_FIGURE_3C, *_TIME)

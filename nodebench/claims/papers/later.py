@@ -1,0 +1,185 @@
+"""Claims of later papers on gradients and on coarse solvers."""
+
+import math
+
+from nodebench.analysis.readings import at_tolerance, change, final, relative
+from nodebench.claims.contract import Arm, Claim, Control, Gate, Part, Topic, Where
+from nodebench.claims.papers.chen2018_accuracy import ODENET
+from nodebench.claims.papers.chen2018_costs import BARELY_TRAINED, RESTARTS, each_task
+from nodebench.claims.papers.sources import ANODE, DISCRETISE, RESNET_AFTER_ALL
+
+_INF = math.inf
+
+_COARSE = Arm(
+    "Euler, 2 steps",
+    {"task": "mnist", "dataset": "mnist-5k", "model": "odenet", "solver": "euler", "step_size": 0.5},
+)
+_SPHERES = Arm("Euler, 2 steps", {"task": "toy/spheres", "model": "odenet", "solver": "euler", "step_size": 0.5})
+
+
+def _refined(arm: Arm, supports: tuple[float, float], label: str = "", home: Where | None = None) -> Part:
+    """How a network trained with fixed steps classifies when it is solved by dopri5."""
+    return Part(
+        "solved by dopri5 instead of its own steps it misclassifies {} more",
+        change(at_tolerance("test_error", 1e-5), final("test_error")),
+        arm,
+        supports=supports,
+        home=home,
+        unit="points",
+        test_set=True,
+        label=label,
+    )
+
+
+_FORCED = Arm(
+    "adjoint",
+    {
+        "task": "toy/contracting",
+        "gradient": "adjoint",
+        "rate": 10.0,
+        "rtol": 1e-3,
+        "training": "trajectory",
+        "points": 2,
+    },
+)
+_CHECKPOINTED = _FORCED.but("checkpoint", gradient="checkpoint")
+_BLOCK = Arm(
+    "adjoint",
+    {"task": "mnist", "model": "odenet", "solver": "dopri5", "gradient": "adjoint", "rtol": (1e-3, 1e-5)},
+)
+
+
+def _gradient_error(
+    words: str, arm: Arm, supports: tuple[float, float], label: str = "", joint: str = "", home: Where | None = None
+) -> Part:
+    return Part(
+        words + " has an error of {} of its size",
+        final("gradient_error"),
+        arm,
+        supports=supports,
+        conditions=("rtol",) if isinstance(arm.where.get("rtol"), tuple) else (),
+        home=home,
+        scale="log",
+        unit="%",
+        label=label,
+        joint=joint,
+    )
+
+
+_CONTRACTING = "contracting field, exp(20)"
+_WRONG, _RIGHT = (0.1, _INF), (-_INF, 0.01)
+
+CLAIMS = (
+    Claim(
+        id="coarse-solver-collapse",
+        topic=Topic.ACCURACY,
+        sentence="A network trained with a coarse solver is no ODE: under a finer solver it loses a point of accuracy or "
+        "more.",
+        source=RESNET_AFTER_ALL,
+        published="figures per data set",
+        home="concentric spheres and image classification",
+        studies=("coarse",),
+        parts=(
+            _refined(_COARSE, (1.0, _INF), "MNIST", home={}),
+            _refined(_SPHERES, (1.0, _INF), "concentric spheres", home={}),
+        ),
+        controls=(
+            Control(
+                "one trained with four steps of rk4 loses less than a point",
+                _refined(_COARSE.but("rk4", solver="rk4", step_size=0.25), (-1.0, 1.0)),
+            ),
+            Control(
+                "one trained with eight Euler steps loses less than a point",
+                _refined(_COARSE.but("Euler, 8 steps", step_size=0.125), (-1.0, 1.0)),
+            ),
+        ),
+        traps=("two steps only; the study has four and eight as well",),
+        fairness="Trained as the other networks of Table 1; only the solver of the test differs.",
+        gate=Gate(final("test_error")),
+    ),
+    Claim(
+        id="discretise-then-optimise",
+        topic=Topic.TIME,
+        sentence="Differentiating through the solver takes at least 39 % less time than the adjoint.",
+        source=DISCRETISE,
+        published="39 to 97 % less time, on six of seven problems",
+        published_value=0.61,
+        home="time series and continuous normalizing flows; here the series tasks",
+        studies=("gradients",),
+        parts=tuple(
+            Part(
+                "a step through the adjoint takes {} the time of one through the solver",
+                relative(gradient="direct"),
+                arm,
+                supports=(1 / 0.61, _INF),
+                refutes=((-_INF, 1.0),),
+                conditions=("task", "rtol"),
+                home={"task": ("latent-spirals", "ecg")},
+                scale="log",
+                unit="×",
+            )
+            for arm in each_task("adjoint")
+        ),
+        traps=(
+            "the paper's figures are of whole trainings of its own models, on a GPU too",
+            RESTARTS,
+            BARELY_TRAINED,
+            "per step: nothing is said of the number of steps to a given loss",
+        ),
+        fairness="Both arms in one process at one tolerance, in alternating blocks of steps.",
+        counts_with="adjoint-cheaper (default)",
+    ),
+    Claim(
+        id="anode-memory-gradient",
+        topic=Topic.GRADIENTS,
+        sentence="Solving backwards gives the adjoint a wrong gradient (a tenth or more of its size): in ordinary "
+        "convolution blocks with ReLU, and in fields that contract strongly, where checkpoints give the right one.",
+        source=ANODE,
+        published="examples",
+        home="ordinary ReLU and convolution blocks, at random and trained weights",
+        studies=("gradients-all", "gradients", "table1"),
+        parts=(
+            _gradient_error(
+                "the adjoint's gradient",
+                _BLOCK.but("adjoint", train_images=1000),
+                _WRONG,
+                "convolution block, 31 steps of training",
+                home={},
+            ),
+            _gradient_error("the adjoint's gradient", ODENET, _WRONG, "convolution block, trained", home={}),
+            _gradient_error("the adjoint's gradient", _FORCED, _WRONG, _CONTRACTING, _CONTRACTING),
+            _gradient_error("the gradient with checkpoints", _CHECKPOINTED, _RIGHT, _CONTRACTING, _CONTRACTING),
+            Part(
+                "with checkpoints a step peaks at {} the memory of direct",
+                final("tensor_peak_bytes"),
+                _CHECKPOINTED,
+                _FORCED.but("direct", gradient="direct"),
+                supports=(-_INF, 1.0),
+                scale="log",
+                unit="×",
+                label=_CONTRACTING,
+                joint=_CONTRACTING,
+            ),
+        ),
+        controls=(
+            Control(
+                "the direct gradient of a network trained from the same seed is right to 1 %",
+                _gradient_error("the direct gradient", _FORCED.but("direct", gradient="direct"), _RIGHT),
+            ),
+            Control(
+                "a field that hardly contracts leaves the adjoint right to 1 %",
+                _gradient_error("the adjoint's gradient", _FORCED.but("adjoint", rate=1.0), _RIGHT),
+            ),
+            Control(
+                "a tolerance a thousand times tighter makes the adjoint right to 1 %",
+                _gradient_error("the adjoint's gradient", _FORCED.but("adjoint", rtol=1e-6), _RIGHT),
+            ),
+        ),
+        traps=(
+            "the contracting field is made for it; trained fields need not be so",
+            "contracted by exp(10), the state is lost backwards too, and the gradient is wrong by a few per cent only",
+            "relative to the gradient's size, which shrinks as the network fits",
+        ),
+        fairness="dopri5 at the tolerance of each task, forwards and backwards alike.",
+    ),
+)

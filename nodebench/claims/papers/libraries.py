@@ -1,0 +1,219 @@
+"""Claims about libraries, and about the norm of an adjoint's error."""
+
+import math
+
+from nodebench.analysis.readings import final, quotient, relative
+from nodebench.claims.contract import Arm, Claim, Control, Kind, Match, Part, Topic, Wanted, Where
+from nodebench.claims.papers.sources import DIFFRAX, SEMINORM, TORCHODE
+
+_INF = math.inf
+
+_TASKS = ("toy/spiral", "toy/lotka-volterra", "mnist")
+_DIFFRAX = Arm("diffrax", {"task": _TASKS, "solver": "diffrax:dopri5", "gradient": "checkpoint", "first_step": None})
+_TORCHDIFFEQ = Arm("torchdiffeq", {"task": _TASKS, "solver": "dopri5", "gradient": "direct", "first_step": None})
+_BASELINE = {"solver": "dopri5"}
+
+
+def _faster(words: str, error: str, arm: Arm, home: Where | None = None) -> Part:
+    """A training step of diffrax over one of torchdiffeq, at equal error.
+
+    Both are measured against one baseline in one process, so that the speed of the machine cancels.
+    """
+    return Part(
+        words,
+        relative(**_BASELINE),
+        arm,
+        _TORCHDIFFEQ,
+        supports=(-_INF, 1 / 1.3),
+        refutes=((1.0, _INF),),
+        conditions=("task",),
+        home=home,
+        match=Match("rtol", final(error)),
+        may_differ=("first_step",),
+        scale="log",
+        unit="×",
+    )
+
+
+_OSCILLATOR: dict[str, Wanted] = {"task": "toy/flow", "model": "van-der-pol", "rtol": 1e-5}
+_JOINT = Arm(
+    "torchdiffeq, one step for all",
+    {
+        **_OSCILLATOR,
+        "solver": "dopri5",
+        "batching": None,
+        "starts": 32,
+        "mu": (10.0, 25.0, 50.0),
+        "dtype": "float64",
+    },
+)
+_EACH = _JOINT.but("torchode, a step for each", solver="torchode:dopri5", batching="each")
+_LOOP = Arm("torchdiffeq", {**_OSCILLATOR, "solver": "dopri5", "batching": None, "starts": 256, "dtype": "float32"})
+
+
+def _samples(words: str, label: str, figure: str, supports: tuple[float, float], home: Where | None = None) -> Part:
+    return Part(
+        words,
+        final(figure),
+        _EACH,
+        _JOINT,
+        supports=supports,
+        refutes=((1.0, _INF),),
+        conditions=("mu",),
+        home=home,
+        scale="log",
+        unit="×",
+        label=label,
+    )
+
+
+def _a_call(words: str, label: str, supports: tuple[float, float], home: Where | None = None, **arm: str) -> Part:
+    """Seconds of one evaluation with all that the library does around it, over torchdiffeq's."""
+    return Part(
+        words,
+        quotient(relative(**_BASELINE), relative("nfe_forward", **_BASELINE)),
+        _LOOP.but("the other library", **arm),
+        supports=supports,
+        home=home,
+        scale="log",
+        unit="×",
+        label=label,
+    )
+
+
+_COMPILED = {"solver": "torchode:dopri5", "batching": "each", "compile": "solver"}
+
+CLAIMS = (
+    Claim(
+        id="diffrax-faster",
+        topic=Topic.LIBRARIES,
+        sentence="At equal error diffrax trains faster than torchdiffeq by a factor of 1.3 or more (XLA on a CPU).",
+        source=DIFFRAX,
+        published="1.3 to 20 × faster",
+        published_value=1 / 1.3,
+        home="small networks; the documentation's own benchmarks",
+        studies=("libraries",),
+        parts=(
+            _faster(
+                "at equal error of the solution a step takes {} the time of torchdiffeq's",
+                "solution_error",
+                _DIFFRAX,
+                home={"task": ("toy/spiral", "toy/lotka-volterra")},
+            ),
+        ),
+        controls=(
+            Control(
+                "at equal error of the gradient it is faster as well",
+                _faster("at equal error of the gradient a step takes {} the time", "gradient_error", _DIFFRAX),
+            ),
+            Control(
+                "an explicit first step of 0.1 makes it faster as well",
+                _faster(
+                    "with a first step of 0.1 a step takes {} the time",
+                    "solution_error",
+                    _DIFFRAX.but("diffrax", first_step=0.1),
+                ),
+            ),
+        ),
+        traps=(
+            "compilation, seconds for each shape of the state, is not included; it is first_step_seconds",
+            "one thread of a CPU; states pass between torch and JAX at each step, the rest of the network is torch's",
+            "diffrax differentiates by its default, recursive checkpointing; torchdiffeq through all of its operations",
+        ),
+        fairness="Set up by the list in diffrax's documentation (Further details, FAQ): one compiled function, compiled "
+        "before it is timed, the same method and tolerances; convolutions are written so that XLA on a CPU runs them "
+        "well. Default and best settings are both shown.",
+    ),
+    Claim(
+        id="torchode-batching",
+        topic=Topic.LIBRARIES,
+        sentence="Where each sample steps on its own, a stiff batch takes at most half the evaluations, and torchode's "
+        "compiled loop takes at most 0.75 × the time of torchdiffeq's.",
+        source=TORCHODE,
+        published="up to 4 × fewer steps; per step 3.58 ms torchdiffeq, 3.21 torchode, 1.63 compiled",
+        published_value=0.25,
+        home="Van der Pol oscillators",
+        studies=("batching",),
+        parts=(
+            _samples(
+                "a sample that steps on its own takes {} the evaluations of a joint batch",
+                "evaluations of a sample",
+                "sample_evaluations",
+                (-_INF, 0.5),
+                home={},
+            ),
+            _samples(
+                "the field is called {} as often as for a joint batch",
+                "calls of the field",
+                "nfe_forward",
+                (-_INF, 0.5),
+            ),
+            Part(
+                "at equal error a solve takes {} the time of a joint batch",
+                relative(**_BASELINE),
+                _EACH.but("torchode, a step for each", rtol=(1e-3, 1e-5, 1e-7)),
+                _JOINT.but("torchdiffeq, one step for all", rtol=(1e-3, 1e-5, 1e-7)),
+                supports=(-_INF, 0.75),
+                refutes=((1.0, _INF),),
+                conditions=("mu",),
+                match=Match("rtol", final("solution_error")),
+                scale="log",
+                unit="×",
+                label="time at equal error",
+            ),
+            _a_call(
+                "compiled whole, one evaluation with all around it takes {} the time of torchdiffeq's",
+                "compiled loop",
+                (-_INF, 0.75),
+                home={},
+                **_COMPILED,
+            ),
+        ),
+        controls=(
+            Control(
+                "eager, it takes no longer than torchdiffeq",
+                _a_call("eager, it takes {} the time", "", (-_INF, 1.0), solver="torchode:dopri5", batching="each"),
+            ),
+            Control(
+                "diffrax takes a quarter of the time",
+                _a_call("diffrax takes {} the time", "", (-_INF, 0.35), solver="diffrax:dopri5", batching="each"),
+            ),
+        ),
+        traps=(
+            "samples whose solve is over are evaluated along with the others: fewer are needed, not fewer made",
+            "the paper's times are of one accelerator; these are of one thread of a CPU",
+        ),
+        fairness="The library's own controller; compiled as its documentation advises; the same method and tolerance.",
+    ),
+    Claim(
+        id="seminorm-saves",
+        kind=Kind.MEDIAN,
+        topic=Topic.GRADIENTS,
+        sentence="Leaving the parameters out of the adjoint's error norm saves at least a fifth of the backward "
+        "evaluations, in the median over tasks.",
+        source=SEMINORM,
+        published="median 40 %, up to 62 % fewer",
+        published_value=0.6,
+        home="neural controlled equations, flows and Hamiltonian networks, which this version does not have yet",
+        studies=("gradients-all",),
+        parts=(
+            Part(
+                "without the parameters in its norm the backward solve takes, in the median over tasks, {} the evaluations",
+                final("nfe_backward"),
+                Arm("adjoint-seminorm", {"task": _TASKS, "solver": "dopri5", "gradient": "adjoint-seminorm", "rtol": 1e-3}),
+                Arm("adjoint", {"task": _TASKS, "solver": "dopri5", "gradient": "adjoint", "rtol": 1e-3}),
+                supports=(-_INF, 0.8),
+                refutes=((0.95, _INF),),
+                conditions=("task",),
+                pool="median",
+                scale="log",
+                unit="×",
+            ),
+        ),
+        traps=(
+            "the step of a backward solve over a short interval is limited by its restart, whatever the norm",
+            "measured after few training steps",
+        ),
+        fairness="torchdiffeq's own option adjoint_options=dict(norm='seminorm').",
+    ),
+)

@@ -1,0 +1,66 @@
+"""The papers whose claims are tested, with the sentences that state them."""
+
+from typing import Literal
+
+from nodebench.claims.contract import Source
+
+
+def chen2018(place: str, quote: str) -> Source:
+    """Chen et al. 2018, "Neural Ordinary Differential Equations", in its later arXiv version."""
+    return Source(paper="Chen et al. 2018", place=place, quote=quote, link="https://arxiv.org/abs/1806.07366")
+
+
+def breakdown(place: str, quote: str = "") -> Source:
+    """Alexandr Honchar 2019, "Neural ODEs: breakdown of another deep learning breakthrough", Towards Data Science."""
+    return Source(
+        paper="Honchar 2019 (the Breakdown article)",
+        place=place,
+        quote=quote,
+        link="https://towardsdatascience.com/neural-odes-breakdown-of-another-deep-learning-breakthrough-3e78c7213795",
+        read="reported",
+    )
+
+
+def _source(paper: str, place: str, quote: str, link: str, read: Literal["text", "abstract"] = "abstract") -> Source:
+    return Source(paper=paper, place=place, quote=quote, link=link, read=read)
+
+
+ANODE = _source(
+    "Gholami et al. 2019 (ANODE)",
+    "abstract",
+    "it may be numerically unstable for ReLU/non-ReLU activations and general convolution operators",
+    "https://arxiv.org/abs/1902.10298",
+)
+DISCRETISE = _source(
+    "Onken and Ruthotto 2020",
+    "abstract",
+    "Disc-Opt reduced costs in six out of seven separate problems with training time reduction ranging from 39% to 97%",
+    "https://arxiv.org/abs/2005.13420",
+)
+RESNET_AFTER_ALL = _source(
+    "Ott et al. 2021 (ResNet After All?)",
+    "abstract",
+    "if training relies on a solver with overly coarse discretization, then testing with another solver of equal or "
+    "smaller numerical error results in a sharp drop in accuracy",
+    "https://arxiv.org/abs/2007.15386",
+)
+SEMINORM = _source(
+    "Kidger et al. 2021",
+    "abstract",
+    "a median improvement of 40% fewer function evaluations",
+    "https://arxiv.org/abs/2009.09457",
+)
+TORCHODE = _source(
+    "Lienen and Günnemann 2022 (torchode)",
+    "abstract",
+    "up to 4.3 times faster per step than other ODE solvers and it is robust against within-batch interactions that "
+    "lead other solvers to take up to 4 times as many steps",
+    "https://arxiv.org/abs/2210.12375",
+)
+DIFFRAX = _source(
+    "diffrax documentation",
+    "Benchmarks",
+    "torchdiffeq is ~1.3 to ~20 times slower depending on the problem",
+    "https://docs.kidger.site/diffrax/further_details/benchmarks/",
+    "text",
+)

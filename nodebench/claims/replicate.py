@@ -1,0 +1,103 @@
+"""The number of one replicate, from its records."""
+
+import math
+from collections.abc import Sequence
+
+from nodebench.analysis.fairness import Point
+from nodebench.analysis.statistics import line, ratio_at_equal
+from nodebench.claims.contract import Match, Part
+from nodebench.claims.outcome import Note, NoteCode
+from nodebench.spec import Status
+
+_FEWEST_ON_A_LINE = 3
+
+
+def replicate(part: Part, sides: Sequence[Sequence[Point]], notes: list[Note]) -> float | None:
+    """The number of one replicate: infinite if one side failed, None if it has none.
+
+    Args:
+        part: what is measured.
+        sides: the records of each arm; several along the axis of a line, or where a trial was run again.
+        notes: receives what was left out.
+    """
+    if part.match:
+        return _matched(part, part.match, sides, notes)
+    if part.fit:
+        numbers = [_fitted(part, side) for side in _at_the_same_places(part.fit.along, sides, notes)]
+        missing = "too few records for a line"
+    else:
+        if any(len(side) > 1 for side in sides):
+            notes.append(Note(NoteCode.REPEATED, "a trial was measured more than once: its latest record counts"))
+        numbers = [_read(part, max(side, key=lambda point: point.record.started)) for side in sides]
+        missing = f"a record has no {part.reading.label}"
+    if None in numbers:
+        notes.append(Note(NoteCode.NO_VALUE, f"replicate left out: {missing}"))
+        return None
+    first, second = numbers[0], numbers[-1]
+    assert first is not None
+    assert second is not None
+    return _combined(part, first, second, notes) if part.against else first
+
+
+def _combined(part: Part, first: float, second: float, notes: list[Note]) -> float | None:
+    if math.isinf(first) and math.isinf(second):
+        notes.append(Note(NoteCode.NO_VALUE, "replicate left out: both arms failed"))
+        return None
+    if part.combine == "difference":
+        return first - second
+    if second == 0:
+        notes.append(Note(NoteCode.NO_VALUE, "replicate left out: a ratio to 0"))
+        return None
+    return -math.inf if math.isinf(second) else first / second
+
+
+def _read(part: Part, point: Point) -> float | None:
+    """A record's number; if the trial failed because of its method, the value that counts as worst."""
+    return part.reading.get(point.record) if point.record.status is Status.OK else part.reading.failed
+
+
+def _at_the_same_places(
+    along: str, sides: Sequence[Sequence[Point]], notes: list[Note]
+) -> list[list[Point]]:
+    """The latest record at each place of an axis that every side has."""
+    by_place = [
+        {str(point.axes.get(along)): point for point in sorted(side, key=lambda point: point.record.started)}
+        for side in sides
+    ]
+    common = set.intersection(*(set(places) for places in by_place))
+    if any(places.keys() != common for places in by_place):
+        notes.append(Note(NoteCode.UNPAIRED, f"values of {along} that one arm lacks are left out of the other's line"))
+    return [[point for place, point in places.items() if place in common] for places in by_place]
+
+
+def _matched(part: Part, match: Match, sides: Sequence[Sequence[Point]], notes: list[Note]) -> float | None:
+    """The ratio of two curves at equal error; a failed trial is no point of its curve."""
+    curves = []
+    for side in sides:
+        good = [point.record for point in side if point.record.status is Status.OK]
+        if len(good) < len(side):
+            notes.append(Note(NoteCode.NO_VALUE, "a failed trial is no point of its curve", len(side) - len(good)))
+        read = [(match.error.get(record), part.reading.get(record)) for record in good]
+        curves.append([(x, y) for x, y in read if x is not None and y is not None])
+    first, second = curves
+    ratio = ratio_at_equal(first, second)
+    if ratio is None:
+        notes.append(Note(NoteCode.NO_VALUE, f"replicate left out: the arms reach no {match.error.label} in common"))
+    return ratio
+
+
+def _fitted(part: Part, side: Sequence[Point]) -> float | None:
+    assert part.fit is not None
+    if any(point.record.status is not Status.OK for point in side):
+        return part.reading.failed
+    read = [(part.fit.x.get(point.record), part.reading.get(point.record)) for point in side]
+    known = [(x, y) for x, y in read if x is not None and y is not None]
+    if part.fit.logs:
+        known = [(math.log10(x), math.log10(y)) for x, y in known if x > 0 and y > 0]
+    if len({x for x, _ in known}) < _FEWEST_ON_A_LINE:
+        return None
+    x, y = zip(*sorted(known), strict=True)
+    found = line(x, y)
+    if part.fit.take == "slope":
+        return found.slope
+    return found.r_squared if part.fit.take == "r_squared" else abs(found.intercept) * len(y) / sum(y)

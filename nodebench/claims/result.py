@@ -1,0 +1,138 @@
+"""What was found about a claim: results of its parts, of its conditions, and of the claim."""
+
+from dataclasses import dataclass
+
+from nodebench.analysis.statistics import Estimate
+from nodebench.claims.contract import Claim, Control, Part
+from nodebench.claims.gather import Sample
+from nodebench.claims.outcome import Verdict, Why
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """One part of a claim under one condition.
+
+    Attributes:
+        verdict: by itself, before correction.
+        p: the least overall error level at which it is decided; 1 if it is at none, 0 for an exact figure.
+    """
+
+    part: Part
+    sample: Sample
+    estimate: Estimate | None = None
+    verdict: Verdict = Verdict.NOT_TESTED
+    why: Why | None = None
+    p: float = 1.0
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the figure has no sampling error: its value is known, not estimated."""
+        found = self.estimate
+        return self.part.reading.exact and found is not None and found.low == found.high
+
+    @property
+    def number(self) -> str:
+        """The estimate and its interval: ``1.2 × [1.1, 1.4]``; or ``0.49 × (exact)``."""
+        if self.estimate is None:
+            return "–"
+        number, found = self.part.number, self.estimate
+        value = f"{number(found.value)}{self.part.suffix}"
+        return f"{value} (exact)" if self.is_exact else f"{value} [{number(found.low)}, {number(found.high)}]"
+
+    @property
+    def words(self) -> str:
+        """The effect in plain words, with the interval; empty if nothing was measured."""
+        return self.part.words.format(self.number) if self.estimate else ""
+
+
+@dataclass(frozen=True)
+class ConditionResult:
+    """One condition of a claim: one part, or several that hold or fail together.
+
+    Attributes:
+        label: the condition, for people.
+        parts: their results.
+        home: whether it is the source's own condition.
+        p_corrected: after the corrections over the conditions of a universal claim and over all verdicts of a report.
+    """
+
+    label: str
+    parts: tuple[PartResult, ...]
+    home: bool
+    verdict: Verdict
+    why: Why | None = None
+    p: float = 1.0
+    p_corrected: float = 1.0
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it rests on exact figures alone."""
+        return all(result.is_exact for result in self.parts)
+
+    @property
+    def words(self) -> str:
+        """What was measured, in plain words, with the condition before it."""
+        measured = "; ".join(result.words for result in self.parts if result.words)
+        return f"{self.label}: {measured}" if self.label and measured else measured or self.label
+
+    @property
+    def n(self) -> int:
+        """The fewest replicates of its parts."""
+        return min((result.estimate.n if result.estimate else 0 for result in self.parts), default=0)
+
+
+@dataclass(frozen=True)
+class CheckedControl:
+    """A control and its outcome."""
+
+    control: Control
+    results: tuple[PartResult, ...]
+
+    @property
+    def outcome(self) -> str:
+        """``as expected``, ``not as expected``, ``unclear`` or ``not measured``."""
+        verdicts = {result.verdict for result in self.results}
+        if verdicts <= {Verdict.NOT_TESTED}:
+            return "not measured"
+        if Verdict.REFUTED in verdicts:
+            return "not as expected"
+        return "as expected" if verdicts == {Verdict.SUPPORTED} else "unclear"
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """What the records say about a claim.
+
+    Attributes:
+        why: why it is not decided; None if it is.
+        frozen: the date on which its declaration was frozen; None if it was not.
+    """
+
+    claim: Claim
+    verdict: Verdict
+    conditions: tuple[ConditionResult, ...] = ()
+    controls: tuple[CheckedControl, ...] = ()
+    why: Why | None = None
+    frozen: str | None = None
+
+    @property
+    def results(self) -> tuple[PartResult, ...]:
+        """The results of its parts under every condition."""
+        return tuple(result for condition in self.conditions for result in condition.parts)
+
+    @property
+    def records(self) -> tuple[str, ...]:
+        """The ids of the records behind it."""
+        return tuple(dict.fromkeys(id for result in self.results for id in result.sample.records))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it rests on exact figures alone."""
+        return bool(self.conditions) and all(condition.is_exact for condition in self.conditions)
+
+    @property
+    def headline(self) -> ConditionResult | None:
+        """The condition to show where there is room for one: the home one if it was measured, else the first."""
+        measured = [one for one in self.conditions if any(result.estimate for result in one.parts)]
+        decided = [one for one in measured if one.verdict is self.verdict] or measured
+        return next((one for one in decided if one.home), next(iter(decided), None))

@@ -1,0 +1,51 @@
+"""The sampling error of a test set that all replicates have in common.
+
+More seeds do not reduce it: it belongs to the images that happen to be in the test set.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nodebench.analysis.fairness import Point
+from nodebench.claims.contract import Part
+
+
+def error_of_test_items(part: Part, sides: Sequence[Sequence[Point]], values: Mapping[int, float]) -> float:
+    """Standard error, in percentage points, that the test set gives the mean over replicates.
+
+    If the records hold which test items were wrong, the difference of the arms is averaged over seeds for each item,
+    and its standard deviation over the items counts. Otherwise a lower bound is used: two networks whose error rates
+    differ by d disagree on at least d of the items, and McNemar's variance of the difference is then at least d / N.
+
+    Args:
+        part: a part on shares of a test set.
+        sides: the records of each arm.
+        values: the number of each replicate, in percentage points.
+    """
+    items = [_wrong(side) for side in sides]
+    if part.against and part.reading.figure == "test_error" and not part.along and all(i is not None for i in items):
+        first, second = items[0], items[-1]
+        assert first is not None
+        assert second is not None
+        return float(100 * np.std(first - second, ddof=1) / math.sqrt(len(first)))
+    resolution = resolution_of_test_items(sides)
+    finite = [abs(value) for value in values.values() if math.isfinite(value)]
+    if resolution is None or not finite:
+        return 0.0
+    return math.sqrt(float(np.mean(finite)) * resolution)
+
+
+def resolution_of_test_items(sides: Sequence[Sequence[Point]]) -> float | None:
+    """Percentage points of one test item; None if the records do not say how many there are."""
+    sizes = [point.record.data.test for side in sides for point in side if point.record.data]
+    return 100 / min(sizes) if sizes else None
+
+
+def _wrong(side: Sequence[Point]) -> np.ndarray | None:
+    """For each test item, the share of replicates that were wrong on it; None if a record does not say."""
+    found = [point.record.wrong_items() for point in side]
+    if not found or any(one is None for one in found) or len({len(one) for one in found if one is not None}) != 1:
+        return None
+    return np.mean([one for one in found if one is not None], axis=0)
