@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nodebench.analysis.homes import is_at
-from nodebench.analysis.sequential import ERROR
+from nodebench.analysis.statistics import ERROR
 from nodebench.claims.contract import Kind
 from nodebench.claims.outcome import Verdict, Why, WhyCode
 from nodebench.claims.result import ClaimResult, ConditionResult, PartResult

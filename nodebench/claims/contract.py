@@ -1,8 +1,8 @@
 """A claim: a declaration that one piece of code (``nodebench.claims.judge``) tests against the records.
 
 A claim has parts. A part measures one number a replicate, under one or several conditions, and says for which values
-it is supported and for which refuted; a value in neither region makes it *partly* true. Each condition gets a verdict of
-its own, and the verdict on the claim follows from its kind (see ``Kind``).
+it is supported and for which refuted; a value in neither region makes it *partly* true. Each condition gets a verdict
+of its own, and the verdict on the claim follows from its kind (see ``Kind``).
 
 A declaration is frozen before the records that test it are made (``nodebench.claims.freeze``).
 """

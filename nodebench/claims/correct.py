@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nodebench.analysis.sequential import ERROR
-from nodebench.analysis.statistics import benjamini_hochberg
+from nodebench.analysis.statistics import ERROR, benjamini_hochberg
 from nodebench.claims.contract import Kind
 from nodebench.claims.outcome import Verdict, Why, WhyCode
 from nodebench.claims.result import ClaimResult, ConditionResult

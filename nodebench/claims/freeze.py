@@ -141,7 +141,8 @@ def frozen_again(
         if not same:
             if known is not None and now not in amended.get(claim.name, ()):
                 raise BadInput(
-                    f"the declaration of {claim.name} changed: describe the change in amendments.toml with to = '{now}', "
+                    f"the declaration of {claim.name} changed: describe the change in amendments.toml with to = "
+                    f"'{now}', "
                     "then freeze again"
                 )
             history = (*history, Hash(hash=now, date=date))

@@ -197,6 +197,9 @@ def _sample(part: Part, condition: dict[str, Scalar | None], sides: list[list[Po
         if len({point.data for side in best for point in side[seed]}) > 1:
             notes.append(Note(NoteCode.OTHER_DATA, "replicate left out: the arms saw different data"))
             continue
+        if len({point.machine["machine"] for side in best for point in side[seed]}) > 1:
+            notes.append(Note(NoteCode.ARMS_DIFFER, "replicate left out: its arms ran on different machines"))
+            continue
         value = replicate(part, [side[seed] for side in best], notes)
         if value is not None:
             values[seed] = value
@@ -217,6 +220,8 @@ def _best_setting(part: Part, sides: list[list[Point]]) -> list[Replicates] | No
     Within an arm only the seed and the axis of a line differ; the arms may differ in what is tested.
     """
     within, may_differ = _with_those_along({"seed", *part.along}), _varied(part)
+    if not part.reading.timed:  # replicates may be from several machines; the arms of one replicate may not
+        within, may_differ = within | {"machine"}, may_differ | {"machine"}
     by_setting = [_by_setting(side, within) for side in sides]
     candidates = [
         found
@@ -314,4 +319,4 @@ def _median(values: Sequence[float]) -> float:
     if len(ordered) % 2:
         return ordered[middle]
     low, high = ordered[middle - 1], ordered[middle]
-    return math.sqrt(low * high) if 0 < low and math.isfinite(high) else (low + high) / 2
+    return math.sqrt(low * high) if low > 0 and math.isfinite(high) else (low + high) / 2

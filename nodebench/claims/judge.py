@@ -8,8 +8,8 @@ universal claim are corrected over its conditions (Holm 1979), and then those of
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from nodebench.analysis.sequential import ERROR, LOOKS, look_interval, p_inside
-from nodebench.analysis.statistics import Estimate, Replicates, Scale, holm, interval
+from nodebench.analysis.sequential import LOOKS, look_interval, p_inside
+from nodebench.analysis.statistics import ERROR, Estimate, Range, Replicates, Scale, holm, interval
 from nodebench.claims.conclude import conclude, joint
 from nodebench.claims.contract import Claim, Kind, Part
 from nodebench.claims.correct import corrected
@@ -92,17 +92,22 @@ def _result(part: Part, claim: Claim, sample: Sample, evidence: Evidence, gated:
     if gated and (why := incompetent(part, claim, sample, evidence)):
         return PartResult(part, sample, why=why)
     replicates = replicates_of(part, sample, evidence)
-    result = PartResult(part, sample, _shown(replicates).within(part.within))
+    result = PartResult(part, sample, _cut(_shown(replicates), part.within), replicates)
     least = CONFIRMED if replicates.is_exact else LOOKS[0]
-    if len(replicates.values) < least:
-        why = Why(WhyCode.TOO_FEW, f"{several(len(replicates.values), 'replicate')} of at least {least}")
+    if replicates.n < least:
+        why = Why(WhyCode.TOO_FEW, f"{several(replicates.n, 'replicate')} of at least {least}")
         return replace(result, verdict=Verdict.INCONCLUSIVE, why=why)
-    levels = {outcome: p_inside(replicates, ranges) for outcome, ranges in part.regions.of.items() if ranges}
+    levels = {outcome: p_inside(replicates, ranges) for outcome, ranges in part.regions.ranges.items() if ranges}
     outcome, p = min(levels.items(), key=lambda item: item[1])
     if p < ERROR:
         return replace(result, verdict=Verdict(outcome), p=p)
     why = Why(WhyCode.OVERLAPS, "the interval overlaps the edge of a region")
     return replace(result, verdict=Verdict.INCONCLUSIVE, why=why, p=p)
+
+
+def _cut(found: Estimate, within: Range) -> Estimate:
+    """An estimate whose interval ends where no value can be."""
+    return replace(found, low=max(found.low, within[0]), high=min(found.high, within[1]))
 
 
 def replicates_of(part: Part, sample: Sample, evidence: Evidence) -> Replicates:

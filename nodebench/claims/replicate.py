@@ -56,9 +56,7 @@ def _read(part: Part, point: Point) -> float | None:
     return part.reading.get(point.record) if point.record.status is Status.OK else part.reading.failed
 
 
-def _at_the_same_places(
-    along: str, sides: Sequence[Sequence[Point]], notes: list[Note]
-) -> list[list[Point]]:
+def _at_the_same_places(along: str, sides: Sequence[Sequence[Point]], notes: list[Note]) -> list[list[Point]]:
     """The latest record at each place of an axis that every side has."""
     by_place = [
         {str(point.axes.get(along)): point for point in sorted(side, key=lambda point: point.record.started)}

@@ -1,8 +1,8 @@
 """What was found about a claim: results of its parts, of its conditions, and of the claim."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from nodebench.analysis.statistics import Estimate
+from nodebench.analysis.statistics import Estimate, Replicates
 from nodebench.claims.contract import Claim, Control, Part
 from nodebench.claims.gather import Sample
 from nodebench.claims.outcome import Verdict, Why
@@ -13,13 +13,16 @@ class PartResult:
     """One part of a claim under one condition.
 
     Attributes:
+        replicates: the numbers behind the estimate, with what is known of their error.
         verdict: by itself, before correction.
+        why: why it is not decided; None if it is.
         p: the least overall error level at which it is decided; 1 if it is at none, 0 for an exact figure.
     """
 
     part: Part
     sample: Sample
     estimate: Estimate | None = None
+    replicates: Replicates | None = field(default=None, repr=False)
     verdict: Verdict = Verdict.NOT_TESTED
     why: Why | None = None
     p: float = 1.0
@@ -27,8 +30,7 @@ class PartResult:
     @property
     def is_exact(self) -> bool:
         """Whether the figure has no sampling error: its value is known, not estimated."""
-        found = self.estimate
-        return self.part.reading.exact and found is not None and found.low == found.high
+        return self.replicates is not None and self.replicates.is_exact
 
     @property
     def number(self) -> str:

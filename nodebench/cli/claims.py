@@ -1,242 +1,185 @@
-"""``nodebench claims``: the published claims, what the records say of them, and what would decide them."""
+"""``nodebench claims``: the published claims, and what the records say about them."""
 
 import json
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nodebench.analysis.claims import CLAIMS, Claim, Verdict, Word, judge
-from nodebench.analysis.claims.evaluate import FEWEST
-from nodebench.analysis.fairness import Point, unreliable
-from nodebench.analysis.homes import homes
+from nodebench.claims import Claim, ClaimResult, ConditionResult, Verdict, all_claims, judge
+from nodebench.claims.amendments import amended_hashes
+from nodebench.claims.freeze import changed, frozen_again, frozen_declarations, write
+from nodebench.claims.words import explanation, measured, verdict_line
 from nodebench.cli.calibrate import resolution
 from nodebench.cli.conventions import OK, TRIAL_FAILED, finite
-from nodebench.cli.progress import duration
 from nodebench.cli.show import print_rows
-from nodebench.errors import BadInput, choose
-from nodebench.report.claim_pages import refutation, rule
+from nodebench.errors import choose
+from nodebench.report.claim_pages import p_text, rule
 from nodebench.run.calibrations import calibrations
 from nodebench.run.store import kept_records, records_below
-from nodebench.spec import DataSource, Grid, Preset, Record, Status, Study, Trial, load_study
+from nodebench.spec import Record
 from nodebench.spec.calibration import Calibration
 
 _COLOURS = {
-    Word.SUPPORTED: "green",
-    Word.REFUTED: "red",
-    Word.INCONCLUSIVE: "yellow",
-    Word.NOT_TESTED: "dim",
+    Verdict.SUPPORTED: "green",
+    Verdict.REFUTED: "red",
+    Verdict.DEPENDS: "magenta",
+    Verdict.PARTLY: "cyan",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.NOT_TESTED: "dim",
 }
-# Axes of a grid that a study may be cut along.
-_AXES = ("model", "dataset", "solver", "gradient", "rtol", "step_size")
 
 
 def list_claims() -> None:
     """Print the claims."""
-    print_rows(
-        [("claim", "scope", "it says", "published"), *((c.id, c.scope, c.sentence, c.published) for c in CLAIMS)]
-    )
+    rows = [(claim.id, claim.scope, claim.sentence, claim.published) for claim in all_claims()]
+    print_rows([("claim", "scope", "it says", "published"), *rows])
 
 
 def check_claims(results: Path, as_json: bool, fail_on: str) -> int:
     """Print the verdicts; return 1 if one of them is a word of ``fail_on``."""
-    unwanted = [choose("verdict", word.strip(), list(Word)) for word in fail_on.split(",") if word.strip()]
-    verdicts = judge(CLAIMS, records_below(results), calibrations(results))
+    unwanted = [choose("verdict", word.strip(), list(Verdict)) for word in fail_on.split(",") if word.strip()]
+    found = judge(all_claims(), records_below(results), calibrations(results), frozen_declarations())
     if as_json:
-        print(json.dumps([as_object(verdict) for verdict in verdicts], indent=2, ensure_ascii=False))
+        print(json.dumps([as_object(result) for result in found], indent=2, ensure_ascii=False))
     else:
         console = Console(highlight=False)
-        console.print(_table(verdicts))
-        counts = Counter(verdict.word.value for verdict in verdicts)
-        console.print(", ".join(f"{counts[word]} {word}" for word in Word if counts[word]))
-    return TRIAL_FAILED if any(verdict.word in unwanted for verdict in verdicts) else OK
+        console.print(_table(found))
+        counts = Counter(result.verdict for result in found)
+        console.print(", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]))
+    return TRIAL_FAILED if any(result.verdict in unwanted for result in found) else OK
 
 
-def as_object(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as JSON has it; an end of an interval that is infinite or unknown is null."""
-    finding, estimate = verdict.deciding, verdict.deciding.estimate if verdict.deciding else None
-
+def as_object(result: ClaimResult) -> dict[str, Any]:
+    """A result as JSON; an end of an interval that is infinite or unknown is null."""
     return {
-        "id": verdict.claim.id,
-        "scope": verdict.claim.scope,
-        "verdict": verdict.word.value,
-        "estimate": finite(estimate.value) if estimate else None,
-        "low": finite(estimate.low) if estimate else None,
-        "high": finite(estimate.high) if estimate else None,
-        "n": estimate.n if estimate else 0,
-        "condition": finding.sample.label if finding else "",
-        "words": finding.words if finding else "",
-        "p": verdict.p,
-        "p_corrected": verdict.p_corrected,
-        "why": verdict.why,
-        "controls": {checked.control.says: checked.outcome for checked in verdict.controls},
-        "records": list(verdict.records),
+        "id": result.claim.id,
+        "scope": result.claim.scope,
+        "kind": result.claim.kind,
+        "topic": result.claim.topic,
+        "verdict": result.verdict,
+        "line": verdict_line(result),
+        "exact": result.is_exact,
+        "why": {"code": result.why.code, "message": result.why.message} if result.why else None,
+        "frozen": result.frozen,
+        "conditions": [_condition(condition) for condition in result.conditions],
+        "controls": {checked.control.says: checked.outcome for checked in result.controls},
+        "records": list(result.records),
     }
 
 
-def _table(verdicts: Sequence[Verdict]) -> Table:
+def _condition(condition: ConditionResult) -> dict[str, Any]:
+    return {
+        "condition": condition.label,
+        "home": condition.home,
+        "verdict": condition.verdict,
+        "exact": condition.is_exact,
+        "p": condition.p,
+        "p_corrected": condition.p_corrected,
+        "why": {"code": condition.why.code, "message": condition.why.message} if condition.why else None,
+        "effects": [
+            {
+                "words": one.words,
+                "estimate": finite(one.estimate.value) if one.estimate else None,
+                "low": finite(one.estimate.low) if one.estimate else None,
+                "high": finite(one.estimate.high) if one.estimate else None,
+                "n": one.estimate.n if one.estimate else 0,
+                "verdict": one.verdict,
+            }
+            for one in condition.parts
+        ],
+    }
+
+
+def _table(found: Sequence[ClaimResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in ("verdict", "claim", "scope", "n", "what the records say"):
         table.add_column(header, no_wrap=header in ("verdict", "claim", "scope"), overflow="fold")
-    for verdict in verdicts:
-        finding = verdict.deciding
-        measured = finding is not None and finding.estimate is not None
-        said = [finding.told] if finding and measured else []
-        said += [verdict.why] if verdict.why else []
-        n = str(finding.estimate.n) if finding and finding.estimate else ""
-        word = Text(verdict.word.value, _COLOURS[verdict.word])
-        table.add_row(word, verdict.claim.id, verdict.claim.scope, n, Text("; ".join(said)))
+    for result in found:
+        words = [verdict_line(result), measured(result)]
+        if (why := explanation(result)) and why not in words[0]:
+            words.append(why)
+        shown = result.headline
+        verdict = Text(result.verdict.value, _COLOURS[result.verdict])
+        text = Text(". ".join(filter(None, words)))
+        table.add_row(verdict, result.claim.id, result.claim.scope, str(shown.n) if shown else "", text)
     return table
 
 
 def show_claim(id: str, results: Path) -> None:
-    """Print a claim whole, at each of its scopes."""
+    """Print everything about a claim, at each of its scopes."""
     console = Console(highlight=False)
+    named = [claim for claim in all_claims() if claim.id == choose("claim", id, _ids())]
     records, known = kept_records(results), calibrations(results)
-    verdicts = judge(CLAIMS, records, known)
-    for claim in _named(id):
-        verdict = next(verdict for verdict in verdicts if verdict.claim is claim)
-        console.print(f"\n[bold]{claim.id}[/bold] · {claim.scope} scope · [bold]{verdict.word}[/bold]")
-        lines = [
-            claim.sentence,
-            f"source: {claim.source.paper}, {claim.source.place} {claim.source.link}".rstrip(),
-            f"published: {claim.published}",
-            *dict.fromkeys(f"supported where {rule(part, part.supports)}" for part in claim.parts),
-            *dict.fromkeys(f"refuted where {refutation(part)}" for part in claim.parts),
-            *(f"found: {finding.told}, n = {finding.estimate.n}" for finding in verdict.findings if finding.estimate),
-            *(f"control: {checked.control.says}: {checked.outcome}" for checked in verdict.controls),
-            *(f"note: {note}" for note in dict.fromkeys(n for f in verdict.findings for n in f.sample.notes)),
-            *(f"trap: {trap}" for trap in claim.traps),
-            f"failures: {claim.failures}",
-            *_resolution(verdict, records, known),
-            f"p = {verdict.p_corrected:.2g}, corrected over the claims of its paper",
-            *([f"why: {verdict.why}"] if verdict.why else []),
-            f"study: {claim.command}",
-        ]
-        for line in lines:
+    by_name = {one.claim.name: one for one in judge(all_claims(), records, known, frozen_declarations())}
+    for claim in named:
+        result = by_name[claim.name]
+        console.print(f"\n[bold]{claim.id}[/bold] · {claim.scope} scope · [bold]{result.verdict}[/bold]")
+        for line in [*_declared(claim, result), *_found(result), *_resolution(result, records, known)]:
             console.print(f"  {line}", markup=False)
 
 
-def _resolution(verdict: Verdict, records: Sequence[Record], known: Sequence[Calibration]) -> list[str]:
-    """What the replicates of a claim on times can tell apart at all, on the machine that made them."""
-    finding = verdict.deciding
-    if finding is None or not finding.part.reading.timed:
+def _ids() -> list[str]:
+    return list(dict.fromkeys(claim.id for claim in all_claims()))
+
+
+def _declared(claim: Claim, result: ClaimResult) -> list[str]:
+    quote = f"“{claim.source.quote}” " if claim.source.quote else ""
+    return [
+        claim.sentence,
+        f"source: {quote}{claim.source.paper}, {claim.source.place} {claim.source.link}".rstrip(),
+        f"published: {claim.published}",
+        f"home condition: {claim.home}",
+        *dict.fromkeys(f"supported if {rule(part, [part.supports])}" for part in claim.parts),
+        *dict.fromkeys(f"refuted if {rule(part, part.regions.refuting)}" for part in claim.parts),
+        f"declaration: {f'frozen on {result.frozen}' if result.frozen else 'not frozen'}",
+    ]
+
+
+def _found(result: ClaimResult) -> list[str]:
+    lines = [f"verdict: {verdict_line(result)}"]
+    for one in result.conditions:
+        p = "exact" if one.is_exact else f"p = {p_text(one.p_corrected)} after correction"
+        why = f" ({one.why.message})" if one.why else ""
+        lines.append(f"{one.verdict}{' at home' if one.home else ''}: {one.words or '–'}; n = {one.n}; {p}{why}")
+    lines += [f"control: {checked.control.says}: {checked.outcome}" for checked in result.controls]
+    notes = dict.fromkeys(str(note) for one in result.results for note in one.sample.notes)
+    lines += [f"note: {note}" for note in notes]
+    lines += [f"trap: {trap}" for trap in result.claim.traps]
+    lines += [f"set-up: {result.claim.fairness}"] if result.claim.fairness else []
+    lines += [f"failed trials: {result.claim.failures}"]
+    lines += [f"why: {why}"] if (why := explanation(result)) else []
+    return [*lines, f"study: {result.claim.command}"]
+
+
+def _resolution(result: ClaimResult, records: Sequence[Record], known: Sequence[Calibration]) -> list[str]:
+    """What the replicates of a claim on times can distinguish on the machine that made them."""
+    timed = [one for one in result.results if one.part.reading.timed and one.sample.records]
+    if not timed:
         return []
-    record = next(record for record in records if record.id in finding.sample.records)
-    n = max(2, len(finding.sample.values))
+    record = next(record for record in records if record.id in timed[0].sample.records)
+    n = max(2, len(timed[0].sample.values))
     return [f"noise: {resolution(known, record.environment, record.trial.threads, n)}"]
 
 
-def _named(id: str) -> list[Claim]:
-    choose("claim", id, dict.fromkeys(claim.id for claim in CLAIMS))
-    return [claim for claim in CLAIMS if claim.id == id]
+def freeze_claims(check: bool) -> int:
+    """Freeze the declarations of this checkout; with ``check``, only say which are not frozen, and return 1 if any."""
+    from nodebench.settle.asked import contents
 
-
-def plan_claim(id: str, results: Path, data: DataSource) -> None:
-    """Print, for each scope of a claim, the smallest study that would decide it, or why none would."""
-    from nodebench.instruments import describe_environment
-    from nodebench.run.estimate import costs_on, estimate
-    from nodebench.run.plan import plan
-
-    records = kept_records(results)
-    verdicts = judge(CLAIMS, records, calibrations(results))
-    costs = costs_on(describe_environment(), results)
-    for claim in _named(id):
-        verdict = next(verdict for verdict in verdicts if verdict.claim is claim)
-        seeds, told = _replicates(verdict)
-        print(f"# {claim.name}: {verdict.word}. {told}")
-        if not seeds:
-            continue
-        try:
-            study = _cut(claim, seeds, records, data)
-        except BadInput as error:
-            print(f"# {error}")
-            continue
-        trials = [one.trial for one in plan(study, elsewhere=True).planned]
-        cost = estimate(trials, costs)
-        time = f"about {duration(cost.seconds)}" if cost.known + cost.guessed else "a time not known here yet"
-        print(f"# {len(trials)} trials, {time}. Save it as a .toml file and give that to 'nodebench study run'.")
-        print(tomli_w.dumps(_as_file(study)))
-
-
-def _replicates(verdict: Verdict) -> tuple[int, str]:
-    """How many replicates would decide, 0 where nothing is to be run, and a sentence on it."""
-    if verdict.word in (Word.SUPPORTED, Word.REFUTED):
-        return 0, "Nothing needs to be run."
-    counts = [finding.estimate.n for finding in verdict.findings if finding.estimate]
-    if verdict.word is Word.NOT_TESTED or not counts or min(counts) < FEWEST:
-        return FEWEST, f"{FEWEST} replicates are the least for a verdict."
-    if verdict.deciding is None or verdict.deciding.needed is None:
-        return 0, f"{verdict.why.capitalize()}."
-    return verdict.deciding.needed, f"About {verdict.deciding.needed} replicates would decide."
-
-
-def _cut(claim: Claim, seeds: int, records: Sequence[Record], data: DataSource) -> Study:
-    """The claim's studies in one, without the trials that it does not ask for and those that are there."""
-    from nodebench.run.plan import plan
-
-    timed = any(part.reading.timed for part in claim.parts)
-    points = [Point.of(record) for record in records]
-    there = {p.record.id for p in points if p.record.status is Status.OK and not unreliable(p.record, timed)}
-    threads = Counter(p.record.trial.threads for p in points if set(homes(p.record)) & set(claim.studies))
-    groups: dict[str, Grid] = {}
-    for of in claim.studies:
-        study = load_study(of, Preset(claim.preset))
-        replicates: dict[str, Any] = {"seed": list(range(seeds))}
-        if threads:  # trials of another number of threads would be others
-            replicates["threads"] = threads.most_common(1)[0][0]
-        wanted = {name: grid.model_copy(update=replicates) for name, grid in study.groups.items()}
-        planned = plan(study.model_copy(update={"groups": wanted, "data": data}), elsewhere=True).planned
-        for name, grid in wanted.items():
-            asked = [one.trial for one in planned if name in one.groups and _is_asked(claim, one.trial)]
-            missing = sorted({trial.seed for trial in asked if trial.id not in there})
-            if missing:
-                key = name if name not in groups else f"{of}-{name}"
-                groups[key] = _narrowed(grid, asked).model_copy(update={"seed": missing})
-    if not groups:
-        raise BadInput(f"claim {claim.name}: every trial that it asks for is there. It is fed by {claim.command}")
-    first = load_study(claim.studies[0], Preset(claim.preset))
-    changes = {"groups": groups, "data": data, "about": f"what decides {claim.name}", "claims": [claim.id]}
-    return first.model_copy(update=changes)
-
-
-def _is_asked(claim: Claim, trial: Trial) -> bool:
-    from nodebench.analysis.claims.gather import is_of
-    from nodebench.run.multiply import options_of
-
-    axes = trial.model_dump(mode="json", exclude={"overrides"}) | options_of(trial).model_dump()
-    parts = [*claim.parts, *(control.part for control in claim.controls)]
-    return any(is_of(arm, claim.preset, axes) for part in parts for arm in (part.arm, part.against) if arm)
-
-
-def _narrowed(grid: Grid, trials: Sequence[Trial]) -> Grid:
-    """A grid with no more values on each axis than the trials have."""
-    axes: dict[str, Any] = {}
-    for axis in _AXES:
-        used = {getattr(trial, axis) for trial in trials}
-        axes[axis] = [value for value in getattr(grid, axis) if value in used]
-    options = {
-        name: [value for value in values if any(trial.overrides.get(name, value) == value for trial in trials)]
-        for name, values in grid.overrides.items()
-    }
-    return grid.model_copy(update={**axes, "overrides": options})
-
-
-def _as_file(study: Study) -> dict[str, Any]:
-    """A study as its file has it."""
-    content = study.model_dump(mode="json", exclude_defaults=True, exclude={"name", "data"})
-    for grid in content["groups"].values():
-        grid.pop("preset", None)
-        for axes in (grid, grid.get("overrides", {})):
-            for axis, values in list(axes.items()):
-                if values == []:
-                    del axes[axis]
-                elif isinstance(values, list) and len(values) == 1:
-                    axes[axis] = values[0]
-    return content
+    frozen = frozen_declarations()
+    if check:
+        missing = changed(all_claims(), frozen)
+        for claim in missing:
+            print(f"{claim.name}: its declaration is not the frozen one")
+        return TRIAL_FAILED if missing else OK
+    claims = all_claims()
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    again = frozen_again(claims, contents(claims), frozen, amended_hashes(), date)
+    print(f"{len(again.claims)} declarations frozen in {write(again)}")
+    return OK

@@ -174,10 +174,33 @@ def claims_check(
     return check_claims(results, json, fail_on)
 
 
-@claims_app.command(name="plan")
-def claims_plan(id: ClaimId, results: Results = Path("results"), data: Data = None, download: Download = False) -> None:
-    """Print the cheapest study that would decide a claim here, as a file for 'nodebench study run'."""
-    from nodebench.cli.choices import data_source
-    from nodebench.cli.claims import plan_claim
+@claims_app.command(name="settle")
+def claims_settle(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID…]", help="Claims. (default: all)")] = None,
+    hours: Annotated[float, typer.Option(metavar="H", help="Time to spend.")] = 1.0,
+    jobs: Jobs = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and measure nothing.")] = False,
+    results: Results = Path("results"),
+    data: Data = None,
+    download: Download = False,
+    quiet: Quiet = False,
+) -> int:
+    """Run the trials that decide the most claims per hour, and judge after each planned look.
 
-    plan_claim(id, results, data_source(data, download))
+    Example: nodebench claims settle --hours 3 --results results
+    """
+    from nodebench.cli.choices import data_source
+    from nodebench.cli.settle import settle_claims
+
+    source = data_source(data, download)
+    return settle_claims(ids or (), results, source, hours=hours, jobs=jobs, dry_run=dry_run, quiet=quiet)
+
+
+@claims_app.command(name="freeze")
+def claims_freeze(
+    check: Annotated[bool, typer.Option("--check", help="Only list declarations that are not frozen.")] = False,
+) -> int:
+    """Freeze the declarations of the claims of this checkout; a changed one needs an amendment."""
+    from nodebench.cli.claims import freeze_claims
+
+    return freeze_claims(check)

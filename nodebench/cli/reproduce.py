@@ -13,11 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nodebench.analysis.claims import CLAIMS, Verdict, judge
 from nodebench.analysis.fairness import OUTCOMES
 from nodebench.analysis.noise import Noise, noise_of
 from nodebench.analysis.reproduction import Again, Repeated, Reproduction, reproduction
 from nodebench.analysis.surroundings import told
+from nodebench.claims import ClaimResult, all_claims, judge
+from nodebench.claims.freeze import frozen_declarations
+from nodebench.claims.words import explanation, measured
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK, TRIAL_FAILED
 from nodebench.cli.progress import make_display
 from nodebench.cli.run import ctrl_c
@@ -84,16 +86,17 @@ def reproduce_command(
     return TRIAL_FAILED if any(one.unexplained or not one.same_end for one in repeated) else OK
 
 
-def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list[Record], list[Verdict]]:
+def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list[Record], list[ClaimResult]]:
     """The records that a word names: those behind a claim's verdict, one by its id, or those of a run."""
-    if what in {claim.id for claim in CLAIMS}:
-        verdicts = [verdict for verdict in judge(CLAIMS, everything, calibrations(results)) if verdict.claim.id == what]
+    if what in {claim.id for claim in all_claims()}:
+        found = judge(all_claims(), everything, calibrations(results), frozen_declarations())
+        verdicts = [result for result in found if result.claim.id == what]
         ids = {id for verdict in verdicts for id in verdict.records}
         latest = {record.id: record for record in sorted(everything, key=lambda record: record.started)}
         records = [latest[id] for id in latest if id in ids]
         if not records:
             raise BadInput(
-                f"claim '{what}' has no record in {results} yet; 'nodebench claims plan {what}' makes a study"
+                f"claim '{what}' has no record in {results} yet; 'nodebench claims settle {what}' makes some"
             )
         return records, [verdict for verdict in verdicts if verdict.records]
     same = [record for record in everything if len(what) >= _FEWEST_DIGITS and record.id.startswith(what)]
@@ -102,7 +105,7 @@ def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list
     try:
         return Run.open(results, what).records(), []
     except BadInput as error:
-        near = nearest(what, [claim.id for claim in CLAIMS])
+        near = nearest(what, [claim.id for claim in all_claims()])
         hint = f"; did you mean the claim {near}?" if near else ""
         raise BadInput(f"'{what}' is no record's id, no claim and no run in {results}{hint} {error}") from None
 
@@ -148,15 +151,15 @@ def _run(
 class Judged:
     """A claim's verdict, and what the records that were run again say of it, as they were and as they are now."""
 
-    whole: Verdict
-    before: Verdict
-    now: Verdict
+    whole: ClaimResult
+    before: ClaimResult
+    now: ClaimResult
 
 
-def _judged(verdict: Verdict, repeated: Sequence[Reproduction], known: Sequence[Calibration]) -> Judged:
+def _judged(result: ClaimResult, repeated: Sequence[Reproduction], known: Sequence[Calibration]) -> Judged:
     sides = [one.record for one in repeated], [one.again for one in repeated]
-    before, now = (judge([verdict.claim], side, known)[0] for side in sides)
-    return Judged(verdict, before, now)
+    before, now = (judge([result.claim], side, known, frozen_declarations())[0] for side in sides)
+    return Judged(result, before, now)
 
 
 def _noise(known: Sequence[Calibration], record: Record, again: Record) -> dict[str, Noise]:
@@ -183,10 +186,10 @@ def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Ru
             text = f"{one.record.id} {figure.figure.label}: {first} → {second}, and no change could explain it"
             console.print(Text(text, "red"))
     for judged in verdicts:
-        console.print(f"{judged.whole.claim.name}: {judged.whole.word} by all of its records. By those run again:")
-        for when, verdict in (("before", judged.before), ("now", judged.now)):
-            measured = verdict.deciding.told if verdict.deciding and verdict.deciding.estimate else ""
-            console.print(f"  {when}: {'; '.join(filter(None, [verdict.word.value, measured, verdict.why]))}")
+        console.print(f"{judged.whole.claim.name}: {judged.whole.verdict} by all of its records. By those run again:")
+        for when, result in (("before", judged.before), ("now", judged.now)):
+            words = [result.verdict.value, measured(result), explanation(result)]
+            console.print(f"  {when}: {'; '.join(filter(None, words))}")
     console.print(f"{len(repeated)} run again · {run.folder / 'records.jsonl'}")
 
 
@@ -242,9 +245,9 @@ def _as_object(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run
             {
                 "claim": one.whole.claim.id,
                 "scope": one.whole.claim.scope,
-                "verdict": one.whole.word,
-                "before": one.before.word,
-                "now": one.now.word,
+                "verdict": one.whole.verdict,
+                "before": one.before.verdict,
+                "now": one.now.verdict,
             }
             for one in verdicts
         ],

@@ -17,14 +17,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from nodebench.analysis.claims import Finding, Word
 from nodebench.analysis.statistics import median
+from nodebench.claims import PartResult, Verdict
 from nodebench.report import plots
 from nodebench.report.plots import MUTED, TRUE
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B59B00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-WORD_COLOURS = {Word.SUPPORTED: "#009E73", Word.REFUTED: "#D55E00", Word.INCONCLUSIVE: "#7F7F7F"}
+VERDICT_COLOURS = {
+    Verdict.SUPPORTED: "#009E73",
+    Verdict.REFUTED: "#D55E00",
+    Verdict.PARTLY: "#E69F00",
+    Verdict.INCONCLUSIVE: "#7F7F7F",
+}
 SUPPORT = "#009E73"
 # Stands for the colour of the page's text, which light and dark pages set otherwise.
 INK = "#010203"
@@ -83,38 +88,38 @@ def _svg(drawn: Figure) -> str:
     return re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group()), text)
 
 
-# --- findings
+# --- results of claims
 
 
-def forest(name: str, findings: Sequence[Finding], published: float | None, ratio: bool) -> Drawing:
+def forest(name: str, results: Sequence[PartResult], published: float | None, ratio: bool) -> Drawing:
     """Estimates with their intervals and replicates, against the values that would support them.
 
-    All findings are of one part. ``ratio`` draws a logarithmic axis.
+    All results are of one part. ``ratio`` draws a logarithmic axis.
     """
-    shown = [finding for finding in findings if finding.estimate is not None]
+    shown = [one for one in results if one.estimate is not None]
     part = shown[0].part
     scale = 100 if part.unit == "%" else 1
     with style(name):
         drawn = Figure(figsize=(WIDTH, 1.1 + 0.42 * len(shown)), layout="constrained")
         axes = drawn.subplots()
-        values = [v * scale for f in shown for v in _finite(f)]
+        values = [v * scale for one in shown for v in _finite(one)]
         values += [published * scale] if published is not None and (published > 0 or not ratio) else []
         values += [edge * scale for edge in part.supports if math.isfinite(edge) and (edge > 0 or not ratio)]
         low, high = _window(values, ratio)
         support = [min(max(edge * scale, low), high) for edge in part.supports]
-        axes.axvspan(support[0], support[1], color=SUPPORT, alpha=0.13, linewidth=0, label="would support it")
+        axes.axvspan(support[0], support[1], color=SUPPORT, alpha=0.13, linewidth=0, label="supports it")
         for edge in part.supports:
             if math.isfinite(edge) and low < edge * scale < high:
                 axes.axvline(edge * scale, color=SUPPORT, linewidth=0.8)
-        for row, finding in enumerate(reversed(shown)):
-            _finding(axes, finding, row, scale, (low, high))
+        for row, one in enumerate(reversed(shown)):
+            _result(axes, one, row, scale, (low, high))
         if published is not None and low <= published * scale <= high:
             axes.axvline(published * scale, color=INK, linewidth=1, linestyle=":", label="published")
         axes.set_xscale("log" if ratio else "linear")
         axes.set_xlim(low, high)
         axes.set_ylim(-0.6, len(shown) - 0.4)
-        labels = [finding.sample.label or "all" for finding in reversed(shown)]
-        axes.set_yticks(range(len(shown)), labels if any(f.sample.label for f in shown) else ["" for _ in shown])
+        labels = [one.sample.label or "all" for one in reversed(shown)]
+        axes.set_yticks(range(len(shown)), labels if any(one.sample.label for one in shown) else ["" for _ in shown])
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(_axis_label(part.reading.label, part.combine if part.against else "", part.unit))
         if ratio:
@@ -129,21 +134,21 @@ def _axis_label(reading: str, combine: str, unit: str) -> str:
     return f"{what} ({unit})" if unit in ("%", "points") else what
 
 
-def _finding(axes: Axes, finding: Finding, row: int, scale: float, window: tuple[float, float]) -> None:
-    assert finding.estimate is not None
-    colour = WORD_COLOURS.get(finding.word, INK)
-    low, high = (min(max(end * scale, window[0]), window[1]) for end in (finding.estimate.low, finding.estimate.high))
-    seeds = [value * scale for value in finding.sample.values.values() if math.isfinite(value)]
+def _result(axes: Axes, result: PartResult, row: int, scale: float, window: tuple[float, float]) -> None:
+    assert result.estimate is not None
+    colour = VERDICT_COLOURS.get(result.verdict, INK)
+    low, high = (min(max(end * scale, window[0]), window[1]) for end in (result.estimate.low, result.estimate.high))
+    seeds = [value * scale for value in result.sample.values.values() if math.isfinite(value)]
     axes.plot(seeds, [row - 0.2] * len(seeds), "|", color=INK, alpha=0.6, markersize=6)
     axes.plot([low, high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt")
-    axes.plot([finding.estimate.value * scale], [row], "o", color=colour, markersize=6)
+    axes.plot([result.estimate.value * scale], [row], "o", color=colour, markersize=6)
 
 
-def _finite(finding: Finding) -> list[float]:
-    assert finding.estimate is not None
-    found = finding.estimate
+def _finite(result: PartResult) -> list[float]:
+    assert result.estimate is not None
+    found = result.estimate
     ends = [end for end in (found.low, found.high) if math.isfinite(end)]
-    return [v for v in (*finding.sample.values.values(), *ends, found.value) if math.isfinite(v)]
+    return [v for v in (*result.sample.values.values(), *ends, found.value) if math.isfinite(v)]
 
 
 def _window(values: Sequence[float], ratio: bool) -> tuple[float, float]:

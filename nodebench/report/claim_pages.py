@@ -3,7 +3,10 @@
 import math
 from collections.abc import Collection, Sequence
 
-from nodebench.analysis.claims import Finding, Part, Verdict, Word
+from nodebench.analysis.sequential import LOOKS
+from nodebench.claims import ClaimResult, Kind, Part, PartResult
+from nodebench.claims.amendments import Amendment
+from nodebench.claims.words import explanation, measured, verdict_line
 from nodebench.report.charts import forest
 from nodebench.report.document import (
     Block,
@@ -21,84 +24,100 @@ from nodebench.report.document import (
     number,
 )
 
+_KINDS = {
+    Kind.UNIVERSAL: "universal: one refuted condition refutes it, support needs all conditions",
+    Kind.CONDITIONAL: "judged condition by condition; the home condition must be among the decided ones",
+    Kind.MEDIAN: "a median over tasks, tested as one",
+    Kind.IDENTITY: "an exact identity or theorem: a check of the instruments, not counted among the verdicts",
+}
+_READ = {
+    "text": "",
+    "abstract": " (read in the abstract)",
+    "reported": " (as reported; the text itself was not at hand)",
+}
 
-def claim_pages(verdicts: Sequence[Verdict], studies: Collection[str]) -> list[Page]:
+
+def claim_pages(
+    results: Sequence[ClaimResult], studies: Collection[str], amendments: Sequence[Amendment] = ()
+) -> list[Page]:
     """One page a claim, with all its scopes.
 
     Args:
-        verdicts: of all claims.
+        results: of all claims.
         studies: those that have a page.
+        amendments: of all declarations.
     """
-    found: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        found.setdefault(verdict.claim.id, []).append(verdict)
-    return [_page(id, of_claim, studies) for id, of_claim in found.items()]
+    found: dict[str, list[ClaimResult]] = {}
+    for result in results:
+        found.setdefault(result.claim.id, []).append(result)
+    return [_page(id, of_claim, studies, amendments) for id, of_claim in found.items()]
 
 
-def _page(id: str, verdicts: Sequence[Verdict], studies: Collection[str]) -> Page:
+def _page(id: str, results: Sequence[ClaimResult], studies: Collection[str], amendments: Sequence[Amendment]) -> Page:
     blocks: list[Block] = []
-    for verdict in verdicts:
-        blocks += _scope(verdict)
-    feeding = dict.fromkeys(name for verdict in verdicts for name in verdict.claim.studies if name in studies)
+    for result in results:
+        blocks += _scope(result, [one for one in amendments if one.claim == result.claim.name])
+    feeding = dict.fromkeys(name for result in results for name in result.claim.studies if name in studies)
     if feeding:
         blocks += [Heading("Studies behind it"), Links([(f"study-{name}", name, "") for name in feeding])]
-    mark = ", ".join(dict.fromkeys(verdict.word.value for verdict in verdicts))
-    return Page(f"claim-{id}", id, verdicts[0].claim.sentence, blocks, "claims", mark)
+    mark = ", ".join(dict.fromkeys(result.verdict.value for result in results))
+    return Page(f"claim-{id}", id, results[0].claim.sentence, blocks, "claims", mark)
 
 
-def _scope(verdict: Verdict) -> list[Block]:
-    claim = verdict.claim
+def _scope(result: ClaimResult, amendments: Sequence[Amendment]) -> list[Block]:
+    claim = result.claim
     name = f"{claim.id}-{claim.scope}"
     blocks: list[Block] = [
-        Heading(f"{claim.scope.capitalize()} scope: {verdict.word}"),
-        Paragraph(sentence(verdict), strong=True),
-        Terms(
-            [
-                ("The claim", claim.sentence),
-                ("Source", f"{claim.source.paper}, {claim.source.place}. {claim.source.link}".strip()),
-                ("Published", claim.published),
-                ("Supported where", "; and ".join(dict.fromkeys(rule(part, part.supports) for part in claim.parts))),
-                ("Refuted where", "; or ".join(dict.fromkeys(refutation(part) for part in claim.parts))),
-                ("Failed trials", claim.failures),
-                (
-                    "p",
-                    f"{p_text(verdict.p)}; corrected over the claims of its paper {p_text(verdict.p_corrected)}"
-                    if verdict.word is not Word.NOT_TESTED
-                    else "–",
-                ),
-            ]
-        ),
+        Heading(f"{claim.scope.capitalize()} scope: {result.verdict}"),
+        Paragraph(sentence(result), strong=True),
+        Terms(_terms(result)),
     ]
-    alike: dict[str, list[Finding]] = {}
-    for finding in verdict.findings:
-        alike.setdefault(finding.part.words, []).append(finding)
-    for index, findings in enumerate(alike.values()):
-        blocks += _forest(f"{name}-{index + 1}", findings, claim.published_value if index == 0 else None)
-    if any(finding.estimate for finding in verdict.findings):
-        blocks.append(_table(name, verdict))
-    if verdict.controls:
-        blocks += [Heading("Controls"), _controls(name, verdict)]
+    alike: dict[str, list[PartResult]] = {}
+    for one in result.results:
+        alike.setdefault(one.part.words, []).append(one)
+    for index, results in enumerate(alike.values()):
+        blocks += _forest(f"{name}-{index + 1}", results, claim.published_value if index == 0 else None)
+    if any(one.estimate for one in result.results):
+        blocks.append(_conditions(name, result))
+    if result.controls:
+        blocks += [Heading("Controls"), _controls(name, result)]
+    if claim.fairness:
+        blocks += [Heading("How it was set up"), Paragraph(claim.fairness)]
     if claim.traps:
         blocks += [Heading("What else could explain it"), Bullets(claim.traps)]
-    if notes := list(dict.fromkeys(note for finding in verdict.findings for note in finding.sample.notes)):
-        blocks += [Heading("Left out, refused or noticed"), Bullets([f"{note}." for note in notes])]
+    if notes := list(dict.fromkeys(str(note) for one in result.results for note in one.sample.notes)):
+        blocks += [Heading("Records left out, and why"), Bullets([f"{note}." for note in notes])]
+    if amendments:
+        blocks += [Heading("Amendments"), Bullets([f"{a.date[:10]}, {a.what}: {a.reason}" for a in amendments])]
     blocks += [Heading("Reproduce it"), Code(claim.command)]
-    if verdict.records:
-        blocks.append(Folded(f"The {len(verdict.records)} records behind it", " ".join(verdict.records)))
+    if result.records:
+        blocks.append(Folded(f"The {len(result.records)} records behind it", " ".join(result.records)))
     return blocks
 
 
-def sentence(verdict: Verdict) -> str:
-    """The verdict in plain words."""
-    finding = verdict.deciding
-    if verdict.word is Word.NOT_TESTED or finding is None or finding.estimate is None:
-        return f"Not tested: {verdict.why}."
-    alike = [f for f in verdict.findings if f.word is verdict.word]
-    decided = verdict.word in (Word.SUPPORTED, Word.REFUTED)
-    extreme = "the mildest" if verdict.word is Word.REFUTED else "the least certain"
-    count = f", in {len(alike)} of {len(verdict.findings)} conditions, {extreme}" if decided and len(alike) > 1 else ""
-    text = f"{verdict.word.capitalize()}{count}: {finding.told}; n = {finding.estimate.n}."
-    return f"{text} {verdict.why.capitalize()}." if verdict.why else text
+def _terms(result: ClaimResult) -> list[tuple[str, str]]:
+    claim, source = result.claim, result.claim.source
+    quote = f"“{source.quote}”, " if source.quote else ""
+    return [
+        ("The claim", claim.sentence),
+        ("Source", f"{quote}{source.paper}, {source.place}{_READ[source.read]}. {source.link}".strip()),
+        ("Published", claim.published),
+        ("Home condition", claim.home),
+        ("Kind", _KINDS[claim.kind]),
+        ("Supported if", "; and ".join(dict.fromkeys(rule(part, [part.supports]) for part in claim.parts))),
+        ("Refuted if", "; or ".join(dict.fromkeys(rule(part, part.regions.refuting) for part in claim.parts))),
+        ("Declared", f"frozen on {result.frozen[:10]}" if result.frozen else "not frozen"),
+        ("Failed trials", claim.failures),
+    ]
+
+
+def sentence(result: ClaimResult) -> str:
+    """The verdict in plain words, with the condition that shows it best."""
+    line, shown, why = verdict_line(result), measured(result), explanation(result)
+    text = f"{line[0].upper()}{line[1:]}."
+    if shown:
+        text += f" {shown[0].upper()}{shown[1:]}."
+    return f"{text} {why[0].upper()}{why[1:]}." if why and why not in line else text
 
 
 def p_text(p: float) -> str:
@@ -106,40 +125,38 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
-def rule(part: Part, region: tuple[float, float]) -> str:
-    """What must be seen of a part for its interval to lie in a region."""
+def rule(part: Part, regions: Sequence[tuple[float, float]]) -> str:
+    """What the whole interval of a part must satisfy to be inside one of some regions."""
+    return f"“{part.words.format('…')}”: {' or '.join(_bounds(part, region) for region in regions)}"
+
+
+def _bounds(part: Part, region: tuple[float, float]) -> str:
     low, high = region
     number, unit = part.number, part.suffix
     if math.isinf(low):
-        bounds = f"at or below {number(high)}{unit}"
-    elif math.isinf(high):
-        bounds = f"at or above {number(low)}{unit}"
-    else:
-        bounds = f"between {number(low)} and {number(high)}{unit}"
-    return f"“{part.words.format('…')}”: the whole interval {bounds}"
+        return f"at most {number(high)}{unit}"
+    if math.isinf(high):
+        return f"at least {number(low)}{unit}"
+    return f"between {number(low)} and {number(high)}{unit}"
 
 
-def refutation(part: Part) -> str:
-    """What must be seen of a part that does not hold."""
-    return " or ".join(rule(part, region) for region in part.refuting)
-
-
-def _forest(name: str, findings: Sequence[Finding], published: float | None) -> list[Block]:
-    shown = [finding for finding in findings if finding.estimate]
+def _forest(name: str, results: Sequence[PartResult], published: float | None) -> list[Block]:
+    shown = [one for one in results if one.estimate]
     if not shown:
         return []
     part = shown[0].part
-    values = [v for f in shown for v in (*f.sample.values.values(), f.estimate.value if f.estimate else 0)]
+    values = [v for one in shown for v in (*one.sample.values.values(), one.estimate.value if one.estimate else 0)]
     ratio = part.scale == "log" and all(value > 0 for value in values)
     drawing = forest(f"claim-{name}", shown, published, ratio)
-    n = {finding.estimate.n for finding in shown if finding.estimate}
+    n = {one.estimate.n for one in shown if one.estimate}
     words = part.words.format("…")
+    looks = ", ".join(map(str, LOOKS))
     caption = (
-        f"“{words[0].upper()}{words[1:]}”: estimate (dot; the mean below ten replicates, else the median) with its "
-        f"95 % interval (bar) and each replicate (ticks); n = {_range(n)}."
+        f"“{words[0].upper()}{words[1:]}”: mean over replicates (dot) with the interval of the last planned look (bar; "
+        f"looks at {looks} replicates, 5 % error over all of them) and each replicate (ticks); n = {_range(n)}."
     )
-    alt = f"{words}. " + "; ".join(f"{f.sample.label or 'all'}: {f.number}, {f.word}" for f in shown) + "."
-    rows = [(f.sample.label, seed, value) for f in shown for seed, value in f.sample.values.items()]
+    alt = f"{words}. " + "; ".join(f"{one.sample.label or 'all'}: {one.number}, {one.verdict}" for one in shown) + "."
+    rows = [(one.sample.label, seed, value) for one in shown for seed, value in one.sample.values.items()]
     return [Chart(f"claim-{name}", caption, alt, drawing, ("condition", "seed", part.reading.label), rows)]
 
 
@@ -147,30 +164,37 @@ def _range(numbers: set[int]) -> str:
     return f"{min(numbers)}" if len(numbers) == 1 else f"{min(numbers)} to {max(numbers)}"
 
 
-def _table(name: str, verdict: Verdict) -> Table:
+def _conditions(name: str, result: ClaimResult) -> Table:
     rows = []
-    for finding in verdict.findings:
-        found = finding.estimate
-        rows.append(
-            [
-                Cell(finding.part.words.format("…")),
-                Cell(finding.sample.label or "–"),
-                number(finding.number, found.value if found else None),
-                number(str(found.n) if found else "0", found.n if found else 0),
-                number(p_text(min(finding.p_supports, finding.p_refutes)), min(finding.p_supports, finding.p_refutes)),
-                Cell(finding.word.value, kind="verdict"),
-            ]
-        )
-    caption = f"Every condition of {verdict.claim.name}: estimate and 95 % interval over replicates"
-    return Table(f"claim-{name}", caption, ("effect", "condition", "estimate", "n", "p", "before correction"), rows)
+    for condition in result.conditions:
+        for one in condition.parts:
+            found = one.estimate
+            p = "exact" if one.is_exact else p_text(condition.p_corrected)
+            rows.append(
+                [
+                    Cell((condition.label or "–") + (" (home)" if condition.home else "")),
+                    Cell(one.part.words.format("…")),
+                    number(one.number, found.value if found else None),
+                    number(str(found.n) if found else "0", found.n if found else 0),
+                    number(p if found else "–", condition.p_corrected),
+                    Cell(condition.verdict.value, kind="verdict"),
+                    Cell(condition.why.message if condition.why else ""),
+                ]
+            )
+    caption = f"Every condition of {result.claim.name}: estimate, interval, replicates and verdict"
+    header = ("condition", "effect", "estimate", "n", "p, corrected", "verdict", "why not decided")
+    return Table(f"claim-{name}", caption, header, rows)
 
 
-def _controls(name: str, verdict: Verdict) -> Table:
+def _controls(name: str, result: ClaimResult) -> Table:
     rows = []
-    for checked in verdict.controls:
-        measured = "; ".join(
-            f"{finding.told} (n = {finding.estimate.n})" for finding in checked.findings if finding.estimate
-        )
-        rows.append([Cell(checked.control.says), Cell(checked.outcome, kind="verdict"), Cell(measured or "–")])
-    caption = f"Controls of {verdict.claim.name}: they change no verdict, but what it means"
+    for checked in result.controls:
+        shown = "; ".join(_of_control(one) for one in checked.results if one.estimate)
+        rows.append([Cell(checked.control.says), Cell(checked.outcome, kind="verdict"), Cell(shown or "–")])
+    caption = f"Controls of {result.claim.name}: they do not change the verdict, but tell what it means"
     return Table(f"claim-{name}-controls", caption, ("expected", "outcome", "measured"), rows)
+
+
+def _of_control(one: PartResult) -> str:
+    label = f"{one.sample.label}: " if one.sample.label else ""
+    return f"{label}{one.words} (n = {one.estimate.n if one.estimate else 0})"

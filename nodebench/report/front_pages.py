@@ -3,81 +3,116 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from nodebench.analysis.claims import Verdict, Word
+from nodebench.analysis.sequential import LOOKS
 from nodebench.analysis.summary import configurations
+from nodebench.claims import ClaimResult, Kind, Verdict
+from nodebench.claims.words import explanation, measured, verdict_line
 from nodebench.report.document import Block, Bullets, Cell, Code, Heading, Links, Page, Paragraph, Table, Terms, number
 from nodebench.spec import Preset, Record, Status, load_study, shipped_studies
 from nodebench.spec.figures import FIGURES
 
-_ORDER = (Word.SUPPORTED, Word.REFUTED, Word.INCONCLUSIVE, Word.NOT_TESTED)
+_ORDER = (
+    Verdict.SUPPORTED,
+    Verdict.DEPENDS,
+    Verdict.PARTLY,
+    Verdict.REFUTED,
+    Verdict.INCONCLUSIVE,
+    Verdict.NOT_TESTED,
+)
 
 
-def index_page(verdicts: Sequence[Verdict], records: Sequence[Record], studies: Sequence[Page]) -> Page:
-    """One line a claim, under three sentences that sum up."""
-    blocks: list[Block] = [Paragraph(text) for text in summary(verdicts, records)]
-    blocks.append(verdict_table(verdicts))
+def index_page(results: Sequence[ClaimResult], records: Sequence[Record], studies: Sequence[Page]) -> Page:
+    """One line a claim, under the sentences that sum up."""
+    headline, checks = _split(results)
+    blocks: list[Block] = [Paragraph(text) for text in summary(results, records)]
+    blocks.append(verdict_table(headline))
+    if checks:
+        blocks += [
+            Heading("Checks of the instruments"),
+            Paragraph("Identities and theorems: they test nodebench, not a claim that could be false."),
+            verdict_table(checks, "checks"),
+        ]
     blocks += [
         Heading("Studies"),
         Links([(page.name, page.title, page.about) for page in studies]),
         Heading("How it was measured"),
-        Links([("method", "Method", "definitions, machine, versions, what was cut, gaps")]),
+        Links(
+            [
+                ("method", "Method", "definitions, machine, versions, what was cut, gaps"),
+                ("amendments", "Amendments", "what changed in the declarations, when and why"),
+            ]
+        ),
     ]
     return Page("index", "Neural ODEs: the published claims, measured", "Verdicts on the published claims", blocks)
 
 
-def summary(verdicts: Sequence[Verdict], records: Sequence[Record]) -> list[str]:
-    """Three sentences: how many claims stand how, which stand, and which do not."""
-    counts = Counter(verdict.word for verdict in verdicts)
-    told = ", ".join(f"{counts[word]} {word}" for word in _ORDER if counts[word])
-    names = {word: [verdict.claim.name for verdict in verdicts if verdict.word is word] for word in _ORDER}
-    first = f"Of {len(verdicts)} claims on Neural ODEs, each at one scope, {told}, on {len(records):,} records."
-    return [
-        first,
-        f"Supported: {_some(names[Word.SUPPORTED])}.",
-        f"Refuted, at the thresholds declared with each claim: {_some(names[Word.REFUTED])}.",
-    ]
+def _split(results: Sequence[ClaimResult]) -> tuple[list[ClaimResult], list[ClaimResult]]:
+    """Claims that could be false, and identities that check the instruments."""
+    checks = [result for result in results if result.claim.kind is Kind.IDENTITY]
+    return [result for result in results if result.claim.kind is not Kind.IDENTITY], checks
 
 
-def _some(ids: Sequence[str]) -> str:
-    return ", ".join(ids) if ids else "none"
+def summary(results: Sequence[ClaimResult], records: Sequence[Record]) -> list[str]:
+    """How many claims have which verdict, and which are decided."""
+    headline, checks = _split(results)
+    counts = Counter(result.verdict for result in headline)
+    shown = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
+    names = {v: [result.claim.name for result in headline if result.verdict is v] for v in _ORDER}
+    first = f"Of {len(headline)} claims on Neural ODEs, each at one scope: {shown}; on {len(records):,} records."
+    if checks:
+        first += f" {len(checks)} identities check the instruments."
+    return [first, *(f"{v.capitalize()}: {', '.join(names[v])}." for v in _ORDER[:4] if names[v])]
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+def verdict_table(results: Sequence[ClaimResult], name: str = "verdicts") -> Table:
     """One line a claim."""
     rows = []
-    for verdict in sorted(verdicts, key=lambda v: _ORDER.index(v.word)):
-        claim, finding = verdict.claim, verdict.deciding
+    for result in sorted(results, key=lambda one: _ORDER.index(one.verdict)):
+        claim, shown = result.claim, result.headline
         rows.append(
             [
-                Cell(verdict.word.value, kind="verdict"),
+                Cell(result.verdict.value, kind="verdict"),
                 Cell(claim.id, page=f"claim-{claim.id}"),
                 Cell(claim.sentence),
                 Cell(claim.scope),
                 Cell(claim.published),
-                Cell(finding.told, finding.estimate.value) if finding and finding.estimate else Cell("–"),
-                number(str(finding.estimate.n), finding.estimate.n) if finding and finding.estimate else number("0", 0),
+                Cell(verdict_line(result)),
+                Cell(measured(result) or explanation(result) or "–"),
+                number(str(shown.n if shown else 0), shown.n if shown else 0),
             ]
         )
-    header = ("verdict", "claim", "it says", "scope", "published", "measured [95 % interval]", "n")
-    caption = "The claims and their verdicts; what was measured is of the condition that stands for the verdict"
-    return Table("verdicts", caption, header, rows, filters=True)
+    header = ("verdict", "claim", "it says", "scope", "published", "conditions", "measured [interval]", "n")
+    caption = "The claims and their verdicts; the home condition is shown where it was measured"
+    return Table(name, caption, header, rows, filters=name == "verdicts")
 
 
 _RULES = (
-    "A replicate is a fresh process with its own seed; arms are paired by seed. Five are the least for a verdict.",
-    "Below ten replicates the estimate is the mean (the geometric one for ratios) with Student's t interval; from ten "
-    "on the median with its BCa bootstrap; exact binomial for shares; by order statistics where a trial has failed or "
-    "all are equal. A figure without noise, as a count of bytes, is its value.",
-    "Where the noise of the machine was measured beforehand, the error of a ratio of times below ten replicates is no "
-    "smaller than that noise gives: five replicates may agree better than the machine does, by luck.",
-    "Supported: every condition's interval lies wholly inside the region of support. Refuted: the interval of some "
-    "condition lies wholly inside the region of refutation, after Holm's correction over conditions. Inconclusive "
-    "otherwise. “The same as” is an interval within a margin, never “not significant”.",
-    "p-values are corrected by Holm's method over the claims of each paper.",
+    "A replicate is a fresh process with its own seed; arms are paired by seed.",
+    "The estimate is the mean on the declared scale (of logarithms for ratios) with Student's interval; for shares the "
+    "exact binomial one; for the median by order statistics if a trial failed. A figure without sampling error, such "
+    "as "
+    "a count of bytes, is its value and is marked exact.",
+    f"Results are looked at after {', '.join(map(str, LOOKS))} replicates. An error of 5 % is spent over these "
+    f"looks, so "
+    "that measuring until a verdict is reached does not make false verdicts more frequent. The interval shown is "
+    "that of "
+    "the last look.",
+    "Supported, refuted, partly: the whole interval is inside the region of support, of refutation, or between them. "
+    "“The same as” is an interval within a margin, never “not significant”.",
+    "A claim is judged condition by condition. It is supported or refuted if all decided conditions agree and the "
+    "source's own (home) condition is among them; it depends if some support and some refute it. A universal claim is "
+    "refuted by one condition, after Holm's correction over its conditions.",
+    "p-values are corrected by Benjamini and Hochberg's method (5 %) over all conditions of this report. Claims that "
+    "read "
+    "the same records in reciprocal form count once.",
+    "Ratios of times come from arms that alternate in one process. Trials during which the machine's speed changed are "
+    "run again up to three times, and then left out.",
+    "A claim on accuracy is not judged on networks that are worse than a plain MLP, or whose training loss still "
+    "falls by "
+    "more than 5 % in the last tenth of the training.",
+    "Where all replicates share one test set, the sampling error of that test set is a part of the interval.",
     "Arms that differ in anything but the axis under test (tolerance, dtype, threads, preset, data, machine, versions) "
-    "are not compared, and the difference is named. Where one arm has no ODE, solver and tolerance are none of its.",
-    "Times of a trial whose machine changed speed, or that shared its cores, are left out. A trial whose passes "
-    "disagree is left out.",
+    "are not compared, and the difference is named.",
     "A fixed-step network whose error changes by a point or more under steps four times finer is marked ‡.",
 )
 _NOT_MEASURED = (
@@ -88,7 +123,7 @@ _NOT_MEASURED = (
 
 
 def method_page(
-    verdicts: Sequence[Verdict], records: Sequence[Record], studies: Mapping[str, Sequence[Record]]
+    results: Sequence[ClaimResult], records: Sequence[Record], studies: Mapping[str, Sequence[Record]]
 ) -> Page:
     """Definitions, machine, versions, seeds, deviations, and what was not measured."""
     blocks: list[Block] = [
@@ -102,7 +137,10 @@ def method_page(
         Bullets(_cuts(studies)),
         Heading("Not measured"),
         Bullets(
-            [*_NOT_MEASURED, *(f"{v.claim.name}: {v.claim.command}" for v in verdicts if v.word is Word.NOT_TESTED)]
+            [
+                *_NOT_MEASURED,
+                *(f"{r.claim.name}: {r.claim.command}" for r in results if r.verdict is Verdict.NOT_TESTED),
+            ]
         ),
         Heading("Make this report"),
         Code("nodebench report"),

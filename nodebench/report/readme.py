@@ -2,22 +2,22 @@
 
 from collections.abc import Sequence
 
-from nodebench.analysis.claims import Verdict, Word
+from nodebench.claims import ClaimResult, Verdict
 from nodebench.report.document import Table
 from nodebench.report.front_pages import summary, verdict_table
 from nodebench.report.writers import markdown_text
 from nodebench.spec import Record
 
 BEGIN, END = "<!-- verdicts: made by nodebench report, not by hand -->", "<!-- end of verdicts -->"
-_COLUMNS = ("verdict", "claim", "scope", "it says", "measured [95 % interval]")
+_COLUMNS = ("verdict", "claim", "scope", "it says", "conditions", "measured [interval]")
 
 
-def with_verdicts(readme: str, verdicts: Sequence[Verdict], records: Sequence[Record], reports: str) -> str:
+def with_verdicts(readme: str, results: Sequence[ClaimResult], records: Sequence[Record], reports: str) -> str:
     """A README with its verdicts as the records have them.
 
     Args:
         readme: the text, with the marks ``BEGIN`` and ``END`` in it.
-        verdicts: of all claims.
+        results: of all claims.
         records: behind them.
         reports: where the report lies, from the README.
 
@@ -28,15 +28,15 @@ def with_verdicts(readme: str, verdicts: Sequence[Verdict], records: Sequence[Re
     _, ended, after = rest.partition(END)
     if not found or not ended:
         raise ValueError(f"no part between {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n{_block(verdicts, records, reports)}\n{END}{after}"
+    return f"{before}{BEGIN}\n{_block(results, records, reports)}\n{END}{after}"
 
 
-def _block(verdicts: Sequence[Verdict], records: Sequence[Record], reports: str) -> str:
-    decided = [verdict for verdict in verdicts if verdict.word in (Word.SUPPORTED, Word.REFUTED)]
-    lines = [summary(verdicts, records)[0], "", _table(verdict_table(decided), reports)]
-    for word in (Word.INCONCLUSIVE, Word.NOT_TESTED):
-        if names := [f"`{verdict.claim.name}`" for verdict in verdicts if verdict.word is word]:
-            lines += ["", f"{word.capitalize()}: {', '.join(names)}."]
+def _block(results: Sequence[ClaimResult], records: Sequence[Record], reports: str) -> str:
+    decided = [result for result in results if result.verdict.is_decided]
+    lines = [summary(results, records)[0], "", _table(verdict_table(decided), reports)]
+    for verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_TESTED):
+        if names := [f"`{result.claim.name}`" for result in results if result.verdict is verdict]:
+            lines += ["", f"{verdict.capitalize()}: {', '.join(names)}."]
     return "\n".join(lines)
 
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
-from nodebench.analysis.claims import CLAIMS, Verdict, judge
 from nodebench.analysis.summary import by_study
+from nodebench.claims import ClaimResult, all_claims, judge
+from nodebench.claims.amendments import amendments
+from nodebench.claims.freeze import frozen_declarations
+from nodebench.report.amendment_page import amendment_page
 from nodebench.report.claim_pages import claim_pages
 from nodebench.report.document import Page
 from nodebench.report.front_pages import index_page, method_page
@@ -14,7 +17,7 @@ from nodebench.spec.calibration import Calibration
 
 def report(
     records: Sequence[Record], films: Films, calibrations: Sequence[Calibration] = ()
-) -> tuple[list[Page], list[Verdict]]:
+) -> tuple[list[Page], list[ClaimResult]]:
     """Put the claims to the test, and lay everything out.
 
     Args:
@@ -23,11 +26,13 @@ def report(
         calibrations: of the machines that made the records.
 
     Returns:
-        tuple: the pages, the first one first, and the verdicts.
+        tuple: the pages, the first one first, and the result of each claim.
     """
     ordered = sorted(records, key=lambda record: (record.started, record.id))
-    verdicts = judge(CLAIMS, ordered, calibrations)
+    results = judge(all_claims(), ordered, calibrations, frozen_declarations())
+    changes = amendments()
     studies = by_study(ordered)
-    of_claims, of_studies = claim_pages(verdicts, studies), study_pages(studies, films)
-    first = index_page(verdicts, ordered, of_studies)
-    return [first, *of_claims, *of_studies, method_page(verdicts, ordered, studies)], verdicts
+    of_claims, of_studies = claim_pages(results, studies, changes), study_pages(studies, films)
+    first = index_page(results, ordered, of_studies)
+    last = [method_page(results, ordered, studies), amendment_page(results, changes)]
+    return [first, *of_claims, *of_studies, *last], results

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from nodebench.analysis.readings import Reading
 from nodebench.analysis.fairness import Point, unreliable
+from nodebench.analysis.readings import Reading
 from nodebench.analysis.statistics import median
 from nodebench.report.charts import Look, Series, against
 from nodebench.report.document import Chart, slug

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nodebench.analysis.readings import Reading, axis, final
 from nodebench.analysis.comparison import ArmAxes, Crossover, at_equal_error, crossover
 from nodebench.analysis.fairness import Point
+from nodebench.analysis.readings import Reading, axis, final
 from nodebench.analysis.statistics import Estimate
 from nodebench.report.document import Block, Bullets, Cell, Heading, Paragraph, Table, number, slug
 from nodebench.spec import Record

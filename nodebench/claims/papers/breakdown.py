@@ -126,7 +126,8 @@ def _nonlinear(preset: str) -> Claim:
         id="seed-nonlinear-hard",
         scope="paper" if preset == "paper" else "default",
         topic=Topic.ACCURACY,
-        sentence="A small network cannot learn the process of the nonlinear field: from new starts and beyond the span its "
+        sentence="A small network cannot learn the process of the nonlinear field: from new starts and beyond the "
+        "span its "
         "error is at least half of the trajectory's spread.",
         source=breakdown("nonlinear field", "can't learn the process"),
         published="shown in a figure",
@@ -157,7 +158,9 @@ def _nonlinear(preset: str) -> Claim:
     )
 
 
-def _share_fitted(model: str, words: str, label: str, supports: tuple[float, float], refutes: tuple[float, float]) -> Part:
+def _share_fitted(
+    model: str, words: str, label: str, supports: tuple[float, float], refutes: tuple[float, float]
+) -> Part:
     sees = model.endswith("-t")
     return Part(
         f"{words} fits {{}} of the random fields",
@@ -174,7 +177,8 @@ def _share_fitted(model: str, words: str, label: str, supports: tuple[float, flo
 
 _FEW, _MANY = (-_INF, 0.25), (0.50, _INF)
 _CONFOUNDED = (
-    "the target depends on the time and the article's networks do not see it: depth, sight of the time and the times of "
+    "the target depends on the time and the article's networks do not see it: depth, sight of the time and the times "
+    "of "
     "the windows change together in the article; the conditions separate them"
 )
 _NETWORK_FIELD = (
@@ -197,7 +201,8 @@ _NETWORK_FIELD = (
     Claim(
         id="seed-mlp-deep-works",
         topic=Topic.ACCURACY,
-        sentence="On the field of a random network the deep network (2–150–50–50–2) works: it fits at least half of such "
+        sentence="On the field of a random network the deep network (2–150–50–50–2) works: it fits at least half of "
+        "such "
         "fields.",
         source=breakdown("network field"),
         published="shown in a figure, for one field",
@@ -252,7 +257,8 @@ _SERIES = (
     Claim(
         id="seed-missing-points",
         topic=Topic.SERIES,
-        sentence="Missing and irregular observations are handled naturally: a neural ODE has a smaller error than an RNN "
+        sentence="Missing and irregular observations are handled naturally: a neural ODE has a smaller error than an "
+        "RNN "
         "that is given each gap.",
         source=breakdown("irregular time series"),
         published="stated, no number",
@@ -273,7 +279,8 @@ _SERIES = (
     Claim(
         id="seed-vae-spirals",
         topic=Topic.SERIES,
-        sentence="A latent ODE recovers noisy spirals: its reconstruction is closer to the truth than the observations are.",
+        sentence="A latent ODE recovers noisy spirals: its reconstruction is closer to the truth than the "
+        "observations are.",
         source=breakdown("latent ODE on spirals"),
         published="shown in a figure",
         home="the authors' script, 100 observations",
@@ -348,7 +355,8 @@ _ECG = (
     Claim(
         id="seed-ecg-collapse",
         topic=Topic.SERIES,
-        sentence="A latent ODE of heart beats overfits to a single shape: decoded beats spread at most a quarter as far as "
+        sentence="A latent ODE of heart beats overfits to a single shape: decoded beats spread at most a quarter as "
+        "far as "
         "true ones.",
         source=breakdown("ECG"),
         published="shown in a figure",
@@ -365,7 +373,8 @@ _ECG = (
     Claim(
         id="seed-ecg-diverges",
         topic=Topic.SERIES,
-        sentence="Extrapolated to either side, a beat runs off to infinity: at least half of the extrapolations leave ten "
+        sentence="Extrapolated to either side, a beat runs off to infinity: at least half of the extrapolations "
+        "leave ten "
         "times the signal's range.",
         source=breakdown("ECG"),
         published="shown in a figure",
@@ -418,7 +427,8 @@ _METHOD = (
     Claim(
         id="seed-speed-accuracy",
         topic=Topic.ACCURACY,
-        sentence="An ODE layer trades speed for accuracy after training: a quarter of the evaluations for half a point or "
+        sentence="An ODE layer trades speed for accuracy after training: a quarter of the evaluations for half a "
+        "point or "
         "less.",
         source=breakdown("practical applications", "different while training and inference"),
         published="stated, no number",

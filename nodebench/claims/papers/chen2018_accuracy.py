@@ -54,7 +54,8 @@ def _gate(data: Where) -> Gate:
 _LAST = "the error after the last epoch is reported, not the best one on the test set"
 _TEST_SET = "all networks are tested on the same images; the sampling error of that test set is part of the interval"
 _SAME_SCHEDULE = (
-    "All networks have the same data, batches, number of epochs and learning-rate schedule; the schedule is that of the "
+    "All networks have the same data, batches, number of epochs and learning-rate schedule; the schedule is that of "
+    "the "
     "authors' script, shortened, and was tuned once for all networks together."
 )
 _STEM = "stem and head hold 132,874 of the ODE-Net's 208,266 parameters (torchdiffeq issue 32)"
@@ -67,7 +68,8 @@ def _parity(scope: str, data: Where, margin: float, study: str, where: str) -> C
         id="mnist-parity",
         scope="paper" if scope == "paper" else "default",
         topic=Topic.ACCURACY,
-        sentence=f"An ODE-Net classifies MNIST as well as a ResNet: the test errors differ by at most {margin:g} points "
+        sentence=f"An ODE-Net classifies MNIST as well as a ResNet: the test errors differ by at most {margin:g} "
+        f"points "
         f"({where}).",
         source=chen2018(
             "section 3, Table 1", "ODE-Nets and RK-Nets can achieve around the same performance as the ResNet."
@@ -95,7 +97,10 @@ def _parity(scope: str, data: Where, margin: float, study: str, where: str) -> C
 
 def _parameters(scope: str, data: Where, margin: float, study: str, where: str) -> Claim:
     odenet, resnet = _odenet(data), _network(data, "ResNet", model="resnet")
-    one, tied = _network(data, "ResNet of one block", model="resnet-1"), _network(data, "tied ResNet", model="resnet-tied")
+    one, tied = (
+        _network(data, "ResNet of one block", model="resnet-1"),
+        _network(data, "tied ResNet", model="resnet-tied"),
+    )
     return Claim(
         id="mnist-parameters",
         scope="paper" if scope == "paper" else "default",
@@ -173,7 +178,8 @@ def _nfe_grows(scope: str, data: Where, study: str, where: str) -> Claim:
         id="nfe-grows",
         scope="paper" if scope == "paper" else "default",
         topic=Topic.EVALUATIONS,
-        sentence=f"An ODE-Net needs more evaluations as it trains: at least 1.2 × from the first to the last epoch ({where}).",
+        sentence=f"An ODE-Net needs more evaluations as it trains: at least 1.2 × from the first to the last epoch "
+        f"({where}).",
         source=chen2018(
             "section 3, Figure 3d",
             "the number of function evaluations increases throughout training, presumably adapting to increasing "
@@ -207,7 +213,6 @@ _FIGURE_3D = (
 # --- tolerance in training and test
 
 TRAINED = Arm("ODE-Net trained at 1e-3", {**_DIGITS, **_ODENET, "gradient": "direct"})
-
 
 
 def loosened(arm: Arm, joint: str, home: Where | None = None) -> tuple[Part, Part]:
@@ -314,7 +319,8 @@ _LOOSER = (
         "half a point.",
         source=chen2018(
             "section 6, “Setting tolerances”",
-            "In the classification and density estimation experiments, we were able to reduce the tolerance to 1e-3 and "
+            "In the classification and density estimation experiments, we were able to reduce the tolerance to 1e-3 "
+            "and "
             "1e-5, respectively, without degrading performance.",
         ),
         published="1e-3 for classification, 1e-5 for density estimation",

@@ -239,7 +239,9 @@ _FIGURE_3AB = (
             ),
         ),
         controls=(
-            Control("it is in proportion to the tolerance where the solution is known, x' = 1 − x", _power(_CLOSED_FORM)),
+            Control(
+                "it is in proportion to the tolerance where the solution is known, x' = 1 − x", _power(_CLOSED_FORM)
+            ),
         ),
         traps=(
             "float32 has a floor near 1e-6: tolerances from 1e-1 to 1e-5 only",
@@ -337,17 +339,20 @@ _INTERVALS = Arm(
 )
 _HALF = chen2018(
     "section 3, Figure 3c",
-    "Figure 3c) shows a surprising result: the number of evaluations in the backward pass is roughly half of the forward "
+    "Figure 3c) shows a surprising result: the number of evaluations in the backward pass is roughly half of the "
+    "forward "
     "pass.",
 )
-_FIRST_AUTHOR = "the first author writes in torchdiffeq issue 77 that fewer evaluations backward than forward were seen only in the initial MNIST experiments"
+_FIRST_AUTHOR = "the first author writes in torchdiffeq issue 77 that fewer evaluations backward than forward were "
+"seen only in the initial MNIST experiments"
 _LOSS_SCALE = "the scale of the loss changes the backward count through the absolute tolerance"
 _FIGURE_3C = (
     Claim(
         id="backward-half",
         scope="paper",
         topic=Topic.EVALUATIONS,
-        sentence="The backward pass needs about half the evaluations of the forward pass (the paper's solver, the implicit "
+        sentence="The backward pass needs about half the evaluations of the forward pass (the paper's solver, the "
+        "implicit "
         "Adams method of VODE, on the MNIST block).",
         source=_HALF,
         published="about half",
@@ -374,7 +379,8 @@ _FIGURE_3C = (
     Claim(
         id="backward-half",
         topic=Topic.EVALUATIONS,
-        sentence="The backward pass needs about half the evaluations of the forward pass (dopri5, torchdiffeq's default).",
+        sentence="The backward pass needs about half the evaluations of the forward pass (dopri5, torchdiffeq's "
+        "default).",
         source=_HALF,
         published="about half, measured with another solver",
         published_value=0.5,

@@ -117,7 +117,8 @@ CLAIMS = (
         sentence="The initial state can be recovered by solving backwards in time, to ten times the tolerance.",
         source=chen2018(
             "section 6, “Reconstructing forward trajectories”",
-            "reversing many layers of continuous normalizing flows with default tolerances recovered the initial states",
+            "reversing many layers of continuous normalizing flows with default tolerances recovered the initial "
+            "states",
         ),
         published="stated, no number",
         home="trained continuous normalizing flows, which this version does not have yet",
@@ -146,11 +147,10 @@ CLAIMS = (
         id="order-preserved",
         kind=Kind.IDENTITY,
         topic=Topic.EVALUATIONS,
-        sentence="Trajectories cannot cross: a flow on a line keeps the order of its states, in one joint batch (where all "
+        sentence="Trajectories cannot cross: a flow on a line keeps the order of its states, in one joint batch "
+        "(where all "
         "share their steps) and with each start solved alone.",
-        source=chen2018(
-            "section 6, “Uniqueness”", "the solution to an initial value problem exists and is unique"
-        ),
+        source=chen2018("section 6, “Uniqueness”", "the solution to an initial value problem exists and is unique"),
         published="a theorem on the exact flow",
         published_value=0.0,
         home="any field with finite weights and Lipschitz nonlinearities",

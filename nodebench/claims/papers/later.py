@@ -73,7 +73,8 @@ CLAIMS = (
     Claim(
         id="coarse-solver-collapse",
         topic=Topic.ACCURACY,
-        sentence="A network trained with a coarse solver is no ODE: under a finer solver it loses a point of accuracy or "
+        sentence="A network trained with a coarse solver is no ODE: under a finer solver it loses a point of "
+        "accuracy or "
         "more.",
         source=RESNET_AFTER_ALL,
         published="figures per data set",

@@ -120,7 +120,8 @@ CLAIMS = (
             "one thread of a CPU; states pass between torch and JAX at each step, the rest of the network is torch's",
             "diffrax differentiates by its default, recursive checkpointing; torchdiffeq through all of its operations",
         ),
-        fairness="Set up by the list in diffrax's documentation (Further details, FAQ): one compiled function, compiled "
+        fairness="Set up by the list in diffrax's documentation (Further details, FAQ): one compiled function, "
+        "compiled "
         "before it is timed, the same method and tolerances; convolutions are written so that XLA on a CPU runs them "
         "well. Default and best settings are both shown.",
     ),
@@ -198,9 +199,13 @@ CLAIMS = (
         studies=("gradients-all",),
         parts=(
             Part(
-                "without the parameters in its norm the backward solve takes, in the median over tasks, {} the evaluations",
+                "without the parameters in its norm the backward solve takes, in the median over tasks, {} the "
+                "evaluations",
                 final("nfe_backward"),
-                Arm("adjoint-seminorm", {"task": _TASKS, "solver": "dopri5", "gradient": "adjoint-seminorm", "rtol": 1e-3}),
+                Arm(
+                    "adjoint-seminorm",
+                    {"task": _TASKS, "solver": "dopri5", "gradient": "adjoint-seminorm", "rtol": 1e-3},
+                ),
                 Arm("adjoint", {"task": _TASKS, "solver": "dopri5", "gradient": "adjoint", "rtol": 1e-3}),
                 supports=(-_INF, 0.8),
                 refutes=((0.95, _INF),),

@@ -1,0 +1,41 @@
+"""A result in words, for the terminal, the report and the README alike."""
+
+from collections.abc import Sequence
+
+from nodebench.claims.outcome import Verdict
+from nodebench.claims.result import ClaimResult, ConditionResult
+from nodebench.spec.figures import several
+
+_ORDER = (Verdict.SUPPORTED, Verdict.PARTLY, Verdict.REFUTED, Verdict.INCONCLUSIVE, Verdict.NOT_TESTED)
+_NAMED = 3  # conditions named in a line
+
+
+def verdict_line(result: ClaimResult) -> str:
+    """The verdict with the conditions it rests on: ``supported in 2 of 3 conditions; refuted for MNIST``."""
+    conditions = result.conditions
+    if result.verdict is Verdict.NOT_TESTED or not conditions:
+        return f"not tested: {result.why.message}" if result.why else "not tested"
+    if len(conditions) == 1:
+        return result.verdict.value
+    groups = {verdict: [one for one in conditions if one.verdict is verdict] for verdict in _ORDER}
+    parts = [_group(verdict, found, len(conditions)) for verdict, found in groups.items() if found]
+    counted = "; ".join(parts)
+    return counted if result.verdict.is_decided else f"{result.verdict}: {counted}"
+
+
+def _group(verdict: Verdict, found: Sequence[ConditionResult], total: int) -> str:
+    where = f"in {len(found)} of {several(total, 'condition')}" if len(found) < total else f"in all {total} conditions"
+    labels = [one.label for one in found if one.label]
+    named = f" ({'; '.join(labels)})" if labels and len(found) < total and len(labels) <= _NAMED else ""
+    return f"{verdict} {where}{named}"
+
+
+def measured(result: ClaimResult) -> str:
+    """What was measured in the condition to show where there is room for one."""
+    shown = result.headline
+    return f"{shown.words}; n = {shown.n}" if shown else ""
+
+
+def explanation(result: ClaimResult) -> str:
+    """Why a claim is not decided; empty if it is."""
+    return result.why.message if result.why and not result.verdict.is_decided else ""

@@ -1,0 +1,136 @@
+"""``nodebench claims settle``: measure what decides most claims an hour."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nodebench.claims import Claim, ClaimResult, all_claims
+from nodebench.claims.words import verdict_line
+from nodebench.cli.conventions import INTERRUPTED, OK
+from nodebench.cli.progress import duration, make_display
+from nodebench.cli.run import ctrl_c, with_data
+from nodebench.errors import BadInput, at_least, choose
+from nodebench.run.store import Run
+from nodebench.spec import DataSource, Study
+
+_SHOWN = 20  # candidates in a dry run
+
+
+def settle_claims(
+    ids: Sequence[str], results: Path, data: DataSource, *, hours: float, jobs: int | None, dry_run: bool, quiet: bool
+) -> int:
+    """Settle claims, or print what would be measured."""
+    at_least(1, jobs=jobs)
+    if hours <= 0:
+        raise BadInput(f"--hours {hours:g}: more than 0")
+    claims = _named(ids)
+    from nodebench.run.fork_server import start_fork_server
+
+    if not dry_run:
+        start_fork_server()
+    from nodebench.instruments import describe_environment
+    from nodebench.instruments.environment import usable_cores
+    from nodebench.run.estimate import costs_on
+    from nodebench.settle.settle import Settling
+
+    environment = describe_environment()
+    settling = Settling(results, claims, data, _available(data), jobs or usable_cores())
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    if dry_run:
+        found = settling.candidates(settling.judged(), costs_on(environment, results))
+        Console(highlight=False).print(_plan(found[:_SHOWN]))
+        console.print(f"{len(found)} conditions could be decided; the first {min(_SHOWN, len(found))} are shown.")
+        return OK
+    measuring = _Measuring(results, data, environment, quiet)
+
+    def report(one: Any, current: Sequence[ClaimResult]) -> None:
+        open_claims = sum(not result.verdict.is_decided for result in current)
+        console.print(
+            f"{one.claim}: {one.condition or 'its condition'} to n = {one.replicates}, {len(one.trials)} trials, about "
+            f"{duration(one.seconds)}; decides with probability {one.probability:.2f}; {open_claims} claims are open"
+        )
+
+    after, new = settling.run(hours, measuring.measure, report, environment)
+    for result in after:
+        if result.claim.name in new:
+            console.print(f"decided: {result.claim.name}: {verdict_line(result)}")
+    console.print(f"{len(new)} more claims are decided; {sum(not r.verdict.is_decided for r in after)} are open.")
+    return INTERRUPTED if measuring.interrupted else OK
+
+
+def _named(ids: Sequence[str]) -> list[Claim]:
+    known = list(dict.fromkeys(claim.id for claim in all_claims()))
+    wanted = {choose("claim", id, known) for id in ids}
+    return [claim for claim in all_claims() if not wanted or claim.id in wanted]
+
+
+def _available(data: DataSource) -> frozenset[str]:
+    """The data sets that a source has, by trying each."""
+    from nodebench.tasks import find_task
+
+    found = set()
+    for name in ("mnist", "ecg"):
+        task = find_task(name)
+        for dataset in task.datasets:
+            try:
+                task.dataset(dataset, data, next(iter(task.presets)))
+                found.add(dataset)
+            except BadInput:
+                continue
+    return frozenset(found)
+
+
+def _plan(found: Sequence[Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in ("claim", "condition", "to n", "trials", "time", "decides", "an hour"):
+        right = header not in ("claim", "condition")
+        table.add_column(header, justify="right" if right else "left", no_wrap=right)
+    for one in found:
+        table.add_row(
+            Text(one.claim),
+            Text(one.condition or "–"),
+            str(one.replicates),
+            str(len(one.trials)),
+            duration(one.seconds),
+            f"{one.probability:.0%}",
+            f"{one.rate:.1f}",
+        )
+    return table
+
+
+class _Measuring:
+    """Runs the trials of candidates, a run for each study, and stores their records."""
+
+    def __init__(self, results: Path, data: DataSource, environment: dict[str, Any], quiet: bool) -> None:
+        self._results, self._data, self._environment, self._quiet = results, data, environment, quiet
+        self.interrupted = False
+
+    def measure(self, candidate: Any, jobs: int) -> bool:
+        """Run the missing trials of a candidate; false if it was interrupted."""
+        for study, planned in candidate.todo:
+            self._run(study, planned, jobs)
+            if self.interrupted:
+                return False
+        return True
+
+    def _run(self, study: Study, planned: Any, jobs: int) -> None:
+        from nodebench.run.engines.local import LocalEngine
+        from nodebench.run.estimate import costs_on
+        from nodebench.run.sweep import sweep
+
+        study = with_data(study.model_copy(update={"data": self._data}))
+        run = Run.create(self._results, study, self._environment)
+        engine = LocalEngine(jobs)
+        trials = [one.trial for one in planned]
+        display = make_display(
+            trials, costs_on(self._environment, self._results, but=run), json=False, quiet=self._quiet
+        )
+        with run.writing(), display, ctrl_c(engine.stop) as pressed:
+            for record in sweep(run, study, planned, engine, display.progress):
+                display.finished(record)
+        self.interrupted = bool(pressed)

@@ -1,0 +1,189 @@
+"""What could be measured next: for each undecided condition, the trials up to its next planned look."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nodebench.analysis.fairness import Point, unreliable
+from nodebench.analysis.forecast import decision_probabilities
+from nodebench.analysis.homes import is_at
+from nodebench.analysis.sequential import LOOKS
+from nodebench.claims import Claim, ClaimResult, ConditionResult, Kind, PartResult, Verdict
+from nodebench.claims.content import Content, reads
+from nodebench.claims.judge import CONFIRMED
+from nodebench.claims.outcome import WhyCode
+from nodebench.run.estimate import Costs
+from nodebench.run.plan import Planned
+from nodebench.settle.asked import asked, axes_of, studies_of
+from nodebench.spec import Record, Study, Trial
+
+THREADS = 1
+# For a condition of which nothing is known yet: a guess, so that it is measured at all.
+UNKNOWN_PROBABILITY = 0.3
+# Seconds of a trial of which nothing is known yet.
+UNKNOWN_SECONDS = 120.0
+_HOPELESS = frozenset({WhyCode.INCOMPETENT, WhyCode.STILL_TRAINING})
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The trials that take an undecided condition to its next planned look.
+
+    Attributes:
+        claim: the name of the claim.
+        condition: its label.
+        replicates: after the look.
+        probability: that the look decides the condition.
+        seconds: estimated time of the missing trials, one after another.
+        todo: the missing trials, by the study that they belong to.
+        timed: whether a time is read from them, so that they must run alone.
+    """
+
+    claim: str
+    condition: str
+    replicates: int
+    probability: float
+    seconds: float
+    todo: tuple[tuple[Study, tuple[Planned, ...]], ...]
+    timed: bool
+
+    @property
+    def trials(self) -> frozenset[str]:
+        """The ids of the missing trials."""
+        return frozenset(one.trial.id for _, planned in self.todo for one in planned)
+
+    @property
+    def rate(self) -> float:
+        """Expected decisions an hour."""
+        return 3600 * self.probability / max(self.seconds, 1.0)
+
+
+def candidates(
+    results: Sequence[ClaimResult],
+    records: Sequence[Record],
+    costs: Costs,
+    contents: Mapping[str, Sequence[Content]],
+    available: frozenset[str] = frozenset(),
+) -> list[Candidate]:
+    """A candidate for each undecided condition that more replicates could decide, the best rate first.
+
+    Args:
+        results: of the claims to settle.
+        records: those that there are.
+        costs: what trials have taken on this machine.
+        contents: by the name of a claim, the trials that it reads.
+        available: data sets that are here beside those that come with the package.
+    """
+    points = [Point.of(record) for record in records]
+    found = []
+    for result in results:
+        if result.claim.kind is Kind.IDENTITY and result.verdict.is_decided:
+            continue
+        planned = _Planned(result.claim, available)
+        there = _there(result.claim, points, contents.get(result.claim.name))
+        found += [c for one in result.conditions if (c := _candidate(result.claim, one, planned, there, costs))]
+    return sorted(found, key=lambda one: -one.rate)
+
+
+class _Planned:
+    """The trials of a claim's studies for any number of seeds, planned once for each number."""
+
+    def __init__(self, claim: Claim, available: frozenset[str]) -> None:
+        self._claim = claim
+        self._studies = [study for study in studies_of(claim) if _is_available(study, available)]
+        self._known: dict[int, list[tuple[Study, list[Planned]]]] = {}
+
+    def of(self, seeds: int) -> list[tuple[Study, list[Planned]]]:
+        if seeds not in self._known:
+            changes = {"seed": list(range(seeds)), "threads": THREADS}
+            wanted = [_with(study, changes) for study in self._studies]
+            self._known[seeds] = [(study, asked(self._claim, study)) for study in wanted]
+        return self._known[seeds]
+
+
+def _with(study: Study, changes: Mapping[str, object]) -> Study:
+    groups = {name: grid.model_copy(update=changes) for name, grid in study.groups.items()}
+    return study.model_copy(update={"groups": groups})
+
+
+def _is_available(study: Study, available: frozenset[str]) -> bool:
+    shipped = {"mnist-5k", "ecgsyn"}
+    wanted = {name for grid in study.groups.values() for name in grid.dataset}
+    return wanted <= shipped | available
+
+
+def _there(claim: Claim, points: Iterable[Point], contents: Sequence[Content] | None) -> dict[bool, set[str]]:
+    """The ids of trials with a usable record, by whether a time may be read from it."""
+    mine = [point for point in points if point.is_outcome and reads(claim, contents, point)]
+    return {timed: {p.record.id for p in mine if not unreliable(p.record, timed)} for timed in (False, True)}
+
+
+def _candidate(
+    claim: Claim, condition: ConditionResult, planned: _Planned, there: Mapping[bool, set[str]], costs: Costs
+) -> Candidate | None:
+    if condition.verdict.is_decided or (condition.why and condition.why.code in _HOPELESS):
+        return None
+    replicates, probability = _next_look(condition)
+    if probability == 0:
+        return None
+    timed = any(one.part.reading.timed for one in condition.parts)
+    todo = []
+    for study, trials in planned.of(replicates):
+        missing = tuple(p for p in trials if p.trial.id not in there[timed] and _is_of(claim, condition, p.trial))
+        if missing:
+            todo.append((study, missing))
+    if not todo:
+        return None
+    seconds = sum(_seconds(one.trial, costs) for _, missing in todo for one in missing)
+    return Candidate(claim.name, condition.label, replicates, probability, seconds, tuple(todo), timed)
+
+
+def _next_look(condition: ConditionResult) -> tuple[int, float]:
+    """The next number of replicates, and the probability that it decides the condition; 0 if none is left."""
+    undecided = [one for one in condition.parts if not one.verdict.is_decided] or list(condition.parts)
+    looks = [_look_of(one) for one in undecided]
+    replicates = max(n for n, _ in looks)
+    probability = 1.0
+    for n, chance in looks:
+        probability *= chance if n == replicates or chance == 0 else 1.0
+    return replicates, probability
+
+
+def _look_of(result: PartResult) -> tuple[int, float]:
+    known = result.replicates
+    if known is None or known.n < LOOKS[0]:
+        exact = result.part.reading.exact
+        return (CONFIRMED if exact else LOOKS[0]), (1.0 if exact else UNKNOWN_PROBABILITY)
+    chances = decision_probabilities(known, result.part.regions)
+    later = {n: chance for n, chance in chances.items() if n > known.n}
+    if later:
+        n = min(later)
+        return n, later[n]
+    next_looks = [n for n in LOOKS if n > known.n]
+    return (next_looks[0], UNKNOWN_PROBABILITY) if next_looks and not chances else (known.n, 0.0)
+
+
+def _is_of(claim: Claim, condition: ConditionResult, trial: Trial) -> bool:
+    """Whether a trial is one that a condition, or the gate of its claim, reads."""
+    axes = axes_of(trial)
+    if claim.gate and claim.gate.baseline and is_at(axes, claim.gate.baseline.where):
+        return True
+    return any(
+        is_at(axes, arm.where) and (one.part.pool is not None or is_at(axes, one.sample.condition))
+        for one in condition.parts
+        for arm in one.part.arms
+    )
+
+
+def _seconds(trial: Trial, costs: Costs) -> float:
+    known = costs.of(trial)
+    return known[0] if known else UNKNOWN_SECONDS
+
+
+def decided(results: Iterable[ClaimResult]) -> set[str]:
+    """The names of the claims that are decided."""
+    return {result.claim.name for result in results if result.verdict.is_decided}
+
+
+def undecided(results: Iterable[ClaimResult]) -> list[ClaimResult]:
+    """The claims that are not decided."""
+    return [one for one in results if one.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_TESTED)]

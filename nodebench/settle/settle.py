@@ -1,0 +1,91 @@
+"""Settling claims: measure what decides most conditions an hour, judge after each look, and go on until the time is up.
+
+Everything that is measured is stored as it comes. Settling again goes on from the records that there are.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nodebench.claims import Claim, ClaimResult, all_claims, judge
+from nodebench.claims.freeze import Frozen, frozen_declarations
+from nodebench.run.calibrations import calibrations
+from nodebench.run.estimate import Costs, costs_on
+from nodebench.run.store import kept_records
+from nodebench.settle.candidates import Candidate, candidates, decided
+from nodebench.spec import DataSource
+
+LEAST_PROBABILITY = 0.05  # below it a look is not worth its time
+
+
+@dataclass
+class Settling:
+    """One settling.
+
+    Attributes:
+        results: the folder of the records.
+        claims: those to settle.
+        data: where the data sets are.
+        available: names of data sets that are there.
+        jobs: trials at once, where no time is measured.
+        frozen: the frozen declarations.
+    """
+
+    results: Path
+    claims: Sequence[Claim]
+    data: DataSource
+    available: frozenset[str]
+    jobs: int
+    frozen: Frozen = field(default_factory=frozen_declarations)
+
+    def judged(self) -> list[ClaimResult]:
+        """The results of all claims by the records that there are now."""
+        records = kept_records(self.results)
+        return judge(all_claims(), records, calibrations(self.results), self.frozen)
+
+    def candidates(self, results: Sequence[ClaimResult], costs: Costs) -> list[Candidate]:
+        """What could be measured next for the claims to settle, the best rate first."""
+        names = {claim.name for claim in self.claims}
+        mine = [result for result in results if result.claim.name in names]
+        return candidates(mine, kept_records(self.results), costs, self.frozen.contents, self.available)
+
+    def run(
+        self,
+        hours: float,
+        measure: Callable[[Candidate, int], bool],
+        report: Callable[[Candidate, list[ClaimResult]], None],
+        environment: dict[str, object],
+    ) -> tuple[list[ClaimResult], set[str]]:
+        """Measure until the time is up, nothing more would decide, or it is interrupted.
+
+        Args:
+            hours: the time.
+            measure: runs the trials of a candidate with a number of jobs, and stores their records; false if it was
+                interrupted.
+            report: called before each candidate is measured.
+            environment: of this machine, for estimates.
+
+        Returns:
+            tuple: the results at the end, and the names of the claims that were decided on the way.
+        """
+        until = time.monotonic() + 3600 * hours
+        results = self.judged()
+        before = decided(results)
+        tried: set[frozenset[str]] = set()
+        while time.monotonic() < until:
+            costs = costs_on(environment, self.results)
+            left = until - time.monotonic()
+            todo = [one for one in self.candidates(results, costs) if self._is_worth(one, left, tried)]
+            if not todo:
+                break
+            report(todo[0], results)
+            tried.add(todo[0].trials)
+            if not measure(todo[0], 1 if todo[0].timed else self.jobs):
+                break
+            results = self.judged()
+        return results, decided(results) - before
+
+    def _is_worth(self, one: Candidate, left: float, tried: set[frozenset[str]]) -> bool:
+        jobs = 1 if one.timed else self.jobs
+        return one.probability >= LEAST_PROBABILITY and one.seconds / jobs <= left and one.trials not in tried
