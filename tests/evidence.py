@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from nodebench.analysis.claims import Claim, Part
-from nodebench.analysis.claims.contract import Source
+from nodebench.claims import Claim, Part, Topic
+from nodebench.claims.contract import Source
 from nodebench.spec import Failure, Record, Status, Trial
 from nodebench.spec.record import DataCard, Place
 
@@ -28,6 +28,7 @@ def evidence(
     study: str | None = "toys",
     groups: tuple[str, ...] = (),
     data: str | None = None,
+    data_card: DataCard | None = None,
     **axes: Any,
 ) -> Record:
     """A record; what is not given is as in any other one."""
@@ -44,7 +45,7 @@ def evidence(
         metrics=metrics or {},
         costs=costs or {},
         options=options or {},
-        data=DataCard(name="data", train=1, test=1, sha256=data) if data else None,
+        data=DataCard(name="data", train=1, test=1, sha256=data) if data else data_card,
         environment=environment or ENVIRONMENT,
         passes_agree=None if failed else True,
         failure=Failure(message="planted") if failed else None,
@@ -54,6 +55,15 @@ def evidence(
 
 
 def claim(part: Part, **changes: Any) -> Claim:
-    """A claim of one part."""
-    known = Claim("planted", "default", "", Source("a paper", "", ""), "", ("toys",), (part,))
-    return replace(known, **changes)
+    """A claim of one part, whose every condition is at home."""
+    known: dict[str, Any] = {
+        "id": "planted",
+        "topic": Topic.TIME,
+        "sentence": "It is so.",
+        "source": Source(paper="a paper", place="section 1", quote="it is so"),
+        "published": "a figure",
+        "home": "everywhere",
+        "studies": ("toys",),
+        "parts": (part if part.home is not None else replace(part, home={}),),
+    }
+    return Claim(**(known | changes))

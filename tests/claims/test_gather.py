@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 from evidence import ENVIRONMENT, claim, evidence
 
-from nodebench.analysis.claims import Word, judge
-from nodebench.analysis.claims.contract import Arm, Fit, Match, Part, axis, final
+from nodebench.analysis.readings import axis, final
+from nodebench.claims import Verdict, judge
+from nodebench.claims.contract import Arm, Fit, Match, Part
 from nodebench.spec import Status
 
 A, B = Arm("adjoint", {"gradient": "adjoint"}), Arm("direct", {"gradient": "direct"})
@@ -27,22 +28,26 @@ def verdict(records, part=SECONDS, **changes):
 
 
 def notes(found) -> str:
-    return " ".join(note for finding in found.findings for note in finding.sample.notes)
+    return " ".join(str(note) for result in found.results for note in result.sample.notes)
+
+
+def estimate(found):
+    return found.results[0].estimate
 
 
 def estimated(found) -> tuple:
-    return (found.deciding.estimate.n, found.deciding.estimate.value) if found.deciding else (0, None)
+    return (estimate(found).n, estimate(found).value) if estimate(found) else (0, None)
 
 
 def test_arms_that_differ_in_an_axis_differ_in_what_goes_along_with_it():
     """The tolerances of an adjoint; the steps, the tolerances and the batching of a solver."""
     backwards = {"adjoint_rtol": 1e-3, "adjoint_atol": 1e-5}
-    assert verdict(pairs(5, adjoint=backwards)).word is Word.REFUTED
+    assert verdict(pairs(5, adjoint=backwards)).verdict is Verdict.REFUTED
     solvers = replace(SECONDS, arm=Arm("rk4", {"solver": "rk4"}), against=Arm("dopri5", {"solver": "dopri5"}))
     stepped = {"solver": "rk4", "rtol": None, "atol": None, "step_size": 0.1}
     records = [evidence(seed, costs={"step_seconds": 2.0 + seed / 100}, **stepped) for seed in range(5)]
     records += [evidence(seed, costs={"step_seconds": 1.0}, batching="each", **backwards) for seed in range(5)]
-    assert verdict(records, solvers).word is Word.REFUTED
+    assert verdict(records, solvers).verdict is Verdict.REFUTED
 
 
 def test_along_an_axis_goes_what_goes_with_it():
@@ -52,7 +57,7 @@ def test_along_an_axis_goes_what_goes_with_it():
         evidence(
             seed,
             gradient="adjoint",
-            metrics={"solution_error": (2 + seed / 10) * rtol ** (1 + seed / 100)},
+            metrics={"solution_error": (2 + seed / 10) * rtol ** (1 + seed / 1000)},
             rtol=rtol,
             atol=rtol / 100,
             adjoint_rtol=rtol,
@@ -61,31 +66,31 @@ def test_along_an_axis_goes_what_goes_with_it():
         for seed in range(5)
         for rtol in (1e-3, 1e-5, 1e-7)
     ]
-    assert verdict(records, part).word is Word.SUPPORTED
+    assert verdict(records, part).verdict is Verdict.SUPPORTED
 
 
 def test_what_both_arms_ask_for_alike_is_no_difference_between_them():
     """Both may be of two tasks, but not each of another one."""
     tasks = {"task": ("toy/spiral", "toy/mlp")}
     part = replace(SECONDS, arm=A.but("adjoint", **tasks), against=B.but("direct", **tasks))
-    assert verdict(pairs(5), part).word is Word.REFUTED
+    assert verdict(pairs(5), part).verdict is Verdict.REFUTED
     found = verdict(pairs(5, direct={"task": "toy/mlp"}), part)
-    assert found.word is Word.NOT_TESTED
-    assert "refused: the arms differ in task toy/spiral / toy/mlp" in notes(found)
+    assert found.verdict is Verdict.NOT_TESTED
+    assert "the arms differ in task toy/spiral / toy/mlp" in notes(found)
 
 
 def test_what_one_arm_alone_asks_for_tells_it_from_the_other():
     compiled = replace(SECONDS, against=B.but("compiled", compile="field"))
     records = pairs(5, direct={"compile": "field"})
-    assert verdict(records, compiled).word is Word.REFUTED
-    assert verdict(records, replace(compiled, arm=compiled.against, against=A)).word is Word.SUPPORTED
+    assert verdict(records, compiled).verdict is Verdict.REFUTED
+    assert verdict(records, replace(compiled, arm=compiled.against, against=A)).verdict is Verdict.SUPPORTED
 
 
 def test_no_seed_in_common_is_said_and_so_is_a_part_that_nobody_measured():
     adjoint = [evidence(seed, gradient="adjoint", costs={"step_seconds": 1.0}) for seed in range(5)]
     direct = [evidence(seed, gradient="direct", costs={"step_seconds": 1.0}) for seed in range(5, 10)]
-    assert notes(verdict(adjoint + direct)) == "refused: the arms have no seed in common"
-    assert notes(verdict([])) == "not measured"
+    assert notes(verdict(adjoint + direct)) == "the arms have no seed in common"
+    assert notes(verdict([])) == "no usable record"
 
 
 def test_a_refusal_names_the_least_that_differs_and_no_more_than_four():
@@ -93,9 +98,9 @@ def test_a_refusal_names_the_least_that_differs_and_no_more_than_four():
     many = {"threads": 2, "options": dict.fromkeys("abcde", 1)}
     first = [record for record in pairs(2) if record.trial.gradient == "adjoint"]
     others = pairs(2, direct=one)[1::2] + pairs(2, direct=many)[1::2]
-    assert notes(verdict(first + others)) == "refused: the arms differ in threads 1 / 2"
+    assert notes(verdict(first + others)) == "the arms differ in threads 1 / 2"
     shown = notes(verdict(pairs(2, direct=many)))
-    assert shown == "refused: the arms differ in threads 1 / 2, a – / 1, b – / 1, c – / 1 and 2 more"
+    assert shown == "the arms differ in threads 1 / 2, a – / 1, b – / 1, c – / 1 and 2 more"
     four = {"options": dict.fromkeys("abcd", 1)}
     assert notes(verdict(pairs(2, direct=four))).endswith("d – / 1")
 
@@ -108,14 +113,17 @@ def test_an_empty_setting_is_told_by_a_dash():
 
 def test_options_are_the_same_in_any_order():
     there, back = {"options": {"a": 1, "b": 2}}, {"options": {"b": 2, "a": 1}}
-    assert verdict(pairs(5, adjoint=there, direct=back)).word is Word.REFUTED
+    assert verdict(pairs(5, adjoint=there, direct=back)).verdict is Verdict.REFUTED
 
 
 def test_records_of_two_commits_are_told():
     other = ENVIRONMENT | {"code": {"commit": "deadbeef", "dirty": False}}
     assert notes(verdict(pairs(5))) == ""
-    assert notes(verdict(pairs(5, adjoint={"environment": other}))) == "from 2 commits of the code"
-    assert notes(verdict(pairs(5, adjoint={"environment": other | {"code": None}}))) == "from 2 commits of the code"
+    assert notes(verdict(pairs(5, adjoint={"environment": other}))) == "the records are from 2 commits of the code"
+    assert (
+        notes(verdict(pairs(5, adjoint={"environment": other | {"code": None}})))
+        == "the records are from 2 commits of the code"
+    )
 
 
 def test_the_records_behind_a_verdict_are_in_the_order_of_their_seeds():
@@ -126,20 +134,13 @@ def test_the_records_behind_a_verdict_are_in_the_order_of_their_seeds():
 
 def test_a_note_says_how_often_only_where_something_was_left_out():
     again = [evidence(0, gradient="adjoint", costs={"step_seconds": 2.0}, started="2027")]
-    assert notes(verdict([*pairs(5), *again])) == "a trial is there more than once: its latest record counts"
+    assert notes(verdict([*pairs(5), *again])) == "a trial was measured more than once: its latest record counts"
     failed = [evidence(seed, gradient=g, status=Status.TIMEOUT) for seed in (5, 6) for g in ("adjoint", "direct")]
     found = verdict([*pairs(5), *again, *failed])
-    assert found.deciding.estimate.n == 5
-    assert found.findings[0].sample.notes == (
-        "a trial is there more than once: its latest record counts",
-        "2 × left out, since both arms failed",
-    )
-    stopped = evidence(
-        5, gradient="adjoint", status=Status.INTERRUPTED
-    )  # told after the other note, though seen before
-    assert [note[:7] for note in verdict([*pairs(5), *again, stopped]).findings[0].sample.notes] == [
-        "a trial",
-        "1 × lef",
+    assert estimate(found).n == 5
+    assert [str(note) for note in found.results[0].sample.notes] == [
+        "2 × replicate left out: both arms failed",
+        "a trial was measured more than once: its latest record counts",
     ]
 
 
@@ -150,20 +151,20 @@ def test_what_is_left_aside_is_told_by_its_latest_whatever_the_order():
 
     records = [*pairs(5), *other(3, "2028"), *other(2, "2027")]
     for given in (records, records[::-1]):
-        assert notes(verdict(given)) == "8 records were measured otherwise (threads 1 / 3) and are left aside"
+        assert notes(verdict(given)) == "8 × record excluded: different settings (threads 1 / 3)"
 
 
 def test_a_condition_of_one_value_that_nobody_measured_is_a_gap():
     part = replace(SECONDS, arm=A.but("adjoint", rtol=1e-5), conditions=("rtol",))
-    assert [found.sample.condition for found in verdict([], part).findings] == [{"rtol": 1e-5}]
+    assert [found.sample.condition for found in verdict([], part).results] == [{"rtol": 1e-5}]
 
 
 def test_a_ratio_to_nothing_is_left_out():
     free = [evidence(5, gradient=g, costs={"step_seconds": 1.0 * (g == "adjoint")}) for g in ("adjoint", "direct")]
     found = verdict([*pairs(5), *free])
-    assert (found.deciding.estimate.n, notes(found)) == (5, "1 × left out, since it would be a ratio to 0")
+    assert (estimate(found).n, notes(found)) == (5, "replicate left out: a ratio to 0")
     less = verdict([*pairs(5), *free], replace(SECONDS, combine="difference", scale="linear"))
-    assert (less.deciding.estimate.n, less.deciding.estimate.value) == (6, pytest.approx(6.4 / 6))
+    assert (less.results[0].replicates.n, sum(less.results[0].replicates.values)) == (6, pytest.approx(6.4))
 
 
 # --- conditions
@@ -171,7 +172,7 @@ def test_a_ratio_to_nothing_is_left_out():
 
 def findings(records, *conditions: str) -> list[str]:
     part = Part("{}", final("test_loss"), B, conditions=conditions)
-    return [found.sample.label for found in verdict(records, part).findings]
+    return [found.sample.label for found in verdict(records, part).results]
 
 
 def test_conditions_are_in_the_order_of_their_numbers():
@@ -216,23 +217,23 @@ def fitted(records, against=None, combine="difference", **fit):
 
 def test_what_is_read_off_a_line():
     line = {1.0: 3.0, 2.0: 7.0, 3.0: 5.0, 4.0: 9.0}  # slope 1.6, intercept 2, mean 6
-    assert fitted(along(line)).deciding.estimate.value == pytest.approx(1.6)
-    assert fitted(along(line), take="offset").deciding.estimate.value == pytest.approx(2.0 / 6.0)
-    assert fitted(along(line), take="r_squared").deciding.estimate.value == pytest.approx(0.64)
+    assert estimate(fitted(along(line))).value == pytest.approx(1.6)
+    assert estimate(fitted(along(line), take="offset")).value == pytest.approx(2.0 / 6.0)
+    assert estimate(fitted(along(line), take="r_squared")).value == pytest.approx(0.64)
     below = {x: y - 4.0 for x, y in line.items()}
-    assert fitted(along(below), take="offset").deciding.estimate.value == pytest.approx(1.0)
+    assert estimate(fitted(along(below), take="offset")).value == pytest.approx(1.0)
 
 
 def test_three_places_make_a_line_and_two_do_not():
     assert estimated(fitted(along({1.0: 1.0, 2.0: 2.0, 4.0: 4.0}))) == (5, pytest.approx(1.0))
     found = fitted(along({1.0: 1.0, 2.0: 2.0, 4.0: None}))
-    assert notes(found) == "5 × left out, since too few of its records can be used for a line"
+    assert notes(found) == "5 × replicate left out: too few records for a line"
 
 
 def test_on_logarithms_a_line_leaves_out_what_has_none():
     power = {1.0: 3.0, 2.0: 12.0, 4.0: 48.0}
-    assert fitted(along(power | {8.0: 0.0, 16.0: -1.0}), logs=True).deciding.estimate.value == pytest.approx(2.0)
-    assert fitted(along({1.0: -1.0, 2.0: 0.0, 3.0: 1.0})).deciding.estimate.value == pytest.approx(1.0)
+    assert estimate(fitted(along(power | {8.0: 0.0, 16.0: -1.0}), logs=True)).value == pytest.approx(2.0)
+    assert estimate(fitted(along({1.0: -1.0, 2.0: 0.0, 3.0: 1.0}))).value == pytest.approx(1.0)
 
 
 def test_a_place_that_one_arm_lacks_is_on_no_line():
@@ -242,7 +243,7 @@ def test_a_place_that_one_arm_lacks_is_on_no_line():
     for gradient in ("direct", "adjoint"):
         found = fitted([*both, *along({9.0: 100.0}, gradient)], A)
         assert estimated(found) == (5, pytest.approx(-2.0))
-        assert notes(found) == "places on rtol that one arm lacks are left out of the other's line"
+        assert notes(found) == "5 × values of rtol that one arm lacks are left out of the other's line"
 
 
 def test_the_latest_record_of_a_place_is_on_the_line():
@@ -250,7 +251,7 @@ def test_the_latest_record_of_a_place_is_on_the_line():
     new = [
         evidence(r.trial.seed, gradient="direct", rtol=3.0, metrics={"growth": 5.0}, started="2027") for r in old[::3]
     ]
-    assert fitted([*new, *old]).deciding.estimate.value == pytest.approx(2.0)
+    assert estimate(fitted([*new, *old])).value == pytest.approx(2.0)
 
 
 def test_curves_that_achieve_no_error_in_common_are_left_out_and_nothing_else_is_said():
@@ -269,7 +270,7 @@ def test_curves_that_achieve_no_error_in_common_are_left_out_and_nothing_else_is
     part = replace(SECONDS, match=Match("rtol", final("solution_error")))
     assert notes(verdict([*curve("adjoint", 1.0), *curve("direct", 1.0)], part)) == ""
     apart = verdict([*curve("adjoint", 1.0), *curve("direct", 1e-6)], part)
-    assert notes(apart).startswith("5 × left out, since the arms achieve no ")
+    assert notes(apart).startswith("5 × replicate left out: the arms reach no ")
 
 
 def test_a_record_that_lacks_either_figure_is_no_point():
