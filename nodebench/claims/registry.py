@@ -23,21 +23,14 @@ CLAIMS: tuple[Claim, ...] = (
 )
 
 
-class ClaimPlugin:
-    """What an entry point of the group ``nodebench.claims`` names: a class with claims, and the studies that feed them.
-
-    Attributes:
-        claims: the declarations.
-        studies: paths of the ``.toml`` files of their studies; a claim names them by the file's name.
-    """
-
-    claims: tuple[Claim, ...] = ()
-    studies: tuple[str, ...] = ()
-
-
 @cache
 def all_claims() -> tuple[Claim, ...]:
-    """The claims of nodebench and of installed packages; a package cannot replace a claim of nodebench."""
+    """The claims of nodebench and of installed packages.
+
+    An entry point of the group ``nodebench.claims`` names a class with an attribute ``claims``, a tuple of ``Claim``.
+    The studies that a claim names are shipped ones, or paths of ``.toml`` files. A package cannot replace a claim of
+    nodebench.
+    """
     names = {claim.name for claim in CLAIMS}
     found = list(CLAIMS)
     for plugin in load_plugins("nodebench.claims"):

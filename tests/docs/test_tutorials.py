@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 # What must stand in the output, as a regular expression: that a command ends well says little of what it did.
 SAYS = {
+    "add-a-claim": [r"rk4-doubles-midpoint · default scope · supported", r"rk4 takes 2 × \[1\.\d+, 2\.\d+\]"],
     "add-a-solver": [r"mine:ralston +2 +fixed", r"mine:ralston .* 2\.0\d"],
     "add-a-task": [r"toy/decay", r"direct", r"4 ok"],
     "own-field": [r"4 ok", r"Use (rk4|dopri5)", r"from torchdiffeq import odeint"],
@@ -36,7 +37,8 @@ def blocks(text: str, language: str) -> list[str]:
 
 def prepared(text: str, folder: Path) -> dict[str, str]:
     """Write the files of a tutorial, and install its entry points; return the environment of its commands."""
-    for code in blocks(text, "python"):
+    files = [*blocks(text, "python"), *(code for code in blocks(text, "toml") if code.startswith("# "))]
+    for code in files:
         (folder / code.split(maxsplit=2)[1]).write_text(code)
     points = re.findall(r'```toml\n\[project\.entry-points\."(.*?)"\]\n(.*?)```', text, re.DOTALL)
     if points:
