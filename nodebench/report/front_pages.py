@@ -65,11 +65,11 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
 
 _RULES = (
     "A replicate is a fresh process with its own seed; arms are paired by seed. Five are the least for a verdict.",
-    "Below ten replicates the estimate is the mean (the geometric one for ratios) with Student's t interval; from ten "
-    "on the median with its BCa bootstrap; exact binomial for shares; by order statistics where a trial has failed or "
-    "all are equal. A figure without noise, as a count of bytes, is its value.",
-    "Where the noise of the machine was measured beforehand, the error of a ratio of times below ten replicates is no "
-    "smaller than that noise gives: five replicates may agree better than the machine does, by luck.",
+    "The estimate is the mean (the geometric mean for ratios) with Student's t interval at every number of replicates; "
+    "exact binomial for shares; the median with its interval by order statistics where a trial has failed. A metric "
+    "without sampling error, such as a number of bytes, is its value.",
+    "Where the noise of the machine was measured beforehand, the standard error of a ratio of times is at least that "
+    "noise: a few replicates may agree better than the machine does, by luck.",
     "Supported: every condition's interval lies wholly inside the region of support. Refuted: the interval of some "
     "condition lies wholly inside the region of refutation, after Holm's correction over conditions. Inconclusive "
     "otherwise. “The same as” is an interval within a margin, never “not significant”.",

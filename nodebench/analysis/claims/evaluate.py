@@ -134,8 +134,8 @@ def judge(
 ) -> list[Verdict]:
     """Put claims to the test over records; p-values are corrected over the claims of each paper.
 
-    The order of the records does not matter. Below ten replicates no interval of a ratio of times is narrower than the
-    noise of its machine allows, as far as that was calibrated.
+    The order of the records does not matter. No interval of a ratio of times is narrower than the noise of its machine
+    allows, as far as that was calibrated.
     """
     evidence = Evidence(records, calibrations)
     drafts = [_draft(claim, evidence) for claim in claims]

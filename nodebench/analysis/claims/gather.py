@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from nodebench.analysis.claims.contract import Arm, Claim, Match, Part
+from nodebench.analysis.curves import line, ratio_at_equal
 from nodebench.analysis.fairness import Point, differing, unreliable
 from nodebench.analysis.homes import homes, is_at
 from nodebench.analysis.noise import noise_of
-from nodebench.analysis.statistics import line, ratio_at_equal
 from nodebench.spec import Record, Status
 from nodebench.spec.calibration import Calibration
 from nodebench.spec.figures import short
