@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from nodebench.analysis.curves import crossing, ratio_at_equal
 from nodebench.analysis.fairness import Point, unreliable
 from nodebench.analysis.homes import is_at
 from nodebench.analysis.readings import Reading
-from nodebench.analysis.statistics import Estimate, crossing, estimate, median, ratio_at_equal
+from nodebench.analysis.statistics import Estimate, estimate, median
 from nodebench.spec import Record, Status
 from nodebench.spec.trial import Scalar
 

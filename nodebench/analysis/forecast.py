@@ -49,7 +49,7 @@ def decision_probabilities(
         left, or the replicates tell nothing of their spread: fewer than two, or zeros of unknown resolution.
     """
     looks = [reached for n in LOOKS if n > replicates.n and (reached := look(n, required))]
-    if not looks or replicates.n < 2 or math.isinf(replicates.rounding_error):
+    if not looks or replicates.n < 2 or math.isinf(replicates.least_deviation):
         return {}
     if any(p_inside(replicates, some) <= required for some in regions.ranges.values()):
         return {}
@@ -72,9 +72,9 @@ def _means(replicates: Replicates, ranges: Sequence[Range], looks: Sequence[Look
     random, numbers, n = np.random.default_rng(0), replicates.numbers, replicates.n
     edges = [[to_scale(edge, replicates.scale) for edge in one] for one in ranges]
     mean, squares = np.full(draws, numbers.mean()), np.full(draws, np.square(numbers - numbers.mean()).sum())
-    # Values that agree by luck vary by no less than the machine's noise or their rounding.
-    least = max(replicates.least_error * math.sqrt(n), replicates.rounding_error)
-    deviation = np.sqrt(max(squares[0], (n - 1) * least**2) / random.chisquare(n - 1, draws))
+    # Values that agree by luck vary by no less than the noise of the machine or their resolution.
+    least = (n - 1) * replicates.least_deviation**2
+    deviation = np.sqrt(np.maximum(squares, least) / random.chisquare(n - 1, draws))
     truth = mean + deviation * random.standard_normal(draws) / math.sqrt(n)
     for planned in looks:
         more = planned.n - n

@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from nodebench.analysis.curves import line
 from nodebench.analysis.homes import is_at
-from nodebench.analysis.statistics import line
 from nodebench.spec import Record
 from nodebench.spec.figures import figure, short
 from nodebench.spec.reasons import ReasonCode

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from nodebench.analysis.curves import line, ratio_at_equal
 from nodebench.analysis.fairness import Point
-from nodebench.analysis.statistics import line, ratio_at_equal
 from nodebench.claims.contract import Match, Part
 from nodebench.claims.outcome import Note, NoteCode
 from nodebench.spec import Status

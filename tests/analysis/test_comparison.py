@@ -4,12 +4,12 @@ import math
 
 import pytest
 from evidence import claim, evidence
-
 from nodebench.analysis.claims import Word, judge
 from nodebench.analysis.claims.contract import Arm, Match, Part, axis, final
+
 from nodebench.analysis.comparison import at_equal_error, crossover
+from nodebench.analysis.curves import crossing, ratio_at_equal
 from nodebench.analysis.fairness import Point
-from nodebench.analysis.statistics import crossing, ratio_at_equal
 from nodebench.spec import Status
 
 SECONDS, ERROR, PEAK = final("step_seconds"), final("solution_error"), final("tensor_peak_bytes")

@@ -12,10 +12,10 @@ from functools import cache
 import numpy as np
 import pytest
 from evidence import claim, evidence
-from scipy import stats
-
 from nodebench.analysis.claims import Word, judge
 from nodebench.analysis.claims.contract import Arm, Fit, Part, axis, final
+from scipy import stats
+
 from nodebench.spec import Record
 
 INF = math.inf
@@ -114,7 +114,7 @@ def rates(name: str, effect: float, n: int) -> Counter[Word]:
 
 
 def draws(n: int) -> int:
-    """Fewer where each is a bootstrap."""
+    """Fewer of large samples, since making the records takes most of the time."""
     return DRAWS if n < 10 else DRAWS // 2
 
 

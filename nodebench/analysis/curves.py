@@ -1,0 +1,69 @@
+"""Lines and curves through the points of one replicate: slope, ratio at equal x, crossing."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Line:
+    """A least-squares line through the points of one replicate."""
+
+    slope: float
+    intercept: float
+    r_squared: float
+
+
+def line(x: Sequence[float], y: Sequence[float]) -> Line:
+    """Fit ``y = intercept + slope x``."""
+    found: Any = stats.linregress(x, y)
+    return Line(float(found.slope), float(found.intercept), float(found.rvalue**2))
+
+
+Curve = Sequence[tuple[float, float]]
+_LEVELS = 9  # places at which two curves are compared
+
+
+def ratio_at_equal(first: Curve, second: Curve) -> float | None:
+    """The ratio of two curves ``y(x)`` at equal ``x``: the geometric mean over the range that both have in common.
+
+    Between points a curve is straight on logarithms of both axes. None where there is no range in common.
+    """
+    curves = []
+    for curve in (first, second):
+        known = sorted((x, y) for x, y in curve if 0 < x < math.inf and 0 < y < math.inf)
+        if len(known) < 2:
+            return None
+        curves.append(np.log(known).T)
+    low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    if low >= high:
+        return None
+    places = np.linspace(low, high, _LEVELS)
+    above, below = (np.interp(places, x, y) for x, y in curves)
+    return float(np.exp(np.mean(above - below)))
+
+
+def crossing(ratios: Curve) -> float:
+    """From which ``x`` on a ratio lies below one: where it last comes down through it, on logarithms of both axes.
+
+    Args:
+        ratios: places and the ratio there, at least one; 0 or infinite where one side has failed.
+
+    Returns:
+        float: minus infinity where it lies below one everywhere, infinity where it does not at the last place.
+    """
+    known = sorted(ratios)
+    if known[-1][1] >= 1:
+        return math.inf
+    above = [index for index, (_, ratio) in enumerate(known) if ratio >= 1]
+    if not above:
+        return -math.inf
+    (x0, r0), (x1, r1) = known[above[-1]], known[above[-1] + 1]
+    if math.isinf(r0) or r1 == 0:
+        return x1  # a failure lies nowhere between
+    share = math.log(r0) / (math.log(r0) - math.log(r1))
+    return math.exp(math.log(x0) + share * (math.log(x1) - math.log(x0)))
