@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from nodebench.analysis.claims import CLAIMS, judge
+from nodebench.claims import CLAIMS, judge
 from nodebench.report.site import report
 from nodebench.run.plan import plan
 from nodebench.run.store import records_below

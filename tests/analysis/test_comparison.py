@@ -4,12 +4,13 @@ import math
 
 import pytest
 from evidence import claim, evidence
-from nodebench.analysis.claims import Word, judge
-from nodebench.analysis.claims.contract import Arm, Match, Part, axis, final
 
 from nodebench.analysis.comparison import at_equal_error, crossover
 from nodebench.analysis.curves import crossing, ratio_at_equal
 from nodebench.analysis.fairness import Point
+from nodebench.analysis.readings import axis, final
+from nodebench.claims import Verdict, judge
+from nodebench.claims.contract import Arm, Match, Part
 from nodebench.spec import Status
 
 SECONDS, ERROR, PEAK = final("step_seconds"), final("solution_error"), final("tensor_peak_bytes")
@@ -89,26 +90,26 @@ PART = Part(
 @pytest.mark.parametrize("looseness", [1.0, 30.0, 0.1])
 def test_what_a_tolerance_means_does_not_matter_at_equal_error(looseness):
     (verdict,) = judge([claim(PART)], libraries(0.5, looseness))
-    assert verdict.word is Word.SUPPORTED
-    assert verdict.deciding.estimate.value == pytest.approx(0.5, rel=0.02)
-    assert verdict.deciding.estimate.n == 5
+    assert verdict.verdict is Verdict.SUPPORTED
+    assert verdict.results[0].estimate.value == pytest.approx(0.5, rel=0.02)
+    assert verdict.results[0].estimate.n == 5
 
 
 def test_at_equal_tolerance_the_looser_library_would_have_won():
     """The planted trap: as fast at equal error, it takes 0.4 × the time at equal tolerance."""
     records = libraries(1.0, 100.0)
     (matched,) = judge([claim(PART)], records)
-    assert matched.word is Word.REFUTED
+    assert matched.verdict is Verdict.REFUTED
     plain = Part("{}", SECONDS, PART.arm.but("a", rtol=1e-5), PART.against.but("b", rtol=1e-5), supports=PART.supports)
-    assert judge([claim(plain)], records)[0].deciding.estimate.value == pytest.approx(0.4, rel=0.05)
+    assert judge([claim(plain)], records)[0].results[0].estimate.value == pytest.approx(0.4, rel=0.05)
 
 
 def test_a_failed_trial_is_no_point_of_its_curve():
     records = libraries(0.5, 1.0)
     records[0] = evidence(0, solver="torchode:dopri5", rtol=1e-3, atol=1e-3, status=Status.TIMEOUT)
     (verdict,) = judge([claim(PART)], records)
-    assert verdict.deciding.estimate.value == pytest.approx(0.5, rel=0.02)
-    assert "a trial that failed is no point of its curve" in " ".join(verdict.deciding.sample.notes)
+    assert verdict.results[0].estimate.value == pytest.approx(0.5, rel=0.02)
+    assert "a failed trial is no point of its curve" in map(str, verdict.results[0].sample.notes)
 
 
 def test_the_report_agrees_with_the_claim():

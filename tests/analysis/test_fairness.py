@@ -3,13 +3,10 @@ import math
 import pytest
 from evidence import ENVIRONMENT, claim, evidence
 
-from nodebench.analysis.claims import Word, judge
-from nodebench.analysis.claims.contract import (
-    Arm,
-    Part,
-    final,
-)
 from nodebench.analysis.fairness import Point, differing, is_flow, unreliable
+from nodebench.analysis.readings import final
+from nodebench.claims import Verdict, judge
+from nodebench.claims.contract import Arm, Part
 from nodebench.spec import Status
 from nodebench.spec.record import Place
 
@@ -29,7 +26,7 @@ def arms(adjoint=None, direct=None):
 
 def noted(records) -> str:
     (found,) = judge([claim(Part("{}", SECONDS, A, B, supports=(-INF, 2.0)))], records)
-    return " ".join(found.findings[0].sample.notes) or found.word
+    return " ".join(map(str, found.results[0].sample.notes)) or found.verdict
 
 
 def environment(**changes) -> dict:
@@ -39,23 +36,23 @@ def environment(**changes) -> dict:
 @pytest.mark.parametrize("name", ["torch", "torchdiffeq", "scipy", "diffrax", "jax", "torchdyn", "torchode"])
 def test_arms_that_were_measured_with_another_version_of_a_library_are_refused(name):
     packages = ENVIRONMENT["packages"] | {name: "9.9"}
-    assert f"refused: the arms differ in {name} " in noted(arms(direct=environment(packages=packages)))
+    assert f"the arms differ in {name} " in noted(arms(direct=environment(packages=packages)))
 
 
 def test_arms_of_another_accelerator_or_nodebench_are_refused_and_of_another_numpy_are_not():
     one, two = (environment(accelerator={"name": name, "memory_bytes": 1}) for name in ("H100", "H200"))
-    assert noted(arms(one, two)) == "refused: the arms differ in machine a processor, H100 / a processor, H200"
-    assert noted(arms(None, one)) == "refused: the arms differ in machine a processor / a processor, H100"
-    assert noted(arms(None, environment(nodebench="2.0"))) == "refused: the arms differ in nodebench 1.0 / 2.0"
+    assert noted(arms(one, two)) == "the arms differ in machine a processor, H100 / a processor, H200"
+    assert noted(arms(None, one)) == "the arms differ in machine a processor / a processor, H100"
+    assert noted(arms(None, environment(nodebench="2.0"))) == "the arms differ in nodebench 1.0 / 2.0"
     packages = ENVIRONMENT["packages"] | {"numpy": "9.9"}
-    assert noted(arms(None, environment(packages=packages))) == Word.SUPPORTED
-    assert noted(arms(environment(packages=None), environment(packages={}))) == Word.SUPPORTED
+    assert noted(arms(None, environment(packages=packages))) == Verdict.SUPPORTED
+    assert noted(arms(environment(packages=None), environment(packages={}))) == Verdict.SUPPORTED
 
 
 def test_times_of_trials_that_shared_their_cores_are_left_out():
     shared = {"place": Place(study="toys", shared=True)}
     records = [record.model_copy(update=shared) for record in arms()]
-    assert noted(records) == "10 × left out, since other trials ran on its cores"
+    assert noted(records) == "10 × record left out: other trials ran on its cores no usable record"
     assert [unreliable(records[0], timed) for timed in (True, False)] == ["other trials ran on its cores", None]
     drifted = evidence(drifted=True)
     assert (unreliable(drifted, True), unreliable(drifted, False)) == ("the machine's speed changed during it", None)

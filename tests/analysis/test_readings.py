@@ -3,21 +3,26 @@ import math
 import pytest
 from evidence import claim, evidence
 
-from nodebench.analysis.claims.contract import (
-    Arm,
-    Part,
+from nodebench.analysis.readings import (
     at_epoch,
+    at_step,
     at_tolerance,
     axis,
     change,
     exceeds,
     final,
     probed,
+    profile_power,
     quotient,
+    relative,
+    scaled,
     total,
     where,
+    within,
 )
+from nodebench.claims.contract import Arm, Part
 from nodebench.spec.figures import FIGURES
+from nodebench.spec.record import Interleaved
 
 A, B = Arm("adjoint", {"gradient": "adjoint"}), Arm("direct", {"gradient": "direct"})
 INF = math.inf
@@ -103,15 +108,33 @@ def test_a_reading_is_kept_to_records_within_a_limit_or_counts_those_beyond_it()
     assert exceeds(ERROR, 2.0).failed == 1.0
 
 
-def test_what_is_not_supported_is_refuted_unless_a_part_says_otherwise():
-    def refuting(low, high, **more):
-        return Part("{}", LOSS, B, supports=(low, high), **more).refuting
+def test_a_share_counts_what_is_within_a_limit():
+    assert [within(ERROR, 2.0).get(evidence(metrics={"test_error": e})) for e in (1.0, 2.0, 3.0)] == [1.0, 1.0, 0.0]
+    assert (within(ERROR, 2.0).failed, within(ERROR, 2.0).get(evidence())) == (0.0, None)
 
-    assert refuting(-INF, INF) == ()
-    assert refuting(-INF, 2.0) == ((math.nextafter(2.0, INF), INF),)
-    assert refuting(1.0, INF) == ((-INF, math.nextafter(1.0, -INF)),)
-    assert refuting(1.0, 2.0) == ((-INF, math.nextafter(1.0, -INF)), (math.nextafter(2.0, INF), INF))
-    assert refuting(1.0, 2.0, refutes=()) == ()
+
+def test_a_figure_at_a_step_and_a_multiple_of_one():
+    record = evidence(profile=[{"rtol": 1e-3, "nfe": 20.0}, {"step_size": 0.25, "nfe": 8.0}])
+    assert [at_step("nfe", step).get(record) for step in (0.25, 0.5)] == [8.0, None]
+    assert scaled(at_step("nfe", 0.25), 0.5, "half").get(record) == 4.0
+
+
+def test_the_power_of_a_tolerance_is_the_slope_over_the_profile():
+    rows = [{"rtol": 10.0**-i, "solution_error": 3 * 10.0 ** (-0.8 * i)} for i in range(1, 6)]
+    assert profile_power("solution_error").get(evidence(profile=rows)) == pytest.approx(0.8)
+    assert profile_power("solution_error").get(evidence(profile=rows[:2])) is None
+
+
+def test_an_interleaved_cost_is_read_against_the_baseline_that_is_named():
+    baseline = evidence(gradient="direct").trial
+    paired = Interleaved(baseline=baseline, blocks=10, steps=1, ratios={"step_seconds": 1.5, "nfe_forward": 2.0})
+    record = evidence(gradient="adjoint", interleaved=paired)
+    assert relative(gradient="direct").get(record) == 1.5
+    assert relative("nfe_forward", gradient="direct").get(record) == 2.0
+    assert relative("backward_seconds", gradient="direct").get(record) is None
+    assert relative(gradient="checkpoint").get(record) is None
+    assert relative(gradient="direct").get(evidence()) is None
+    assert (relative(gradient="direct").timed, relative("nfe_forward", gradient="direct").timed) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -2,50 +2,72 @@ import json
 import math
 import subprocess
 import sys
-import tomllib
 
 import pytest
 from evidence import evidence
 
-from nodebench.spec import Preset, load_study
-
-OPTIONS = {"training": "windows", "missing": 0.0, "irregular": False, "noise": 0.0, "loss_scale": 1.0}
-
 
 @pytest.fixture
 def results(tmp_path):
-    """Records that refute one claim, support another, and leave a third without a verdict."""
+    """Exact records that support one claim, and a network that fits but too seldom for a verdict."""
     folder = tmp_path / "results" / "kept" / "a-run"
     folder.mkdir(parents=True)
-    known = {"rtol": 1e-7, "atol": 1e-9, "study": "toys", "options": OPTIONS}
     records = [
-        evidence(seed, task=task, metrics={"trajectory_error": error * (1 + seed / 50), "growth": 2.0}, **known)
-        for task, error, seeds in (("toy/spiral", 0.02, 5), ("toy/nonlinear", 0.02, 5), ("toy/random", 0.02, 3))
-        for seed in range(seeds)
+        evidence(
+            seed,
+            task="toy/spiral",
+            solver="euler",
+            rtol=None,
+            atol=None,
+            step_size=step,
+            gradient="direct",
+            dtype="float64",
+            overrides={"epochs": 1, "steps_per_epoch": 5},
+            options=SPIRAL,
+            costs={"residual_error": 0.0},
+        )
+        for step in (0.1, 0.05)
+        for seed in range(3)
     ]
     (folder / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
     return tmp_path / "results"
+
+
+# All options of toy/spiral at preset quick, with what study flows overrides.
+SPIRAL = {
+    "epochs": 1,
+    "steps_per_epoch": 5,
+    "learning_rate": 0.005,
+    "schedule": "linear",
+    "loss_scale": 1.0,
+    "span": 25.0,
+    "points": 200,
+    "noise": 0.0,
+    "missing": 0.0,
+    "irregular": False,
+    "training": "windows",
+    "batch_size": 20,
+    "window": 10,
+    "window_times": "own",
+}
 
 
 def test_check_prints_a_verdict_for_each_claim_as_json(nodebench, results):
     code, out, _ = nodebench("claims", "check", "--json")
     verdicts = {(v["id"], v["scope"]): v for v in json.loads(out)}
     assert code == 0
-    spiral = verdicts["seed-fits-spiral", "default"]
-    assert (spiral["verdict"], spiral["n"], len(spiral["records"])) == ("supported", 5, 5)
-    assert spiral["estimate"] == pytest.approx(0.0208, rel=1e-3)
-    assert spiral["low"] < spiral["estimate"] < spiral["high"] < 0.1
-    assert verdicts["seed-nonlinear-hard", "default"]["verdict"] == "refuted"
-    assert verdicts["seed-fits-random", "default"]["verdict"] == "inconclusive"
+    euler = verdicts["seed-euler-resnet", "default"]
+    assert (euler["verdict"], euler["exact"], euler["line"]) == ("supported", True, "supported in all 2 conditions")
+    assert [c["effects"][0]["n"] for c in euler["conditions"]] == [3, 3]
     untested = verdicts["mnist-parity", "paper"]
-    assert (untested["verdict"], untested["estimate"], untested["n"]) == ("not tested", None, 0)
-    assert not any(math.isinf(v["low"] or 0) for v in verdicts.values())
+    assert (untested["verdict"], untested["why"]["code"]) == ("not tested", "no-records")
+    ends = [e["low"] for v in verdicts.values() for c in v["conditions"] for e in c["effects"]]
+    assert not any(math.isinf(end or 0) for end in ends)
 
 
-def test_check_fails_on_the_words_that_it_is_told_to(nodebench, results):
-    assert nodebench("claims", "check", "--fail-on", "refuted")[0] == 1
-    (results / "kept" / "a-run" / "records.jsonl").write_text(evidence().line() + "\n")
-    assert nodebench("claims", "check", "--fail-on", "refuted,supported")[0] == 0
+def test_check_fails_on_the_verdicts_it_is_given(nodebench, results):
+    assert nodebench("claims", "check", "--fail-on", "supported")[0] == 1
+    assert nodebench("claims", "check", "--fail-on", "refuted,depends")[0] == 0
     code, _, err = nodebench("claims", "check", "--fail-on", "refused")
     assert (code, "did you mean refuted?" in err) == (2, True)
 
@@ -54,37 +76,43 @@ def test_list_and_show_need_no_records(nodebench):
     assert "memory-constant" in nodebench("claims", "list")[1]
     code, out, _ = nodebench("claims", "show", "anode-memory-gradient")
     assert code == 0
-    for word in ("not tested", "Gholami", "control:", "trap:", "failures:", "nodebench study run gradients"):
+    for word in ("not tested", "Gholami", "home condition:", "control:", "trap:", "nodebench study run gradients"):
         assert word in out
 
 
-def test_an_unknown_claim_is_refused_with_the_nearest(nodebench):
-    for command in ("show", "plan"):
-        code, _, err = nodebench("claims", command, "mnist-party")
-        assert (code, err.count("\n")) == (2, 1)
-        assert "did you mean mnist-parity?" in err
+@pytest.mark.parametrize("command", [("show",), ("settle", "--dry-run")])
+def test_an_unknown_claim_is_refused_with_the_nearest(nodebench, command):
+    code, _, err = nodebench("claims", command[0], "mnist-party", *command[1:])
+    assert (code, err.count("\n")) == (2, 1)
+    assert "did you mean mnist-parity?" in err
 
 
-def test_plan_prints_a_study_of_what_is_missing_alone(nodebench, results, tmp_path):
-    code, out, _ = nodebench("claims", "plan", "seed-fits-random")
+def test_the_declarations_are_frozen(nodebench):
+    assert nodebench("claims", "freeze", "--check") == (0, "", "")
+
+
+def test_a_dry_run_lists_what_would_decide_and_measures_nothing(nodebench, results):
+    code, out, _ = nodebench("claims", "settle", "seed-fits-spiral", "memory-constant", "--dry-run")
     assert code == 0
-    (tmp_path / "missing.toml").write_text(out)
-    study = load_study(str(tmp_path / "missing.toml"), Preset.QUICK)
-    assert {name: grid.seed for name, grid in study.groups.items()} == {"random": [3, 4]}
-    assert "seed-fits-random (default): inconclusive" in out
-    assert "2 trials" in out
-    assert "Nothing needs to be run" in nodebench("claims", "plan", "seed-fits-spiral")[1]
+    assert "seed-fits-spiral (paper)" in out
+    assert "memory-constant (paper)" in out
+    assert "conditions could be decided" in out
+    assert sorted(path.name for path in results.iterdir()) == ["kept"]
 
 
-def test_plan_keeps_to_the_arms_of_the_claim(nodebench):
-    _, out, _ = nodebench("claims", "plan", "anode-memory-gradient")
-    groups = tomllib.loads(out)["groups"]
-    assert list(groups) == ["contracting"]
-    assert groups["contracting"]["overrides"]["rate"] == [1.0, 10.0]
-
-
-def test_plan_at_paper_scale_asks_for_the_data(nodebench):
-    assert "--data DIR or --download" in nodebench("claims", "plan", "mnist-parity")[1]
+def test_settling_measures_what_is_missing_and_decides(nodebench, results):
+    """An exact claim of two tiny trials a condition: one of its conditions has no record yet."""
+    path = results / "kept" / "a-run" / "records.jsonl"
+    lines = [line for line in path.read_text().splitlines() if json.loads(line)["trial"]["step_size"] == 0.1]
+    path.write_text("\n".join(lines) + "\n")
+    code, out, err = nodebench("claims", "settle", "seed-euler-resnet", "--hours", "0.2", "--jobs", "1", "--quiet")
+    assert code == 0, err
+    assert "decided: seed-euler-resnet (default): supported in all 2 conditions" in out
+    made = [run for run in results.iterdir() if run.name != "kept"]
+    records = [json.loads(line) for run in made for line in (run / "records.jsonl").read_text().splitlines()]
+    assert {(record["trial"]["step_size"], record["trial"]["seed"]) for record in records} == {(0.05, 0), (0.05, 1)}
+    code, out, _ = nodebench("claims", "settle", "seed-euler-resnet", "--hours", "0.2", "--quiet")
+    assert "0 more claims are decided" in out
 
 
 def test_check_needs_no_torch(results):

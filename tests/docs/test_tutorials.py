@@ -22,10 +22,10 @@ SAYS = {
     "own-field": [r"4 ok", r"Use (rk4|dopri5)", r"from torchdiffeq import odeint"],
     "read-a-verdict": [
         r"paper scope · supported",
-        r"# mnist-parity \(default\): inconclusive",
+        r"conditions could be decided",
         r"NFE fwd +2",
         r"seed-euler-resnet \(default\): supported by all of its records",
-        r"before: inconclusive; (?s:.*)now: inconclusive; ",
+        r"before: supported; (?s:.*)now: supported; ",
     ],
     "track-regressions": [r"surroundings: the same", r"identical", r"calibrations.jsonl"],
 }
