@@ -6,33 +6,21 @@ from dataclasses import dataclass
 from nodebench.analysis.fairness import is_flow, unreliable
 from nodebench.analysis.homes import homes
 from nodebench.spec import Record, Status, shipped_studies
+from nodebench.spec.axes import axis_names
+from nodebench.spec.calibration import machine_label
 from nodebench.spec.figures import figure
 from nodebench.spec.trial import Scalar
 
-_AXES = (
-    "task",
-    "dataset",
-    "model",
-    "solver",
-    "batching",
-    "compile",
-    "rtol",
-    "step_size",
-    "gradient",
-    "segments",
-    "dtype",
-    "threads",
-    "preset",
-    "device",
-)
+# Stands beside the trial's own axes: records of one trial on two machines are two configurations.
+MACHINE = "machine"
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """The replicates of one trial.
+    """The replicates of one trial on one machine.
 
     Attributes:
-        axes: where it stands, on trial axes and on every option that was overridden.
+        axes: its value on each axis of a trial but the seed, on ``MACHINE``, and on every option that was overridden.
         records: one a seed, the latest.
     """
 
@@ -65,17 +53,19 @@ class Configuration:
 
 
 def configurations(records: Iterable[Record]) -> list[Configuration]:
-    """Group records by all but their seed, in the order of their studies."""
-    found: dict[str, dict[int, Record]] = {}
-    axes: dict[str, dict[str, Scalar | None]] = {}
+    """Group records by machine and by every axis but the seed, in the order of their studies."""
+    found: dict[tuple[str, str], dict[int, Record]] = {}
+    axes: dict[tuple[str, str], dict[str, Scalar | None]] = {}
     ordered = sorted(records, key=lambda r: (r.place.number if r.place.number is not None else -1, r.started, r.id))
     for record in ordered:
-        key = record.trial.configuration
+        machine = machine_label(record.environment)
+        key = record.trial.configuration, machine
         kept = found.setdefault(key, {})
         if record.trial.seed not in kept or record.started > kept[record.trial.seed].started:
             kept[record.trial.seed] = record
         trial = record.trial.model_dump(mode="json")
-        axes.setdefault(key, {name: trial[name] for name in _AXES} | trial["overrides"])
+        plain = {name: trial[name] for name in axis_names(without=("overrides", "seed"))}
+        axes.setdefault(key, plain | {MACHINE: machine} | trial["overrides"])
     return [Configuration(axes[key], tuple(kept[seed] for seed in sorted(kept))) for key, kept in found.items()]
 
 
@@ -88,10 +78,10 @@ def varying(found: Sequence[Configuration]) -> list[str]:
 def by_study(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Records by the study that they are of; those of a typed grid by the shipped study that would ask for them.
 
-    The latest one of each trial.
+    The latest one of each trial on each machine.
     """
-    found: dict[str, dict[str, Record]] = {name: {} for name in shipped_studies()}
+    found: dict[str, dict[tuple[str, str], Record]] = {name: {} for name in shipped_studies()}
     for record in sorted(records, key=lambda record: record.started):
         for name in homes(record)[:1] or ((record.place.study,) if record.place.study else ()):
-            found.setdefault(name, {})[record.id] = record
+            found.setdefault(name, {})[record.id, machine_label(record.environment)] = record
     return {name: list(kept.values()) for name, kept in found.items() if kept}

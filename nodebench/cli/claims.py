@@ -25,6 +25,7 @@ from nodebench.report.claim_pages import refutation, rule
 from nodebench.run.calibrations import calibrations
 from nodebench.run.store import kept_records, records_below
 from nodebench.spec import DataSource, Grid, Preset, Record, Status, Study, Trial, load_study
+from nodebench.spec.axes import as_stored, axis_names
 from nodebench.spec.calibration import Calibration
 
 _COLOURS = {
@@ -33,8 +34,8 @@ _COLOURS = {
     Word.INCONCLUSIVE: "yellow",
     Word.NOT_TESTED: "dim",
 }
-# Axes of a grid that a study may be cut along.
-_AXES = ("model", "dataset", "solver", "gradient", "rtol", "step_size")
+# Axes of a grid that a study may be cut along: those that hold a list of values. Options and seeds are cut elsewhere.
+_AXES = tuple(name for name in axis_names(without=("seed",)) if isinstance(getattr(Grid(task=""), name), list))
 
 
 def list_claims() -> None:
@@ -220,7 +221,7 @@ def _narrowed(grid: Grid, trials: Sequence[Trial]) -> Grid:
     axes: dict[str, Any] = {}
     for axis in _AXES:
         used = {getattr(trial, axis) for trial in trials}
-        axes[axis] = [value for value in getattr(grid, axis) if value in used]
+        axes[axis] = [value for value in getattr(grid, axis) if as_stored(axis, value) in used]
     options = {
         name: [value for value in values if any(trial.overrides.get(name, value) == value for trial in trials)]
         for name, values in grid.overrides.items()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,10 @@ def reproduce_command(
         raise BadInput(f"none of the {len(ended)} records of '{what}' takes {choice.within:g} s or less")
     pairs, run, pressed, failure = _run(chosen, out, data, quiet=quiet or as_json)
     known = calibrations(results)
-    replicates: dict[str, dict[int, Record]] = {}
+    replicates: dict[Hashable, dict[int, Record]] = {}
     for record in sorted(everything, key=lambda record: record.started):
         if record.status is Status.OK:
-            replicates.setdefault(record.trial.configuration, {})[record.trial.seed] = record
+            replicates.setdefault(_replicated(record), {})[record.trial.seed] = record
     repeated = [
         reproduction(a, b, _replicates(replicates, a), _noise(known, a, b))
         for a, b in pairs
@@ -110,9 +110,14 @@ def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list
 _FEWEST_DIGITS = 6
 
 
-def _replicates(known: dict[str, dict[int, Record]], record: Record) -> list[Record]:
-    """The records of a configuration, one a seed, a record itself among them."""
-    return list((known.get(record.trial.configuration, {}) | {record.trial.seed: record}).values())
+def _replicated(record: Record) -> Hashable:
+    """What the replicates of a record have in common: every axis but the seed, and the machine."""
+    return record.trial.configuration, machine_of(record.environment)
+
+
+def _replicates(known: dict[Hashable, dict[int, Record]], record: Record) -> list[Record]:
+    """The records of a configuration on one machine, one a seed, a record itself among them."""
+    return list((known.get(_replicated(record), {}) | {record.trial.seed: record}).values())
 
 
 def _run(

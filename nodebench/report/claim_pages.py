@@ -1,7 +1,7 @@
 """A page for each claim: what was said, what was measured, and what else could explain it."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from nodebench.analysis.claims import Finding, Part, Verdict, Word
 from nodebench.report.charts import forest
@@ -22,23 +22,27 @@ from nodebench.report.document import (
 )
 
 
-def claim_pages(verdicts: Sequence[Verdict], studies: Collection[str]) -> list[Page]:
+def claim_pages(verdicts: Sequence[Verdict], studies: Collection[str], published: Sequence[Verdict] = ()) -> list[Page]:
     """One page a claim, with all its scopes.
 
     Args:
         verdicts: of all claims.
         studies: those that have a page.
+        published: the verdicts on the published records, where these stand beside others.
     """
     found: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         found.setdefault(verdict.claim.id, []).append(verdict)
-    return [_page(id, of_claim, studies) for id, of_claim in found.items()]
+    beside = {verdict.claim.name: verdict for verdict in published}
+    return [_page(id, of_claim, studies, beside) for id, of_claim in found.items()]
 
 
-def _page(id: str, verdicts: Sequence[Verdict], studies: Collection[str]) -> Page:
+def _page(id: str, verdicts: Sequence[Verdict], studies: Collection[str], beside: Mapping[str, Verdict]) -> Page:
     blocks: list[Block] = []
     for verdict in verdicts:
         blocks += _scope(verdict)
+        if other := beside.get(verdict.claim.name):
+            blocks += [Heading(f"{verdict.claim.scope.capitalize()} scope, published records"), _beside(other)]
     feeding = dict.fromkeys(name for verdict in verdicts for name in verdict.claim.studies if name in studies)
     if feeding:
         blocks += [Heading("Studies behind it"), Links([(f"study-{name}", name, "") for name in feeding])]
@@ -86,6 +90,12 @@ def _scope(verdict: Verdict) -> list[Block]:
     if verdict.records:
         blocks.append(Folded(f"The {len(verdict.records)} records behind it", " ".join(verdict.records)))
     return blocks
+
+
+def _beside(verdict: Verdict) -> Bullets:
+    """What the published records say, with every condition."""
+    told = [f"{f.told}; n = {f.estimate.n}: {f.word}." for f in verdict.findings if f.estimate]
+    return Bullets([sentence(verdict), *(told if len(told) > 1 else [])])
 
 
 def sentence(verdict: Verdict) -> str:

@@ -7,15 +7,21 @@ from nodebench.analysis.claims import Verdict, Word
 from nodebench.analysis.summary import configurations
 from nodebench.report.document import Block, Bullets, Cell, Code, Heading, Links, Page, Paragraph, Table, Terms, number
 from nodebench.spec import Preset, Record, Status, load_study, shipped_studies
+from nodebench.spec.axes import AXES, Axis
 from nodebench.spec.figures import FIGURES
 
 _ORDER = (Word.SUPPORTED, Word.REFUTED, Word.INCONCLUSIVE, Word.NOT_TESTED)
 
 
-def index_page(verdicts: Sequence[Verdict], records: Sequence[Record], studies: Sequence[Page]) -> Page:
-    """One line a claim, under three sentences that sum up."""
+def index_page(
+    verdicts: Sequence[Verdict],
+    records: Sequence[Record],
+    studies: Sequence[Page],
+    published: Sequence[Verdict] = (),
+) -> Page:
+    """One line a claim, under three sentences that sum up; beside it the verdict on the published records, if given."""
     blocks: list[Block] = [Paragraph(text) for text in summary(verdicts, records)]
-    blocks.append(verdict_table(verdicts))
+    blocks.append(verdict_table(verdicts, published))
     blocks += [
         Heading("Studies"),
         Links([(page.name, page.title, page.about) for page in studies]),
@@ -42,9 +48,10 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(ids) if ids else "none"
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> Table:
-    """One line a claim."""
+def verdict_table(verdicts: Sequence[Verdict], published: Sequence[Verdict] = ()) -> Table:
+    """One line a claim, with the verdicts on the published records in a column of their own where they are given."""
     rows = []
+    beside = {verdict.claim.name: verdict for verdict in published}
     for verdict in sorted(verdicts, key=lambda v: _ORDER.index(v.word)):
         claim, finding = verdict.claim, verdict.deciding
         rows.append(
@@ -56,11 +63,19 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
                 Cell(claim.published),
                 Cell(finding.told, finding.estimate.value) if finding and finding.estimate else Cell("–"),
                 number(str(finding.estimate.n), finding.estimate.n) if finding and finding.estimate else number("0", 0),
+                *([_beside(beside[claim.name])] if beside else []),
             ]
         )
-    header = ("verdict", "claim", "it says", "scope", "published", "measured [95 % interval]", "n")
+    header = ["verdict", "claim", "it says", "scope", "published", "measured [95 % interval]", "n"]
+    header += ["verdict of the published records"] if beside else []
     caption = "The claims and their verdicts; what was measured is of the condition that stands for the verdict"
     return Table("verdicts", caption, header, rows, filters=True)
+
+
+def _beside(verdict: Verdict) -> Cell:
+    finding = verdict.deciding
+    measured = finding is not None and finding.estimate is not None
+    return Cell(f"{verdict.word}: {finding.told}" if finding and measured else verdict.word.value)
 
 
 _RULES = (
@@ -98,6 +113,8 @@ def method_page(
         _environments(records),
         Heading("What each figure is"),
         Terms([(f"{known.label} ({known.name})", known.about) for known in FIGURES.values()]),
+        Heading("What a trial is"),
+        Terms([(axis.label, _axis(axis)) for axis in AXES.values()]),
         Heading("What was run, and what was cut"),
         Bullets(_cuts(studies)),
         Heading("Not measured"),
@@ -108,6 +125,11 @@ def method_page(
         Code("nodebench report"),
     ]
     return Page("method", "How it was measured", "Definitions, machine, versions, cuts, gaps", blocks)
+
+
+def _axis(axis: Axis) -> str:
+    """What an axis is, and what it can change."""
+    return axis.help + ("" if axis.computes else " Changes time and memory; computed values up to rounding only.")
 
 
 def _environments(records: Sequence[Record]) -> Table:

@@ -1,19 +1,26 @@
 """The whole report: from runs to pages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nodebench.analysis.claims import CLAIMS, Verdict, judge
 from nodebench.analysis.summary import by_study
 from nodebench.report.claim_pages import claim_pages
 from nodebench.report.document import Page
 from nodebench.report.front_pages import index_page, method_page
+from nodebench.report.study_charts import Sides
 from nodebench.report.study_pages import Films, study_pages
-from nodebench.spec import Record
+from nodebench.spec import Record, shipped_studies
 from nodebench.spec.calibration import Calibration
+
+# The name of the records that come with nodebench, where they stand beside the reader's own.
+PUBLISHED = "published records"
 
 
 def report(
-    records: Sequence[Record], films: Films, calibrations: Sequence[Calibration] = ()
+    records: Sequence[Record],
+    films: Films,
+    calibrations: Sequence[Calibration] = (),
+    beside: Sequence[Record] = (),
 ) -> tuple[list[Page], list[Verdict]]:
     """Put the claims to the test, and lay everything out.
 
@@ -21,13 +28,25 @@ def report(
         records: of all runs; their order does not matter.
         films: gives the pictures that were kept of a record, empty where there are none.
         calibrations: of the machines that made the records.
+        beside: records that are shown next to the others under the name ``PUBLISHED``, and never mixed with them.
 
     Returns:
-        tuple: the pages, the first one first, and the verdicts.
+        tuple: the pages, the first one first, and the verdicts on ``records``.
     """
-    ordered = sorted(records, key=lambda record: (record.started, record.id))
+    ordered, others = (sorted(some, key=lambda record: (record.started, record.id)) for some in (records, beside))
     verdicts = judge(CLAIMS, ordered, calibrations)
-    studies = by_study(ordered)
-    of_claims, of_studies = claim_pages(verdicts, studies), study_pages(studies, films)
-    first = index_page(verdicts, ordered, of_studies)
-    return [first, *of_claims, *of_studies, method_page(verdicts, ordered, studies)], verdicts
+    published = judge(CLAIMS, others, calibrations) if others else []
+    own = by_study(ordered)
+    studies = _sides(own, by_study(others))
+    of_claims, of_studies = claim_pages(verdicts, studies, published), study_pages(studies, films)
+    first = index_page(verdicts, ordered, of_studies, published)
+    return [first, *of_claims, *of_studies, method_page(verdicts, [*ordered, *others], own)], verdicts
+
+
+def _sides(own: Mapping[str, Sequence[Record]], others: Mapping[str, Sequence[Record]]) -> dict[str, Sides]:
+    """The records of each study by where they come from, the studies in their usual order."""
+    known = [name for name in shipped_studies() if name in own or name in others]
+    return {
+        name: {side: some[name] for side, some in (("", own), (PUBLISHED, others)) if name in some}
+        for name in dict.fromkeys([*known, *own, *others])
+    }
