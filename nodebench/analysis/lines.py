@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from nodebench.analysis.fairness import Point
-from nodebench.analysis.summary import MACHINE
+from nodebench.analysis.summary import MACHINE, factor
 from nodebench.spec.axes import AXES
 from nodebench.spec.calibration import machine_label
 from nodebench.spec.figures import short
@@ -79,12 +79,11 @@ def _difference(name: str, points: Sequence[Point], over: Collection[str]) -> Di
     if follows not in over:
         return Difference(name, value, label)
 
-    def factor(point: Point) -> str | None:
-        above, below = point.axes.get(name), point.axes.get(follows)
-        known = isinstance(above, int | float) and isinstance(below, int | float)
-        return f"{short(above / below)} × {follows}" if known else None  # type: ignore[operator]
+    def multiple(point: Point) -> str | None:
+        times = factor(point.axes.get(name), point.axes.get(follows))
+        return None if times is None else f"{times} × {follows}"
 
-    return Difference(name, factor, label) if _differ(factor, points) else None
+    return Difference(name, multiple, label) if _differ(multiple, points) else None
 
 
 def _differ(value: Value, points: Sequence[Point]) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from nodebench.analysis.fairness import is_flow, unreliable
 from nodebench.analysis.homes import homes
 from nodebench.spec import Record, Status, shipped_studies
-from nodebench.spec.axes import axis_names
+from nodebench.spec.axes import AXES, axis_names
 from nodebench.spec.calibration import machine_label
-from nodebench.spec.figures import figure
+from nodebench.spec.figures import figure, short
 from nodebench.spec.trial import Scalar
 
 # Stands beside the trial's own axes: records of one trial on two machines are two configurations.
@@ -70,9 +70,32 @@ def configurations(records: Iterable[Record]) -> list[Configuration]:
 
 
 def varying(found: Sequence[Configuration]) -> list[str]:
-    """The axes on which configurations differ."""
+    """The axes on which configurations differ, as many of them as tell any two apart.
+
+    A tolerance that is the same multiple of another one everywhere is left out, if the other axes tell all apart.
+    """
     names = dict.fromkeys(name for one in found for name in one.axes)
-    return [name for name in names if len({str(one.axis(name)) for one in found}) > 1]
+    differing = [name for name in names if len({str(one.axis(name)) for one in found}) > 1]
+    lean = [name for name in differing if not _follows(name, differing, found)]
+    return lean if _told_apart(lean, found) == _told_apart(differing, found) else differing
+
+
+def _follows(name: str, differing: Sequence[str], found: Sequence[Configuration]) -> bool:
+    """Whether an axis is the same multiple of the one that it follows, wherever a configuration has both."""
+    leader = AXES[name].follows if name in AXES else ""
+    factors = {factor(one.axis(name), one.axis(leader)) for one in found} if leader in differing else set()
+    return len(factors - {None}) == 1
+
+
+def factor(value: Scalar | None, leader: Scalar | None) -> str | None:
+    """A tolerance over the one that it follows, to six digits; None where one of them is no number."""
+    both = isinstance(value, int | float) and isinstance(leader, int | float)
+    return short(value / leader) if both else None  # type: ignore[operator]
+
+
+def _told_apart(names: Sequence[str], found: Sequence[Configuration]) -> int:
+    """How many configurations can be told apart by some axes."""
+    return len({tuple(str(one.axis(name)) for name in names) for one in found})
 
 
 def by_study(records: Iterable[Record]) -> dict[str, list[Record]]:

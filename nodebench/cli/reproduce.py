@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from rich.text import Text
 from nodebench.analysis.claims import CLAIMS, Verdict, judge
 from nodebench.analysis.fairness import OUTCOMES
 from nodebench.analysis.noise import Noise, noise_of
-from nodebench.analysis.reproduction import Again, Repeated, Reproduction, reproduction
+from nodebench.analysis.reproduction import Again, Repeated, Replicates, Reproduction, reproduction
 from nodebench.analysis.surroundings import told
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK, TRIAL_FAILED
 from nodebench.cli.progress import make_display
@@ -62,12 +62,9 @@ def reproduce_command(
         raise BadInput(f"none of the {len(ended)} records of '{what}' takes {choice.within:g} s or less")
     pairs, run, pressed, failure = _run(chosen, out, data, quiet=quiet or as_json)
     known = calibrations(results)
-    replicates: dict[Hashable, dict[int, Record]] = {}
-    for record in sorted(everything, key=lambda record: record.started):
-        if record.status is Status.OK:
-            replicates.setdefault(_replicated(record), {})[record.trial.seed] = record
+    replicates = Replicates(everything)
     repeated = [
-        reproduction(a, b, _replicates(replicates, a), _noise(known, a, b))
+        reproduction(a, b, replicates.of(a), _noise(known, a, b))
         for a, b in pairs
         if b.status is not Status.INTERRUPTED
     ]
@@ -108,16 +105,6 @@ def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list
 
 
 _FEWEST_DIGITS = 6
-
-
-def _replicated(record: Record) -> Hashable:
-    """What the replicates of a record have in common: every axis but the seed, and the machine."""
-    return record.trial.configuration, machine_of(record.environment)
-
-
-def _replicates(known: dict[Hashable, dict[int, Record]], record: Record) -> list[Record]:
-    """The records of a configuration on one machine, one a seed, a record itself among them."""
-    return list((known.get(_replicated(record), {}) | {record.trial.seed: record}).values())
 
 
 def _run(
