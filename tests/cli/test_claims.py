@@ -83,6 +83,12 @@ def test_plan_keeps_to_the_arms_of_the_claim(nodebench):
     assert groups["contracting"]["overrides"]["rate"] == [1.0, 10.0]
 
 
+def test_plan_asks_for_no_value_that_the_claim_does_not_compare(nodebench):
+    """The study also steps a batch by its worst sample; this claim compares two other ways."""
+    _, out, _ = nodebench("claims", "plan", "torchode-batching")
+    assert tomllib.loads(out)["groups"]["stiffness"]["batching"] == ["joint", "each"]
+
+
 def test_plan_at_paper_scale_asks_for_the_data(nodebench):
     assert "--data DIR or --download" in nodebench("claims", "plan", "mnist-parity")[1]
 

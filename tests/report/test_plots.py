@@ -104,6 +104,4 @@ def test_the_legend_of_a_training_names_forward_and_backward():
     assert lines == {"forward, a step": {20.0}, "backward, a step": {30.0}, "forward, fixed probe": {25.0}}
     legend = axes.get_legend()
     texts = [text.get_text() for text in legend.texts]
-    assert {
-        text: stroke for text, stroke in zip(texts, strokes(legend.legend_handles).values(), strict=True)
-    } == strokes(axes.lines)
+    assert dict(zip(texts, strokes(legend.legend_handles).values(), strict=True)) == strokes(axes.lines)
