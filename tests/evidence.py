@@ -67,3 +67,36 @@ def claim(part: Part, **changes: Any) -> Claim:
         "parts": (part if part.home is not None else replace(part, home={}),),
     }
     return Claim(**(known | changes))
+
+
+# A trial, and for each axis but the seed a value on which another trial differs from it.
+BASE: dict[str, Any] = {
+    "task": "toy/spiral",
+    "model": "small",
+    "solver": "dopri5",
+    "rtol": 1e-3,
+    "atol": 1e-5,
+    "gradient": "adjoint",
+    "adjoint_rtol": 1e-3,
+    "adjoint_atol": 1e-5,
+}
+DIFFERING: dict[str, Any] = {
+    "task": "toy/random",
+    "dataset": "another",
+    "model": "deep",
+    "overrides": {"noise": 0.1},
+    "solver": "bosh3",
+    "batching": "worst",
+    "compile": "field",
+    "rtol": 1e-4,
+    "atol": 1e-6,
+    "step_size": 0.1,
+    "gradient": "adjoint-seminorm",
+    "segments": 4,
+    "adjoint_rtol": 1e-4,
+    "adjoint_atol": 1e-6,
+    "dtype": "float64",
+    "threads": 2,
+    "preset": "smoke",
+    "device": "cuda",
+}

@@ -16,10 +16,11 @@ from statistics import fmean
 from nodebench.analysis.fairness import Point, differing, unreliable
 from nodebench.analysis.noise import Noise, Shift, assumed_noise, shift
 from nodebench.analysis.statistics import LEVEL, exp, holm
-from nodebench.analysis.summary import Configuration, configurations, varying
+from nodebench.analysis.summary import MACHINE, Configuration, configurations, varying
 from nodebench.analysis.surroundings import Changes, changes
 from nodebench.errors import BadInput
 from nodebench.spec import Figure, Record, Status
+from nodebench.spec.axes import AXES
 from nodebench.spec.figures import Kind, figure, short
 from nodebench.spec.trial import Scalar
 
@@ -142,19 +143,18 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
     Raises:
         BadInput: they have no trial in common; the message names what their trials differ in.
     """
-    before, after = _by_key(first), _by_key(second)
-    found_pairs = {key: _pairs(before[key], after[key]) for key in before if key in after}
-    common = {key: pairs for key, pairs in found_pairs.items() if pairs}
+    before, after = configurations(first), configurations(second)
+    common = _common(before, after)
     of_time, of_other = assumed_noise(first, second)
     noise = {name: of_time if figure(name).is_time else of_other for name in _SAMPLED} | dict(noise or {})
     if not common:
-        raise BadInput(f"the two runs have no trial in common: {_apart(before.values(), after.values())}")
-    axes = varying([before[key] for key in common])
+        raise BadInput(f"the two runs have no trial in common: {_apart(before, after)}")
+    axes = varying([one for one, _ in common])
     notes = Counter[str]()
     found: list[Change] = []
     endings: list[Ending] = []
-    for key, pairs in common.items():
-        label = _label(before[key], axes)
+    for one, pairs in common:
+        label = _label(one, axes)
         endings += [
             Ending(label, seed, a.status, b.status) for seed, (a, b) in pairs.items() if a.status is not b.status
         ]
@@ -168,18 +168,34 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
             if values:
                 found.append(_change(label, name, values, noise))
     ids = {record.id for record in first}, {record.id for record in second}
-    matched = [pair for pairs in common.values() for pair in pairs.values()]
+    matched = [pair for _, pairs in common for pair in pairs.values()]
     surroundings = {name: pair for a, b in matched for name, pair in changes(a, b).items()}
     only = len(ids[0] - ids[1]), len(ids[1] - ids[0])
     told = tuple(f"{count} × {note}" for note, count in sorted(notes.items()))
     return Comparison(surroundings, tuple(_settled(found)), tuple(endings), only, told)
 
 
-def _by_key(records: Sequence[Record]) -> dict[str, Configuration]:
-    return {one.records[0].trial.configuration: one for one in configurations(records)}
+Pairs = dict[int, tuple[Record, Record]]  # by seed: the record of the first run, and that of the second
 
 
-def _pairs(first: Configuration, second: Configuration) -> dict[int, tuple[Record, Record]]:
+def _common(before: Sequence[Configuration], after: Sequence[Configuration]) -> list[tuple[Configuration, Pairs]]:
+    """The configurations that both runs have, with their pairs; those of two machines apart.
+
+    The machine of a configuration names both sides where they differ: ``A, 2 cores → B, 8 cores``.
+    """
+    others: dict[str, list[Configuration]] = {}
+    for one in after:
+        others.setdefault(one.records[0].trial.configuration, []).append(one)
+    found = []
+    for one in before:
+        for other in others.get(one.records[0].trial.configuration, ()):
+            if pairs := _pairs(one, other):
+                machines = dict.fromkeys(str(side.axes[MACHINE]) for side in (one, other))
+                found.append((replace(one, axes=one.axes | {MACHINE: " → ".join(machines)}), pairs))
+    return found
+
+
+def _pairs(first: Configuration, second: Configuration) -> Pairs:
     """Both records of each seed that both have."""
     others = {record.trial.seed: record for record in second.records}
     return {r.trial.seed: (r, others[r.trial.seed]) for r in first.records if r.trial.seed in others}
@@ -187,8 +203,14 @@ def _pairs(first: Configuration, second: Configuration) -> dict[int, tuple[Recor
 
 def _label(one: Configuration, axes: Sequence[str]) -> str:
     """What tells a configuration from the others of its run; its task where there is no other."""
-    parts = [(name, one.axis(name)) for name in axes] or [("task", one.axis("task"))]
-    return ", ".join(_told(name, value) for name, value in parts if value is not None)
+    parts = [(name, _shown(name, one.axis(name))) for name in axes]
+    told = ", ".join(_told(name, value) for name, value in parts if value is not None)
+    return told or str(one.axis("task"))
+
+
+def _shown(name: str, value: Scalar | None) -> Scalar | None:
+    """A value, or the one that None stands for on its axis."""
+    return AXES[name].unset if value is None and name in AXES else value
 
 
 def _told(name: str, value: Scalar) -> str:

@@ -1,15 +1,17 @@
 """Two arms along an axis: from where on one is the cheaper, and what it costs where both err equally."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nodebench.analysis.curves import crossing, ratio_at_equal
 from nodebench.analysis.fairness import Point, unreliable
 from nodebench.analysis.homes import is_at
+from nodebench.analysis.lines import largest
 from nodebench.analysis.readings import Reading
 from nodebench.analysis.statistics import Estimate, estimate, median
 from nodebench.spec import Record, Status
+from nodebench.spec.axes import Part, axis_names
 from nodebench.spec.trial import Scalar
 
 
@@ -32,20 +34,32 @@ ArmAxes = Mapping[str, Scalar | None]
 
 
 def crossover(
-    points: Iterable[Point], axis: Reading, figure: Reading, price: Reading, arms: tuple[ArmAxes, ArmAxes]
+    points: Iterable[Point],
+    axis: Reading,
+    figure: Reading,
+    price: Reading,
+    arms: tuple[ArmAxes, ArmAxes],
+    over: str = "",
 ) -> Crossover | None:
     """Find from which place of an axis on the first arm needs less of a figure than the second does.
 
     Each replicate has a place of its own, interpolated between those measured. A trial that failed costs more than
     any other. None where the arms have fewer than two places in common.
+
+    Args:
+        points: records of any trials; the largest part of them that may be compared is used.
+        axis: the place of a record.
+        figure: what is compared.
+        price: what the first arm costs where it is the cheaper one.
+        arms: the axes of the first arm and of the second.
+        over: the axis of a trial that decides the place; by default the one that ``axis`` reads.
     """
     sides: tuple[_Places, _Places] = ({}, {})
-    for point in points:
-        if not point.is_outcome or unreliable(point.record, figure.timed):
-            continue
-        place = axis.get(point.record)
-        for side, arm in zip(sides, arms, strict=True):
-            if place is not None and is_at(point.axes, arm):
+    usable = [point for point in points if point.is_outcome and not unreliable(point.record, figure.timed)]
+    for side, members in zip(sides, _comparable(usable, arms, over or axis.figure), strict=True):
+        for point in members:
+            place = axis.get(point.record)
+            if place is not None:
                 side.setdefault(point.seed, {})[place] = point.record
     crossed, prices, measured = [], [], list[float]()
     for seed in sorted(sides[0].keys() & sides[1].keys()):
@@ -70,6 +84,22 @@ def crossover(
 _Places = dict[int, dict[float, Record]]
 
 
+def _comparable(points: Sequence[Point], arms: tuple[ArmAxes, ArmAxes], over: str) -> tuple[list[Point], ...]:
+    """The records of each arm: the largest part of them that differs in nothing but arm, method and place.
+
+    Both arms are of one problem, machine and set of packages; within an arm nothing differs but the place.
+    """
+    members = [point for point in points if any(is_at(point.axes, arm) for arm in arms)]
+    packages: dict[str, list[Point]] = {}
+    for point in members:
+        packages.setdefault(str(point.machine), []).append(point)
+    free = {over, *axis_names(Part.METHOD), *(name for arm in arms for name in arm)}
+    alike = max((largest(some, free, machines=True) for some in packages.values()), key=len, default=[])
+    return tuple(
+        largest([point for point in alike if is_at(point.axes, arm)], {over, *arm}, machines=True) for arm in arms
+    )
+
+
 def _ratio(figure: Reading, first: Record, second: Record) -> float | None:
     """A figure of one record over that of another; beyond every number where one alone has failed."""
     good = first.status is Status.OK, second.status is Status.OK
@@ -82,15 +112,16 @@ def _ratio(figure: Reading, first: Record, second: Record) -> float | None:
 def at_equal_error(
     records: Iterable[Record], error: Reading, cost: Reading, arms: tuple[ArmAxes, ArmAxes]
 ) -> Estimate | None:
-    """What the first arm costs over the second where both err equally: over tolerances, one ratio a replicate."""
+    """What the first arm costs over the second where both err equally: over tolerances, one ratio a replicate.
+
+    The largest part of the records that may be compared is used.
+    """
     sides: tuple[dict[int, list[tuple[float, float]]], ...] = ({}, {})
-    for record in records:
-        point = Point.of(record)
-        if record.status is not Status.OK or unreliable(record, cost.timed):
-            continue
-        x, y = error.get(record), cost.get(record)
-        for side, arm in zip(sides, arms, strict=True):
-            if x is not None and y is not None and is_at(point.axes, arm):
+    usable = [Point.of(r) for r in records if r.status is Status.OK and not unreliable(r, cost.timed)]
+    for side, members in zip(sides, _comparable(usable, arms, "rtol"), strict=True):
+        for point in members:
+            x, y = error.get(point.record), cost.get(point.record)
+            if x is not None and y is not None:
                 side.setdefault(point.seed, []).append((x, y))
     both = [ratio_at_equal(sides[0][seed], sides[1][seed]) for seed in sorted(sides[0].keys() & sides[1].keys())]
     ratios = [ratio for ratio in both if ratio is not None]

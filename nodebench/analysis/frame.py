@@ -7,6 +7,7 @@ import pandas as pd
 
 from nodebench.errors import BadInput, choose
 from nodebench.spec import Record
+from nodebench.spec.calibration import machine_label
 
 EXPORT_FORMATS = ("csv", "parquet", "json")
 
@@ -30,6 +31,8 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
                 "duration_seconds": record.duration_seconds,
                 "passes_agree": record.passes_agree,
                 "drifted": record.drifted,
+                "shared_cores": record.place.shared,
+                "machine": machine_label(record.environment) if record.environment else None,
                 "data_sha256": record.data.sha256 if record.data else None,
                 "failure": record.failure.message if record.failure else None,
             }

@@ -1,10 +1,11 @@
 """Which studies a record is of: the one that made it, or those that would ask for it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
-from nodebench.spec import Batching, Grid, Preset, Record, Study, load_study, shipped_studies
+from nodebench.spec import Batching, Grid, Preset, Record, Study, Trial, load_study, shipped_studies
+from nodebench.spec.axes import AXES, as_stored, axis_names
 from nodebench.spec.trial import Scalar
 
 
@@ -31,24 +32,41 @@ def _studies(preset: Preset) -> dict[str, Study]:
 
 def _asks(grid: Grid, record: Record) -> bool:
     trial = record.trial
-    axes = (
-        (grid.model, trial.model),
-        (grid.solver, trial.solver),
-        (grid.rtol, trial.rtol),
-        (grid.step_size, trial.step_size),
-        (grid.gradient, trial.gradient),
-    )
     return (
         grid.task == trial.task
-        and grid.dtype == trial.dtype
-        # An axis that a grid leaves open is at its task's default, which only the claim's own arm may know.
-        and all(not wanted or is_value(value, wanted) for wanted, value in axes)
-        and is_value(trial.compile, grid.compile or None)
-        and is_value(trial.segments, grid.segments or None)
+        and all(_asks_for(grid, trial, name) for name in _ASKED)
         and (trial.batching is not Batching.WORST or Batching.WORST in grid.batching)
         and trial.overrides.keys() <= grid.overrides.keys()
         and all(is_value(record.options.get(name), values) for name, values in grid.overrides.items())
     )
+
+
+# Every axis but those that a study asks for in words of its own, that it is asked for at, or that it leaves free.
+_ASKED = axis_names(without=("task", "preset", "batching", "overrides", "dataset", "device", "threads", "seed"))
+# What a trial has on an axis that its grid leaves open. On any other axis it has the default of its task, its solver or
+# its library, which only the claim's own arm may know.
+_LEFT_OPEN: Mapping[str, Callable[[Trial], Scalar | None]] = {
+    "compile": lambda _: None,
+    "segments": lambda _: None,
+    "adjoint_rtol": lambda trial: trial.rtol,
+    "adjoint_atol": lambda trial: trial.atol,
+}
+
+
+def _asks_for(grid: Grid, trial: Trial, name: str) -> bool:
+    """Whether a grid asks for the value of a trial on one axis."""
+    wanted, value = getattr(grid, name), getattr(trial, name)
+    if AXES[name].follows and value is None:  # the method of the trial has no such tolerance
+        return True
+    if wanted:
+        return is_value(as_stored(name, value), [as_stored(name, one) for one in _listed(wanted)])
+    if name in _LEFT_OPEN and value is not None:
+        return is_value(value, _LEFT_OPEN[name](trial))
+    return True
+
+
+def _listed(value: Scalar | Sequence[Scalar]) -> Sequence[Scalar]:
+    return value if isinstance(value, list) else [value]  # type: ignore[list-item]
 
 
 def is_at(axes: Mapping[str, Scalar | None], wanted: Mapping[str, Scalar | Sequence[Scalar | None] | None]) -> bool:

@@ -10,6 +10,8 @@ from nodebench.analysis.homes import is_at
 from nodebench.analysis.statistics import Estimate, estimate, median
 from nodebench.analysis.summary import Configuration, configurations
 from nodebench.spec import Record, Status
+from nodebench.spec.axes import Part, axis_names
+from nodebench.spec.calibration import machine_label
 from nodebench.spec.figures import figure, several
 from nodebench.spec.trial import Scalar
 
@@ -18,20 +20,7 @@ ERROR, SECONDS = "gradient_error", "step_seconds"
 MEMORY = ("tensor_peak_bytes", "process_peak_bytes")
 
 # What is chosen; all else about a trial is the problem, and must be the same.
-_CHOICE = frozenset(
-    {
-        "solver",
-        "batching",
-        "compile",
-        "rtol",
-        "atol",
-        "step_size",
-        "gradient",
-        "segments",
-        "adjoint_rtol",
-        "adjoint_atol",
-    }
-)
+_CHOICE = frozenset(axis_names(Part.METHOD))
 _FEWEST = 2  # replicates, to say how sure it is
 
 
@@ -117,6 +106,7 @@ def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None]) -> 
         if not is_at(point.axes, asked):
             continue
         fixed = {name: value for name, value in point.setting.items() if name not in _CHOICE | {"seed"}}
+        fixed["machine"] = machine_label(record.environment)
         found.setdefault(str(sorted(fixed.items())), []).append(record)
 
     def size(some: list[Record]) -> tuple[int, str]:

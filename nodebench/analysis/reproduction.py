@@ -1,7 +1,7 @@
 """A trial that was run again: which of its figures are as they were, and what could explain those that are not."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,7 +12,8 @@ from nodebench.analysis.changes import compared
 from nodebench.analysis.noise import Noise, shift
 from nodebench.analysis.statistics import LEVEL, Range
 from nodebench.analysis.surroundings import Changes, changes, reaching
-from nodebench.spec import Figure, Record
+from nodebench.spec import Figure, Record, Status
+from nodebench.spec.calibration import machine_of
 from nodebench.spec.figures import Kind, figure
 
 FEWEST = 3  # replicates of the original, for an interval in which another one would lie
@@ -69,6 +70,24 @@ class Reproduction:
             for one in self.figures
             if one.outcome is Again.DIFFERENT and not one.explained_by and one.figure.kind is not Kind.SAMPLED
         ]
+
+
+class Replicates:
+    """The records that went well, by what replicates have in common: every axis but the seed, and the machine."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._known: dict[Hashable, dict[int, Record]] = {}
+        for record in sorted(records, key=lambda record: record.started):
+            if record.status is Status.OK:
+                self._known.setdefault(self._key(record), {})[record.trial.seed] = record
+
+    def of(self, record: Record) -> list[Record]:
+        """The latest replicate of each seed, with the record itself for its own seed."""
+        return list((self._known.get(self._key(record), {}) | {record.trial.seed: record}).values())
+
+    @staticmethod
+    def _key(record: Record) -> Hashable:
+        return record.trial.configuration, machine_of(record.environment)
 
 
 def reproduction(

@@ -6,33 +6,21 @@ from dataclasses import dataclass
 from nodebench.analysis.fairness import is_flow, unreliable
 from nodebench.analysis.homes import homes
 from nodebench.spec import Record, Status, shipped_studies
-from nodebench.spec.figures import figure
+from nodebench.spec.axes import AXES, axis_names
+from nodebench.spec.calibration import machine_label
+from nodebench.spec.figures import figure, short
 from nodebench.spec.trial import Scalar
 
-_AXES = (
-    "task",
-    "dataset",
-    "model",
-    "solver",
-    "batching",
-    "compile",
-    "rtol",
-    "step_size",
-    "gradient",
-    "segments",
-    "dtype",
-    "threads",
-    "preset",
-    "device",
-)
+# Stands beside the trial's own axes: records of one trial on two machines are two configurations.
+MACHINE = "machine"
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """The replicates of one trial.
+    """The replicates of one trial on one machine.
 
     Attributes:
-        axes: where it stands, on trial axes and on every option that was overridden.
+        axes: its value on each axis of a trial but the seed, on ``MACHINE``, and on every option that was overridden.
         records: one a seed, the latest.
     """
 
@@ -65,33 +53,58 @@ class Configuration:
 
 
 def configurations(records: Iterable[Record]) -> list[Configuration]:
-    """Group records by all but their seed, in the order of their studies."""
-    found: dict[str, dict[int, Record]] = {}
-    axes: dict[str, dict[str, Scalar | None]] = {}
+    """Group records by machine and by every axis but the seed, in the order of their studies."""
+    found: dict[tuple[str, str], dict[int, Record]] = {}
+    axes: dict[tuple[str, str], dict[str, Scalar | None]] = {}
     ordered = sorted(records, key=lambda r: (r.place.number if r.place.number is not None else -1, r.started, r.id))
     for record in ordered:
-        key = record.trial.configuration
+        machine = machine_label(record.environment)
+        key = record.trial.configuration, machine
         kept = found.setdefault(key, {})
         if record.trial.seed not in kept or record.started > kept[record.trial.seed].started:
             kept[record.trial.seed] = record
         trial = record.trial.model_dump(mode="json")
-        axes.setdefault(key, {name: trial[name] for name in _AXES} | trial["overrides"])
+        plain = {name: trial[name] for name in axis_names(without=("overrides", "seed"))}
+        axes.setdefault(key, plain | {MACHINE: machine} | trial["overrides"])
     return [Configuration(axes[key], tuple(kept[seed] for seed in sorted(kept))) for key, kept in found.items()]
 
 
 def varying(found: Sequence[Configuration]) -> list[str]:
-    """The axes on which configurations differ."""
+    """The axes on which configurations differ, as many of them as tell any two apart.
+
+    A tolerance that is the same multiple of another one everywhere is left out, if the other axes tell all apart.
+    """
     names = dict.fromkeys(name for one in found for name in one.axes)
-    return [name for name in names if len({str(one.axis(name)) for one in found}) > 1]
+    differing = [name for name in names if len({str(one.axis(name)) for one in found}) > 1]
+    lean = [name for name in differing if not _follows(name, differing, found)]
+    return lean if _told_apart(lean, found) == _told_apart(differing, found) else differing
+
+
+def _follows(name: str, differing: Sequence[str], found: Sequence[Configuration]) -> bool:
+    """Whether an axis is the same multiple of the one that it follows, wherever a configuration has both."""
+    leader = AXES[name].follows if name in AXES else ""
+    factors = {factor(one.axis(name), one.axis(leader)) for one in found} if leader in differing else set()
+    return len(factors - {None}) == 1
+
+
+def factor(value: Scalar | None, leader: Scalar | None) -> str | None:
+    """A tolerance over the one that it follows, to six digits; None where one of them is no number."""
+    both = isinstance(value, int | float) and isinstance(leader, int | float)
+    return short(value / leader) if both else None  # type: ignore[operator]
+
+
+def _told_apart(names: Sequence[str], found: Sequence[Configuration]) -> int:
+    """How many configurations can be told apart by some axes."""
+    return len({tuple(str(one.axis(name)) for name in names) for one in found})
 
 
 def by_study(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Records by the study that they are of; those of a typed grid by the shipped study that would ask for them.
 
-    The latest one of each trial.
+    The latest one of each trial on each machine.
     """
-    found: dict[str, dict[str, Record]] = {name: {} for name in shipped_studies()}
+    found: dict[str, dict[tuple[str, str], Record]] = {name: {} for name in shipped_studies()}
     for record in sorted(records, key=lambda record: record.started):
         for name in homes(record)[:1] or ((record.place.study,) if record.place.study else ()):
-            found.setdefault(name, {})[record.id] = record
+            found.setdefault(name, {})[record.id, machine_label(record.environment)] = record
     return {name: list(kept.values()) for name, kept in found.items() if kept}

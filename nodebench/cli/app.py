@@ -235,11 +235,15 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="A README to write the verdicts into.", rich_help_panel=OUTPUT),
     ] = None,
+    with_published: Annotated[
+        bool,
+        typer.Option("--with-published", help="Show results/published beside your own records.", rich_help_panel=WHERE),
+    ] = False,
 ) -> None:
     """Write the report: verdicts on the published claims, and a page for each claim and study."""
     from nodebench.cli.report import report_command
 
-    report_command(results, out, format, readme)
+    report_command(results, out, format, readme, with_published=with_published)
 
 
 @app.command()

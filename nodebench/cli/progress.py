@@ -15,6 +15,7 @@ from rich.text import Text
 
 from nodebench.run.estimate import Costs, Estimate, estimate
 from nodebench.spec import Record, Status, Trial
+from nodebench.spec.axes import AXES, Part, axis_names
 
 if TYPE_CHECKING:
     from nodebench.run.worker import Progress as Event
@@ -39,6 +40,8 @@ class Display:
     def __init__(self, trials: Sequence[Trial], costs: Costs) -> None:
         self._total = len(trials)
         self._tells_task = len({trial.task for trial in trials}) > 1
+        others = axis_names(Part.PROBLEM, Part.EXECUTION, without=("task", "model", "overrides"))
+        self._varying = [name for name in others if len({getattr(trial, name) for trial in trials}) > 1]
         self._costs = costs
         self._left = {trial.id: trial for trial in trials}
         self._running: dict[str, float] = {}  # since when
@@ -80,6 +83,7 @@ class Display:
             parts += [trial.solver_label, trial.step_label]
         if trial.gradient:
             parts.append(trial.gradient_label)
+        parts += [f"{AXES[name].label} {getattr(trial, name)}" for name in self._varying]
         return " ".join([*parts, *(f"{name}={value}" for name, value in trial.overrides.items())])
 
     def describe(self, trial: Trial) -> str:

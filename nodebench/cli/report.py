@@ -1,6 +1,7 @@
 """``nodebench report``: the records as a site, for a code host, for a paper, and as data."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,24 +15,33 @@ from nodebench.run.store import Run, runs_below
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film
 
+# The folder, in that of the results, of the records that come with nodebench.
+PUBLISHED = "published"
 
-def report_command(results: Path, out: Path, formats: str, readme: Path | None) -> None:
-    """Write the report of all records kept in a folder, and the verdicts into a README if one is given."""
+
+def report_command(results: Path, out: Path, formats: str, readme: Path | None, *, with_published: bool) -> None:
+    """Write the report of the records kept in a folder, and the verdicts into a README if one is given.
+
+    The published records stand apart from the user's own: they are reported where there are no others, and beside the
+    others with ``with_published``.
+    """
     chosen = [choose("format", name.strip(), WRITERS) for name in formats.split(",") if name.strip()]
     if not chosen:
         raise BadInput(f"--format: nothing. Allowed: {', '.join(WRITERS)}")
-    runs = runs_below(results)
+    own, published = _apart(runs_below(results), results)
     of_run: dict[str, Run] = {}
     records: list[Record] = []
-    for run in runs:
-        for record in run.records():
-            of_run[f"{record.id} {record.started}"] = run
-            records.append(record)
+    beside: list[Record] = []
+    for runs, kept in ((own, records), (published if with_published else [], beside)):
+        for run in runs:
+            for record in run.records():
+                of_run[f"{record.id} {record.started}"] = run
+                kept.append(record)
 
     def films(record: Record) -> Film:
         return of_run[f"{record.id} {record.started}"].film(record)
 
-    pages, verdicts = report(records, films, calibrations(results))
+    pages, verdicts = report(records, films, calibrations(results), beside)
     files = {name: content for format in chosen for name, content in WRITERS[format](pages).items()}
     write(files, out)
     if readme is not None:
@@ -42,4 +52,13 @@ def report_command(results: Path, out: Path, formats: str, readme: Path | None) 
             raise BadInput(f"--readme {readme}: {error}") from error
     console = Console(soft_wrap=True, markup=False, highlight=False)
     first = next((out / f"index.{name}" for name in ("html", "md") if name in chosen), out)
+    if published and not with_published:
+        console.print(f"{results / PUBLISHED} left out; --with-published shows it beside the other records")
     console.print(f"{len(verdicts)} verdicts from {len(records):,} records, {len(pages)} pages · {first}")
+
+
+def _apart(runs: Sequence[Run], results: Path) -> tuple[list[Run], list[Run]]:
+    """The user's own runs, and the published ones that are not to be mixed with them."""
+    published = [run for run in runs if results / PUBLISHED in run.folder.parents]
+    own = [run for run in runs if run not in published]
+    return (own, published) if own else (published, [])

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from nodebench.analysis.fairness import OUTCOMES
 from nodebench.analysis.noise import Noise, noise_of
-from nodebench.analysis.reproduction import Again, Repeated, Reproduction, reproduction
+from nodebench.analysis.reproduction import Again, Repeated, Replicates, Reproduction, reproduction
 from nodebench.analysis.surroundings import told
 from nodebench.claims import ClaimResult, all_claims, judge
 from nodebench.claims.freeze import frozen_declarations
@@ -64,12 +64,9 @@ def reproduce_command(
         raise BadInput(f"none of the {len(ended)} records of '{what}' takes {choice.within:g} s or less")
     pairs, run, pressed, failure = _run(chosen, out, data, quiet=quiet or as_json)
     known = calibrations(results)
-    replicates: dict[str, dict[int, Record]] = {}
-    for record in sorted(everything, key=lambda record: record.started):
-        if record.status is Status.OK:
-            replicates.setdefault(record.trial.configuration, {})[record.trial.seed] = record
+    replicates = Replicates(everything)
     repeated = [
-        reproduction(a, b, _replicates(replicates, a), _noise(known, a, b))
+        reproduction(a, b, replicates.of(a), _noise(known, a, b))
         for a, b in pairs
         if b.status is not Status.INTERRUPTED
     ]
@@ -111,11 +108,6 @@ def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list
 
 
 _FEWEST_DIGITS = 6
-
-
-def _replicates(known: dict[str, dict[int, Record]], record: Record) -> list[Record]:
-    """The records of a configuration, one a seed, a record itself among them."""
-    return list((known.get(record.trial.configuration, {}) | {record.trial.seed: record}).values())
 
 
 def _run(

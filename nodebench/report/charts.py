@@ -178,10 +178,15 @@ def _plain_log(axis: mpl.axis.Axis) -> None:
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one kind: at each x the values of all replicates."""
+    """Points of one kind: at each x the values of all replicates.
+
+    Attributes:
+        partner: of published values, the label of the series that they are drawn beside; empty where there is none.
+    """
 
     label: str
     points: dict[float, list[float]]
+    partner: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,7 @@ class Look:
         guides: lines ``y = factor · x`` by label, to read the points against.
         joined: whether the points of a series are joined, in the order of x.
         reverse: whether x falls from left to right.
+        whole: whether x takes whole numbers only, as epochs do.
     """
 
     x: str
@@ -202,6 +208,7 @@ class Look:
     joined: bool = True
     reverse: bool = False
     from_zero: bool = False
+    whole: bool = False
     categories: tuple[str, ...] = ()  # names of x = 0, 1, 2, …
 
 
@@ -225,7 +232,7 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
             axes.set_xlim(low, high)
         if look.from_zero and "y" not in look.logs:
             axes.set_ylim(bottom=0)
-        if look.x == "epoch":
+        if look.whole:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if look.categories:
             axes.set_xticks(range(len(look.categories)), look.categories)
@@ -261,8 +268,8 @@ def _published(axes: Axes, one: Series, index: int, look: Look) -> None:
 
 
 def _partner(one: Series, series: Sequence[Series], otherwise: int) -> int:
-    """The place of the series that published values stand beside, by their common label."""
-    return next((i for i, ours in enumerate(series) if one.label == f"{ours.label}, published"), otherwise)
+    """The index of the series that published values stand beside."""
+    return next((i for i, ours in enumerate(series) if one.partner and one.partner == ours.label), otherwise)
 
 
 def _marker(index: int) -> str:

@@ -1,7 +1,7 @@
 """A page for each claim: what was said, what was measured, and what else could explain it."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from nodebench.analysis.sequential import LOOKS
 from nodebench.claims import ClaimResult, Kind, Part, PartResult
@@ -38,7 +38,10 @@ _READ = {
 
 
 def claim_pages(
-    results: Sequence[ClaimResult], studies: Collection[str], amendments: Sequence[Amendment] = ()
+    results: Sequence[ClaimResult],
+    studies: Collection[str],
+    amendments: Sequence[Amendment] = (),
+    published: Sequence[ClaimResult] = (),
 ) -> list[Page]:
     """One page a claim, with all its scopes.
 
@@ -46,17 +49,28 @@ def claim_pages(
         results: of all claims.
         studies: those that have a page.
         amendments: of all declarations.
+        published: the results by the published records, if these are shown beside others.
     """
     found: dict[str, list[ClaimResult]] = {}
     for result in results:
         found.setdefault(result.claim.id, []).append(result)
-    return [_page(id, of_claim, studies, amendments) for id, of_claim in found.items()]
+    beside = {result.claim.name: result for result in published}
+    return [_page(id, of_claim, studies, amendments, beside) for id, of_claim in found.items()]
 
 
-def _page(id: str, results: Sequence[ClaimResult], studies: Collection[str], amendments: Sequence[Amendment]) -> Page:
+def _page(
+    id: str,
+    results: Sequence[ClaimResult],
+    studies: Collection[str],
+    amendments: Sequence[Amendment],
+    beside: Mapping[str, ClaimResult],
+) -> Page:
     blocks: list[Block] = []
     for result in results:
         blocks += _scope(result, [one for one in amendments if one.claim == result.claim.name])
+        if other := beside.get(result.claim.name):
+            title = Heading(f"{result.claim.scope.capitalize()} scope, published records")
+            blocks += [title, Paragraph(sentence(other)), _conditions(f"{other.claim.id}-published", other)]
     feeding = dict.fromkeys(name for result in results for name in result.claim.studies if name in studies)
     if feeding:
         blocks += [Heading("Studies behind it"), Links([(f"study-{name}", name, "") for name in feeding])]

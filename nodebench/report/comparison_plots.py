@@ -1,8 +1,10 @@
 """Which figures the pages of solvers, libraries, gradients and batches have."""
 
-from nodebench.analysis.readings import Reading, axis, final, quotient
+from dataclasses import replace
+
+from nodebench.analysis.readings import Reading, final, quotient
 from nodebench.report.charts import Look
-from nodebench.report.study_charts import Plot, category, each
+from nodebench.report.study_charts import Plot, by_axis, category, each
 from nodebench.spec import Record
 
 _SECONDS, _PEAK = final("step_seconds"), final("tensor_peak_bytes")
@@ -57,7 +59,7 @@ def _scaled(reading: Reading, factor: float) -> Reading:
         value = reading.get(record)
         return None if value is None else value * factor
 
-    return Reading(reading.figure, get, reading.label)
+    return replace(reading, get=get)
 
 
 COMPARISONS: dict[str, tuple[Plot, ...]] = {
@@ -68,7 +70,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "first-step",
             "The first training step, compilation included, by tolerance",
-            each(axis("rtol"), final("first_step_seconds")),
+            by_axis("rtol", final("first_step_seconds")),
             ("task", "solver"),
             Look("rtol", "first step (s)", "xy"),
             ("mnist", "mnist-diffrax", "spiral", "spiral-diffrax"),
@@ -76,7 +78,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "process",
             "MNIST: growth of the process's memory in a training step, which every library's meters see",
-            each(axis("rtol"), _PROCESS, 1e-6),
+            by_axis("rtol", _PROCESS, 1e-6),
             _BY_LIBRARY,
             Look("rtol", "process peak (MB)", "x", from_zero=True),
             ("mnist", "mnist-diffrax"),
@@ -89,7 +91,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "steps-memory",
             "Peak memory of a training step against the step of rk4",
-            each(axis("step_size"), _PEAK, 1e-6),
+            by_axis("step_size", _PEAK, 1e-6),
             _BY_GRADIENT,
             Look("step size", "peak of live tensors (MB)", "xy", reverse=True),
             ("steps",),
@@ -97,7 +99,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "steps-time",
             "Time of a training step against the step of rk4",
-            each(axis("step_size"), _SECONDS),
+            by_axis("step_size", _SECONDS),
             _BY_GRADIENT,
             Look("step size", "training step (s)", "xy", reverse=True),
             ("steps",),
@@ -105,7 +107,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "segments",
             "Peak memory of a training step against the number of segments that a solve of 160 steps is kept in",
-            each(axis("segments"), _PEAK, 1e-6),
+            by_axis("segments", _PEAK, 1e-6),
             _BY_GRADIENT,
             Look("segments", "peak of live tensors (MB)", "xy"),
             ("segments",),
@@ -113,7 +115,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "contracting",
             "Error of the gradient against how hard the field is squeezed",
-            each(axis("rate"), _GRADIENT),
+            by_axis("rate", _GRADIENT),
             ("gradient", "rtol"),
             Look("rate", "gradient error", "xy"),
             ("contracting",),
@@ -123,7 +125,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "calls",
             "Calls of the field for 32 oscillators against their stiffness",
-            each(axis("mu"), final("nfe_forward")),
+            by_axis("mu", final("nfe_forward")),
             _BY_LIBRARY,
             Look("μ", "calls of the field", "xy"),
             ("stiffness",),
@@ -131,7 +133,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "samples",
             "Evaluations that one of 32 oscillators took against their stiffness",
-            each(axis("mu"), final("sample_evaluations")),
+            by_axis("mu", final("sample_evaluations")),
             _BY_LIBRARY,
             Look("μ", "evaluations of a sample", "xy"),
             ("stiffness",),
@@ -139,7 +141,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "size",
             "Evaluations that a sample took against the size of the batch, μ = 10",
-            each(axis("starts"), final("sample_evaluations")),
+            by_axis("starts", final("sample_evaluations")),
             _BY_LIBRARY,
             Look("samples in the batch", "evaluations of a sample", "xy"),
             ("size",),
@@ -147,7 +149,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "size-time",
             "Time of a solve against the size of the batch, μ = 10",
-            each(axis("starts"), _SECONDS),
+            by_axis("starts", _SECONDS),
             _BY_LIBRARY,
             Look("samples in the batch", "solve (s)", "xy"),
             ("size",),
@@ -165,14 +167,14 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "evaluations",
             "Calls of the field against stiffness; a curve ends where its method failed",
-            each(axis("mu"), final("nfe_forward")),
+            by_axis("mu", final("nfe_forward")),
             ("solver",),
             Look("μ", "calls of the field", "xy"),
         ),
         Plot(
             "time",
             "Time of a solve against stiffness; a curve ends where its method failed",
-            each(axis("mu"), _SECONDS),
+            by_axis("mu", _SECONDS),
             ("solver",),
             Look("μ", "solve (s)", "xy"),
         ),

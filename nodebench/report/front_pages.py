@@ -9,6 +9,7 @@ from nodebench.claims import ClaimResult, Kind, Verdict
 from nodebench.claims.words import explanation, measured, verdict_line
 from nodebench.report.document import Block, Bullets, Cell, Code, Heading, Links, Page, Paragraph, Table, Terms, number
 from nodebench.spec import Preset, Record, Status, load_study, shipped_studies
+from nodebench.spec.axes import AXES, Axis
 from nodebench.spec.figures import FIGURES
 
 _ORDER = (
@@ -21,11 +22,16 @@ _ORDER = (
 )
 
 
-def index_page(results: Sequence[ClaimResult], records: Sequence[Record], studies: Sequence[Page]) -> Page:
-    """One line a claim, under the sentences that sum up."""
+def index_page(
+    results: Sequence[ClaimResult],
+    records: Sequence[Record],
+    studies: Sequence[Page],
+    published: Sequence[ClaimResult] = (),
+) -> Page:
+    """One line a claim, under the sentences that sum up; with the verdict of the published records if given."""
     headline, checks = _split(results)
     blocks: list[Block] = [Paragraph(text) for text in summary(results, records)]
-    blocks.append(verdict_table(headline))
+    blocks.append(verdict_table(headline, published=published))
     if checks:
         blocks += [
             Heading("Checks of the instruments"),
@@ -64,9 +70,12 @@ def summary(results: Sequence[ClaimResult], records: Sequence[Record]) -> list[s
     return [first, *(f"{v.capitalize()}: {', '.join(names[v])}." for v in _ORDER[:4] if names[v])]
 
 
-def verdict_table(results: Sequence[ClaimResult], name: str = "verdicts") -> Table:
-    """One line a claim."""
+def verdict_table(
+    results: Sequence[ClaimResult], name: str = "verdicts", published: Sequence[ClaimResult] = ()
+) -> Table:
+    """One line a claim, with a column for the verdicts of the published records if they are given."""
     rows = []
+    beside = {result.claim.name: result for result in published}
     for result in sorted(results, key=lambda one: _ORDER.index(one.verdict)):
         claim, shown = result.claim, result.headline
         rows.append(
@@ -79,9 +88,11 @@ def verdict_table(results: Sequence[ClaimResult], name: str = "verdicts") -> Tab
                 Cell(verdict_line(result)),
                 Cell(measured(result) or explanation(result) or "–"),
                 number(str(shown.n if shown else 0), shown.n if shown else 0),
+                *([Cell(verdict_line(beside[claim.name]))] if beside else []),
             ]
         )
-    header = ("verdict", "claim", "it says", "scope", "published", "conditions", "measured [interval]", "n")
+    header = ["verdict", "claim", "it says", "scope", "published", "conditions", "measured [interval]", "n"]
+    header += ["verdict of the published records"] if beside else []
     caption = "The claims and their verdicts; the home condition is shown where it was measured"
     return Table(name, caption, header, rows, filters=name == "verdicts")
 
@@ -133,6 +144,8 @@ def method_page(
         _environments(records),
         Heading("What each figure is"),
         Terms([(f"{known.label} ({known.name})", known.about) for known in FIGURES.values()]),
+        Heading("What a trial is"),
+        Terms([(axis.label, _axis(axis)) for axis in AXES.values()]),
         Heading("What was run, and what was cut"),
         Bullets(_cuts(studies)),
         Heading("Not measured"),
@@ -146,6 +159,11 @@ def method_page(
         Code("nodebench report"),
     ]
     return Page("method", "How it was measured", "Definitions, machine, versions, cuts, gaps", blocks)
+
+
+def _axis(axis: Axis) -> str:
+    """What an axis is, and what it can change."""
+    return axis.help + ("" if axis.computes else " Changes time and memory; computed values up to rounding only.")
 
 
 def _environments(records: Sequence[Record]) -> Table:

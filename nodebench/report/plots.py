@@ -39,7 +39,7 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
     stem = _stem(record)
     drawings: dict[str, Callable[[], Figure]] = {}
     if any(row.get("loss") is not None for row in record.history):
-        drawings["training"] = lambda: _training(record)
+        drawings["training"] = lambda: training(record)
     if film:
         last = film[max(film)]
         drawings["portrait"] = lambda: portrait(_title(record), last)
@@ -89,7 +89,7 @@ def _new(title: str, width: float, height: float) -> Figure:
 # --- over training
 
 
-def _training(record: Record) -> Figure:
+def training(record: Record) -> Figure:
     """Loss and NFE over the epochs."""
     names = ("nfe_forward", "nfe_backward", "nfe_probe")
     history = record.history

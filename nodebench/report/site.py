@@ -1,6 +1,6 @@
 """The whole report: from runs to pages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nodebench.analysis.summary import by_study
 from nodebench.claims import ClaimResult, all_claims, judge
@@ -10,29 +10,49 @@ from nodebench.report.amendment_page import amendment_page
 from nodebench.report.claim_pages import claim_pages
 from nodebench.report.document import Page
 from nodebench.report.front_pages import index_page, method_page
+from nodebench.report.study_charts import Sides
 from nodebench.report.study_pages import Films, study_pages
-from nodebench.spec import Record
+from nodebench.spec import Record, shipped_studies
 from nodebench.spec.calibration import Calibration
+
+# The name of the records that come with nodebench, where they are shown beside the reader's own.
+PUBLISHED = "published records"
 
 
 def report(
-    records: Sequence[Record], films: Films, calibrations: Sequence[Calibration] = ()
+    records: Sequence[Record],
+    films: Films,
+    calibrations: Sequence[Calibration] = (),
+    beside: Sequence[Record] = (),
 ) -> tuple[list[Page], list[ClaimResult]]:
-    """Put the claims to the test, and lay everything out.
+    """Judge the claims, and lay everything out.
 
     Args:
         records: of all runs; their order does not matter.
         films: gives the pictures that were kept of a record, empty where there are none.
         calibrations: of the machines that made the records.
+        beside: records that are shown next to the others under the name ``PUBLISHED``, and never mixed with them.
 
     Returns:
-        tuple: the pages, the first one first, and the result of each claim.
+        tuple: the pages, the first one first, and the result of each claim by ``records``.
     """
-    ordered = sorted(records, key=lambda record: (record.started, record.id))
-    results = judge(all_claims(), ordered, calibrations, frozen_declarations())
-    changes = amendments()
-    studies = by_study(ordered)
-    of_claims, of_studies = claim_pages(results, studies, changes), study_pages(studies, films)
-    first = index_page(results, ordered, of_studies)
-    last = [method_page(results, ordered, studies), amendment_page(results, changes)]
+    ordered, others = (sorted(some, key=lambda record: (record.started, record.id)) for some in (records, beside))
+    frozen, changes = frozen_declarations(), amendments()
+    results = judge(all_claims(), ordered, calibrations, frozen)
+    published = judge(all_claims(), others, calibrations, frozen) if others else []
+    own = by_study(ordered)
+    studies = _sides(own, by_study(others))
+    of_claims = claim_pages(results, studies, changes, published)
+    of_studies = study_pages(studies, films)
+    first = index_page(results, ordered, of_studies, published)
+    last = [method_page(results, [*ordered, *others], own), amendment_page(results, changes)]
     return [first, *of_claims, *of_studies, *last], results
+
+
+def _sides(own: Mapping[str, Sequence[Record]], others: Mapping[str, Sequence[Record]]) -> dict[str, Sides]:
+    """The records of each study by where they come from, the studies in their usual order."""
+    known = [name for name in shipped_studies() if name in own or name in others]
+    return {
+        name: {side: some[name] for side, some in (("", own), (PUBLISHED, others)) if name in some}
+        for name in dict.fromkeys([*known, *own, *others])
+    }

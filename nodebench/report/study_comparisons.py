@@ -24,6 +24,7 @@ class Crossing:
         group: of the study.
         along: the axis, which ``place`` names for a person.
         arms: the one that may become cheaper, and the other.
+        over: the axis of a trial that decides the place, where it is not the one that ``along`` reads.
         figure: of which it needs less.
         price: what it needs more of, and its name.
     """
@@ -36,6 +37,7 @@ class Crossing:
     figure: Reading
     price: Reading = _SECONDS
     priced: str = "time"
+    over: str = ""
 
 
 _ADJOINT, _DIRECT, _CHECKPOINT = ({"gradient": name} for name in ("adjoint", "direct", "checkpoint"))
@@ -45,23 +47,26 @@ _EXPLICIT, _IMPLICIT = {"solver": "dopri5"}, {"solver": "scipy:LSODA"}
 
 
 def _less_memory(
-    who: str, than: str, group: str, along: Reading, place: str, arms: tuple[ArmAxes, ArmAxes]
+    who: str, than: str, group: str, along: Reading, place: str, arms: tuple[ArmAxes, ArmAxes], over: str = ""
 ) -> Crossing:
-    return Crossing(f"{who} needs less memory than {than}", group, along, place, arms, _PEAK)
+    return Crossing(f"{who} needs less memory than {than}", group, along, place, arms, _PEAK, over=over)
+
+
+def _by_calls(who: str, than: str, arms: tuple[ArmAxes, ArmAxes], group: str = "steps", of: str = "") -> Crossing:
+    """The same, where the step size decides the number of evaluations."""
+    return _less_memory(who, than, group, _CALLS, f"number of evaluations{of}", arms, "step_size")
 
 
 CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
     "memory": (
-        _less_memory("The adjoint", "direct", "steps", _CALLS, "number of evaluations", (_ADJOINT, _DIRECT)),
-        _less_memory(
-            "The adjoint", "direct", "network", _CALLS, "number of evaluations of the MNIST block", (_ADJOINT, _DIRECT)
-        ),
+        _by_calls("The adjoint", "direct", (_ADJOINT, _DIRECT)),
+        _by_calls("The adjoint", "direct", (_ADJOINT, _DIRECT), "network", " of the MNIST block"),
         _less_memory("The adjoint", "direct", "outputs", axis("points"), "number of output times", (_ADJOINT, _DIRECT)),
     ),
     "gradients-all": (
-        _less_memory("The adjoint", "direct", "steps", _CALLS, "number of evaluations", (_ADJOINT, _DIRECT)),
-        _less_memory("The adjoint", "checkpoints", "steps", _CALLS, "number of evaluations", (_ADJOINT, _CHECKPOINT)),
-        _less_memory("Keeping checkpoints", "direct", "steps", _CALLS, "number of evaluations", (_CHECKPOINT, _DIRECT)),
+        _by_calls("The adjoint", "direct", (_ADJOINT, _DIRECT)),
+        _by_calls("The adjoint", "checkpoints", (_ADJOINT, _CHECKPOINT)),
+        _by_calls("Keeping checkpoints", "direct", (_CHECKPOINT, _DIRECT)),
     ),
     "batching": (
         Crossing(
@@ -126,24 +131,15 @@ CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
 }
 
 
-def crossovers(study: str, records: Sequence[Record]) -> list[Block]:
-    """A sentence for each crossover of a study."""
+def crossovers(study: str, records: Sequence[Record], which: str = "") -> list[Block]:
+    """A sentence for each crossover of a study; ``which`` records they are of, for the heading."""
     told = []
     for one in CROSSINGS.get(study, ()):
         some = [record for record in records if not one.group or one.group in record.place.groups]
-        points = map(Point.of, _alike(some))
-        found = crossover(points, one.along, one.figure, one.price, one.arms)
+        found = crossover(map(Point.of, some), one.along, one.figure, one.price, one.arms, one.over)
         if found is not None:
             told.append(_told(one, found))
-    return [Heading("Crossovers"), Bullets(told)] if told else []
-
-
-def _alike(records: Sequence[Record]) -> list[Record]:
-    """The largest part of the records that one machine, one set of packages and one preset made."""
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        found.setdefault(f"{record.trial.preset} {record.trial.threads} {Point.of(record).machine}", []).append(record)
-    return max(found.values(), key=len, default=[])
+    return [Heading(", ".join(filter(None, ("Crossovers", which)))), Bullets(told)] if told else []
 
 
 def _told(one: Crossing, found: Crossover) -> str:
@@ -228,11 +224,11 @@ EQUALS: Mapping[str, tuple[Equal, ...]] = {
 }
 
 
-def equals(study: str, records: Sequence[Record]) -> list[Block]:
-    """A table for each comparison at equal error."""
+def equals(study: str, records: Sequence[Record], which: str = "") -> list[Block]:
+    """A table for each comparison at equal error; ``which`` records they are of, for the heading and the names."""
     tables: list[Block] = []
     for index, one in enumerate(EQUALS.get(study, ())):
-        some = _alike([record for record in records if set(one.groups) & set(record.place.groups)])
+        some = [record for record in records if set(one.groups) & set(record.place.groups)]
         rows = []
         for name, arm in one.arms.items():
             for of, error in _ERRORS:
@@ -241,14 +237,16 @@ def equals(study: str, records: Sequence[Record]) -> list[Block]:
                     rows.append([Cell(name), Cell(of), *cells])
         if rows:
             header = ("arm", "equal error of the", *(label for label, _ in one.costs))
-            tables.append(Table(slug(f"study-{study}-equal-{index}"), one.caption, header, rows))
+            name = slug(f"study-{study}-equal-{index}") + (f"-{slug(which)}" if which else "")
+            caption = one.caption + (f" ({which})" if which else "")
+            tables.append(Table(name, caption, header, rows))
     if not tables:
         return []
     note = (
         "Ratios with their 95 % intervals. Each replicate gives a curve of the cost over the error achieved, from its "
         "tolerances; two curves are compared over the errors that both achieve, never at equal nominal tolerance."
     )
-    return [Heading("At equal error"), Paragraph(note), *tables]
+    return [Heading(", ".join(filter(None, ("At equal error", which)))), Paragraph(note), *tables]
 
 
 def _ratio(found: Estimate | None) -> Cell:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from nodebench.analysis.fairness import unreliable
 from nodebench.analysis.statistics import median
 from nodebench.analysis.summary import Configuration, configurations, varying
 from nodebench.report.document import (
@@ -19,7 +20,7 @@ from nodebench.report.document import (
 )
 from nodebench.report.pictures import pictures
 from nodebench.report.published import published
-from nodebench.report.study_charts import draw
+from nodebench.report.study_charts import Sides, draw
 from nodebench.report.study_comparisons import crossovers, equals
 from nodebench.report.study_plots import PLOTS
 from nodebench.report.tables import status_line
@@ -59,42 +60,63 @@ _PICTURED = ("toys", "ecg", "table2")
 Films = Callable[[Record], Film]
 
 
-def study_pages(studies: Mapping[str, Sequence[Record]], films: Films) -> list[Page]:
-    """One page a study of which there is a record."""
-    return [_page(name, records, studies, films) for name, records in studies.items()]
+def study_pages(studies: Mapping[str, Sides], films: Films) -> list[Page]:
+    """One page a study of which there is a record.
+
+    Args:
+        studies: their records, by where these come from.
+        films: gives the pictures that were kept of a record.
+    """
+    return [_page(name, sides, studies, films) for name, sides in studies.items()]
 
 
-def _page(name: str, records: Sequence[Record], studies: Mapping[str, Sequence[Record]], films: Films) -> Page:
+def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -> Page:
     study = load_study(name, Preset.QUICK) if name in shipped_studies() else None
-    blocks: list[Block] = [Terms(_terms(study, records))]
+    blocks: list[Block] = [Terms(_terms(study, sides))]
     if study and study.claims:
         blocks += [Heading("Claims that it feeds"), Links([(f"claim-{id}", id, "") for id in study.claims])]
-    drawn = [draw(plot, name, studies.get(plot.study or name, [])) for plot in PLOTS.get(name, ())]
-    blocks += [chart for chart in drawn if chart is not None]
+    for plot in PLOTS.get(name, ()):
+        blocks += draw(plot, name, studies.get(plot.study or name, {}))
     if name in _PICTURED:
-        blocks += pictures(name, records, films)
-    blocks += crossovers(name, records)
-    blocks += equals(name, records)
-    blocks += _tables(name, records)
-    blocks += _failures(name, records)
+        blocks += pictures(name, next(iter(sides.values())), films)
+    for which, some in _by_preset(sides).items():
+        blocks += crossovers(name, some, which)
+        blocks += equals(name, some, which)
+    for side, records in sides.items():
+        blocks += _tables(name, records, side)
+        blocks += _failures(name, records, side)
     blocks += [Heading("Reproduce it"), Code(f"nodebench study run {name if study else 'FILE.toml'}")]
     return Page(slug(f"study-{name}"), name, study.about if study else "a study of the user's own", blocks, "studies")
 
 
-def _terms(study: Study | None, records: Sequence[Record]) -> list[tuple[str, str]]:
-    seeds = len({record.trial.seed for record in records})
+def _by_preset(sides: Sides) -> dict[str, list[Record]]:
+    """Records by where they come from and at which preset, in words; the preset quick is not named."""
+    found: dict[str, list[Record]] = {}
+    for side, records in sides.items():
+        for preset in Preset:
+            if some := [record for record in records if record.trial.preset is preset]:
+                found[", ".join(filter(None, (side, f"preset {preset}" * (preset is not Preset.QUICK))))] = some
+    return found
+
+
+def _terms(study: Study | None, sides: Sides) -> list[tuple[str, str]]:
     terms = [("Source", study.source)] if study else []
-    drifted = sum(bool(record.drifted) for record in records)
-    marks = f"; the machine's speed changed during {drifted} of them, whose times are left out" if drifted else ""
-    return [
-        *terms,
-        ("Records", f"{several(len(records), 'trial')}, {several(seeds, 'seed')}: {status_line(records)}{marks}"),
-    ]
+    return [*terms, *(((side or "Records").capitalize(), _counts(records)) for side, records in sides.items())]
 
 
-def _tables(name: str, records: Sequence[Record]) -> list[Block]:
+def _counts(records: Sequence[Record]) -> str:
+    """How many records there are, how they ended, and how many have times that are left out."""
+    seeds = len({record.trial.seed for record in records})
+    reasons = [why for record in records if (why := unreliable(record, timed=True))]
+    marks = "".join(
+        f"; times of {several(reasons.count(why), 'trial')} are left out: {why}" for why in dict.fromkeys(reasons)
+    )
+    return f"{several(len(records), 'trial')}, {several(seeds, 'seed')}: {status_line(records)}{marks}"
+
+
+def _tables(name: str, records: Sequence[Record], side: str) -> list[Block]:
     """A table for each task, and a word on what its marks mean."""
-    blocks: list[Block] = [Heading("Every configuration")]
+    blocks: list[Block] = [Heading(", ".join(filter(None, ("Every configuration", side))))]
     tasks: dict[tuple[str, str | None], list[Record]] = {}
     for record in records:
         tasks.setdefault((record.trial.task, record.trial.dataset), []).append(record)
@@ -102,7 +124,7 @@ def _tables(name: str, records: Sequence[Record]) -> list[Block]:
     for (task, dataset), some in tasks.items():
         found = configurations(some)
         broken |= any(one.breaks_flow for one in found)
-        blocks.append(_table(name, task, dataset, found))
+        blocks.append(_table(name, task, dataset, found, side))
     if broken:
         blocks.append(
             Paragraph(
@@ -112,7 +134,7 @@ def _tables(name: str, records: Sequence[Record]) -> list[Block]:
     return blocks
 
 
-def _table(study: str, task: str, dataset: str | None, found: Sequence[Configuration]) -> Table:
+def _table(study: str, task: str, dataset: str | None, found: Sequence[Configuration], side: str) -> Table:
     axes = [name for name in varying(found) if name not in ("task", "dataset")] or ["model"]
     others = sorted({metric for one in found for record in one.records for metric in record.metrics})
     measured = [name for name in dict.fromkeys([*_FIGURES, *others]) if any(one.values(name) for one in found)]
@@ -123,8 +145,10 @@ def _table(study: str, task: str, dataset: str | None, found: Sequence[Configura
             header.append(f"{figure(name).label}, published")
     rows = [_row(study, one, axes, measured, found) for one in found]
     title = task + (f" on {dataset}" if dataset else "")
-    caption = f"{title}: median [least, greatest] over n replicates"
-    return Table(slug(f"study-{study}-{task}-{dataset or ''}"), caption, header, rows, filters=len(rows) > 12)
+    of = f" ({side})" if side else ""
+    caption = f"{title}{of}: median [least, greatest] over n replicates; (n = …) where a figure has fewer"
+    name = slug(f"study-{study}-{task}-{dataset or ''}") + (f"-{slug(side)}" if side else "")
+    return Table(name, caption, header, rows, filters=len(rows) > 12)
 
 
 def _has_published(study: str, name: str, found: Sequence[Configuration]) -> bool:
@@ -140,12 +164,9 @@ def _row(
     cells.append(number(f"{len(one.records)}{failed}", len(one.records)))
     for name in measured:
         values = one.values(name)
-        cells.append(
-            number(
-                _spread(name, values) + (mark if values and name in ("test_error",) else ""),
-                median(values) if values else None,
-            )
-        )
+        fewer = f" (n = {len(values)})" if 0 < len(values) < len(one.records) - one.failed else ""
+        text = _spread(name, values) + (mark if values and name == "test_error" else "") + fewer
+        cells.append(number(text, median(values) if values else None))
         if _has_published(study, name, found):
             value = published(study, name, dict(one.axes))
             cells.append(number(figure(name).format(value), value))
@@ -167,10 +188,11 @@ def _spread(name: str, values: Sequence[float]) -> str:
     return middle if low == high else f"{middle} [{low}, {high}]"
 
 
-def _failures(name: str, records: Sequence[Record]) -> list[Block]:
+def _failures(name: str, records: Sequence[Record], side: str) -> list[Block]:
+    heading = Heading(", ".join(filter(None, ("Failures", side))))
     failed = [record for record in records if record.status is not Status.OK]
     if not failed:
-        return [Heading("Failures"), Paragraph("None.")]
+        return [heading, Paragraph("None.")]
     rows = [
         [
             Cell(record.id, kind="code"),
@@ -181,8 +203,6 @@ def _failures(name: str, records: Sequence[Record]) -> list[Block]:
         ]
         for record in failed
     ]
-    caption = f"Trials of {name} that failed"
-    return [
-        Heading("Failures"),
-        Table(slug(f"study-{name}-failures"), caption, ("trial", "status", "what", "seed", "message"), rows),
-    ]
+    caption = f"Trials of {name} that failed" + (f" ({side})" if side else "")
+    table = slug(f"study-{name}-failures") + (f"-{slug(side)}" if side else "")
+    return [heading, Table(table, caption, ("trial", "status", "what", "seed", "message"), rows)]

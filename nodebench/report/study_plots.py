@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from nodebench.analysis.readings import axis, final, total
+from nodebench.analysis.readings import final, total
 from nodebench.report.charts import Look
 from nodebench.report.comparison_plots import COMPARISONS
 from nodebench.report.published import TABLE_1, TABLE_2
-from nodebench.report.study_charts import Plot, category, each, rows
+from nodebench.report.study_charts import Plot, Points, by_axis, category, each, rows
 from nodebench.spec import Record
 
 
@@ -36,14 +36,14 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
             (),
             Look("", "test error (%)", joined=False, from_zero=True, categories=_MODELS),
             where=(("solver", ("dopri5", None)),),
-            published=(("published", tuple((_MODELS.index(model), error) for model, (error, _) in TABLE_1.items())),),
+            published=(("", tuple((_MODELS.index(model), error) for model, (error, _) in TABLE_1.items())),),
         ),
         Plot(
             "nfe",
             "Evaluations of a fixed batch over training: Figure 3d of Chen et al.",
             rows("history", "epoch", "nfe_probe"),
             ("model", "solver"),
-            Look("epoch", "NFE of a fixed batch", from_zero=True),
+            Look("epoch", "NFE of a fixed batch", from_zero=True, whole=True),
             where=(("solver", ("dopri5",)),),
         ),
     ),
@@ -53,14 +53,14 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
             "Test error over training on the 60,000 images",
             rows("history", "epoch", "test_error"),
             ("model",),
-            Look("epoch", "test error (%)", from_zero=True),
+            Look("epoch", "test error (%)", from_zero=True, whole=True),
         ),
         Plot(
             "nfe",
             "Evaluations of a fixed batch over training on the 60,000 images",
             rows("history", "epoch", "nfe_probe"),
             ("model",),
-            Look("epoch", "NFE of a fixed batch", from_zero=True),
+            Look("epoch", "NFE of a fixed batch", from_zero=True, whole=True),
         ),
     ),
     "fig3": (
@@ -86,13 +86,14 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
             each(_NFE, final("nfe_backward")),
             ("task", "solver"),
             Look("NFE, forward", "NFE, backward", guides=(("half", 0.5), ("equal", 1.0)), joined=False, from_zero=True),
+            over=("rtol",),
         ),
         Plot(
             "d",
             "Figure 3d: evaluations of a fixed batch over training, from study table1",
             rows("history", "epoch", "nfe_probe"),
             ("model",),
-            Look("epoch", "NFE of a fixed batch", from_zero=True),
+            Look("epoch", "NFE of a fixed batch", from_zero=True, whole=True),
             study="table1",
             where=(("solver", ("dopri5",)),),
         ),
@@ -105,11 +106,12 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
             _GRADIENT,
             Look("NFE, forward", "peak of live tensors (MB)", "xy"),
             ("steps",),
+            over=("step_size",),
         ),
         Plot(
             "outputs",
             "Peak memory of a training step against output times, at steps of one size",
-            each(axis("points"), _PEAK, 1e-6),
+            by_axis("points", _PEAK, 1e-6),
             _GRADIENT,
             Look("output times", "peak of live tensors (MB)", "xy"),
             ("outputs",),
@@ -121,6 +123,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
             _GRADIENT,
             Look("NFE, forward", "peak of live tensors (MB)", from_zero=True),
             ("network",),
+            over=("step_size",),
         ),
         Plot(
             "time",
@@ -129,22 +132,23 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
             _GRADIENT,
             Look("NFE, forward", "step (s)", "xy"),
             ("steps",),
+            over=("step_size",),
         ),
     ),
     "table2": (
         Plot(
             "extrapolation",
             "RMSE beyond the window (solid), and as published (hollow): Table 2 of Chen et al.",
-            each(axis("observations"), final("extrapolation_rmse")),
+            by_axis("observations", final("extrapolation_rmse")),
             ("model",),
             Look("observations", "RMSE on 100 points beyond", from_zero=False, logs="y"),
             where=(("variant", ("paper",)),),
-            published=tuple((f"{model}, published", tuple(known.items())) for model, known in TABLE_2.items()),
+            published=tuple((model, tuple(known.items())) for model, known in TABLE_2.items()),
         ),
         Plot(
             "reconstruction",
             "RMSE at the observed points of spirals never seen",
-            each(axis("observations"), final("reconstruction_rmse")),
+            by_axis("observations", final("reconstruction_rmse")),
             ("model",),
             Look("observations", "RMSE where observed", from_zero=True),
             where=(("variant", ("paper",)),),
@@ -163,7 +167,6 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
                 joined=False,
                 categories=("spiral", "random", "“Volterra–\nLotka”", "Lotka–\nVolterra", "nonlinear", "network"),
             ),
-            where=(("preset", ("quick",)),),
         ),
     ),
     "ecg": (
@@ -190,11 +193,12 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
             ("solver",),
             Look(label, "relative solution error", "xy"),
             (group,),
+            over=(over,),
         )
-        for group, about in (
-            ("adaptive", "adaptive methods on x' = 1 − x"),
-            ("fixed", "fixed-step methods on x' = 1 − x"),
-            ("van-der-pol", "a learned oscillator"),
+        for group, about, over in (
+            ("adaptive", "adaptive methods on x' = 1 − x", "rtol"),
+            ("fixed", "fixed-step methods on x' = 1 − x", "step_size"),
+            ("van-der-pol", "a learned oscillator", "rtol"),
         )
         for name, reading, label in (
             ("nfe", _NFE, "NFE, forward"),
@@ -222,7 +226,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
         Plot(
             "contraction",
             "Error of the gradient against how hard a field is squeezed, two tolerances",
-            each(axis("rate"), final("gradient_error")),
+            by_axis("rate", final("gradient_error")),
             ("gradient", "rtol"),
             Look("rate", "relative gradient error", "y"),
             ("contracting",),
@@ -233,13 +237,14 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
             each(_NFE, final("nfe_backward")),
             ("task",),
             Look("NFE, forward", "NFE, backward", "xy", guides=(("half", 0.5), ("equal", 1.0)), joined=False),
+            over=("rtol", "loss_scale", "rate"),
         ),
     ),
     "coarse": (
         Plot(
             "refined",
             "Test error of trained networks under steps 1, 2 and 4 times finer than in training",
-            _refined,
+            Points(_refined),
             ("solver", "step_size"),
             Look("times finer", "test error (%)", from_zero=True),
             where=(("task", ("mnist",)),),
@@ -265,7 +270,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
         Plot(
             "batch",
             "Evaluations of 32 Van der Pol oscillators solved as one state, over those of each alone",
-            each(axis("mu"), final("joint_over_single")),
+            by_axis("mu", final("joint_over_single")),
             ("rtol",),
             Look("μ", "joint / single", from_zero=True),
             ("van-der-pol",),
@@ -273,7 +278,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
         Plot(
             "reverse",
             "Error of the initial state after a solve forwards and back; equal to the tolerance on the dotted line",
-            each(axis("rtol"), final("reverse_error")),
+            by_axis("rtol", final("reverse_error")),
             ("task", "model"),
             Look("rtol", "relative error of the initial state", "xy", guides=(("rtol", 1.0),)),
             ("lotka-volterra", "trained", "trained-stiff"),
@@ -281,7 +286,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
         Plot(
             "order",
             "Share of neighbours on a line that change places, by the step of Euler's method",
-            each(axis("step_size"), final("inversions")),
+            by_axis("step_size", final("inversions")),
             ("solver",),
             Look("step", "share that change places", "x", from_zero=True),
             ("line-coarse",),
@@ -291,7 +296,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
         Plot(
             "missing",
             "Error over the whole span against the share of points that are missing",
-            each(axis("missing"), final("trajectory_error")),
+            by_axis("missing", final("trajectory_error")),
             ("model", "irregular"),
             Look("share missing", "trajectory error", "y"),
         ),

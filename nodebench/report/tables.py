@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from nodebench.spec import Batching, Record, Status
+from nodebench.spec.axes import Part, axis_names
+from nodebench.spec.calibration import machine_label
 from nodebench.spec.figures import figure, several
 
 # Shown as space allows, the most telling ones first.
@@ -32,8 +34,9 @@ _COSTS = (
 )
 
 
-# Axes that a table shows where they differ.
-AXES = ("preset", "device", "dtype", "threads", "seed")
+# Axes that a table shows in a column of their own where they differ. Those of the method stand in the columns of
+# solver, tolerance and gradient.
+COLUMN_AXES = ("preset", *axis_names(Part.EXECUTION, Part.REPLICATE))
 
 # Of a large run, this many failures are told.
 FAILURES = 10
@@ -55,19 +58,22 @@ def run_table(records: Sequence[Record], headlines: dict[str, tuple[str, ...]], 
         console: whose width decides how many figures fit.
     """
     groups: dict[tuple[str, str | None], list[Record]] = {}
-    older = _older(records)
+    marks = _Marks(_older(records), _machines(records))
     for record in sorted(records, key=_asked):
         groups.setdefault((record.trial.task, record.trial.dataset), []).append(record)
     parts: list[RenderableType] = []
     for (task, dataset), group in groups.items():
-        parts.append(_table(task, dataset, group, headlines.get(task, ()), console, older))
+        parts.append(_table(task, dataset, group, headlines.get(task, ()), console, marks))
     parts += failures(records)
     if any(record.drifted for record in records):
         parts.append(Text("~ the machine's speed changed by a quarter or more during this trial", style="yellow"))
     if any(record.place.shared for record in records):
         parts.append(Text("* other trials ran on the same cores: its seconds tell little", style="yellow"))
-    if older:
+    if marks.older:
         parts.append(Text("† measured by another version of the code than the latest trial here", style="yellow"))
+    if len(marks.machines) > 1:
+        told = "; ".join(f"{letter}: {machine}" for machine, letter in marks.machines.items())
+        parts.append(Text(f"machines whose seconds cannot be compared: {told}", style="yellow"))
     if any(record.passes_agree is False for record in records):
         parts.append(Text("! the passes of this trial disagree: do not trust its costs", style="red"))
     return Group(*parts)
@@ -99,6 +105,30 @@ def _asked(record: Record) -> int:
     return -1 if record.place.number is None else record.place.number
 
 
+@dataclass(frozen=True)
+class _Marks:
+    """What tells records apart that stand in one table.
+
+    Attributes:
+        older: ids of the records that another version of the code has made than the latest one.
+        machines: a letter for each machine.
+    """
+
+    older: set[str]
+    machines: dict[str, str]
+
+
+def _machines(records: Sequence[Record]) -> dict[str, str]:
+    """A letter for each machine that has made records, in their order."""
+    found = dict.fromkeys(machine_label(record.environment) for record in records if record.environment)
+    return {machine: _letter(index) for index, machine in enumerate(found)}
+
+
+def _letter(index: int) -> str:
+    """``A`` to ``Z``, then ``A1``."""
+    return chr(ord("A") + index % 26) + (str(index // 26) if index >= 26 else "")
+
+
 def _older(records: Sequence[Record]) -> set[str]:
     """Ids of the records that another version of the code has made than the latest one."""
     versions = {record.id: _version(record) for record in records if record.environment}
@@ -117,10 +147,12 @@ def _table(
     records: list[Record],
     headlines: tuple[str, ...],
     console: Console,
-    older: set[str],
+    marks: _Marks,
 ) -> Table:
     varying = _varying(records)
-    columns = [_Column("model", lambda r: r.trial.model + ("†" if r.id in older else ""))]
+    columns = [_Column("model", lambda r: r.trial.model + ("†" if r.id in marks.older else ""))]
+    if len(marks.machines) > 1:
+        columns.append(_Column("machine", lambda r: marks.machines.get(machine_label(r.environment), "–")))
     if any(r.trial.solver for r in records):
         columns += [
             _Column("solver", lambda r: r.trial.solver_label),
@@ -175,7 +207,7 @@ def _value(record: Record, name: str) -> float | None:
 
 def _axis(name: str, record: Record) -> str:
     """Where a trial stands on an axis, or on an option of its task, which is no override where it is the preset's."""
-    if name in AXES:
+    if name in COLUMN_AXES:
         return str(getattr(record.trial, name))
     return str(record.trial.overrides.get(name, record.options.get(name, "–")))
 
@@ -183,7 +215,7 @@ def _axis(name: str, record: Record) -> str:
 def _varying(records: list[Record]) -> list[str]:
     """Options of the task, and axes beside the ones always shown, that differ between the records."""
     options = {name: None for record in records for name in record.trial.overrides}
-    return [axis for axis in (*options, *AXES) if len({_axis(axis, record) for record in records}) > 1]
+    return [axis for axis in (*options, *COLUMN_AXES) if len({_axis(axis, record) for record in records}) > 1]
 
 
 def _shared(record: Record, dataset: str | None, varying: list[str]) -> str:

@@ -1,7 +1,7 @@
 """How long trials will take, from what trials like them took on this machine."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +11,27 @@ from typing import Any
 from nodebench.errors import BadInput
 from nodebench.run.store import Run, list_runs
 from nodebench.spec import Record, Status, Trial
+from nodebench.spec.axes import AXES, Part, axis_names
 from nodebench.spec.calibration import machine_of
 
-
-def _common(trial: Trial) -> Hashable:
-    options = tuple(sorted(trial.overrides.items()))
-    return trial.task, trial.dataset, trial.preset, options, trial.device, trial.dtype, trial.threads
-
-
-# What a trial's cost depends on, from the most to the least: the first one that has a record is the estimate.
-_LIKENESS: tuple[Callable[[Trial], Hashable], ...] = (
-    lambda t: (_common(t), t.model, t.solver, t.gradient, t.rtol, t.atol, t.step_size, t.adjoint_rtol, t.adjoint_atol),
-    lambda t: (_common(t), t.model, t.solver, t.gradient),
-    lambda t: (_common(t), t.model),
-    _common,
+# Axes on which two trials may differ and still count as alike, from the most alike to the least: the first level that
+# has a record gives the estimate. An axis that is named nowhere here must be equal at every level.
+_NUMBERS = tuple(name for name in axis_names(Part.METHOD) if AXES[name].type in (int, float))
+_MAY_DIFFER: tuple[tuple[str, ...], ...] = (
+    (),
+    _NUMBERS,
+    axis_names(Part.METHOD),
+    ("model", *axis_names(Part.METHOD)),
 )
-# The others differ in what may cost a hundredfold.
+_LIKENESS = tuple(axis_names(without=("seed", *level)) for level in _MAY_DIFFER)
+# The levels beyond this one differ in what may cost a hundredfold.
 _SURE = 1
+
+
+def _key(trial: Trial, names: Iterable[str]) -> Hashable:
+    """The values of a trial on some axes."""
+    values = (getattr(trial, name) for name in names)
+    return tuple(tuple(sorted(value.items())) if isinstance(value, dict) else value for value in values)
 
 
 class Costs:
@@ -45,13 +49,13 @@ class Costs:
 
     def learn(self, trial: Trial, seconds: float) -> None:
         """Learn what a trial takes."""
-        for known, key in zip(self._seconds, _LIKENESS, strict=True):
-            known[key(trial)].append(seconds)
+        for known, names in zip(self._seconds, _LIKENESS, strict=True):
+            known[_key(trial, names)].append(seconds)
 
     def of(self, trial: Trial) -> tuple[float, bool] | None:
         """Seconds of a trial, the median of those most like it, and whether they are much like it; null if none is."""
-        for level, (known, key) in enumerate(zip(self._seconds, _LIKENESS, strict=True)):
-            if seconds := known.get(key(trial)):
+        for level, (known, names) in enumerate(zip(self._seconds, _LIKENESS, strict=True)):
+            if seconds := known.get(_key(trial, names)):
                 return median(seconds), level < _SURE
         return None
 

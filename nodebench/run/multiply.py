@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from nodebench.errors import BadInput, choose
 from nodebench.instruments.environment import usable_cores
 from nodebench.solvers import SolverAdapter, canonical_name, find_solver
-from nodebench.spec import Batching, Compile, DataSource, Exclusion, Gradient, Grid, Preset, Trial
+from nodebench.spec import Batching, DataSource, Exclusion, Gradient, Grid, Preset, Trial
+from nodebench.spec.axes import as_stored
 from nodebench.spec.trial import Scalar
 from nodebench.tasks import Options, Task, find_task
 
@@ -272,11 +273,8 @@ def _supported(axis: str, wanted: Any, possible: Sequence[Any], solver: str) -> 
 
 
 def _stored(axis: str, value: Any) -> Any:
-    return None if value == _ASSUMED.get(axis) else value
+    return as_stored(axis, value)
 
-
-# What a null stands for in a trial.
-_ASSUMED = {"batching": Batching.JOINT, "compile": Compile.EAGER}
 
 _AXES = ("model", "solver", *_OPTIONAL, "adjoint_rtol", "adjoint_atol")
 

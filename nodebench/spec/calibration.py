@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from nodebench.spec.figures import several
 from nodebench.spec.frozen import Frozen
 
 # By load and figure: one list a round, of one value a replicate.
@@ -32,3 +33,10 @@ def machine_of(environment: Mapping[str, Any]) -> tuple[Any, ...]:
     """What makes two machines alike, as far as time goes: processor, usable cores, accelerator."""
     accelerator = environment.get("accelerator") or {}
     return environment.get("cpu"), (environment.get("cores") or {}).get("usable"), accelerator.get("name")
+
+
+def machine_label(environment: Mapping[str, Any]) -> str:
+    """What ``machine_of`` tells apart, for a person: ``AMD EPYC, 2 cores``."""
+    cpu, cores, accelerator = machine_of(environment)
+    known = [cpu or "unknown processor", several(cores, "core") if cores else None, accelerator]
+    return ", ".join(str(part) for part in known if part)

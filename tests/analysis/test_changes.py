@@ -118,6 +118,11 @@ def test_configurations_are_told_by_what_they_differ_in():
     assert {change.configuration for change in compare(both, both).changes} == {"rtol 0.001", "rtol 1e-5"}
 
 
+def test_what_none_stands_for_has_a_name():
+    both = [*run(), *run(compile="field")]
+    assert {change.configuration for change in compare(both, both).changes} == {"compile eager", "compile field"}
+
+
 def test_differences_that_are_equal_to_the_last_digit_are_no_certainty():
     """A share of a thousand images moves by a thousandth in each of two seeds; a page of memory comes from nothing."""
     before = [evidence(seed, metrics={"test_error": 5.0}, costs={"process_peak_bytes": 0}) for seed in SEEDS]
@@ -135,6 +140,31 @@ def test_surroundings_are_those_of_the_same_seed():
     first = [evidence(seed, costs={"nfe_forward": 1}, data=str(seed) * 64) for seed in range(3)]
     second = [evidence(seed, costs={"nfe_forward": 1}, data=str(seed) * 64) for seed in range(1, 4)]
     assert compare(first, second).surroundings == {}
+
+
+def test_p_values_are_corrected_for_the_number_of_tests():
+    """A change that one test alone would call worse is none where twenty such tests were made (Holm 1979)."""
+    wobble = (0.99, 1.0, 1.01, 1.02, 1.03)
+
+    def runs(count):
+        return (
+            [
+                evidence(seed, rtol=10.0**-power, costs={"step_seconds": 1.0 if before else 1.065 * wobble[seed]})
+                for power in range(1, count + 1)
+                for seed in SEEDS
+            ]
+            for before in (True, False)
+        )
+
+    noise = {"step_seconds": Noise(0.01, 50, 0.0, 50)}
+    (alone,) = compare(*runs(1), noise).changes
+    many = compare(*runs(20), noise).changes
+    assert len(many) == 20
+    assert {one.shift.p for one in many} == {alone.shift.p}
+    assert 0.05 / 20 < alone.shift.p < 0.05
+    assert (alone.outcome, alone.p_corrected) == (Outcome.WORSE, pytest.approx(alone.shift.p))
+    assert {one.outcome for one in many} == {Outcome.SAME}
+    assert [one.p_corrected for one in many] == pytest.approx([min(1.0, 20 * alone.shift.p)] * 20)
 
 
 WITHIN, BETWEEN = 0.05, 0.06

@@ -25,6 +25,9 @@ STEPS = {"training": "trajectory", "points": 5, "span": 2.52, "epochs": 1, "step
         (STIFF | {"batching": "worst"}, {"mu": 1.0, "solves": 5}, ("batching",)),
         (LOOP | {"compile": "solver"}, {"mu": 2.0, "starts": 256, "solves": 30}, ("batching",)),
         (RK4 | {"segments": 4}, STEPS, ("gradients-all",)),
+        ({"gradient": "adjoint", "adjoint_rtol": 1e-3, "adjoint_atol": 1e-5}, {}, ("toys",)),
+        ({"gradient": "adjoint", "adjoint_rtol": 1e-6, "adjoint_atol": 1e-5}, {}, ()),
+        ({"gradient": "adjoint", "adjoint_rtol": 1e-3, "adjoint_atol": 1e-9}, {}, ()),
     ],
     ids=str,
 )

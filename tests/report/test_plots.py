@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nodebench.report.plots import draw_trial
+from nodebench.report.plots import draw_trial, over_time, portrait, training
 from nodebench.spec import Gradient, Record, Status, Trial
 from nodebench.spec.trajectories import Trajectories
 
@@ -23,7 +23,7 @@ def picture(examples: int = 1, field: bool = True, silent: bool = False) -> Traj
 def record(ode: bool = True) -> Record:
     trial = Trial(task="toy/spiral", model="small", solver="dopri5", rtol=1e-3, atol=1e-3, gradient=Gradient.ADJOINT)
     trial = trial if ode else Trial(task="toy/spiral", model="gru-dt")
-    nfe = {"nfe_forward": 20.0, "nfe_backward": 30.0, "nfe_probe": 20.0} if ode else {}
+    nfe = {"nfe_forward": 20.0, "nfe_backward": 30.0, "nfe_probe": 25.0} if ode else {}
     history = [{"epoch": float(k), "loss": 1.0 / k if k else None, **nfe} for k in range(4)]
     return Record(id=trial.id, trial=trial, status=Status.OK, started="", duration_seconds=1, history=history)
 
@@ -72,3 +72,36 @@ def test_without_an_ode_and_without_pictures_there_is_the_training_alone(tmp_pat
 
 def test_a_trial_that_failed_at_once_has_no_figure(tmp_path):
     assert draw_trial(record().model_copy(update={"history": []}), {}, tmp_path) == []
+
+
+def strokes(lines) -> dict[str, tuple[str, str]]:
+    """Colour and dashes of lines by their label."""
+    return {line.get_label(): (line.get_color(), line.get_linestyle()) for line in lines if hasattr(line, "get_color")}
+
+
+@pytest.mark.parametrize("draw", [over_time, portrait])
+def test_the_legend_names_the_true_and_the_fitted_line(draw):
+    shown = picture(silent=True)
+    drawn = draw("a title", shown)
+    legend = strokes(drawn.legends[0].legend_handles)
+    known = np.isfinite(shown.fitted[0]).all(1)
+    curves = {"true": shown.true[0], "fitted": shown.fitted[0][known], "observed": shown.observed[0]}
+    found = {}
+    for line in drawn.axes[0].lines:
+        for name, values in curves.items():
+            drawn_values = np.asarray(line.get_ydata())
+            if len(drawn_values) == len(values) and np.allclose(drawn_values, values[:, int(draw is portrait)]):
+                found[name] = (line.get_color(), line.get_linestyle())
+    assert found.keys() == curves.keys()
+    assert {name: colour for name, (colour, _) in found.items()} == {name: legend[name][0] for name in found}
+    assert found["true"][1] == legend["true"][1] == "-"
+    assert found["fitted"][1] == legend["fitted"][1] == "--"
+
+
+def test_the_legend_of_a_training_names_forward_and_backward():
+    axes = training(record()).axes[1]
+    lines = {line.get_label(): set(line.get_ydata()) for line in axes.lines}
+    assert lines == {"forward, a step": {20.0}, "backward, a step": {30.0}, "forward, fixed probe": {25.0}}
+    legend = axes.get_legend()
+    texts = [text.get_text() for text in legend.texts]
+    assert dict(zip(texts, strokes(legend.legend_handles).values(), strict=True)) == strokes(axes.lines)

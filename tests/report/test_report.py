@@ -190,6 +190,29 @@ def test_the_command_leaves_a_folder_alone_that_is_no_report(nodebench, tmp_path
     assert "no record in" in nodebench("report", "--results", "mine")[2]
 
 
+def test_the_command_leaves_published_records_out_of_the_users_own(nodebench, tmp_path):
+    for folder, seeds in (("mine", range(2)), ("published/theirs", range(3))):
+        run = tmp_path / "results" / folder
+        run.mkdir(parents=True)
+        (run / "records.jsonl").write_text("".join(evidence(seed, study="toys").line() + "\n" for seed in seeds))
+    reports = {}
+    asked = {"own": (), "both": ("--with-published",), "theirs": ("--results", "results/published")}
+    for name, arguments in asked.items():
+        code, out, err = nodebench("report", "--format", "md", "--out", name, *arguments)
+        assert (code, err) == (0, "")
+        reports[name] = (out, (tmp_path / name / "study-toys.md").read_text())
+    assert "from 2 records" in reports["own"][0]
+    assert "results/published left out; --with-published shows it" in reports["own"][0]
+    assert "2 trials" in reports["own"][1]
+    assert "published records" not in reports["own"][1]
+    assert "from 2 records" in reports["both"][0]
+    assert "**Records**: 2 trials" in reports["both"][1]
+    assert "**Published records**: 3 trials" in reports["both"][1]
+    assert "from 3 records" in reports["theirs"][0]
+    (tmp_path / "results" / "mine" / "records.jsonl").unlink()
+    assert "from 3 records" in nodebench("report", "--format", "md", "--out", "alone")[1]
+
+
 @pytest.mark.skipif(
     not (Path(__file__).parents[2] / "reports/published").is_dir(), reason="a package without the published report"
 )

@@ -11,7 +11,7 @@ from nodebench.spec.record import Place
 def record(seed: int, status: Status = Status.OK, version: str = "1.0", **changes) -> Record:
     trial = Trial(task="toy/spiral", model="small", seed=seed, overrides=changes.pop("overrides", {}))
     failure = None if status is Status.OK else Failure(phase="timed", message=f"failed at seed {seed}")
-    costs = {"step_seconds": 0.25}
+    costs = changes.pop("costs", {"step_seconds": 0.25})
     known = {"started": f"2026-01-{1 + seed:02d}", "duration_seconds": 2.0, "environment": {"nodebench": version}}
     return Record(id=trial.id, trial=trial, status=status, costs=costs, failure=failure, **(known | changes))
 
@@ -43,6 +43,23 @@ def test_seconds_on_shared_cores_are_marked():
     rows = table([record(0, place=Place(shared=True)), record(1)]).splitlines()
     assert [("250 ms*" in row) for row in rows if "small" in row] == [True, False]
     assert any(row.startswith("* other trials ran on the same cores") for row in rows)
+
+
+def test_drifted_seconds_are_marked_and_nothing_else_is():
+    costs = {"step_seconds": 0.25, "nfe_forward": 20.0}
+    rows = table([record(0, drifted=True, costs=costs), record(1, costs=costs)]).splitlines()
+    assert [("250 ms~" in row) for row in rows if "small" in row] == [True, False]
+    assert not any("20~" in row for row in rows)
+    assert any(row.startswith("~ the machine's speed changed") for row in rows)
+    assert "~" not in table([record(0), record(1)])
+
+
+def test_records_of_two_machines_say_which_one_they_are_of():
+    one, two = ({"nodebench": "1.0", "cpu": cpu, "cores": {"usable": 2}} for cpu in ("slow", "fast"))
+    rows = table([record(0, environment=one), record(1, environment=two), record(2, environment=one)]).splitlines()
+    assert [row.split()[1] for row in rows if row.strip().startswith("small")] == ["A", "B", "A"]
+    assert any(row.startswith("machines whose seconds cannot be compared: A: slow, 2 cores; B: fast") for row in rows)
+    assert "machine" not in table([record(0, environment=one), record(1, environment=one)])
 
 
 def test_options_that_differ_are_columns_and_the_others_stand_in_the_title():

@@ -27,6 +27,16 @@ def test_the_most_alike_decides():
     assert costs.of(trial(overrides={"epochs": 1})) is None
 
 
+def test_the_time_of_an_eager_trial_is_not_known_for_a_compiled_one():
+    costs = Costs([record(3)])
+    assert costs.of(trial(compile="solver")) == (3, False)
+    assert costs.of(trial(batching="each")) == (3, False)
+    assert costs.of(trial(gradient="checkpoint", segments=4)) == (3, False)
+    # Trials that differ in numbers alone are more alike than those that are solved otherwise.
+    costs.add(record(40, compile="solver", rtol=1e-5))
+    assert costs.of(trial(compile="solver")) == (40, False)
+
+
 def test_an_interrupted_trial_says_nothing_and_a_slow_failure_does():
     assert Costs([record(1, Status.INTERRUPTED)]).of(trial()) is None
     assert Costs([record(0, Status.CRASHED)]).of(trial()) is None

@@ -1,0 +1,181 @@
+"""What a figure of a study draws: whose records, of which preset, and which times."""
+
+import re
+
+import pytest
+from evidence import ENVIRONMENT, evidence
+
+from nodebench.analysis.readings import final, quotient
+from nodebench.report.charts import PALETTE, Look
+from nodebench.report.site import PUBLISHED, report
+from nodebench.report.study_charts import Plot, by_axis, category, draw, each, rows
+from nodebench.report.study_plots import PLOTS
+from nodebench.spec import Record, Status
+from nodebench.spec.figures import FIGURES
+from nodebench.spec.record import Place
+
+SECONDS, CALLS = final("step_seconds"), final("nfe_forward")
+EVERY = [plot for plots in PLOTS.values() for plot in plots]
+WORDLESS = Look("here", "there")  # no word in it tells that it shows a time
+
+
+def full(plot: Plot, scale: float = 1.0) -> Record:
+    """A record with every figure, its times multiplied; of the task, model and solver that a plot has a place for."""
+    costs = {name: (0.5 * scale if known.is_time else 7.0) for name, known in FIGURES.items()}
+    row = {"epoch": 1.0, "rtol": 1e-3, "step_size": 0.25, "nfe": 7.0, "nfe_probe": 7.0, "test_error": 7.0}
+    axes = {"task": "mnist", "model": "odenet", "solver": "dopri5", "step_size": 0.25, "segments": 4}
+    if plot.look.categories and "latent-ode" in plot.look.categories:
+        axes["model"] = "latent-ode"
+    if plot.look.categories and "spiral" in plot.look.categories:
+        axes["task"] = "toy/spiral"
+    options = dict.fromkeys(("points", "observations", "rate", "mu", "starts", "missing"), 3.0)
+    return evidence(costs=costs, history=[row], profile=[row], options=options, **axes)
+
+
+@pytest.mark.parametrize("plot", EVERY, ids=lambda plot: plot.name)
+def test_a_plot_knows_whether_it_shows_a_time(plot):
+    """It does if what it reads changes with the times of a record alone."""
+    slow, fast = (list(plot.points.of(full(plot, scale))) for scale in (2.0, 1.0))
+    assert slow
+    assert plot.points.timed == (slow != fast)
+
+
+@pytest.mark.parametrize(
+    ("points", "timed"),
+    [
+        (each(SECONDS, CALLS), True),
+        (each(CALLS, SECONDS, 1e3), True),
+        (each(CALLS, CALLS), False),
+        (by_axis("rtol", SECONDS), True),
+        (by_axis("rtol", CALLS), False),
+        (category("task", ("toy/spiral",), quotient(SECONDS, CALLS)), True),
+        (category("task", ("toy/spiral",), CALLS), False),
+        (rows("history", "epoch", "step_seconds"), True),
+        (rows("history", "epoch", "loss"), False),
+    ],
+)
+def test_times_of_a_busy_machine_are_not_drawn_whatever_the_labels_say(points, timed):
+    plot = Plot("p", "a plot", points, (), WORDLESS)
+    costs, row = {"step_seconds": 0.5, "nfe_forward": 20.0}, {"epoch": 1.0, "loss": 1.0, "step_seconds": 0.5}
+    good = evidence(0, costs=costs, history=[row])
+    drifted = evidence(1, costs=costs, history=[row], drifted=True)
+    shared = evidence(2, costs=costs, history=[row]).model_copy(update={"place": Place(shared=True)})
+    (chart,) = draw(plot, "mine", {"": [good, drifted, shared]})
+    assert len(chart.rows) == (1 if timed else 3)
+    assert ("Left out: 1 trial (the machine's speed changed during it)" in chart.caption) == timed
+    assert ("1 trial (other trials ran on its cores)" in chart.caption) == timed
+    assert draw(plot, "mine", {"": [drifted, shared]}) == [] or not timed
+
+
+TRAINING = Plot("d", "over training", rows("history", "epoch", "nfe_probe"), ("model",), WORDLESS)
+
+
+def trained(seed: int, calls: float, epochs: int = 2, **more) -> Record:
+    history = [{"epoch": float(epoch), "nfe_probe": calls} for epoch in range(epochs)]
+    return evidence(seed, history=history, **more)
+
+
+def test_each_preset_has_a_plot_of_its_own():
+    records = [trained(0, 20.0), trained(1, 22.0), trained(0, 90.0, preset="smoke"), trained(0, 50.0, preset="paper")]
+    charts = {chart.name: chart for chart in draw(TRAINING, "fig3", {"": records})}
+    values = {name: {row[2] for row in chart.rows} for name, chart in charts.items()}
+    assert values == {"fig3-d": {20.0, 22.0}, "fig3-d-smoke": {90.0}, "fig3-d-paper": {50.0}}
+    for preset, chart in zip(("smoke", "quick", "paper"), charts.values(), strict=True):
+        assert f"preset {preset}, n = 1" in chart.caption or f"preset {preset}, n = 2" in chart.caption
+
+
+@pytest.mark.parametrize("status", [Status.INTERRUPTED, Status.TIMEOUT, Status.ERROR])
+def test_a_trial_that_did_not_end_well_is_no_part_of_a_curve(status):
+    (chart,) = draw(TRAINING, "fig3", {"": [trained(0, 20.0), trained(1, 90.0, epochs=1, status=status)]})
+    assert {row[2] for row in chart.rows} == {20.0}
+    assert "n = 1 a point. Left out: 1 trial (the trial failed)." in chart.caption
+
+
+def test_published_records_stand_beside_the_users_own():
+    sides = {"": [trained(0, 20.0)], PUBLISHED: [trained(0, 90.0), trained(1, 92.0)]}
+    (chart,) = draw(TRAINING, "fig3", sides)
+    values: dict[str, set[float]] = {}
+    for label, _, value in chart.rows:
+        values.setdefault(label, set()).add(value)
+    assert values == {"small": {20.0}, "small, published records": {90.0, 92.0}}
+
+
+def test_values_of_a_paper_are_drawn_beside_the_series_that_they_belong_to():
+    plot = Plot("e", "errors", by_axis("rtol", CALLS), ("model",), WORDLESS, published=(("b", ((1e-3, 5.0),)),))
+    records = [evidence(model=model, costs={"nfe_forward": 20.0}) for model in ("a", "b")]
+    (chart,) = draw(plot, "mine", {"": records})
+    assert [row[0] for row in chart.rows] == ["a", "b", "b, published"]
+    fill = re.compile(r"fill-opacity: 0; stroke: (#\w+)|fill: none; stroke: (#\w+); stroke-dasharray")
+    colours = {found for match in fill.findall(chart.drawing.svg) for found in match if found}
+    assert colours == {PALETTE[1].lower()}  # that of the second series, b
+
+
+# --- the whole report
+
+
+def study(seed: int, peak: float, seconds: float, calls: float = 36.0, **more) -> Record:
+    return evidence(
+        seed,
+        study="memory",
+        groups=("steps",),
+        solver="rk4",
+        rtol=None,
+        atol=None,
+        step_size=3.6 / calls,
+        costs={"nfe_forward": calls, "tensor_peak_bytes": peak, "step_seconds": seconds},
+        **more,
+    )
+
+
+def cells(page, name):
+    (table,) = [table for table in page.tables if table.name == name]
+    return {row[table.header.index("n")].text: [cell.text for cell in row] for row in table.rows}
+
+
+def test_a_report_keeps_published_records_apart_from_the_users_own():
+    own = [study(seed, 1000.0, 0.1) for seed in range(2)]
+    others = [study(seed, 9000.0, 0.9, environment=ENVIRONMENT | {"cpu": "another"}) for seed in range(3)]
+    pages, verdicts = report(own, lambda _: {}, (), others)
+    page = {page.name: page for page in pages}["study-memory"]
+    assert "1 kB" in cells(page, "study-memory-toy-spiral")["2"]
+    assert "9 kB" in cells(page, "study-memory-toy-spiral-published-records")["3"]
+    charts = {chart.name: chart for chart in page.charts}
+    assert {row[0] for row in charts["memory-steps"].rows} == {"direct", "direct, published records"}
+    index = pages[0].tables[0]
+    assert index.header[-1] == "verdict of the published records"
+    alone, _ = report(own, lambda _: {})
+    assert alone[0].tables[0].header == index.header[:-1]
+    assert [row[:-1] for row in index.rows] == alone[0].tables[0].rows
+    assert all(set(verdict.records) <= {record.id for record in own} for verdict in verdicts)
+
+
+def test_a_study_of_published_records_alone_has_a_page_too():
+    pages, _ = report([study(0, 1000.0, 0.1)], lambda _: {}, (), [evidence(study="toys", groups=("spiral",))])
+    assert {"study-memory", "study-toys"} <= {page.name for page in pages}
+
+
+def test_a_cell_says_of_how_many_replicates_it_is_where_times_were_left_out():
+    records = [study(seed, 1000.0, 0.1, drifted=seed == 0) for seed in range(3)]
+    (page,) = [page for page in report(records, lambda _: {})[0] if page.name == "study-memory"]
+    (row,) = cells(page, "study-memory-toy-spiral").values()
+    assert "100 ms (n = 2)" in row
+    assert "1 kB" in row
+    assert "times of 1 trial are left out: the machine's speed changed during it" in page.blocks[0].items[-1][1]
+
+
+def test_crossovers_of_two_presets_are_two():
+    def both(preset, adjoint):
+        return [
+            study(
+                seed, 100.0 * calls if gradient == "direct" else adjoint, 0.1, calls, gradient=gradient, preset=preset
+            )
+            for seed in range(2)
+            for calls in (36.0, 288.0)
+            for gradient in ("direct", "adjoint")
+        ]
+
+    pages, _ = report([*both("quick", 5000.0), *both("smoke", 9000.0)], lambda _: {})
+    (page,) = [page for page in pages if page.name == "study-memory"]
+    headings = [block.text for block in page.blocks if hasattr(block, "text")]
+    assert "Crossovers" in headings
+    assert "Crossovers, preset smoke" in headings
