@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nodebench.errors import BadInput
+from nodebench.escapes import json_line
+from nodebench.spec.names import Name, RecordId
 from nodebench.spec.trial import Trial
 
 SCHEMA_VERSION = 3
@@ -85,7 +87,7 @@ class Failure(Frozen):
 class DataCard(Frozen):
     """Which data a trial saw. Results of two data sets are never mixed in one table."""
 
-    name: str
+    name: Name
     train: int
     test: int
     sha256: str
@@ -104,8 +106,8 @@ class Place(Frozen):
         attempts: how often it was started, where workers were lost.
     """
 
-    study: str | None = None
-    groups: tuple[str, ...] = ()
+    study: Name | None = None
+    groups: tuple[Name, ...] = ()
     number: int | None = None
     host: str | None = None
     cores: tuple[int, ...] | None = None
@@ -120,7 +122,7 @@ class Record(Frozen):
     """
 
     schema_version: int = SCHEMA_VERSION
-    id: str
+    id: RecordId
     trial: Trial
     status: Status
     started: str  # ISO 8601, UTC
@@ -142,7 +144,7 @@ class Record(Frozen):
 
     def line(self) -> str:
         """One line of JSON, without the newline; it ends with a checksum of what stands before."""
-        body = self.model_dump_json()
+        body = json_line(self.model_dump_json())
         return f'{body[:-1]}{_CHECKSUM}"{_checksum(body)}"}}'
 
     @classmethod
