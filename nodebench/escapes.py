@@ -32,18 +32,18 @@ def visible(text: str, keep: str = "") -> str:
     return "".join(c if _is_visible(c) or c in keep else _code(c) for c in text)
 
 
-def terminal(text: str) -> str:
+def for_terminal(text: str) -> str:
     """Text for a terminal; newlines and tabs stay."""
     return visible(text, keep="\n\t")
 
 
-def matplotlib(text: str) -> str:
+def for_matplotlib(text: str) -> str:
     """Text for a matplotlib drawing: dollar signs start no formula, and a leading underscore hides no label."""
     literal = visible(text).replace("$", r"\$")
     return f" {literal}" if literal.startswith("_") else literal
 
 
-def spreadsheet(text: str) -> str:
+def for_spreadsheet(text: str) -> str:
     """Text for a CSV cell: what a spreadsheet would take for a formula gets an apostrophe in front.
 
     A number that is written as text stays as it is.
@@ -52,7 +52,7 @@ def spreadsheet(text: str) -> str:
     return f"'{safe}" if safe.startswith(_FORMULA) and not _is_number(safe) else safe
 
 
-def json_line(text: str) -> str:
+def for_json(text: str) -> str:
     r"""JSON with its invisible characters written as ``\uXXXX``; it is read as the same content."""
     return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nodebench.errors import BadInput
-from nodebench.escapes import json_line
+from nodebench.escapes import for_json
 from nodebench.spec.names import Name, RecordId
 from nodebench.spec.trial import Trial
 
@@ -144,7 +144,7 @@ class Record(Frozen):
 
     def line(self) -> str:
         """One line of JSON, without the newline; it ends with a checksum of what stands before."""
-        body = json_line(self.model_dump_json())
+        body = for_json(self.model_dump_json())
         return f'{body[:-1]}{_CHECKSUM}"{_checksum(body)}"}}'
 
     @classmethod
