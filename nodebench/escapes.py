@@ -39,7 +39,7 @@ def for_terminal(text: str) -> str:
 
 def for_matplotlib(text: str) -> str:
     """Text for a matplotlib drawing: dollar signs start no formula, and a leading underscore hides no label."""
-    literal = visible(text).replace("$", r"\$")
+    literal = visible(text, keep="\n").replace("$", r"\$")
     return f" {literal}" if literal.startswith("_") else literal
 
 

@@ -174,8 +174,8 @@ def _drawn(chart: Chart) -> Markup:
 
 def markdown_text(text: object) -> str:
     """Text that Markdown and the HTML within it leave as it is."""
-    escaped = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", str(text))
-    return " ".join(escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
+    escaped = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", visible(" ".join(str(text).split())))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 _TEX = {
@@ -186,7 +186,6 @@ _TEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
     "`": r"\textasciigrave{}",
     "×": r"$\times$",
     "−": "$-$",
