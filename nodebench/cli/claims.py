@@ -1,6 +1,5 @@
 """``nodebench claims``: the published claims, and what the records say about them."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +17,7 @@ from nodebench.claims.words import explanation, measured, verdict_line
 from nodebench.cli.calibrate import resolution
 from nodebench.cli.conventions import OK, TRIAL_FAILED, finite
 from nodebench.cli.show import print_rows
+from nodebench.cli.terminal import Terminal, print_json, print_plain
 from nodebench.errors import choose
 from nodebench.report.claim_pages import p_text, rule
 from nodebench.run.calibrations import calibrations
@@ -47,9 +46,9 @@ def check_claims(results: Path, as_json: bool, fail_on: str) -> int:
     unwanted = [choose("verdict", word.strip(), list(Verdict)) for word in fail_on.split(",") if word.strip()]
     found = judge(all_claims(), records_below(results), calibrations(results), frozen_declarations())
     if as_json:
-        print(json.dumps([as_object(result) for result in found], indent=2, ensure_ascii=False))
+        print_json([as_object(result) for result in found])
     else:
-        console = Console(highlight=False)
+        console = Terminal()
         console.print(_table(found))
         counts = Counter(result.verdict for result in found)
         console.print(", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]))
@@ -114,15 +113,16 @@ def _table(found: Sequence[ClaimResult]) -> Table:
 
 def show_claim(id: str, results: Path) -> None:
     """Print everything about a claim, at each of its scopes."""
-    console = Console(highlight=False)
+    console = Terminal()
     named = [claim for claim in all_claims() if claim.id == choose("claim", id, _ids())]
     records, known = kept_records(results), calibrations(results)
     by_name = {one.claim.name: one for one in judge(all_claims(), records, known, frozen_declarations())}
     for claim in named:
         result = by_name[claim.name]
-        console.print(f"\n[bold]{claim.id}[/bold] · {claim.scope} scope · [bold]{result.verdict}[/bold]")
+        console.print()
+        console.print(Text.assemble((claim.id, "bold"), f" · {claim.scope} scope · ", (result.verdict.value, "bold")))
         for line in [*_declared(claim, result), *_found(result), *_resolution(result, records, known)]:
-            console.print(f"  {line}", markup=False)
+            console.print(f"  {line}")
 
 
 def _ids() -> list[str]:
@@ -176,10 +176,10 @@ def freeze_claims(check: bool) -> int:
     if check:
         missing = changed(all_claims(), frozen)
         for claim in missing:
-            print(f"{claim.name}: its declaration is not the frozen one")
+            print_plain(f"{claim.name}: its declaration is not the frozen one")
         return TRIAL_FAILED if missing else OK
     claims = all_claims()
     date = datetime.now(UTC).isoformat(timespec="seconds")
     again = frozen_again(claims, contents(claims), frozen, amended_hashes(), date)
-    print(f"{len(again.claims)} declarations frozen in {write(again)}")
+    print_plain(f"{len(again.claims)} declarations frozen in {write(again)}")
     return OK

@@ -4,8 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, choose
 from nodebench.report.readme import with_verdicts
 from nodebench.report.site import report
@@ -50,7 +49,7 @@ def report_command(results: Path, out: Path, formats: str, readme: Path | None, 
             readme.write_text(with_verdicts(readme.read_text(), verdicts, records, where))
         except (OSError, ValueError) as error:
             raise BadInput(f"--readme {readme}: {error}") from error
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = Terminal(soft_wrap=True)
     first = next((out / f"index.{name}" for name in ("html", "md") if name in chosen), out)
     if published and not with_published:
         console.print(f"{results / PUBLISHED} left out; --with-published shows it beside the other records")

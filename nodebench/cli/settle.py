@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from nodebench.claims.words import verdict_line
 from nodebench.cli.conventions import INTERRUPTED, OK
 from nodebench.cli.progress import duration, make_display
 from nodebench.cli.run import ctrl_c, with_data
+from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
 from nodebench.run.store import Run
 from nodebench.spec import DataSource, Study
@@ -40,10 +40,10 @@ def settle_claims(
 
     environment = describe_environment()
     settling = Settling(results, claims, data, _available(data), jobs or usable_cores())
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = Terminal(soft_wrap=True)
     if dry_run:
         found = settling.candidates(settling.judged(), costs_on(environment, results))
-        Console(highlight=False).print(_plan(found[:_SHOWN]))
+        Terminal().print(_plan(found[:_SHOWN]))
         console.print(f"{len(found)} conditions could be decided; the first {min(_SHOWN, len(found))} are shown.")
         return OK
     measuring = _Measuring(results, data, environment, quiet)

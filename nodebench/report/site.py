@@ -8,7 +8,7 @@ from nodebench.claims.amendments import amendments
 from nodebench.claims.freeze import frozen_declarations
 from nodebench.report.amendment_page import amendment_page
 from nodebench.report.claim_pages import claim_pages
-from nodebench.report.document import Page
+from nodebench.report.document import Page, distinct
 from nodebench.report.front_pages import index_page, method_page
 from nodebench.report.study_charts import Sides
 from nodebench.report.study_pages import Films, study_pages
@@ -46,7 +46,7 @@ def report(
     of_studies = study_pages(studies, films)
     first = index_page(results, ordered, of_studies, published)
     last = [method_page(results, [*ordered, *others], own), amendment_page(results, changes)]
-    return [first, *of_claims, *of_studies, *last], results
+    return distinct([first, *of_claims, *of_studies, *last]), results
 
 
 def _sides(own: Mapping[str, Sequence[Record]], others: Mapping[str, Sequence[Record]]) -> dict[str, Sides]:

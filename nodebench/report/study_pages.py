@@ -16,6 +16,7 @@ from nodebench.report.document import (
     Table,
     Terms,
     number,
+    page_name,
     slug,
 )
 from nodebench.report.pictures import pictures
@@ -86,7 +87,9 @@ def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -
         blocks += _tables(name, records, side)
         blocks += _failures(name, records, side)
     blocks += [Heading("Reproduce it"), Code(f"nodebench study run {name if study else 'FILE.toml'}")]
-    return Page(slug(f"study-{name}"), name, study.about if study else "a study of the user's own", blocks, "studies")
+    return Page(
+        page_name(f"study-{name}"), name, study.about if study else "a study of the user's own", blocks, "studies"
+    )
 
 
 def _by_preset(sides: Sides) -> dict[str, list[Record]]:

@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from nodebench.errors import BadInput
+from nodebench.paths import open_file
 from nodebench.spec.trajectories import Film, Trajectories
 
 _FIELDS = [field.name for field in fields(Trajectories)]
@@ -28,7 +29,7 @@ def save_film(path: Path, film: Film) -> None:
                 arrays[f"{epoch}/{name}"] = before[name] = array
     path.parent.mkdir(exist_ok=True)
     part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with open_file(path.parent, part.name, mode="wb") as file:
         np.savez_compressed(file, epochs=np.array(sorted(film)), **arrays)  # type: ignore[arg-type]
     os.replace(part, path)
 

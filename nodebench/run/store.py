@@ -14,6 +14,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput, CannotGoOn
+from nodebench.paths import file_name, for_writing, inside, open_file, write_file
 from nodebench.run.film import load_film, save_film
 from nodebench.spec import Record, Study
 from nodebench.spec.trajectories import Film
@@ -38,11 +39,12 @@ class Run:
         """
         stamp = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
         task = next(iter(study.groups.values())).task
-        name = f"{stamp}-{study.name or task.replace('/', '-')}"
+        name = file_name(f"{stamp}-{study.name or task}")
         try:
-            folder = _first_free(results / name)
-            (folder / ENVIRONMENT).write_text(json.dumps(environment, indent=2) + "\n")
-            (folder / STUDY).write_bytes(tomli_w.dumps(study.model_dump(mode="json", exclude_none=True)).encode())
+            folder = _first_free(inside(results, name))
+            content = tomli_w.dumps(study.model_dump(mode="json", exclude_none=True))
+            write_file(folder, ENVIRONMENT, content=(json.dumps(environment, indent=2) + "\n").encode())
+            write_file(folder, STUDY, content=content.encode())
         except OSError as error:
             raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
         return cls(folder)
@@ -97,8 +99,8 @@ class Run:
         """
         try:
             if film:
-                save_film(self._arrays(record), film)
-            with (self.folder / RECORDS).open("ab+") as file:
+                save_film(for_writing(self.folder, ARRAYS, f"{record.id}.npz"), film)
+            with open_file(self.folder, RECORDS, mode="ab+") as file:
                 end = file.seek(0, os.SEEK_END)
                 if end and not _ends_with_newline(file):
                     file.truncate(_end_of_last_line(file))
@@ -117,10 +119,14 @@ class Run:
         """Be the one writer of this run; the lock is the system's, and dies with this process.
 
         Raises:
-            BadInput: another process writes it, or the folder cannot be written.
+            BadInput: another process writes it, the folder cannot be written, or it or a file of the run is a
+            symbolic link.
         """
+        self.refuse_link()
+        for name in (RECORDS, ARRAYS):
+            for_writing(self.folder, name)
         try:
-            file = (self.folder / LOCK).open("a+")
+            file = open_file(self.folder, LOCK, mode="a+", errors="replace")
         except OSError as error:
             raise BadInput(f"{self.folder}: cannot write there: {error.strerror or error}") from error
         with file:
@@ -137,6 +143,18 @@ class Run:
             yield
             file.truncate(0)
 
+    def refuse_link(self) -> None:
+        """Refuse to write into a run whose folder is a symbolic link; such a run is only read.
+
+        Raises:
+            BadInput: it is one.
+        """
+        if self.folder.is_symlink():
+            raise BadInput(
+                f"run {self.folder.name} is a symbolic link, and nothing is written through one; "
+                f"name the folder itself: {self.folder.resolve()}"
+            )
+
     def records(self) -> list[Record]:
         """The record of each trial, the latest where a trial was run again, in the order of the first ones.
 
@@ -149,11 +167,8 @@ class Run:
 
     def film(self, record: Record) -> Film:
         """The pictures of a record's training by epoch; empty where none were taken."""
-        path = self._arrays(record)
+        path = inside(self.folder, ARRAYS, f"{record.id}.npz")
         return load_film(path) if path.is_file() else {}
-
-    def _arrays(self, record: Record) -> Path:
-        return self.folder / ARRAYS / f"{record.id}.npz"
 
     def _read(self) -> Iterator[Record]:
         path = self.folder / RECORDS
@@ -171,7 +186,7 @@ class Run:
 def replace_file(path: Path, lines: Iterable[bytes]) -> None:
     """Write a file anew; it is there whole, old or new, at any moment."""
     part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
+    with open_file(path.parent, part.name, mode="wb") as file:
         file.writelines(lines)
         file.flush()
         os.fsync(file.fileno())
@@ -184,10 +199,10 @@ def whole_lines(content: bytes) -> bytes:
 
 
 def list_runs(results: Path) -> list[Run]:
-    """The runs of a results directory, oldest first."""
+    """The runs of a results directory, oldest first; a run may be a symbolic link to its folder."""
     if not results.is_dir():
         return []
-    return [Run(folder) for folder in sorted(results.iterdir()) if (folder / STUDY).is_file()]
+    return [Run(folder) for folder in _each_once(f for f in results.iterdir() if (f / STUDY).is_file())]
 
 
 def runs_below(results: Path) -> list[Run]:
@@ -196,9 +211,7 @@ def runs_below(results: Path) -> list[Run]:
     Raises:
         BadInput: there is none.
     """
-    found = [Run(path.parent) for path in sorted(results.rglob(RECORDS)) if path.stat().st_size]
-    # A trial run again from its record is no new evidence, unless it is what was asked for.
-    runs = [run for run in found if run.folder == results or run.study_name() != REPRODUCED]
+    runs = _runs_below(results)
     if not runs:
         raise BadInput(f"no record in {results} yet; make some with 'nodebench run', or give --results DIR")
     return runs
@@ -210,7 +223,7 @@ def kept_records(folder: Path) -> list[Record]:
     Raises:
         BadInput: one cannot be read.
     """
-    return records_below(folder) if any(folder.rglob(RECORDS)) else []
+    return [record for run in _runs_below(folder) for record in run.records()]
 
 
 def records_below(results: Path) -> list[Record]:
@@ -220,6 +233,29 @@ def records_below(results: Path) -> list[Record]:
         BadInput: there is none, or one cannot be read.
     """
     return [record for run in runs_below(results) for record in run.records()]
+
+
+def _runs_below(results: Path) -> list[Run]:
+    runs = [Run(folder) for folder in _each_once(_folders_with_records(results))]
+    # A trial run again from its record is no new evidence, unless it is what was asked for.
+    return [run for run in runs if run.folder == results or run.study_name() != REPRODUCED]
+
+
+def _folders_with_records(results: Path) -> Iterator[Path]:
+    """The folders that hold a record; one behind a symbolic link counts, and nothing below it is looked at."""
+    for parent, folders, files in os.walk(results):
+        here = Path(parent)
+        candidates = [here] if RECORDS in files else []
+        candidates += [here / name for name in folders if (here / name).is_symlink()]
+        yield from (f for f in candidates if (f / RECORDS).is_file() and (f / RECORDS).stat().st_size)
+
+
+def _each_once(folders: Iterable[Path]) -> list[Path]:
+    """Folders in the order of their paths; one that is reached by a link too counts once, by its own path."""
+    found: dict[Path, Path] = {}
+    for folder in sorted(folders, key=lambda folder: (folder.is_symlink(), folder)):
+        found.setdefault(folder.resolve(), folder)
+    return sorted(found.values())
 
 
 def _first_free(folder: Path) -> Path:

@@ -1,12 +1,13 @@
 """Keeping results in order: is a run whole, two runs into one, what no record needs."""
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from nodebench.errors import BadInput
+from nodebench.paths import remove_file
+from nodebench.run import leftovers
 from nodebench.run.store import ARRAYS, RECORDS, Run, list_runs
 from nodebench.spec import Record, Status, Study
 from nodebench.spec.record import is_intact
@@ -101,31 +102,44 @@ def _better(new: Record, old: Record) -> bool:
 def prune(results: Path, remove: bool) -> list[str]:
     """Find what no record needs and, with ``remove``, remove it; return a line for each.
 
+    Only files that nodebench writes are removed, known by name and content. A folder that is no run, a run that is
+    or holds a symbolic link, and a run without records that holds any other file are left as they are.
+
     Raises:
         BadInput: something cannot be removed, or a run is being written.
     """
     found = []
     for run in list_runs(results):
+        if not leftovers.is_own(run.folder):
+            continue
         with run.writing():
-            records = run.records()
-            name = run.folder.name
-            if not records:
-                found.append(f"{name}: a run without a record")
-                if remove:
-                    shutil.rmtree(run.folder)
-                continue
-            lines = sum(1 for _ in _lines(run))
-            if lines > len(records):
-                found.append(f"{name}: {lines - len(records)} superseded or torn lines")
-                if remove:
-                    run.rewrite(_latest(run))
-            needed = {f"{record.id}.npz" for record in records}
-            for path in sorted((run.folder / ARRAYS).glob("*")):
-                if path.name not in needed:
-                    found.append(f"{name}: {path.name}, which belongs to no record")
-                    if remove:
-                        path.unlink()
+            try:
+                found += [f"{run.folder.name}: {line}" for line in _prune(run, remove)]
+            except OSError as error:
+                raise BadInput(f"{run.folder}: cannot remove: {error.strerror or error}") from error
     return found
+
+
+def _prune(run: Run, remove: bool) -> Iterator[str]:
+    """The same for one run."""
+    records = run.records()
+    if not records:
+        if (files := leftovers.all_files(run.folder)) is not None:
+            yield "a run without a record"
+            if remove:
+                leftovers.remove_run(run.folder, files)
+        return
+    lines = sum(1 for _ in _lines(run))
+    if lines > len(records):
+        yield f"{lines - len(records)} superseded or torn lines"
+        if remove:
+            run.rewrite(_latest(run))
+    needed = {f"{record.id}.npz" for record in records}
+    for name in leftovers.films(run.folder):
+        if name not in needed:
+            yield f"{name}, which belongs to no record"
+            if remove:
+                remove_file(run.folder, ARRAYS, name)
 
 
 def _latest(run: Run) -> list[bytes]:
