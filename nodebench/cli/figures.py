@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import track
 
+from nodebench.cli.heartbeat import waiting
 from nodebench.errors import BadInput
 from nodebench.run.store import Run
 from nodebench.spec import Record
@@ -24,8 +25,9 @@ def draw_figures(run: Run, records: Sequence[Record], *, animate: bool, quiet: b
     console = Console(stderr=True)
     files = 0
     try:
-        for record in track(records, "drawing", console=console, transient=True):
-            files += len(draw_trial(record, run.film(record), folder, animate))
+        with waiting("drawing figures", quiet=quiet or console.is_terminal):
+            for record in track(records, "drawing", console=console, transient=True):
+                files += len(draw_trial(record, run.film(record), folder, animate))
     except OSError as error:
         raise BadInput(f"{folder}: cannot write there: {error.strerror or error}") from error
     if not quiet:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nodebench.cli.heartbeat import waiting
 from nodebench.errors import BadInput, choose
 from nodebench.report.readme import with_verdicts
 from nodebench.report.site import report
@@ -31,8 +32,9 @@ def report_command(results: Path, out: Path, formats: str, readme: Path | None) 
     def films(record: Record) -> Film:
         return of_run[f"{record.id} {record.started}"].film(record)
 
-    pages, verdicts = report(records, films, calibrations(results))
-    files = {name: content for format in chosen for name, content in WRITERS[format](pages).items()}
+    with waiting("judging claims and drawing plots"):
+        pages, verdicts = report(records, films, calibrations(results))
+        files = {name: content for format in chosen for name, content in WRITERS[format](pages).items()}
     write(files, out)
     if readme is not None:
         try:
