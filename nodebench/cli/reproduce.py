@@ -19,8 +19,9 @@ from nodebench.analysis.noise import Noise, noise_of
 from nodebench.analysis.reproduction import Again, Repeated, Reproduction, reproduction
 from nodebench.analysis.surroundings import told
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK, TRIAL_FAILED
+from nodebench.cli.heartbeat import waiting
+from nodebench.cli.interrupt import ctrl_c
 from nodebench.cli.progress import make_display
-from nodebench.cli.run import ctrl_c
 from nodebench.errors import BadInput, CannotGoOn, at_least, nearest
 from nodebench.run.calibrations import calibrations
 from nodebench.run.store import REPRODUCED, Run, kept_records
@@ -71,7 +72,8 @@ def reproduce_command(
         for a, b in pairs
         if b.status is not Status.INTERRUPTED
     ]
-    verdicts = [_judged(verdict, repeated, known) for verdict in claims] if repeated else []
+    with waiting("judging the claims again", quiet=quiet):
+        verdicts = [_judged(verdict, repeated, known) for verdict in claims] if repeated else []
     if as_json:
         print(json.dumps(_as_object(repeated, verdicts, run), indent=2, ensure_ascii=False))
     else:

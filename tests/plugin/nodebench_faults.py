@@ -91,6 +91,16 @@ def _raise(t: Tensor, dy: Tensor) -> Tensor:
     raise ValueError("planted")
 
 
+def _threads_hurt(t: Tensor, dy: Tensor) -> Tensor:
+    time.sleep(0.02 * (torch.get_num_threads() - 1))
+    return dy
+
+
+def _threads_help(t: Tensor, dy: Tensor) -> Tensor:
+    time.sleep(0.04 / torch.get_num_threads() ** 3)
+    return dy
+
+
 _FAULTS = {
     "none": lambda t, dy: dy,
     "nan": lambda t, dy: dy * float("nan"),
@@ -105,6 +115,8 @@ _FAULTS = {
     "kill-worker": _kill_worker,
     "print": _print,
     "raise": _raise,
+    "threads-hurt": _threads_hurt,
+    "threads-help": _threads_help,
     "text-metric": lambda t, dy: dy,
 }
 

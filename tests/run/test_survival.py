@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -216,6 +217,50 @@ def test_a_full_disk_is_one_message_and_loses_nothing(sweep, kind, request):
     assert sweep.finish("--resume").returncode == 0
     sweep.check(20)
     assert [record.id for record in sweep.run.records()][: len(kept)] == kept
+
+
+def hammer(process: subprocess.Popen, seconds: float) -> None:
+    """Press Ctrl-C in the process's terminal again and again, until it has ended or the time is over."""
+    until = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < until:
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.002)
+
+
+def test_ctrl_c_pressed_many_times_ends_cleanly_and_names_the_way_on(sweep):
+    process = sweep.start(*TRIVIAL, "--seeds", "30", "--jobs", "2")
+    wait_for(process, "[1/")
+    family = descendants(process)
+    hammer(process, 8)  # less than PATIENCE_SECONDS, after which the command gives up its cleanup
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "--resume" in err
+    assert_gone(family)
+
+
+# A signal in the middle of an import of the command line, and one while the interpreter shuts down.
+AT_IMPORT = """
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+"""
+AT_EXIT = "atexit.register(signal.raise_signal, signal.SIGINT)"
+
+
+@pytest.mark.parametrize(("moment", "code"), [(AT_IMPORT, 130), (AT_EXIT, 0)])
+def test_ctrl_c_at_the_start_and_at_the_end_leaves_no_traceback(moment, code):
+    program = f"import atexit, runpy, signal, sys\n{moment}\nsys.argv = ['nodebench', 'study', 'list']\n"
+    program += "runpy.run_module('nodebench', run_name='__main__', alter_sys=True)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_the_installed_command_starts_where_signals_are_handled_first():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"nodebench": "nodebench.__main__:main"}
 
 
 # --- Dask
