@@ -310,6 +310,8 @@ def test_a_lost_worker_and_a_lost_scheduler_lose_nothing(sweep, dask):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 3, err
     assert f"the Dask scheduler at {address} is gone" in err
+    assert "Traceback" not in err
+    assert "Error" not in err
     kept = sweep.run.records()
     assert 6 <= len(kept) < 16
     assert {record.status for record in kept} == {"ok"}
@@ -318,3 +320,68 @@ def test_a_lost_worker_and_a_lost_scheduler_lose_nothing(sweep, dask):
     assert done.returncode == 0, done.stderr
     sweep.check(16)
     assert len((sweep.run.folder / "records.jsonl").read_text().splitlines()) == 16
+
+
+def test_all_workers_lost_is_said_and_ctrl_c_ends_the_command(sweep, dask):
+    address, _, workers = dask
+    process = sweep.start(*SLOW, "--seeds", "16", "--dask", address)
+    wait_for(process, "[2/16]")
+    for worker in workers:
+        worker.kill()
+    wait_for(process, f"no Dask worker is left at {address}")
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert {record.status for record in sweep.run.records()} == {"ok"}
+
+
+def test_a_run_without_any_worker_ends_by_itself(sweep, dask):
+    address, _, workers = dask
+    process = sweep.start(*SLOW, "--seeds", "16", "--dask", address)
+    wait_for(process, "[2/16]")
+    for worker in workers:
+        worker.kill()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert f"the Dask scheduler at {address} has had no worker for 30 s" in err
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_ends_the_command_when_a_worker_does_not_answer(sweep, dask):
+    address, _, workers = dask
+    process = sweep.start(*SLOW, "--seeds", "16", "--dask", address)
+    wait_for(process, "[2/16]")
+    for worker in workers:
+        worker.send_signal(signal.SIGSTOP)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "--resume" in err
+
+
+# What a worker's machine looks like where nodebench is not installed.
+WITHOUT_NODEBENCH = """
+import sys
+sys.modules["nodebench"] = None
+from distributed.cli.dask_worker import main
+main()
+"""
+
+
+def test_a_worker_without_nodebench_is_one_line(sweep, dask):
+    address, _, workers = dask
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+    command = [sys.executable, "-c", WITHOUT_NODEBENCH, address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    bare = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        done = sweep.finish(*TRIVIAL, "--dask", address)
+    finally:
+        bare.kill()
+        bare.wait()
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert re.search(r"worker tcp://\S+ cannot run nodebench \(.*nodebench.*\): install the parent's versions", line)
