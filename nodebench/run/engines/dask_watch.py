@@ -14,7 +14,7 @@ from nodebench.run.engines.contract import Notice
 # How often the scheduler is asked, and how long it may take to answer.
 ASK_SECONDS, ANSWER_SECONDS = 1.0, 5.0
 # After a request to stop, running trials may take this long to end; then they are left without a record.
-STOP_SECONDS = 30.0
+STOP_SECONDS = 15.0
 _LIBRARIES = ("distributed", "tornado", "asyncio")
 
 
