@@ -385,3 +385,27 @@ def test_a_worker_without_nodebench_is_one_line(sweep, dask):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert re.search(r"worker tcp://\S+ cannot run nodebench \(.*nodebench.*\): install the parent's versions", line)
+
+
+def test_ctrl_c_while_local_workers_start_ends_without_a_traceback(sweep):
+    process = sweep.start(*TRIVIAL, "--dask", "local", "--jobs", "2")
+    while not (starting := [one for one in descendants(process) if "spawn_main" in " ".join(one.cmdline())]):
+        time.sleep(0.02)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    assert_gone(starting)
+
+
+def test_ctrl_c_on_local_workers_keeps_what_is_finished(sweep):
+    process = sweep.start(*SLOW, "--seeds", "8", "--dask", "local", "--jobs", "2")
+    wait_for(process, "[1/")
+    family = descendants(process)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    assert "--resume" in err
+    assert_gone(family)

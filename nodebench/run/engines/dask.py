@@ -7,11 +7,14 @@ runs in a process of its own, started on the worker, and its limits are enforced
 import multiprocessing
 import signal
 import socket
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from importlib import metadata
+from multiprocessing import resource_tracker
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -144,10 +147,7 @@ def _connect(where: str, jobs: int, stack: ExitStack) -> distributed.Client:
     """
     stack.enter_context(dask.config.set({"distributed.worker.daemon": False}))
     if where == "local":
-        cluster = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
-        client = distributed.Client(stack.enter_context(cluster))
-        client.run(_ignore_ctrl_c)
-        return client
+        return distributed.Client(stack.enter_context(_local(jobs)))
     if where == "slurm":
         return distributed.Client(stack.enter_context(_slurm(jobs)))
     try:
@@ -156,6 +156,32 @@ def _connect(where: str, jobs: int, stack: ExitStack) -> distributed.Client:
         raise BadInput(
             f"--dask {where}: no scheduler answers there ({first_line(error)}). Allowed: local, slurm, tcp://HOST:PORT"
         ) from None
+
+
+def _local(jobs: int) -> distributed.LocalCluster:
+    """A cluster on this machine whose processes never receive SIGINT: Ctrl-C is for the parent alone.
+
+    They inherit the signal mask of the thread that starts them. Ctrl-C during the start closes the cluster again.
+    """
+    started: Future[distributed.LocalCluster] = Future()
+
+    def start() -> None:
+        try:
+            started.set_result(distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None))
+        except BaseException as error:  # it is raised in the caller's thread
+            started.set_exception(error)
+
+    resource_tracker.ensure_running()  # its start would unblock the signal
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        threading.Thread(target=start, daemon=True).start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        return started.result()
+    except KeyboardInterrupt:
+        started.result().close()
+        raise
 
 
 def _slurm(jobs: int) -> Any:
@@ -266,12 +292,6 @@ def _lost(trial: Trial, limits: Limits, status: Status, failure: Failure, attemp
 
 _running: dict[Stop, str] = {}  # the trials of this worker, with the tokens of the commands that they are of
 _stopped: set[str] = set()
-
-
-def _ignore_ctrl_c() -> None:
-    """A worker of ours stands in the terminal's process group: the parent alone hears Ctrl-C."""
-    with suppress(ValueError):  # not in its main thread
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _describe_worker() -> tuple[dict[str, str], bool]:
