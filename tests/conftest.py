@@ -10,7 +10,9 @@ PLUGIN = Path(__file__).parent / "plugin"
 sys.path.insert(0, str(PLUGIN))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH")]))
 os.environ.pop("NODEBENCH_DATA_DIR", None)
-# What the tests compute is small: more threads only wait for each other, for minutes where the cores are busy.
+# What the tests compute is small: more threads only wait for each other, for minutes where the cores are busy. With
+# the variable set, runs do not compare numbers of threads first either.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
 

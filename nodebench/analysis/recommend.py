@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from nodebench.analysis.fairness import Point
+from nodebench.analysis.fairness import Point, unreliable
 from nodebench.analysis.homes import is_at
 from nodebench.analysis.statistics import Estimate, estimate, median
 from nodebench.analysis.summary import Configuration, configurations
-from nodebench.spec import Record, Status
+from nodebench.spec import Preset, Record, Status
 from nodebench.spec.axes import Part, axis_names
 from nodebench.spec.calibration import machine_label
 from nodebench.spec.figures import figure, several
@@ -24,12 +24,21 @@ _CHOICE = frozenset(axis_names(Part.METHOD))
 _FEWEST = 2  # replicates, to say how sure it is
 
 
+class Options(StrEnum):
+    """How the task's options of a problem relate to its defaults; those that come first are preferred."""
+
+    DEFAULT = "the task's default options"
+    SHORT = "options of a short trial"
+    OTHER = "options that are not the task's defaults"
+
+
 class Fate(StrEnum):
     """What became of a candidate."""
 
     CHOSEN = "chosen"
     FRONT = "on the front"
     BEATEN = "beaten"
+    UNTIMED = "could not be timed"
     UNFIT = "outside the limits"
     FAILED = "failed"
 
@@ -71,6 +80,19 @@ class Candidate:
         trial = self.record.trial
         return f"{trial.solver_label} {trial.step_label} {trial.gradient_label}"
 
+    @property
+    def timed(self) -> int:
+        """How many of its replicates have a time that may be used."""
+        return len(self.configuration.by_seed(SECONDS))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Records that differ only in what can be chosen, and how their options relate to the task's defaults."""
+
+    records: Sequence[Record]
+    options: Options
+
 
 @dataclass(frozen=True)
 class Recommendation:
@@ -78,24 +100,32 @@ class Recommendation:
 
     Attributes:
         problem: what the candidates have in common, for a person.
+        options: how the options of these records relate to the task's defaults.
         candidates: all of them, the chosen one first, then the fastest.
         choice, runner_up: the fastest that meet the limits; null where none does.
         dearer: seconds of the runner-up over those of the choice, paired by seed.
     """
 
     problem: str
+    options: Options
     candidates: Sequence[Candidate]
     choice: Candidate | None
     runner_up: Candidate | None
     dearer: Estimate | None
 
 
-def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None]) -> list[list[Record]]:
-    """Records that differ only in what can be chosen, those of the most configurations first.
+def problems(
+    records: Iterable[Record], wanted: Mapping[str, Scalar | None], brief: Mapping[str, Scalar]
+) -> list[Problem]:
+    """Sort records into problems.
+
+    Those with the task's default options come first, then those of short trials, then those with other options or
+    another preset; among equals, the problem of the most configurations.
 
     Args:
         records: any.
         wanted: axes and options with the value asked for.
+        brief: the options of a short trial of the task.
     """
     found: dict[str, list[Record]] = {}
     asked = {name: value for name, value in wanted.items() if value is not None}
@@ -109,20 +139,44 @@ def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None]) -> 
         fixed["machine"] = machine_label(record.environment)
         found.setdefault(str(sorted(fixed.items())), []).append(record)
 
-    def size(some: list[Record]) -> tuple[int, str]:
-        return len(configurations(some)), max(record.started for record in some)
+    def rank(problem: Problem) -> tuple[int, int, str]:
+        some = problem.records
+        return -list(Options).index(problem.options), len(configurations(some)), max(one.started for one in some)
 
-    return sorted(found.values(), key=size, reverse=True)
+    return sorted((Problem(some, _options(some[0], asked, brief)) for some in found.values()), key=rank, reverse=True)
 
 
-def recommend(records: Sequence[Record], limits: Limits) -> Recommendation:
-    """Choose among records of one problem: the fastest of those that meet the limits.
+def _options(record: Record, asked: Mapping[str, Scalar], brief: Mapping[str, Scalar]) -> Options:
+    """How the options that nobody asked for relate to the task's defaults."""
+    if record.trial.preset is not Preset.QUICK:
+        return Options.OTHER
+    more = {name: value for name, value in record.trial.overrides.items() if name not in asked}
+    if not more:
+        return Options.DEFAULT
+    return Options.SHORT if all(name in brief and brief[name] == more[name] for name in more) else Options.OTHER
+
+
+def by_machine(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Records by the processor and the accelerator that they were measured on."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(Point.of(record).machine["machine"], []).append(record)
+    return found
+
+
+def needs_another_time(record: Record) -> bool:
+    """Whether only the time of a record is spoiled, so that running its trial again may help."""
+    return record.status is Status.OK and bool(unreliable(record, timed=True)) and not unreliable(record, timed=False)
+
+
+def recommend(problem: Problem, limits: Limits) -> Recommendation:
+    """Choose among the records of a problem: the fastest of those that meet the limits.
 
     Args:
-        records: of one problem; see ``problems``.
+        problem: see ``problems``.
         limits: what is asked for.
     """
-    measured = [_measured(one) for one in configurations(records)]
+    measured = [_measured(one) for one in configurations(_best(problem.records))]
     fit = [one for one in measured if _unfit(one, limits) is None]
     fit.sort(key=lambda one: (one.seconds or 0.0, one.error or 0.0))
     choice, runner_up = (*fit, None, None)[:2]
@@ -132,7 +186,18 @@ def recommend(records: Sequence[Record], limits: Limits) -> Recommendation:
     chosen = by_name[choice.name] if choice else None
     second = by_name[runner_up.name] if runner_up else None
     dearer = _paired(second.configuration, chosen.configuration, SECONDS) if chosen and second else None
-    return Recommendation(_problem(records[0]), judged, chosen, second, dearer)
+    return Recommendation(_described(problem.records[0]), problem.options, judged, chosen, second, dearer)
+
+
+def _best(records: Iterable[Record]) -> list[Record]:
+    """One record of each trial: the latest, but a time that may be used goes before a later one that may not."""
+    found: dict[str, Record] = {}
+    for record in sorted(records, key=lambda record: record.started):
+        before = found.get(record.id)
+        worse = record.status is Status.INTERRUPTED or needs_another_time(record)
+        if before is None or not worse or before.status is not Status.OK or needs_another_time(before):
+            found[record.id] = record
+    return list(found.values())
 
 
 def _measured(one: Configuration) -> Candidate:
@@ -143,25 +208,41 @@ def _measured(one: Configuration) -> Candidate:
     return Candidate(one, middle[ERROR], middle[SECONDS], middle[seen_by], seen_by, Fate.BEATEN, "")
 
 
-def _unfit(one: Candidate, limits: Limits) -> str | None:
-    """Why a candidate cannot be chosen; null if it can."""
+def _unfit(one: Candidate, limits: Limits) -> tuple[Fate, str] | None:
+    """Why a candidate cannot be chosen; None if it can."""
     if one.configuration.failed:
         failed = next(record for record in one.configuration.records if record.status is not Status.OK)
-        return f"{one.configuration.failed} of {len(one.configuration.records)} trials failed: {failed.status}"
+        return (
+            Fate.FAILED,
+            f"{one.configuration.failed} of {len(one.configuration.records)} trials failed: {failed.status}",
+        )
+    if all(disagree := [unreliable(record, timed=False) for record in one.configuration.records]):
+        return Fate.UNFIT, str(disagree[0])
     for name, value, limit in ((ERROR, one.error, limits.error), (one.seen_by, one.memory, limits.memory)):
         told = figure(name).format
         if limit is not None and value is None:
-            return f"its {figure(name).label} was not measured"
+            return Fate.UNFIT, f"its {figure(name).label} was not measured{_why_missing(one, name)}"
         if limit is not None and value is not None and value > limit:
-            return f"{figure(name).label} {told(value)}, and {told(limit)} is allowed"
-    return "its time was not measured" if one.seconds is None else None
+            return Fate.UNFIT, f"{figure(name).label} {told(value)}, and {told(limit)} is allowed"
+    if one.seconds is None:
+        return Fate.UNTIMED, f"its time was not measured{_why_missing(one, SECONDS)}"
+    return None
+
+
+def _why_missing(one: Candidate, name: str) -> str:
+    """Why none of a candidate's replicates has a figure, as the end of a sentence."""
+    for record in one.configuration.records:
+        if why := unreliable(record, figure(name).is_time):
+            return f": {why}"
+        if reason := record.reasons.get(name):
+            return f": {reason}"
+    return ""
 
 
 def _judged(one: Candidate, choice: Candidate | None, fit: Sequence[Candidate], limits: Limits) -> Candidate:
     failure = _unfit(one, limits)
     if failure is not None:
-        fate = Fate.FAILED if one.configuration.failed else Fate.UNFIT
-        return replace(one, fate=fate, why=failure)
+        return replace(one, fate=failure[0], why=failure[1])
     if choice is not None and one is choice:
         return replace(one, fate=Fate.CHOSEN, why="the fastest that meets the limits")
     dominating = [other for other in fit if other is not one and _dominates(other, one)]
@@ -196,7 +277,7 @@ def _paired(first: Configuration, second: Configuration, name: str) -> Estimate 
     return estimate(ratios, "log") if len(ratios) >= _FEWEST else None
 
 
-def _problem(record: Record) -> str:
+def _described(record: Record) -> str:
     trial = record.trial
     options = [f"{name}={value}" for name, value in trial.overrides.items()]
     parts = [

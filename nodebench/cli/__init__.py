@@ -1,6 +1,5 @@
 """The command line. Torch and pandas are imported by the commands that need them, so ``--help`` is instant."""
 
-import os
 import signal
 import sys
 from itertools import pairwise
@@ -9,6 +8,7 @@ import typer
 
 from nodebench.cli.app import app
 from nodebench.cli.conventions import BAD_INPUT, INTERRUPTED, LATEST, OK, TRIAL_FAILED
+from nodebench.cli.interrupt import leave_at_once
 from nodebench.errors import BadInput, nearest
 from nodebench.escapes import for_terminal
 
@@ -19,7 +19,7 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 def main() -> None:
     """Run the command line; bad input ends in one line and exit code 2."""
     # Until trials run there is nothing to clean up, and an exception in the middle of an import is no way out.
-    before = signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    before = signal.signal(signal.SIGINT, leave_at_once)
     try:
         code = app(args=_with_latest(sys.argv[1:]), standalone_mode=False) or OK
     except BadInput as error:

@@ -276,15 +276,26 @@ def recommend(
     seeds: Annotated[int, typer.Option(metavar="N", help="With --measure: replicates.", rich_help_panel=WHERE)] = 3,
     device: Annotated[str, typer.Option(help="With --measure: where.", rich_help_panel=WHERE)] = "cpu",
     threads: Annotated[
-        int | None, typer.Option(metavar="N", help="With --measure: CPU threads of a trial.", rich_help_panel=WHERE)
+        int | None, typer.Option(metavar="N", help="CPU threads of a trial. (default: any)", rich_help_panel=WHERE)
     ] = None,
+    machine: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Use the records of the machine whose processor has this in its name. (default: this machine)",
+            rich_help_panel=WHERE,
+        ),
+    ] = "",
     results: Results = Path("results"),
-) -> None:
-    """Name the fastest way to solve and to differentiate within limits of memory and error.
+) -> int:
+    """Recommend a solver, tolerance and gradient method under memory and error limits.
 
     Example: nodebench recommend --field mine:Drift --state-shape 64 --error 1e-3 --measure
     """
-    from nodebench.cli.recommend import Asked, recommend_command
+    from nodebench.cli.recommend import recommend_command
+    from nodebench.cli.recommend_records import Asked
 
     asked = Asked(task, field, state_shape, model, tuple(set_ or ()), device, threads)
-    recommend_command(asked, max_memory, error, results, measure=measure, solver=solver, seeds=seeds)
+    return recommend_command(
+        asked, max_memory, error, results, measure=measure, solver=solver, seeds=seeds, machine=machine
+    )

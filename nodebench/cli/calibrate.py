@@ -12,8 +12,8 @@ from rich.table import Table
 
 from nodebench.analysis.noise import Noise, noise_of
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK
+from nodebench.cli.interrupt import ctrl_c
 from nodebench.cli.progress import make_display
-from nodebench.cli.run import ctrl_c
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, CannotGoOn, at_least
 from nodebench.spec.calibration import Calibration, machine_of

@@ -63,7 +63,10 @@ def calibrate(
     replicates: Annotated[int, typer.Option(metavar="N", help="Replicates of each load in a round.")] = 3,
     pause: Annotated[float, typer.Option(metavar="SECONDS", help="Between two rounds.")] = 5.0,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Of each trial. (default: all cores)", rich_help_panel=WHERE)
+        int | None,
+        typer.Option(
+            metavar="N", help="Of each trial. (default: $OMP_NUM_THREADS, else all cores)", rich_help_panel=WHERE
+        ),
     ] = None,
     results: Results = Path("results"),
 ) -> int:

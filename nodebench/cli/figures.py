@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.progress import track
 
+from nodebench.cli.heartbeat import waiting
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput
 from nodebench.paths import make_folder
@@ -27,8 +28,9 @@ def draw_figures(run: Run, records: Sequence[Record], *, animate: bool, quiet: b
     files = 0
     try:
         make_folder(run.folder, FIGURES)
-        for record in track(records, "drawing", console=console, transient=True):
-            files += len(draw_trial(record, run.film(record), folder, animate))
+        with waiting("drawing figures", quiet=quiet or console.is_terminal):
+            for record in track(records, "drawing", console=console, transient=True):
+                files += len(draw_trial(record, run.film(record), folder, animate))
     except OSError as error:
         raise BadInput(f"{folder}: cannot write there: {error.strerror or error}") from error
     if not quiet:

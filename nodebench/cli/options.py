@@ -36,7 +36,9 @@ Dask = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(
-        metavar="N", help="CPU threads of a trial. (default: all cores, shared among the jobs)", rich_help_panel=WHERE
+        metavar="N",
+        help="CPU threads of a trial. (default: $OMP_NUM_THREADS, else 1 or all cores of a job, the faster)",
+        rich_help_panel=WHERE,
     ),
 ]
 StudyDevice = Annotated[

@@ -1,6 +1,7 @@
 """What a running command shows: a live display on a terminal, plain lines elsewhere, JSON, or nothing."""
 
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from statistics import fmean, median
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from nodebench.cli.heartbeat import HEARTBEAT_SECONDS, Heartbeat
 from nodebench.cli.terminal import Terminal, print_plain, print_record
 from nodebench.run.estimate import Costs, Estimate, estimate
 from nodebench.spec import Record, Status, Trial
@@ -120,26 +122,62 @@ class JsonDisplay(Display):
 
 
 class PlainDisplay(Display):
-    """Plain lines on standard error, for logs."""
+    """Plain lines on standard error, for logs; one at least every ``HEARTBEAT_SECONDS``."""
+
+    def __init__(self, trials: Sequence[Trial], costs: Costs) -> None:
+        super().__init__(trials, costs)
+        self._lock = threading.RLock()  # the heartbeat reads the counts in a thread of its own
+        self._states: dict[str, str] = {}  # of running trials
+        self._heartbeat = Heartbeat(self._alive, HEARTBEAT_SECONDS, HEARTBEAT_SECONDS)
+
+    def __enter__(self) -> Self:
+        self._heartbeat.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._heartbeat.stop()
 
     def note(self, text: str) -> None:
         """Print the note."""
+        self._heartbeat.reset()
         print_plain(text, stderr=True)
 
     def progress(self, trial: Trial, event: "Event") -> None:
         """Print each finished epoch, where there are few trials to follow."""
-        super().progress(trial, event)
-        if event.row is not None and event.row.get("loss") is not None and self._total <= FOLLOWED:
-            self.note(f"  {self.describe(trial)}: {describe_epoch(event)}")
+        with self._lock:
+            super().progress(trial, event)
+            told = event.row is not None and event.row.get("loss") is not None
+            state = describe_epoch(event) if told else _PHASES.get(event.phase, event.phase)
+            self._states[trial.id] = f"{self.describe(trial)}: {state}"
+            if told and self._total <= FOLLOWED:
+                self.note(f"  {self._states[trial.id]}")
 
     def finished(self, record: Record) -> None:
         """Print how the trial ended, and what is left."""
-        super().finished(record)
-        ending = record.status if record.status is Status.OK else f"{record.status}: {record.status.sentence}"
-        left = self.seconds_left()
-        rest = f", {duration(left)} left" if left and self._finished < self._total else ""
-        took = f"{record.duration_seconds:.1f} s"
-        self.note(f"[{self._finished}/{self._total}] {self.describe(record.trial)}: {ending}, {took}{rest}")
+        with self._lock:
+            super().finished(record)
+            self._states.pop(record.id, None)
+            ending = record.status if record.status is Status.OK else f"{record.status}: {record.status.sentence}"
+            left = self.seconds_left()
+            rest = f", {duration(left)} left" if left and self._finished < self._total else ""
+            took = f"{record.duration_seconds:.1f} s"
+            self.note(f"[{self._finished}/{self._total}] {self.describe(record.trial)}: {ending}, {took}{rest}")
+
+    def _alive(self) -> str:
+        """The state of the run in one line."""
+        with self._lock:
+            now = time.monotonic()
+            longest = next(iter(self._running), None)  # the one that began first
+            if longest is None:
+                state = "no trial running"
+            else:
+                state = f"{self._states[longest]}, for {duration(now - self._running[longest])}"
+                state += f", and {len(self._running) - 1} more" if len(self._running) > 1 else ""
+            left = self.seconds_left()
+            rest = f", {duration(left)} left" if left else ""
+            return f"  {self._finished} of {self._total} done; {state}{rest}"
 
 
 class LiveDisplay(Display):

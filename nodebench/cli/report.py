@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from nodebench.cli.heartbeat import waiting
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, choose
 from nodebench.report.readme import with_verdicts
@@ -40,8 +41,9 @@ def report_command(results: Path, out: Path, formats: str, readme: Path | None, 
     def films(record: Record) -> Film:
         return of_run[f"{record.id} {record.started}"].film(record)
 
-    pages, verdicts = report(records, films, calibrations(results), beside)
-    files = {name: content for format in chosen for name, content in WRITERS[format](pages).items()}
+    with waiting("judging claims and drawing plots"):
+        pages, verdicts = report(records, films, calibrations(results), beside)
+        files = {name: content for format in chosen for name, content in WRITERS[format](pages).items()}
     write(files, out)
     if readme is not None:
         try:

@@ -19,8 +19,9 @@ from nodebench.claims import ClaimResult, all_claims, judge
 from nodebench.claims.freeze import frozen_declarations
 from nodebench.claims.words import explanation, measured
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK, TRIAL_FAILED
+from nodebench.cli.heartbeat import waiting
+from nodebench.cli.interrupt import ctrl_c
 from nodebench.cli.progress import make_display
-from nodebench.cli.run import ctrl_c
 from nodebench.cli.terminal import Terminal, print_json
 from nodebench.errors import BadInput, CannotGoOn, at_least, nearest
 from nodebench.run.calibrations import calibrations
@@ -69,7 +70,8 @@ def reproduce_command(
         for a, b in pairs
         if b.status is not Status.INTERRUPTED
     ]
-    verdicts = [_judged(verdict, repeated, known) for verdict in claims] if repeated else []
+    with waiting("judging the claims again", quiet=quiet):
+        verdicts = [_judged(verdict, repeated, known) for verdict in claims] if repeated else []
     if as_json:
         print_json(_as_object(repeated, verdicts, run))
     else:

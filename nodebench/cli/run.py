@@ -2,15 +2,15 @@
 
 import os
 import shlex
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodebench.cli.choices import Choices, given
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, LATEST, OK, TRIAL_FAILED
+from nodebench.cli.heartbeat import waiting
+from nodebench.cli.interrupt import ctrl_c, interruptible
 from nodebench.cli.progress import make_display
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, CannotGoOn, at_least
@@ -19,7 +19,8 @@ from nodebench.spec import DataSource, Limits, Record, Status, Study
 
 if TYPE_CHECKING:
     from nodebench.run.engines.contract import Engine
-    from nodebench.run.plan import Planned
+    from nodebench.run.plan import Plan, Planned
+    from nodebench.run.threads import ThreadChoice
 
 # The data folder of those tasks that take one.
 DATA_VARIABLE = "NODEBENCH_DATA_DIR"
@@ -36,7 +37,7 @@ class Manner:
         jobs: trials at once; null for one, or for as many as there are cores where no time is measured.
         dask: ``local``, ``slurm`` or the address of a scheduler.
         limits: of each trial; what is given goes before what the study says, also when it is gone on with.
-        json, quiet, figures: what is printed and drawn.
+        json, quiet, figures, table: what is printed and drawn.
     """
 
     results: Path
@@ -48,6 +49,16 @@ class Manner:
     json: bool = False
     quiet: bool = False
     figures: bool = False
+    table: bool = True
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run after its command has stopped working on it: its records, and the exit code of the command."""
+
+    run: Run
+    records: Sequence[Record]
+    code: int
 
 
 def run_command(choices: Choices, manner: Manner) -> int:
@@ -65,32 +76,66 @@ def refuse_changes(options: Sequence[str]) -> None:
 
 
 def execute(study: Study, manner: Manner) -> int:
+    """Make a new run of a study and return the exit code."""
+    return run_study(study, manner).code
+
+
+def run_study(study: Study, manner: Manner) -> Ended:
     """Make a new run of a study."""
     _check(manner)
     engine = _start_engine(study, manner)
     from nodebench.instruments import describe_environment
-    from nodebench.run.plan import plan
 
-    study = with_surroundings(_limited(study, manner.limits), manner.jobs, engine.elsewhere)
-    planned = plan(study, elsewhere=engine.elsewhere)
+    study = with_data(_limited(study, manner.limits))
+    with waiting("planning the trials", quiet=manner.quiet):
+        study, planned, chosen = _planned(study, engine, manner)
     if not planned.planned:
         raise BadInput(f"nothing to run: {'; '.join(planned.left_out)}")
-    _prepare(engine, planned.planned)
-    device = "cpu" if engine.elsewhere else planned.trials[0].device
-    run = Run.create(manner.results, study, describe_environment(device))
-    return _run(run, study, planned.planned, planned.left_out, engine, manner)
+    _prepare(engine, planned.planned, manner)
+    environment = describe_environment("cpu" if engine.elsewhere else planned.trials[0].device)
+    if chosen is not None:
+        environment["threads_choice"] = asdict(chosen)
+    run = Run.create(manner.results, study, environment)
+    return _run(run, study, planned, engine, manner)
+
+
+def _planned(study: Study, engine: "Engine", manner: Manner) -> "tuple[Study, Plan, ThreadChoice | None]":
+    """Plan a study, and choose the threads of those grids that name none; the choice is None where all do."""
+    from nodebench.run.plan import plan
+    from nodebench.run.threads import choose_threads
+
+    if all(grid.threads for grid in study.groups.values()):
+        return study, plan(study, elsewhere=engine.elsewhere), None
+    single = with_threads(study, 1)
+    planned = plan(single, elsewhere=engine.elsewhere)
+    if engine.elsewhere or not planned.planned:
+        return single, planned, None
+    first = min(planned.planned, key=lambda one: one.place).trial
+    chosen = choose_threads(first, study.data, study.limits, jobs_of(study, manner.jobs))
+    if not (manner.quiet or manner.json):
+        _say(f"threads of a trial: {chosen.threads} ({chosen.because}); --threads N sets another number")
+    if chosen.threads == 1:
+        return single, planned, chosen
+    study = with_threads(study, chosen.threads)
+    return study, plan(study), chosen
 
 
 def resume(run: Run, manner: Manner) -> int:
-    """Go on with a run."""
+    """Go on with a run and return the exit code."""
+    return resume_run(run, manner).code
+
+
+def resume_run(run: Run, manner: Manner, again: Collection[str] = ()) -> Ended:
+    """Run the trials that a run lacks and, whatever their records say, those whose ids are in ``again``."""
     _check(manner)
     run.refuse_link()
     study = _limited(run.study(), manner.limits)
     engine = _start_engine(study, manner)
     from nodebench.run.plan import plan
 
-    planned = plan(study, elsewhere=engine.elsewhere)
-    return _run(run, study, planned.planned, planned.left_out, engine, manner)
+    with waiting("planning the trials", quiet=manner.quiet):
+        planned = plan(study, elsewhere=engine.elsewhere)
+    return _run(run, study, planned, engine, manner, again)
 
 
 def _check(manner: Manner) -> None:
@@ -123,13 +168,10 @@ def _start_engine(study: Study, manner: Manner) -> "Engine":
     return LocalEngine(jobs_of(study, manner.jobs))
 
 
-def _prepare(engine: "Engine", todo: "Sequence[Planned]") -> None:
-    """Let the engine connect to what it runs on, which may take long; Ctrl-C then undoes what it has begun."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+def _prepare(engine: "Engine", todo: "Sequence[Planned]", manner: Manner) -> None:
+    """Connect the engine to what it runs on, which may take long; Ctrl-C then undoes what it has begun."""
+    with interruptible(), waiting("connecting to the workers", quiet=manner.quiet):
         engine.prepare([one.trial for one in todo])
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _limited(study: Study, limits: Limits) -> Study:
@@ -137,13 +179,10 @@ def _limited(study: Study, limits: Limits) -> Study:
     return study.model_copy(update={"limits": study.limits.model_copy(update=typed)})
 
 
-def with_surroundings(study: Study, jobs: int | None, elsewhere: bool = False) -> Study:
-    """Fix what depends on where one is, so that a resumed run has the same trials."""
-    from nodebench.instruments.environment import usable_cores
-
-    threads = 1 if elsewhere else max(1, usable_cores() // jobs_of(study, jobs))
+def with_threads(study: Study, threads: int) -> Study:
+    """The study with a number of threads in each grid that names none, so that a resumed run has the same trials."""
     groups = {name: grid.model_copy(update={"threads": grid.threads or threads}) for name, grid in study.groups.items()}
-    return with_data(study.model_copy(update={"groups": groups}))
+    return study.model_copy(update={"groups": groups})
 
 
 def with_data(study: Study) -> Study:
@@ -157,73 +196,56 @@ def with_data(study: Study) -> Study:
     return study.model_copy(update={"data": DataSource(folder=Path(folder).absolute())})
 
 
-def _run(
-    run: Run,
-    study: Study,
-    planned: "Sequence[Planned]",
-    left_out: Sequence[str],
-    engine: "Engine",
-    manner: Manner,
-) -> int:
-    """Run what is missing; print the table, how to go on, and return the exit code."""
+def _run(run: Run, study: Study, plan: "Plan", engine: "Engine", manner: Manner, again: Collection[str] = ()) -> Ended:
+    """Run what is missing and the trials named by ``again``; print the table and how to go on."""
     from nodebench.run.estimate import costs_on
     from nodebench.run.sweep import missing, sweep
 
     with run.writing():
         records = {record.id: record for record in run.records()}
-        todo = missing(planned, list(records.values()), retry_failed=manner.retry_failed)
-        _prepare(engine, todo)
+        due = {one.trial.id for one in missing(plan.planned, list(records.values()), retry_failed=manner.retry_failed)}
+        todo = [one for one in plan.planned if one.trial.id in due or one.trial.id in again]
+        _prepare(engine, todo, manner)
         costs = costs_on(run.environment(), manner.results, but=run)
         for record in records.values():
             costs.add(record)
         display = make_display([one.trial for one in todo], costs, json=manner.json, quiet=manner.quiet)
+        engine.notice = display.note
         failure = None
-        with display, ctrl_c(engine.stop) as pressed:
-            for reason in left_out:
-                display.note(f"left out: {reason}")
-            try:
-                for record in sweep(run, study, todo, engine, display.progress):
-                    records[record.id] = record
-                    display.finished(record)
-            except CannotGoOn as error:
-                failure = str(error)
-        done = list(records.values())
-        _conclude(run, done, len(planned), failure, bool(pressed), manner)
+        with ctrl_c(engine.stop) as pressed:
+            with display:
+                for reason in plan.left_out:
+                    display.note(f"left out: {reason}")
+                try:
+                    for record in sweep(run, study, todo, engine, display.progress):
+                        records[record.id] = record
+                        display.finished(record)
+                except CannotGoOn as error:
+                    failure = str(error)
+            stopped, done = bool(pressed), list(records.values())
+            _conclude(run, done, len(plan.planned), failure, stopped, manner)
         if manner.figures:
             from nodebench.cli.figures import draw_figures
 
             draw_figures(run, done, animate=False, quiet=manner.json)
+    return Ended(run, done, _code(done, failure, stopped))
+
+
+def _code(records: Sequence[Record], failure: str | None, stopped: bool) -> int:
     if failure:
         return CANNOT_GO_ON
-    if pressed:
+    if stopped:
         return INTERRUPTED
-    return OK if all(record.status is Status.OK for record in done) else TRIAL_FAILED
-
-
-@contextmanager
-def ctrl_c(stop: Callable[[], None]) -> Iterator[list[int]]:
-    """From here on Ctrl-C, or a polite request to end, stops an engine, which leaves a record; yields who asked."""
-    pressed: list[int] = []
-
-    def ask(number: int, frame: object) -> None:
-        pressed.append(number)
-        stop()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield pressed
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return OK if all(record.status is Status.OK for record in records) else TRIAL_FAILED
 
 
 def _conclude(
-    run: Run, records: Sequence[Record], planned: int, failure: str | None, pressed: bool, manner: Manner
+    run: Run, records: Sequence[Record], planned: int, failure: str | None, stopped: bool, manner: Manner
 ) -> None:
     """Print the table, where it lies, and the commands that go on from here."""
     from nodebench.cli.show import print_run
 
-    if not manner.json:
+    if manner.table and not manner.json:
         print_run(run.folder, records, whole=False)
     typed = manner.limits.model_dump(exclude_none=True).items()
     limits = "".join(f" --{_OPTIONS[name]} {value}" for name, value in typed)
@@ -233,7 +255,7 @@ def _conclude(
     kept = f"{finished} of {planned} trials are finished and kept"
     if failure:
         _say(f"nodebench: {failure}. {kept}. Go on with:\n  {command}")
-    elif pressed:
+    elif stopped:
         _say(f"Interrupted: {kept}. Go on with:\n  {command}")
     elif finished < len(records) or any(record.status not in (Status.OK, Status.INTERRUPTED) for record in records):
         _say(f"Run the failed trials again with:\n  {command} --retry-failed")

@@ -11,8 +11,9 @@ from rich.text import Text
 from nodebench.claims import Claim, ClaimResult, all_claims
 from nodebench.claims.words import verdict_line
 from nodebench.cli.conventions import INTERRUPTED, OK
+from nodebench.cli.interrupt import ctrl_c
 from nodebench.cli.progress import duration, make_display
-from nodebench.cli.run import ctrl_c, with_data
+from nodebench.cli.run import with_data
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
 from nodebench.run.store import Run

@@ -13,8 +13,9 @@ from rich.text import Text
 from nodebench.cli.calibrate import resolution
 from nodebench.cli.choices import data_source, given
 from nodebench.cli.conventions import LATEST
+from nodebench.cli.heartbeat import waiting
 from nodebench.cli.progress import duration
-from nodebench.cli.run import Manner, jobs_of, refuse_changes, resume, with_surroundings
+from nodebench.cli.run import Manner, jobs_of, refuse_changes, resume, with_data, with_threads
 from nodebench.cli.show import print_rows
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
@@ -112,18 +113,21 @@ def _listed(value: object) -> str:
 def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> None:
     """Print how many trials a study has, what is refused, what is there already, and how long the rest will take."""
     from nodebench.instruments import describe_environment
+    from nodebench.instruments.environment import default_threads
     from nodebench.run.estimate import costs_on, estimate
     from nodebench.run.plan import plan
     from nodebench.run.sweep import missing
 
     run = latest_run(study, results)
-    study = with_surroundings(_with_threads_of(run, study), jobs)
-    planned = plan(study)
+    study = with_data(with_threads(_with_threads_of(run, study), default_threads(jobs_of(study, jobs))))
+    with waiting("planning the trials"):
+        planned = plan(study)
     todo = missing(planned.planned, run.records() if run else [])
     left = [one.trial for one in todo]
     costs = costs_on(describe_environment(), results)
     if probe:
-        _probe([trial for trial in left if not costs.knows(trial)], study.data, costs)
+        with waiting("probing"):
+            _probe([trial for trial in left if not costs.knows(trial)], study.data, costs)
     console = Terminal(soft_wrap=True)
     console.print(_groups(study, planned.planned, todo, costs))
     for reason in planned.left_out:

@@ -14,6 +14,7 @@ import torch
 import nodebench
 
 _PACKAGES = ("torch", "torchdiffeq", "torchvision", "numpy", "scipy", "pandas")
+THREADS_VARIABLE = "OMP_NUM_THREADS"
 _LIBRARIES = ("diffrax", "jax", "torchdyn", "torchode")  # told where they are installed
 
 
@@ -59,6 +60,22 @@ def usable_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period or 100_000)))
+
+
+def requested_threads() -> int | None:
+    """The first number of ``OMP_NUM_THREADS``, which may list one for each nesting level; None if unset or invalid."""
+    text = os.environ.get(THREADS_VARIABLE, "").split(",")[0].strip()
+    return int(text) if text.isdecimal() and int(text) > 0 else None
+
+
+def default_threads(jobs: int = 1) -> int:
+    """CPU threads of a trial for which no number was given: ``OMP_NUM_THREADS``, else all cores that its job has.
+
+    Args:
+        jobs: trials that run at once and share the usable cores.
+    """
+    share = max(1, usable_cores() // jobs)
+    return min(requested_threads() or share, share)
 
 
 def _version(package: str) -> str | None:

@@ -38,16 +38,18 @@ class Stop:
     """A request that ends running trials, made from a signal handler or from another thread."""
 
     def __init__(self) -> None:
-        self.heard, self._asked = multiprocessing.Pipe(duplex=False)
+        self.heard, end = multiprocessing.Pipe(duplex=False)
+        self._ends = [end]
 
     def ask(self) -> None:
-        """End the trials that listen; asking twice is asking once."""
-        self._asked.close()
+        """End the trials that listen. A repeated call does nothing, also one made by a signal handler during a call."""
+        with suppress(IndexError):
+            self._ends.pop().close()  # pop is atomic: the end is closed once
 
     @property
     def asked(self) -> bool:
         """Whether somebody has."""
-        return self._asked.closed
+        return not self._ends
 
 
 def run_isolated(
@@ -73,10 +75,10 @@ def run_isolated(
         return _run_job(Job(trial, limits, source, Path(folder) / "stderr", cores), report, stop or Stop())
 
 
-def foresee(trial: Trial, source: DataSource) -> float | None:
-    """Seconds that a trial would take, from a few of its steps; null if even those fail."""
+def foresee(trial: Trial, source: DataSource, limits: Limits | None = None) -> float | None:
+    """Estimate the seconds of a whole trial from a few of its steps, run within ``limits``; None if those fail."""
     with tempfile.TemporaryDirectory(prefix="nodebench-") as folder:
-        job = Job(trial, Limits(), source, Path(folder) / "stderr", probe=True)
+        job = Job(trial, limits or Limits(), source, Path(folder) / "stderr", probe=True)
         record, _ = _run_job(job, lambda progress: None, Stop())
     return record.costs.get("foreseen_seconds")
 

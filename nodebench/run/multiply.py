@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput, choose
-from nodebench.instruments.environment import usable_cores
+from nodebench.instruments.environment import default_threads, usable_cores
 from nodebench.solvers import SolverAdapter, canonical_name, find_solver
 from nodebench.spec import Batching, DataSource, Exclusion, Gradient, Grid, Preset, Trial
 from nodebench.spec.axes import as_stored
@@ -163,7 +163,7 @@ def _threads(asked: int | None) -> int:
     cores = usable_cores()
     if asked is not None and not 1 <= asked <= cores:
         raise BadInput(f"--threads {asked}: this process may use {cores} cores. Allowed: 1 to {cores}")
-    return asked or cores
+    return asked or default_threads()
 
 
 def _overrides(task: Task, grid: Grid) -> list[dict[str, Scalar]]:

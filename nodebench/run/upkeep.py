@@ -17,7 +17,7 @@ def verify(run: Run) -> list[str]:
     """What is wrong with a run, a sentence each: torn, unreadable, edited, foreign and double records.
 
     A foreign record is of a trial that is not its own, or whose group the run's study does not have. Two records
-    of a trial are no double if the first one failed or was interrupted: it was run again.
+    of a trial are no double if the first one failed, was interrupted or drifted: it was run again.
     """
     findings = []
     try:
@@ -25,6 +25,7 @@ def verify(run: Run) -> list[str]:
     except BadInput as error:
         return [str(error)]
     ended: Counter[str] = Counter()
+    drifted: set[str] = set()
     for number, line in enumerate(_lines(run), start=1):
         if not line.endswith(b"\n"):
             findings.append(f"line {number} is torn; the trial runs again on --resume")
@@ -41,7 +42,9 @@ def verify(run: Run) -> list[str]:
             findings.append(f"line {number}: record {record.id} is of another trial, {record.trial.id}")
         if strange := [group for group in record.place.groups if group not in groups]:
             findings.append(f"line {number}: record {record.id} is foreign: group {' and '.join(strange)} is not here")
-        ended[record.id] += record.status is Status.OK
+        if record.status is Status.OK:
+            ended[record.id] += record.id not in drifted  # else its trial ran again for a better time
+            (drifted.add if record.drifted else drifted.discard)(record.id)
     findings += [f"record {id} is there {count} times" for id, count in ended.items() if count > 1]
     return findings
 

@@ -3,7 +3,8 @@
 import pytest
 from evidence import evidence
 
-from nodebench.analysis.recommend import Fate, Limits, problems, recommend
+from nodebench.analysis import recommend as analysis
+from nodebench.analysis.recommend import Fate, Limits, Options, Problem, by_machine, problems
 from nodebench.spec import Status
 
 # By gradient: error, seconds, bytes.
@@ -30,6 +31,10 @@ def records(seeds=3, **changes):
         for seed in range(seeds)
         for gradient, (error, seconds, peak) in PLANTED.items()
     ]
+
+
+def recommend(records, limits):
+    return analysis.recommend(Problem(records, Options.DEFAULT), limits)
 
 
 def fates(answer):
@@ -112,10 +117,69 @@ def test_what_was_not_measured_is_no_better():
 
 def test_records_of_another_problem_are_another_answer():
     mixed = records() + records(seeds=1, overrides={"noise": 0.5}) + records(task="mnist")
-    found = problems(mixed, {"task": "toy/spiral"})
-    assert [len(some) for some in found] == [12, 4]
-    assert [len(some) for some in problems(mixed, {"task": "toy/spiral", "noise": 0.5})] == [4]
-    assert problems(mixed, {"task": "ecg"}) == []
+    found = problems(mixed, {"task": "toy/spiral"}, {})
+    assert [len(some.records) for some in found] == [12, 4]
+    assert [len(some.records) for some in problems(mixed, {"task": "toy/spiral", "noise": 0.5}, {})] == [4]
+    assert problems(mixed, {"task": "ecg"}, {}) == []
+
+
+def test_default_options_go_before_more_records_of_other_ones():
+    brief = {"epochs": 1, "train_images": 320}
+    of_default = records(seeds=1)
+    short = records(seeds=2, overrides={"epochs": 1, "train_images": 320})
+    other = records(seeds=3, overrides={"epochs": 1, "batch_size": 8})
+    small = records(seeds=4, preset="smoke")
+    found = problems(small + other + short + of_default, {"task": "toy/spiral"}, brief)
+    assert [(one.options, len(one.records)) for one in found] == [
+        (Options.DEFAULT, 4),
+        (Options.SHORT, 8),
+        (Options.OTHER, 16),
+        (Options.OTHER, 12),
+    ]
+    # An option that was asked for is no deviation.
+    (first, *_) = problems(other, {"task": "toy/spiral", "epochs": 1, "batch_size": 8}, brief)
+    assert first.options is Options.DEFAULT
+
+
+def test_records_are_sorted_by_machine():
+    other = {"cpu": "another processor", "accelerator": {"name": "a card"}}
+    found = by_machine(records() + records(environment=other))
+    assert {name: len(some) for name, some in found.items()} == {"a processor": 12, "another processor, a card": 12}
+
+
+def drifting(found, gradient, seeds):
+    """The records, those of a gradient and of some seeds with a time that may not be used."""
+    return [
+        one.model_copy(update={"drifted": True}) if one.trial.gradient == gradient and one.trial.seed in seeds else one
+        for one in found
+    ]
+
+
+def test_what_could_not_be_timed_is_no_loser():
+    answer = recommend(drifting(records(), "direct", (0, 1, 2)), Limits(error=1e-3))
+    assert fates(answer)["direct"] is Fate.UNTIMED
+    assert why(answer, "direct") == "its time was not measured: the machine's speed changed during it"
+    assert fates(answer)["adjoint"] is Fate.UNFIT
+    assert answer.choice.record.trial.gradient == "checkpoint"
+    answer = recommend(drifting(records(), "direct", (0,)), Limits())
+    assert answer.choice.record.trial.gradient == "direct"
+    assert answer.choice.timed == 2
+
+
+def test_passes_that_disagree_are_no_lack_of_time():
+    found = [one.model_copy(update={"passes_agree": False}) for one in records()]
+    answer = recommend(found, Limits())
+    assert set(fates(answer).values()) == {Fate.UNFIT}
+    assert why(answer, "direct") == "its passes disagree"
+
+
+def test_a_time_that_may_be_used_goes_before_a_later_one_that_may_not():
+    later = [one.model_copy(update={"started": "2027-01-01"}) for one in records()]
+    again = drifting(later, "direct", (0, 1, 2))
+    assert recommend(records() + again, Limits()).choice.timed == 3
+    assert recommend(again + records(), Limits()).choice.timed == 3
+    better = [one.model_copy(update={"started": "2028-01-01", "drifted": False}) for one in again]
+    assert recommend(again + better, Limits()).choice.timed == 3
 
 
 def test_times_of_trials_that_shared_their_cores_are_no_part_of_a_ratio():

@@ -1,6 +1,15 @@
 """``nodebench recommend``, typed by someone with a field of their own."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
+from evidence import evidence
+
+from nodebench.run.store import Run
+from nodebench.spec import Grid, Study
 
 FIELD = """
 import torch
@@ -40,7 +49,17 @@ def field(tmp_path, monkeypatch):
 OWN = ["recommend", "--field", "mine:Drift", "--state-shape", "3"]
 
 
-def test_a_field_of_ones_own_is_measured_and_the_answer_found_again(nodebench, field):
+def kept_run(folder, name, records):
+    """A run as a command would have left it, under a name."""
+    run = Run.create(folder, Study(name="toys", groups={"a": Grid(task="toy/spiral")}), {})
+    run = Run(run.folder.rename(folder / name))
+    for record in records:
+        run.append(record)
+    return run
+
+
+def test_a_field_of_ones_own_is_measured_and_the_answer_found_again(nodebench, field, tmp_path):
+    kept_run(tmp_path / "results", "zzz", [])  # begun by somebody else: it sorts after ours
     measure = [
         "--measure",
         "--solver",
@@ -58,6 +77,7 @@ def test_a_field_of_ones_own_is_measured_and_the_answer_found_again(nodebench, f
     assert code == 0, err
     assert "field, model own, cpu, float32, 1 thread, " in out
     assert "field=mine:Drift" in out
+    assert "-recommend: " in out.partition("Based on ")[2]
     assert "\nUse rk4 h=0.0625 " in out
     assert "from torchdiffeq import odeint" in out
     chosen = next(line for line in out.splitlines() if line.startswith("Use "))
@@ -71,9 +91,91 @@ def test_a_field_of_ones_own_is_measured_and_the_answer_found_again(nodebench, f
     assert "and 1 kB is allowed" in none
 
 
+def test_ctrl_c_while_measuring_recommends_nothing(tmp_path):
+    command = ["recommend", "--task", "toy/spiral", "--measure", "--solver", "rk4", "--threads", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nodebench", *command],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    for line in process.stderr:
+        if line.startswith("[1/"):
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_trials_whose_time_was_spoiled_run_again(nodebench, tmp_path):
+    measure = ["--measure", "--solver", "rk4", "--seeds", "1", "--threads", "1"]
+    code, out, err = nodebench("recommend", "--task", "test/faults", *measure, "--set", f"marker={tmp_path / 'first'}")
+    assert code == 0, err
+    assert "trials run again: the machine's speed changed during them" in err
+    (run,) = (tmp_path / "results").iterdir()
+    lines = (run / "records.jsonl").read_text().splitlines()
+    assert len(lines) > len(Run(run).records())
+    assert f"Based on {len(Run(run).records())} records (n = 1) of {run.name}: " in out
+    code, out, _ = nodebench("results", "verify")
+    assert code == 0, out
+
+
+COSTS = {"gradient_error": 1e-4, "step_seconds": 1.0, "tensor_peak_bytes": 1e6}
+
+
+def spirals(**changes):
+    """Three replicates of two gradients."""
+    return [
+        evidence(seed, gradient=gradient, costs=COSTS, options={}, **changes)
+        for seed in range(3)
+        for gradient in ("direct", "adjoint")
+    ]
+
+
+def test_records_of_another_machine_are_used_only_when_it_is_named(nodebench, tmp_path):
+    kept_run(tmp_path / "results", "theirs", spirals())
+    recommend = ["recommend", "--task", "toy/spiral"]
+    code, out, err = nodebench(*recommend)
+    assert (code, out) == (2, "")
+    assert "nothing is known of this on this machine" in err
+    assert "Give --machine to use the records of another: 'a processor'. Or measure it here: nodebench" in err
+    code, out, err = nodebench(*recommend, "--machine", "A proc")
+    assert code == 0, err
+    assert "Based on 6 records (n = 3) of theirs: a processor, preset quick, the task's default options." in out
+    code, _, err = nodebench(*recommend, "--machine", "nobody's")
+    assert code == 2
+    assert "--machine 'nobody's': no record is of one machine so named. Known: 'a processor'" in err
+
+
+def test_an_answer_names_options_that_are_not_the_defaults(nodebench, tmp_path):
+    kept_run(tmp_path / "results", "odd", spirals(overrides={"noise": 0.5}))
+    recommend = ["recommend", "--task", "toy/spiral", "--machine", "a processor"]
+    _, out, _ = nodebench(*recommend)
+    assert "of odd: a processor, preset quick, options that are not the task's defaults (noise=0.5)." in out
+    kept_run(tmp_path / "results", "usual", spirals()[:2])  # fewer, and of the task's own options
+    _, out, _ = nodebench(*recommend)
+    assert "Based on 2 records (n = 1) of usual: a processor, preset quick, the task's default options." in out
+
+
+def test_what_could_not_be_timed_is_counted(nodebench, tmp_path):
+    busy = [one.model_copy(update={"drifted": True}) if one.trial.gradient == "direct" else one for one in spirals()]
+    kept_run(tmp_path / "results", "busy", busy)
+    code, out, _ = nodebench("recommend", "--task", "toy/spiral", "--machine", "a processor", "--error", "1e-3")
+    assert code == 0
+    assert "1 of 2 candidates could not be timed: the machine was busy; run --measure again when it is idle." in out
+    assert "dopri5 1e-3/1e-5 direct: its time was not measured: the machine's speed changed during it" in out
+    assert "outside the limits" not in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["recommend", "--task", "mnist", "--measure", "--machine", "x"], "leave one of them out"),
         (["recommend"], "give --task, or --field with --state-shape"),
         (["recommend", "--task", "mnits"], "did you mean mnist"),
         (["recommend", "--task", "mnist"], "Measure it: nodebench recommend --task mnist --measure"),

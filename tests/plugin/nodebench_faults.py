@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -18,6 +19,7 @@ from nodebench.tasks import Batch, Experiment, ModelInfo, Options, Setup, Task
 class FaultOptions(Options):
     fault: str = "none"
     seconds: float = 0.0  # slept in each evaluation
+    marker: str = ""  # a file; the first trial that makes it slows its own process down from then on
 
 
 class Faults(Task):
@@ -44,10 +46,27 @@ class _Field(nn.Module):
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         time.sleep(self.options.seconds)
+        if self.options.marker and _is_first(self.options.marker):
+            for _ in range(4):
+                threading.Thread(target=_burn, daemon=True).start()
         dy = self.weight * y
         if float(t) > 0.5:
             dy = _FAULTS[self.options.fault](t, dy)
         return dy
+
+
+def _is_first(marker: str) -> bool:
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _burn() -> None:
+    """Hold the interpreter's lock most of the time."""
+    while True:
+        pass
 
 
 def _hog(t: Tensor, dy: Tensor) -> Tensor:
@@ -91,6 +110,16 @@ def _raise(t: Tensor, dy: Tensor) -> Tensor:
     raise ValueError("planted")
 
 
+def _threads_hurt(t: Tensor, dy: Tensor) -> Tensor:
+    time.sleep(0.02 * (torch.get_num_threads() - 1))
+    return dy
+
+
+def _threads_help(t: Tensor, dy: Tensor) -> Tensor:
+    time.sleep(0.04 / torch.get_num_threads() ** 3)
+    return dy
+
+
 _FAULTS = {
     "none": lambda t, dy: dy,
     "nan": lambda t, dy: dy * float("nan"),
@@ -105,6 +134,8 @@ _FAULTS = {
     "kill-worker": _kill_worker,
     "print": _print,
     "raise": _raise,
+    "threads-hurt": _threads_hurt,
+    "threads-help": _threads_help,
     "text-metric": lambda t, dy: dy,
 }
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -218,6 +219,50 @@ def test_a_full_disk_is_one_message_and_loses_nothing(sweep, kind, request):
     assert [record.id for record in sweep.run.records()][: len(kept)] == kept
 
 
+def hammer(process: subprocess.Popen, seconds: float) -> None:
+    """Press Ctrl-C in the process's terminal again and again, until it has ended or the time is over."""
+    until = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < until:
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.002)
+
+
+def test_ctrl_c_pressed_many_times_ends_cleanly_and_names_the_way_on(sweep):
+    process = sweep.start(*TRIVIAL, "--seeds", "30", "--jobs", "2")
+    wait_for(process, "[1/")
+    family = descendants(process)
+    hammer(process, 8)  # less than PATIENCE_SECONDS, after which the command gives up its cleanup
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "--resume" in err
+    assert_gone(family)
+
+
+# A signal in the middle of an import of the command line, and one while the interpreter shuts down.
+AT_IMPORT = """
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+"""
+AT_EXIT = "atexit.register(signal.raise_signal, signal.SIGINT)"
+
+
+@pytest.mark.parametrize(("moment", "code"), [(AT_IMPORT, 130), (AT_EXIT, 0)])
+def test_ctrl_c_at_the_start_and_at_the_end_leaves_no_traceback(moment, code):
+    program = f"import atexit, runpy, signal, sys\n{moment}\nsys.argv = ['nodebench', 'study', 'list']\n"
+    program += "runpy.run_module('nodebench', run_name='__main__', alter_sys=True)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_the_installed_command_starts_where_signals_are_handled_first():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"nodebench": "nodebench.__main__:main"}
+
+
 # --- Dask
 
 
@@ -265,6 +310,8 @@ def test_a_lost_worker_and_a_lost_scheduler_lose_nothing(sweep, dask):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 3, err
     assert f"the Dask scheduler at {address} is gone" in err
+    assert "Traceback" not in err
+    assert "Error" not in err
     kept = sweep.run.records()
     assert 6 <= len(kept) < 16
     assert {record.status for record in kept} == {"ok"}
@@ -273,3 +320,92 @@ def test_a_lost_worker_and_a_lost_scheduler_lose_nothing(sweep, dask):
     assert done.returncode == 0, done.stderr
     sweep.check(16)
     assert len((sweep.run.folder / "records.jsonl").read_text().splitlines()) == 16
+
+
+def test_all_workers_lost_is_said_and_ctrl_c_ends_the_command(sweep, dask):
+    address, _, workers = dask
+    process = sweep.start(*SLOW, "--seeds", "16", "--dask", address)
+    wait_for(process, "[2/16]")
+    for worker in workers:
+        worker.kill()
+    wait_for(process, f"no Dask worker is left at {address}")
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert {record.status for record in sweep.run.records()} == {"ok"}
+
+
+def test_a_run_without_any_worker_ends_by_itself(sweep, dask):
+    address, _, workers = dask
+    process = sweep.start(*SLOW, "--seeds", "16", "--dask", address)
+    wait_for(process, "[2/16]")
+    for worker in workers:
+        worker.kill()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert f"the Dask scheduler at {address} has had no worker for 30 s" in err
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_ends_the_command_when_a_worker_does_not_answer(sweep, dask):
+    address, _, workers = dask
+    process = sweep.start(*SLOW, "--seeds", "16", "--dask", address)
+    wait_for(process, "[2/16]")
+    for worker in workers:
+        worker.send_signal(signal.SIGSTOP)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "--resume" in err
+
+
+# What a worker's machine looks like where nodebench is not installed.
+WITHOUT_NODEBENCH = """
+import sys
+sys.modules["nodebench"] = None
+from distributed.cli.dask_worker import main
+main()
+"""
+
+
+def test_a_worker_without_nodebench_is_one_line(sweep, dask):
+    address, _, workers = dask
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+    command = [sys.executable, "-c", WITHOUT_NODEBENCH, address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    bare = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        done = sweep.finish(*TRIVIAL, "--dask", address)
+    finally:
+        bare.kill()
+        bare.wait()
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert re.search(r"worker tcp://\S+ cannot run nodebench \(.*nodebench.*\): install the parent's versions", line)
+
+
+def test_ctrl_c_while_local_workers_start_ends_without_a_traceback(sweep):
+    process = sweep.start(*TRIVIAL, "--dask", "local", "--jobs", "2")
+    while not (starting := [one for one in descendants(process) if "spawn_main" in " ".join(one.cmdline())]):
+        time.sleep(0.02)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    assert_gone(starting)
+
+
+def test_ctrl_c_on_local_workers_keeps_what_is_finished(sweep):
+    process = sweep.start(*SLOW, "--seeds", "8", "--dask", "local", "--jobs", "2")
+    wait_for(process, "[1/")
+    family = descendants(process)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    assert "--resume" in err
+    assert_gone(family)

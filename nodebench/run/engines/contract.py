@@ -8,6 +8,7 @@ from nodebench.spec import DataSource, Limits, Record, Trial
 from nodebench.spec.trajectories import Film
 
 Report = Callable[[Trial, Progress], None]
+Notice = Callable[[str], None]
 
 
 class Engine(ABC):
@@ -18,6 +19,8 @@ class Engine(ABC):
 
     # Whether trials run on machines whose cores and devices the parent cannot see.
     elsewhere: bool = False
+    # Receives sentences about what runs the trials, such as lost workers; its owner sets it.
+    notice: Notice = staticmethod(lambda text: None)
 
     def prepare(self, trials: Sequence[Trial]) -> None:  # noqa: B027 - optional
         """See that these trials can run here, before anything is written.

@@ -8,12 +8,13 @@ import multiprocessing
 import signal
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from importlib import metadata
+from multiprocessing import resource_tracker
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -24,6 +25,7 @@ from distributed.scheduler import KilledWorker
 import nodebench
 from nodebench.errors import BadInput, CannotGoOn, first_line
 from nodebench.run.engines.contract import Engine, Report
+from nodebench.run.engines.dask_watch import Watch, quiet_libraries
 from nodebench.run.fork_server import wait_for_fork_server
 from nodebench.run.isolation import Stop, run_isolated
 from nodebench.run.worker import Progress
@@ -37,9 +39,8 @@ RERUNS = 2
 GPU = "GPU"
 TOPIC = "nodebench"
 POLL_SECONDS = 0.2
-ASK_SECONDS = 1.0
 CONNECT_SECONDS = 10
-WORKER_SECONDS = 30  # until the first worker of a scheduler that runs already has come
+WORKER_SECONDS = 30  # that a scheduler which runs already may be without any worker
 # A worker that is a daemon may have no children, and a trial is one.
 MAY_HAVE_CHILDREN = "export DASK_DISTRIBUTED__WORKER__DAEMON=False"
 
@@ -58,7 +59,7 @@ class DaskEngine(Engine):
     def __init__(self, where: str, jobs: int = 1) -> None:
         self._where, self._jobs = where, jobs
         self._token = uuid.uuid4().hex  # tells this command's trials from those of another on the same workers
-        self._stopped = threading.Event()
+        self._stopped = False
         self._open = ExitStack()
         self._client: Any = None
 
@@ -67,6 +68,7 @@ class DaskEngine(Engine):
         if self._client is not None or not trials:
             return
         with ExitStack() as stack:
+            stack.enter_context(quiet_libraries())
             client = stack.enter_context(_connect(self._where, self._jobs, stack))
             _check_workers(client, trials)
             self._client, self._open = client, stack.pop_all()
@@ -100,26 +102,25 @@ class DaskEngine(Engine):
                 )
                 future.nodebench_trial = trial
                 future.add_done_callback(events.put)
-            yield from self._gather(client, events, running, limits, report)
+            patience = None if self._where == "slurm" else WORKER_SECONDS  # a queue brings workers when it can
+            watch = Watch(client, self._where, patience, self.notice, lambda: _ask_to_stop(client, self._token))
+            yield from self._gather(watch, events, running, limits, report)
 
     def _gather(
         self,
-        client: distributed.Client,
+        watch: Watch,
         events: "SimpleQueue[Any]",
         running: dict[str, Trial],
         limits: Limits,
         report: Report,
     ) -> Iterator[tuple[Record, Film]]:
-        asked = float("-inf")
         while running:
-            if self._stopped.is_set() and time.monotonic() > asked + ASK_SECONDS:
-                asked = time.monotonic()  # again and again: workers come and go
-                client.run(_stop_trials, self._token, on_error="ignore")
+            if self._stopped and watch.stopped():
+                return
             try:
                 event = events.get(timeout=POLL_SECONDS)
             except Empty:
-                if client.status not in ("running", "connecting"):
-                    raise CannotGoOn(f"the Dask scheduler at {self._where} is gone") from None
+                watch.check()
                 continue
             if isinstance(event, tuple):
                 id, progress = event
@@ -135,7 +136,7 @@ class DaskEngine(Engine):
 
     def stop(self) -> None:
         """End what is running and start nothing more."""
-        self._stopped.set()
+        self._stopped = True
 
 
 def _connect(where: str, jobs: int, stack: ExitStack) -> distributed.Client:
@@ -146,10 +147,7 @@ def _connect(where: str, jobs: int, stack: ExitStack) -> distributed.Client:
     """
     stack.enter_context(dask.config.set({"distributed.worker.daemon": False}))
     if where == "local":
-        cluster = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
-        client = distributed.Client(stack.enter_context(cluster))
-        client.run(_ignore_ctrl_c)
-        return client
+        return distributed.Client(stack.enter_context(_local(jobs)))
     if where == "slurm":
         return distributed.Client(stack.enter_context(_slurm(jobs)))
     try:
@@ -158,6 +156,32 @@ def _connect(where: str, jobs: int, stack: ExitStack) -> distributed.Client:
         raise BadInput(
             f"--dask {where}: no scheduler answers there ({first_line(error)}). Allowed: local, slurm, tcp://HOST:PORT"
         ) from None
+
+
+def _local(jobs: int) -> distributed.LocalCluster:
+    """A cluster on this machine whose processes never receive SIGINT: Ctrl-C is for the parent alone.
+
+    They inherit the signal mask of the thread that starts them. Ctrl-C during the start closes the cluster again.
+    """
+    started: Future[distributed.LocalCluster] = Future()
+
+    def start() -> None:
+        try:
+            started.set_result(distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None))
+        except BaseException as error:  # it is raised in the caller's thread
+            started.set_exception(error)
+
+    resource_tracker.ensure_running()  # its start would unblock the signal
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        threading.Thread(target=start, daemon=True).start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    try:
+        return started.result()
+    except KeyboardInterrupt:
+        started.result().close()
+        raise
 
 
 def _slurm(jobs: int) -> Any:
@@ -186,11 +210,12 @@ def _check_workers(client: distributed.Client, trials: Sequence[Trial]) -> None:
         client.wait_for_workers(1, timeout=None if client.cluster else WORKER_SECONDS)
     except TimeoutError:
         raise BadInput(f"the scheduler {client.scheduler.address} has no worker") from None
-    try:
-        answers = client.run(_describe_worker)
-    except ModuleNotFoundError as error:
-        raise BadInput(f"a worker has no {error.name}: install the parent's versions there") from error
-    for address, (versions, daemon) in answers.items():
+    for address, answer in client.run(_describe_worker, on_error="return").items():
+        if isinstance(answer, Exception):  # it lacks nodebench, or a library that it needs
+            raise BadInput(
+                f"worker {address} cannot run nodebench ({first_line(answer)}): install the parent's versions there"
+            )
+        versions, daemon = answer
         if different := _difference(_versions(), versions):
             raise BadInput(f"worker {address}: {different}")
         if daemon:
@@ -201,6 +226,10 @@ def _check_workers(client: distributed.Client, trials: Sequence[Trial]) -> None:
     offers = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
     if any(trial.device != "cpu" for trial in trials) and not any(offer.get(GPU, 0) >= 1 for offer in offers):
         raise BadInput(f"no worker offers {GPU}=1; start one with --resources '{GPU}=1'")
+
+
+def _ask_to_stop(client: distributed.Client, token: str) -> None:
+    client.run(_stop_trials, token, on_error="ignore")
 
 
 def _versions() -> dict[str, str]:
@@ -239,6 +268,8 @@ def _outcome(future: distributed.Future, trial: Trial, limits: Limits, where: st
         return _lost(trial, limits, Status.CRASHED, failure, RERUNS + 1), {}
     if isinstance(error, BadInput):  # a worker that came later has other versions
         raise CannotGoOn(str(error))
+    if isinstance(error, ImportError):  # a worker that came later has no nodebench
+        raise CannotGoOn(f"a worker cannot run nodebench ({first_line(error)}): install the parent's versions there")
     message = f"the worker failed: {type(error).__name__}: {first_line(error)}"
     return _lost(trial, limits, Status.ERROR, Failure(message=message)), {}
 
@@ -261,12 +292,6 @@ def _lost(trial: Trial, limits: Limits, status: Status, failure: Failure, attemp
 
 _running: dict[Stop, str] = {}  # the trials of this worker, with the tokens of the commands that they are of
 _stopped: set[str] = set()
-
-
-def _ignore_ctrl_c() -> None:
-    """A worker of ours stands in the terminal's process group: the parent alone hears Ctrl-C."""
-    with suppress(ValueError):  # not in its main thread
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _describe_worker() -> tuple[dict[str, str], bool]:

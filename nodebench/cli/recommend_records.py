@@ -1,0 +1,220 @@
+"""The records that a recommendation rests on: measured now, or chosen among those that are kept."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nodebench.analysis.recommend import Options, Problem, by_machine, needs_another_time, problems
+from nodebench.cli.choices import overrides_of
+from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED
+from nodebench.cli.terminal import Terminal
+from nodebench.errors import BadInput, at_least, choose
+from nodebench.run.store import RECORDS, runs_below
+from nodebench.spec import Gradient, Grid, Preset, Record, Study
+from nodebench.spec.trial import Scalar
+
+# What is measured where nothing is known; of the libraries those that are installed.
+_SOLVERS = ("dopri5", "torchode:tsit5", "diffrax:tsit5")
+_GRADIENTS = {"diffrax:tsit5": (Gradient.CHECKPOINT,), "torchode:tsit5": (Gradient.DIRECT,)}
+_RTOL = (1e-3, 1e-4, 1e-5, 1e-6)
+OWN = "field"  # the task of a field of the user's own
+TIMEOUT = 300.0  # seconds of one trial
+ROUNDS = 3  # that trials whose time was spoiled run again
+_NAMED_RUNS = 3  # in what an answer rests on
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The problem as it was typed."""
+
+    task: str
+    field: str
+    state_shape: str
+    model: str
+    options: tuple[str, ...]
+    device: str
+    threads: int | None
+
+    @property
+    def again(self) -> str:
+        """The command that measures it."""
+        parts = ["--field", self.field, "--state-shape", self.state_shape] if self.field else ["--task", self.task]
+        parts += ["--model", self.model] if self.model else []
+        return " ".join(["nodebench recommend", *parts, *(f"--set {one}" for one in self.options), "--measure"])
+
+    @property
+    def given(self) -> dict[str, list[Scalar]]:
+        """The task's options as they were typed."""
+        own: dict[str, list[Scalar]] = {"field": [self.field], "state_shape": [self.state_shape]} if self.field else {}
+        return own | overrides_of(self.options)
+
+    @property
+    def wanted(self) -> dict[str, Scalar | None]:
+        """Its axes and options, as records have them."""
+        from nodebench.run.multiply import options_with
+        from nodebench.tasks import find_task
+
+        given = {name: values[0] for name, values in self.given.items()}
+        options = options_with(find_task(self.task), Preset.QUICK, given)
+        axes = {"task": self.task, "model": self.model or None, "threads": self.threads}
+        return axes | {name: getattr(options, name) for name in given}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Records by the name of their run, and the exit code of the command that measured them; None if none did."""
+
+    by_run: Mapping[str, Sequence[Record]]
+    code: int | None = None
+
+
+def with_task(asked: Asked) -> Asked:
+    """What was typed, with the full name of its task.
+
+    Raises:
+        BadInput: there is no such task, or what was typed does not say which problem is meant.
+    """
+    if asked.field and asked.task not in ("", OWN):
+        raise BadInput(f"--field is a problem of its own: leave out --task {asked.task}")
+    if asked.field and not asked.state_shape:
+        raise BadInput("--field needs --state-shape, the shape of one sample: --state-shape 64")
+    if not asked.field and not asked.task:
+        raise BadInput("nothing to recommend for: give --task, or --field with --state-shape")
+    from nodebench.tasks import find_task
+
+    return replace(asked, task=find_task(OWN if asked.field else asked.task).name)
+
+
+def measured(asked: Asked, solver: str, seeds: int, results: Path) -> Found:
+    """Run short trials of everything that may be recommended; those whose time was spoiled run again.
+
+    Args:
+        asked: the problem.
+        solver: names by comma; empty for those of ``_SOLVERS`` that are installed.
+        seeds: replicates.
+        results: where the run is kept.
+    """
+    from nodebench.cli.run import Manner, resume_run, run_study
+    from nodebench.spec import Limits as Budgets
+
+    at_least(1, seeds=seeds, threads=asked.threads)
+    study = Study(name="recommend", groups=dict(_grids(asked, solver, seeds)))
+    manner = Manner(results, limits=Budgets(timeout=TIMEOUT), table=False)
+    ended = run_study(study, manner)
+    for _ in range(ROUNDS):
+        spoiled = {record.id for record in ended.records if needs_another_time(record)}
+        if not spoiled or ended.code in (INTERRUPTED, CANNOT_GO_ON):
+            break
+        console = Terminal(stderr=True, soft_wrap=True)
+        console.print(f"{len(spoiled)} trials run again: the machine's speed changed during them")
+        ended = resume_run(ended.run, manner, again=spoiled)
+    return Found({ended.run.folder.name: ended.records}, ended.code)
+
+
+def kept(results: Path) -> Found:
+    """The records of every run below a folder."""
+    runs = runs_below(results) if any(results.rglob(RECORDS)) else []
+    return Found({run.folder.name: run.records() for run in runs})
+
+
+def matching(asked: Asked, found: Found, machine: str, results: Path) -> list[Problem]:
+    """The problems among records that are the one asked for, on one machine; the best to answer from comes first.
+
+    Args:
+        asked: the problem.
+        found: records.
+        machine: a part of the name of the machine they were measured on; empty for this one.
+        results: where the records lie, for messages.
+
+    Raises:
+        BadInput: there is none.
+    """
+    from nodebench.tasks import find_task
+
+    records = [record for some in found.by_run.values() for record in some]
+    candidates = problems(records, asked.wanted, find_task(asked.task).brief)
+    if not candidates:
+        raise BadInput(f"nothing is known of this under {results}. Measure it: {asked.again}")
+    known = by_machine(problem.records[0] for problem in candidates)
+    name = _named(machine, known) if machine else _this(known, asked)
+    return [problem for problem in candidates if problem.records[0] in known[name]]
+
+
+def _named(machine: str, known: Mapping[str, Sequence[Record]]) -> str:
+    """The one machine whose name contains what was typed."""
+    names = [name for name in known if machine.lower() in name.lower()]
+    names = [name for name in names if name.lower() == machine.lower()] or names
+    if len(names) != 1:
+        several = "no record is" if not names else f"{len(names)} machines have that name, so records are"
+        raise BadInput(f"--machine '{machine}': {several} of one machine so named. Known: {_quoted(known)}")
+    return names[0]
+
+
+def _this(known: Mapping[str, Sequence[Record]], asked: Asked) -> str:
+    """The machine among those known that is like this one."""
+    from nodebench.instruments.environment import accelerators, describe_environment
+
+    cpu, present = describe_environment()["cpu"], set(accelerators().values())
+    for name, records in known.items():
+        environment = records[0].environment
+        accelerator = (environment.get("accelerator") or {}).get("name")
+        if environment.get("cpu") == cpu and (accelerator is None or accelerator in present):
+            return name
+    raise BadInput(
+        f"nothing is known of this on this machine ({cpu}). Give --machine to use the records of another: "
+        f"{_quoted(known)}. Or measure it here: {asked.again}"
+    )
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def basis(problem: Problem, found: Found) -> str:
+    """What an answer rests on, in one sentence: records, replicates, runs, machine, preset and options."""
+    ours = {(record.id, record.started) for record in problem.records}
+    runs = [name for name, some in found.by_run.items() if any((one.id, one.started) in ours for one in some)]
+    more = f" and {len(runs) - _NAMED_RUNS} more" if len(runs) > _NAMED_RUNS else ""
+    (machine,) = by_machine(problem.records)
+    trial = problem.records[0].trial
+    options = ", ".join(f"{name}={value}" for name, value in trial.overrides.items())
+    told = problem.options.value + (f" ({options})" if options and problem.options is not Options.DEFAULT else "")
+    seeds = len({record.trial.seed for record in problem.records})
+    return (
+        f"Based on {len(problem.records)} records (n = {seeds}) of {', '.join(runs[:_NAMED_RUNS])}{more}: "
+        f"{machine}, preset {trial.preset}, {told}."
+    )
+
+
+def _grids(asked: Asked, solver: str, seeds: int) -> Iterator[tuple[str, Grid]]:
+    from nodebench.solvers import find_solver
+    from nodebench.tasks import find_task
+
+    task = find_task(asked.task)
+    model = choose(f"model of task {task.name}", asked.model or next(iter(task.models)), task.models)
+    brief: dict[str, list[Scalar]] = {name: [value] for name, value in task.brief.items()}
+    for name in [part.strip() for part in solver.split(",") if part.strip()] or _installed():
+        adapter, _, method = find_solver(name)
+        possible = task.models[model].gradients & adapter.gradients & set(_GRADIENTS.get(name, Gradient))
+        if not method.adaptive:
+            possible -= {Gradient.ADJOINT_SEMINORM}  # there is no error norm
+        yield (
+            name.replace(":", "-"),
+            Grid(
+                task=task.name,
+                model=[model],
+                solver=[name],
+                gradient=[gradient for gradient in Gradient if gradient in possible],
+                rtol=list(_RTOL) if method.has_tolerance else [],
+                seed=list(range(seeds)),
+                overrides=brief | asked.given,
+                device=asked.device,
+                threads=asked.threads,
+            ),
+        )
+
+
+def _installed() -> list[str]:
+    from nodebench.solvers import adapters, is_installed, parts_of
+
+    return [name for name in _SOLVERS if is_installed(adapters()[parts_of(name)[0]])]
