@@ -93,7 +93,13 @@ class Mnist(Task):
             probe_images=4,
         ),
         Preset.QUICK: MnistOptions(
-            epochs=3, batch_size=32, decay_epochs="2", augment=False, train_images=4000, test_images=1000
+            epochs=8,
+            batch_size=64,
+            schedule="cosine",
+            decay_epochs="",
+            augment=False,
+            train_images=4000,
+            test_images=1000,
         ),
         Preset.PAPER: MnistOptions(),
     }
