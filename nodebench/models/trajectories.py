@@ -73,3 +73,43 @@ class GruTrajectories(nn.Module):
             h = self.cell(torch.cat([states[-1], gap.unsqueeze(1)], 1), h)
             states.append(states[-1] + self.readout(h))
         return torch.stack(states, 1)
+
+
+INTERPOLATIONS = ("constant", "last-value", "linear")
+
+
+class ObservedTrajectories(nn.Module):
+    """A baseline that learns nothing: it reads the states off the observations of one trajectory.
+
+    Args:
+        rule: ``constant`` is their mean, ``last-value`` the last one before a time, ``linear`` lies on the line between
+            two; after the last one it stays there.
+        times: of the observations, ``(N,)``, increasing.
+        states: observed, ``(N, D)``.
+    """
+
+    times: Tensor
+    states: Tensor
+
+    def __init__(self, rule: str, times: Tensor, states: Tensor) -> None:
+        super().__init__()
+        self.rule = rule
+        self.register_buffer("times", times)
+        self.register_buffer("states", states)
+        # The training loop needs a parameter; the loss does not depend on this one.
+        self.unused = nn.Parameter(torch.zeros(()))
+
+    def forward(self, y0: Tensor, start: Tensor, elapsed: Tensor) -> Tensor:
+        """Return the states ``(B, W, D)``; arguments as for ``OdeTrajectories``. ``y0`` is not used."""
+        asked = (start + elapsed).to(self.times)
+        if self.rule == "constant":
+            found = self.states.mean(0).expand(*asked.shape, -1)
+        else:
+            last = torch.searchsorted(self.times, asked.contiguous(), right=True).sub(1).clamp(0, len(self.times) - 1)
+            found = self.states[last]
+            if self.rule == "linear":
+                following = (last + 1).clamp(max=len(self.times) - 1)
+                gap = (self.times[following] - self.times[last]).clamp(min=torch.finfo(self.times.dtype).tiny)
+                share = ((asked - self.times[last]) / gap).clamp(0, 1).unsqueeze(-1)
+                found = found + share * (self.states[following] - found)
+        return found.to(y0) + 0 * self.unused

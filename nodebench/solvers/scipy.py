@@ -1,4 +1,4 @@
-"""SciPy's ``solve_ivp`` through torchdiffeq's wrapper."""
+"""SciPy's ``solve_ivp`` and VODE through torchdiffeq's adjoint."""
 
 import warnings
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ import torchdiffeq
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
+from nodebench.solvers import vode
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written_tolerances
 from nodebench.spec import Gradient, SolveFailed, Status
 
@@ -45,7 +46,7 @@ class ScipyAdapter(SolverAdapter):
     gradients = frozenset({Gradient.ADJOINT})
 
     def methods(self) -> Mapping[str, Method]:
-        """The methods of ``solve_ivp``."""
+        """The methods of ``solve_ivp``, and those of VODE, which Chen et al. 2018 used."""
         return {
             "RK45": Method("Dormand–Prince 5(4)", order=5, adaptive=True),
             "RK23": Method("Bogacki–Shampine 3(2)", order=3, adaptive=True),
@@ -53,10 +54,12 @@ class ScipyAdapter(SolverAdapter):
             "Radau": Method("implicit Runge–Kutta, Radau IIA", order=5, adaptive=True, implicit=True),
             "BDF": Method("backward differentiation, order 1 to 5", None, adaptive=True, implicit=True),
             "LSODA": Method("Adams or BDF, switching by stiffness", None, adaptive=True, implicit=True),
+            "vode-adams": Method("VODE's implicit Adams method, order 1 to 12", None, adaptive=True, implicit=True),
+            "vode-bdf": Method("VODE's backward differentiation, order 1 to 5", None, adaptive=True, implicit=True),
         }
 
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
-        """Call torchdiffeq's ``scipy_solver`` with the SciPy method of the trial."""
+        """Call torchdiffeq with the SciPy method of the trial."""
         # The wrapper hands every method a min_step, which only LSODA knows.
         warnings.filterwarnings("ignore", message="The following arguments have no ")
         finite = _FiniteField(field)
@@ -65,7 +68,8 @@ class ScipyAdapter(SolverAdapter):
         if control.step_size is not None:
             options["max_step"] = control.step_size
             tolerances = {"rtol": _NO_TOLERANCE, "atol": _NO_TOLERANCE}
-        arguments: dict[str, Any] = {"method": "scipy_solver", "options": options, **tolerances}
+        name = vode.NAME if control.method in vode.METHODS else "scipy_solver"
+        arguments: dict[str, Any] = {"method": name, "options": options, **tolerances}
         if control.gradient is Gradient.ADJOINT:
             arguments |= {"adjoint_rtol": control.adjoint_rtol, "adjoint_atol": control.adjoint_atol}
             solution: Tensor = torchdiffeq.odeint_adjoint(finite, y0, times, **arguments)
@@ -78,7 +82,15 @@ class ScipyAdapter(SolverAdapter):
         return solution
 
     def code(self, control: StepControl) -> str:
-        """A call of torchdiffeq's wrapper."""
+        """A call of torchdiffeq's wrapper; for VODE, of SciPy."""
+        if control.method in vode.METHODS:
+            method = vode.METHODS[control.method]
+            tolerances = written_tolerances(control.rtol, control.atol)
+            return (
+                "from scipy.integrate import ode\n\n"
+                f'solver = ode(field).set_integrator("vode", method="{method}", {tolerances})\n'
+                "solver.set_initial_value(y0, times[0])\nstates = [y0, *(solver.integrate(t) for t in times[1:])]"
+            )
         told = f'method="scipy_solver", {written_tolerances(control.rtol, control.atol)}'
         return (
             "from torchdiffeq import odeint_adjoint\n\n"

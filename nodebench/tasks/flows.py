@@ -19,6 +19,7 @@ class FlowOptions(Options):
     solves: int = Field(20, ge=1)  # timed solves
     starts: int = Field(32, ge=2)  # states of the batch, drawn by the seed
     mu: float = Field(2.0, ge=0)  # stiffness of the oscillator
+    alone: bool = False  # solve each start by itself, with steps of its own
 
 
 class _Field(NamedTuple):
@@ -67,12 +68,15 @@ def _field(model: str, options: FlowOptions) -> _Field:
 
 
 class _Solved(nn.Module):
-    def __init__(self, field: nn.Module, solve: Integrator) -> None:
+    def __init__(self, field: nn.Module, solve: Integrator, alone: bool) -> None:
         super().__init__()
         self.field = field
         self.solve = solve
+        self.alone = alone
 
     def forward(self, starts: Tensor, times: Tensor) -> Tensor:
+        if self.alone:
+            return torch.cat([self.solve(self.field, start, times)[-1] for start in starts.split(1)])
         return self.solve(self.field, starts, times)[-1]
 
 
@@ -82,7 +86,7 @@ class _Flows(Experiment):
     def __init__(self, setup: Setup) -> None:
         options: FlowOptions = setup.options
         known = _field(setup.model, options)
-        self.model = _Solved(known.field, setup.solve)
+        self.model = _Solved(known.field, setup.solve, options.alone)
         self.steps_per_epoch = options.solves
         low, high = torch.tensor(known.low), torch.tensor(known.high)
         uniform = torch.rand(options.starts, len(low), generator=torch.Generator().manual_seed(setup.seed))

@@ -1,6 +1,8 @@
 """``mnist``: the ODE-Net against the residual network and the rest of Table 1."""
 
+import math
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -35,7 +37,13 @@ class MnistOptions(Options):
     batch_size: int = Field(128, ge=1)
     learning_rate: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
-    decay_epochs: str = "60,100,140"  # the learning rate falls tenfold at each
+    # ``steps``: the learning rate falls tenfold at each of ``decay_epochs``. ``cosine``: it falls from step to step,
+    # along half a cosine, to 0.
+    schedule: Literal["steps", "cosine"] = "steps"
+    decay_epochs: str = "60,100,140"
+    # The loss times this, the learning rate divided by it: the same training in exact arithmetic. The adjoint's
+    # absolute tolerance depends on it; a summed loss is the mean times the batch size.
+    loss_scale: float = Field(1.0, gt=0)
     augment: bool = True  # random crops of the padded image
     train_images: int | None = Field(None, ge=1)  # None: all there are
     test_images: int | None = Field(None, ge=1)
@@ -85,7 +93,13 @@ class Mnist(Task):
             probe_images=4,
         ),
         Preset.QUICK: MnistOptions(
-            epochs=3, batch_size=32, decay_epochs="2", augment=False, train_images=4000, test_images=1000
+            epochs=8,
+            batch_size=64,
+            schedule="cosine",
+            decay_epochs="",
+            augment=False,
+            train_images=4000,
+            test_images=1000,
         ),
         Preset.PAPER: MnistOptions(),
     }
@@ -122,23 +136,32 @@ class _Classification(Experiment):
         self._test = data.test_images.to(setup.device, setup.dtype), data.test_labels.to(setup.device)
         torch.manual_seed(setup.seed)
         self.model = _BUILD[setup.model](setup.solve).to(setup.device, setup.dtype)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=options.learning_rate, momentum=options.momentum)
+        rate = options.learning_rate / options.loss_scale
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=options.momentum)
         self._order = torch.Generator().manual_seed(setup.seed)
         self.epochs = options.epochs
         self.steps_per_epoch = max(1, len(self._labels) // options.batch_size)
         self.probe = self._images[: options.probe_images], self._labels[: options.probe_images]
 
     def begin_epoch(self, epoch: int) -> None:
+        if self._options.schedule == "steps":
+            decays = sum(epoch >= boundary for boundary in self._options.decay_boundaries())
+            self._set_rate(0.1**decays)
+
+    def _set_rate(self, share: float) -> None:
+        """Set the learning rate to a share of the initial one."""
         assert self.optimizer is not None
-        decays = sum(epoch >= boundary for boundary in self._options.decay_boundaries())
         for group in self.optimizer.param_groups:
-            group["lr"] = self._options.learning_rate * 0.1**decays
+            group["lr"] = share * self._options.learning_rate / self._options.loss_scale
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Whole batches only; what is left over waits for another epoch's order, as in the script."""
         size = self._options.batch_size
         order = torch.randperm(len(self._labels), generator=self._order)
         for i in range(self.steps_per_epoch):
+            if self._options.schedule == "cosine":
+                done = (epoch * self.steps_per_epoch + i) / (self.epochs * self.steps_per_epoch)
+                self._set_rate((1 + math.cos(math.pi * done)) / 2)
             rows = order[i * size : (i + 1) * size].to(self._labels.device)
             images = self._images[rows]
             yield (self._random_crop(images) if self._options.augment else images), self._labels[rows]
@@ -154,9 +177,9 @@ class _Classification(Experiment):
         return padded[which, 0, rows[:, :, None], columns[:, None, :]].unsqueeze(1)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean cross-entropy."""
+        """Mean cross-entropy, scaled."""
         images, labels = batch
-        return functional.cross_entropy(model(images), labels)
+        return self._options.loss_scale * functional.cross_entropy(model(images), labels)
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Error and loss over the whole test set."""

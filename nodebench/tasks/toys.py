@@ -10,11 +10,11 @@ from torch import nn
 
 from nodebench.models import systems
 from nodebench.models.fields import Cubed, MlpField, Squeezed
-from nodebench.models.trajectories import GruTrajectories, OdeTrajectories
+from nodebench.models.trajectories import INTERPOLATIONS, GruTrajectories, ObservedTrajectories, OdeTrajectories
 from nodebench.solvers import StepControl
 from nodebench.spec import Gradient, Preset
 from nodebench.tasks.contract import Experiment, ModelInfo, Setup, Task
-from nodebench.tasks.trajectory_fit import FitOptions, TrajectoryFit
+from nodebench.tasks.trajectory_fit import FitOptions, Observations, TrajectoryFit
 
 _ARTICLE = "the Breakdown article"
 _DEMO = "torchdiffeq examples/ode_demo.py"
@@ -22,6 +22,7 @@ _DEMO = "torchdiffeq examples/ode_demo.py"
 SPIRAL = ((-0.1, 2.0), (-2.0, -0.1))
 WIDTHS = {"small": (2, 50, 2), "deep": (2, 150, 50, 50, 2)}
 GRU_HIDDEN = 25
+_BASELINE = "a baseline that learns nothing, as in Physiome-ODE (ICLR 2025)"
 
 
 def presets(options: type[FitOptions] = FitOptions, **settings: Any) -> dict[Preset, FitOptions]:
@@ -49,11 +50,15 @@ class Toy(Task):
         "deep": ModelInfo("2–150–50–50–2 tanh network", _ARTICLE),
         "small-t": ModelInfo("3–50–2 tanh network that sees the time", "the small one with t as an input"),
         "deep-t": ModelInfo("3–150–50–50–2 tanh network that sees the time", "the deep one with t as an input"),
+        "affine": ModelInfo("an affine field ẏ = A y + b", "the least that a field can be: a baseline"),
         "gru-dt": ModelInfo(
-            f"GRU of {GRU_HIDDEN} units that is told each Δt; no ODE",
+            f"GRU of {GRU_HIDDEN} units that is given each Δt; no ODE",
             "Chen et al. 2018, section 5.1: the recurrent baseline for irregular times",
             frozenset(),
         ),
+        "constant": ModelInfo("the mean of the observations; no ODE", _BASELINE, frozenset()),
+        "last-value": ModelInfo("the last observed value at each time; no ODE", _BASELINE, frozenset()),
+        "linear": ModelInfo("linear interpolation of the observations; no ODE", _BASELINE, frozenset()),
     }
     options = FitOptions
     presets = presets()
@@ -71,14 +76,18 @@ class Toy(Task):
     def network(self, setup: Setup) -> nn.Module:
         """The field that is learned."""
         name = setup.model
+        if name == "affine":
+            return MlpField((2, 2)).start_small()
         return MlpField(WIDTHS[name.removesuffix("-t")], sees_time=name.endswith("-t")).start_small()
 
     def build(self, setup: Setup) -> Experiment:
         """Build the fit of a trajectory."""
 
-        def model() -> nn.Module:
+        def model(observed: Observations) -> nn.Module:
             if setup.model == "gru-dt":
                 return GruTrajectories(2, GRU_HIDDEN)
+            if setup.model in INTERPOLATIONS:
+                return ObservedTrajectories(setup.model, *observed)
             return OdeTrajectories(self.network(setup), setup.solve)
 
         y0 = torch.tensor(self.y0, dtype=torch.float64)
@@ -115,17 +124,39 @@ class SpiralCubic(Toy):
         return Cubed(super().network(setup))
 
 
+class RandomOptions(FitOptions):
+    """Options of ``toy/random``."""
+
+    stable: bool = False  # draw again until no eigenvalue has a real part above STABLE
+
+
+STABLE = 0.02  # grows by less than 1.7 × over a span of 25
+
+
 class Random(Toy):
-    """A random linear field; some are unstable, which ``growth`` tells."""
+    """A random linear field. Some are unstable: ``growth`` shows it, and the option ``stable`` draws again."""
 
     name = "toy/random"
-    about = "a random linear field, drawn by the seed; 'growth' tells whether it is unstable"
+    about = "a random linear field, drawn by the seed; 'growth' shows whether it is unstable"
     source = _ARTICLE
+    options = RandomOptions
+    presets = {
+        Preset.SMOKE: RandomOptions(epochs=2, steps_per_epoch=3),
+        **{
+            preset: known.model_copy(update={"stable": True})
+            for preset, known in presets(RandomOptions).items()
+            if preset is not Preset.SMOKE
+        },
+    }
 
     def system(self, setup: Setup) -> nn.Module:
         """``dy/dt = y A`` with ``A = randn(2, 2) / 2``."""
+        options: RandomOptions = setup.options
         random = torch.Generator().manual_seed(setup.seed)
-        return systems.Linear(torch.randn(2, 2, generator=random, dtype=torch.float64) / 2)
+        while True:
+            matrix = torch.randn(2, 2, generator=random, dtype=torch.float64) / 2
+            if not options.stable or torch.linalg.eigvals(matrix).real.max() <= STABLE:
+                return systems.Linear(matrix)
 
 
 class LotkaVolterraLinear(Toy):

@@ -81,24 +81,24 @@ class TrajectoryFit(Experiment):
         system: the true field, a module in float64.
         y0: the initial state ``(D,)``.
         start: the initial time.
-        model: makes the model, after the seed is set.
+        model: makes the model from the observations, after the seed is set.
     """
 
     def __init__(
-        self, setup: Setup, system: nn.Module, y0: Tensor, start: float, model: Callable[[], nn.Module]
+        self, setup: Setup, system: nn.Module, y0: Tensor, start: float, model: Callable[[Observations], nn.Module]
     ) -> None:
         options: FitOptions = setup.options
         self._options, self._system, self._start = options, system, start
         self._device, self._dtype = setup.device, setup.dtype
         self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
-        torch.manual_seed(setup.seed)
-        self.model = model().to(setup.device, setup.dtype)
-        self.optimizer = torch.optim.RMSprop(self.model.parameters(), lr=options.learning_rate)
-        self._order = torch.Generator().manual_seed(setup.seed)
         random = torch.Generator().manual_seed(setup.seed + 2**32)  # the same data whatever the training
         times = observation_times(options, start, random)
         truth = exact_states(system, y0, times)
         self.observations = Observations(times, observe(truth, options.noise, random))
+        torch.manual_seed(setup.seed)
+        self.model = model(self.observations).to(setup.device, setup.dtype)
+        self.optimizer = torch.optim.RMSprop(self.model.parameters(), lr=options.learning_rate)
+        self._order = torch.Generator().manual_seed(setup.seed)
         self._evaluation = _Evaluation.of(system, y0, start, options)
         self.probe = self._batch(torch.Generator().manual_seed(0))
 

@@ -1,0 +1,142 @@
+"""``toy/spheres``: classify points on concentric spheres, the synthetic set of Ott et al. 2021."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nodebench.models.fields import MlpField
+from nodebench.models.ode_block import OdeBlock
+from nodebench.solvers import StepControl
+from nodebench.spec import Gradient, Preset
+from nodebench.spec.record import DataCard
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+
+_OTT = "Ott et al. 2021, arXiv 2007.15386, section 2.3"
+_DUPONT = "Dupont et al. 2019, arXiv 1904.01681, section 5"
+
+# Inner and outer radius of each shell, and its class.
+SHELLS = ((0.0, 0.5, 0), (1.0, 1.5, 1), (2.0, 2.5, 0))
+
+
+class SpheresOptions(Options):
+    """Options of ``toy/spheres``."""
+
+    epochs: int = Field(50, ge=1)
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    hidden: int = Field(32, ge=1)  # width of the two hidden layers
+    dimension: int = Field(2, ge=1)
+    train_points: int = Field(3000, ge=1)
+    test_points: int = Field(1000, ge=1)
+
+
+class Spheres(Task):
+    """Three concentric shells, of which the inner and the outer one are one class.
+
+    A flow of the plane cannot map them to two half planes without crossing trajectories, so that a network that
+    separates them perfectly uses the error of its solver. The ODE block acts on the points themselves; only a linear
+    layer follows it, as in the source, whose supplement has the widths; two hidden layers of 32 with ReLU are those of
+    Dupont et al.
+    """
+
+    name = "toy/spheres"
+    about = "classify points on three concentric spheres, where a flow must not cross"
+    source = _OTT
+    models = {
+        "odenet": ModelInfo("an ODE block in the plane, then a linear layer", _OTT),
+        "mlp": ModelInfo("two hidden layers, then a linear layer; no ODE", _DUPONT, frozenset()),
+    }
+    options = SpheresOptions
+    presets = {
+        Preset.SMOKE: SpheresOptions(epochs=1, train_points=128, test_points=64),
+        Preset.QUICK: SpheresOptions(),
+        Preset.PAPER: SpheresOptions(),
+    }
+    gradient = Gradient.DIRECT
+    rtol = atol = 1e-3
+    step_size = 0.25
+    reference = StepControl(method="dopri8", rtol=1e-10, atol=1e-10, land_on_outputs=True)
+    headlines = ("test_error",)
+    brief = {"epochs": 1, "train_points": 640}
+
+    def build(self, setup: Setup) -> Experiment:
+        """Build the training."""
+        return _Shells(setup)
+
+
+def shells(points: int, dimension: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw points ``(N, D)`` in float64, uniform in radius and direction, with classes ``(N,)``."""
+    which = torch.randint(len(SHELLS), (points,), generator=random)
+    table = torch.tensor(SHELLS, dtype=torch.float64)
+    inner, outer = table[which, 0], table[which, 1]
+    radius = inner + (outer - inner) * torch.rand(points, generator=random, dtype=torch.float64)
+    direction = torch.randn(points, dimension, generator=random, dtype=torch.float64)
+    direction /= direction.norm(dim=1, keepdim=True)
+    return radius.unsqueeze(1) * direction, table[which, 2].long()
+
+
+class _Shells(Experiment):
+    def __init__(self, setup: Setup) -> None:
+        options: SpheresOptions = setup.options
+        self._batch_size = options.batch_size
+        train = shells(options.train_points, options.dimension, torch.Generator().manual_seed(setup.seed + 2**32))
+        # One test set for all seeds, so that its sampling error can be told from that of the training.
+        test = shells(options.test_points, options.dimension, torch.Generator().manual_seed(2**33))
+        self._points, self._classes = self._placed(setup, train)
+        self._test = self._placed(setup, test)
+        digest = sha256(b"".join(part.numpy().tobytes() for part in (*train, *test)))
+        self.data = DataCard(name="spheres", train=len(train[1]), test=len(test[1]), sha256=digest.hexdigest())
+        torch.manual_seed(setup.seed)
+        self.model = _network(setup, options).to(setup.device, setup.dtype)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
+        self._rate = options.learning_rate
+        self._order = torch.Generator().manual_seed(setup.seed)
+        self.epochs = options.epochs
+        self.steps_per_epoch = max(1, len(self._classes) // options.batch_size)
+        self.probe = self._points[:32], self._classes[:32]
+
+    @staticmethod
+    def _placed(setup: Setup, data: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        points, classes = data
+        return points.to(setup.device, setup.dtype), classes.to(setup.device)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Let the learning rate fall linearly to 0, so that the training is over at its end."""
+        assert self.optimizer is not None
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate * (1 - epoch / self.epochs)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Whole batches only."""
+        order = torch.randperm(len(self._classes), generator=self._order)
+        for i in range(self.steps_per_epoch):
+            rows = order[i * self._batch_size : (i + 1) * self._batch_size].to(self._classes.device)
+            yield self._points[rows], self._classes[rows]
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean cross-entropy."""
+        points, classes = batch
+        return functional.cross_entropy(model(points), classes)
+
+    def metrics(self, model: nn.Module) -> dict[str, float | None]:
+        """Error and loss on the test points."""
+        points, classes = self._test
+        logits = model(points)
+        wrong = int((logits.argmax(1) != classes).sum())
+        return {
+            "test_error": 100 * wrong / len(classes),
+            "test_loss": functional.cross_entropy(logits, classes).item(),
+        }
+
+
+def _network(setup: Setup, options: SpheresOptions) -> nn.Module:
+    widths = (options.dimension, options.hidden, options.hidden)
+    if setup.model == "mlp":
+        hidden = MlpField((*widths, options.hidden), nn.ReLU).net
+        return nn.Sequential(hidden, nn.ReLU(), nn.Linear(options.hidden, 2))
+    field = MlpField((*widths, options.dimension), nn.ReLU)
+    return nn.Sequential(OdeBlock(field, setup.solve), nn.Linear(options.dimension, 2))
