@@ -210,7 +210,8 @@ class Gate:
         baseline: a plain network of the same task; a network that is worse than it is not competent.
         limit: the largest error of a competent network, instead of a baseline; with neither, only the training loss
             counts.
-        still_falling: the largest relative fall of the training loss in the last tenth of the training.
+        still_falling: the largest relative fall of the training loss in the last tenth of the training. A loss near its
+            floor may exceed it: a fall of at most 1 % of the loss of the first epoch does not count.
     """
 
     metric: Reading

@@ -49,21 +49,30 @@ def _mean(gate: Gate, points: Sequence[Point]) -> float | None:
 
 def _unfinished(gate: Gate, arm: Arm, points: Sequence[Point]) -> Why | None:
     falls = [fall for point in points if (fall := fall_at_the_end(point.record)) is not None]
-    if not falls or fmean(falls) <= gate.still_falling:
+    if not falls:
         return None
-    message = f"the training loss of {arm.name} still fell by {fmean(falls):.0%} in the last tenth of the training"
+    of_itself, of_first = (fmean(parts) for parts in zip(*falls, strict=True))
+    if of_itself <= gate.still_falling or of_first <= NEGLIGIBLE:
+        return None
+    message = f"the training loss of {arm.name} still fell by {of_itself:.0%} in the last tenth of the training"
     return Why(WhyCode.STILL_TRAINING, message)
 
 
-def fall_at_the_end(record: Record) -> float | None:
-    """The relative fall of the training loss over the last tenth of the epochs, at least one; None if unknown.
+# A loss close to its floor may halve and mean nothing: a fall below this share of the loss of the first epoch is none.
+NEGLIGIBLE = 0.01
 
-    Losses are means over epochs, and of the last and of the tenth before it alike, so that the noise of single
-    batches does not decide.
+
+def fall_at_the_end(record: Record) -> tuple[float, float] | None:
+    """The fall of the training loss over the last tenth of the epochs, at least one; None if unknown.
+
+    Losses are means over epochs, of the last tenth and of the tenth before it, so that single batches do not decide.
+
+    Returns:
+        tuple: the fall as a share of the loss before it, and of the loss of the first epoch.
     """
-    losses = [row["loss"] for row in record.history if row.get("loss") is not None]
+    losses = [loss for row in record.history if (loss := row.get("loss")) is not None]
     tenth = max(1, round(len(losses) / 10))
     if len(losses) < 2 * tenth:
         return None
-    before, last = (fmean(v for v in part if v is not None) for part in (losses[-2 * tenth : -tenth], losses[-tenth:]))
-    return (before - last) / abs(before) if before else None
+    before, last = fmean(losses[-2 * tenth : -tenth]), fmean(losses[-tenth:])
+    return ((before - last) / abs(before), (before - last) / abs(losses[0])) if before and losses[0] else None
