@@ -69,7 +69,7 @@ class VodeSolver(ScipyWrapperODESolver):  # type: ignore[misc]
         return found.reshape(-1, *self.shape)
 
     def _started(self, field: "_Guarded", y0: np.ndarray, start: float) -> Any:
-        method = METHODS[self.solver]
+        method: Any = METHODS[self.solver]
         jacobian = method == "bdf"
         if jacobian and y0.size > LARGEST_JACOBIAN:
             message = (
