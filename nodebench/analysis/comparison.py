@@ -54,13 +54,8 @@ def crossover(
         arms: the axes of the first arm and of the second.
         over: the axis of a trial that decides the place; by default the one that ``axis`` reads.
     """
-    sides: tuple[_Places, _Places] = ({}, {})
     usable = [point for point in points if point.is_outcome and not unreliable(point.record, figure.timed)]
-    for side, members in zip(sides, _comparable(usable, arms, over or axis.figure), strict=True):
-        for point in members:
-            place = axis.get(point.record)
-            if place is not None:
-                side.setdefault(point.seed, {})[place] = point.record
+    sides = [_places(members, axis) for members in _comparable(usable, arms, over or axis.figure)]
     crossed, prices, measured = [], [], list[float]()
     for seed in sorted(sides[0].keys() & sides[1].keys()):
         places = sorted(sides[0][seed].keys() & sides[1][seed].keys())
@@ -81,7 +76,16 @@ def crossover(
     return Crossover(estimate(crossed, "log", figure.exact), span, median(prices, "log") if prices else None)
 
 
-_Places = dict[int, dict[float, Record]]
+_Places = dict[int, dict[float, Record]]  # by seed and place
+
+
+def _places(points: Iterable[Point], axis: Reading) -> _Places:
+    found: _Places = {}
+    for point in points:
+        place = axis.get(point.record)
+        if place is not None:
+            found.setdefault(point.seed, {})[place] = point.record
+    return found
 
 
 def _comparable(points: Sequence[Point], arms: tuple[ArmAxes, ArmAxes], over: str) -> tuple[list[Point], ...]:
