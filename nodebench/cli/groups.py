@@ -120,6 +120,17 @@ def results_verify(run: RunName = None, results: Results = Path("results")) -> i
     return verify_results(run, results)
 
 
+@results_app.command(name="repair")
+def results_repair(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run.")],
+    results: Results = Path("results"),
+) -> None:
+    """Move lines that are damaged or were edited out of a run's records, into set-aside.jsonl beside them."""
+    from nodebench.cli.results import repair_results
+
+    repair_results(run, results)
+
+
 @results_app.command(name="merge")
 def results_merge(
     first: Annotated[str, typer.Argument(metavar="A")],

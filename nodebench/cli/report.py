@@ -10,7 +10,7 @@ from nodebench.report.readme import with_verdicts
 from nodebench.report.site import report
 from nodebench.report.writers import WRITERS, write
 from nodebench.run.calibrations import calibrations
-from nodebench.run.store import Run, runs_below
+from nodebench.run.store import Run, records_of, runs_below
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film
 
@@ -24,9 +24,12 @@ def report_command(results: Path, out: Path, formats: str, readme: Path | None) 
     of_run: dict[str, Run] = {}
     records: list[Record] = []
     for run in runs:
-        for record in run.records():
+        for record in records_of(run):
             of_run[f"{record.id} {record.started}"] = run
             records.append(record)
+
+    if not records:
+        raise BadInput(f"no record in {results} can be read")
 
     def films(record: Record) -> Film:
         return of_run[f"{record.id} {record.started}"].film(record)
