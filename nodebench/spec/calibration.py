@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from nodebench.spec.environment import Environment
-from nodebench.spec.record import Frozen
+from nodebench.spec.frozen import Frozen
 
 # By load and figure: one list a round, of one value a replicate.
 Rounds = dict[str, dict[str, list[list[float]]]]

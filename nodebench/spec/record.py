@@ -1,18 +1,21 @@
 """A record: what one trial gave, as one line of JSON."""
 
 import hashlib
+from base64 import b64decode
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from nodebench.errors import BadInput
 from nodebench.spec.bounded import parse_json
 from nodebench.spec.environment import Environment
+from nodebench.spec.frozen import Frozen
+from nodebench.spec.reasons import Reason
 from nodebench.spec.trial import Trial
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 WITHOUT_CHECKSUM = 1  # the schema whose records have none; they have no place either
 NAMES = 1000  # metrics, costs, reasons or options of one record, at most
 ROWS = 100_000  # of a history or a profile, at most
@@ -60,12 +63,6 @@ class SolveFailed(Exception):
     def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
         self.status = status
-
-
-class Frozen(BaseModel):
-    """Base of the parts of a record."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Limits(Frozen):
@@ -118,6 +115,25 @@ class Place(Frozen):
     attempts: int = 1
 
 
+class Interleaved(Frozen):
+    """Costs of a trial's step over those of a baseline arm that ran in the same process, in alternating blocks.
+
+    Attributes:
+        baseline: the trial of the baseline arm, from the same seed.
+        blocks: pairs of blocks measured.
+        steps: training steps in a block.
+        ratios: this arm's cost over the baseline's, the median over the pairs of blocks; of ``step_seconds``,
+            ``forward_seconds``, ``backward_seconds`` and ``nfe_forward``.
+        spread: by figure, the relative half width of the middle half of these ratios.
+    """
+
+    baseline: Trial
+    blocks: int
+    steps: int
+    ratios: dict[str, float]
+    spread: dict[str, float] = Field(default_factory=dict)
+
+
 class Record(Frozen):
     """What one trial gave. Figures are named in ``nodebench.spec.figures``.
 
@@ -132,7 +148,7 @@ class Record(Frozen):
     duration_seconds: float
     metrics: dict[str, float | None] = Field(default_factory=dict, max_length=NAMES)
     costs: dict[str, int | float | None] = Field(default_factory=dict, max_length=NAMES)
-    reasons: dict[str, str] = Field(default_factory=dict, max_length=NAMES)
+    reasons: dict[str, Reason] = Field(default_factory=dict, max_length=NAMES)
     history: list[dict[str, float | None]] = Field(default_factory=list, max_length=ROWS)
     profile: list[dict[str, float | None]] = Field(default_factory=list, max_length=ROWS)
     passes_agree: bool | None = None
@@ -144,6 +160,21 @@ class Record(Frozen):
     limits: Limits = Limits()
     failure: Failure | None = None
     place: Place = Place()
+    interleaved: Interleaved | None = None
+    wrong: str | None = None  # which test items were classified wrongly: packed bits, base64
+
+    def wrong_items(self) -> list[bool] | None:
+        """For each test item, whether it was classified wrongly; None if the task does not say.
+
+        Raises:
+            ValueError: there is not one bit for each item.
+        """
+        if self.wrong is None or self.data is None:
+            return None
+        packed = b64decode(self.wrong, validate=True)
+        if len(packed) != -(-self.data.test // 8):
+            raise ValueError(f"wrong: {len(packed)} bytes for {self.data.test} test items")
+        return [bool(packed[i // 8] >> (7 - i % 8) & 1) for i in range(self.data.test)]
 
     def line(self) -> str:
         """One line of JSON, without the newline; it ends with a checksum of what stands before."""
@@ -174,11 +205,12 @@ class Record(Frozen):
         try:
             record = cls.model_validate(content)
             datetime.fromisoformat(record.started)
+            record.wrong_items()
         except ValidationError as error:
             first = error.errors()[0]
             raise BadInput(f"not a record: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        except ValueError:
-            raise BadInput("not a record: started: no time in ISO 8601") from None
+        except ValueError as error:
+            raise BadInput(f"not a record: {error}") from None
         if checked and not _is_intact(text):
             raise Edited(record)
         return record

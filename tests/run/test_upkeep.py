@@ -13,7 +13,7 @@ from nodebench.errors import BadInput
 from nodebench.run.store import REPRODUCED, Run, list_runs, records_below
 from nodebench.run.upkeep import ASIDE, merge, prune, repair, verify
 from nodebench.spec import Grid, Record, Status, Study, Trial, bounded
-from nodebench.spec.record import Place
+from nodebench.spec.record import SCHEMA_VERSION, Place
 from nodebench.spec.trajectories import Trajectories
 
 LINE = np.zeros((1, 3, 2))
@@ -73,7 +73,9 @@ def edit_with_a_space(run):
 
 def downgrade(run):
     text = lines_of(run).read_text()
-    lines_of(run).write_text(re.sub(r',"checksum":"\w+"', "", text.replace('"schema_version":3', '"schema_version":1')))
+    lines_of(run).write_text(
+        re.sub(r',"checksum":"\w+"', "", text.replace(f'"schema_version":{SCHEMA_VERSION}', '"schema_version":1'))
+    )
 
 
 def foreign(run):
