@@ -27,6 +27,7 @@ from nodebench.cli.options import (
     StudyName,
     Threads,
     Timeout,
+    Yes,
 )
 
 study_app = typer.Typer(name="study", help="Named grids that answer one table or figure.", no_args_is_help=True)
@@ -90,6 +91,7 @@ def study_run(
     json: Json = False,
     quiet: Quiet = False,
     figures: Figures = False,
+    yes: Yes = False,
 ) -> int:
     """Run a study, or with --resume go on with its latest run."""
     from nodebench.cli.choices import limits_of
@@ -97,7 +99,7 @@ def study_run(
     from nodebench.cli.study import Typed, read_study, resume_study
 
     limits = limits_of(timeout, max_nfe, memory_limit)
-    manner = Manner(results, resume, retry_failed, jobs, dask, limits, json=json, quiet=quiet, figures=figures)
+    manner = Manner(results, resume, retry_failed, jobs, dask, limits, json=json, quiet=quiet, figures=figures, yes=yes)
     typed = Typed(seeds, device, threads, data, download)
     if resume:
         return resume_study(read_study(name, preset, Typed()), manner, typed)

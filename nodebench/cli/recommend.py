@@ -16,6 +16,8 @@ from nodebench.errors import BadInput, at_least, choose
 from nodebench.run.store import kept_records
 from nodebench.spec import Gradient, Grid, Preset, Record, Study
 from nodebench.spec.figures import figure
+from nodebench.spec.grid import replicates
+from nodebench.spec.study import RECOMMEND
 from nodebench.spec.trial import Scalar
 
 # What is measured where nothing is known; of the libraries those that are installed.
@@ -108,7 +110,7 @@ def _measure(asked: Asked, solver: str, seeds: int, results: Path) -> list[Recor
     from nodebench.spec import Limits as Budgets
 
     at_least(1, seeds=seeds, threads=asked.threads)
-    study = Study(name="recommend", groups=dict(_grids(asked, solver, seeds)))
+    study = Study(name=RECOMMEND, groups=dict(_grids(asked, solver, seeds)))
     execute(study, Manner(results, limits=Budgets(timeout=TIMEOUT)))
     return Run.open(results, None).records()
 
@@ -133,7 +135,7 @@ def _grids(asked: Asked, solver: str, seeds: int) -> Iterator[tuple[str, Grid]]:
                 solver=[name],
                 gradient=[gradient for gradient in Gradient if gradient in possible],
                 rtol=list(_RTOL) if method.has_tolerance else [],
-                seed=list(range(seeds)),
+                seed=replicates(seeds),
                 overrides=brief | asked.given,
                 device=asked.device,
                 threads=asked.threads,

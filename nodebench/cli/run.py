@@ -38,6 +38,7 @@ class Manner:
         dask: ``local``, ``slurm`` or the address of a scheduler.
         limits: of each trial; what is given goes before what the study says, also when it is gone on with.
         json, quiet, figures: what is printed and drawn.
+        yes: whether a large run starts without asking.
     """
 
     results: Path
@@ -49,6 +50,7 @@ class Manner:
     json: bool = False
     quiet: bool = False
     figures: bool = False
+    yes: bool = False
 
 
 def run_command(choices: Choices, manner: Manner) -> int:
@@ -69,16 +71,19 @@ def execute(study: Study, manner: Manner) -> int:
     """Make a new run of a study."""
     _check(manner)
     engine = _start_engine(study, manner)
+    from nodebench.cli.confirm import confirm
     from nodebench.instruments import describe_environment
+    from nodebench.run.estimate import costs_on
     from nodebench.run.plan import plan
 
     study = with_surroundings(_limited(study, manner.limits), manner.jobs, engine.elsewhere)
     planned = plan(study, elsewhere=engine.elsewhere)
     if not planned.planned:
         raise BadInput(f"nothing to run: {'; '.join(planned.left_out)}")
+    environment = describe_environment("cpu" if engine.elsewhere else planned.trials[0].device)
+    confirm(planned.trials, costs_on(environment, manner.results), jobs_of(study, manner.jobs), yes=manner.yes)
     _prepare(engine, planned.planned)
-    device = "cpu" if engine.elsewhere else planned.trials[0].device
-    run = Run.create(manner.results, study, describe_environment(device))
+    run = Run.create(manner.results, study, environment)
     return _run(run, study, planned.planned, planned.left_out, engine, manner)
 
 

@@ -21,13 +21,13 @@ from nodebench.run.lines import good_records, lines_of
 from nodebench.spec import Record, Study
 from nodebench.spec.bounded import read_toml
 from nodebench.spec.environment import RunEnvironment, read_environment
+from nodebench.spec.study import REPRODUCED
 from nodebench.spec.trajectories import Film
 
 _log = logging.getLogger(__name__)
 
 STUDY, ENVIRONMENT, RECORDS, ARRAYS = "study.toml", "environment.json", "records.jsonl", "arrays"
 LOCK = "lock"
-REPRODUCED = "reproduced"  # the name of a study of trials run again from their records
 
 _STAMP, _STAMP_LENGTH = "%Y-%m-%dT%H-%M-%S", len("2026-01-01T00-00-00")
 _DIGITS = 18  # of a number in a name that are compared

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from nodebench.errors import BadInput
-from nodebench.run.store import REPRODUCED, Run, list_runs, records_below
+from nodebench.run.store import Run, list_runs, records_below
 from nodebench.run.upkeep import ASIDE, merge, prune, repair, verify
 from nodebench.spec import Grid, Record, Status, Study, Trial, bounded
 from nodebench.spec.record import SCHEMA_VERSION, Place
+from nodebench.spec.study import REPRODUCED
 from nodebench.spec.trajectories import Trajectories
 
 LINE = np.zeros((1, 3, 2))
