@@ -1,11 +1,13 @@
 """Records as one table."""
 
+import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
-from nodebench.errors import BadInput, choose
+from nodebench.errors import choose
+from nodebench.escapes import for_spreadsheet
 from nodebench.spec import Record
 
 EXPORT_FORMATS = ("csv", "parquet", "json")
@@ -39,19 +41,27 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def export(records: Sequence[Record], path: Path, format: str) -> None:
-    """Write records to a file: ``csv`` and ``parquet`` as one flat table, ``json`` as the whole records.
+def export(records: Sequence[Record], format: str) -> bytes:
+    """Records as the content of a file: ``csv`` and ``parquet`` as one flat table, ``json`` as the whole records.
+
+    In CSV, text that a spreadsheet would take for a formula has an apostrophe in front.
 
     Raises:
-        BadInput: the format is unknown or the file cannot be written.
+        BadInput: the format is unknown.
     """
     choose("format", format, EXPORT_FORMATS)
-    try:
-        if format == "csv":
-            frame(records).to_csv(path, index=False)
-        elif format == "parquet":
-            frame(records).to_parquet(path, index=False)
-        else:
-            path.write_text("[\n" + ",\n".join(record.line() for record in records) + "\n]\n")
-    except OSError as error:
-        raise BadInput(f"--out {path}: cannot write there: {error.strerror or error}") from error
+    if format == "json":
+        return ("[\n" + ",\n".join(record.line() for record in records) + "\n]\n").encode()
+    content = io.BytesIO()
+    if format == "csv":
+        _without_formulas(frame(records)).to_csv(content, index=False)
+    else:
+        frame(records).to_parquet(content, index=False)
+    return content.getvalue()
+
+
+def _without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    safe = table.rename(columns=for_spreadsheet)
+    for name in safe.columns[[not is_numeric_dtype(kind) for kind in safe.dtypes]]:
+        safe[name] = [for_spreadsheet(value) if isinstance(value, str) else value for value in safe[name]]
+    return safe

@@ -11,6 +11,7 @@ from nodebench.cli.app import app
 from nodebench.cli.conventions import BAD_INPUT, CANNOT_GO_ON, INTERRUPTED, LATEST, OK, TRIAL_FAILED
 from nodebench.cli.notices import warnings_shown
 from nodebench.errors import BadInput, CannotGoOn, nearest
+from nodebench.escapes import for_terminal
 
 # Typer carries its own copy of click from some version on; its usage error is public only as this base.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -53,7 +54,7 @@ def _with_latest(arguments: list[str]) -> list[str]:
 
 def _refuse(message: str) -> int:
     if message:
-        print("nodebench: " + " ".join(message.split()), file=sys.stderr)
+        print(for_terminal("nodebench: " + " ".join(message.split())), file=sys.stderr)
     return BAD_INPUT
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import psutil
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from nodebench.analysis.noise import Noise, noise_of
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK
 from nodebench.cli.progress import make_display
 from nodebench.cli.run import ctrl_c
+from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, CannotGoOn, at_least
 from nodebench.spec.calibration import Calibration, machine_of
 from nodebench.spec.figures import figure, percent, several
@@ -45,7 +45,7 @@ def calibrate_command(rounds: int, replicates: int, pause: float, threads: int |
     trials = loads(threads)
     engine = LocalEngine(1)
     display = make_display([*trials] * (rounds * replicates), Costs(), json=False, quiet=False)
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = Terminal(soft_wrap=True)
     try:
         with display, ctrl_c(engine.stop) as pressed:
             found = measure_noise(
@@ -59,7 +59,7 @@ def calibrate_command(rounds: int, replicates: int, pause: float, threads: int |
     known = [one for one in calibrations(results) if (machine_of(one.environment), one.threads) == same]
     noise = noise_of(known, found.environment, found.threads)
     console.print(_title(found, len(known)))
-    Console(highlight=False).print(_table(noise))
+    Terminal().print(_table(noise))
     for line in advice(found, noise, load_before):
         console.print(f"- {line}")
     console.print(f"stored in {shlex.quote(str(path))}")

@@ -1,6 +1,5 @@
 """``nodebench claims``: the published claims, what the records say of them, and what would decide them."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import tomli_w
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +18,7 @@ from nodebench.cli.calibrate import resolution
 from nodebench.cli.conventions import OK, TRIAL_FAILED, finite
 from nodebench.cli.progress import duration
 from nodebench.cli.show import print_rows
+from nodebench.cli.terminal import Terminal, print_json, print_plain
 from nodebench.errors import BadInput, choose
 from nodebench.report.claim_pages import refutation, rule
 from nodebench.run.calibrations import calibrations
@@ -49,9 +48,9 @@ def check_claims(results: Path, as_json: bool, fail_on: str) -> int:
     unwanted = [choose("verdict", word.strip(), list(Word)) for word in fail_on.split(",") if word.strip()]
     verdicts = judge(CLAIMS, records_below(results), calibrations(results))
     if as_json:
-        print(json.dumps([as_object(verdict) for verdict in verdicts], indent=2, ensure_ascii=False))
+        print_json([as_object(verdict) for verdict in verdicts])
     else:
-        console = Console(highlight=False)
+        console = Terminal()
         console.print(_table(verdicts))
         counts = Counter(verdict.word.value for verdict in verdicts)
         console.print(", ".join(f"{counts[word]} {word}" for word in Word if counts[word]))
@@ -97,12 +96,13 @@ def _table(verdicts: Sequence[Verdict]) -> Table:
 
 def show_claim(id: str, results: Path) -> None:
     """Print a claim whole, at each of its scopes."""
-    console = Console(highlight=False)
+    console = Terminal()
     records, known = kept_records(results), calibrations(results)
     verdicts = judge(CLAIMS, records, known)
     for claim in _named(id):
         verdict = next(verdict for verdict in verdicts if verdict.claim is claim)
-        console.print(f"\n[bold]{claim.id}[/bold] · {claim.scope} scope · [bold]{verdict.word}[/bold]")
+        console.print()
+        console.print(Text.assemble((claim.id, "bold"), f" · {claim.scope} scope · ", (verdict.word.value, "bold")))
         lines = [
             claim.sentence,
             f"source: {claim.source.paper}, {claim.source.place} {claim.source.link}".rstrip(),
@@ -120,7 +120,7 @@ def show_claim(id: str, results: Path) -> None:
             f"study: {claim.command}",
         ]
         for line in lines:
-            console.print(f"  {line}", markup=False)
+            console.print(f"  {line}")
 
 
 def _resolution(verdict: Verdict, records: Sequence[Record], known: Sequence[Calibration]) -> list[str]:
@@ -150,19 +150,19 @@ def plan_claim(id: str, results: Path, data: DataSource) -> None:
     for claim in _named(id):
         verdict = next(verdict for verdict in verdicts if verdict.claim is claim)
         seeds, told = _replicates(verdict)
-        print(f"# {claim.name}: {verdict.word}. {told}")
+        print_plain(f"# {claim.name}: {verdict.word}. {told}")
         if not seeds:
             continue
         try:
             study = _cut(claim, seeds, records, data)
         except BadInput as error:
-            print(f"# {error}")
+            print_plain(f"# {error}")
             continue
         trials = [one.trial for one in plan(study, elsewhere=True).planned]
         cost = estimate(trials, costs)
         time = f"about {duration(cost.seconds)}" if cost.known + cost.guessed else "a time not known here yet"
-        print(f"# {len(trials)} trials, {time}. Save it as a .toml file and give that to 'nodebench study run'.")
-        print(tomli_w.dumps(_as_file(study)))
+        print_plain(f"# {len(trials)} trials, {time}. Save it as a .toml file and give that to 'nodebench study run'.")
+        print_plain(tomli_w.dumps(_as_file(study)))
 
 
 def _replicates(verdict: Verdict) -> tuple[int, str]:

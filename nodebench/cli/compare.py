@@ -1,13 +1,11 @@
 """``nodebench compare``: what has changed between two runs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +13,7 @@ from nodebench.analysis.changes import Change, Comparison, Outcome, compare
 from nodebench.analysis.noise import Noise, noise_of
 from nodebench.analysis.surroundings import told
 from nodebench.cli.conventions import OK, TRIAL_FAILED, finite
+from nodebench.cli.terminal import Terminal, print_json
 from nodebench.errors import BadInput, choose
 from nodebench.run.calibrations import calibrations
 from nodebench.run.store import Run
@@ -41,7 +40,7 @@ def compare_command(first: str, second: str, results: Path, *, fail_on: str, as_
     noise = noise_here(results, records)
     comparison = compare(records[0], records[1], noise)
     if as_json:
-        print(json.dumps(_as_object(comparison), indent=2, ensure_ascii=False))
+        print_json(_as_object(comparison))
     else:
         _print(comparison, [run.folder.name for run in runs], whole, known=bool(noise))
     return TRIAL_FAILED if unwanted & set(comparison.outcomes) else OK
@@ -62,7 +61,7 @@ def noise_here(results: Path, records: Sequence[Sequence[Record]]) -> Mapping[st
 
 
 def _print(comparison: Comparison, names: Sequence[str], whole: bool, known: bool) -> None:
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = Terminal(soft_wrap=True)
     console.print(f"{names[0]} → {names[1]}")
     console.print(f"surroundings: {told(comparison.surroundings) or 'the same'}")
     for count, name in zip(comparison.only, names, strict=True):
@@ -76,7 +75,7 @@ def _print(comparison: Comparison, names: Sequence[str], whole: bool, known: boo
     shown = [one for one in comparison.changes if whole or one.outcome in _COLOURS]
     for configuration in dict.fromkeys(one.configuration for one in shown):
         console.print(f"\n{configuration}", style="bold")
-        Console(highlight=False).print(_table([one for one in shown if one.configuration == configuration]))
+        Terminal().print(_table([one for one in shown if one.configuration == configuration]))
     counts = comparison.outcomes
     console.print(", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome]))
     unseen = [one for one in comparison.changes if one.outcome is Outcome.SAME]

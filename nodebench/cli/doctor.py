@@ -12,12 +12,12 @@ from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from nodebench import __version__
 from nodebench.cli.conventions import OK, TRIAL_FAILED
 from nodebench.cli.run import DATA_VARIABLE
+from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, first_line
 from nodebench.spec import DataSource, Grid, Preset, Status, Study
 from nodebench.spec.figures import figure
@@ -46,7 +46,7 @@ class Check:
 
 def doctor_command(results: Path) -> int:
     """Look at everything; return 1 if something fails that every trial needs."""
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = Terminal(soft_wrap=True)
     worst = OK
     for check in _checks(results):
         console.print(Text.assemble((check.level, _COLOURS[check.level]), f" {check.name}: {check.told}"))

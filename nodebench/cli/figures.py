@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.progress import track
 
+from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput
+from nodebench.paths import make_folder
 from nodebench.run.store import Run
 from nodebench.spec import Record
 
@@ -16,17 +17,19 @@ def draw_figures(run: Run, records: Sequence[Record], *, animate: bool, quiet: b
     """Draw the figures of each record into the run's folder and, unless ``quiet``, say where they are.
 
     Raises:
-        BadInput: the folder cannot be written.
+        BadInput: the folder cannot be written, or is a symbolic link.
     """
     from nodebench.report.plots import draw_trial
 
+    run.refuse_link()
     folder = run.folder / FIGURES
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     files = 0
     try:
+        make_folder(run.folder, FIGURES)
         for record in track(records, "drawing", console=console, transient=True):
             files += len(draw_trial(record, run.film(record), folder, animate))
     except OSError as error:
         raise BadInput(f"{folder}: cannot write there: {error.strerror or error}") from error
     if not quiet:
-        Console(soft_wrap=True, markup=False).print(f"{files} figures · {folder}", highlight=False)
+        Terminal(soft_wrap=True).print(f"{files} figures · {folder}")

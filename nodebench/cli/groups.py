@@ -150,7 +150,7 @@ def results_prune(
     results: Results = Path("results"),
     yes: Annotated[bool, typer.Option("--yes", help="Remove it, instead of saying what would be.")] = False,
 ) -> None:
-    """Remove what no record needs: runs without one, superseded lines, stray files."""
+    """Remove runs without records, superseded lines and unused arrays; other files are left as they are."""
     from nodebench.cli.results import prune_results
 
     prune_results(results, yes)

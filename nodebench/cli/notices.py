@@ -1,7 +1,6 @@
 """What the layers below warn of, such as a damaged record, on standard error: one line each, and each line once."""
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,7 +27,8 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = " ".join(record.getMessage().split())
         text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-        text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
         if text not in self._printed:
+            from nodebench.cli.terminal import print_plain  # most commands have nothing to warn of
+
             self._printed.add(text)
-            print(f"nodebench: warning: {text}", file=sys.stderr)
+            print_plain(f"nodebench: warning: {text}", stderr=True)

@@ -7,12 +7,13 @@ from statistics import fmean, median
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from nodebench.cli.terminal import Terminal, print_plain, print_record
 from nodebench.run.estimate import Costs, Estimate, estimate
 from nodebench.spec import Record, Status, Trial
 
@@ -111,8 +112,7 @@ class JsonDisplay(Display):
     def finished(self, record: Record) -> None:
         """Print the record."""
         super().finished(record)
-        sys.stdout.write(record.line() + "\n")
-        sys.stdout.flush()
+        print_record(record.line())
 
 
 class PlainDisplay(Display):
@@ -120,7 +120,7 @@ class PlainDisplay(Display):
 
     def note(self, text: str) -> None:
         """Print the note."""
-        print(text, file=sys.stderr, flush=True)
+        print_plain(text, stderr=True)
 
     def progress(self, trial: Trial, event: "Event") -> None:
         """Print each finished epoch, where there are few trials to follow."""
@@ -143,13 +143,13 @@ class LiveDisplay(Display):
 
     def __init__(self, trials: Sequence[Trial], costs: Costs) -> None:
         super().__init__(trials, costs)
-        self._console = Console(stderr=True)
+        self._console = Terminal(stderr=True, highlight=True)
         shortened = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}", table_column=shortened),
+            TextColumn("{task.description}", markup=False, table_column=shortened),
             BarColumn(bar_width=6),
-            TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True, min_width=34)),
+            TextColumn("{task.fields[state]}", markup=False, table_column=Column(no_wrap=True, min_width=34)),
             console=self._console,
             expand=True,
         )
@@ -182,7 +182,7 @@ class LiveDisplay(Display):
 
     def note(self, text: str) -> None:
         """Print the note above the bars."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False)
 
     def progress(self, trial: Trial, event: "Event") -> None:
         """Move the bar of a running trial."""

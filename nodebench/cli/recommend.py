@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from nodebench.analysis.recommend import Candidate, Fate, Limits, Recommendation, problems, recommend
 from nodebench.analysis.statistics import LEVEL
 from nodebench.cli.choices import overrides_of, size_of
+from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
 from nodebench.run.store import kept_records
 from nodebench.spec import Gradient, Grid, Preset, Record, Study
@@ -153,29 +153,29 @@ _STYLES = {Fate.CHOSEN: "bold green", Fate.FRONT: "", Fate.BEATEN: "dim", Fate.U
 
 
 def _print(answer: Recommendation, limits: Limits, others: int) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in ("solver, tolerance, gradient", "grad. error", "step", "memory", "n", ""):
         numeric = header in _NUMBERS
         table.add_column(header, no_wrap=numeric, overflow="fold", justify="right" if numeric else "left")
     for one in answer.candidates:
         table.add_row(*_row(one), style=_STYLES[one.fate])
-    console.print(f"\n{answer.problem}\n", markup=False)
+    console.print(f"\n{answer.problem}\n")
     console.print(table, soft_wrap=False)
     for one in answer.candidates:
         if one is not answer.choice:
-            console.print(f"{one.name}: {one.why}", markup=False)
+            console.print(f"{one.name}: {one.why}")
     if any(_by_process(one) for one in answer.candidates):
         console.print("* growth of the whole process: JAX's memory is seen by no other meter")
     if others:
         console.print(f"{others} other problems of this kind are on record; --model and --set choose among them.")
     if answer.choice is None:
-        console.print(f"\nNothing that was measured meets the limits{_nearest(answer, limits)}.", markup=False)
+        console.print(f"\nNothing that was measured meets the limits{_nearest(answer, limits)}.")
         return
     console.print()
     for line in _told(answer):
-        console.print(line, markup=False)
-    console.print(f"\n{_code(answer.choice)}", markup=False)
+        console.print(line)
+    console.print(f"\n{_code(answer.choice)}")
 
 
 _NUMBERS = ("grad. error", "step", "memory", "n")

@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from rich.console import Console
-
+from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, choose
 from nodebench.report.readme import with_verdicts
 from nodebench.report.site import report
@@ -43,6 +42,6 @@ def report_command(results: Path, out: Path, formats: str, readme: Path | None) 
             readme.write_text(with_verdicts(readme.read_text(), verdicts, records, where))
         except (OSError, ValueError) as error:
             raise BadInput(f"--readme {readme}: {error}") from error
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = Terminal(soft_wrap=True)
     first = next((out / f"index.{name}" for name in ("html", "md") if name in chosen), out)
     console.print(f"{len(verdicts)} verdicts from {len(records):,} records, {len(pages)} pages · {first}")

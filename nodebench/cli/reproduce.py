@@ -1,7 +1,6 @@
 """``nodebench reproduce``: the trials of records, run again from nothing but the records."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +19,7 @@ from nodebench.analysis.surroundings import told
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK, TRIAL_FAILED
 from nodebench.cli.progress import make_display
 from nodebench.cli.run import ctrl_c
+from nodebench.cli.terminal import Terminal, print_json
 from nodebench.errors import BadInput, CannotGoOn, at_least, nearest
 from nodebench.run.calibrations import calibrations
 from nodebench.run.store import Run, kept_records
@@ -74,11 +73,11 @@ def reproduce_command(
     ]
     verdicts = [_judged(verdict, repeated, known) for verdict in claims] if repeated else []
     if as_json:
-        print(json.dumps(_as_object(repeated, verdicts, run), indent=2, ensure_ascii=False))
+        print_json(_as_object(repeated, verdicts, run))
     else:
         _print(repeated, verdicts, run)
     if failure:
-        Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(f"nodebench: {failure}")
+        Terminal(stderr=True, soft_wrap=True).print(f"nodebench: {failure}")
         return CANNOT_GO_ON
     if pressed:
         return INTERRUPTED
@@ -168,13 +167,13 @@ def _noise(known: Sequence[Calibration], record: Record, again: Record) -> dict[
 
 
 def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Run) -> None:
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = Terminal(soft_wrap=True)
     for name, count in Counter(told(one.surroundings) or "the same" for one in repeated).items():
         console.print(f"surroundings of {count} of {len(repeated)}: {name}")
     for one in repeated:
         if not one.same_end:
             console.print(Text(f"{one.record.id}: {one.record.status} → {one.again.status}", "red"))
-    Console(highlight=False).print(_table(repeated))
+    Terminal().print(_table(repeated))
     different = [figure for one in repeated for figure in one.figures if figure.outcome is Again.DIFFERENT]
     if causes := dict.fromkeys(cause for figure in different for cause in figure.explained_by):
         console.print(f"What is different could be explained by {', '.join(causes)}")

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from nodebench.cli.conventions import OK, TRIAL_FAILED
 from nodebench.cli.show import print_rows
+from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput
 from nodebench.report.tables import status_line
 from nodebench.run.store import Run, list_runs, records_of
@@ -20,7 +19,7 @@ def list_results(results: Path) -> None:
 
 def verify_results(name: str | None, results: Path) -> int:
     """Print what is wrong with one run, or with all; return 1 if anything is."""
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = Terminal(soft_wrap=True)
     runs = [Run.open(results, name)] if name else _runs(results)
     wrong = 0
     for run in runs:
@@ -40,19 +39,19 @@ def repair_results(name: str, results: Path) -> None:
     run = Run.open(results, name)
     kept, moved = repair(run)
     text = f"{several(moved, 'line')} set aside in {run.folder / ASIDE}" if moved else "nothing to repair"
-    Console(soft_wrap=True, markup=False, highlight=False).print(f"{text}; {several(kept, 'line')} kept")
+    Terminal(soft_wrap=True).print(f"{text}; {several(kept, 'line')} kept")
 
 
 def merge_results(first: str, second: str, results: Path) -> None:
     """Make a run of two, and say where it is."""
     merged, doubles = merge(Run.open(results, first), Run.open(results, second), results)
     text = f"{len(merged.records())} records, {doubles} of them in both · {merged.folder}"
-    Console(soft_wrap=True, markup=False, highlight=False).print(text)
+    Terminal(soft_wrap=True).print(text)
 
 
 def prune_results(results: Path, remove: bool) -> None:
     """Remove, or say what would be."""
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = Terminal(soft_wrap=True)
     found = prune(results, remove)
     for line in found:
         console.print(line)

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from nodebench.cli.choices import Choices, given
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, LATEST, OK, TRIAL_FAILED
 from nodebench.cli.progress import make_display
+from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, CannotGoOn, at_least
 from nodebench.run.store import Run
 from nodebench.spec import DataSource, Limits, Record, Status, Study
@@ -90,6 +89,7 @@ def execute(study: Study, manner: Manner) -> int:
 def resume(run: Run, manner: Manner) -> int:
     """Go on with a run."""
     _check(manner)
+    run.refuse_link()
     study = _limited(run.study(), manner.limits)
     engine = _start_engine(study, manner)
     from nodebench.run.plan import plan
@@ -232,7 +232,8 @@ def _conclude(
         print_run(run.folder, records, whole=False)
     typed = manner.limits.model_dump(exclude_none=True).items()
     limits = "".join(f" --{_OPTIONS[name]} {value}" for name, value in typed)
-    command = f"nodebench run --results {shlex.quote(str(run.folder.parent))} --resume {run.folder.name}{limits}"
+    results, name = shlex.quote(str(run.folder.parent)), shlex.quote(run.folder.name)
+    command = f"nodebench run --results {results} --resume {name}{limits}"
     finished = sum(record.status is not Status.INTERRUPTED for record in records)
     kept = f"{finished} of {planned} trials are finished and kept"
     if failure:
@@ -247,4 +248,4 @@ _OPTIONS = {"timeout": "timeout", "max_nfe": "max-nfe", "memory": "memory-limit"
 
 
 def _say(text: str) -> None:
-    Console(stderr=True, soft_wrap=True, markup=False).print(text, highlight=False)
+    Terminal(stderr=True, soft_wrap=True).print(text)

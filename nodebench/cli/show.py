@@ -1,13 +1,15 @@
 """``nodebench show``, ``list`` and ``export``: what exists and what was measured."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, choose
+from nodebench.paths import write_file
 from nodebench.report.tables import run_table, status_line, summary
 from nodebench.spec import Batching, Gradient, Record
 
@@ -33,14 +35,14 @@ def print_run(folder: Path, records: Sequence[Record], *, whole: bool = True) ->
     """Print the table of records (or, unless ``whole``, a summary of many), how they ended, and where they lie."""
     from nodebench.tasks import tasks
 
-    console = Console()
+    console = Terminal(highlight=True)
     headlines = {name: task.headlines for name, task in tasks().items()}
     if len(records) > LARGE and not whole:
         console.print(summary(records))
-        console.print(f"All of them: nodebench show {folder}", soft_wrap=True, markup=False, highlight=False)
+        console.print(f"All of them: nodebench show {shlex.quote(str(folder))}", soft_wrap=True, highlight=False)
     elif records:
         console.print(run_table(records, headlines, console))
-    console.print(f"{status_line(records)} · {folder / 'records.jsonl'}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"{status_line(records)} · {folder / 'records.jsonl'}", soft_wrap=True, highlight=False)
 
 
 def list_command(what: str) -> None:
@@ -65,7 +67,7 @@ def list_command(what: str) -> None:
         print_rows(rows)
         for adapter in adapters().values():
             absent = "" if is_installed(adapter) else f"; not installed: {install_hint(adapter)}"
-            Console(soft_wrap=True, markup=False).print(f"{adapter.backend}: {adapter.source}{absent}", highlight=False)
+            Terminal(soft_wrap=True).print(f"{adapter.backend}: {adapter.source}{absent}")
 
 
 def print_rows(rows: "Rows") -> None:
@@ -75,7 +77,7 @@ def print_rows(rows: "Rows") -> None:
         table.add_column(header, overflow="fold", no_wrap=header == rows[0][0])
     for row in rows[1:]:
         table.add_row(*row)
-    Console().print(table)
+    Terminal(highlight=True).print(table)
 
 
 def export_command(run: str | None, results: Path, format: str, out: Path | None) -> None:
@@ -87,9 +89,16 @@ def export_command(run: str | None, results: Path, format: str, out: Path | None
     records = found.records()
     if not records:
         raise BadInput(f"run {found.folder.name} has no records yet")
-    out = out or found.folder / f"records.{format}"
-    export(records, out, format)
-    Console(soft_wrap=True, markup=False).print(f"{len(records)} records · {out}", highlight=False)
+    content = export(records, format)
+    try:
+        if out is None:
+            found.refuse_link()
+            out = write_file(found.folder, f"records.{format}", content=content)
+        else:
+            out.write_bytes(content)
+    except OSError as error:
+        raise BadInput(f"--out {out or found.folder}: cannot write there: {error.strerror or error}") from error
+    Terminal(soft_wrap=True).print(f"{len(records)} records · {out}")
 
 
 Rows = list[tuple[str, ...]]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from nodebench.cli.calibrate import resolution
 from nodebench.cli.choices import data_source, given
@@ -16,6 +16,7 @@ from nodebench.cli.conventions import LATEST
 from nodebench.cli.progress import duration
 from nodebench.cli.run import Manner, jobs_of, refuse_changes, resume, with_surroundings
 from nodebench.cli.show import print_rows
+from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
 from nodebench.run.calibrations import calibrations
 from nodebench.run.store import Run, list_runs
@@ -86,14 +87,14 @@ def list_studies() -> None:
 
 def show_study(study: Study) -> None:
     """Print what a study consists of."""
-    console = Console(highlight=False)
-    console.print(f"[bold]{study.name}[/bold] · preset {_preset(study)} · {study.about}")
-    console.print(f"source: {study.source or '–'}", markup=False)
-    console.print(f"claims: {', '.join(study.claims) or '–'}", markup=False)
+    console = Terminal()
+    console.print(Text.assemble((study.name, "bold"), f" · preset {_preset(study)} · {study.about}"))
+    console.print(f"source: {study.source or '–'}")
+    console.print(f"claims: {', '.join(study.claims) or '–'}")
     for name, grid in study.groups.items():
-        console.print(f"\n[bold]{name}[/bold]")
+        console.print(f"\n{name}", style="bold")
         for line in _axes(grid):
-            console.print(f"  {line}", markup=False)
+            console.print(f"  {line}")
 
 
 def _axes(grid: Grid) -> list[str]:
@@ -127,7 +128,7 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
     costs = costs_on(describe_environment(), results)
     if probe:
         _probe([trial for trial in left if not costs.knows(trial)], study.data, costs)
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = Terminal(soft_wrap=True)
     console.print(_groups(study, planned.planned, todo, costs))
     for reason in planned.left_out:
         console.print(f"left out: {reason}")
@@ -183,7 +184,7 @@ def _probe(trials: list[Trial], source: DataSource, costs: "Costs") -> None:
     from nodebench.run.isolation import foresee
 
     seen = Costs()
-    for trial in track(trials, "probing", console=Console(stderr=True), transient=True):
+    for trial in track(trials, "probing", console=Terminal(stderr=True), transient=True):
         if not seen.knows(trial) and (seconds := foresee(trial, source)) is not None:
             seen.learn(trial, seconds)
             costs.learn(trial, seconds)

@@ -19,6 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from nodebench.analysis.claims import Finding, Word
 from nodebench.analysis.statistics import median
+from nodebench.escapes import for_matplotlib
 from nodebench.report import plots
 from nodebench.report.plots import MUTED, TRUE
 
@@ -113,10 +114,12 @@ def forest(name: str, findings: Sequence[Finding], published: float | None, rati
         axes.set_xscale("log" if ratio else "linear")
         axes.set_xlim(low, high)
         axes.set_ylim(-0.6, len(shown) - 0.4)
-        labels = [finding.sample.label or "all" for finding in reversed(shown)]
+        labels = [for_matplotlib(finding.sample.label or "all") for finding in reversed(shown)]
         axes.set_yticks(range(len(shown)), labels if any(f.sample.label for f in shown) else ["" for _ in shown])
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(_axis_label(part.reading.label, part.combine if part.against else "", part.unit))
+        axes.set_xlabel(
+            for_matplotlib(_axis_label(part.reading.label, part.combine if part.against else "", part.unit))
+        )
         if ratio:
             _plain_log(axes.xaxis)
         drawn.legend(loc="outside upper right", ncols=3)
@@ -215,7 +218,12 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
             low, high = axes.get_xlim()
             low = max(low, 1e-12)
             axes.plot(
-                [low, high], [factor * low, factor * high], color=INK, linewidth=0.8, linestyle=dashes, label=label
+                [low, high],
+                [factor * low, factor * high],
+                color=INK,
+                linewidth=0.8,
+                linestyle=dashes,
+                label=for_matplotlib(label),
             )
             axes.set_xlim(low, high)
         if look.from_zero and "y" not in look.logs:
@@ -223,12 +231,12 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
         if look.x == "epoch":
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if look.categories:
-            axes.set_xticks(range(len(look.categories)), look.categories)
+            axes.set_xticks(range(len(look.categories)), list(map(for_matplotlib, look.categories)))
             axes.set_xlim(-0.5, len(look.categories) - 0.5)
         if look.reverse:
             axes.invert_xaxis()
-        axes.set_xlabel(look.x)
-        axes.set_ylabel(look.y)
+        axes.set_xlabel(for_matplotlib(look.x))
+        axes.set_ylabel(for_matplotlib(look.y))
         for axis, letter in ((axes.xaxis, "x"), (axes.yaxis, "y")):
             if letter in look.logs:
                 _plain_log(axis)
@@ -251,7 +259,7 @@ def _published(axes: Axes, one: Series, index: int, look: Look) -> None:
         markersize=8,
         linestyle=":" if look.joined else "",
         color=colour,
-        label=one.label,
+        label=for_matplotlib(one.label),
     )
 
 
@@ -281,5 +289,5 @@ def _series(axes: Axes, one: Series, colour: str, marker: str, look: Look) -> No
         elinewidth=1,
         capsize=2,
         linestyle="-" if look.joined else "",
-        label=one.label,
+        label=for_matplotlib(one.label),
     )

@@ -1,9 +1,11 @@
 """What a page of the report consists of, whatever it is written as: HTML, Markdown, LaTeX or CSV."""
 
+import hashlib
+import itertools
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from nodebench.report.charts import Drawing
@@ -34,6 +36,30 @@ class Cell:
 def slug(text: str) -> str:
     """A name that may be a file's, a link's and a label's, whatever a record says."""
     return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")
+
+
+def page_name(text: str) -> str:
+    """The file name of a page: that of ``slug``, and where it is not the text itself, a digest of the text.
+
+    Two texts so give two names: ``a b`` and ``a-b``, or two names without a Latin letter.
+    """
+    plain = slug(text)
+    return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def distinct(pages: Sequence["Page"]) -> list["Page"]:
+    """Pages whose tables and figures have names that differ; the second of one name is numbered."""
+    seen: set[str] = set()
+
+    def renamed(block: Block) -> Block:
+        if not isinstance(block, Table | Chart):
+            return block
+        numbered = (f"{block.name}-{count}" for count in itertools.count(2))
+        name = next(name for name in itertools.chain([block.name], numbered) if name not in seen)
+        seen.add(name)
+        return block if name == block.name else replace(block, name=name)
+
+    return [replace(page, blocks=[renamed(block) for block in page.blocks]) for page in pages]
 
 
 def number(text: str, value: float | None) -> Cell:

@@ -4,9 +4,11 @@ True lines are solid, fitted ones dashed, as in the Breakdown article; colours a
 colour-blind can tell apart.
 """
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib as mpl
@@ -19,6 +21,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from nodebench.escapes import for_matplotlib
+from nodebench.paths import file_name, make_folder, write_file
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film, Trajectories
 
@@ -35,7 +39,12 @@ _STYLE = {"font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10, "legend.f
 
 
 def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) -> list[Path]:
-    """Draw all figures of a trial, as SVG and PNG, and with ``animate`` a GIF of its training; return the files."""
+    """Draw all figures of a trial, as SVG and PNG, and with ``animate`` a GIF of its training; return the files.
+
+    Raises:
+        BadInput: a file would be written through a symbolic link.
+        OSError: a file cannot be written.
+    """
     stem = _stem(record)
     drawings: dict[str, Callable[[], Figure]] = {}
     if any(row.get("loss") is not None for row in record.history):
@@ -44,18 +53,19 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
         last = film[max(film)]
         drawings["portrait"] = lambda: portrait(_title(record), last)
         drawings["time"] = lambda: over_time(_title(record), last)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     files = []
     with style():
         for kind, draw in drawings.items():
             drawn = draw()
             for format in FORMATS:
-                path = folder / f"{stem}.{kind}.{format}"
+                content = io.BytesIO()
                 # Without a date the same records give the same file.
-                drawn.savefig(path, dpi=200, metadata={"Date": None} if format == "svg" else None)
-                files.append(path)
+                metadata = {"Date": None} if format == "svg" else None
+                drawn.savefig(content, format=format, dpi=200, metadata=metadata)
+                files.append(write_file(folder, f"{stem}.{kind}.{format}", content=content.getvalue()))
         if animate and len(film) > 1:
-            files.append(_animation(record, film, folder / f"{stem}.gif"))
+            files.append(write_file(folder, f"{stem}.gif", content=_animation(record, film)))
     return files
 
 
@@ -71,7 +81,7 @@ def _stem(record: Record) -> str:
     """A file name that a person can tell apart from its neighbours."""
     trial = record.trial
     parts = [trial.model, trial.solver, trial.gradient, f"seed{trial.seed}", record.id]
-    return "-".join(part.replace(":", "-") for part in parts if part)
+    return file_name("-".join(part for part in parts if part))
 
 
 def _title(record: Record) -> str:
@@ -82,7 +92,7 @@ def _title(record: Record) -> str:
 
 def _new(title: str, width: float, height: float) -> Figure:
     drawn = Figure(figsize=(width, height), layout="constrained")
-    drawn.suptitle(title, fontsize=9, color=MUTED)
+    drawn.suptitle(for_matplotlib(title), fontsize=9, color=MUTED)
     return drawn
 
 
@@ -148,8 +158,8 @@ def _plane(axes: Axes, shown: Trajectories, example: int) -> None:
     axes.plot(*shown.observed[example, :, :2].T, "o", color=OBSERVED, markersize=2.5, alpha=0.5, zorder=2)
     axes.plot(*shown.true[example, :, :2].T, color=TRUE, linewidth=1.3, zorder=3)
     axes.plot(*_connected(shown.fitted[example])[:, :2].T, "--", color=FITTED, linewidth=1.5, zorder=4)
-    axes.set_xlabel(shown.labels[0])
-    axes.set_ylabel(shown.labels[1])
+    axes.set_xlabel(for_matplotlib(shown.labels[0]))
+    axes.set_ylabel(for_matplotlib(shown.labels[1]))
 
 
 # --- over time
@@ -165,7 +175,7 @@ def over_time(title: str, shown: Trajectories) -> Figure:
     for axes, (example, component) in zip(grid.flat, panels, strict=True):
         _panel(axes, shown, example, component)
     for axes in grid[-1]:
-        axes.set_xlabel(shown.time_label)
+        axes.set_xlabel(for_matplotlib(shown.time_label))
     _legend(drawn, shown, shade=_beyond(shown))
     sns.despine(drawn)
     return drawn
@@ -183,7 +193,8 @@ def _panel(axes: Axes, shown: Trajectories, example: int, component: int) -> Non
     axes.plot(shown.times, shown.true[example, :, component], color=TRUE, linewidth=1.3)
     fitted = _connected(np.column_stack([shown.times, shown.fitted[example, :, component]]))
     axes.plot(*fitted.T, "--", color=FITTED, linewidth=1.5)
-    axes.set(xlim=(first, last), ylim=_limits(shown, example, component, 0.4), ylabel=shown.labels[component])
+    axes.set(xlim=(first, last), ylim=_limits(shown, example, component, 0.4))
+    axes.set_ylabel(for_matplotlib(shown.labels[component]))
 
 
 def _connected(points: np.ndarray) -> np.ndarray:
@@ -220,8 +231,8 @@ def _legend(drawn: Figure, shown: Trajectories, shade: bool) -> None:
 # --- the film
 
 
-def _animation(record: Record, film: Film, path: Path) -> Path:
-    """The portrait, epoch by epoch."""
+def _animation(record: Record, film: Film) -> bytes:
+    """The portrait, epoch by epoch, as a GIF."""
     epochs = sorted(film)
     drawn = portrait(_frame_title(record, epochs[-1]), film[epochs[-1]])
     drawn.draw_without_rendering()
@@ -232,12 +243,14 @@ def _animation(record: Record, film: Film, path: Path) -> Path:
         for example, axes in enumerate(grid[: len(film[epoch].true)]):
             axes.clear()
             _plane(axes, film[epoch], example)
-        drawn.suptitle(_frame_title(record, epoch), fontsize=9, color=MUTED)
+        drawn.suptitle(for_matplotlib(_frame_title(record, epoch)), fontsize=9, color=MUTED)
         return grid
 
     frames = epochs + epochs[-1:] * (FRAMES_PER_SECOND * LAST_FRAME_SECONDS)
-    FuncAnimation(drawn, show, frames=frames).save(path, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=100)
-    return path
+    with TemporaryDirectory(prefix="nodebench-") as folder:
+        path = Path(folder) / "animation.gif"
+        FuncAnimation(drawn, show, frames=frames).save(path, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=100)
+        return path.read_bytes()
 
 
 def _frame_title(record: Record, epoch: int) -> str:

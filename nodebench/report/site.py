@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from nodebench.analysis.claims import CLAIMS, Verdict, judge
 from nodebench.analysis.summary import by_study
 from nodebench.report.claim_pages import claim_pages
-from nodebench.report.document import Page
+from nodebench.report.document import Page, distinct
 from nodebench.report.front_pages import index_page, method_page
 from nodebench.report.study_pages import Films, study_pages
 from nodebench.spec import Record
@@ -30,4 +30,5 @@ def report(
     studies = by_study(ordered)
     of_claims, of_studies = claim_pages(verdicts, studies), study_pages(studies, films)
     first = index_page(verdicts, ordered, of_studies)
-    return [first, *of_claims, *of_studies, method_page(verdicts, ordered, studies)], verdicts
+    pages = [first, *of_claims, *of_studies, method_page(verdicts, ordered, studies)]
+    return distinct(pages), verdicts

@@ -15,6 +15,7 @@ from nodebench.report.document import (
     Table,
     Terms,
     number,
+    page_name,
     slug,
 )
 from nodebench.report.pictures import pictures
@@ -78,7 +79,9 @@ def _page(name: str, records: Sequence[Record], studies: Mapping[str, Sequence[R
     blocks += _tables(name, records)
     blocks += _failures(name, records)
     blocks += [Heading("Reproduce it"), Code(f"nodebench study run {name if study else 'FILE.toml'}")]
-    return Page(slug(f"study-{name}"), name, study.about if study else "a study of the user's own", blocks, "studies")
+    return Page(
+        page_name(f"study-{name}"), name, study.about if study else "a study of the user's own", blocks, "studies"
+    )
 
 
 def _terms(study: Study | None, records: Sequence[Record]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -13,12 +14,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nodebench.errors import BadInput
+from nodebench.escapes import for_spreadsheet, for_terminal, visible
+from nodebench.paths import for_writing, is_regular, make_folder, remove_file, write_file
 from nodebench.report.document import Block, Cell, Chart, Page, Table
 
 Files = dict[str, bytes]  # by path below the report's folder
 
 # What a report consists of: what may be removed when it is made again.
 MANIFEST = "files.txt"
+
+# Names of files that a report may hold: a manifest that lists any other one is not a report's.
+_OURS = re.compile(
+    r"(?:index|method|(?:claim|study)-[\w-]+)\.(?:html|md)|style\.css|tables\.js"
+    r"|figures/[\w-]+\.svg|latex/[\w-]+\.(?:tex|pdf)|data/[\w-]+\.csv",
+    re.ASCII,
+)
+_MOST_BYTES = 10_000_000  # of a manifest
 
 # A drawing that stands by itself follows the reader's setting too.
 _STANDALONE = "<style>svg{color:#1b1b1f}@media(prefers-color-scheme:dark){svg{color:#e6e6ea}}</style>"
@@ -82,23 +93,47 @@ WRITERS: dict[str, Callable[[Sequence[Page]], Files]] = {
 def write(files: Files, folder: Path) -> None:
     """Write files below a folder, in place of those of an earlier report; nothing else there is touched.
 
+    Only files that an earlier report has listed, under names that a report gives, are removed or overwritten, and
+    no symbolic link is followed.
+
     Raises:
         BadInput: the folder holds something that is no report, or cannot be written.
     """
-    known = folder / MANIFEST
     try:
-        if folder.exists() and not known.is_file() and any(folder.iterdir()):
-            raise BadInput(f"--out {folder} holds something else than a report; give another folder")
-        for name in known.read_text().splitlines() if known.is_file() else ():
-            (folder / name).unlink(missing_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        known.write_text("".join(f"{name}\n" for name in sorted(files)))
+        earlier = _earlier(folder)
+        if found := next((n for n in sorted(files.keys() - earlier) if os.path.lexists(folder / n)), None):
+            raise BadInput(f"--out {folder} holds a file '{found}' that no report has written; give another folder")
+        for name in sorted(earlier | files.keys()):
+            for_writing(folder, *name.split("/"))
+        for name in sorted(earlier):
+            remove_file(folder, *name.split("/"))
+        make_folder(folder)
+        write_file(folder, MANIFEST, content="".join(f"{name}\n" for name in sorted(files)).encode())
         for name, content in sorted(files.items()):
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            *folders, _ = parts = name.split("/")
+            make_folder(folder, *folders)
+            write_file(folder, *parts, content=content)
     except OSError as error:
         raise BadInput(f"--out {folder}: cannot write there: {error.strerror or error}") from error
+
+
+def _earlier(folder: Path) -> set[str]:
+    """The files of the report that a folder holds, by its manifest; none where the folder is empty or absent.
+
+    Raises:
+        BadInput: the folder holds something that is no report.
+    """
+    known = folder / MANIFEST
+    if not os.path.lexists(known):
+        if folder.exists() and any(folder.iterdir()):
+            raise BadInput(f"--out {folder} holds something else than a report; give another folder")
+        return set()
+    if not is_regular(known) or known.stat().st_size > _MOST_BYTES:
+        raise BadInput(f"--out {folder}: {MANIFEST} in it is not that of a report; give another folder")
+    names = known.read_bytes().decode(errors="replace").splitlines()
+    if strange := next((name for name in names if not _OURS.fullmatch(name)), None):
+        raise BadInput(f"--out {folder}: {MANIFEST} in it lists '{strange}', which no report writes")
+    return set(names)
 
 
 def _figures(pages: Sequence[Page]) -> Files:
@@ -112,11 +147,16 @@ def _figures(pages: Sequence[Page]) -> Files:
 
 def _environment(autoescape: bool) -> Environment:
     environment = Environment(
-        loader=PackageLoader("nodebench.report"), autoescape=autoescape, undefined=StrictUndefined
+        loader=PackageLoader("nodebench.report"), autoescape=autoescape, undefined=StrictUndefined, finalize=_shown
     )
     environment.globals |= {"kind_of": _kind, "key_of": _key, "drawn": _drawn}
     environment.filters["md"] = markdown_text
     return environment
+
+
+def _shown(value: object) -> object:
+    """What a page's template puts into it: text without invisible characters; drawings as they are."""
+    return for_terminal(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _kind(block: Block) -> str:
@@ -134,8 +174,8 @@ def _drawn(chart: Chart) -> Markup:
 
 def markdown_text(text: object) -> str:
     """Text that Markdown and the HTML within it leave as it is."""
-    escaped = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", str(text))
-    return " ".join(escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
+    escaped = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", visible(" ".join(str(text).split())))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 _TEX = {
@@ -143,6 +183,10 @@ _TEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     **{character: "\\" + character for character in "&%$#_{}"},
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
     "×": r"$\times$",
     "−": "$-$",
     "–": "--",
@@ -159,7 +203,8 @@ _TEX = {
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in text)
+    """Text that LaTeX sets as it is, in one line."""
+    return "".join(_TEX.get(character, character) for character in visible(" ".join(text.split())))
 
 
 def _tex_table(table: Table) -> str:
@@ -190,7 +235,13 @@ def _plain(cell: Cell) -> object:
 def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([" ".join(name.split()) for name in header])
+    writer.writerow([for_spreadsheet(" ".join(name.split())) for name in header])
     for row in rows:
-        writer.writerow([f"{value:.9g}" if isinstance(value, float) else value for value in row])
+        writer.writerow([_csv_cell(value) for value in row])
     return text.getvalue().encode()
+
+
+def _csv_cell(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    return for_spreadsheet(value) if isinstance(value, str) else value

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput
+from nodebench.paths import for_writing
 from nodebench.run.folders import folders_below, has_content
 from nodebench.run.store import replace_file, whole_lines
 from nodebench.spec.bounded import parse_json, read_file, read_lines
@@ -27,7 +28,7 @@ def keep(results: Path, calibration: Calibration) -> Path:
     try:
         results.mkdir(parents=True, exist_ok=True)
         before = whole_lines(read_file(path, _LARGEST)) if path.exists() else b""
-        replace_file(path, [before, calibration.model_dump_json().encode() + b"\n"])
+        replace_file(for_writing(results, FILE), [before, calibration.model_dump_json().encode() + b"\n"])
     except OSError as error:
         raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
     return path

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from nodebench.errors import BadInput
+from nodebench.paths import open_file
 from nodebench.spec.bounded import open_regular, reason
 from nodebench.spec.trajectories import Film, Trajectories
 
@@ -40,7 +41,7 @@ def save_film(path: Path, film: Film) -> None:
                 arrays[f"{epoch}/{name}"] = before[name] = array
     path.parent.mkdir(exist_ok=True)
     part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with open_file(path.parent, part.name, mode="wb") as file:
         np.savez_compressed(file, epochs=np.array(sorted(film)), **arrays)  # type: ignore[arg-type]
     os.replace(part, path)
 

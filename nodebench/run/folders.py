@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from nodebench.errors import BadInput
@@ -36,15 +37,18 @@ def folders_in(folder: Path) -> list[Path]:
     """
     try:
         with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError) as error:
         raise BadInput(f"{folder}: {reason(error)}") from error
+    return [folder / name for name in names if _is_folder(folder / name)]
 
 
 def folders_below(folder: Path) -> list[Path]:
     """A folder and those below it in the order of their paths, without hidden ones and those that cannot be listed.
+
+    A symbolic link to a folder counts as one, and nothing below it is looked at.
 
     Raises:
         BadInput: there are too many for a folder of results.
@@ -53,6 +57,8 @@ def folders_below(folder: Path) -> list[Path]:
     for _ in range(DEEPEST):
         below = []
         for one in level:
+            if one.is_symlink() and one != folder:
+                continue
             try:
                 below += folders_in(one)
             except BadInput:
@@ -64,6 +70,19 @@ def folders_below(folder: Path) -> list[Path]:
         found += below
         level = below
     return sorted(found)
+
+
+def each_once(folders: Iterable[Path]) -> list[Path]:
+    """Folders in the order of their paths; one that is reached by a link too counts once, by its own path."""
+    found: dict[Path, Path] = {}
+    for folder in sorted(folders, key=lambda folder: (folder.is_symlink(), folder)):
+        found.setdefault(folder.resolve(), folder)
+    return sorted(found.values())
+
+
+def _is_folder(path: Path) -> bool:
+    found = _status(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 def _status(path: Path) -> os.stat_result | None:

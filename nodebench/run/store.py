@@ -15,8 +15,9 @@ import tomli_w
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput, CannotGoOn
+from nodebench.paths import file_name, for_writing, inside, open_file, write_file
 from nodebench.run.film import load_film, save_film
-from nodebench.run.folders import folders_below, folders_in, has_content, is_file, is_there
+from nodebench.run.folders import each_once, folders_below, folders_in, has_content, is_file, is_there
 from nodebench.run.lines import good_records, lines_of
 from nodebench.spec import Record, Study
 from nodebench.spec.bounded import read_toml
@@ -50,12 +51,13 @@ class Run:
         now = datetime.now(UTC)
         stamp = now.astimezone().strftime(_STAMP)
         task = next(iter(study.groups.values())).task
-        name = f"{stamp}-{study.name or task.replace('/', '-')}"
+        name = file_name(f"{stamp}-{study.name or task}")
         try:
-            folder = _first_free(results / name)
-            content = {**environment, "created": now.isoformat()}
-            (folder / ENVIRONMENT).write_text(json.dumps(content, indent=2) + "\n")
-            (folder / STUDY).write_bytes(tomli_w.dumps(study.model_dump(mode="json", exclude_none=True)).encode())
+            folder = _first_free(inside(results, name))
+            described = json.dumps({**environment, "created": now.isoformat()}, indent=2) + "\n"
+            content = tomli_w.dumps(study.model_dump(mode="json", exclude_none=True))
+            write_file(folder, ENVIRONMENT, content=described.encode())
+            write_file(folder, STUDY, content=content.encode())
         except OSError as error:
             raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
         return cls(folder)
@@ -90,7 +92,7 @@ class Run:
             return Study.model_validate(content)
         except ValidationError as error:
             first = error.errors()[0]
-            raise BadInput(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise BadInput(f"{path} cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
     def study_name(self) -> str:
         """The name of its study; empty for a grid typed on the command line, or where it cannot be read."""
@@ -142,8 +144,8 @@ class Run:
         """
         try:
             if film:
-                save_film(self.film_path(record), film)
-            with (self.folder / RECORDS).open("ab+") as file:
+                save_film(for_writing(self.folder, ARRAYS, f"{record.id}.npz"), film)
+            with open_file(self.folder, RECORDS, mode="ab+") as file:
                 end = file.seek(0, os.SEEK_END)
                 if end and not _ends_with_newline(file):
                     file.truncate(_end_of_last_line(file))
@@ -174,10 +176,14 @@ class Run:
         """Be the one writer of this run; the lock is the system's, and dies with this process.
 
         Raises:
-            BadInput: another process writes it, or the folder cannot be written.
+            BadInput: another process writes it, the folder cannot be written, or it or a file of the run is a
+            symbolic link.
         """
+        self.refuse_link()
+        for name in (RECORDS, ARRAYS):
+            for_writing(self.folder, name)
         try:
-            file = (self.folder / LOCK).open("a+")
+            file = open_file(self.folder, LOCK, mode="a+", errors="replace")
         except OSError as error:
             raise BadInput(f"{self.folder}: cannot write there: {error.strerror or error}") from error
         with file:
@@ -193,6 +199,18 @@ class Run:
             file.flush()
             yield
             file.truncate(0)
+
+    def refuse_link(self) -> None:
+        """Refuse to write into a run whose folder is a symbolic link; such a run is only read.
+
+        Raises:
+            BadInput: it is one.
+        """
+        if self.folder.is_symlink():
+            raise BadInput(
+                f"run {self.folder.name} is a symbolic link, and nothing is written through one; "
+                f"name the folder itself: {self.folder.resolve()}"
+            )
 
     def records(self) -> list[Record]:
         """The record of each trial, the latest where a trial was run again, in the order of the first ones.
@@ -219,13 +237,13 @@ class Run:
 
     def film_path(self, record: Record) -> Path:
         """Where the pictures of a record's training are, if there are any."""
-        return self.folder / ARRAYS / f"{record.id}.npz"
+        return inside(self.folder, ARRAYS, f"{record.id}.npz")
 
 
 def replace_file(path: Path, lines: Iterable[bytes]) -> None:
     """Write a file anew; it is there whole, old or new, at any moment."""
     part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
+    with open_file(path.parent, part.name, mode="wb") as file:
         file.writelines(lines)
         file.flush()
         os.fsync(file.fileno())
@@ -238,12 +256,13 @@ def whole_lines(content: bytes) -> bytes:
 
 
 def list_runs(results: Path) -> list[Run]:
-    """The runs of a results directory, the oldest first.
+    """The runs of a results directory, the oldest first; a run may be a symbolic link to its folder.
 
     Raises:
         BadInput: the directory cannot be listed.
     """
-    return sorted((Run(folder) for folder in folders_in(results) if is_file(folder / STUDY)), key=lambda run: run.age)
+    runs = each_once(folder for folder in folders_in(results) if is_file(folder / STUDY))
+    return sorted(map(Run, runs), key=lambda run: run.age)
 
 
 def runs_below(results: Path) -> list[Run]:
@@ -259,7 +278,8 @@ def runs_below(results: Path) -> list[Run]:
 
 
 def _runs_below(results: Path) -> list[Run]:
-    found = [Run(folder) for folder in folders_below(results) if has_content(folder / RECORDS)]
+    folders = each_once(folder for folder in folders_below(results) if has_content(folder / RECORDS))
+    found = [Run(folder) for folder in folders]
     # A trial run again from its record is no new evidence, unless it is what was asked for.
     return [run for run in found if run.folder == results or not is_reproduction(run)]
 

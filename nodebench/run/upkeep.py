@@ -10,6 +10,8 @@ from typing import Any
 import psutil
 
 from nodebench.errors import BadInput
+from nodebench.paths import open_file, remove_file
+from nodebench.run import leftovers
 from nodebench.run.film import load_film
 from nodebench.run.folders import has_content, is_there
 from nodebench.run.lines import Line, lines_of
@@ -92,15 +94,15 @@ def repair(run: Run) -> tuple[int, int]:
             else:
                 kept += 1
         if bad:
-            _copy(run.folder / RECORDS, bad.values(), run.folder / ASIDE)
+            _set_aside(run.folder, bad.values())
             run.rewrite(line.raw for line in lines_of(run.folder / RECORDS) if line.number not in bad)
     return kept, len(bad)
 
 
-def _copy(source: Path, ranges: Iterable[tuple[int, int]], target: Path) -> None:
-    """Append ranges of bytes, each a start and a size, to a file, and wait until they are on disk."""
+def _set_aside(folder: Path, ranges: Iterable[tuple[int, int]]) -> None:
+    """Append ranges of bytes of the records, each a start and a size, to ``ASIDE``, and wait until they are on disk."""
     try:
-        with source.open("rb") as file, target.open("ab") as aside:
+        with (folder / RECORDS).open("rb") as file, open_file(folder, ASIDE, mode="ab") as aside:
             for start, size in ranges:
                 file.seek(start)
                 left = size
@@ -110,7 +112,7 @@ def _copy(source: Path, ranges: Iterable[tuple[int, int]], target: Path) -> None
             aside.flush()
             os.fsync(aside.fileno())
     except OSError as error:
-        raise BadInput(f"{target}: cannot write there: {reason(error)}") from error
+        raise BadInput(f"{folder}: cannot write there: {reason(error)}") from error
 
 
 def leftover_merges(results: Path) -> list[Path]:
@@ -133,11 +135,9 @@ def merge(first: Run, second: Run, results: Path) -> tuple[Run, int]:
         CannotGoOn: the merged run cannot be written; nothing is left of it.
     """
     for run in (first, second):
-        if _is_damaged(run):
-            raise BadInput(
-                f"{run.folder.name} has records that were edited or cannot be read; 'nodebench results verify' says "
-                "which, 'nodebench results repair' sets them aside"
-            )
+        if fault := _first_fault(run):
+            told = f"{run.folder.name} has records that were edited or cannot be read ({fault})"
+            raise BadInput(f"{told}; 'nodebench results repair' sets them aside")
     ours, theirs = first.study(), second.study()
     different = [
         name
@@ -173,8 +173,11 @@ def _written(results: Path, study: Study, environment: Mapping[str, Any], chosen
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _is_damaged(run: Run) -> bool:
-    return any(line.fault for line in _lines(run, []))
+def _first_fault(run: Run) -> str | None:
+    """What is wrong with the first bad line of a run, or with its file as a whole."""
+    findings: list[str] = []
+    found = next((f"line {line.number}: {line.fault}" for line in _lines(run, findings) if line.fault), None)
+    return found or next(iter(findings), None)
 
 
 def _without_seeds(study: Study, name: str) -> dict[str, object]:
@@ -197,6 +200,9 @@ def _better(new: Record, old: Record) -> bool:
 def prune(results: Path, remove: bool) -> list[str]:
     """Find what no record needs and, with ``remove``, remove it; return a line for each.
 
+    Only files that nodebench writes are removed, known by name and content. A folder that is no run, a run that is
+    or holds a symbolic link, and a run without records that holds any other file are left as they are.
+
     Raises:
         BadInput: something cannot be removed, or a run is being written.
     """
@@ -204,31 +210,41 @@ def prune(results: Path, remove: bool) -> list[str]:
     for folder in leftover_merges(results):
         found.append(f"{folder.name}: a merge that was killed before it had finished")
         if remove:
-            shutil.rmtree(folder)
+            leftovers.remove_unfinished(folder)
     for run in list_runs(results):
+        if not leftovers.is_own(run.folder):
+            continue
         with run.writing():
-            name = run.folder.name
-            if _is_damaged(run):
-                found.append(f"{name}: left as it is, since it has bad lines; 'nodebench results repair {name}' first")
-                continue
-            records = run.records()
-            if not records:
-                found.append(f"{name}: a run without a record")
-                if remove:
-                    shutil.rmtree(run.folder)
-                continue
-            lines = sum(1 for _ in _lines(run, []))
-            if lines > len(records):
-                found.append(f"{name}: {lines - len(records)} superseded or torn lines")
-                if remove:
-                    run.rewrite(_latest(run))
-            needed = {f"{record.id}.npz" for record in records}
-            for path in sorted((run.folder / ARRAYS).glob("*")):
-                if path.name not in needed:
-                    found.append(f"{name}: {path.name}, which belongs to no record")
-                    if remove:
-                        path.unlink()
+            try:
+                found += [f"{run.folder.name}: {line}" for line in _prune(run, remove)]
+            except OSError as error:
+                raise BadInput(f"{run.folder}: cannot remove: {error.strerror or error}") from error
     return found
+
+
+def _prune(run: Run, remove: bool) -> Iterator[str]:
+    """The same for one run."""
+    if _first_fault(run):
+        yield f"left as it is, since it has bad lines; 'nodebench results repair {run.folder.name}' first"
+        return
+    records = run.records()
+    if not records:
+        if (files := leftovers.all_files(run.folder)) is not None:
+            yield "a run without a record"
+            if remove:
+                leftovers.remove_run(run.folder, files)
+        return
+    lines = sum(1 for _ in _lines(run, []))
+    if lines > len(records):
+        yield f"{lines - len(records)} superseded or torn lines"
+        if remove:
+            run.rewrite(_latest(run))
+    needed = {f"{record.id}.npz" for record in records}
+    for name in leftovers.films(run.folder):
+        if name not in needed:
+            yield f"{name}, which belongs to no record"
+            if remove:
+                remove_file(run.folder, ARRAYS, name)
 
 
 def _latest(run: Run) -> list[bytes]:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from nodebench.errors import BadInput
 from nodebench.spec.frozen import Frozen
+from nodebench.spec.names import Name
 from nodebench.spec.trial import Batching, Compile, Gradient, Positive, Preset, Scalar, Seed
 
 
@@ -35,16 +36,16 @@ def replicates(count: int) -> list[int]:
 
 T = TypeVar("T")
 Axis = Annotated[list[T], BeforeValidator(_listed)]
-OptionAxes = Annotated[dict[str, list[Scalar]], BeforeValidator(_listed_options)]
+OptionAxes = Annotated[dict[Name, list[Scalar]], BeforeValidator(_listed_options)]
 
 
 class Exclusion(Frozen):
     """A corner of a grid that is left out: trials that have one of the values on every axis named here."""
 
     reason: str
-    model: Axis[str] = []
-    dataset: Axis[str] = []
-    solver: Axis[str] = []
+    model: Axis[Name] = []
+    dataset: Axis[Name] = []
+    solver: Axis[Name] = []
     gradient: Axis[Gradient] = []
     batching: Axis[Batching] = []
     compile: Axis[Compile] = []
@@ -62,10 +63,10 @@ class Grid(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task: str
-    dataset: Axis[str] = []
-    model: Axis[str] = []
-    solver: Axis[str] = []
+    task: Name
+    dataset: Axis[Name] = []
+    model: Axis[Name] = []
+    solver: Axis[Name] = []
     gradient: Axis[Gradient] = []
     segments: Axis[Annotated[int, Field(ge=1)]] = []
     batching: Axis[Batching] = []
@@ -78,7 +79,7 @@ class Grid(BaseModel):
     seed: Axis[Seed] = [0]
     preset: Preset = Preset.QUICK
     overrides: OptionAxes = {}
-    device: str = "cpu"
+    device: Name = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
     threads: Annotated[int, Field(ge=1)] | None = None
     exclude: list[Exclusion] = []

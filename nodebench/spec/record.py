@@ -9,9 +9,11 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from nodebench.errors import BadInput
+from nodebench.escapes import for_json
 from nodebench.spec.bounded import parse_json
 from nodebench.spec.environment import Environment
 from nodebench.spec.frozen import Frozen
+from nodebench.spec.names import Name, RecordId
 from nodebench.spec.reasons import Reason
 from nodebench.spec.trial import Trial
 
@@ -87,7 +89,7 @@ class Failure(Frozen):
 class DataCard(Frozen):
     """Which data a trial saw. Results of two data sets are never mixed in one table."""
 
-    name: str
+    name: Name
     train: int
     test: int
     sha256: str
@@ -106,8 +108,8 @@ class Place(Frozen):
         attempts: how often it was started, where workers were lost.
     """
 
-    study: str | None = None
-    groups: tuple[str, ...] = ()
+    study: Name | None = None
+    groups: tuple[Name, ...] = ()
     number: int | None = None
     host: str | None = None
     cores: tuple[int, ...] | None = None
@@ -141,7 +143,7 @@ class Record(Frozen):
     """
 
     schema_version: Annotated[int, Field(strict=True, ge=1)] = SCHEMA_VERSION
-    id: str
+    id: RecordId
     trial: Trial
     status: Status
     started: str  # ISO 8601, UTC
@@ -178,7 +180,7 @@ class Record(Frozen):
 
     def line(self) -> str:
         """One line of JSON, without the newline; it ends with a checksum of what stands before."""
-        body = self.model_dump_json()
+        body = for_json(self.model_dump_json())
         return f'{body[:-1]}{_CHECKSUM}"{_checksum(body)}"}}'
 
     @classmethod

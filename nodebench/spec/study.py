@@ -26,6 +26,7 @@ from nodebench.errors import BadInput, choose, nearest
 from nodebench.spec.bounded import read_toml
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.grid import DataSource, Exclusion, Grid, replicates
+from nodebench.spec.names import Name, StudyName
 from nodebench.spec.record import Limits
 from nodebench.spec.trial import Preset
 
@@ -45,13 +46,13 @@ class Study(Frozen):
         claims: ids of the published claims that it feeds.
     """
 
-    name: str = ""
+    name: StudyName = ""
     about: str = ""
     source: str = ""
-    claims: list[str] = []
+    claims: list[Name] = []
     timing: bool = True
     order: int = 0
-    groups: dict[str, Grid] = Field(min_length=1)
+    groups: dict[Name, Grid] = Field(min_length=1)
     limits: Limits = Limits()
     data: DataSource = DataSource()
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nodebench.spec.names import Name
+
 Scalar = bool | int | float | str
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -103,9 +105,9 @@ class Trial(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    task: str
-    model: str
-    solver: str | None = None
+    task: Name
+    model: Name
+    solver: Name | None = None
     rtol: Positive | None = None
     atol: Positive | None = None
     step_size: Positive | None = None
@@ -115,12 +117,12 @@ class Trial(BaseModel):
     segments: Annotated[int, Field(ge=1)] | None = None
     batching: Literal[Batching.WORST, Batching.EACH] | None = None
     compile: Literal[Compile.FIELD, Compile.SOLVER] | None = None
-    dataset: str | None = None
-    device: str = "cpu"
+    dataset: Name | None = None
+    device: Name = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
     threads: Annotated[int, Field(ge=1)] = 1
     preset: Preset = Preset.QUICK
-    overrides: dict[str, Scalar] = Field(default_factory=dict)
+    overrides: dict[Name, Scalar] = Field(default_factory=dict)
     seed: Seed = 0
 
     @property

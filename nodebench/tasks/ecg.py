@@ -1,12 +1,13 @@
 """``ecg``: heart beats as phase portraits (x, x'), in a variational autoencoder with an ODE decoder."""
 
+import re
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from nodebench.errors import BadInput
@@ -43,6 +44,13 @@ class EcgOptions(SeriesOptions):
     signal_noise: float = Field(0.01, ge=0)  # ecgsyn: mV
     records: str = "100"  # mitdb: numbers of records, by comma
     lead: str = "MLII"  # mitdb
+
+    @field_validator("records")
+    @classmethod
+    def _are_names(cls, text: str) -> str:
+        if not all(re.fullmatch(r"[A-Za-z0-9_-]+", part.strip()) for part in text.split(",")):
+            raise ValueError("names of records by comma, as in 100 or 100,101")
+        return text
 
 
 class Ecg(Task):

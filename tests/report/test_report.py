@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from evidence import evidence
 
+from nodebench.errors import BadInput
 from nodebench.report.site import report
-from nodebench.report.writers import WRITERS, html, latex, markdown
+from nodebench.report.writers import WRITERS, html, latex, markdown, write
 from nodebench.spec import Record, Status
 
 HOSTILE = "<script>alert(1)</script> & \\input{x} | `y` _z_"
@@ -168,9 +169,112 @@ def test_a_report_of_one_record_is_whole():
 
 
 def test_names_in_records_lead_nowhere_else():
-    pages, _ = report([evidence(study="../../../tmp/x", groups=("a",), dataset="../evil")], lambda _: {})
+    names = {"study": "a/..b/.../x", "dataset": "[..x]", "task": "$..", "model": "<..>"}
+    pages, _ = report([evidence(groups=("a",), **names)], lambda _: {})
     for writer in WRITERS.values():
         assert not any(".." in name for name in writer(pages))
+
+
+COLLIDING = ["研究", "测试", "a b", "a-b", "a/b", "a", "a b-c"]
+
+
+def test_no_two_pages_tables_or_figures_share_a_file():
+    many = [evidence(study=name, task=task) for name in COLLIDING for task in ("b-c", "c", "b/c")]
+    pages, _ = report(many, lambda _: {})
+    own = [page for page in pages if page.title in COLLIDING]
+    assert len({page.name.casefold() for page in pages}) == len(pages)
+    assert len(own) == len(COLLIDING)
+    blocks = [block.name for page in pages for block in (*page.tables, *page.charts)]
+    assert len(set(blocks)) == len(blocks)
+    made = html(pages)
+    for page in own:
+        assert page.name.startswith("study")
+        assert f'href="{page.name}.html"'.encode() in made["index.html"]
+        assert all(f"data/{table.name}.csv" in made for table in page.tables)
+
+
+def test_a_study_keeps_the_file_of_its_page_whatever_others_there_are():
+    alone, among = (
+        next(
+            page.name
+            for page in report([evidence(study=name, task="mine") for name in names], lambda _: {})[0]
+            if page.title == "研究"
+        )
+        for names in (["研究"], COLLIDING)
+    )
+    assert alone == among
+
+
+UNSEEN = "\x1b[31m\x07\x9b\u202e\ufeff"
+
+
+def test_no_invisible_character_and_no_formula_stands_in_a_report():
+    failed = evidence(status=Status.TIMEOUT, study="mine", model="=1+1")
+    failure = failed.failure.model_copy(update={"message": f"=1+1 {UNSEEN}\n\n\\input{{x}} ``a'' <<b>>"})
+    pages, _ = report([failed.model_copy(update={"failure": failure}), evidence(study="mine")], lambda _: {})
+    for writer in WRITERS.values():
+        for name, content in writer(pages).items():
+            if not name.endswith(".pdf"):
+                assert not set(content.decode()) & set(UNSEEN) - set("[31m"), name
+    rows = list(csv.reader(io.StringIO(WRITERS["csv"](pages)["data/study-mine-failures.csv"].decode())))
+    assert rows[1][-1].startswith("'=1+1 \\x1b[31m")
+    assert "'=1+1" in {
+        cell for row in csv.reader(io.StringIO(html(pages)["data/study-mine-toy-spiral.csv"].decode())) for cell in row
+    }
+    tex = latex(pages)["latex/study-mine-failures.tex"].decode()
+    assert (
+        r"\textbackslash{}input\{x\} \textasciigrave{}\textasciigrave{}a'' \textless{}\textless{}b\textgreater{}" in tex
+    )
+
+
+def test_a_report_removes_only_what_a_report_has_written(tmp_path):
+    pages, _ = report([evidence(study="toys")], lambda _: {})
+    out, victim = tmp_path / "out", tmp_path / "victim.txt"
+    victim.write_text("precious")
+    write(markdown(pages) | html(pages), out)
+    (out / "mine.txt").write_text("precious")
+    write(markdown(pages), out)
+    assert not (out / "index.html").exists()
+    assert (out / "mine.txt").read_text() == "precious"
+    for name in (
+        "../victim.txt",
+        str(victim),
+        "mine.txt",
+        "data/../../victim.txt",
+        "figures/x.svg/..",
+        "README.md",
+        "a\0",
+    ):
+        (out / "files.txt").write_text(f"index.md\n{name}\n")
+        with pytest.raises(BadInput, match="which no report writes"):
+            write(markdown(pages), out)
+        assert victim.read_text() == (out / "mine.txt").read_text() == "precious"
+        assert (out / "index.md").exists()
+
+
+@pytest.mark.parametrize("name", ["index.md", "files.txt", "figures", "figures/new.svg"])
+def test_a_report_is_not_written_through_a_link(tmp_path, name):
+    files = {"index.md": b"new", "figures/new.svg": b"new"}
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    write({"index.md": b"old", "figures/old.svg": b"old"}, out)
+    if name == "figures":
+        (out / "figures").rename(elsewhere)
+    else:
+        elsewhere.write_text("index.md\nfigures/old.svg\n")
+        (out / name).unlink(missing_ok=True)
+    (out / name).symlink_to(elsewhere)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(BadInput):
+        write(files, out)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_file_that_no_report_has_written_is_not_overwritten(tmp_path):
+    write({"index.md": b"old"}, tmp_path / "out")
+    (tmp_path / "out" / "method.md").write_text("mine")
+    with pytest.raises(BadInput, match=r"'method\.md' that no report has written"):
+        write({"index.md": b"new", "method.md": b"new"}, tmp_path / "out")
+    assert (tmp_path / "out" / "method.md").read_text() == "mine"
 
 
 def test_the_command_leaves_a_folder_alone_that_is_no_report(nodebench, tmp_path):

@@ -1,10 +1,11 @@
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from nodebench.errors import BadInput
-from nodebench.run.store import Run, list_runs, records_below
+from nodebench.run.store import Run, kept_records, list_runs, records_below, runs_below
 from nodebench.spec import DataSource, Grid, Limits, Record, Status, Study, Trial
 from nodebench.spec.bounded import LINE
 
@@ -181,6 +182,69 @@ def test_runs_of_older_versions_are_ordered_by_their_records_or_names(tmp_path):
         "2026-10-01T00-00-00-toy-10",
         *started,
     ]
+
+
+def victim(tmp_path) -> Path:
+    path = tmp_path / "victim.txt"
+    path.write_text("precious")
+    return path
+
+
+@pytest.mark.parametrize("name", ["lock", "records.jsonl", "records.jsonl.part", "arrays"])
+def test_nothing_is_written_through_a_symbolic_link(tmp_path, name):
+    run = Run.create(tmp_path / "results", STUDY, {})
+    (run.folder / name).symlink_to(target := victim(tmp_path))
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(BadInput, match=f"{name} is a symbolic link"), run.writing():  # noqa: PT012
+        run.append(record(0))
+        run.rewrite([])
+    assert target.read_text() == "precious"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_lock_that_is_a_pipe_ends_at_once(run):
+    os.mkfifo(run.folder / "lock")
+    with pytest.raises(BadInput, match="not a regular file"), run.writing():
+        pass
+
+
+def test_a_run_is_named_by_one_file_name_whatever_its_study_is_called(tmp_path):
+    for name in ("a/b", "研究", "$x$ [b]", "n" * 200):
+        folder = Run.create(tmp_path / "results", STUDY.model_copy(update={"name": name}), {}).folder
+        assert folder.parent == tmp_path / "results"
+        assert "/" not in folder.name.replace("\\", "/")
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a\x1b[31m", "\u202ex", " a", "a\nb", "x" * 201, "a//b", "."])
+def test_a_run_whose_study_is_no_name_is_refused(run, name):
+    text = (run.folder / "study.toml").read_text().replace('name = ""', f"name = {json.dumps(name)}")
+    (run.folder / "study.toml").write_text(text)
+    with pytest.raises(BadInput, match="cannot be read"):
+        run.study()
+
+
+def test_a_run_behind_a_symbolic_link_is_read_by_every_listing_and_written_by_none(tmp_path):
+    run = Run.create(tmp_path / "archive", STUDY, {})
+    run.append(record(0))
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "linked").symlink_to(run.folder)
+    for listing in (list_runs, runs_below):
+        assert [one.folder for one in listing(results)] == [results / "linked"]
+    assert len(kept_records(results)) == 1
+    assert Run.open(results, "linked").records() == run.records()
+    with pytest.raises(BadInput, match=f"symbolic link.*{run.folder}"), list_runs(results)[0].writing():
+        pass
+
+
+def test_a_run_that_is_there_as_a_link_too_counts_once(tmp_path):
+    run = Run.create(tmp_path, STUDY, {})
+    run.append(record(0))
+    (tmp_path / "0-latest").symlink_to(run.folder)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "up").symlink_to(tmp_path)
+    assert [one.folder for one in list_runs(tmp_path)] == [run.folder]
+    assert [one.folder for one in runs_below(tmp_path)] == [run.folder]
 
 
 def test_an_unknown_run_is_refused_with_the_latest_ones(run, tmp_path):

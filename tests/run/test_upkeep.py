@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nodebench.errors import BadInput
+from nodebench.run.film import save_film
 from nodebench.run.store import Run, list_runs, records_below
 from nodebench.run.upkeep import ASIDE, merge, prune, repair, verify
 from nodebench.spec import Grid, Record, Status, Study, Trial, bounded
@@ -160,7 +161,7 @@ def test_pruning_removes_what_no_record_needs_and_nothing_else(tmp_path):
     run, empty = make(tmp_path, range(3)), make(tmp_path, [])
     run.append(record(3, Status.INTERRUPTED))
     run.append(record(3), FILM)
-    (run.folder / "arrays" / "0123456789ab.npz").write_bytes(b"stray")
+    save_film(run.folder / "arrays" / "0123456789ab.npz", FILM)
     before = run.records()
     found = prune(tmp_path, remove=False)
     assert len(found) == 3
@@ -173,6 +174,93 @@ def test_pruning_removes_what_no_record_needs_and_nothing_else(tmp_path):
     assert len(list((run.folder / "arrays").iterdir())) == 4
     assert verify(run) == []
     assert prune(tmp_path, remove=True) == []
+
+
+def project(folder):
+    """A user's own project, which happens to hold a study."""
+    (folder / "src").mkdir(parents=True)
+    (folder / "src" / "thesis.py").write_text("years of work")
+    (folder / "study.toml").write_text('about = "mine"\n[groups.a]\ntask = "toy/spiral"\n')
+
+
+def with_notes(folder):
+    """A run without a record in which the user keeps notes."""
+    make(folder.parent, []).folder.rename(folder)
+    (folder / "notes.txt").write_text("mine")
+    (folder / "lock").touch()
+
+
+def with_arrays_elsewhere(folder):
+    """A run whose arrays lie behind a symbolic link, among files of the user's."""
+    make(folder.parent, [0]).folder.rename(folder)
+    elsewhere = folder.parent / "elsewhere"
+    (folder / "arrays").rename(elsewhere)
+    (folder / "arrays").symlink_to(elsewhere)
+    save_film(elsewhere / "0123456789ab.npz", FILM)
+
+
+def with_strange_arrays(folder):
+    """A run with files in ``arrays/`` that are no films, by name or by content, and a link."""
+    make(folder.parent, [0]).folder.rename(folder)
+    (folder / "arrays" / "mine.npz").write_bytes(b"PK")
+    (folder / "arrays" / "0123456789ab.npz").write_bytes(b"not a film")
+    (folder / "arrays" / "0123456789ac.npz").symlink_to(folder / "study.toml")
+    (folder / "lock").touch()
+
+
+def linked(folder):
+    """A symbolic link to a run elsewhere that has superseded lines."""
+    run = make(folder.parent.parent / "archive", [0])
+    double(run)
+    folder.symlink_to(run.folder)
+
+
+def with_linked_records(folder):
+    """A run whose records are a symbolic link, and have a superseded line."""
+    run = make(folder.parent, [0])
+    double(run)
+    run.folder.rename(folder)
+    (folder / "records.jsonl").rename(folder.parent / "archive.jsonl")
+    (folder / "records.jsonl").symlink_to(folder.parent / "archive.jsonl")
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+FOREIGN = [project, with_notes, with_arrays_elsewhere, with_strange_arrays, linked, with_linked_records]
+
+
+@pytest.mark.parametrize("plant", FOREIGN, ids=[plant.__name__ for plant in FOREIGN])
+def test_pruning_leaves_alone_what_is_not_its_own(tmp_path, plant):
+    results = tmp_path / "results"
+    results.mkdir()
+    plant(results / "a-run")
+    before = content(tmp_path)
+    for remove in (False, True):
+        prune(results, remove=remove)
+        assert content(tmp_path) == before
+
+
+def test_a_run_without_a_record_is_removed_whole(tmp_path):
+    run = make(tmp_path, [0])
+    lines_of(run).write_text("torn")
+    prune(tmp_path, remove=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("id", ["../../../x", "/tmp/x", "0123456789a", "0123456789aB", "x" * 12])
+def test_a_record_whose_id_is_none_is_refused_and_merge_writes_nothing(tmp_path, id):
+    first, second = make(tmp_path / "results", [0]), make(tmp_path / "results", [1])
+    hostile = json.loads(record(2).line()) | {"id": id}
+    del hostile["checksum"]
+    with lines_of(second).open("a") as file:
+        file.write(json.dumps(hostile) + "\n")
+    before = content(tmp_path)
+    with pytest.raises(BadInput, match="not an id"):
+        merge(first, second, tmp_path / "results")
+    assert content(tmp_path).items() >= before.items()
+    assert not list(tmp_path.rglob("x.npz"))
 
 
 def test_an_edited_record_stays_known_as_one(run):

@@ -31,6 +31,12 @@ def build(model: str = "latent-ode", **overrides):
 # --- sources
 
 
+@pytest.mark.parametrize("records", ["../x", "/abs", "100,../x", "", "100,", "a\x1b"])
+def test_records_are_names_and_no_paths(records):
+    with pytest.raises(ValueError, match="names of records"):
+        EcgOptions.model_validate(find_task("ecg").presets["smoke"].model_dump() | {"records": records})
+
+
 def test_synthetic_beats_have_their_r_peak_where_they_are_cut(hearts):
     at = round(ecg_sources.BEFORE / (ecg_sources.BEFORE + ecg_sources.AFTER) * (ecg_sources.POINTS - 1))
     for split in hearts:

@@ -1,0 +1,48 @@
+"""Names and ids that studies and records hold: what they may contain.
+
+A name is free text as far as it can be shown and stored safely: letters of any script, digits, spaces and
+punctuation. It is no path: file names are made from it by ``nodebench.paths``.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from nodebench.escapes import visible
+
+LONGEST = 200  # characters
+
+
+def _name(text: str) -> str:
+    if why := _fault(text):
+        raise PydanticCustomError("name", "not a name ({why})", {"why": why})
+    return text
+
+
+def _fault(text: str) -> str | None:
+    """What keeps text from being a name; None where nothing does."""
+    if not text or text != text.strip():
+        return "it is empty, or begins or ends with a space"
+    if len(text) > LONGEST:
+        return f"it is longer than {LONGEST} characters"
+    if visible(text) != text:
+        return "it has a character that cannot be shown"
+    if "\\" in text or any(part in ("", ".", "..") for part in text.split("/")):
+        return "a backslash, an empty part between slashes, '.' and '..' are not allowed"
+    return None
+
+
+def _id(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{12}", text):
+        raise PydanticCustomError("id", "not an id of a trial (12 hexadecimal digits)")
+    return text
+
+
+# A task, model, study, group, data set, solver or option.
+Name = Annotated[str, AfterValidator(_name)]
+# The study of a grid typed on the command line has the empty name.
+StudyName = Annotated[str, AfterValidator(lambda text: text and _name(text))]
+# 12 hexadecimal digits, see ``Trial.id``.
+RecordId = Annotated[str, AfterValidator(_id)]
