@@ -12,12 +12,14 @@ from nodebench.spec.trial import Scalar
 def homes(record: Record) -> tuple[str, ...]:
     """The studies that a record is of.
 
-    A record of a shipped study is of that one. One of a typed grid, or of a study of the user's own, is of every
-    shipped study that would ask for its trial at its scale, whatever the data set; first of that which sets least.
+    A record of a shipped study is of that one, if that study asks for its trial: another study may have had its name.
+    Any other record is of every shipped study that would ask for its trial at its scale, whatever the data set; first
+    of that which sets least.
     """
     studies = _studies(record.trial.preset)
-    if record.place.study in studies:
-        return (record.place.study,)
+    name = record.place.study
+    if name in studies and any(_asks(grid, record) for grid in studies[name].groups.values()):
+        return (name,)
     asked = {
         name: min((len(grid.overrides) for grid in study.groups.values() if _asks(grid, record)), default=None)
         for name, study in studies.items()

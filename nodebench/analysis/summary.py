@@ -103,8 +103,11 @@ def by_study(records: Iterable[Record]) -> dict[str, list[Record]]:
 
     The latest one of each trial on each machine.
     """
-    found: dict[str, dict[tuple[str, str], Record]] = {name: {} for name in shipped_studies()}
+    shipped = shipped_studies()
+    found: dict[str, dict[tuple[str, str], Record]] = {name: {} for name in shipped}
     for record in sorted(records, key=lambda record: record.started):
-        for name in homes(record)[:1] or ((record.place.study,) if record.place.study else ()):
+        own = record.place.study
+        name = next(iter(homes(record)), f"{own} (not as shipped)" if own in shipped else own)
+        if name:
             found.setdefault(name, {})[record.id, machine_label(record.environment)] = record
     return {name: list(kept.values()) for name, kept in found.items() if kept}

@@ -7,9 +7,10 @@ from itertools import pairwise
 import typer
 
 from nodebench.cli.app import app
-from nodebench.cli.conventions import BAD_INPUT, INTERRUPTED, LATEST, OK, TRIAL_FAILED
+from nodebench.cli.conventions import BAD_INPUT, CANNOT_GO_ON, INTERRUPTED, LATEST, OK, TRIAL_FAILED
 from nodebench.cli.interrupt import leave_at_once
-from nodebench.errors import BadInput, nearest
+from nodebench.cli.notices import warnings_shown
+from nodebench.errors import BadInput, CannotGoOn, nearest
 from nodebench.escapes import for_terminal
 
 # Typer carries its own copy of click from some version on; its usage error is public only as this base.
@@ -21,9 +22,13 @@ def main() -> None:
     # Until trials run there is nothing to clean up, and an exception in the middle of an import is no way out.
     before = signal.signal(signal.SIGINT, leave_at_once)
     try:
-        code = app(args=_with_latest(sys.argv[1:]), standalone_mode=False) or OK
+        with warnings_shown():
+            code = app(args=_with_latest(sys.argv[1:]), standalone_mode=False) or OK
     except BadInput as error:
         code = _refuse(str(error))
+    except CannotGoOn as error:
+        _refuse(str(error))
+        code = CANNOT_GO_ON
     except _UsageError as error:
         code = _refuse(_usage(error))
     except (typer.Abort, KeyboardInterrupt) as error:
@@ -32,6 +37,8 @@ def main() -> None:
         code = INTERRUPTED
     except BrokenPipeError:  # the reader of our output has left, and the run stopped with it
         code = TRIAL_FAILED
+    except OSError as error:  # a path that no file can have, a folder without permission, a full disk
+        code = _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     finally:
         signal.signal(signal.SIGINT, before)
     sys.exit(code)

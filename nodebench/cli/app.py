@@ -28,6 +28,7 @@ from nodebench.cli.options import (
     RunName,
     Threads,
     Timeout,
+    Yes,
 )
 
 app = typer.Typer(
@@ -146,6 +147,7 @@ def run(
     json: Json = False,
     quiet: Quiet = False,
     figures: Figures = False,
+    yes: Yes = False,
 ) -> int:
     """Run trials. Several values by comma multiply into trials, each in a process of its own.
 
@@ -179,7 +181,7 @@ def run(
         download=download,
     )
     limits = limits_of(timeout, max_nfe, memory_limit)
-    manner = Manner(results, resume, retry_failed, jobs, dask, limits, json=json, quiet=quiet, figures=figures)
+    manner = Manner(results, resume, retry_failed, jobs, dask, limits, json=json, quiet=quiet, figures=figures, yes=yes)
     return run_command(choices, manner)
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from nodebench.errors import BadInput, at_least, choose
 from nodebench.spec import Batching, Compile, DataSource, Gradient, Grid, Limits, Preset, Study
+from nodebench.spec.grid import replicates
 from nodebench.spec.trial import Scalar
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Choices:
                 adjoint_rtol=_at_most_one("adjoint_rtol", numbers["adjoint_rtol"]),
                 adjoint_atol=_at_most_one("adjoint_atol", numbers["adjoint_atol"]),
                 preset=Preset(choose("preset", self.preset, list(Preset))),
-                seed=list(range(self.seeds)) if self.seeds else [_int("seed", s) for s in _parts("seed", self.seed)],
+                seed=replicates(self.seeds) if self.seeds else [_int("seed", s) for s in _parts("seed", self.seed)],
                 overrides=overrides_of(self.overrides),
                 device=self.device,
                 dtype=choose("dtype", self.dtype, ["float32", "float64"]),

@@ -27,6 +27,7 @@ from nodebench.cli.options import (
     StudyName,
     Threads,
     Timeout,
+    Yes,
 )
 
 study_app = typer.Typer(name="study", help="Named grids that answer one table or figure.", no_args_is_help=True)
@@ -90,6 +91,7 @@ def study_run(
     json: Json = False,
     quiet: Quiet = False,
     figures: Figures = False,
+    yes: Yes = False,
 ) -> int:
     """Run a study, or with --resume go on with its latest run."""
     from nodebench.cli.choices import limits_of
@@ -97,7 +99,7 @@ def study_run(
     from nodebench.cli.study import Typed, read_study, resume_study
 
     limits = limits_of(timeout, max_nfe, memory_limit)
-    manner = Manner(results, resume, retry_failed, jobs, dask, limits, json=json, quiet=quiet, figures=figures)
+    manner = Manner(results, resume, retry_failed, jobs, dask, limits, json=json, quiet=quiet, figures=figures, yes=yes)
     typed = Typed(seeds, device, threads, data, download)
     if resume:
         return resume_study(read_study(name, preset, Typed()), manner, typed)
@@ -118,6 +120,17 @@ def results_verify(run: RunName = None, results: Results = Path("results")) -> i
     from nodebench.cli.results import verify_results
 
     return verify_results(run, results)
+
+
+@results_app.command(name="repair")
+def results_repair(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run.")],
+    results: Results = Path("results"),
+) -> None:
+    """Move lines that are damaged or were edited out of a run's records, into set-aside.jsonl beside them."""
+    from nodebench.cli.results import repair_results
+
+    repair_results(run, results)
 
 
 @results_app.command(name="merge")

@@ -54,6 +54,10 @@ MemoryLimit = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="Resident memory of one trial: 800MB, 2GB.", rich_help_panel=LIMITS),
 ]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", help="Start more than 100,000 trials or 12 hours without asking.", rich_help_panel=WHERE),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print records as JSON lines, nothing else.", rich_help_panel=OUTPUT)
 ]

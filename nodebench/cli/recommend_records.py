@@ -11,6 +11,8 @@ from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
 from nodebench.run.store import RECORDS, runs_below
 from nodebench.spec import Gradient, Grid, Preset, Record, Study
+from nodebench.spec.grid import replicates
+from nodebench.spec.study import RECOMMEND
 from nodebench.spec.trial import Scalar
 
 # What is measured where nothing is known; of the libraries those that are installed.
@@ -98,7 +100,7 @@ def measured(asked: Asked, solver: str, seeds: int, results: Path) -> Found:
     from nodebench.spec import Limits as Budgets
 
     at_least(1, seeds=seeds, threads=asked.threads)
-    study = Study(name="recommend", groups=dict(_grids(asked, solver, seeds)))
+    study = Study(name=RECOMMEND, groups=dict(_grids(asked, solver, seeds)))
     manner = Manner(results, limits=Budgets(timeout=TIMEOUT), table=False)
     ended = run_study(study, manner)
     for _ in range(ROUNDS):
@@ -206,7 +208,7 @@ def _grids(asked: Asked, solver: str, seeds: int) -> Iterator[tuple[str, Grid]]:
                 solver=[name],
                 gradient=[gradient for gradient in Gradient if gradient in possible],
                 rtol=list(_RTOL) if method.has_tolerance else [],
-                seed=list(range(seeds)),
+                seed=replicates(seeds),
                 overrides=brief | asked.given,
                 device=asked.device,
                 threads=asked.threads,

@@ -11,7 +11,7 @@ from nodebench.report.readme import with_verdicts
 from nodebench.report.site import report
 from nodebench.report.writers import WRITERS, write
 from nodebench.run.calibrations import calibrations
-from nodebench.run.store import Run, runs_below
+from nodebench.run.store import Run, records_of, runs_below
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film
 
@@ -34,9 +34,12 @@ def report_command(results: Path, out: Path, formats: str, readme: Path | None, 
     beside: list[Record] = []
     for runs, kept in ((own, records), (published if with_published else [], beside)):
         for run in runs:
-            for record in run.records():
+            for record in records_of(run):
                 of_run[f"{record.id} {record.started}"] = run
                 kept.append(record)
+
+    if not records:
+        raise BadInput(f"no record in {results} can be read")
 
     def films(record: Record) -> Film:
         return of_run[f"{record.id} {record.started}"].film(record)

@@ -25,10 +25,11 @@ from nodebench.cli.progress import make_display
 from nodebench.cli.terminal import Terminal, print_json
 from nodebench.errors import BadInput, CannotGoOn, at_least, nearest
 from nodebench.run.calibrations import calibrations
-from nodebench.run.store import REPRODUCED, Run, kept_records
+from nodebench.run.store import Run, kept_records
 from nodebench.spec import DataSource, Record, Status, Study
 from nodebench.spec.calibration import Calibration, machine_of
 from nodebench.spec.figures import percent
+from nodebench.spec.study import REPRODUCED
 
 _COLOURS = {Again.IDENTICAL: "green", Again.WITHIN: "green", Again.DIFFERENT: "red", Again.UNKNOWN: "yellow"}
 

@@ -7,14 +7,14 @@ from nodebench.cli.show import print_rows
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput
 from nodebench.report.tables import status_line
-from nodebench.run.store import Run, list_runs
-from nodebench.run.upkeep import merge, prune, verify
+from nodebench.run.store import Run, list_runs, records_of
+from nodebench.run.upkeep import ASIDE, leftover_merges, merge, prune, repair, verify
 from nodebench.spec.figures import several
 
 
 def list_results(results: Path) -> None:
     """Print the runs of a folder."""
-    print_rows([("run", "trials"), *((run.folder.name, status_line(run.records())) for run in _runs(results))])
+    print_rows([("run", "trials"), *((run.folder.name, status_line(records_of(run))) for run in _runs(results))])
 
 
 def verify_results(name: str | None, results: Path) -> int:
@@ -27,8 +27,19 @@ def verify_results(name: str | None, results: Path) -> int:
         wrong += len(findings)
         for finding in findings:
             console.print(f"{run.folder.name}: {finding}")
+    for folder in [] if name else leftover_merges(results):
+        wrong += 1
+        console.print(f"{folder.name}: left by a merge that was killed; 'nodebench results prune' removes it")
     console.print(f"{several(len(runs), 'run')}: {wrong or 'nothing'} wrong")
     return TRIAL_FAILED if wrong else OK
+
+
+def repair_results(name: str, results: Path) -> None:
+    """Set bad lines of a run aside, and say how many."""
+    run = Run.open(results, name)
+    kept, moved = repair(run)
+    text = f"{several(moved, 'line')} set aside in {run.folder / ASIDE}" if moved else "nothing to repair"
+    Terminal(soft_wrap=True).print(f"{text}; {several(kept, 'line')} kept")
 
 
 def merge_results(first: str, second: str, results: Path) -> None:

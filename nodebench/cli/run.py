@@ -38,6 +38,7 @@ class Manner:
         dask: ``local``, ``slurm`` or the address of a scheduler.
         limits: of each trial; what is given goes before what the study says, also when it is gone on with.
         json, quiet, figures, table: what is printed and drawn.
+        yes: whether a large run starts without asking.
     """
 
     results: Path
@@ -50,6 +51,7 @@ class Manner:
     quiet: bool = False
     figures: bool = False
     table: bool = True
+    yes: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,15 +86,18 @@ def run_study(study: Study, manner: Manner) -> Ended:
     """Make a new run of a study."""
     _check(manner)
     engine = _start_engine(study, manner)
+    from nodebench.cli.confirm import confirm
     from nodebench.instruments import describe_environment
+    from nodebench.run.estimate import costs_on
 
     study = with_data(_limited(study, manner.limits))
     with waiting("planning the trials", quiet=manner.quiet):
         study, planned, chosen = _planned(study, engine, manner)
     if not planned.planned:
         raise BadInput(f"nothing to run: {'; '.join(planned.left_out)}")
-    _prepare(engine, planned.planned, manner)
     environment = describe_environment("cpu" if engine.elsewhere else planned.trials[0].device)
+    confirm(planned.trials, costs_on(environment, manner.results), jobs_of(study, manner.jobs), yes=manner.yes)
+    _prepare(engine, planned.planned, manner)
     if chosen is not None:
         environment["threads_choice"] = asdict(chosen)
     run = Run.create(manner.results, study, environment)

@@ -22,6 +22,7 @@ from nodebench.errors import BadInput, at_least, choose
 from nodebench.run.calibrations import calibrations
 from nodebench.run.store import Run, list_runs
 from nodebench.spec import DataSource, Grid, Preset, Study, Trial, load_study, shipped_studies
+from nodebench.spec.grid import replicates
 
 if TYPE_CHECKING:
     from nodebench.run.estimate import Costs, Estimate
@@ -42,7 +43,7 @@ class Typed:
     def of_grids(self) -> dict[str, Any]:
         """What changes in each of its grids."""
         at_least(1, seeds=self.seeds, threads=self.threads)
-        seeds = None if self.seeds is None else list(range(self.seeds))
+        seeds = None if self.seeds is None else replicates(self.seeds)
         axes = {"seed": seeds, "device": self.device, "threads": self.threads}
         return {name: value for name, value in axes.items() if value is not None}
 
@@ -104,10 +105,13 @@ def _axes(grid: Grid) -> list[str]:
     return lines + [f"without: {exclusion.reason}" for exclusion in grid.exclude]
 
 
+SHOWN = 20  # values of an axis
+
+
 def _listed(value: object) -> str:
-    return ", ".join(
-        f"{v:g}" if isinstance(v, float) else str(v) for v in (value if isinstance(value, list) else [value])
-    )
+    values = value if isinstance(value, list) else [value]
+    texts = [f"{v:g}" if isinstance(v, float) else str(v) for v in values[:SHOWN]]
+    return ", ".join(texts) + (f", … {values[-1]} ({len(values):,} values)" if len(values) > SHOWN else "")
 
 
 def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> None:

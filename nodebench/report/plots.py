@@ -209,7 +209,8 @@ def _beyond(shown: Trajectories) -> bool:
 def _limits(shown: Trajectories, example: int, component: int, margin: float) -> tuple[float, float]:
     """The range of truth and observations, widened: a fit that runs off must not flatten them."""
     known = np.concatenate([shown.true[example, :, component], shown.observed[example, :, component]])
-    low, high = float(np.nanmin(known)), float(np.nanmax(known))
+    known = known[np.isfinite(known)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (-1.0, 1.0)
     room = margin * (high - low or 1.0)
     return low - room, high + room
 

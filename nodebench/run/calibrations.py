@@ -1,15 +1,21 @@
 """The calibrations that are kept beside the runs: one line each. Without torch, since reports read them too."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput
 from nodebench.paths import for_writing
+from nodebench.run.folders import folders_below, has_content
 from nodebench.run.store import replace_file, whole_lines
+from nodebench.spec.bounded import parse_json, read_file, read_lines
 from nodebench.spec.calibration import Calibration
 
 FILE = "calibrations.jsonl"
+_LARGEST = 256 << 20  # bytes of a file to which a line is added
+_log = logging.getLogger(__name__)
 
 
 def keep(results: Path, calibration: Calibration) -> Path:
@@ -21,7 +27,7 @@ def keep(results: Path, calibration: Calibration) -> Path:
     path = results / FILE
     try:
         results.mkdir(parents=True, exist_ok=True)
-        before = whole_lines(path.read_bytes()) if path.exists() else b""
+        before = whole_lines(read_file(path, _LARGEST)) if path.exists() else b""
         replace_file(for_writing(results, FILE), [before, calibration.model_dump_json().encode() + b"\n"])
     except OSError as error:
         raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
@@ -29,20 +35,29 @@ def keep(results: Path, calibration: Calibration) -> Path:
 
 
 def calibrations(results: Path) -> list[Calibration]:
-    """The calibrations kept in a folder and in those below it, oldest first.
+    """The calibrations kept in a folder and in those below it, oldest first; what cannot be read is left out.
 
-    Raises:
-        BadInput: one cannot be read.
+    Each file with something that cannot be read gets one warning.
     """
-    found = []
-    for path in sorted(results.rglob(FILE)):
-        try:
-            lines = whole_lines(path.read_bytes()).splitlines()
-        except OSError as error:
-            raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
-        for number, line in enumerate(lines, start=1):
+    paths = [folder / FILE for folder in folders_below(results) if has_content(folder / FILE)]
+    return sorted((one for path in paths for one in _readable(path)), key=lambda calibration: calibration.started)
+
+
+def _readable(path: Path) -> Iterator[Calibration]:
+    bad: list[str] = []
+    try:
+        for number, (line, _) in enumerate(read_lines(path), start=1):
+            if not line.endswith(b"\n"):
+                break
             try:
-                found.append(Calibration.model_validate_json(line))
+                yield Calibration.model_validate(parse_json(line))
             except ValidationError as error:
-                raise BadInput(f"{path}, line {number}: {error.errors()[0]['msg']}") from error
-    return sorted(found, key=lambda calibration: calibration.started)
+                first = error.errors()[0]
+                bad.append(f"line {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+            except BadInput as error:
+                bad.append(f"line {number}: {error}")
+    except BadInput as error:
+        _log.warning("%s", error)
+    if bad:
+        more = f"; and {len(bad) - 1} more" if len(bad) > 1 else ""
+        _log.warning("%s: %s calibrations left out: %s%s", path, len(bad), bad[0], more)

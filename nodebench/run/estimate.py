@@ -1,15 +1,13 @@
 """How long trials will take, from what trials like them took on this machine."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
-from contextlib import suppress
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from nodebench.errors import BadInput
-from nodebench.run.store import Run, list_runs
+from nodebench.run.store import Run, list_runs, records_of
 from nodebench.spec import Record, Status, Trial
 from nodebench.spec.axes import AXES, Part, axis_names
 from nodebench.spec.calibration import machine_of
@@ -85,7 +83,7 @@ def estimate(trials: Iterable[Trial], costs: Costs) -> Estimate:
     return Estimate(sum(seconds) + unknown * mean, sure, len(seconds) - sure, unknown)
 
 
-def costs_on(environment: dict[str, Any], results: Path, but: Run | None = None) -> Costs:
+def costs_on(environment: Mapping[str, Any], results: Path, but: Run | None = None) -> Costs:
     """What trials took on a machine, from the runs kept in a folder that were made on one like it, ``but`` one.
 
     A run that cannot be read is left out: an estimate is no reason to stop.
@@ -94,8 +92,7 @@ def costs_on(environment: dict[str, Any], results: Path, but: Run | None = None)
     for run in list_runs(results):
         if (but and run.folder == but.folder) or machine_of(run.environment()) != machine_of(environment):
             continue
-        with suppress(BadInput):
-            for record in run.records():
-                if record.place.host is None:  # it ran here
-                    costs.add(record)
+        for record in records_of(run):
+            if record.place.host is None:  # it ran here
+                costs.add(record)
     return costs

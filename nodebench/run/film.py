@@ -1,20 +1,32 @@
 """Pictures of a training as one small ``.npz`` file, read without pickle.
 
 An array is stored only where it differs from the picture before it: truth and observations stand still.
+What is read back is checked before memory is taken for it: sizes, dimensions and lengths, and what can be drawn.
 """
 
+import io
+import math
 import os
 from dataclasses import fields
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
+from numpy.lib import format as npy
 
 from nodebench.errors import BadInput
 from nodebench.paths import open_file
+from nodebench.spec.bounded import open_regular, reason
 from nodebench.spec.trajectories import Film, Trajectories
 
 _FIELDS = [field.name for field in fields(Trajectories)]
+MOST_BYTES = 64 << 20  # of all arrays of a file together
+MOST_ARRAYS = 10_000
+MOST_EPOCHS = 1000
+MOST_EXAMPLES = 64  # each has a panel of its own
+MOST_COMPONENTS = 64
+MOST_LABEL = 200  # characters
+LARGEST = 1e30  # in size; matplotlib cannot scale an axis to much more
 
 
 def save_film(path: Path, film: Film) -> None:
@@ -35,31 +47,110 @@ def save_film(path: Path, film: Film) -> None:
 
 
 def load_film(path: Path) -> Film:
-    """Read a film.
+    """Read a film. Values that are infinite, or larger than ``LARGEST``, come as NaN: they cannot be drawn.
 
     Raises:
         BadInput: the file is no film.
     """
-    film: Film = {}
-    current: dict[str, np.ndarray] = {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            for epoch in arrays["epochs"].tolist():
-                current |= {name: arrays[f"{epoch}/{name}"] for name in _FIELDS if f"{epoch}/{name}" in arrays}
-                film[epoch] = _trajectories(current)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise BadInput(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        arrays = _read_arrays(path)
+        film: Film = {}
+        current: dict[str, np.ndarray] = {}
+        for epoch in _epochs(arrays):
+            current |= {name: arrays[f"{epoch}/{name}"] for name in _FIELDS if f"{epoch}/{name}" in arrays}
+            film[epoch] = _trajectories(current)
+    except Exception as error:  # zipfile and numpy raise a dozen kinds for a damaged file
+        told = f"no array {error}" if isinstance(error, KeyError) else reason(error)
+        raise BadInput(f"{path} cannot be read: {told.removeprefix(f'{path}: ')}") from error
     return film
 
 
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    with open_regular(path, MOST_BYTES) as file, ZipFile(file) as archive:
+        members = archive.infolist()
+        if len(members) > MOST_ARRAYS:
+            raise BadInput(f"{len(members):,} arrays; at most {MOST_ARRAYS:,}")
+        if (total := sum(member.file_size for member in members)) > MOST_BYTES:
+            raise BadInput(f"arrays of {total:,} bytes; at most {MOST_BYTES:,}")
+        return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
+
+
+def _array(archive: ZipFile, member: ZipInfo) -> np.ndarray:
+    """Read one array, whose declared size is compared with its bytes before memory is taken for it."""
+    content = io.BytesIO(archive.read(member))
+    version = npy.read_magic(content)
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read_header(content)
+    declared, there = math.prod(shape) * dtype.itemsize, len(content.getbuffer()) - content.tell()
+    if dtype.hasobject or declared != there:
+        raise BadInput(f"{member.filename}: {dtype} {shape} is no array of {there:,} bytes")
+    content.seek(0)
+    array: np.ndarray = npy.read_array(content, allow_pickle=False)
+    return array
+
+
+def _epochs(arrays: dict[str, np.ndarray]) -> list[int]:
+    epochs = arrays["epochs"]
+    if epochs.ndim != 1 or epochs.dtype.kind not in "iu" or not 1 <= len(epochs) <= MOST_EPOCHS:
+        raise BadInput(f"epochs: {epochs.dtype} {epochs.shape}; 1 to {MOST_EPOCHS:,} whole numbers")
+    found: list[int] = epochs.tolist()
+    return found
+
+
 def _trajectories(arrays: dict[str, np.ndarray]) -> Trajectories:
-    start, end = arrays["trained"].tolist()
-    plain = {
-        "trained": (start, end),
-        "time_label": str(arrays["time_label"]),
-        "labels": tuple(arrays["labels"].tolist()),
-    }
-    return Trajectories(**(arrays | plain))  # type: ignore[arg-type]
+    labels, time_label = arrays["labels"], arrays["time_label"]
+    if labels.dtype.kind != "U" or labels.ndim != 1 or time_label.dtype.kind != "U" or time_label.ndim != 0:
+        raise BadInput("labels: texts")
+    numbers = {name: _drawable(name, arrays[name]) for name in _FIELDS if name not in ("labels", "time_label")}
+    trained = numbers.pop("trained")
+    _check_shape("trained", trained, (2,))
+    start, end = trained.tolist()
+    found = Trajectories(
+        **numbers,
+        trained=(start, end),
+        time_label=str(time_label)[:MOST_LABEL],
+        labels=tuple(label[:MOST_LABEL] for label in labels.tolist()),
+    )
+    _check(found)
+    return found
+
+
+def _drawable(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "fiu":
+        raise BadInput(f"{name}: {array.dtype}; numbers")
+    if array.dtype.kind == "f" and not np.all(np.abs(array) <= LARGEST):  # NaN, too, is copied once more
+        return np.where(np.abs(array) <= LARGEST, array, np.nan)
+    return array
+
+
+def _check(one: Trajectories) -> None:
+    """Refuse arrays that do not fit each other, or that are no picture; see ``Trajectories`` for their shapes."""
+    if one.true.ndim != 3:
+        raise BadInput(f"true: {one.true.ndim} dimensions; 3")
+    examples, times, components = one.true.shape
+    if not 1 <= examples <= MOST_EXAMPLES or not 2 <= components <= MOST_COMPONENTS or times < 1:
+        limits = f"1 to {MOST_EXAMPLES} examples, 2 to {MOST_COMPONENTS} components, at least 1 time"
+        raise BadInput(f"true: {one.true.shape}; {limits}")
+    _check_shape("times", one.times, (times,))
+    _check_shape("fitted", one.fitted, one.true.shape)
+    observations = one.observed_times.shape[-1] if one.observed_times.ndim else 0
+    _check_shape("observed_times", one.observed_times, (examples, observations))
+    _check_shape("observed", one.observed, (examples, observations, components))
+    if len(one.labels) < components:
+        raise BadInput(f"labels: {len(one.labels)}; one for each of the {components} components")
+    if not np.all(np.isfinite(one.times)) or not np.all(np.isfinite(one.trained)):
+        raise BadInput("times: a value that is not finite")
+    side = one.axes.shape[-1] if one.axes.ndim else 0
+    _check_shape("axes", one.axes, (2, side))
+    _check_shape("field", one.field, (side, side, 2))
+    steps = np.diff(one.axes)
+    if side and (side < 2 or not np.all(steps > 0) or not np.allclose(steps, steps[:, :1], rtol=1e-3)):
+        raise BadInput("axes: evenly spaced, increasing values")
+
+
+def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise BadInput(f"{name}: {array.shape}; {shape}")
 
 
 def _same(first: np.ndarray, second: np.ndarray) -> bool:

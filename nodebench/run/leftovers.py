@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from pydantic import ValidationError
-
 from nodebench.paths import is_regular, remove_file
 from nodebench.run.store import ARRAYS, ENVIRONMENT, LOCK, RECORDS, STUDY, whole_lines
 from nodebench.spec import Study
@@ -60,6 +58,21 @@ def remove_run(folder: Path, files: list[tuple[str, ...]]) -> None:
     folder.rmdir()
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove the folder of a merge that was killed, with the run in it; a file that is not nodebench's stays.
+
+    Raises:
+        BadInput: a file is a symbolic link.
+        OSError: something cannot be removed, or another file is there.
+    """
+    for run in folder.iterdir():
+        if not is_own(run):
+            continue
+        files = [(name,) for name in (RECORDS, f"{RECORDS}.part", LOCK, ENVIRONMENT, STUDY)]
+        remove_run(run, [*files, *((ARRAYS, name) for name in films(run))])
+    folder.rmdir()
+
+
 def _holds(path: Path, check: Callable[[bytes], bool]) -> bool:
     """Whether a path is a regular file whose content passes a check."""
     try:
@@ -71,7 +84,7 @@ def _holds(path: Path, check: Callable[[bytes], bool]) -> bool:
 def _is_study(content: bytes) -> bool:
     try:
         Study.model_validate(tomllib.loads(content.decode()))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return True
 

@@ -1,6 +1,8 @@
 """The trials that a grid multiplies into, and why some combinations cannot be run."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any
@@ -13,6 +15,7 @@ from nodebench.instruments.environment import default_threads, usable_cores
 from nodebench.solvers import SolverAdapter, canonical_name, find_solver
 from nodebench.spec import Batching, DataSource, Exclusion, Gradient, Grid, Preset, Trial
 from nodebench.spec.axes import as_stored
+from nodebench.spec.grid import MOST_TRIALS
 from nodebench.spec.trial import Scalar
 from nodebench.tasks import Options, Task, find_task
 
@@ -25,8 +28,38 @@ class _Unfit(Exception):
         self.value = value
 
 
+@dataclass(frozen=True)
+class Product:
+    """What a grid multiplies into.
+
+    Attributes:
+        configurations: its trials at seed 0, by id, in the order of its axes.
+        seeds: of each configuration.
+        left_out: a sentence for each combination left out.
+    """
+
+    configurations: dict[str, Trial]
+    seeds: list[int]
+    left_out: list[str]
+
+    def __iter__(self) -> Iterator[tuple[str, Trial]]:
+        """Every trial with the id of its configuration, the seeds outermost."""
+        for seed in self.seeds:
+            for id, trial in self.configurations.items():
+                yield id, trial.model_copy(update={"seed": seed})
+
+
 def multiply(grid: Grid, source: DataSource, elsewhere: bool = False) -> tuple[list[Trial], list[str]]:
     """The trials of a grid in the order of its axes, and a sentence for each combination left out.
+
+    See ``product_of``.
+    """
+    found = product_of(grid, source, elsewhere)
+    return [trial for _, trial in found], found.left_out
+
+
+def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Product:
+    """Multiply a grid.
 
     Args:
         grid: the choices.
@@ -34,8 +67,8 @@ def multiply(grid: Grid, source: DataSource, elsewhere: bool = False) -> tuple[l
         elsewhere: whether the trials run on other machines, whose devices and cores cannot be seen from here.
 
     Raises:
-        BadInput: a name is unknown, a device absent, an option wrong, or a value that was asked for cannot
-            be used by any trial.
+        BadInput: a name is unknown, a device absent, an option wrong, a value that was asked for cannot be used by any
+            trial, or there are more than ``MOST_TRIALS`` combinations.
     """
     task = find_task(grid.task)
     if grid.preset not in task.presets:
@@ -49,18 +82,20 @@ def multiply(grid: Grid, source: DataSource, elsewhere: bool = False) -> tuple[l
         "dtype": grid.dtype,
         "threads": grid.threads or 1 if elsewhere else _threads(grid.threads),
         "preset": grid.preset,
+        "seed": 0,
     }
     for name in grid.model:
         choose(f"model of task {task.name}", name, task.models)
+    _refuse_too_many(task, grid)
     excluded = [_Excluded(exclusion, task, grid) for exclusion in grid.exclude]
     trials: dict[str, Trial] = {}
     used: set[tuple[str, Any]] = set()
     unfit: dict[str, _Unfit] = {}
     reasons: dict[str, None] = {}
-    surroundings = product(grid.seed, _datasets(task, grid, source), _overrides(task, grid))
-    for (seed, dataset, overrides), build in product(surroundings, _combinations(task, grid)):
+    surroundings = product(_datasets(task, grid, source), _overrides(task, grid))
+    for (dataset, overrides), build in product(surroundings, _combinations(task, grid)):
         try:
-            trial = build(seed=seed, dataset=dataset, overrides=overrides, **common)
+            trial = build(dataset=dataset, overrides=overrides, **common)
         except ValidationError as error:
             raise BadInput(_plain(error)) from None
         except _Unfit as error:
@@ -74,7 +109,22 @@ def multiply(grid: Grid, source: DataSource, elsewhere: bool = False) -> tuple[l
     for value in _wanted(grid):
         if value not in used:
             raise BadInput(_reason(value, unfit))
-    return list(trials.values()), [*unfit, *reasons]
+    return Product(trials, list(dict.fromkeys(grid.seed)), [*unfit, *reasons])
+
+
+def _refuse_too_many(task: Task, grid: Grid) -> None:
+    """Count the combinations before any is made."""
+    axes = math.prod(max(1, len(getattr(grid, axis))) for axis in ("solver", *_OPTIONAL))
+    models = grid.model or [next(iter(task.models))]
+    of_models = sum(axes if task.models[model].gradients else 1 for model in models)
+    options = math.prod(len(values) for values in grid.overrides.values())
+    refuse_more_than_most(of_models * max(1, len(grid.dataset)) * options * len(grid.seed))
+
+
+def refuse_more_than_most(count: int) -> None:
+    """Refuse so many trials, where that is more than a study may have."""
+    if count > MOST_TRIALS:
+        raise BadInput(f"{count:,} combinations of the values given; a study has at most {MOST_TRIALS:,} trials")
 
 
 class _Excluded:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from random import Random
 
 from nodebench.errors import BadInput
-from nodebench.run.multiply import multiply
+from nodebench.run.multiply import product_of, refuse_more_than_most
 from nodebench.spec import DataSource, Study, Trial
 from nodebench.tasks import find_task
 
@@ -42,24 +42,26 @@ def plan(study: Study, *, elsewhere: bool = False) -> Plan:
         elsewhere: whether the trials run on other machines, whose devices and cores cannot be seen from here.
 
     Raises:
-        BadInput: a grid cannot be run; see ``multiply``.
+        BadInput: a grid cannot be run, or there are too many trials; see ``product_of``.
     """
-    found: dict[str, Trial] = {}
-    groups: dict[str, list[str]] = {}
+    found: dict[tuple[str, int], Trial] = {}
+    groups: dict[tuple[str, int], tuple[str, ...]] = {}
     left_out: dict[str, None] = {}
     for name, grid in study.groups.items():
         try:
             # In a study of several tasks the folder is for those that read one; typed for one that does not, it is
             # refused.
             reads = not study.name or find_task(grid.task).datasets
-            trials, reasons = multiply(grid, study.data if reads else DataSource(), elsewhere)
+            one = product_of(grid, study.data if reads else DataSource(), elsewhere)
+            refuse_more_than_most(len(found) + len(one.configurations) * len(one.seeds))
         except BadInput as error:
             raise BadInput(f"group {name}: {error}" if study.name else str(error)) from None
-        left_out |= dict.fromkeys(reasons)
-        for trial in trials:
-            found.setdefault(trial.id, trial)
-            groups.setdefault(trial.id, []).append(name)
-    planned = [Planned(trial, tuple(groups[id]), place) for place, (id, trial) in enumerate(found.items())]
+        left_out |= dict.fromkeys(one.left_out)
+        for configuration, trial in one:
+            key = configuration, trial.seed
+            found.setdefault(key, trial)
+            groups[key] = (*groups.get(key, ()), name)
+    planned = [Planned(trial, groups[key], place) for place, (key, trial) in enumerate(found.items())]
     return Plan(_shuffled(planned, study.order), list(left_out))
 
 

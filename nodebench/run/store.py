@@ -2,11 +2,12 @@
 
 import fcntl
 import json
+import logging
 import os
-import tomllib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,22 @@ from pydantic import ValidationError
 from nodebench.errors import BadInput, CannotGoOn
 from nodebench.paths import file_name, for_writing, inside, open_file, write_file
 from nodebench.run.film import load_film, save_film
+from nodebench.run.folders import each_once, folders_below, folders_in, has_content, is_file, is_there
+from nodebench.run.lines import good_records, lines_of
 from nodebench.spec import Record, Study
+from nodebench.spec.bounded import read_toml
+from nodebench.spec.environment import RunEnvironment, read_environment
+from nodebench.spec.study import REPRODUCED
 from nodebench.spec.trajectories import Film
+
+_log = logging.getLogger(__name__)
 
 STUDY, ENVIRONMENT, RECORDS, ARRAYS = "study.toml", "environment.json", "records.jsonl", "arrays"
 LOCK = "lock"
-REPRODUCED = "reproduced"  # the name of a study of trials run again from their records
+
+_STAMP, _STAMP_LENGTH = "%Y-%m-%dT%H-%M-%S", len("2026-01-01T00-00-00")
+_DIGITS = 18  # of a number in a name that are compared
+_TRIAL_ID = re.compile("[0-9a-f]{12}")
 
 
 class Run:
@@ -31,19 +42,21 @@ class Run:
         self.folder = folder
 
     @classmethod
-    def create(cls, results: Path, study: Study, environment: dict[str, Any]) -> "Run":
+    def create(cls, results: Path, study: Study, environment: Mapping[str, Any]) -> "Run":
         """Make a new run directory named after the time and the study, or the task where there is none.
 
         Raises:
             BadInput: ``results`` cannot be written.
         """
-        stamp = datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
+        now = datetime.now(UTC)
+        stamp = now.astimezone().strftime(_STAMP)
         task = next(iter(study.groups.values())).task
         name = file_name(f"{stamp}-{study.name or task}")
         try:
             folder = _first_free(inside(results, name))
+            described = json.dumps({**environment, "created": now.isoformat()}, indent=2) + "\n"
             content = tomli_w.dumps(study.model_dump(mode="json", exclude_none=True))
-            write_file(folder, ENVIRONMENT, content=(json.dumps(environment, indent=2) + "\n").encode())
+            write_file(folder, ENVIRONMENT, content=described.encode())
             write_file(folder, STUDY, content=content.encode())
         except OSError as error:
             raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
@@ -62,32 +75,64 @@ class Run:
                 raise BadInput(f"no run in {results} yet; make one with 'nodebench run', or give --results DIR")
             return runs[-1]
         for folder in (Path(name), results / name):
-            if (folder / RECORDS).is_file() or (folder / STUDY).is_file():
+            if is_file(folder / RECORDS) or is_file(folder / STUDY):
                 return cls(folder)
         known = ", ".join(run.folder.name for run in list_runs(results)[-5:]) or "none"
         raise BadInput(f"no run named '{name}' in {results}. The latest there: {known}")
 
     def study(self) -> Study:
-        """What this run was made from."""
+        """What this run was made from.
+
+        Raises:
+            BadInput: it cannot be read.
+        """
+        path = self.folder / STUDY
+        content = read_toml(path)
         try:
-            return Study.model_validate(tomllib.loads((self.folder / STUDY).read_text()))
-        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
-            raise BadInput(f"{self.folder / STUDY} cannot be read: {str(error).splitlines()[0]}") from error
+            return Study.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadInput(f"{path} cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
     def study_name(self) -> str:
         """The name of its study; empty for a grid typed on the command line, or where it cannot be read."""
         try:
-            return str(tomllib.loads((self.folder / STUDY).read_text()).get("name", ""))
-        except (OSError, tomllib.TOMLDecodeError):
+            return self.study().name
+        except BadInput:
             return ""
 
-    def environment(self) -> dict[str, Any]:
-        """The machine and the software that it was made with; empty where that is not known."""
-        try:
-            found: dict[str, Any] = json.loads((self.folder / ENVIRONMENT).read_text())
-        except (OSError, json.JSONDecodeError):
+    def environment(self) -> RunEnvironment:
+        """The machine and the software that it was made with; empty, with a warning, where that cannot be read."""
+        path = self.folder / ENVIRONMENT
+        if not is_there(path):
             return {}
-        return found
+        try:
+            return read_environment(path)
+        except BadInput as error:
+            _log.warning("%s", error)
+            return {}
+
+    @property
+    def age(self) -> tuple[datetime, list[tuple[int, str]]]:
+        """What runs are ordered by: when the run was created, then its name, in which ``-10`` follows ``-9``.
+
+        A run of an older version has no time of its creation. Its first record says when it began, else its name.
+        """
+        parts = re.findall(r"(\d+)|(\D+)", self.folder.name)
+        return self._created(), [(int(number[:_DIGITS] or 0), text) for number, text in parts]
+
+    def _created(self) -> datetime:
+        with suppress(BadInput):
+            if created := read_environment(self.folder / ENVIRONMENT).get("created"):
+                return created
+        with suppress(BadInput, ValueError):
+            first = next((line.record for line in lines_of(self.folder / RECORDS) if line.record), None)
+            if first is not None:
+                started = datetime.fromisoformat(first.started)
+                return started if started.tzinfo else started.replace(tzinfo=UTC)
+        with suppress(ValueError):
+            return datetime.strptime(self.folder.name[:_STAMP_LENGTH], _STAMP).astimezone(UTC)
+        return datetime.fromtimestamp(0, UTC)
 
     def append(self, record: Record, film: Film | None = None) -> None:
         """Write a record and wait until it is on disk; a torn line before it is cut off first.
@@ -110,7 +155,19 @@ class Run:
         except OSError as error:
             raise CannotGoOn(f"{self.folder}: cannot write there: {error.strerror or error}") from error
 
-    def rewrite(self, lines: Sequence[bytes]) -> None:
+    def moved_to(self, results: Path) -> "Run":
+        """Move the whole run into another folder of the same file system, under its name or the first free one.
+
+        Raises:
+            CannotGoOn: it cannot be moved there.
+        """
+        try:
+            folder = _first_free(results / self.folder.name)
+            return Run(self.folder.rename(folder))  # in place of the empty folder
+        except OSError as error:
+            raise CannotGoOn(f"{results}: cannot write there: {error.strerror or error}") from error
+
+    def rewrite(self, lines: Iterable[bytes]) -> None:
         """Replace the lines of the records."""
         replace_file(self.folder / RECORDS, lines)
 
@@ -158,29 +215,29 @@ class Run:
     def records(self) -> list[Record]:
         """The record of each trial, the latest where a trial was run again, in the order of the first ones.
 
-        A torn last line is left out: its trial has no record.
+        A torn last line is left out: its trial has no record. Lines that are no record, were edited or are of a newer
+        schema are left out with a warning.
 
         Raises:
-            BadInput: a line is no record, or of a newer schema.
+            BadInput: the file cannot be read at all.
         """
-        return list({record.id: record for record in self._read()}.values())
+        path = self.folder / RECORDS
+        return list({record.id: record for record in good_records(path)}.values()) if is_there(path) else []
 
     def film(self, record: Record) -> Film:
-        """The pictures of a record's training by epoch; empty where none were taken."""
-        path = inside(self.folder, ARRAYS, f"{record.id}.npz")
-        return load_film(path) if path.is_file() else {}
+        """The pictures of a record's training by epoch; empty where none were taken, or they cannot be read."""
+        path = self.film_path(record)
+        if not is_there(path):
+            return {}
+        try:
+            return load_film(path)
+        except BadInput as error:
+            _log.warning("%s", error)
+            return {}
 
-    def _read(self) -> Iterator[Record]:
-        path = self.folder / RECORDS
-        if not path.is_file():
-            return
-        for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                yield Record.parse(line.decode())
-            except (json.JSONDecodeError, UnicodeDecodeError, BadInput) as error:
-                raise BadInput(f"{path}, line {number}: {error}") from error
+    def film_path(self, record: Record) -> Path:
+        """Where the pictures of a record's training are, if there are any."""
+        return inside(self.folder, ARRAYS, f"{record.id}.npz")
 
 
 def replace_file(path: Path, lines: Iterable[bytes]) -> None:
@@ -199,10 +256,13 @@ def whole_lines(content: bytes) -> bytes:
 
 
 def list_runs(results: Path) -> list[Run]:
-    """The runs of a results directory, oldest first; a run may be a symbolic link to its folder."""
-    if not results.is_dir():
-        return []
-    return [Run(folder) for folder in _each_once(f for f in results.iterdir() if (f / STUDY).is_file())]
+    """The runs of a results directory, the oldest first; a run may be a symbolic link to its folder.
+
+    Raises:
+        BadInput: the directory cannot be listed.
+    """
+    runs = each_once(folder for folder in folders_in(results) if is_file(folder / STUDY))
+    return sorted(map(Run, runs), key=lambda run: run.age)
 
 
 def runs_below(results: Path) -> list[Run]:
@@ -217,45 +277,46 @@ def runs_below(results: Path) -> list[Run]:
     return runs
 
 
-def kept_records(folder: Path) -> list[Record]:
-    """The records of every run below a folder, none where there is no run.
+def _runs_below(results: Path) -> list[Run]:
+    folders = each_once(folder for folder in folders_below(results) if has_content(folder / RECORDS))
+    found = [Run(folder) for folder in folders]
+    # A trial run again from its record is no new evidence, unless it is what was asked for.
+    return [run for run in found if run.folder == results or not is_reproduction(run)]
 
-    Raises:
-        BadInput: one cannot be read.
-    """
-    return [record for run in _runs_below(folder) for record in run.records()]
+
+def is_reproduction(run: Run) -> bool:
+    """Whether a run is what ``nodebench reproduce`` writes: by its name, and by its groups, which are single trials."""
+    try:
+        study = run.study()
+    except BadInput:
+        return False
+    return study.name == REPRODUCED and all(_TRIAL_ID.fullmatch(group) for group in study.groups)
+
+
+def kept_records(folder: Path) -> list[Record]:
+    """The records of every run below a folder, none where there is no run; see ``records_of``."""
+    return [record for run in _runs_below(folder) for record in records_of(run)]
 
 
 def records_below(results: Path) -> list[Record]:
-    """The records of every run in a folder and in the folders below it.
+    """The records of every run in a folder and in the folders below it; see ``records_of``.
 
     Raises:
-        BadInput: there is none, or one cannot be read.
+        BadInput: there is none that can be read.
     """
-    return [record for run in runs_below(results) for record in run.records()]
+    records = [record for run in runs_below(results) for record in records_of(run)]
+    if not records:
+        raise BadInput(f"no record in {results} can be read")
+    return records
 
 
-def _runs_below(results: Path) -> list[Run]:
-    runs = [Run(folder) for folder in _each_once(_folders_with_records(results))]
-    # A trial run again from its record is no new evidence, unless it is what was asked for.
-    return [run for run in runs if run.folder == results or run.study_name() != REPRODUCED]
-
-
-def _folders_with_records(results: Path) -> Iterator[Path]:
-    """The folders that hold a record; one behind a symbolic link counts, and nothing below it is looked at."""
-    for parent, folders, files in os.walk(results):
-        here = Path(parent)
-        candidates = [here] if RECORDS in files else []
-        candidates += [here / name for name in folders if (here / name).is_symlink()]
-        yield from (f for f in candidates if (f / RECORDS).is_file() and (f / RECORDS).stat().st_size)
-
-
-def _each_once(folders: Iterable[Path]) -> list[Path]:
-    """Folders in the order of their paths; one that is reached by a link too counts once, by its own path."""
-    found: dict[Path, Path] = {}
-    for folder in sorted(folders, key=lambda folder: (folder.is_symlink(), folder)):
-        found.setdefault(folder.resolve(), folder)
-    return sorted(found.values())
+def records_of(run: Run) -> list[Record]:
+    """The records of one run among others: none, with a warning, where its file cannot be read."""
+    try:
+        return run.records()
+    except BadInput as error:
+        _log.warning("%s", error)
+        return []
 
 
 def _first_free(folder: Path) -> Path:

@@ -1,52 +1,131 @@
 """Keeping results in order: is a run whole, two runs into one, what no record needs."""
 
-import json
+import os
+import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from nodebench.errors import BadInput
-from nodebench.paths import remove_file
+from nodebench.paths import open_file, remove_file
 from nodebench.run import leftovers
-from nodebench.run.store import ARRAYS, RECORDS, Run, list_runs
+from nodebench.run.film import load_film
+from nodebench.run.folders import has_content, is_there
+from nodebench.run.lines import Line, lines_of
+from nodebench.run.store import ARRAYS, ENVIRONMENT, RECORDS, Run, is_reproduction, list_runs
 from nodebench.spec import Record, Status, Study
-from nodebench.spec.record import is_intact
+from nodebench.spec.bounded import reason
+from nodebench.spec.environment import read_environment
+from nodebench.spec.record import Edited, Newer
+
+ASIDE = "set-aside.jsonl"  # lines that were no intact records
+_PART = 1 << 20  # bytes that are copied at once
+_FINDINGS = 100  # that are told of one run
+_MERGING = ".merging-"  # begins the name of the folder of an unfinished merge, which ends with its process
 
 
 def verify(run: Run) -> list[str]:
     """What is wrong with a run, a sentence each: torn, unreadable, edited, foreign and double records.
 
-    A foreign record is of a trial that is not its own, or whose group the run's study does not have. Two records
-    of a trial are no double if the first one failed, was interrupted or drifted: it was run again.
+    A foreign record is of a trial that is not its own, or whose group the run's study does not have; what ``nodebench
+    reproduce`` wrote keeps the groups of the original, and its study has a group for each trial. Two records of a trial
+    are no double if the first one failed, was interrupted or drifted: it was run again.
     """
-    findings = []
+    findings: list[str] = []
+    groups: set[str] | None = None
     try:
         groups = set(run.study().groups)
     except BadInput as error:
-        return [str(error)]
+        findings.append(str(error))
+    by_trial = is_reproduction(run)
     ended: Counter[str] = Counter()
     drifted: set[str] = set()
-    for number, line in enumerate(_lines(run), start=1):
-        if not line.endswith(b"\n"):
-            findings.append(f"line {number} is torn; the trial runs again on --resume")
+    for line in _lines(run, findings):
+        if line.is_torn:
+            findings.append(f"line {line.number} is torn; the trial runs again on --resume")
+        elif line.fault:
+            findings.append(f"line {line.number}{_told(line.fault)}")
+        record = line.fault.record if isinstance(line.fault, Edited) else line.record
+        if record is None:
             continue
-        try:
-            text = line.decode()
-            record = Record.parse(text)
-        except (json.JSONDecodeError, UnicodeDecodeError, BadInput) as error:
-            findings.append(f"line {number} cannot be read: {error}")
-            continue
-        if is_intact(text.rstrip("\n")) is False:
-            findings.append(f"line {number}: record {record.id} was edited: it is not what its checksum says")
         if record.id != record.trial.id:
-            findings.append(f"line {number}: record {record.id} is of another trial, {record.trial.id}")
-        if strange := [group for group in record.place.groups if group not in groups]:
-            findings.append(f"line {number}: record {record.id} is foreign: group {' and '.join(strange)} is not here")
+            findings.append(f"line {line.number}: record {record.id} is of another trial, {record.trial.id}")
+        asked = (record.id,) if by_trial else record.place.groups
+        if strange := [group for group in asked if groups is not None and group not in groups]:
+            told = f"group {' and '.join(strange)} is not here"
+            findings.append(f"line {line.number}: record {record.id} is foreign: {told}")
         if record.status is Status.OK:
             ended[record.id] += record.id not in drifted  # else its trial ran again for a better time
             (drifted.add if record.drifted else drifted.discard)(record.id)
+        findings += _complaints(run.film_path(record), load_film)
     findings += [f"record {id} is there {count} times" for id, count in ended.items() if count > 1]
-    return findings
+    findings += _complaints(run.folder / ENVIRONMENT, read_environment)
+    more = len(findings) - _FINDINGS
+    return [*findings[:_FINDINGS], *([f"and {more} more"] if more > 0 else [])]
+
+
+def _told(fault: BadInput) -> str:
+    return f": {fault}" if isinstance(fault, Edited) else f" cannot be read: {fault}"
+
+
+def _complaints(path: Path, read: Callable[[Path], object]) -> list[str]:
+    """What the reader of a file says against it; nothing where there is no file."""
+    try:
+        if is_there(path):
+            read(path)
+    except BadInput as error:
+        return [str(error)]
+    return []
+
+
+def repair(run: Run) -> tuple[int, int]:
+    """Move the lines that are no intact records from a run's records to ``ASIDE``; return how many are kept and moved.
+
+    Lines of a newer schema stay where they are. Nothing is lost: a line is removed once its copy is on disk.
+
+    Raises:
+        BadInput: another process writes the run, or a file cannot be read or written.
+    """
+    with run.writing():
+        kept, bad = 0, {}
+        for line in lines_of(run.folder / RECORDS):
+            if line.is_torn or (line.fault and not isinstance(line.fault, Newer)):
+                bad[line.number] = (line.start, line.size)
+            else:
+                kept += 1
+        if bad:
+            _set_aside(run.folder, bad.values())
+            run.rewrite(line.raw for line in lines_of(run.folder / RECORDS) if line.number not in bad)
+    return kept, len(bad)
+
+
+def _set_aside(folder: Path, ranges: Iterable[tuple[int, int]]) -> None:
+    """Append ranges of bytes of the records, each a start and a size, to ``ASIDE``, and wait until they are on disk."""
+    try:
+        with (folder / RECORDS).open("rb") as file, open_file(folder, ASIDE, mode="ab") as aside:
+            for start, size in ranges:
+                file.seek(start)
+                left = size
+                while left > 0 and (part := file.read(min(left, _PART))):
+                    aside.write(part)
+                    left -= len(part)
+            aside.flush()
+            os.fsync(aside.fileno())
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot write there: {reason(error)}") from error
+
+
+def leftover_merges(results: Path) -> list[Path]:
+    """The folders of merges that were killed before they had finished; those of running processes are left out."""
+    found = []
+    for folder in sorted(results.glob(f"{_MERGING}*")):
+        process = folder.name.removeprefix(_MERGING)
+        if not (process.isdecimal() and psutil.pid_exists(int(process))):
+            found.append(folder)
+    return found
 
 
 def merge(first: Run, second: Run, results: Path) -> tuple[Run, int]:
@@ -55,11 +134,13 @@ def merge(first: Run, second: Run, results: Path) -> tuple[Run, int]:
     A trial is there once: the record that is ``ok`` goes before one that is not, else the later one.
 
     Raises:
-        BadInput: the two have grids of one name that differ, or a record was edited.
+        BadInput: the two have grids of one name that differ, or a record was edited or cannot be read.
+        CannotGoOn: the merged run cannot be written; nothing is left of it.
     """
     for run in (first, second):
-        if any(is_intact(line.decode().rstrip("\n")) is False for line in _lines(run)):
-            raise BadInput(f"{run.folder.name} has records that were edited; 'nodebench results verify' says which")
+        if fault := _first_fault(run):
+            told = f"{run.folder.name} has records that were edited or cannot be read ({fault})"
+            raise BadInput(f"{told}; 'nodebench results repair' sets them aside")
     ours, theirs = first.study(), second.study()
     different = [
         name
@@ -78,11 +159,28 @@ def merge(first: Run, second: Run, results: Path) -> tuple[Run, int]:
             doubles += record.id in chosen
             if record.id not in chosen or _better(record, chosen[record.id][0]):
                 chosen[record.id] = record, run
-    merged = Run.create(results, ours.model_copy(update={"groups": groups}), first.environment())
-    with merged.writing():
-        for record, run in chosen.values():
-            merged.append(record, run.film(record))
-    return merged, doubles
+    study = ours.model_copy(update={"groups": groups})
+    return _written(results, study, first.environment(), chosen.values()), doubles
+
+
+def _written(results: Path, study: Study, environment: Mapping[str, Any], chosen: Iterable[tuple[Record, Run]]) -> Run:
+    """A run with records of other runs; it is in ``results`` whole or not at all."""
+    scratch = results / f"{_MERGING}{os.getpid()}"
+    try:
+        merged = Run.create(scratch, study, environment)
+        with merged.writing():
+            for record, run in chosen:
+                merged.append(record, run.film(record))
+        return merged.moved_to(results)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _first_fault(run: Run) -> str | None:
+    """What is wrong with the first bad line of a run, or with its file as a whole."""
+    findings: list[str] = []
+    found = next((f"line {line.number}: {line.fault}" for line in _lines(run, findings) if line.fault), None)
+    return found or next(iter(findings), None)
 
 
 def _without_seeds(study: Study, name: str) -> dict[str, object]:
@@ -112,6 +210,10 @@ def prune(results: Path, remove: bool) -> list[str]:
         BadInput: something cannot be removed, or a run is being written.
     """
     found = []
+    for folder in leftover_merges(results):
+        found.append(f"{folder.name}: a merge that was killed before it had finished")
+        if remove:
+            leftovers.remove_unfinished(folder)
     for run in list_runs(results):
         if not leftovers.is_own(run.folder):
             continue
@@ -125,6 +227,9 @@ def prune(results: Path, remove: bool) -> list[str]:
 
 def _prune(run: Run, remove: bool) -> Iterator[str]:
     """The same for one run."""
+    if _first_fault(run):
+        yield f"left as it is, since it has bad lines; 'nodebench results repair {run.folder.name}' first"
+        return
     records = run.records()
     if not records:
         if (files := leftovers.all_files(run.folder)) is not None:
@@ -132,7 +237,7 @@ def _prune(run: Run, remove: bool) -> Iterator[str]:
             if remove:
                 leftovers.remove_run(run.folder, files)
         return
-    lines = sum(1 for _ in _lines(run))
+    lines = sum(1 for _ in _lines(run, []))
     if lines > len(records):
         yield f"{lines - len(records)} superseded or torn lines"
         if remove:
@@ -147,12 +252,14 @@ def _prune(run: Run, remove: bool) -> Iterator[str]:
 
 def _latest(run: Run) -> list[bytes]:
     """The latest line of each trial as it was written, in the order of the first ones."""
-    whole = (line for line in _lines(run) if line.endswith(b"\n"))
-    return list({json.loads(line)["id"]: line for line in whole}.values())
+    return list({line.record.id: line.raw for line in _lines(run, []) if line.record}.values())
 
 
-def _lines(run: Run) -> Iterator[bytes]:
+def _lines(run: Run, findings: list[str]) -> Iterator[Line]:
+    """The lines of a run's records; why the file cannot be read is added to ``findings``."""
     path = run.folder / RECORDS
-    if path.is_file():
-        with path.open("rb") as file:
-            yield from file
+    try:
+        if has_content(path):
+            yield from lines_of(path)
+    except BadInput as error:
+        findings.append(str(error))

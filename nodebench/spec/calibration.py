@@ -1,8 +1,11 @@
 """A calibration: what a machine gave when the same trials were run again and again, and nothing had changed."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from nodebench.spec.environment import Environment
 from nodebench.spec.figures import several
 from nodebench.spec.frozen import Frozen
 
@@ -21,10 +24,10 @@ class Calibration(Frozen):
         unequal: figures that are the same each time on a machine in order, and were not.
     """
 
-    schema_version: int = 1
+    schema_version: Literal[1] = 1
     started: str
-    environment: dict[str, Any]
-    threads: int
+    environment: Environment
+    threads: Annotated[int, Field(ge=1)]
     rounds: Rounds
     unequal: tuple[str, ...] = ()
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from nodebench.errors import BadInput
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.names import Name
 from nodebench.spec.trial import Batching, Compile, Gradient, Positive, Preset, Scalar, Seed
@@ -17,6 +18,20 @@ def _listed(value: Any) -> Any:
 
 def _listed_options(value: Any) -> Any:
     return {name: _listed(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+MOST_TRIALS = 1_000_000  # of one study
+
+
+def replicates(count: int) -> list[int]:
+    """The seeds of so many replicates: 0 to ``count`` - 1.
+
+    Raises:
+        BadInput: there are more than a study may have trials.
+    """
+    if count > MOST_TRIALS:
+        raise BadInput(f"{count:,} seeds: a study has at most {MOST_TRIALS:,} trials")
+    return list(range(count))
 
 
 T = TypeVar("T")

@@ -1,8 +1,8 @@
 """A record: what one trial gave, as one line of JSON."""
 
 import hashlib
-import json
 from base64 import b64decode
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -10,12 +10,17 @@ from pydantic import Field, ValidationError
 
 from nodebench.errors import BadInput
 from nodebench.escapes import for_json
+from nodebench.spec.bounded import parse_json
+from nodebench.spec.environment import Environment
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.names import Name, RecordId
 from nodebench.spec.reasons import Reason
 from nodebench.spec.trial import Trial
 
 SCHEMA_VERSION = 4
+WITHOUT_CHECKSUM = 1  # the schema whose records have none; they have no place either
+NAMES = 1000  # metrics, costs, reasons or options of one record, at most
+ROWS = 100_000  # of a history or a profile, at most
 
 
 class Status(StrEnum):
@@ -137,23 +142,23 @@ class Record(Frozen):
     A figure that could not be measured is null, and ``reasons`` says why; it is never zero.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Annotated[int, Field(strict=True, ge=1)] = SCHEMA_VERSION
     id: RecordId
     trial: Trial
     status: Status
     started: str  # ISO 8601, UTC
     duration_seconds: float
-    metrics: dict[str, float | None] = Field(default_factory=dict)
-    costs: dict[str, int | float | None] = Field(default_factory=dict)
-    reasons: dict[str, Reason] = Field(default_factory=dict)
-    history: list[dict[str, float | None]] = Field(default_factory=list)
-    profile: list[dict[str, float | None]] = Field(default_factory=list)
+    metrics: dict[str, float | None] = Field(default_factory=dict, max_length=NAMES)
+    costs: dict[str, int | float | None] = Field(default_factory=dict, max_length=NAMES)
+    reasons: dict[str, Reason] = Field(default_factory=dict, max_length=NAMES)
+    history: list[dict[str, float | None]] = Field(default_factory=list, max_length=ROWS)
+    profile: list[dict[str, float | None]] = Field(default_factory=list, max_length=ROWS)
     passes_agree: bool | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict, max_length=NAMES)
     data: DataCard | None = None
     calibration: list[float] = Field(default_factory=list)  # seconds of the fixed load, before and after
     drifted: bool | None = None
-    environment: dict[str, Any] = Field(default_factory=dict)
+    environment: Environment = Field(default_factory=Environment)
     limits: Limits = Limits()
     failure: Failure | None = None
     place: Place = Place()
@@ -161,10 +166,16 @@ class Record(Frozen):
     wrong: str | None = None  # which test items were classified wrongly: packed bits, base64
 
     def wrong_items(self) -> list[bool] | None:
-        """For each test item, whether it was classified wrongly; None if the task does not say."""
+        """For each test item, whether it was classified wrongly; None if the task does not say.
+
+        Raises:
+            ValueError: there is not one bit for each item.
+        """
         if self.wrong is None or self.data is None:
             return None
-        packed = b64decode(self.wrong)
+        packed = b64decode(self.wrong, validate=True)
+        if len(packed) != -(-self.data.test // 8):
+            raise ValueError(f"wrong: {len(packed)} bytes for {self.data.test} test items")
         return [bool(packed[i // 8] >> (7 - i % 8) & 1) for i in range(self.data.test)]
 
     def line(self) -> str:
@@ -173,34 +184,64 @@ class Record(Frozen):
         return f'{body[:-1]}{_CHECKSUM}"{_checksum(body)}"}}'
 
     @classmethod
-    def parse(cls, line: str) -> "Record":
-        """Read one line.
+    def parse(cls, line: str | bytes) -> "Record":
+        """Read one line, and check that it is as it was written.
 
         Raises:
-            json.JSONDecodeError: the line is torn.
-            BadInput: it was written by a newer nodebench, or is no record.
+            Edited: it is not what its checksum says, or has none and should.
+            Newer: it was written by a newer nodebench.
+            BadInput: it is no record.
         """
-        content = json.loads(line)
-        version = content.get("schema_version") if isinstance(content, dict) else None
-        if isinstance(content, dict):
-            content.pop("checksum", None)
-        if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise BadInput(f"a record of schema {version}; this nodebench reads up to {SCHEMA_VERSION}: upgrade it")
+        text = line.decode(errors="surrogateescape") if isinstance(line, bytes) else line
+        text = text.removesuffix("\n")
+        content = parse_json(line)
+        if not isinstance(content, dict):
+            raise BadInput("not a record: no object of JSON")
+        version = content.get("schema_version")
+        if type(version) is not int or version < 1:
+            raise BadInput("not a record: schema_version: a whole number from 1 on")
+        if version > SCHEMA_VERSION:
+            refused = Newer if _is_intact(text) else BadInput
+            raise refused(f"a record of schema {version}; this nodebench reads up to {SCHEMA_VERSION}: upgrade it")
+        checked = content.pop("checksum", None) is not None or version > WITHOUT_CHECKSUM or "place" in content
         try:
-            return cls.model_validate(content)
+            record = cls.model_validate(content)
+            datetime.fromisoformat(record.started)
+            record.wrong_items()
         except ValidationError as error:
             first = error.errors()[0]
             raise BadInput(f"not a record: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        except ValueError as error:
+            raise BadInput(f"not a record: {error}") from None
+        if checked and not _is_intact(text):
+            raise Edited(record)
+        return record
+
+
+class Newer(BadInput):
+    """A record that is as it was written, and that only a newer nodebench can read."""
+
+
+class Edited(BadInput):
+    """A record that is no longer what was written.
+
+    Attributes:
+        record: what stands there now.
+    """
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(f"record {record.id} was edited: it is not what its checksum says")
+        self.record = record
 
 
 _CHECKSUM = ',"checksum":'
 
 
-def is_intact(line: str) -> bool | None:
-    """Whether a line is as it was written; null where it has no checksum, as those of schema 1."""
+def _is_intact(line: str) -> bool:
+    """Whether a line ends with the checksum of what stands before."""
     body, _, checksum = line.rpartition(_CHECKSUM)
-    return checksum == f'"{_checksum(body + "}")}"}}' if body else None
+    return checksum == f'"{_checksum(body + "}")}"}}'
 
 
 def _checksum(body: str) -> str:
-    return hashlib.sha256(body.encode()).hexdigest()[:16]
+    return hashlib.sha256(body.encode(errors="surrogateescape")).hexdigest()[:16]

@@ -15,7 +15,6 @@ A file says what is the same at every scale, and under ``smoke``, ``quick`` and 
     exclude = [{ reason = "…", solver = "rk4", gradient = "adjoint" }]
 """
 
-import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -24,11 +23,16 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from nodebench.errors import BadInput, choose, nearest
+from nodebench.spec.bounded import read_toml
 from nodebench.spec.frozen import Frozen
-from nodebench.spec.grid import DataSource, Exclusion, Grid
+from nodebench.spec.grid import DataSource, Exclusion, Grid, replicates
 from nodebench.spec.names import Name, StudyName
 from nodebench.spec.record import Limits
 from nodebench.spec.trial import Preset
+
+REPRODUCED = "reproduced"  # the study of trials run again from their records
+RECOMMEND = "recommend"  # the study of what 'nodebench recommend --measure' runs
+RESERVED = (REPRODUCED, RECOMMEND)
 
 
 class Study(Frozen):
@@ -65,13 +69,14 @@ def load_study(name: str, preset: Preset) -> Study:
     Raises:
         BadInput: there is none, or it cannot be read; the message names the place and the nearest match.
     """
-    path = Path(name) if name.endswith(".toml") else shipped_studies()[choose("study", name, shipped_studies())]
+    shipped = shipped_studies()
+    path = Path(name) if name.endswith(".toml") else shipped[choose("study", name, shipped)]
     try:
-        content = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"study {path}: {getattr(error, 'strerror', None) or error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"study {path}: {error}") from error
+        content = read_toml(path)
+        if path.stem in RESERVED or (path.stem in shipped and content != read_toml(shipped[path.stem])):
+            raise BadInput(f"{path}: the name '{path.stem}' is nodebench's own; rename the file, my-{path.name} say")
+    except BadInput as error:
+        raise BadInput(f"study {error}") from None
     try:
         # A mistake under another scale is a mistake too.
         return {scale: _at(content, path.stem, scale) for scale in Preset}[preset]
@@ -82,12 +87,12 @@ def load_study(name: str, preset: Preset) -> Study:
 def _at(content: Mapping[str, Any], name: str, preset: Preset) -> Study:
     merged = _merged(content, preset)
     seeds = merged.pop("seeds", 1)
-    if not isinstance(seeds, int) or seeds < 1:
+    if type(seeds) is not int or seeds < 1:
         raise BadInput(f"seeds = {seeds}: a whole number, at least 1")
     groups = merged.get("groups")
     if not isinstance(groups, dict) or not all(isinstance(group, dict) for group in groups.values()):
         raise BadInput("no [groups.NAME] in it; a study is made of named grids")
-    common = {"seed": list(range(seeds)), "preset": preset}
+    common = {"seed": replicates(seeds), "preset": preset}
     try:
         return Study.model_validate(
             merged | {"name": name, "groups": {key: common | _merged(group, preset) for key, group in groups.items()}}

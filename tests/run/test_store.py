@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from nodebench.errors import BadInput
-from nodebench.run.store import Run, kept_records, list_runs, runs_below
+from nodebench.run.store import Run, kept_records, list_runs, records_below, runs_below
 from nodebench.spec import DataSource, Grid, Limits, Record, Status, Study, Trial
+from nodebench.spec.bounded import LINE
 
 STUDY = Study(
     groups={"typed": Grid(task="toy/spiral", rtol=[1e-3], seed=[0, 1], overrides={"epochs": "2"}, threads=2)},
@@ -27,7 +28,7 @@ def run(tmp_path):
 
 def test_a_run_is_a_directory_named_after_time_and_task(run):
     assert run.folder.name.endswith("-toy-spiral")
-    assert json.loads((run.folder / "environment.json").read_text()) == {"cpu": "test"}
+    assert run.environment()["cpu"] == "test"
     assert run.study() == STUDY
 
 
@@ -59,28 +60,128 @@ def test_a_trial_that_ran_again_has_one_record(run):
     assert [(r.trial.seed, r.status) for r in run.records()] == [(0, Status.OK), (1, Status.OK)]
 
 
-def test_a_broken_line_in_the_middle_is_refused_by_its_number(run):
+BAD_LINES = {
+    "no JSON": b"nonsense\n",
+    "no UTF-8": b"\xff\xfe\x00\n",
+    "nested deep": b"[" * 100_000 + b"\n",
+    "integer of 5,000 digits": b'{"schema_version":1,"id":' + b"9" * 5000 + b"}\n",
+    "lone surrogate": b'{"schema_version":1,"id":"\\ud800"}\n',
+    "longer than a record may be": b'"' + b"a" * (LINE + 10) + b'"\n',
+    "empty": b"\n",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES)
+def test_a_bad_line_in_the_middle_is_named_and_hides_no_other(run, line, caplog):
     run.append(record(0))
     with (run.folder / "records.jsonl").open("ab") as file:
-        file.write(b"nonsense\n")
+        file.write(line)
     run.append(record(1))
-    with pytest.raises(BadInput, match="line 2"):
+    assert [r.trial.seed for r in run.records()] == [0, 1]
+    (warning,) = caplog.messages
+    assert "1 of 3 records left out: line 2: " in warning
+    assert "\n" not in warning
+    assert len(warning) < 1000
+
+
+def test_only_a_newline_ends_a_line(run, caplog):
+    """A lone carriage return inside a record once hid that record and all after it."""
+    for seed in range(3):
+        run.append(record(seed))
+    path = run.folder / "records.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"status"', b'\r"status"', 1))
+    assert [r.trial.seed for r in run.records()] == [1, 2]
+    assert "1 of 3 records left out: line 1: " in caplog.text
+
+
+def test_a_record_of_a_newer_schema_is_refused_by_name(run):
+    run.append(record(0).model_copy(update={"schema_version": 7}))
+    with pytest.raises(BadInput, match="line 1: a record of schema 7"):
         run.records()
 
 
-def test_a_newer_record_is_refused_by_its_schema(run):
-    newer = json.loads(record(0).line()) | {"schema_version": 7}
-    (run.folder / "records.jsonl").write_text(json.dumps(newer) + "\n")
-    with pytest.raises(BadInput, match="schema 7"):
-        run.records()
+@pytest.mark.parametrize("name", ["records.jsonl", "study.toml", "environment.json"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_without_waiting(run, name, caplog):
+    (run.folder / name).unlink(missing_ok=True)
+    os.mkfifo(run.folder / name)
+    if name == "environment.json":
+        assert run.environment() == {}
+        assert "not a regular file" in caplog.text
+        return
+    with pytest.raises(BadInput, match="not a regular file"):
+        _ = run.records() if name == "records.jsonl" else run.study()
 
 
-def test_the_latest_run_is_the_default(tmp_path):
-    for name in ("2026-01-01T00-00-00-b", "2026-01-02T00-00-00-a"):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[]",
+        b'"text"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"cpu": []}',
+        b'{"packages": "none"}',
+        b'{"a":' * 40 + b"1" + b"}" * 40,
+    ],
+    ids=["list", "text", "no UTF-8", "nested deep", "a list for a text", "a text for a table", "nested too deep"],
+)
+def test_a_damaged_environment_is_named_and_taken_as_unknown(run, content, caplog):
+    (run.folder / "environment.json").write_bytes(content)
+    assert run.environment() == {}
+    assert str(run.folder / "environment.json") in caplog.text
+    assert Run.open(run.folder.parent, None).folder == run.folder
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe", b"a = " + b"[" * 100_000, b"a." * 100_000 + b"a = 1", b"a = " + b"9" * 5000, b"name = 3", b""],
+    ids=["no UTF-8", "nested deep", "deep key", "integer of 5,000 digits", "a number for a name", "empty"],
+)
+def test_a_damaged_study_is_refused_by_its_path_in_one_line(run, content):
+    (run.folder / "study.toml").write_bytes(content)
+    with pytest.raises(BadInput) as refused:
+        run.study()
+    assert str(refused.value).startswith(str(run.folder / "study.toml"))
+    assert "\n" not in str(refused.value)
+
+
+def test_one_bad_run_hides_no_other(run, caplog):
+    run.append(record(0))
+    other = Run.create(run.folder.parent, STUDY, {})
+    other.append(record(1))
+    (other.folder / "records.jsonl").unlink()
+    (other.folder / "records.jsonl").mkdir()
+    assert [r.trial.seed for r in records_below(run.folder.parent)] == [0]
+    assert str(other.folder / "records.jsonl") in caplog.text
+
+
+def test_the_latest_run_is_the_one_that_was_created_last(tmp_path):
+    """Names decide nothing: of runs of one second ``-10`` is the later one, and a task's name says no time."""
+    runs = [Run.create(tmp_path, STUDY, {}) for _ in range(11)]
+    renamed = runs[-1].folder.rename(tmp_path / "2020-01-01T00-00-00-a")
+    assert Run.open(tmp_path, None).folder == renamed
+    assert [run.folder for run in list_runs(tmp_path)] == [*(run.folder for run in runs[:-1]), renamed]
+
+
+def test_runs_of_older_versions_are_ordered_by_their_records_or_names(tmp_path):
+    """In autumn the clock turns back: the name of a later run may be the earlier one."""
+    started = {
+        "2026-10-25T02-50-00-first": "2026-10-25T00:50:00+00:00",
+        "2026-10-25T02-10-00-second": "2026-10-25T01:10:00+00:00",
+    }
+    for name, time in started.items():
+        run = Run.create(tmp_path, STUDY, {})
+        run.append(record(0).model_copy(update={"started": time}))
+        (run.folder / "environment.json").write_text("{}")
+        run.folder.rename(tmp_path / name)
+    for name in ("2026-10-01T00-00-00-toy-9", "2026-10-01T00-00-00-toy-10"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "study.toml").write_text("")
-    assert Run.open(tmp_path, None).folder.name == "2026-01-02T00-00-00-a"
-    assert len(list_runs(tmp_path)) == 2
+    assert [run.folder.name for run in list_runs(tmp_path)] == [
+        "2026-10-01T00-00-00-toy-9",
+        "2026-10-01T00-00-00-toy-10",
+        *started,
+    ]
 
 
 def victim(tmp_path) -> Path:

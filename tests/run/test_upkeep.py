@@ -2,16 +2,20 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from nodebench.errors import BadInput
 from nodebench.run.film import save_film
-from nodebench.run.store import Run
-from nodebench.run.upkeep import merge, prune, verify
-from nodebench.spec import Grid, Record, Status, Study, Trial
-from nodebench.spec.record import Place
+from nodebench.run.store import Run, list_runs, records_below
+from nodebench.run.upkeep import ASIDE, merge, prune, repair, verify
+from nodebench.spec import Grid, Record, Status, Study, Trial, bounded
+from nodebench.spec.record import SCHEMA_VERSION, Place
+from nodebench.spec.study import REPRODUCED
 from nodebench.spec.trajectories import Trajectories
 
 LINE = np.zeros((1, 3, 2))
@@ -63,6 +67,19 @@ def double(run):
     lines_of(run).write_text(text + text.splitlines(keepends=True)[0])
 
 
+def edit_with_a_space(run):
+    """The line then has no checksum in its place; it once counted as one of the first schema."""
+    text = lines_of(run).read_text()
+    lines_of(run).write_text(text.replace('"duration_seconds":1.0', '"duration_seconds":0.5', 1).replace(",", ", "))
+
+
+def downgrade(run):
+    text = lines_of(run).read_text()
+    lines_of(run).write_text(
+        re.sub(r',"checksum":"\w+"', "", text.replace(f'"schema_version":{SCHEMA_VERSION}', '"schema_version":1'))
+    )
+
+
 def foreign(run):
     other = record(7)
     run.append(other.model_copy(update={"place": Place(groups=("elsewhere",))}))
@@ -76,6 +93,8 @@ FAULTS = [
     (tear, "line 3 is torn"),
     (garble, "line 1 cannot be read"),
     (edit, "was edited"),
+    (edit_with_a_space, "was edited"),
+    (downgrade, "was edited"),
     (edit_seed, "is of another trial"),
     (double, "is there 2 times"),
     (foreign, r"group elsewhere is not here"),
@@ -251,6 +270,103 @@ def test_an_edited_record_stays_known_as_one(run):
     assert any("was edited" in finding for finding in verify(run))
     with pytest.raises(BadInput, match="records that were edited"):
         merge(run, run, run.folder.parent)
+
+
+def test_edited_records_are_left_out_of_what_is_read_and_counted(run, caplog):
+    edit(run)
+    assert [r.trial.seed for r in run.records()] == [1, 2]
+    (warning,) = caplog.messages
+    assert f"1 of 3 records left out: line 1: record {record(0).id} was edited" in warning
+
+
+@pytest.mark.parametrize("version", [99.0, "99", -1, 0, None, True])
+def test_a_schema_that_is_no_known_number_is_refused(run, version, caplog):
+    content = json.loads(record(5).line()) | {"schema_version": version}
+    with lines_of(run).open("a") as file:
+        file.write(json.dumps(content) + "\n")
+    assert len(run.records()) == 3
+    assert "schema_version: a whole number" in caplog.text
+
+
+def test_repairing_sets_bad_lines_aside_and_keeps_all_others(run):
+    before = lines_of(run).read_bytes()
+    first, second, third = before.splitlines(keepends=True)
+    bad = b"\xff nonsense\r{}\n"
+    edited = second.replace(b'"duration_seconds":1.0', b'"duration_seconds":0.5')
+    newer = record(8).model_copy(update={"schema_version": 99}).line().encode() + b"\n"
+    long = b'"' + b"a" * (bounded.LINE + 5) + b'"\n'
+    lines_of(run).write_bytes(first + bad + edited + long + third + newer + b'{"torn"')
+    assert repair(run) == (3, 4)
+    assert lines_of(run).read_bytes() == first + third + newer
+    assert (run.folder / ASIDE).read_bytes() == bad + edited + long + b'{"torn"'
+    assert repair(run) == (3, 0)
+    run.append(record(1))
+    assert not any("cannot be read" in finding for finding in verify(run) if "schema" not in finding)
+
+
+def test_pruning_leaves_a_run_with_bad_lines_as_it_is(tmp_path):
+    """Their arrays and their bytes may still be wanted."""
+    run, bad = make(tmp_path, range(3)), make(tmp_path, [])
+    edit(run)
+    run.append(record(2, started="2026-01-02"))
+    lines_of(bad).write_text("nonsense\n")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock"}
+    found = prune(tmp_path, remove=True)
+    assert len(found) == 2
+    assert all("repair" in line for line in found)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock"}
+
+
+def test_what_reproduce_wrote_is_not_foreign(tmp_path):
+    """Its study has a group for each trial; its records keep the groups of the original."""
+    again = record(3)
+    study = Study(name=REPRODUCED, groups={again.id: Grid(task="toy/spiral", model=["small"], seed=[3])})
+    run = Run.create(tmp_path, study, {"cpu": "test"})
+    run.append(again)
+    assert verify(run) == []
+    run.append(record(4))
+    assert any("foreign" in finding for finding in verify(run))
+
+
+MERGE = """
+import resource, signal, sys
+from pathlib import Path
+from nodebench.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))  # a file beyond this size cannot be written,
+if sys.argv.pop(1) == "killed":
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # and who tries is killed
+main()
+"""
+
+
+def nodebench_merge(results, first, second, how):
+    command = [sys.executable, "-c", MERGE, how, "results", "merge", first, second, "--results", str(results)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_merging_onto_a_full_disk_leaves_nothing(tmp_path):
+    names = [make(tmp_path, seeds).folder.name for seeds in (range(3), range(3, 6))]
+    ended = nodebench_merge(tmp_path, *names, "full")
+    assert ended.returncode == 3, ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert "cannot write there" in ended.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_a_merge_that_was_killed_is_no_run(tmp_path, nodebench):
+    """The system kills it while it writes: what is left is named by verify, read by nothing, and pruned."""
+    results = tmp_path / "results"
+    runs = make(results, range(3)), make(results, range(3, 6))
+    names = [run.folder.name for run in runs]
+    assert nodebench_merge(results, *names, "killed").returncode == -signal.SIGXFSZ
+    assert [run.folder for run in list_runs(tmp_path / "results")] == [run.folder for run in runs]
+    assert len(records_below(tmp_path / "results")) == 6
+    code, out, _ = nodebench("results", "verify")
+    assert code == 1
+    assert "left by a merge that was killed" in out
+    assert nodebench("results", "prune", "--yes")[0] == 0
+    assert nodebench("results", "verify")[0] == 0
+    assert len(list((tmp_path / "results").iterdir())) == 2
 
 
 def test_a_run_that_is_being_written_is_not_pruned(run):

@@ -8,7 +8,7 @@ import pytest
 from nodebench.errors import BadInput
 from nodebench.spec import FIGURES, Record, Status, Trial
 from nodebench.spec.figures import figure, percent
-from nodebench.spec.record import DataCard
+from nodebench.spec.record import NAMES, DataCard
 
 RECORD = Record(
     id="0" * 12,
@@ -42,6 +42,30 @@ def test_a_newer_schema_is_refused_by_name():
 def test_what_is_no_record_is_refused(text):
     with pytest.raises(BadInput, match="not a record"):
         Record.parse(text)
+
+
+@pytest.mark.parametrize("version", [99.0, "99", -1, 0, None, True, [4], 10**30])
+def test_a_schema_is_a_known_whole_number(version):
+    text = json.dumps(json.loads(RECORD.line()) | {"schema_version": version})
+    with pytest.raises(BadInput):
+        Record.parse(text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metrics": {str(n): 1.0 for n in range(NAMES + 1)}},
+        {"costs": {"timed_steps": 2**64}},
+        {"started": "yesterday"},
+        {"environment": {"cores": [2]}},
+        {"options": {"deep": json.loads("[" * 40 + "]" * 40)}},
+        {"data": DataCard(name="d", train=1, test=10**12, sha256="0"), "wrong": "AAAA"},
+    ],
+    ids=["too many metrics", "beyond 64 bits", "no time", "environment", "nested deep", "test items without bits"],
+)
+def test_what_is_out_of_bounds_is_refused_though_its_checksum_is_right(change):
+    with pytest.raises(BadInput):
+        Record.parse(RECORD.model_copy(update=change).line())
 
 
 def test_every_status_has_a_sentence():
@@ -86,9 +110,10 @@ def test_a_share_is_told_with_two_digits(share, text):
 
 def test_reasons_of_older_records_get_their_code_from_the_wording():
     old = json.loads(RECORD.line()) | {
-        "schema_version": 3,
+        "schema_version": 1,  # of records without a checksum
         "reasons": {"reverse_error": "the probe failed: dt", "nfe_backward": "the model has no ODE", "x": "other"},
     }
+    del old["checksum"], old["place"]
     reasons = Record.parse(json.dumps(old)).reasons
     assert [reason.code for reason in reasons.values()] == ["probe-failed", "no-ode", "other"]
     assert str(reasons["reverse_error"]) == "the probe failed: dt"

@@ -1,0 +1,46 @@
+"""Asking before a run that is larger than most people mean."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from nodebench.cli.progress import duration
+from nodebench.errors import BadInput
+from nodebench.run.estimate import Costs, estimate
+from nodebench.spec import Trial
+
+MANY = 100_000  # trials
+LONG = 12 * 3600.0  # seconds of estimated work
+
+
+def confirm(trials: Sequence[Trial], costs: Costs, at_once: int, *, yes: bool) -> None:
+    """Ask whether to start more than ``MANY`` trials or more than ``LONG`` seconds of work, unless ``yes``.
+
+    Args:
+        trials: that would run.
+        costs: what is known of their times; trials of which nothing is known count as the mean of the others.
+        at_once: how many run at a time.
+        yes: whether ``--yes`` was typed.
+
+    Raises:
+        BadInput: the answer is no, or nobody can be asked because the input is no terminal.
+    """
+    if yes:
+        return
+    large = _large(trials, costs, at_once)
+    if large is None:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput(f"this is {large}; --yes starts it")
+    if not typer.confirm(f"This is {large}. Start?", err=True):
+        raise BadInput("nothing was started")
+
+
+def _large(trials: Sequence[Trial], costs: Costs, at_once: int) -> str | None:
+    """What makes a run a large one; None where it is not."""
+    if len(trials) > MANY:
+        return f"{len(trials):,} trials"
+    found = estimate(trials, costs)
+    seconds = found.seconds / at_once
+    return f"about {duration(seconds)} of work" if seconds > LONG else None

@@ -1,0 +1,82 @@
+"""The one reader of ``records.jsonl``: every line with its record, or with the reason why it has none."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nodebench.errors import BadInput
+from nodebench.spec import Record
+from nodebench.spec.bounded import read_lines
+from nodebench.spec.record import Newer
+
+_log = logging.getLogger(__name__)
+_NAMED = 3  # bad lines that a warning names
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a file of records.
+
+    Attributes:
+        number: from 1 on.
+        raw: its bytes with the newline; the first bytes of a line that is too long.
+        start, size: where the line begins in its file, and its length, in bytes.
+        record: None where the line is torn or bad.
+        fault: why the line is bad; None where it is not.
+    """
+
+    number: int
+    raw: bytes
+    start: int
+    size: int
+    record: Record | None = None
+    fault: BadInput | None = None
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether the line has no end: the process that wrote it was killed, and its trial runs again."""
+        return not self.raw.endswith(b"\n")
+
+
+def lines_of(path: Path) -> Iterator[Line]:
+    """Read a file of records line by line.
+
+    Raises:
+        BadInput: the file cannot be read at all.
+    """
+    start = 0
+    for number, (raw, size) in enumerate(read_lines(path), start=1):
+        line = Line(number, raw, start, size)
+        start += size
+        if line.is_torn:
+            yield line
+            continue
+        try:
+            yield replace(line, record=Record.parse(raw))
+        except BadInput as error:
+            yield replace(line, fault=error)
+
+
+def good_records(path: Path) -> Iterator[Record]:
+    """The records of a file; bad lines are left out, counted, and named in one warning.
+
+    Raises:
+        BadInput: the file cannot be read at all, or a newer nodebench wrote part of it.
+    """
+    good, bad = 0, 0
+    named: list[str] = []
+    for line in lines_of(path):
+        if line.record is not None:
+            good += 1
+            yield line.record
+        elif isinstance(line.fault, Newer):
+            raise BadInput(f"{path}, line {line.number}: {line.fault}")
+        elif line.fault is not None:
+            bad += 1
+            if len(named) < _NAMED:
+                named.append(f"line {line.number}: {line.fault}")
+    if bad:
+        more = f"; and {bad - len(named)} more" if bad > len(named) else ""
+        told = f"{bad} of {good + bad} records left out: {'; '.join(named)}{more}"
+        _log.warning("%s: %s. 'nodebench results repair' sets them aside", path, told)
