@@ -13,7 +13,7 @@ import psutil
 from nodebench.run.fork_server import PROCESSES, fork_server_pid
 
 # How long to wait for the end of killed processes, at most. A zombie that no process reaps does not count as alive.
-KILL_SECONDS = 1.0
+KILL_SECONDS = 5.0
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
@@ -36,13 +36,16 @@ class Family:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._leader: psutil.Process | None = None
-        with suppress(psutil.Error):
-            self._leader = psutil.Process(pid)
+        self._leader = _find(pid)
+        self._server = _find(fork_server_pid())
 
     def leader_is_alive(self) -> bool:
         """Whether the leader runs or is stopped; a zombie has ended."""
         return self._leader is not None and _is_alive(self._leader)
+
+    def server_is_alive(self) -> bool:
+        """Whether the fork server runs that has started the leader, and will tell its exit code."""
+        return self._server is not None and _is_alive(self._server)
 
     def memory_above(self, limit: int) -> int | None:
         """Bytes that the trial holds, if they are more than ``limit``, else ``None``.
@@ -66,11 +69,11 @@ class Family:
         while True:  # what is killed may have started others meanwhile
             found += [one for one in [*self._members(), *_orphans()] if one not in found]
             alive = [one for one in found if _is_alive(one)]
-            if not alive or time.perf_counter() > deadline:
-                return
             for one in alive:
                 with suppress(psutil.Error):
                     one.kill()
+            if not alive or time.perf_counter() > deadline:
+                return
             time.sleep(0.001)
 
     def _members(self) -> list[psutil.Process]:
@@ -85,20 +88,26 @@ def kill_descendants() -> None:
 
 
 def _orphans() -> list[psutil.Process]:
-    """What ended trials have left behind: the fork server's children that are no trials, and their descendants.
+    """What ended trials have left behind: the children of the fork server that are no trials.
 
-    What a running trial starts stays below that trial.
+    What a running trial starts stays below that trial. What an orphan has started is an orphan once that has ended.
     """
-    pid = fork_server_pid()
-    if pid is None or sys.platform != "linux":
+    server = _find(fork_server_pid())
+    if server is None or sys.platform != "linux":
         return []
     try:
         with PROCESSES:  # no trial is being started meanwhile
             trials = {process.pid for process in multiprocessing.active_children()}
-            orphans = [child for child in psutil.Process(pid).children() if child.pid not in trials]
+            return [child for child in server.children() if child.pid not in trials]
     except psutil.Error:
         return []
-    return [one for orphan in orphans if _is_alive(orphan) for one in _with_descendants(orphan)]
+
+
+def _find(pid: int | None) -> psutil.Process | None:
+    try:
+        return None if pid is None else psutil.Process(pid)
+    except psutil.Error:
+        return None
 
 
 def _with_descendants(process: psutil.Process) -> list[psutil.Process]:

@@ -32,6 +32,8 @@ MEMORY_POLL_SECONDS = 0.05
 CLOCK_POLL_SECONDS = 1.0
 # A watch that wakes this much later than it should have has not run meanwhile: its process was stopped.
 SUSPENDED_SECONDS = 1.0
+# What multiprocessing gives as exit code where the fork server cannot tell it; a process can end with it too.
+UNKNOWN_EXIT_CODE = 255
 # A trial goes on while its parent does not read, until this much is unread (Linux).
 PIPE_BYTES = 1 << 20
 
@@ -241,12 +243,12 @@ class _Watch:
         }
 
     def _died(self) -> Outcome:
-        if self._server_was_killed:
-            message = "the process ended without a result; its exit code is unknown, since the fork server was killed"
-            return self.partial(Status.CRASHED, message)
         with PROCESSES:
             self._process.join(timeout=5)
             code = self._process.exitcode
+        if code == UNKNOWN_EXIT_CODE and not self._family.server_is_alive():
+            message = "the process ended without a result; its exit code is unknown, since the fork server was killed"
+            return self.partial(Status.CRASHED, message)
         if code is None:
             return self.partial(Status.ERROR, "the process closed its connection without a result")
         if code >= 0:

@@ -159,7 +159,10 @@ class _Child:
 
     def _failed(self, error: BaseException) -> Outcome:
         """Status and place of a failure."""
-        failure = self._solve.failure(error) if self._solve and isinstance(error, Exception) else None
+        failure = None
+        if self._solve is not None:
+            with suppress(Exception):  # the message of the exception is read, and making it may fail in turn
+                failure = self._solve.failure(error)
         counter = self._solve.latest if self._solve else self._counter
         return {
             "status": failure.status if isinstance(failure, SolveFailed) else _status_of(error),
