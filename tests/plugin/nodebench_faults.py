@@ -1,5 +1,6 @@
 """A third-party task, found by its entry point, whose field fails in the way one asks for."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,27 @@ from torch import Tensor, nn
 from nodebench.solvers import StepControl
 from nodebench.spec import Preset
 from nodebench.tasks import Batch, Experiment, ModelInfo, Options, Setup, Task
+
+
+def _refuse_forks() -> None:
+    """Have the system refuse the forks that REFUSED_FORKS=first:times names; REFUSED_COUNT is a file that counts."""
+    first, times = map(int, os.environ["REFUSED_FORKS"].split(":"))
+    fork = os.fork
+
+    def counted() -> int:
+        with open(os.environ["REFUSED_COUNT"], "ab") as file:
+            file.write(b".")
+            file.flush()
+            number = file.tell()
+        if first <= number < first + times:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    os.fork = counted
+
+
+if "REFUSED_FORKS" in os.environ:
+    _refuse_forks()
 
 
 class FaultOptions(Options):
