@@ -22,6 +22,7 @@ from nodebench.run.messages import Inbox
 from nodebench.run.output import Output
 from nodebench.run.worker import Ended, Job, Outcome, Progress
 from nodebench.spec import DataSource, Failure, Limits, Record, Status, Trial
+from nodebench.spec.reasons import Reason
 from nodebench.spec.trajectories import Film
 
 # A solve notices a passed deadline itself; a trial that is stuck elsewhere is killed this much later.
@@ -263,8 +264,12 @@ def _storable(outcome: Outcome, output: Output) -> Outcome:
     """Shorten the texts of an outcome, and add what the trial wrote to a failure."""
     stored = dict(outcome)
     if "reasons" in stored:
-        stored["reasons"] = {brief(str(name)): brief(str(reason)) for name, reason in stored["reasons"].items()}
+        stored["reasons"] = {brief(name): _brief_reason(reason) for name, reason in stored["reasons"].items()}
     failure: Failure | None = stored.get("failure")
     if failure is not None:
         stored["failure"] = failure.model_copy(update={"stderr": output.lines()})
     return stored
+
+
+def _brief_reason(reason: Reason | str) -> Reason | str:
+    return brief(reason) if isinstance(reason, str) else reason.model_copy(update={"message": brief(reason.message)})

@@ -1,8 +1,7 @@
 """The three passes of a trial: timed training, memory of one step, numerics.
 
-The last training step is the step that they share. Its state is kept before it is taken, and the memory and
-numerics passes take it again: loss and NFE must come out the same, or the meters have disturbed what they
-measure.
+The last training step is the step that they share. The state before it is kept, and the memory and numerics passes
+take it again. If loss or NFE differ, the meters have disturbed what they measure.
 """
 
 import copy
