@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -89,27 +90,36 @@ def test_a_temporary_folder_with_a_long_path_will_do(tmp_path):
     assert ours_in(folder) == set()
 
 
-def test_what_killed_commands_left_is_removed_at_the_next_start(tmp_path):
-    temporary = tmp_path / "t"
-    foreign = temporary / "nodebench-12345678"
-    foreign.mkdir(parents=True)
+@pytest.fixture
+def temporary():
+    """A folder whose path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_what_killed_commands_left_is_removed_at_the_next_start(tmp_path, temporary):
+    foreign, link = temporary / "nodebench-12345678", temporary / "nodebench-abcdefgh"
+    foreign.mkdir()
     (foreign / "mine.txt").write_text("kept")
-    (temporary / "nodebench-abcdefgh").symlink_to(foreign)
+    link.symlink_to(foreign)
     environment = os.environ | {"TMPDIR": str(temporary)}
     process = subprocess.Popen([*COMMAND, *FAULTS, "--set", "seconds=0.05"], cwd=tmp_path, env=environment)
-    while not [child for child in psutil.Process(process.pid).children(recursive=True) if is_trial(child)]:
+    while process.poll() is None and not trials_of(process):
         time.sleep(0.05)
-    (left,) = ours_in(temporary) - {foreign, temporary / "nodebench-abcdefgh"}
+    (left,) = ours_in(temporary) - {foreign, link}
     remove_stale(temporary)
     assert left.is_dir()  # its owner lives
-    family = psutil.Process(process.pid).children(recursive=True)
-    for one in [psutil.Process(process.pid), *family]:
+    for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
         one.kill()
     process.wait()
     assert left.is_dir()
     assert shell(tmp_path, TRIVIAL, TMPDIR=str(temporary)).returncode == 0
-    assert ours_in(temporary) == {foreign, temporary / "nodebench-abcdefgh"}
+    assert ours_in(temporary) == {foreign, link}
     assert (foreign / "mine.txt").read_text() == "kept"
+
+
+def trials_of(process: subprocess.Popen) -> list[psutil.Process]:
+    return [child for child in psutil.Process(process.pid).children(recursive=True) if is_trial(child)]
 
 
 def is_trial(process: psutil.Process) -> bool:
@@ -126,8 +136,7 @@ def test_a_stopped_parent_does_not_turn_a_finished_trial_into_a_timeout(tmp_path
         if "epoch 1/" in line:
             break
     process.send_signal(signal.SIGSTOP)
-    trials = [child for child in psutil.Process(process.pid).children(recursive=True) if is_trial(child)]
-    _, alive = psutil.wait_procs(trials, timeout=60)
+    _, alive = psutil.wait_procs(trials_of(process), timeout=60)
     assert alive == []
     time.sleep(25)  # until long after the limit
     process.send_signal(signal.SIGCONT)
