@@ -39,3 +39,17 @@ def nearest(name: str, allowed: Iterable[str]) -> str | None:
 def first_line(error: BaseException | None) -> str:
     """What an exception says, in one line; its type where it says nothing."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+MESSAGE_CHARACTERS = 1_000
+
+
+def brief(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
+    """Return a text that can be stored: about ``limit`` characters at most, and no lone surrogates.
+
+    A longer text keeps its beginning and its end.
+    """
+    if len(text) > limit:
+        gap = f" [{len(text) - limit} characters left out] "
+        text = text[: limit // 2] + gap + text[-(limit // 2) :]
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -10,8 +10,10 @@ from nodebench.cli.app import app
 from nodebench.cli.conventions import BAD_INPUT, CANNOT_GO_ON, INTERRUPTED, LATEST, OK, TRIAL_FAILED
 from nodebench.cli.interrupt import leave_at_once
 from nodebench.cli.notices import warnings_shown
+from nodebench.cli.streams import Tolerant, tolerant_streams
 from nodebench.errors import BadInput, CannotGoOn, nearest
 from nodebench.escapes import for_terminal
+from nodebench.run.descriptors import require_descriptors, reserve_standard_descriptors
 
 # Typer carries its own copy of click from some version on; its usage error is public only as this base.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -19,9 +21,21 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """Run the command line; bad input ends in one line and exit code 2."""
+    reserve_standard_descriptors()
+    with tolerant_streams() as output:
+        code = _run()
+        output.flush()
+        if output.error is not None:
+            code = _explain(output, code)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run what was typed; return the exit code."""
     # Until trials run there is nothing to clean up, and an exception in the middle of an import is no way out.
     before = signal.signal(signal.SIGINT, leave_at_once)
     try:
+        require_descriptors()
         with warnings_shown():
             code = app(args=_with_latest(sys.argv[1:]), standalone_mode=False) or OK
     except BadInput as error:
@@ -35,13 +49,20 @@ def main() -> None:
         if isinstance(error.__cause__, EOFError):  # typer takes it for Ctrl-D at a prompt, and there is none
             raise error.__cause__ from None
         code = INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has left, and the run stopped with it
-        code = TRIAL_FAILED
     except OSError as error:  # a path that no file can have, a folder without permission, a full disk
         code = _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     finally:
         signal.signal(signal.SIGINT, before)
-    sys.exit(code)
+    return int(code)
+
+
+def _explain(output: Tolerant, code: int) -> int:
+    """Say that output was lost, unless its reader has left on purpose; return the exit code."""
+    if isinstance(output.error, BrokenPipeError):
+        return code or TRIAL_FAILED
+    assert output.error is not None
+    _refuse(f"cannot write to standard output: {output.error.strerror or output.error}")
+    return code or CANNOT_GO_ON
 
 
 def _with_latest(arguments: list[str]) -> list[str]:

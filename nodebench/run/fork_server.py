@@ -12,26 +12,54 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import ModuleType
+
+from nodebench.errors import CannotGoOn
+from nodebench.run.descriptors import reserve_standard_descriptors
+from nodebench.run.scratch import make_scratch_folder, temporary_files_in
 
 # Held where a process is started and where one is asked how it ended: starting looks at all the others, and
 # an exit code can be read once only.
 PROCESSES = threading.Lock()
+# How often a trial is started at most: once more if the server ended meanwhile.
+ATTEMPTS = 2
+_PRELOADED = ["nodebench.run.server_setup", "nodebench.run.preload"]
+
+_starting = threading.Lock()
+_scratch: list[Path] = []  # the folder of the server's socket, once it is made
 
 
 def start_fork_server() -> None:
     """Start the server, without waiting for it; where it runs already, nothing happens.
 
-    It is deaf to Ctrl-C and to polite requests to end, and so are the trials: a terminal and a batch system send
-    them to all at once, and it is the parent that ends the trials, each with its record.
+    The server and the trials ignore SIGINT and SIGTERM: a terminal and a batch system send them to every process at
+    once, and the parent ends the trials, each with its record.
+
+    Raises:
+        CannotGoOn: the system refuses to start it.
     """
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["nodebench.run.preload"])
-    resource_tracker.ensure_running()  # which would clear the mask
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # inherited, for life
+    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
+    reserve_standard_descriptors()
     try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        with _starting:
+            if not _scratch:
+                _scratch.append(make_scratch_folder())
+            resource_tracker.ensure_running()  # which would clear the mask
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # inherited, for life
+            try:
+                with temporary_files_in(_scratch[0]):
+                    forkserver.ensure_running()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    except OSError as error:
+        raise CannotGoOn(f"no trial can be started: {error.strerror or error}") from error
+
+
+def fork_server_pid() -> int | None:
+    """The server's process id; ``None`` if it was not started."""
+    pid: int | None = getattr(forkserver._forkserver, "_forkserver_pid", None)  # no public name tells it
+    return pid
 
 
 def wait_for_fork_server() -> None:
@@ -42,17 +70,23 @@ def wait_for_fork_server() -> None:
 
 
 def fork(process: BaseProcess) -> None:
-    """Have the server start a process.
+    """Have the server start a process; if the server ends meanwhile, start both once more.
 
     Raises:
-        OSError: it cannot, or has itself been killed at this moment.
+        CannotGoOn: the process cannot be started.
     """
-    start_fork_server()  # if nobody has, or it was killed
-    try:
-        with PROCESSES, _hidden_main():
-            process.start()
-    except EOFError as error:
-        raise ConnectionError("the server that starts the trials has been killed") from error
+    for attempt in range(1, ATTEMPTS + 1):
+        start_fork_server()  # if it does not run, or was killed
+        try:
+            with PROCESSES, _hidden_main():
+                process.start()
+            return
+        except (EOFError, ConnectionError) as error:
+            if attempt == ATTEMPTS:
+                reason = "the fork server ended while it started a trial; it may lack memory or processes"
+                raise CannotGoOn(f"no trial can be started: {reason}") from error
+        except OSError as error:
+            raise CannotGoOn(f"no trial can be started: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -1,35 +1,42 @@
 """The parent's side of a trial: one process of its own, watched until it ends, however it ends."""
 
+import fcntl
 import multiprocessing
 import multiprocessing.connection
-import os
 import signal
-import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
-import psutil
 from pydantic import ValidationError
 
+from nodebench.errors import brief
 from nodebench.run import worker
+from nodebench.run.family import Family
 from nodebench.run.fork_server import PROCESSES, fork
-from nodebench.run.worker import Job, Outcome, Progress
+from nodebench.run.messages import Inbox
+from nodebench.run.output import Output
+from nodebench.run.worker import Ended, Job, Outcome, Progress
 from nodebench.spec import DataSource, Failure, Limits, Record, Status, Trial
+from nodebench.spec.reasons import Reason
 from nodebench.spec.trajectories import Film
 
 # A solve notices a passed deadline itself; a trial that is stuck elsewhere is killed this much later.
 GRACE_SECONDS = 2.0
 # How often the memory of a limited trial is looked at.
 MEMORY_POLL_SECONDS = 0.05
-STDERR_LINES = 20
-# How long a killed process may take to be gone, at most; a zombie that nobody reaps never is.
-KILL_SECONDS = 1.0
+# How often the watch looks at the clock otherwise.
+CLOCK_POLL_SECONDS = 1.0
+# A watch that wakes this much later than it should have has not run meanwhile: its process was stopped.
+SUSPENDED_SECONDS = 1.0
+# What multiprocessing gives as exit code where the fork server cannot tell it; a process can end with it too.
+UNKNOWN_EXIT_CODE = 255
+# A trial goes on while its parent does not read, until this much is unread (Linux).
+PIPE_BYTES = 1 << 20
 
 Listener = Callable[[Progress], None]
 
@@ -71,96 +78,155 @@ def run_isolated(
         stop: ends it early, as ``interrupted``.
         cores: that it is bound to; null for none.
     """
-    with tempfile.TemporaryDirectory(prefix="nodebench-") as folder:
-        return _run_job(Job(trial, limits, source, Path(folder) / "stderr", cores), report, stop or Stop())
+    return _run_job(Job(trial, limits, source, cores), report, stop or Stop())
 
 
 def foresee(trial: Trial, source: DataSource, limits: Limits | None = None) -> float | None:
     """Estimate the seconds of a whole trial from a few of its steps, run within ``limits``; None if those fail."""
-    with tempfile.TemporaryDirectory(prefix="nodebench-") as folder:
-        job = Job(trial, limits or Limits(), source, Path(folder) / "stderr", probe=True)
-        record, _ = _run_job(job, lambda progress: None, Stop())
+    record, _ = _run_job(Job(trial, limits or Limits(), source, probe=True), lambda progress: None, Stop())
     return record.costs.get("foreseen_seconds")
 
 
 def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
-    trial = job.trial
-    context = multiprocessing.get_context("forkserver")
     started, clock = datetime.now(UTC), time.perf_counter()
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=worker.main, args=(theirs, job), name=f"trial-{trial.id}")
-    watch = _Watch(ours, process, job.limits, report, stop)
-    try:
+    with _pipe() as (messages, to_messages), _pipe() as (written, to_written):
+        context = multiprocessing.get_context("forkserver")
+        process = context.Process(target=worker.main, args=(to_messages, to_written, job), name=f"trial-{job.trial.id}")
         fork(process)
-        theirs.close()
-        outcome = watch.until_the_end()
-    finally:
-        _kill_group(process)
-        ours.close()
-    outcome = _with_stderr(outcome, job.stderr)
+        assert process.pid is not None
+        family = Family(process.pid)
+        try:
+            to_messages.close()
+            to_written.close()
+            watch = _Watch(messages, written, process, family, job.limits, report, stop)
+            outcome = watch.until_the_end()
+        finally:
+            family.kill()
+            with PROCESSES:
+                process.join()
+        outcome = _storable(outcome, watch.output)
     frame: dict[str, Any] = {
-        "id": trial.id,
-        "trial": trial,
+        "id": job.trial.id,
+        "trial": job.trial,
         "limits": job.limits,
         "started": started.isoformat(timespec="seconds"),
-        "duration_seconds": time.perf_counter() - clock,
+        "duration_seconds": watch.ended - clock,
     }
     try:
         return Record(**frame, **outcome), watch.film
     except ValidationError as error:  # a third-party task that measures what is no number
         first = error.errors()[0]
-        message = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        message = brief(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
         return Record(**frame, status=Status.ERROR, failure=Failure(phase="record", message=message)), watch.film
 
 
+@contextmanager
+def _pipe() -> Iterator[tuple[Connection, Connection]]:
+    """A pipe, as its end to read and its end to write; both are closed at the end."""
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    with reader, writer:
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with suppress(OSError):  # the user's pipes have used up what they may
+                fcntl.fcntl(writer.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        yield reader, writer
+
+
 class _Watch:
-    """Listens to a trial, holds it to its limits, and remembers what it said."""
+    """Listens to a trial, holds it to its limits, and remembers what it said.
+
+    Attributes:
+        output: what the trial has written to standard output and error.
+        film: the pictures of its training.
+        ended: when the trial ended, on ``time.perf_counter``.
+    """
 
     def __init__(
-        self, connection: Connection, process: BaseProcess, limits: Limits, report: Listener, stop: Stop
+        self,
+        messages: Connection,
+        written: Connection,
+        process: BaseProcess,
+        family: Family,
+        limits: Limits,
+        report: Listener,
+        stop: Stop,
     ) -> None:
         self._stop = stop
-        self._connection = connection
+        self._messages, self._inbox = messages, Inbox(messages)
+        self._written, self.output = written, Output(written)
         self._process = process
+        self._family = family
         self._limits = limits
         self._report = report
         self._phase = "start"
         self._history: list[dict[str, float | None]] = []
         self._known: Outcome = {}
+        self._server_was_killed = False
         self._memory_seen = float("-inf")
         self.film: Film = {}
-        self._deadline = time.perf_counter() + limits.timeout + GRACE_SECONDS if limits.timeout else float("inf")
+        self._awake = self.ended = time.perf_counter()
+        self._deadline = self._awake + limits.timeout + GRACE_SECONDS if limits.timeout else float("inf")
 
     def until_the_end(self) -> Outcome:
-        while True:
-            wait = min(self._deadline - time.perf_counter(), MEMORY_POLL_SECONDS if self._limits.memory else 3600)
-            # The process is waited for as well: what it started may hold the other end of the pipe open.
-            listened: list[Any] = [self._connection, self._process.sentinel, self._stop.heard]
-            ready = multiprocessing.connection.wait(listened, max(wait, 0))
-            if self._stop.asked:
-                return self.partial(Status.INTERRUPTED, "stopped by the user")
-            try:
-                heard = self._connection.recv() if self._connection.poll() else None
-            except (EOFError, ConnectionResetError):
-                return self._died()
-            if isinstance(heard, Progress):
-                self._hear(heard)
-            elif heard is not None:
-                outcome: Outcome = heard
-                return outcome
-            elif self._process.sentinel in ready:
-                return self._died()
-            if (over := self._over_limit()) is not None:
-                return over
+        outcome = None
+        while outcome is None:
+            process_has_ended = self._wait()
+            outcome = self._listen()
+            if outcome is None:
+                outcome = self._verdict(process_has_ended and self._inbox.empty)
+        self.output.read()
+        return outcome
 
-    def _over_limit(self) -> Outcome | None:
+    def _wait(self) -> bool:
+        """Wait for something to happen; return whether the trial's process has ended."""
+        poll = MEMORY_POLL_SECONDS if self._limits.memory else CLOCK_POLL_SECONDS
+        seconds = max(min(self._deadline - time.perf_counter(), poll), 0)
+        # The process is waited for as well: what it started may hold the other end of the pipe open.
+        listened: list[Any] = [self._messages, self._stop.heard]
+        listened += [] if self.output.closed else [self._written]
+        listened += [] if self._server_was_killed else [self._process.sentinel]
+        ready = multiprocessing.connection.wait(listened, seconds)
+        now = time.perf_counter()
+        if (suspended := now - self._awake - seconds) > SUSPENDED_SECONDS:
+            self._deadline += suspended
+        self._awake = self.ended = now
+        return self._has_ended(self._process.sentinel in ready)
+
+    def _has_ended(self, sentinel_is_ready: bool) -> bool:
+        """Whether the process has ended. Its sentinel belongs to the fork server, and is ready if that is killed."""
+        if sentinel_is_ready and self._family.leader_is_alive():
+            self._server_was_killed = True
+        if self._server_was_killed:
+            return not self._family.leader_is_alive()
+        return sentinel_is_ready
+
+    def _listen(self) -> Outcome | None:
+        """Take what has arrived; return the outcome if it is there."""
+        self.output.read()
+        try:
+            messages = self._inbox.read()
+        except Exception as error:  # of a third-party class that this process lacks, or no message at all
+            message = brief(f"a message of the trial cannot be read: {type(error).__name__}: {error}")
+            return self.partial(Status.ERROR, message)
+        for message in messages:
+            if isinstance(message, Ended):
+                self.ended = message.clock
+                return message.outcome
+            self._hear(message)
+        return None
+
+    def _verdict(self, process_has_ended: bool) -> Outcome | None:
+        """Why a trial that has sent nothing more is over; ``None`` if it goes on."""
+        if self._stop.asked:
+            return self.partial(Status.INTERRUPTED, "stopped by the user")
+        if process_has_ended or self._inbox.closed:
+            return self._died()
         now = time.perf_counter()
         if now > self._deadline:
             return self.partial(Status.TIMEOUT, f"killed {GRACE_SECONDS:g} s after its time limit")
         if self._limits.memory and now > self._memory_seen + MEMORY_POLL_SECONDS / 2:
             self._memory_seen = now
-            if (used := _group_memory(self._process.pid)) > self._limits.memory:
-                return self.partial(Status.MEMORY_BUDGET, f"killed while it held {used / 1e6:.0f} MB")
+            if (held := self._family.memory_above(self._limits.memory)) is not None:
+                return self.partial(Status.MEMORY_BUDGET, f"killed while it held {held / 1e6:.0f} MB")
         return None
 
     def _hear(self, progress: Progress) -> None:
@@ -183,61 +249,29 @@ class _Watch:
         with PROCESSES:
             self._process.join(timeout=5)
             code = self._process.exitcode
-        if code is not None and code < 0:
-            message = f"killed by {signal.Signals(-code).name}"
-            if code == -signal.SIGKILL:
-                message += "; the system kills so when memory runs out"
-        else:
+        if code == UNKNOWN_EXIT_CODE and not self._family.server_is_alive():
+            message = "the process ended without a result; its exit code is unknown, since the fork server was killed"
+            return self.partial(Status.CRASHED, message)
+        if code is None:
+            return self.partial(Status.ERROR, "the process closed its connection without a result")
+        if code >= 0:
             return self.partial(Status.ERROR, f"the process ended with exit code {code} and without a result")
+        message = f"killed by {signal.Signals(-code).name}"
+        if code == -signal.SIGKILL:
+            message += "; the system kills so when memory runs out"
         return self.partial(Status.CRASHED, message)
 
 
-def _members(pid: int | None) -> list[psutil.Process]:
-    """The trial's process and all that descends from it, also what left the group."""
-    try:
-        leader = psutil.Process(pid)
-        return [leader, *leader.children(recursive=True)]
-    except psutil.Error:
-        return []
+def _storable(outcome: Outcome, output: Output) -> Outcome:
+    """Shorten the texts of an outcome, and add what the trial wrote to a failure."""
+    stored = dict(outcome)
+    if "reasons" in stored:
+        stored["reasons"] = {brief(name): _brief_reason(reason) for name, reason in stored["reasons"].items()}
+    failure: Failure | None = stored.get("failure")
+    if failure is not None:
+        stored["failure"] = failure.model_copy(update={"stderr": output.lines()})
+    return stored
 
 
-def _group_memory(pid: int | None) -> int:
-    """Resident bytes of a trial and all that it started."""
-    total = 0
-    for member in _members(pid):
-        with suppress(psutil.Error):
-            total += member.memory_info().rss
-    return total
-
-
-def _kill_group(process: BaseProcess) -> None:
-    """End a trial and everything it started, and reap it."""
-    if process.pid is None:
-        return
-    members = _members(process.pid)
-    with suppress(ProcessLookupError, PermissionError):  # it ended alone, or never came to lead a group
-        os.killpg(process.pid, signal.SIGKILL)
-    for member in members:
-        with suppress(psutil.Error):
-            member.kill()
-    with PROCESSES:
-        process.join()
-    _wait_until_gone(process.pid)
-
-
-def _wait_until_gone(group: int) -> None:
-    """Wait for the death of what was killed: until then it still holds its memory and its cores."""
-    deadline = time.perf_counter() + KILL_SECONDS
-    with suppress(ProcessLookupError, PermissionError):
-        while time.perf_counter() < deadline:
-            os.killpg(group, 0)
-            time.sleep(0.001)
-
-
-def _with_stderr(outcome: Outcome, path: Path) -> Outcome:
-    """Add the last lines of standard error to a failure."""
-    failure: Any = outcome.get("failure")
-    if failure is None or not path.exists():
-        return outcome
-    lines = path.read_text(errors="replace").splitlines()[-STDERR_LINES:]
-    return outcome | {"failure": failure.model_copy(update={"stderr": lines})}
+def _brief_reason(reason: Reason | str) -> Reason | str:
+    return brief(reason) if isinstance(reason, str) else reason.model_copy(update={"message": brief(reason.message)})

@@ -1,8 +1,7 @@
 """The three passes of a trial: timed training, memory of one step, numerics.
 
-The last training step is the step that they share. Its state is kept before it is taken, and the memory and
-numerics passes take it again: loss and NFE must come out the same, or the meters have disturbed what they
-measure.
+The last training step is the step that they share. The state before it is kept, and the memory and numerics passes
+take it again. If loss or NFE differ, the meters have disturbed what they measure.
 """
 
 import copy
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
+from nodebench.run.metrics import numbers_of
 from nodebench.run.probes import joint_over_single, residual_error, reverse_error
 from nodebench.run.step import Checkpoint, Step, step_tensors, training_step
 from nodebench.solvers import Integrator, SolverAdapter, StepControl, Trace, find_solver
@@ -206,7 +206,7 @@ class Passes:
                 experiment.loss(experiment.model, experiment.probe)
                 row["nfe_probe"] = None if counter.blind else counter.forward
             if metrics:
-                row |= experiment.metrics(experiment.model)
+                row |= numbers_of(experiment.metrics(experiment.model))
         self.draft.history.append(row)
         self._report(row, self._pictures(epoch))
 
@@ -369,7 +369,7 @@ class Passes:
         """Add a row to the profile."""
         with self._evaluating(control, adapter) as counter:
             try:
-                metrics = self._experiment.metrics(self._experiment.model)
+                metrics = numbers_of(self._experiment.metrics(self._experiment.model))
             except Exception as error:
                 metrics = dict.fromkeys(self._metric_names)
                 self.draft.reasons.setdefault("profile", f"{setting}: {self._survivable(error)}")

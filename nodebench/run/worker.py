@@ -11,14 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from nodebench.errors import BadInput
+from nodebench.errors import BadInput, brief
 from nodebench.instruments import Budget, NfeCounter, calibrate, describe_environment, drifted
 from nodebench.run.build import experiment_of, integrator_of
+from nodebench.run.family import adopt_orphans, kill_descendants
+from nodebench.run.messages import send
 from nodebench.run.multiply import options_of, resolve_device
 from nodebench.run.passes import Passes, Row
 from nodebench.solvers import Integrator
@@ -36,7 +37,6 @@ class Job:
     trial: Trial
     limits: Limits
     source: DataSource
-    stderr: Path
     cores: tuple[int, ...] | None = None  # to be bound to
     probe: bool = False  # a few steps only, to foresee the seconds of the whole
 
@@ -52,16 +52,47 @@ class Progress:
     known: Outcome = field(default_factory=dict)
 
 
-def main(connection: Connection, job: Job) -> None:
-    """Run one trial in this process and send its outcome; the process leads a group of its own."""
+@dataclass(frozen=True)
+class Ended:
+    """The last message of a trial: what it knows of its record, and when it ended.
+
+    Attributes:
+        clock: on ``time.perf_counter``, which the processes of one machine share.
+    """
+
+    outcome: Outcome
+    clock: float
+
+
+def main(connection: Connection, output: Connection, job: Job) -> None:
+    """Run one trial in this process and send its outcome; the process leads a group of its own.
+
+    Args:
+        connection: receives ``Progress`` and, at the end, ``Ended``.
+        output: receives everything that is written to standard output and error.
+        job: what is run.
+    """
     os.setsid()
+    adopt_orphans()
     gc.freeze()  # what the fork server loaded is never garbage: collections need not walk it
-    _redirect_stderr(job.stderr)
+    _redirect_output(output)
     _die_with_parent()
     _lock_in_thread()
-    connection.send(_Child(connection, job).run())
-    sys.stderr.flush()
+    _deliver(connection, _Child(connection, job).run())
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
     os._exit(0)  # there is nothing to tear down but libraries, some of which chat about it
+
+
+def _deliver(connection: Connection, outcome: Outcome) -> None:
+    """Send the outcome, or the reason why it cannot be sent."""
+    clock = time.perf_counter()
+    try:
+        send(connection, Ended(outcome, clock))
+    except Exception as error:
+        failure = Failure(phase="result", message=brief(f"the result cannot be sent: {_first_line(error)}"))
+        send(connection, Ended({"status": Status.ERROR, "failure": failure}, clock))
 
 
 class _Child:
@@ -92,7 +123,7 @@ class _Child:
             after = calibrate()
             self._outcome |= {"calibration": [before, after], "drifted": drifted(before, after)}
             self._outcome["status"] = Status.OK
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: a library may call sys.exit()
             traceback.print_exc()
             self._outcome |= self._failed(error)
         if self._passes is not None:
@@ -103,7 +134,7 @@ class _Child:
     def _run_passes(self, trial: Trial) -> None:
         began = time.perf_counter()
         self._enter("setup")
-        self._outcome["options"] = options_of(trial).model_dump()
+        self._outcome["options"] = options_of(trial).model_dump(mode="json")
         self._solve = integrator_of(trial, self._counter)
         _plain_arithmetic()
         experiment = experiment_of(trial, self._solve, self._job.source)
@@ -111,7 +142,7 @@ class _Child:
         epochs = experiment.epochs
 
         def report(row: Row, pictures: Film) -> None:
-            self._connection.send(Progress(self._phase, epochs, row, pictures))
+            send(self._connection, Progress(self._phase, epochs, row, pictures))
 
         self._passes = Passes(trial, find_task(trial.task), experiment, self._solve, self._budget, report)
         if self._job.probe:
@@ -124,17 +155,20 @@ class _Child:
 
     def _enter(self, phase: str, epochs: int = 0, known: Outcome | None = None) -> None:
         self._phase = phase
-        self._connection.send(Progress(phase, epochs, known=known or {}))
+        send(self._connection, Progress(phase, epochs, known=known or {}))
 
-    def _failed(self, error: Exception) -> Outcome:
+    def _failed(self, error: BaseException) -> Outcome:
         """Status and place of a failure."""
-        failure = self._solve.failure(error) if self._solve else None
+        failure = None
+        if self._solve is not None:
+            with suppress(Exception):  # the message of the exception is read, and making it may fail in turn
+                failure = self._solve.failure(error)
         counter = self._solve.latest if self._solve else self._counter
         return {
             "status": failure.status if isinstance(failure, SolveFailed) else _status_of(error),
             "failure": Failure(
                 phase=self._phase,
-                message=_first_line(error),
+                message=brief(_first_line(error)),
                 t=_number(counter.last_t),
                 dt=_number(counter.last_dt),
                 nfe=(counter.in_solve or counter.forward) if counter.solves else None,
@@ -150,19 +184,27 @@ def _check_device(device: str) -> None:
         raise SolveFailed(Status.NO_DEVICE, str(error)) from None
 
 
-def _status_of(error: Exception) -> Status:
+def _status_of(error: BaseException) -> Status:
     """Status of an exception outside a solve."""
     if isinstance(error, SolveFailed):
         return error.status
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in _text(error):
         return Status.MEMORY_BUDGET
     return Status.ERROR
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
+def _first_line(error: BaseException) -> str:
+    lines = _text(error).splitlines()
     text = lines[0] if lines else ""
     return text if isinstance(error, SolveFailed | BadInput) else f"{type(error).__name__}: {text}"
+
+
+def _text(error: BaseException) -> str:
+    """The message of an exception; empty where making it fails in turn."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def _number(value: torch.Tensor | None) -> float | None:
@@ -187,22 +229,24 @@ def _lock_in_thread() -> None:
         tqdm.set_lock(threading.RLock())
 
 
-def _redirect_stderr(path: Path) -> None:
-    """Send everything that is written to standard output and error, by C code too, to a file."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
-    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+def _redirect_output(output: Connection) -> None:
+    """Send everything that is written to standard output and error, by C code too, to the parent."""
+    for descriptor in (1, 2):
+        os.dup2(output.fileno(), descriptor)
+    output.close()
+    sys.stdout = os.fdopen(1, "w", errors="backslashreplace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
 
 
 def _die_with_parent() -> None:
-    """End this process group when the parent is gone, however it went."""
+    """End this process group, and what has left it, when the parent is gone, however it went."""
     parent = parent_process()
     assert parent is not None
 
     def wait() -> None:
         parent.join()
+        with suppress(Exception):
+            kill_descendants()
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -72,7 +72,7 @@ class Limits(Frozen):
 
     timeout: Annotated[float, Field(gt=0)] | None = None  # seconds, all passes together
     max_nfe: Annotated[int, Field(gt=0)] | None = None  # evaluations of one solve, in one direction
-    memory: Annotated[int, Field(gt=0)] | None = None  # bytes, resident, the whole process group
+    memory: Annotated[int, Field(gt=0)] | None = None  # bytes, PSS, all processes of the trial together
 
 
 class Failure(Frozen):

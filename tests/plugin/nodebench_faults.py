@@ -1,5 +1,6 @@
 """A third-party task, found by its entry point, whose field fails in the way one asks for."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -14,6 +15,27 @@ from torch import Tensor, nn
 from nodebench.solvers import StepControl
 from nodebench.spec import Preset
 from nodebench.tasks import Batch, Experiment, ModelInfo, Options, Setup, Task
+
+
+def _refuse_forks() -> None:
+    """Have the system refuse the forks that REFUSED_FORKS=first:times names; REFUSED_COUNT is a file that counts."""
+    first, times = map(int, os.environ["REFUSED_FORKS"].split(":"))
+    fork = os.fork
+
+    def counted() -> int:
+        with open(os.environ["REFUSED_COUNT"], "ab") as file:
+            file.write(b".")
+            file.flush()
+            number = file.tell()
+        if first <= number < first + times:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    os.fork = counted
+
+
+if "REFUSED_FORKS" in os.environ:
+    _refuse_forks()
 
 
 class FaultOptions(Options):
@@ -120,6 +142,75 @@ def _threads_help(t: Tensor, dy: Tensor) -> Tensor:
     return dy
 
 
+def _raise_long(t: Tensor, dy: Tensor) -> Tensor:
+    raise ValueError("first" + "x" * 5_000_000 + "last \udc80")
+
+
+class _NoMessage(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no message either")
+
+
+def _raise_silent(t: Tensor, dy: Tensor) -> Tensor:
+    raise _NoMessage
+
+
+def _flood(t: Tensor, dy: Tensor) -> Tensor:
+    """Write 100 MB to standard error, without a newline until the last line."""
+    os.write(2, b"begins here\n")
+    for _ in range(100):
+        os.write(2, b"x" * 1_000_000)
+    os.write(2, b"\nends here\n")
+    raise ValueError("planted")
+
+
+def _sys_exit(t: Tensor, dy: Tensor) -> Tensor:
+    sys.exit("planted")
+
+
+_daemons: list[str] = []
+
+
+def _start_daemon(code: str) -> None:
+    """Start a process that leaves the trial's session, by a parent that ends at once; only the first time."""
+    if _daemons:
+        return
+    _daemons.append(code)
+    daemon = [sys.executable, "-c", f"import time; {code}; time.sleep(600)  # nodebench-grandchild"]
+    launcher = f"import subprocess; subprocess.Popen({daemon!r}, start_new_session=True)"
+    subprocess.run([sys.executable, "-c", launcher], check=True)
+
+
+def _daemon(t: Tensor, dy: Tensor) -> Tensor:
+    _start_daemon("pass")
+    return dy
+
+
+def _daemon_abort(t: Tensor, dy: Tensor) -> Tensor:
+    _start_daemon("pass")
+    os.abort()
+
+
+def _daemon_hog(t: Tensor, dy: Tensor) -> Tensor:
+    _start_daemon("hoard = b'1' * 800_000_000")
+    time.sleep(60)
+    return dy
+
+
+def _share(t: Tensor, dy: Tensor) -> Tensor:
+    """Hold 150 MB that ten forked processes share for two seconds."""
+    hoard = bytearray(b"1" * 150_000_000)
+    children = []
+    for _ in range(10):
+        if not (pid := os.fork()):
+            time.sleep(2)
+            os._exit(0)
+        children.append(pid)
+    for child in children:
+        os.waitpid(child, 0)
+    raise ValueError(f"held {len(hoard)}")
+
+
 _FAULTS = {
     "none": lambda t, dy: dy,
     "nan": lambda t, dy: dy * float("nan"),
@@ -136,7 +227,17 @@ _FAULTS = {
     "raise": _raise,
     "threads-hurt": _threads_hurt,
     "threads-help": _threads_help,
+    "raise-long": _raise_long,
+    "raise-silent": _raise_silent,
+    "flood": _flood,
+    "sys-exit": _sys_exit,
+    "daemon": _daemon,
+    "daemon-abort": _daemon_abort,
+    "daemon-hog": _daemon_hog,
+    "share": _share,
     "text-metric": lambda t, dy: dy,
+    "tensor-metric": lambda t, dy: dy,
+    "vector-metric": lambda t, dy: dy,
 }
 
 
@@ -170,4 +271,8 @@ class _Experiment(Experiment):
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         if model.field.options.fault == "text-metric":
             return {"final": "high"}
+        if model.field.options.fault == "tensor-metric":
+            return {"final": model(self.probe[0])[:1]}
+        if model.field.options.fault == "vector-metric":
+            return {"final": model(self.probe[0])}
         return {"final": model(self.probe[0])[0].item()}

@@ -35,8 +35,12 @@ def grandchildren() -> list[psutil.Process]:
 
 def trials_alive() -> list[psutil.Process]:
     """Processes forked off the fork server, which is our child."""
-    servers = [p for p in psutil.Process().children() if "forkserver" in " ".join(p.cmdline())]
-    return [child for server in servers for child in server.children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for server in servers() for child in server.children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def servers() -> list[psutil.Process]:
+    alive = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in alive if "forkserver" in " ".join(p.cmdline())]
 
 
 FAULTS = [
@@ -120,6 +124,105 @@ def test_a_metric_that_is_no_number_is_an_error_with_a_record():
     record = run("text-metric", solver="rk4")
     assert record.status is Status.ERROR
     assert "final" in record.failure.message
+
+
+def test_a_metric_that_is_a_tensor_of_one_element_is_a_number():
+    expected, record = run("none", solver="rk4"), run("tensor-metric", solver="rk4")
+    assert record.status is Status.OK
+    assert record.metrics["final"] == expected.metrics["final"]
+    assert [row.get("final") for row in record.history] == [row.get("final") for row in expected.history]
+
+
+def test_a_metric_that_is_a_tensor_of_several_elements_is_refused_by_its_name():
+    record = run("vector-metric", solver="rk4")
+    assert record.status is Status.ERROR
+    assert record.failure.message == "TypeError: metric 'final' has the shape (2,); allowed: one number or None"
+
+
+def test_a_flood_of_output_is_kept_in_bounded_space():
+    record = run("flood", solver="rk4")
+    assert record.failure.message == "ValueError: planted"
+    assert record.failure.stderr[0] == "begins here"
+    assert record.failure.stderr[-1] == "ValueError: planted"
+    assert any(line.endswith("bytes left out]") for line in record.failure.stderr)
+    assert len(record.line()) < 100_000
+
+
+def test_a_long_message_keeps_its_beginning_and_its_end():
+    message = run("raise-long", solver="rk4").failure.message
+    assert message.startswith("ValueError: first")
+    assert message.endswith("last \\udc80")
+    assert len(message) < 1_100
+
+
+@pytest.mark.parametrize(("fault", "message"), [("sys-exit", "SystemExit: planted"), ("raise-silent", "_NoMessage: ")])
+def test_every_exception_ends_in_its_own_message(fault, message):
+    record = run(fault, solver="rk4")
+    assert record.status is Status.ERROR
+    assert record.failure.message == message
+
+
+def test_memory_that_several_processes_share_counts_once():
+    record = run("share", solver="rk4", limits=Limits(memory=1_100_000_000))
+    assert record.failure.message == "ValueError: held 150000000"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells where a daemon came from")
+@pytest.mark.parametrize(
+    ("fault", "limits", "status"),
+    [
+        ("daemon", Limits(), Status.OK),
+        ("daemon-abort", Limits(), Status.CRASHED),
+        ("daemon-hog", Limits(memory=700_000_000), Status.MEMORY_BUDGET),
+    ],
+)
+def test_a_daemon_is_held_to_the_limits_of_its_trial_and_ends_with_it(fault, limits, status):
+    record = run(fault, solver="euler", limits=limits)
+    assert grandchildren() == []
+    assert record.status is status
+
+
+def test_a_daemon_of_a_running_trial_outlives_another_trial():
+    """Only what ended trials have left behind is killed when a trial ends."""
+    stop = Stop()
+    holder = threading.Thread(target=run, args=("daemon-hog", "rk4"), kwargs={"stop": stop})
+    holder.start()
+    while not grandchildren():
+        time.sleep(0.05)
+    assert run("none", solver="rk4").status is Status.OK
+    assert len(grandchildren()) == 1
+    stop.ask()
+    holder.join()
+    assert grandchildren() == []
+
+
+def test_a_killed_fork_server_does_not_end_a_trial():
+    killed: list = []
+
+    def report(event):
+        if event.phase == "timed" and not killed:
+            killed.extend(servers())
+            killed[0].kill()
+
+    record = run("none", solver="rk4", report=report, seconds=0.005)
+    assert record.status is Status.OK
+    assert len(record.history) == 3
+    assert servers() != killed
+    assert run("none", solver="rk4").status is Status.OK
+
+
+def test_a_trial_that_dies_without_a_fork_server_is_a_crash():
+    children: list = []
+
+    def report(event):
+        if event.phase == "timed" and not children:
+            children.extend(servers()[0].children())
+            servers()[0].kill()
+            children[0].kill()
+
+    record = run("none", solver="rk4", report=report, seconds=0.005)
+    assert record.status is Status.CRASHED
+    assert "the fork server was killed" in record.failure.message
 
 
 def test_a_stop_ends_the_trial_with_a_record():

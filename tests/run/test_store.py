@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -51,6 +52,32 @@ def test_a_torn_last_line_is_dropped_and_written_over(run, torn):
     assert [r.trial.seed for r in run.records()] == [0]
     run.append(record(1))
     assert [r.trial.seed for r in run.records()] == [0, 1]
+
+
+def test_a_record_is_synced_to_disk_before_the_next_trial_starts(run, monkeypatch):
+    """What was in the file when the system was asked to write it to disk is what a power failure leaves."""
+    path, synced, sync = run.folder / "records.jsonl", [], os.fsync
+
+    def observe(descriptor: int) -> None:
+        sync(descriptor)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            synced.append(path.read_bytes())
+
+    monkeypatch.setattr(os, "fsync", observe)
+    for seed in range(2):
+        run.append(record(seed))
+        assert synced[-1] == path.read_bytes()
+        assert len(synced[-1].splitlines()) == seed + 1
+
+
+def test_a_run_has_one_writer_at_a_time(run):
+    with run.writing():
+        with pytest.raises(BadInput, match="is being written by"), Run(run.folder).writing():
+            pass
+        with (run.folder / "lock").open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with Run(run.folder).writing():
+        pass
 
 
 def test_a_trial_that_ran_again_has_one_record(run):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 
-from nodebench.errors import CannotGoOn
 from nodebench.instruments.environment import usable_cores
 from nodebench.run.engines.contract import Engine, Report
 from nodebench.run.fork_server import wait_for_fork_server
@@ -74,7 +73,8 @@ class LocalEngine(Engine):
         ]
         for thread in threads:
             thread.start()
-        working, failure = len(threads), None
+        working = len(threads)
+        failure: BaseException | None = None
         try:
             while working:
                 match events.get():
@@ -85,11 +85,9 @@ class LocalEngine(Engine):
                         slot.taken.release()
                     case _Left(error):
                         working -= 1
-                        if error is not None:  # the others end first, each with its record
-                            failure = error
-                            self.stop()
-            if isinstance(failure, OSError):
-                raise CannotGoOn(f"a trial cannot be started: {failure.strerror or failure}") from failure
+                        if error is not None:  # no trial starts any more; those that run end by themselves
+                            failure = failure or error
+                            waiting.close()
             if failure is not None:
                 raise failure
         finally:
@@ -139,6 +137,11 @@ class _Waiting:
     def next(self) -> Trial | None:
         with self._lock:
             return next(self._trials, None)
+
+    def close(self) -> None:
+        """Hand out no more."""
+        with self._lock:
+            self._trials = iter(())
 
 
 def _slots(jobs: int, threads: int) -> list[_Slot]:
