@@ -15,7 +15,7 @@ from nodebench.cli.choices import overrides_of, size_of
 from nodebench.errors import BadInput, at_least, choose
 from nodebench.run.store import kept_records
 from nodebench.spec import Gradient, Grid, Preset, Record, Study
-from nodebench.spec.figures import figure
+from nodebench.spec.figures import figure, several
 from nodebench.spec.trial import Scalar
 
 # What is measured where nothing is known; of the libraries those that are installed.
@@ -84,6 +84,8 @@ def recommend_command(
     else:
         records = kept_records(results)
     found = problems(records, asked.wanted)
+    if asked.field and not measure:
+        found = _of_present_code(found)
     if not found:
         raise BadInput(f"nothing is known of this under {results}. Measure it: {asked.again}")
     _print(recommend(found[0], limits), limits, len(found) - 1)
@@ -99,6 +101,20 @@ def _task(asked: Asked) -> str:
     from nodebench.tasks import find_task
 
     return find_task(OWN if asked.field else asked.task).name
+
+
+def _of_present_code(found: list[list[Record]]) -> list[list[Record]]:
+    """Leave out records that were made with other code of the field than there is now."""
+    from nodebench.run.user_code import of_present_code
+    from nodebench.spec import Limits as Budgets
+
+    kept = [of_present_code(records, Budgets(timeout=TIMEOUT)) for records in found]
+    if left_out := sum(map(len, found)) - sum(map(len, kept)):
+        told = "were made with other code of this field, or before records knew its code: they are left out"
+        Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(
+            f"{several(left_out, 'record')} {told}"
+        )
+    return [records for records in kept if records]
 
 
 def _measure(asked: Asked, solver: str, seeds: int, results: Path) -> list[Record]:

@@ -71,11 +71,13 @@ def execute(study: Study, manner: Manner) -> int:
     engine = _start_engine(study, manner)
     from nodebench.instruments import describe_environment
     from nodebench.run.plan import plan
+    from nodebench.run.user_code import check_before_run
 
     study = with_surroundings(_limited(study, manner.limits), manner.jobs, engine.elsewhere)
     planned = plan(study, elsewhere=engine.elsewhere)
     if not planned.planned:
         raise BadInput(f"nothing to run: {'; '.join(planned.left_out)}")
+    check_before_run(planned.trials, study.limits, ())
     _prepare(engine, planned.planned)
     device = "cpu" if engine.elsewhere else planned.trials[0].device
     run = Run.create(manner.results, study, describe_environment(device))
@@ -88,8 +90,13 @@ def resume(run: Run, manner: Manner) -> int:
     study = _limited(run.study(), manner.limits)
     engine = _start_engine(study, manner)
     from nodebench.run.plan import plan
+    from nodebench.run.sweep import missing
+    from nodebench.run.user_code import check_before_run
 
     planned = plan(study, elsewhere=engine.elsewhere)
+    records = run.records()
+    todo = missing(planned.planned, records, retry_failed=manner.retry_failed)
+    check_before_run([one.trial for one in todo], study.limits, records, run.folder.name)
     return _run(run, study, planned.planned, planned.left_out, engine, manner)
 
 

@@ -81,6 +81,14 @@ def foresee(trial: Trial, source: DataSource) -> float | None:
     return record.costs.get("foreseen_seconds")
 
 
+def check_isolated(trial: Trial, limits: Limits, source: DataSource) -> Record:
+    """Build a trial and check the user's code that it runs, within its limits; return a record without any figure."""
+    with tempfile.TemporaryDirectory(prefix="nodebench-") as folder:
+        job = Job(trial, limits, source, Path(folder) / "stderr", check=True)
+        record, _ = _run_job(job, lambda progress: None, Stop())
+    return record
+
+
 def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
     trial = job.trial
     context = multiprocessing.get_context("forkserver")

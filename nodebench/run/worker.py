@@ -39,6 +39,7 @@ class Job:
     stderr: Path
     cores: tuple[int, ...] | None = None  # to be bound to
     probe: bool = False  # a few steps only, to foresee the seconds of the whole
+    check: bool = False  # no step at all: build the experiment and check the user's code
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class _Child:
             after = calibrate()
             self._outcome |= {"calibration": [before, after], "drifted": drifted(before, after)}
             self._outcome["status"] = Status.OK
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a user's code may end the program
             traceback.print_exc()
             self._outcome |= self._failed(error)
         if self._passes is not None:
@@ -107,7 +108,10 @@ class _Child:
         self._solve = integrator_of(trial, self._counter)
         _plain_arithmetic()
         experiment = experiment_of(trial, self._solve, self._job.source)
-        self._outcome["data"] = experiment.data
+        self._outcome |= {"data": experiment.data, "measured": experiment.measured}
+        if self._job.check:
+            experiment.check()
+            return
         epochs = experiment.epochs
 
         def report(row: Row, pictures: Film) -> None:
@@ -126,7 +130,7 @@ class _Child:
         self._phase = phase
         self._connection.send(Progress(phase, epochs, known=known or {}))
 
-    def _failed(self, error: Exception) -> Outcome:
+    def _failed(self, error: BaseException) -> Outcome:
         """Status and place of a failure."""
         failure = self._solve.failure(error) if self._solve else None
         counter = self._solve.latest if self._solve else self._counter
@@ -150,7 +154,7 @@ def _check_device(device: str) -> None:
         raise SolveFailed(Status.NO_DEVICE, str(error)) from None
 
 
-def _status_of(error: Exception) -> Status:
+def _status_of(error: BaseException) -> Status:
     """Status of an exception outside a solve."""
     if isinstance(error, SolveFailed):
         return error.status
@@ -159,7 +163,7 @@ def _status_of(error: Exception) -> Status:
     return Status.ERROR
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines()
     text = lines[0] if lines else ""
     return text if isinstance(error, SolveFailed | BadInput) else f"{type(error).__name__}: {text}"

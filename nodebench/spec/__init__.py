@@ -2,7 +2,7 @@
 
 from nodebench.spec.figures import FIGURES, Figure
 from nodebench.spec.grid import DataSource, Exclusion, Grid
-from nodebench.spec.record import Failure, Limits, Record, SolveFailed, Status
+from nodebench.spec.record import Failure, FieldTrait, Limits, Measured, Record, SolveFailed, Status
 from nodebench.spec.study import Study, load_study, shipped_studies
 from nodebench.spec.trial import Batching, Compile, Gradient, Preset, Trial
 
@@ -13,10 +13,12 @@ __all__ = [
     "DataSource",
     "Exclusion",
     "Failure",
+    "FieldTrait",
     "Figure",
     "Gradient",
     "Grid",
     "Limits",
+    "Measured",
     "Preset",
     "Record",
     "SolveFailed",
