@@ -418,4 +418,3 @@ class Passes:
 
 
 _HISTORY_NAMES = {"epoch", "loss", "seconds", "nfe_forward", "nfe_backward", "nfe_probe"}
-

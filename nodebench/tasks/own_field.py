@@ -109,6 +109,7 @@ class _Steps(Experiment):
         self._name = options.field
         if any(is_lazy(parameter) for parameter in (*field.parameters(), *field.buffers())):
             self._evaluate(field, starts)  # lazy layers take their shapes from the first batch
+        self._field, self._starts = field, starts
         self.model = convert(_Placed(field, starts, times, setup.solve), setup.dtype, setup.device)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.0)
         self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
@@ -128,12 +129,11 @@ class _Steps(Experiment):
 
     def counted(self) -> Iterable[nn.Parameter]:
         """Parameters of the field; the states to start from are none."""
-        return (parameter for parameter in self.model.field.parameters() if parameter.requires_grad)
+        return (parameter for parameter in self._field.parameters() if parameter.requires_grad)
 
     def check(self) -> None:
         """Evaluate the field at the trial's batch; the derivative must have the shape and the kind of the states."""
-        starts = self.model.starts.detach()
-        found = self._evaluate(self.model.field, starts)
+        found, starts = self._evaluate(self._field, self._starts), self._starts
         if not isinstance(found, Tensor):
             raise BadInput(f"{self._name} returns a {type(found).__name__}, not a tensor")
         states, derivative = tuple(starts.shape), tuple(found.shape)
