@@ -29,6 +29,7 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
                 "started": record.started,
                 "duration_seconds": record.duration_seconds,
                 "passes_agree": record.passes_agree,
+                "field_traits": " ".join(record.traits) or None,
                 "drifted": record.drifted,
                 "data_sha256": record.data.sha256 if record.data else None,
                 "failure": record.failure.message if record.failure else None,

@@ -70,12 +70,14 @@ def configurations(records: Iterable[Record]) -> list[Configuration]:
     axes: dict[str, dict[str, Scalar | None]] = {}
     ordered = sorted(records, key=lambda r: (r.place.number if r.place.number is not None else -1, r.started, r.id))
     for record in ordered:
-        key = record.trial.configuration
+        # What the user's code gave before and after an edit is not one configuration.
+        code = record.measured.code if record.measured else None
+        key = f"{record.trial.configuration} {code}"
         kept = found.setdefault(key, {})
         if record.trial.seed not in kept or record.started > kept[record.trial.seed].started:
             kept[record.trial.seed] = record
         trial = record.trial.model_dump(mode="json")
-        axes.setdefault(key, {name: trial[name] for name in _AXES} | trial["overrides"])
+        axes.setdefault(key, {name: trial[name] for name in _AXES} | trial["overrides"] | {"code": code})
     return [Configuration(axes[key], tuple(kept[seed] for seed in sorted(kept))) for key, kept in found.items()]
 
 

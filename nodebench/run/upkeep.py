@@ -9,6 +9,7 @@ from pathlib import Path
 from nodebench.errors import BadInput
 from nodebench.run.store import ARRAYS, RECORDS, Run, list_runs
 from nodebench.spec import Record, Status, Study
+from nodebench.spec.record import differing
 from nodebench.spec.record import is_intact
 
 
@@ -51,7 +52,8 @@ def merge(first: Run, second: Run, results: Path) -> tuple[Run, int]:
     A trial is there once: the record that is ``ok`` goes before one that is not, else the later one.
 
     Raises:
-        BadInput: the two have grids of one name that differ, or a record was edited.
+        BadInput: the two have grids of one name that differ, a record was edited, or the records of a trial measured
+            different code of the user's.
     """
     for run in (first, second):
         if any(is_intact(line.decode().rstrip("\n")) is False for line in _lines(run)):
@@ -71,6 +73,8 @@ def merge(first: Run, second: Run, results: Path) -> tuple[Run, int]:
     doubles = 0
     for run in (first, second):
         for record in run.records():
+            if record.id in chosen:
+                _refuse_other_code(chosen[record.id][0], record)
             doubles += record.id in chosen
             if record.id not in chosen or _better(record, chosen[record.id][0]):
                 chosen[record.id] = record, run
@@ -79,6 +83,13 @@ def merge(first: Run, second: Run, results: Path) -> tuple[Run, int]:
         for record, run in chosen.values():
             merged.append(record, run.film(record))
     return merged, doubles
+
+
+def _refuse_other_code(first: Record, second: Record) -> None:
+    """Refuse to take two records for one trial that measured different things."""
+    if first.measured is not None and second.measured is not None and first.measured != second.measured:
+        what = differing(first.measured, second.measured)
+        raise BadInput(f"both runs have trial {first.id}, but the user's code differs: {what}. Keep the runs apart")
 
 
 def _without_seeds(study: Study, name: str) -> dict[str, object]:

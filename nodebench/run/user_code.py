@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from nodebench.errors import BadInput
 from nodebench.run.isolation import check_isolated
 from nodebench.spec import DataSource, Limits, Measured, Record, Status, Trial
+from nodebench.spec.record import differing
 from nodebench.tasks import find_task
 
 
@@ -56,18 +57,6 @@ def of_present_code(records: Iterable[Record], limits: Limits) -> list[Record]:
             by_problem.setdefault(problem.id, []).append(record)
     present = check_user_code([found[0].trial for found in by_problem.values()], limits)
     return [record for id, found in by_problem.items() for record in found if record.measured == present[id]]
-
-
-def differing(first: Measured, second: Measured) -> str:
-    """What differs: ``module mine, package torchsde``; the initial weights where the code is the same."""
-    kinds = (("module", first.modules, second.modules), ("package", first.packages, second.packages))
-    parts = [
-        f"{kind} {name}"
-        for kind, before, after in kinds
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
-    return ", ".join(parts) or "the initial weights"
 
 
 def _problem(trial: Trial) -> Trial | None:

@@ -138,7 +138,7 @@ class _Child:
             "status": failure.status if isinstance(failure, SolveFailed) else _status_of(error),
             "failure": Failure(
                 phase=self._phase,
-                message=_first_line(error),
+                message=_first_line(failure or error),
                 t=_number(counter.last_t),
                 dt=_number(counter.last_dt),
                 nfe=(counter.in_solve or counter.forward) if counter.solves else None,

@@ -15,6 +15,11 @@ from nodebench.solvers.contract import SolverAdapter, StepControl
 from nodebench.solvers.kept import Kept
 from nodebench.spec import Compile, SolveFailed, Status
 
+COMPLEX_ADJOINT = (
+    "an adjoint solves states and gradients of parameters as one real state, and this field has complex parameters; "
+    "use direct or checkpoint"
+)
+
 Trace = list[tuple[nn.Module, Tensor, Tensor, Tensor]]
 Observer = Callable[[nn.Module, Tensor, Tensor], None]  # of field, y0 and times, before the solve
 
@@ -44,6 +49,8 @@ class Integrator:
         self.latest = self.counter
         if self._observe is not None:
             self._observe(field, y0.detach(), times.detach())
+        if self.control.solves_backwards and any(p.is_complex() and p.requires_grad for p in field.parameters()):
+            raise SolveFailed(Status.UNSUPPORTED, COMPLEX_ADJOINT)
         self.counter.begin_solve()
         counted = CountedField(field, self.counter, self._compile(field))
         states = self.adapter.solve(counted, y0, times, self.control)

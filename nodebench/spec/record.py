@@ -126,6 +126,18 @@ class Measured(Frozen):
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
+def differing(first: Measured, second: Measured) -> str:
+    """What differs: ``module mine, package torchsde``; the initial weights where the code is the same."""
+    kinds = (("module", first.modules, second.modules), ("package", first.packages, second.packages))
+    parts = [
+        f"{kind} {name}"
+        for kind, before, after in kinds
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+    return ", ".join(parts) or "the initial weights"
+
+
 class Place(Frozen):
     """Where a trial stood in its study and on its machine.
 
