@@ -26,7 +26,7 @@ from nodebench.run.step import Checkpoint, Step, step_tensors, training_step
 from nodebench.run.traits import Traits, batch_dependence, repeatability
 from nodebench.solvers import Integrator, Observer, SolverAdapter, StepControl, Trace, find_solver
 from nodebench.solvers.precision import NoCopy
-from nodebench.spec import Batching, Gradient, SolveFailed, Status, Trial
+from nodebench.spec import Batching, Gradient, Reason, ReasonCode, SolveFailed, Status, Trial
 from nodebench.spec.trajectories import Film
 from nodebench.tasks import Experiment, Task
 
@@ -59,13 +59,13 @@ class Draft:
 
     metrics: Row = field(default_factory=dict)
     costs: Figures = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str | Reason] = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
     profile: list[Row] = field(default_factory=list)
     passes_agree: bool | None = None
     traits: Traits = field(default_factory=dict)
 
-    def missing(self, names: Iterable[str], reason: str) -> None:
+    def missing(self, names: Iterable[str], reason: str | Reason) -> None:
         """Say why figures were not measured."""
         for name in names:
             self.costs[name] = None
@@ -176,7 +176,8 @@ class Passes:
             return
         for trait, observed in self.draft.traits.items():
             if not trait.is_repeatable:
-                self.draft.missing(names, f"the field is {trait}, so that no reference exists: {observed}")
+                message = f"the field is {trait}, so that it has no reference: {observed}"
+                self.draft.missing(names, Reason(code=ReasonCode.RANDOM_FIELD, message=message))
                 return
         try:
             self._errors()
@@ -387,16 +388,19 @@ class Passes:
         nfe = None if counter.blind else counter.forward / max(counter.solves, 1)
         self.draft.profile.append({**setting, "nfe": nfe, **metrics})
 
-    def _failed_probe(self, error: Exception) -> str:
+    def _failed_probe(self, error: Exception) -> Reason:
         """Why a probe gave nothing: its solve failed, which says something of the solver, or something else did."""
         failed = self._survivable(error)
-        return f"the probe failed: {failed}" if isinstance(failed, SolveFailed) else f"the probe was ended by {failed}"
+        if isinstance(failed, SolveFailed):
+            return Reason(code=ReasonCode.PROBE_FAILED, message=f"the probe failed: {failed}")
+        return Reason(code=ReasonCode.OTHER, message=f"an exception ended the probe: {failed}")
 
-    def _no_reference(self, error: Exception) -> str:
+    def _no_reference(self, error: Exception) -> Reason:
         """Why there are no errors."""
         if isinstance(error, NoCopy):
-            return f"the field has no float64 copy: {error}"
-        return f"the probe or its float64 reference failed: {self._survivable(error)}"
+            return Reason(code=ReasonCode.NO_REFERENCE, message=f"the field has no float64 copy: {error}")
+        message = f"the probe or its float64 reference failed: {self._survivable(error)}"
+        return Reason(code=ReasonCode.NO_REFERENCE, message=message)
 
     def _survivable(self, error: Exception) -> SolveFailed | str:
         """What ended something optional, which leaves a gap; only the time limit ends the trial.

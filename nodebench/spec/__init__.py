@@ -2,7 +2,17 @@
 
 from nodebench.spec.figures import FIGURES, Figure
 from nodebench.spec.grid import DataSource, Exclusion, Grid
-from nodebench.spec.record import Failure, FieldTrait, Limits, Measured, Record, SolveFailed, Status
+from nodebench.spec.reasons import Reason, ReasonCode
+from nodebench.spec.record import (
+    Failure,
+    FieldTrait,
+    Interleaved,
+    Limits,
+    Measured,
+    Record,
+    SolveFailed,
+    Status,
+)
 from nodebench.spec.study import Study, load_study, shipped_studies
 from nodebench.spec.trial import Batching, Compile, Gradient, Preset, Trial
 
@@ -17,9 +27,12 @@ __all__ = [
     "Figure",
     "Gradient",
     "Grid",
+    "Interleaved",
     "Limits",
     "Measured",
     "Preset",
+    "Reason",
+    "ReasonCode",
     "Record",
     "SolveFailed",
     "Status",
