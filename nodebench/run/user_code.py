@@ -77,11 +77,11 @@ def _checked(problem: Trial, limits: Limits) -> Measured:
     if record.status is Status.OK and record.measured is not None:
         return record.measured
     failure = record.failure
+    name = str(problem.overrides.get("field", problem.task))
     message = failure.message if failure else str(record.status)
-    if record.status is Status.ERROR and failure is not None and failure.phase == "setup":
+    if name in message:  # the check itself says what was wrong
         raise BadInput(message)
     if record.status is Status.TIMEOUT:
         message = f"no end within {limits.timeout:g} s, the time limit of a trial"
     last = f"; its last output: {failure.stderr[-1]}" if failure and failure.stderr else ""
-    name = problem.overrides.get("field", problem.task)
     raise BadInput(f"{name}, while it was imported and called once: {message}{last}")

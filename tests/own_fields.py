@@ -1,6 +1,6 @@
 """Small vector fields of the kinds that users bring; each docstring says what is special about it.
 
-The file is copied beside a test's folder and imported by nodebench as ``own_fields:NAME``.
+Tests name them to the task ``field`` as ``own_fields:NAME``.
 """
 
 import torch
