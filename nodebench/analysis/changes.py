@@ -160,6 +160,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
         ]
         good = {seed: pair for seed, pair in pairs.items() if all(record.status is Status.OK for record in pair)}
         notes.update(_left_out(good.values()))
+        notes.update(_of_other_code(pairs.values()))
         figures = {seed: (compared(a), compared(b)) for seed, (a, b) in good.items()}
         names = dict.fromkeys(name for a, b in figures.values() for name in a if name in b)
         for name in names:
@@ -258,6 +259,15 @@ def _left_out(pairs: Iterable[tuple[Record, Record]]) -> Iterator[str]:
             if reason := _spoiled(pair, timed):
                 yield f"{what} of a trial left out, since {reason}"
                 break
+
+
+def _of_other_code(pairs: Iterable[tuple[Record, Record]]) -> Iterator[str]:
+    """Name the pairs that measured different things, though their trials are the same."""
+    for first, second in pairs:
+        if first.measured is not None and second.measured is not None and first.measured != second.measured:
+            same_code = first.measured.code == second.measured.code
+            what = "the initial weights of the field differ" if same_code else "the field's code differs"
+            yield f"{what} between the two records of a trial"
 
 
 def _spoiled(pair: tuple[Record, Record], timed: bool) -> str | None:

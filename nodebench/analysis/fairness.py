@@ -50,6 +50,8 @@ class Point:
             **{name: str(packages.get(name)) for name in _LIBRARIES},
             "nodebench": str(environment.get("nodebench")),
         }
+        if record.measured is not None:
+            machine["user's code"] = record.measured.code
         return cls(record, axes | record.options | overrides, machine)
 
     @cached_property

@@ -32,6 +32,7 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
                 "started": record.started,
                 "duration_seconds": record.duration_seconds,
                 "passes_agree": record.passes_agree,
+                "field_traits": " ".join(record.traits) or None,
                 "drifted": record.drifted,
                 "shared_cores": record.place.shared,
                 "machine": machine_label(record.environment) if record.environment else None,

@@ -13,6 +13,7 @@ from nodebench.spec.trial import Scalar
 
 # Stands beside the trial's own axes: records of one trial on two machines are two configurations.
 MACHINE = "machine"
+CODE = "code"  # what identifies the user's code
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Configuration:
     """The replicates of one trial on one machine.
 
     Attributes:
-        axes: its value on each axis of a trial but the seed, on ``MACHINE``, and on every option that was overridden.
+        axes: its value on each axis of a trial but the seed, on ``MACHINE`` and ``CODE``, and on every option that was
+            overridden.
         records: one a seed, the latest.
     """
 
@@ -54,18 +56,20 @@ class Configuration:
 
 def configurations(records: Iterable[Record]) -> list[Configuration]:
     """Group records by machine and by every axis but the seed, in the order of their studies."""
-    found: dict[tuple[str, str], dict[int, Record]] = {}
-    axes: dict[tuple[str, str], dict[str, Scalar | None]] = {}
+    found: dict[tuple[str, str, str | None], dict[int, Record]] = {}
+    axes: dict[tuple[str, str, str | None], dict[str, Scalar | None]] = {}
     ordered = sorted(records, key=lambda r: (r.place.number if r.place.number is not None else -1, r.started, r.id))
     for record in ordered:
         machine = machine_label(record.environment)
-        key = record.trial.configuration, machine
+        # What the user's code gave before and after an edit is not one configuration.
+        code = record.measured.code if record.measured else None
+        key = record.trial.configuration, machine, code
         kept = found.setdefault(key, {})
         if record.trial.seed not in kept or record.started > kept[record.trial.seed].started:
             kept[record.trial.seed] = record
         trial = record.trial.model_dump(mode="json")
         plain = {name: trial[name] for name in axis_names(without=("overrides", "seed"))}
-        axes.setdefault(key, plain | {MACHINE: machine} | trial["overrides"])
+        axes.setdefault(key, plain | {MACHINE: machine} | trial["overrides"] | {CODE: code})
     return [Configuration(axes[key], tuple(kept[seed] for seed in sorted(kept))) for key, kept in found.items()]
 
 

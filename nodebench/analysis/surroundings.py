@@ -10,7 +10,8 @@ Changes = dict[str, tuple[str, str]]
 
 # What reaches arithmetic beside the code: which instructions there are, and in which order sums are taken.
 _ARITHMETIC = ("cpu", "blas", "threads", "accelerator", "platform")
-_PROGRAM = ("nodebench", "code", "packages", "python", "data")
+USER_CODE = "user's code"  # where hashes of a user's field stand
+_PROGRAM = ("nodebench", "code", "packages", "python", "data", USER_CODE)
 # Libraries that nothing else uses, by the backend of a solver.
 _OF_BACKEND = {"torchode": "torchode", "torchdyn": "torchdyn", "diffrax": "diffrax", "jax": "diffrax"}
 
@@ -20,6 +21,10 @@ def surroundings(record: Record) -> dict[str, str]:
     known = dict(_flat(record.environment))
     if record.data:
         known["data"] = record.data.sha256[:12]
+    if record.measured:
+        modules = {f"{USER_CODE}.{name}": digest for name, digest in record.measured.modules.items()}
+        packages = {f"{USER_CODE}.packages.{name}": version for name, version in record.measured.packages.items()}
+        known |= {**modules, **packages, f"{USER_CODE}.initial state": record.measured.state}
     return known
 
 

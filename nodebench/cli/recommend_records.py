@@ -11,6 +11,7 @@ from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
 from nodebench.run.store import RECORDS, runs_below
 from nodebench.spec import Gradient, Grid, Preset, Record, Study
+from nodebench.spec.figures import several
 from nodebench.spec.grid import replicates
 from nodebench.spec.study import RECOMMEND
 from nodebench.spec.trial import Scalar
@@ -135,11 +136,25 @@ def matching(asked: Asked, found: Found, machine: str, results: Path) -> list[Pr
 
     records = [record for some in found.by_run.values() for record in some]
     candidates = problems(records, asked.wanted, find_task(asked.task).brief)
+    if asked.field and found.code is None:
+        candidates = _of_present_code(candidates)
     if not candidates:
         raise BadInput(f"nothing is known of this under {results}. Measure it: {asked.again}")
     known = by_machine(problem.records[0] for problem in candidates)
     name = _named(machine, known) if machine else _this(known, asked)
     return [problem for problem in candidates if problem.records[0] in known[name]]
+
+
+def _of_present_code(found: Sequence[Problem]) -> list[Problem]:
+    """Leave out records that were made with other code of the field than there is now."""
+    from nodebench.run.user_code import of_present_code
+    from nodebench.spec import Limits as Budgets
+
+    kept = [replace(one, records=of_present_code(one.records, Budgets(timeout=TIMEOUT))) for one in found]
+    if left_out := sum(len(one.records) for one in found) - sum(len(one.records) for one in kept):
+        told = "were made with other code of this field, or before records knew its code: they are left out"
+        Terminal(stderr=True, soft_wrap=True).print(f"{several(left_out, 'record')} {told}")
+    return [one for one in kept if one.records]
 
 
 def _named(machine: str, known: Mapping[str, Sequence[Record]]) -> str:

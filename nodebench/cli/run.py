@@ -89,12 +89,20 @@ def run_study(study: Study, manner: Manner) -> Ended:
     from nodebench.cli.confirm import confirm
     from nodebench.instruments import describe_environment
     from nodebench.run.estimate import costs_on
+    from nodebench.run.plan import plan
+    from nodebench.run.user_code import check_before_run
 
     study = with_data(_limited(study, manner.limits))
+    single = with_threads(study, 1)  # the same study where every grid names its threads
     with waiting("planning the trials", quiet=manner.quiet):
-        study, planned, chosen = _planned(study, engine, manner)
+        planned = plan(single, elsewhere=engine.elsewhere)
     if not planned.planned:
         raise BadInput(f"nothing to run: {'; '.join(planned.left_out)}")
+    check_before_run(planned.trials, study.limits, ())
+    chosen = None if engine.elsewhere or single == study else _choose_threads(study, planned, manner)
+    study = with_threads(study, chosen.threads if chosen else 1)
+    if study != single:
+        planned = plan(study, elsewhere=engine.elsewhere)
     environment = describe_environment("cpu" if engine.elsewhere else planned.trials[0].device)
     confirm(planned.trials, costs_on(environment, manner.results), jobs_of(study, manner.jobs), yes=manner.yes)
     _prepare(engine, planned.planned, manner)
@@ -104,25 +112,15 @@ def run_study(study: Study, manner: Manner) -> Ended:
     return _run(run, study, planned, engine, manner)
 
 
-def _planned(study: Study, engine: "Engine", manner: Manner) -> "tuple[Study, Plan, ThreadChoice | None]":
-    """Plan a study, and choose the threads of those grids that name none; the choice is None where all do."""
-    from nodebench.run.plan import plan
+def _choose_threads(study: Study, planned: "Plan", manner: Manner) -> "ThreadChoice":
+    """Choose the threads of those grids that name none, and say which."""
     from nodebench.run.threads import choose_threads
 
-    if all(grid.threads for grid in study.groups.values()):
-        return study, plan(study, elsewhere=engine.elsewhere), None
-    single = with_threads(study, 1)
-    planned = plan(single, elsewhere=engine.elsewhere)
-    if engine.elsewhere or not planned.planned:
-        return single, planned, None
     first = min(planned.planned, key=lambda one: one.place).trial
     chosen = choose_threads(first, study.data, study.limits, jobs_of(study, manner.jobs))
     if not (manner.quiet or manner.json):
         _say(f"threads of a trial: {chosen.threads} ({chosen.because}); --threads N sets another number")
-    if chosen.threads == 1:
-        return single, planned, chosen
-    study = with_threads(study, chosen.threads)
-    return study, plan(study), chosen
+    return chosen
 
 
 def resume(run: Run, manner: Manner) -> int:
@@ -137,9 +135,14 @@ def resume_run(run: Run, manner: Manner, again: Collection[str] = ()) -> Ended:
     study = _limited(run.study(), manner.limits)
     engine = _start_engine(study, manner)
     from nodebench.run.plan import plan
+    from nodebench.run.sweep import missing
+    from nodebench.run.user_code import check_before_run
 
     with waiting("planning the trials", quiet=manner.quiet):
         planned = plan(study, elsewhere=engine.elsewhere)
+    records = run.records()
+    todo = missing(planned.planned, records, retry_failed=manner.retry_failed)
+    check_before_run([one.trial for one in todo], study.limits, records, run.folder.name)
     return _run(run, study, planned, engine, manner, again)
 
 

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from nodebench.spec import Batching, Record, Status
+from nodebench.spec import Batching, FieldTrait, Record, Status
 from nodebench.spec.axes import Part, axis_names
 from nodebench.spec.calibration import machine_label
 from nodebench.spec.figures import figure, several
@@ -37,6 +37,13 @@ _COSTS = (
 # Axes that a table shows in a column of their own where they differ. Those of the method stand in the columns of
 # solver, tolerance and gradient.
 COLUMN_AXES = ("preset", *axis_names(Part.EXECUTION, Part.REPLICATE))
+
+_TRAITS = {
+    FieldTrait.RANDOM: "random",
+    FieldTrait.STATEFUL: "stateful",
+    FieldTrait.UPDATES_BUFFERS: "stateful in its buffers",
+    FieldTrait.FIXED_BATCH: "bound to a batch size",
+}
 
 # Of a large run, this many failures are told.
 FAILURES = 10
@@ -76,6 +83,8 @@ def run_table(records: Sequence[Record], headlines: dict[str, tuple[str, ...]], 
         parts.append(Text(f"machines whose seconds cannot be compared: {told}", style="yellow"))
     if any(record.passes_agree is False for record in records):
         parts.append(Text("! the passes of this trial disagree: do not trust its costs", style="red"))
+    observed = dict.fromkeys(one for record in records for one in record.traits.items())
+    parts += [Text(f"the field is {_TRAITS[trait]}: {what}", style="yellow") for trait, what in observed]
     return Group(*parts)
 
 

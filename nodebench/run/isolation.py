@@ -87,6 +87,12 @@ def foresee(trial: Trial, source: DataSource, limits: Limits | None = None) -> f
     return record.costs.get("foreseen_seconds")
 
 
+def check_isolated(trial: Trial, limits: Limits, source: DataSource) -> Record:
+    """Build a trial and check the user's code that it runs, within its limits; return a record without any figure."""
+    record, _ = _run_job(Job(trial, limits, source, check=True), lambda progress: None, Stop())
+    return record
+
+
 def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
     started, clock = datetime.now(UTC), time.perf_counter()
     with _pipe() as (messages, to_messages), _pipe() as (written, to_written):

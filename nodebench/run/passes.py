@@ -17,14 +17,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nodebench.errors import first_line
 from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
 from nodebench.run.metrics import numbers_of
 from nodebench.run.probes import joint_over_single, residual_error, reverse_error
+from nodebench.run.reference import Reference
 from nodebench.run.step import Checkpoint, Step, step_tensors, training_step
-from nodebench.solvers import Integrator, SolverAdapter, StepControl, Trace, find_solver
-from nodebench.spec import Batching, Gradient, SolveFailed, Status, Trial
+from nodebench.run.traits import Traits, batch_dependence, repeatability
+from nodebench.solvers import Integrator, Observer, SolverAdapter, StepControl, Trace, find_solver
+from nodebench.solvers.precision import NoCopy
+from nodebench.spec import Batching, Gradient, Reason, ReasonCode, SolveFailed, Status, Trial
 from nodebench.spec.trajectories import Film
-from nodebench.tasks import Batch, Experiment, Task
+from nodebench.tasks import Experiment, Task
 
 Row = dict[str, float | None]
 Figures = dict[str, int | float | None]
@@ -55,12 +59,13 @@ class Draft:
 
     metrics: Row = field(default_factory=dict)
     costs: Figures = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str | Reason] = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
     profile: list[Row] = field(default_factory=list)
     passes_agree: bool | None = None
+    traits: Traits = field(default_factory=dict)
 
-    def missing(self, names: Iterable[str], reason: str) -> None:
+    def missing(self, names: Iterable[str], reason: str | Reason) -> None:
         """Say why figures were not measured."""
         for name in names:
             self.costs[name] = None
@@ -96,13 +101,13 @@ class Passes:
         self._report = report
         self._device = torch.device(trial.device)
         self._has_ode = trial.solver is not None
+        self._observed = False
         self.draft = Draft()
 
     def timed(self) -> None:
         """Train, with nothing attached but the NFE counter and the stopwatch."""
         experiment, counter, draft = self._experiment, self._solve.counter, self.draft
-        parameters = [p for p in experiment.model.parameters() if p.requires_grad]
-        draft.metrics["parameters"] = sum(p.numel() for p in parameters)
+        draft.metrics["parameters"] = sum(p.numel() for p in experiment.counted())
         watch = Stopwatch(self._device, warm_up=min(2, experiment.epochs * experiment.steps_per_epoch - 1))
         steps: list[Step] = []
         self._close_epoch(0, {}, metrics=False)
@@ -155,6 +160,7 @@ class Passes:
         if not self._has_ode:
             self.draft.missing([*names, "reverse_error"], NO_ODE)
             return
+        self._probe_batch()
         self._probe()
         if self._task.trains:
             self._profile()
@@ -168,11 +174,16 @@ class Passes:
         if rtol is not None and rtol < 10 * (self._task.reference.rtol or 0):
             self.draft.missing(names, "the trial's tolerance is as tight as the reference's")
             return
+        for trait, observed in self.draft.traits.items():
+            if not trait.is_repeatable:
+                message = f"the field is {trait}, so that it has no reference: {observed}"
+                self.draft.missing(names, Reason(code=ReasonCode.RANDOM_FIELD, message=message))
+                return
         try:
             self._errors()
         except Exception as error:
             unknown = [name for name in names if name not in self.draft.costs]
-            self.draft.missing(unknown, f"the probe or its float64 reference failed: {self._survivable(error)}")
+            self.draft.missing(unknown, self._no_reference(error))
 
     def foresee(self) -> float:
         """Seconds that all the passes would take, from two steps and one evaluation; training may change them."""
@@ -201,7 +212,7 @@ class Passes:
         """Add to the figures of an epoch what is evaluated between epochs, under a counter of its own."""
         experiment = self._experiment
         row: Row = {"epoch": epoch, **figures}
-        with self._evaluating() as counter:
+        with self._evaluating(observe=self._observe_field if epoch == 0 else None) as counter:
             if self._has_ode:
                 experiment.loss(experiment.model, experiment.probe)
                 row["nfe_probe"] = None if counter.blind else counter.forward
@@ -225,17 +236,35 @@ class Passes:
 
     @contextmanager
     def _evaluating(
-        self, control: StepControl | None = None, adapter: SolverAdapter | None = None
+        self,
+        control: StepControl | None = None,
+        adapter: SolverAdapter | None = None,
+        observe: Observer | None = None,
     ) -> Iterator[NfeCounter]:
         """Evaluation mode, without gradients, under a counter of its own that is yielded."""
         model, counter = self._experiment.model, NfeCounter(self._budget)
         control = control or replace(self._solve.control, gradient=None)
         model.eval()
         try:
-            with torch.no_grad(), self._solve.using(counter, control, adapter):
+            with torch.no_grad(), self._solve.using(counter, control, adapter, observe=observe):
                 yield counter
         finally:
             model.train()
+
+    def _observe_field(self, vector_field: nn.Module, y0: Tensor, times: Tensor) -> None:
+        """Find out, before the first solve, whether the field can be evaluated twice at one point."""
+        if not self._observed:
+            self._observed = True
+            self._find_traits(repeatability, vector_field, times[0], y0)
+
+    def _find_traits(
+        self, find: Callable[[nn.Module, Tensor, Tensor], Traits], vector_field: nn.Module, t: Tensor, y: Tensor
+    ) -> None:
+        """Add the traits that evaluations beside the training show; where these fail the traits stay unknown."""
+        try:
+            self.draft.traits |= find(vector_field, t, y)
+        except Exception as error:
+            self.draft.reasons["traits"] = f"an evaluation beside the training failed: {self._survivable(error)}"
 
     def _record_nfe(self, steps: list[Step]) -> None:
         draft = self.draft
@@ -271,6 +300,18 @@ class Passes:
 
     # --- parts of the numerics pass
 
+    def _probe_batch(self) -> None:
+        """Find out whether the field can be evaluated at a batch of another size."""
+        trace: Trace = []
+        try:
+            with self._evaluating(), self._solve.using(NfeCounter(self._budget), trace=trace):
+                self._experiment.loss(self._experiment.model, self._experiment.probe)
+        except Exception as error:
+            self.draft.reasons["traits"] = self._failed_probe(error)
+        if trace:
+            vector_field, y0, times, _ = trace[0]
+            self._find_traits(batch_dependence, vector_field, times[0], y0)
+
     def _probe(self) -> None:
         """What the solves of the probe batch say about the solver."""
         experiment, solve, trial = self._experiment, self._solve, self._trial
@@ -288,7 +329,7 @@ class Passes:
                     experiment.loss(experiment.model, experiment.probe)
                     found = probe(trace[:])
             except Exception as error:
-                self.draft.missing([name], f"the probe failed: {self._survivable(error)}")
+                self.draft.missing([name], self._failed_probe(error))
                 continue
             self.draft.costs[name] = found
             if found is None:
@@ -308,41 +349,12 @@ class Passes:
 
     def _errors(self) -> None:
         """Compare solution and gradient on the probe batch with the reference, at the trained weights."""
-        experiment, solve, draft = self._experiment, self._solve, self.draft
-        adapter, _, _ = find_solver(self._task.reference.method)
         budget = replace(self._budget, max_nfe=REFERENCE_MAX_NFE)
-        control = replace(self._task.reference, gradient=Gradient.DIRECT)
-        trace: Trace = []
-        with solve.using(NfeCounter(self._budget), trace=trace):
-            gradient = self._gradient(experiment.model, experiment.probe) if self._task.trains else None
-            if gradient is None:
-                with torch.no_grad():
-                    experiment.loss(experiment.model, experiment.probe)
-        differences, sizes = [], []
-        with torch.no_grad(), solve.using(NfeCounter(budget), control, adapter):
-            for vector_field, y0, times, states in trace:
-                exact = solve(_double(vector_field), y0.double(), times.double())[-1]
-                differences.append((states[-1].double() - exact).norm())
-                sizes.append(exact.norm())
-        draft.costs["solution_error"] = (torch.stack(differences).norm() / torch.stack(sizes).norm()).item()
-        if gradient is None:
-            return
-        probe = tuple(part.double() if part.is_floating_point() else part for part in experiment.probe)
-        with solve.using(NfeCounter(budget), control, adapter):
-            exact = self._gradient(_double(experiment.model), probe)
-        draft.costs["gradient_error"] = ((gradient - exact).norm() / exact.norm()).item()
-        draft.costs["gradient_cosine"] = torch.nn.functional.cosine_similarity(gradient, exact, dim=0).item()
-
-    def _gradient(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The full parameter gradient of the loss of a batch, flat, in float64."""
-        model.zero_grad(set_to_none=True)
-        loss = self._experiment.loss(model, batch)
-        self._solve.counter.begin_backward()
-        loss.backward()
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        model.zero_grad(set_to_none=True)
-        return torch.cat([gradient.double().reshape(-1) for gradient in gradients])
+        reference = Reference(self._experiment, self._solve, self._task.reference, self._budget, budget)
+        trained = reference.solve_as_trained(differentiate=self._task.trains)
+        self.draft.costs["solution_error"] = reference.solution_error(trained)
+        if self._task.trains:
+            self.draft.costs |= reference.gradient_errors(trained)
 
     def _profile(self) -> None:
         """The trained network solved otherwise than it was trained: metrics and NFE over tolerance or step.
@@ -376,12 +388,29 @@ class Passes:
         nfe = None if counter.blind else counter.forward / max(counter.solves, 1)
         self.draft.profile.append({**setting, "nfe": nfe, **metrics})
 
-    def _survivable(self, error: Exception) -> SolveFailed:
-        """A failed solve beside the training leaves a gap; anything else, the time limit too, ends the trial."""
+    def _failed_probe(self, error: Exception) -> Reason:
+        """Why a probe gave nothing: its solve failed, which says something of the solver, or something else did."""
+        failed = self._survivable(error)
+        if isinstance(failed, SolveFailed):
+            return Reason(code=ReasonCode.PROBE_FAILED, message=f"the probe failed: {failed}")
+        return Reason(code=ReasonCode.OTHER, message=f"an exception ended the probe: {failed}")
+
+    def _no_reference(self, error: Exception) -> Reason:
+        """Why there are no errors."""
+        if isinstance(error, NoCopy):
+            return Reason(code=ReasonCode.NO_REFERENCE, message=f"the field has no float64 copy: {error}")
+        message = f"the probe or its float64 reference failed: {self._survivable(error)}"
+        return Reason(code=ReasonCode.NO_REFERENCE, message=message)
+
+    def _survivable(self, error: Exception) -> SolveFailed | str:
+        """What ended something optional, which leaves a gap; only the time limit ends the trial.
+
+        A failed solve, or else the type and the first line of the exception.
+        """
         failure = self._solve.failure(error)
-        if failure is None or failure.status is Status.TIMEOUT:
+        if failure is not None and failure.status is Status.TIMEOUT:
             raise error
-        return failure
+        return failure or f"{type(error).__name__}: {first_line(error)}"
 
     def _output_interval(self) -> float:
         """The step that a fixed-step method takes when none is given."""
@@ -393,8 +422,3 @@ class Passes:
 
 
 _HISTORY_NAMES = {"epoch", "loss", "seconds", "nfe_forward", "nfe_backward", "nfe_probe"}
-
-
-def _double(module: nn.Module) -> nn.Module:
-    """A copy of a module in float64."""
-    return copy.deepcopy(module).double()

@@ -13,6 +13,7 @@ from nodebench.instruments import Budget, NfeCounter
 from nodebench.solvers import Integrator, Trace
 from nodebench.solvers.checkpoint import fixed_steps
 from nodebench.solvers.contract import takes_one
+from nodebench.solvers.precision import flat_double
 
 # Members of a batch that are solved alone, at most.
 SINGLES = 32
@@ -26,8 +27,8 @@ def reverse_error(solve: Integrator, trace: Trace) -> float:
     differences, sizes = [], []
     for field, y0, times, states in trace:
         again = solve(field, states[-1], times.flip(0))[-1]
-        differences.append((again - y0).double().norm())
-        sizes.append(y0.double().norm())
+        differences.append(flat_double(again - y0).norm())
+        sizes.append(flat_double(y0).norm())
     return (torch.stack(differences).norm() / torch.stack(sizes).norm()).item()
 
 
@@ -74,8 +75,8 @@ def residual_error(solve: Integrator, trace: Trace) -> float:
             end = ends(start)
             leaves = [start, *(p for p in field.parameters() if p.requires_grad)]
             slopes = torch.autograd.grad((end * weights).sum(), leaves, materialize_grads=True)
-        flat = torch.cat([slope.double().reshape(-1) for slope in slopes])
-        results.append((end.detach().double(), flat))
+        flat = torch.cat([flat_double(slope) for slope in slopes])
+        results.append((flat_double(end.detach()), flat))
     (solved, its_gradient), (chained, chains_gradient) = results
     return max(
         ((solved - chained).norm() / chained.norm()).item(),

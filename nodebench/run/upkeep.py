@@ -19,7 +19,7 @@ from nodebench.run.store import ARRAYS, ENVIRONMENT, RECORDS, Run, is_reproducti
 from nodebench.spec import Record, Status, Study
 from nodebench.spec.bounded import reason
 from nodebench.spec.environment import read_environment
-from nodebench.spec.record import Edited, Newer
+from nodebench.spec.record import Edited, Newer, differing
 
 ASIDE = "set-aside.jsonl"  # lines that were no intact records
 _PART = 1 << 20  # bytes that are copied at once
@@ -134,7 +134,8 @@ def merge(first: Run, second: Run, results: Path) -> tuple[Run, int]:
     A trial is there once: the record that is ``ok`` goes before one that is not, else the later one.
 
     Raises:
-        BadInput: the two have grids of one name that differ, or a record was edited or cannot be read.
+        BadInput: the two have grids of one name that differ, a record was edited or cannot be read, or the records of a
+            trial measured different code of the user's.
         CannotGoOn: the merged run cannot be written; nothing is left of it.
     """
     for run in (first, second):
@@ -156,6 +157,8 @@ def merge(first: Run, second: Run, results: Path) -> tuple[Run, int]:
     doubles = 0
     for run in (first, second):
         for record in run.records():
+            if record.id in chosen:
+                _refuse_other_code(chosen[record.id][0], record)
             doubles += record.id in chosen
             if record.id not in chosen or _better(record, chosen[record.id][0]):
                 chosen[record.id] = record, run
@@ -181,6 +184,13 @@ def _first_fault(run: Run) -> str | None:
     findings: list[str] = []
     found = next((f"line {line.number}: {line.fault}" for line in _lines(run, findings) if line.fault), None)
     return found or next(iter(findings), None)
+
+
+def _refuse_other_code(first: Record, second: Record) -> None:
+    """Refuse to take two records for one trial that measured different things."""
+    if first.measured is not None and second.measured is not None and first.measured != second.measured:
+        what = differing(first.measured, second.measured)
+        raise BadInput(f"both runs have trial {first.id}, but the user's code differs: {what}. Keep the runs apart")
 
 
 def _without_seeds(study: Study, name: str) -> dict[str, object]:

@@ -39,6 +39,7 @@ class Job:
     source: DataSource
     cores: tuple[int, ...] | None = None  # to be bound to
     probe: bool = False  # a few steps only, to foresee the seconds of the whole
+    check: bool = False  # no step at all: build the experiment and check the user's code
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class _Child:
             after = calibrate()
             self._outcome |= {"calibration": [before, after], "drifted": drifted(before, after)}
             self._outcome["status"] = Status.OK
-        except BaseException as error:  # SystemExit too: a library may call sys.exit()
+        except BaseException as error:  # SystemExit too: a library or a user's code may call sys.exit()
             traceback.print_exc()
             self._outcome |= self._failed(error)
         if self._passes is not None:
@@ -138,7 +139,10 @@ class _Child:
         self._solve = integrator_of(trial, self._counter)
         _plain_arithmetic()
         experiment = experiment_of(trial, self._solve, self._job.source)
-        self._outcome["data"] = experiment.data
+        self._outcome |= {"data": experiment.data, "measured": experiment.measured}
+        if self._job.check:
+            experiment.check()
+            return
         epochs = experiment.epochs
 
         def report(row: Row, pictures: Film) -> None:
@@ -168,7 +172,7 @@ class _Child:
             "status": failure.status if isinstance(failure, SolveFailed) else _status_of(error),
             "failure": Failure(
                 phase=self._phase,
-                message=brief(_first_line(error)),
+                message=brief(_first_line(failure or error)),
                 t=_number(counter.last_t),
                 dt=_number(counter.last_dt),
                 nfe=(counter.in_solve or counter.forward) if counter.solves else None,

@@ -1,7 +1,7 @@
 """Solver adapters, found by entry point; each is one backend behind one protocol."""
 
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl
-from nodebench.solvers.integrator import Integrator, Trace
+from nodebench.solvers.integrator import Integrator, Observer, Trace
 from nodebench.solvers.registry import (
     adapters,
     canonical_name,
@@ -15,6 +15,7 @@ from nodebench.solvers.registry import (
 __all__ = [
     "Integrator",
     "Method",
+    "Observer",
     "SolverAdapter",
     "StepControl",
     "Trace",

@@ -14,6 +14,12 @@ SEGMENTS = 4  # where a trial does not say
 # Two times closer than this share of the span are one time.
 SAME_TIME = 1e-6
 
+# Why a backward pass ends where the second solve of a segment saves other tensors than the first one.
+NOT_REPEATED = (
+    "checkpoint solves each segment again on the way back, and this field has given other values then: it changes a "
+    "state of its own, or draws random numbers that are not torch's"
+)
+
 Solve = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -22,7 +28,8 @@ def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, st
 
     What stays is the state at the beginning of each segment; the evaluations of a segment are taken again when
     the gradient reaches it. An adaptive method starts anew in each. Fixed steps go on where they were, so that
-    the gradient is that of one solve.
+    the gradient is that of one solve. torch's random numbers are the same in both solves of a segment, so that the
+    gradient of a random field is that of what was solved.
 
     Source: Griewank and Walther 2000, doi 10.1145/347837.347846; Gholami et al. 2019, section 4.
 
@@ -38,7 +45,7 @@ def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, st
     """
     outputs = [y0.unsqueeze(0)]
     for part, wanted in _parts(times, _edges(times, segments, steps)):
-        states = checkpoint(solve, y0, part, use_reentrant=False, preserve_rng_state=False)
+        states = checkpoint(solve, y0, part, use_reentrant=False, preserve_rng_state=True)
         outputs.append(states[1 : 1 + wanted])
         y0 = states[-1]
     return torch.cat(outputs)

@@ -1,18 +1,27 @@
 """The one door through which a model's solves pass."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._functorch import config as functorch_config
+from torch.utils.checkpoint import CheckpointError
 
 from nodebench.instruments import CountedField, NfeCounter
+from nodebench.solvers.checkpoint import NOT_REPEATED
 from nodebench.solvers.contract import SolverAdapter, StepControl
 from nodebench.solvers.kept import Kept
-from nodebench.spec import Compile, SolveFailed
+from nodebench.spec import Compile, SolveFailed, Status
+
+COMPLEX_ADJOINT = (
+    "an adjoint solves states and gradients of parameters as one real state, and this field has complex parameters; "
+    "use direct or checkpoint"
+)
 
 Trace = list[tuple[nn.Module, Tensor, Tensor, Tensor]]
+Observer = Callable[[nn.Module, Tensor, Tensor], None]  # of field, y0 and times, before the solve
 
 
 class Integrator:
@@ -29,6 +38,7 @@ class Integrator:
         self.counter = counter
         self.latest = counter  # of the latest solve: where a failure stood
         self._trace: Trace | None = None
+        self._observe: Observer | None = None
         self._compiled = Kept[nn.Module]()
 
     def __call__(self, field: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
@@ -37,6 +47,10 @@ class Integrator:
         ``field`` is a module, so that the adjoint and the float64 reference find its parameters.
         """
         self.latest = self.counter
+        if self._observe is not None:
+            self._observe(field, y0.detach(), times.detach())
+        if self.control.solves_backwards and any(p.is_complex() and p.requires_grad for p in field.parameters()):
+            raise SolveFailed(Status.UNSUPPORTED, COMPLEX_ADJOINT)
         self.counter.begin_solve()
         counted = CountedField(field, self.counter, self._compile(field))
         states = self.adapter.solve(counted, y0, times, self.control)
@@ -47,6 +61,9 @@ class Integrator:
     def _compile(self, field: nn.Module) -> nn.Module | None:
         if self.control.compile is not Compile.FIELD:
             return None
+        if self.control.solves_backwards:
+            # An adjoint keeps the graph of an evaluation after it was differentiated, which donated buffers forbid.
+            functorch_config.donated_buffer = False
         return self._compiled.get(field, "compiled", lambda: cast(nn.Module, torch.compile(field)))
 
     @contextmanager
@@ -56,20 +73,26 @@ class Integrator:
         control: StepControl | None = None,
         adapter: SolverAdapter | None = None,
         trace: Trace | None = None,
+        observe: Observer | None = None,
     ) -> Iterator[None]:
-        """Solve otherwise inside the context; ``trace`` collects (field, y0, times, states) of each solve."""
-        before = self.adapter, self.control, self.counter, self._trace
+        """Solve otherwise inside the context; ``trace`` collects (field, y0, times, states) of each solve.
+
+        ``observe`` is called with field, initial state and times before each solve.
+        """
+        before = self.adapter, self.control, self.counter, self._trace, self._observe
         self.adapter, self.control = adapter or self.adapter, control or self.control
-        self.counter, self._trace = counter, trace
+        self.counter, self._trace, self._observe = counter, trace, observe
         try:
             yield
         finally:
-            self.adapter, self.control, self.counter, self._trace = before
+            self.adapter, self.control, self.counter, self._trace, self._observe = before
 
     def failure(self, error: BaseException) -> SolveFailed | None:
         """Return the failed solve behind an exception, which may have come through autograd; None if it is none."""
         if isinstance(error, SolveFailed):
             return error
+        if isinstance(error, CheckpointError):
+            return SolveFailed(Status.UNSUPPORTED, NOT_REPEATED)
         status = self.adapter.classify(error)
         return SolveFailed(status, str(error)) if status else None
 

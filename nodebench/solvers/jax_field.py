@@ -4,7 +4,6 @@ The module is exported to torch's core operators, and each is replaced by its JA
 module is made of, its weights stay torch's. An operator without a counterpart here is refused by name.
 """
 
-import copy
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from torch.export.graph_signature import InputKind
 
 from nodebench.solvers.contract import BOUND, takes_one
+from nodebench.solvers.precision import NoCopy, copy_in_float64
 from nodebench.spec import SolveFailed, Status
 
 jax.config.update("jax_enable_x64", True)
@@ -69,7 +69,10 @@ class Translation:
 
     def _check(self, field: nn.Module, t: Tensor, y: Tensor) -> None:
         """Compare the two fields in float64."""
-        double, t, y = copy.deepcopy(field).double(), t.double(), y.double()
+        try:
+            double, t, y = copy_in_float64(field), t.double(), y.double()
+        except NoCopy as error:
+            raise SolveFailed(Status.UNSUPPORTED, f"the field cannot be checked against torch's: {error}") from None
         function = self.function if field_dtype(field, y) is torch.float64 else _interpreter(_exported(double, t, y))
         with torch.no_grad():
             exact = double(t, y).cpu().numpy()

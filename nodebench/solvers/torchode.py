@@ -105,7 +105,7 @@ class TorchodeAdapter(SolverAdapter):
         if control.compile is Compile.SOLVER:
             out_of_sight = "the field is compiled with the solver"
             hidden["vjp_calls"] = out_of_sight
-            if control.solves_backwards:
+            if control.gradient is not Gradient.DIRECT:
                 hidden["nfe_backward"] = out_of_sight
         return {**super().unseen(control), **hidden}
 

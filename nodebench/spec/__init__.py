@@ -3,7 +3,16 @@
 from nodebench.spec.figures import FIGURES, Figure
 from nodebench.spec.grid import DataSource, Exclusion, Grid
 from nodebench.spec.reasons import Reason, ReasonCode
-from nodebench.spec.record import Failure, Interleaved, Limits, Record, SolveFailed, Status
+from nodebench.spec.record import (
+    Failure,
+    FieldTrait,
+    Interleaved,
+    Limits,
+    Measured,
+    Record,
+    SolveFailed,
+    Status,
+)
 from nodebench.spec.study import Study, load_study, shipped_studies
 from nodebench.spec.trial import Batching, Compile, Gradient, Preset, Trial
 
@@ -14,11 +23,13 @@ __all__ = [
     "DataSource",
     "Exclusion",
     "Failure",
+    "FieldTrait",
     "Figure",
     "Gradient",
     "Grid",
     "Interleaved",
     "Limits",
+    "Measured",
     "Preset",
     "Reason",
     "ReasonCode",

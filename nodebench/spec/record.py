@@ -1,6 +1,7 @@
 """A record: what one trial gave, as one line of JSON."""
 
 import hashlib
+import json
 from base64 import b64decode
 from datetime import datetime
 from enum import StrEnum
@@ -95,6 +96,53 @@ class DataCard(Frozen):
     sha256: str
 
 
+class FieldTrait(StrEnum):
+    """What a vector field does besides returning a derivative that depends on time and state alone."""
+
+    RANDOM = "random"  # two evaluations at one point differ, by random numbers of torch's
+    STATEFUL = "stateful"  # two evaluations at one point differ for another reason
+    UPDATES_BUFFERS = "updates-buffers"  # an evaluation in training mode changes buffers, as BatchNorm does
+    FIXED_BATCH = "fixed-batch"  # it can be evaluated at batches of one size only
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether two evaluations at one point are equal all the same."""
+        return self not in (FieldTrait.RANDOM, FieldTrait.STATEFUL)
+
+
+class Measured(Frozen):
+    """The code of the user's that a trial has run, and its state at the start, by hash.
+
+    Attributes:
+        modules: the user's modules that the field comes from, each with the hash of its file.
+        packages: third-party packages that these import, each with its version and, where it is known, its commit.
+        state: hash of parameters, buffers and plain tensors before the first step; it differs from seed to seed
+            where these are drawn at random.
+    """
+
+    modules: dict[str, str]
+    packages: dict[str, str]
+    state: str
+
+    @property
+    def code(self) -> str:
+        """One hash of modules and packages."""
+        parts = sorted([*self.modules.items(), *self.packages.items()])
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def differing(first: Measured, second: Measured) -> str:
+    """What differs: ``module mine, package torchsde``; the initial weights where the code is the same."""
+    kinds = (("module", first.modules, second.modules), ("package", first.packages, second.packages))
+    parts = [
+        f"{kind} {name}"
+        for kind, before, after in kinds
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+    return ", ".join(parts) or "the initial weights"
+
+
 class Place(Frozen):
     """Where a trial stood in its study and on its machine.
 
@@ -162,6 +210,8 @@ class Record(Frozen):
     limits: Limits = Limits()
     failure: Failure | None = None
     place: Place = Place()
+    measured: Measured | None = None  # of a task that runs code of the user's
+    traits: dict[FieldTrait, str] = Field(default_factory=dict)  # of the vector field, each with what was observed
     interleaved: Interleaved | None = None
     wrong: str | None = None  # which test items were classified wrongly: packed bits, base64
 

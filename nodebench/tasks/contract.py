@@ -5,7 +5,7 @@ A new task is a ``Task`` that builds an ``Experiment``, and one entry point in t
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nodebench.solvers import Integrator, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
-from nodebench.spec.record import DataCard
+from nodebench.spec.record import DataCard, Measured
 from nodebench.spec.trajectories import Trajectories
 from nodebench.spec.trial import Scalar
 
@@ -72,6 +72,7 @@ class Experiment(ABC):
         steps_per_epoch: of training.
         probe: a small fixed batch, for errors of solution and gradient and for NFE over training.
         data: which data; None when the task makes its own from the seed.
+        measured: the user's code that the model runs; None where it runs none.
     """
 
     model: nn.Module
@@ -80,6 +81,7 @@ class Experiment(ABC):
     steps_per_epoch: int
     probe: Batch
     data: DataCard | None = None
+    measured: Measured | None = None
 
     @abstractmethod
     def batches(self, epoch: int) -> Iterator[Batch]:
@@ -92,6 +94,17 @@ class Experiment(ABC):
     @abstractmethod
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Evaluate ``model`` on what it was not trained on. Called without gradients."""
+
+    def counted(self) -> Iterable[nn.Parameter]:
+        """The parameters that the metric ``parameters`` counts."""
+        return (parameter for parameter in self.model.parameters() if parameter.requires_grad)
+
+    def check(self) -> None:  # noqa: B027 - optional
+        """Check the user's code, in a process of its own before any trial runs; see ``Task.runs_user_code``.
+
+        Raises:
+            BadInput: it cannot be used; the message is one line.
+        """
 
     def picture(self, model: nn.Module) -> Trajectories | None:
         """What ``model`` makes of a few examples, for figures; None where there is nothing to draw."""
@@ -119,6 +132,8 @@ class Task(ABC):
         trains: whether there is a loss to differentiate.
         datasets: the data sets to choose from; without any it makes its own data from the seed.
         brief: options of a trial of a few steps, for what only costs are asked of.
+        runs_user_code: whether an option names code of the user's. Such a trial is built once, and its experiment
+            checked, in a process of its own before a run begins.
     """
 
     name: ClassVar[str]
@@ -136,6 +151,7 @@ class Task(ABC):
     trains: ClassVar[bool] = True
     datasets: ClassVar[Mapping[str, DatasetInfo]] = {}
     brief: ClassVar[Mapping[str, Scalar]] = {}
+    runs_user_code: ClassVar[bool] = False
 
     def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:
         """Name the data set that is wanted, or the one that ``source`` suggests, having checked that it is there.

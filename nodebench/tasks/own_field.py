@@ -1,18 +1,18 @@
 """``field``: a vector field of the user's own, solved and differentiated as it is. Nothing is learned."""
 
-import copy
-import importlib
-import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from nodebench.errors import BadInput, first_line
 from nodebench.solvers import Integrator, StepControl
+from nodebench.solvers.precision import convert
 from nodebench.spec import Gradient, Preset
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.user_code import identify, load_module
 
 
 class Example(nn.Module):
@@ -46,44 +46,17 @@ class OwnFieldOptions(Options):
             raise ValueError("whole numbers by comma, as in 64 or 3,28,28")
         return ",".join(parts)
 
-    @model_validator(mode="after")
-    def _fits(self) -> "OwnFieldOptions":
-        """Load the field and evaluate it once: a mistake is told before anything runs."""
-        if self.field != OwnFieldOptions.model_fields["field"].default:
-            field, states = copy.deepcopy(load_field(self.field)).float(), torch.zeros(2, *self.shape())
-            try:
-                found = tuple(field(torch.tensor(0.0), states).shape)
-            except Exception as error:
-                message = str(error).splitlines()[0] if str(error) else type(error).__name__
-                raise ValueError(f"{self.field}, called with states {tuple(states.shape)}: {message}") from None
-            if found != states.shape:
-                raise ValueError(f"{self.field} maps states {tuple(states.shape)} to {found}; the shape must stay")
-        return self
+    @field_validator("field")
+    @classmethod
+    def _named(cls, text: str) -> str:
+        module, _, name = text.partition(":")
+        if not (module and name):
+            raise ValueError(f"'{text}': write it as module:name")
+        return text
 
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample."""
         return tuple(int(part) for part in self.state_shape.split(","))
-
-
-def load_field(name: str) -> nn.Module:
-    """The vector field behind ``module:name``; a class or a function is called to make it.
-
-    Raises:
-        ValueError: it cannot be found or made, or is no module; one line.
-    """
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise ValueError(f"'{name}': write it as module:name")
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-        field = found if isinstance(found, nn.Module) else found()
-    except Exception as error:
-        raise ValueError(f"{name} cannot be made: {type(error).__name__}: {error}") from None
-    if not isinstance(field, nn.Module):
-        raise ValueError(f"{name} is a {type(field).__name__}, not a torch.nn.Module")
-    return field
 
 
 class OwnField(Task):
@@ -100,6 +73,7 @@ class OwnField(Task):
     step_size = 0.0625
     reference = StepControl(method="dopri8", rtol=1e-9, atol=1e-9, land_on_outputs=True)
     headlines = ("growth",)
+    runs_user_code = True
 
     def build(self, setup: Setup) -> Experiment:
         """Build the solves."""
@@ -126,10 +100,17 @@ class _Steps(Experiment):
     def __init__(self, setup: Setup) -> None:
         options: OwnFieldOptions = setup.options
         torch.manual_seed(setup.seed)
-        field = load_field(options.field)
+        field = load_module(options.field)
+        self.measured = identify(options.field, field)
         starts = torch.randn(options.batch_size, *options.shape(), generator=torch.Generator().manual_seed(setup.seed))
+        starts = starts.to(setup.device, setup.dtype)
         times = torch.linspace(0, options.span, options.outputs + 1)
-        self.model = _Placed(field, starts, times, setup.solve).to(setup.device, setup.dtype)
+        convert(field, setup.dtype, setup.device)
+        self._name = options.field
+        if any(is_lazy(parameter) for parameter in (*field.parameters(), *field.buffers())):
+            self._evaluate(field, starts)  # lazy layers take their shapes from the first batch
+        self._field, self._starts = field, starts
+        self.model = convert(_Placed(field, starts, times, setup.solve), setup.dtype, setup.device)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.0)
         self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
         self.probe = (torch.zeros(1, device=setup.device, dtype=setup.dtype),)  # the states are the model's own
@@ -144,6 +125,28 @@ class _Steps(Experiment):
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         states = model()
-        named = model.named_parameters()
-        trained = sum(p.numel() for name, p in named if p.requires_grad and name != "starts")
-        return {"growth": float(states[-1].norm() / states[0].norm()), "parameters": trained}
+        return {"growth": float(states[-1].norm() / states[0].norm())}
+
+    def counted(self) -> Iterable[nn.Parameter]:
+        """Parameters of the field; the states to start from are none."""
+        return (parameter for parameter in self._field.parameters() if parameter.requires_grad)
+
+    def check(self) -> None:
+        """Evaluate the field at the trial's batch; the derivative must have the shape and the kind of the states."""
+        found, starts = self._evaluate(self._field, self._starts), self._starts
+        if not isinstance(found, Tensor):
+            raise BadInput(f"{self._name} returns a {type(found).__name__}, not a tensor")
+        states, derivative = tuple(starts.shape), tuple(found.shape)
+        if derivative != states:
+            raise BadInput(f"{self._name} maps states {states} to {derivative}; the shape must stay")
+        if not found.is_floating_point():
+            raise BadInput(f"{self._name} maps states of {starts.dtype} to {found.dtype}; it must return real numbers")
+
+    def _evaluate(self, field: nn.Module, starts: Tensor) -> Tensor:
+        try:
+            with torch.no_grad():
+                derivative: Tensor = field(torch.zeros((), device=starts.device, dtype=starts.dtype), starts)
+        except (Exception, SystemExit) as error:
+            called = f"{self._name}, called with states {tuple(starts.shape)}"
+            raise BadInput(f"{called}: {type(error).__name__}: {first_line(error)}") from error
+        return derivative

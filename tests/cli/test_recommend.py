@@ -194,7 +194,7 @@ def test_what_could_not_be_timed_is_counted(nodebench, tmp_path):
         (["recommend", "--field", "mine:Named", "--state-shape", "3", "--measure"], "missing 1 required"),
         (["recommend", "--field", "mine:number", "--state-shape", "3", "--measure"], "not a torch.nn.Module"),
         (["recommend", "--field", "mine:Drift", "--state-shape", "x", "--measure"], "as in 64 or 3,28,28"),
-        (["recommend", "--field", "mine:Drift", "--state-shape", "5", "--measure"], "called with states (2, 5)"),
+        (["recommend", "--field", "mine:Drift", "--state-shape", "5", "--measure"], "called with states (32, 5)"),
     ],
 )
 def test_bad_input_ends_in_one_line(nodebench, field, arguments, words):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from problems import Network, integrator
+from problems import UNIT, Network, integrator
+from torch import nn
 
 from nodebench.spec import Gradient
 
@@ -63,3 +64,28 @@ def test_the_adjoints_error_falls_with_its_own_tolerance(reference):
     slope = np.polyfit(np.log(tolerances), np.log(errors), 1)[0]
     assert 0.6 < slope < 1.4
     assert errors[-1] < 1e-5 * errors[0]
+
+
+@pytest.mark.parametrize("solver", ["rk4", "dopri5"])
+def test_the_checkpoint_gradient_of_a_random_field_is_that_of_what_was_solved(solver):
+    """The second solve of a segment must draw the random numbers of the first one."""
+
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rate = nn.Parameter(torch.tensor(0.5))
+            self.dropout = nn.Dropout(0.5)
+
+        def forward(self, t, y):
+            return -self.rate * self.dropout(y)
+
+    found = []
+    for gradient in (Gradient.DIRECT, Gradient.CHECKPOINT):
+        field, y0 = Noisy(), torch.ones(4, 8, requires_grad=True)
+        fixed = {"step_size": 0.25} if solver == "rk4" else {"rtol": 0.5, "atol": 0.5}
+        solve = integrator(solver, gradient=gradient, segments=1, **fixed)
+        torch.manual_seed(3)
+        solve(field, y0, UNIT)[-1].square().sum().backward()
+        found.append((y0.grad, field.rate.grad))
+    for direct, checkpointed in zip(*found, strict=True):
+        torch.testing.assert_close(checkpointed, direct)

@@ -1,0 +1,114 @@
+"""Errors of solution and gradient against a float64 solve of the same problem."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from nodebench.instruments import Budget, NfeCounter
+from nodebench.solvers import Integrator, StepControl, Trace, find_solver
+from nodebench.solvers.precision import NoCopy, converted, copy_in_float64, flat_double, plain_tensors
+from nodebench.spec import Gradient
+from nodebench.tasks import Batch, Experiment
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The probe batch as the trial solves and differentiates it.
+
+    Attributes:
+        trace: its solves.
+        gradient: of the loss, flat, float64; None where nothing is trained.
+        fixed: attributes of the model that hold a tensor computed once, which no evaluation computes again.
+    """
+
+    trace: Trace
+    gradient: Tensor | None
+    fixed: Sequence[str]
+
+
+class Reference:
+    """The reference of one trial.
+
+    Args:
+        experiment: whose model and probe batch are compared.
+        solve: the integrator that the model solves with.
+        control: method and tolerances of the reference.
+        budget: of a solve of the trial.
+        reference_budget: of a solve of the reference.
+    """
+
+    def __init__(
+        self, experiment: Experiment, solve: Integrator, control: StepControl, budget: Budget, reference_budget: Budget
+    ) -> None:
+        self._experiment = experiment
+        self._solve = solve
+        self._adapter, _, _ = find_solver(control.method)
+        self._control = replace(control, gradient=Gradient.DIRECT)
+        self._budget = budget
+        self._reference_budget = reference_budget
+
+    def solve_as_trained(self, differentiate: bool) -> Trained:
+        """Solve the probe batch as the trial does, with its gradient if ``differentiate``."""
+        experiment = self._experiment
+        trace: Trace = []
+        before = _computed(experiment.model)
+        with self._solve.using(NfeCounter(self._budget), trace=trace):
+            if differentiate:
+                gradient: Tensor | None = self._gradient(experiment.model, experiment.probe)
+            else:
+                gradient = None
+                with torch.no_grad():
+                    experiment.loss(experiment.model, experiment.probe)
+        after = _computed(experiment.model)
+        return Trained(trace, gradient, [name for name in after if before.get(name) is after[name]])
+
+    def solution_error(self, trained: Trained) -> float:
+        """Return the relative L2 error of the final states of all solves.
+
+        Raises:
+            NoCopy: the field has no float64 copy.
+        """
+        differences, sizes = [], []
+        with torch.no_grad(), self._solve.using(NfeCounter(self._reference_budget), self._control, self._adapter):
+            for field, y0, times, states in trained.trace:
+                start = converted(y0, torch.float64)
+                exact = flat_double(self._solve(copy_in_float64(field), start, times.double())[-1])
+                differences.append((flat_double(states[-1]) - exact).norm())
+                sizes.append(exact.norm())
+        return (torch.stack(differences).norm() / torch.stack(sizes).norm()).item()
+
+    def gradient_errors(self, trained: Trained) -> dict[str, int | float | None]:
+        """Return relative L2 error and cosine of the full parameter gradient.
+
+        Raises:
+            NoCopy: the model has no float64 copy that computes its gradient.
+        """
+        assert trained.gradient is not None
+        if trained.fixed:
+            raise NoCopy(f"the attribute '{trained.fixed[0]}' was computed from parameters once, outside of forward")
+        probe = tuple(converted(part, torch.float64) for part in self._experiment.probe)
+        with self._solve.using(NfeCounter(self._reference_budget), self._control, self._adapter):
+            exact = self._gradient(copy_in_float64(self._experiment.model), probe)
+        gradient = trained.gradient
+        return {
+            "gradient_error": ((gradient - exact).norm() / exact.norm()).item(),
+            "gradient_cosine": torch.nn.functional.cosine_similarity(gradient, exact, dim=0).item(),
+        }
+
+    def _gradient(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The full parameter gradient of the loss of a batch, flat, in float64."""
+        model.zero_grad(set_to_none=True)
+        loss = self._experiment.loss(model, batch)
+        self._solve.counter.begin_backward()
+        loss.backward()
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        model.zero_grad(set_to_none=True)
+        return torch.cat([flat_double(gradient) for gradient in gradients])
+
+
+def _computed(model: nn.Module) -> dict[str, Tensor]:
+    """Plain tensors that were computed from others under autograd."""
+    return {name: tensor for name, tensor in plain_tensors(model).items() if not tensor.is_leaf}

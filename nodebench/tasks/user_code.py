@@ -1,0 +1,169 @@
+"""Code of the user's: how an object named ``module:name`` is imported, and which code and state it comes from."""
+
+import ast
+import hashlib
+import importlib
+import json
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from nodebench.errors import BadInput
+from nodebench.solvers.precision import plain_tensors
+from nodebench.spec import Measured
+
+_DIGITS = 16  # of each hash
+# Environments of trials name these already; a new version of torch is no change of the user's code.
+_IN_ENVIRONMENT = frozenset({"torch", "torchvision", "torchdiffeq", "numpy", "scipy", "pandas"})
+
+_FOLDERS = {"site-packages", "dist-packages"}
+
+
+def load_module(name: str) -> nn.Module:
+    """Return the torch module behind ``module:name``; a class or a function is called to make it.
+
+    Raises:
+        BadInput: it cannot be found or made, or is no module; one line.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise BadInput(f"'{name}': write it as module:name")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        with _arguments_of(module):
+            found = getattr(importlib.import_module(module), attribute)
+            made = found if isinstance(found, nn.Module) else found()
+    except SystemExit as error:
+        reason = f"it ended the program with exit code {error.code}, as a script does that misses an argument"
+        raise BadInput(f"{name} cannot be made: {reason}") from error
+    except Exception as error:
+        raise BadInput(f"{name} cannot be made: {type(error).__name__}: {error}") from error
+    if not isinstance(made, nn.Module):
+        raise BadInput(f"{name} is a {type(made).__name__}, not a torch.nn.Module")
+    return made
+
+
+def identify(name: str, made: nn.Module) -> Measured:
+    """Return the hashes of the code and of the present state of a module that ``load_module`` made.
+
+    The user's modules are the one that is named, those of the classes of ``made`` and what these import, as far as
+    it is no part of Python, of nodebench or of an installed package.
+    """
+    starts = [name.partition(":")[0], *(type(part).__module__ for part in made.modules())]
+    files: dict[str, str] = {}
+    packages: dict[str, str] = {}
+    waiting = list(dict.fromkeys(starts))
+    seen: set[str] = set()
+    while waiting:
+        module = sys.modules.get(current := waiting.pop())
+        if module is None or current in seen:
+            continue
+        seen.add(current)
+        top = current.partition(".")[0]
+        if top in sys.stdlib_module_names or top in _IN_ENVIRONMENT or top == "nodebench":
+            continue
+        path = _file(module)
+        if path is not None and _is_installed(path):
+            packages |= _distributions(top)
+            continue
+        if path is not None:
+            content = path.read_bytes()
+            files[current] = hashlib.sha256(content).hexdigest()[:_DIGITS]
+            waiting += _imported(content, module)
+        waiting += [current.rpartition(".")[0]]  # a package is run before what is in it
+    return Measured(modules=dict(sorted(files.items())), packages=dict(sorted(packages.items())), state=_state(made))
+
+
+@contextmanager
+def _arguments_of(module: str) -> Iterator[None]:
+    """A module that reads the command line when it is imported sees no arguments, and not those of nodebench."""
+    before = sys.argv
+    sys.argv = [module]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def _file(module: ModuleType) -> Path | None:
+    """The file of a module; None for one that is built in, or a folder without ``__init__.py``."""
+    name = getattr(module, "__file__", None)
+    path = Path(name) if name else None
+    return path if path is not None and path.is_file() else None
+
+
+def _is_installed(path: Path) -> bool:
+    """Whether a file belongs to an installed package; one that is installed in place is the user's."""
+    folders = {sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib", "platstdlib")}
+    return any(path.is_relative_to(folder) for folder in folders) or bool(_FOLDERS & set(path.parts))
+
+
+def _imported(source: bytes, module: ModuleType) -> list[str]:
+    """The modules that a Python file may import, also within functions; nothing of a compiled file."""
+    names: list[str] = []
+    with suppress(SyntaxError, ValueError):
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                names += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                base = _absolute(node, module)
+                names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def _absolute(node: ast.ImportFrom, module: ModuleType) -> str:
+    """The full name of the module that ``from … import`` reads."""
+    if not node.level:
+        return node.module or ""
+    package = (module.__package__ or "").split(".")
+    parts = package[: len(package) - node.level + 1]
+    return ".".join([*parts, *([node.module] if node.module else [])])
+
+
+@cache
+def _owners() -> dict[str, list[str]]:
+    return dict(metadata.packages_distributions())
+
+
+def _distributions(top: str) -> dict[str, str]:
+    """The installed distributions of a top-level module, with their versions."""
+    return {name: _version(metadata.distribution(name)) for name in set(_owners().get(top, ()))}
+
+
+def _version(distribution: metadata.Distribution) -> str:
+    """Version, and the commit where it was installed from a repository (PEP 610)."""
+    told = distribution.read_text("direct_url.json")
+    commit = json.loads(told).get("vcs_info", {}).get("commit_id") if told else None
+    return f"{distribution.version}@{commit}" if commit else distribution.version
+
+
+def _state(made: nn.Module) -> str:
+    """The hash of all tensors of a module, with their names, shapes and types."""
+    tensors: Iterable[tuple[str, Tensor]] = (
+        *made.named_parameters(),
+        *made.named_buffers(),
+        *sorted(plain_tensors(made).items()),
+    )
+    known = hashlib.sha256()
+    for name, tensor in tensors:
+        known.update(f"{name} {tensor.dtype}".encode())
+        if not torch.nn.parameter.is_lazy(tensor):
+            known.update(str(tuple(tensor.shape)).encode())
+            known.update(_bytes(tensor))
+    return known.hexdigest()[:_DIGITS]
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    dense = tensor.detach().to_dense() if tensor.layout is not torch.strided else tensor.detach()
+    contiguous = dense.cpu().resolve_conj().contiguous().reshape(-1)
+    return bytes(contiguous.view(torch.uint8).numpy().tobytes())

@@ -1,0 +1,50 @@
+"""Gradients of compiled fields: every backend and every gradient, at two sizes of the batch."""
+
+import pytest
+import torch
+from problems import UNIT, Network, integrator
+
+from nodebench.solvers import adapters, find_solver, is_installed
+from nodebench.spec import Batching, Compile, Gradient
+
+FIXED = {"torchdiffeq": "rk4", "torchdyn": "torchdyn:rk4", "torchode": "torchode:euler", "scipy": "scipy:RK45"}
+CASES = [
+    (FIXED[backend], gradient, batching, compiled)
+    for backend, adapter in adapters().items()
+    if is_installed(adapter) and backend in FIXED
+    for gradient in sorted(adapter.gradients)
+    for batching in adapter.batchings
+    for compiled in adapter.compiles
+    if compiled is not Compile.EAGER
+    and not (backend == "torchdiffeq" and (batching is Batching.WORST or gradient is Gradient.ADJOINT_SEMINORM))
+]
+
+
+def gradients(solver: str, gradient: Gradient, batching: Batching, compiled: Compile | None) -> list[torch.Tensor]:
+    """Gradients of weights and initial states for a batch of four and one of six."""
+    torch._dynamo.reset()
+    field, found = Network(), []
+    step = {} if find_solver(solver)[2].adaptive else {"step_size": 0.5}
+    chosen = None if batching is Batching.JOINT else batching
+    solve = integrator(solver, gradient=gradient, batching=chosen, compile=compiled, **step)
+    for size in (4, 6):
+        y0 = torch.linspace(-1, 1, 3 * size).reshape(size, 3).requires_grad_()
+        loss = solve(field, y0, UNIT)[-1].square().sum()
+        found += torch.autograd.grad(loss, [y0, *field.parameters()])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("solver", "gradient", "batching", "compiled"), CASES)
+def test_a_compiled_field_has_the_gradient_of_the_eager_one(solver, gradient, batching, compiled):
+    eager = gradients(solver, gradient, batching, None)
+    for found, expected in zip(gradients(solver, gradient, batching, compiled), eager, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_adjoint_of_a_compiled_field_survives_a_second_batch_size():
+    """A size that changes is compiled as a variable, and the backward pass then in advance."""
+    eager = gradients("euler", Gradient.ADJOINT, Batching.JOINT, None)
+    compiled = gradients("euler", Gradient.ADJOINT, Batching.JOINT, Compile.FIELD)
+    for found, expected in zip(compiled, eager, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
