@@ -27,6 +27,14 @@ _NFE, _PEAK = final("nfe_forward"), final("tensor_peak_bytes")
 _BOTH = total(final("nfe_forward"), final("nfe_backward"))
 _GRADIENT = ("gradient",)
 
+_DIVERSITY = Plot(
+    "diversity",
+    "Spread of decoded beats over that of true ones; 0 is a collapse to one shape",
+    category("model", _BEATS, final("diversity_ratio")),
+    ("dataset", "objective"),
+    Look("", "spread of decoded / true beats", joined=False, from_zero=True, categories=_BEATS),
+)
+
 PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
     "table1": (
         Plot(
@@ -170,13 +178,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
         ),
     ),
     "ecg": (
-        Plot(
-            "diversity",
-            "Spread of decoded beats over that of true ones; 0 is a collapse to one shape",
-            category("model", _BEATS, final("diversity_ratio")),
-            ("dataset", "objective"),
-            Look("", "spread of decoded / true beats", joined=False, from_zero=True, categories=_BEATS),
-        ),
+        _DIVERSITY,
         Plot(
             "escapes",
             "Share of extrapolations backwards in time that leave ten times the signal's range within four beats",
@@ -185,6 +187,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
             Look("", "share that runs off, backwards", joined=False, from_zero=True, categories=_BEATS),
         ),
     ),
+    "ecg-mitdb": (_DIVERSITY,),
     "solvers": tuple(
         Plot(
             f"{group}-{name}",

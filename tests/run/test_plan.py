@@ -133,7 +133,7 @@ def test_the_data_folder_of_a_study_is_for_the_tasks_that_read_one(shared_data):
 @pytest.mark.parametrize("name", shipped_studies())
 def test_a_shipped_study_can_be_planned(name, preset, request):
     study = load_study(name, preset)
-    if name == "mnist-full":
+    if name in ("mnist-full", "ecg-mitdb"):
         source = DataSource(folder=request.getfixturevalue("shared_data"))
         study = study.model_copy(update={"data": source})
     planned = plan(study)

@@ -14,7 +14,7 @@ from nodebench.spec import shipped_studies
 @pytest.mark.parametrize("name", shipped_studies())
 def test_it_runs_to_its_end(tmp_path, name, request):
     command = [sys.executable, "-m", "nodebench", "study", "run", name, "--preset", "smoke"]
-    if name == "mnist-full":
+    if name in ("mnist-full", "ecg-mitdb"):
         command += ["--data", str(request.getfixturevalue("shared_data"))]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout

@@ -361,7 +361,7 @@ _ECG = (
         source=breakdown("ECG"),
         published="shown in a figure",
         home="a latent ODE of heart beats",
-        studies=("ecg",),
+        studies=("ecg", "ecg-mitdb"),
         parts=(
             _spread("decoded beats", _BEATS, "synthetic heart (ECGSYN)"),
             _spread("decoded beats", _BEATS.but("latent ODE", dataset="mitdb"), "MIT-BIH record 100"),
