@@ -13,6 +13,7 @@ from nodebench.spec.trial import Scalar
 
 # Stands beside the trial's own axes: records of one trial on two machines are two configurations.
 MACHINE = "machine"
+NOT_AS_SHIPPED = " (not as shipped)"  # ends the name of a shipped study for records that it would not ask for
 CODE = "code"  # what identifies the user's code
 
 
@@ -105,13 +106,16 @@ def _told_apart(names: Sequence[str], found: Sequence[Configuration]) -> int:
 def by_study(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Records by the study that they are of; those of a typed grid by the shipped study that would ask for them.
 
+    Records that have the name of a shipped study which would not ask for them, since one of the two was changed, are
+    kept apart under that name with ``NOT_AS_SHIPPED``.
+
     The latest one of each trial on each machine.
     """
     shipped = shipped_studies()
     found: dict[str, dict[tuple[str, str], Record]] = {name: {} for name in shipped}
     for record in sorted(records, key=lambda record: record.started):
         own = record.place.study
-        name = next(iter(homes(record)), f"{own} (not as shipped)" if own in shipped else own)
+        name = next(iter(homes(record)), f"{own}{NOT_AS_SHIPPED}" if own in shipped else own)
         if name:
             found.setdefault(name, {})[record.id, machine_label(record.environment)] = record
     return {name: list(kept.values()) for name, kept in found.items() if kept}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from nodebench.analysis.fairness import unreliable
 from nodebench.analysis.statistics import median
-from nodebench.analysis.summary import Configuration, configurations, varying
+from nodebench.analysis.summary import NOT_AS_SHIPPED, Configuration, configurations, varying
 from nodebench.report.document import (
     Block,
     Cell,
@@ -72,24 +72,27 @@ def study_pages(studies: Mapping[str, Sides], films: Films) -> list[Page]:
 
 
 def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -> Page:
-    study = load_study(name, Preset.QUICK) if name in shipped_studies() else None
+    shipped = name.removesuffix(NOT_AS_SHIPPED)
+    study = load_study(shipped, Preset.QUICK) if shipped in shipped_studies() else None
+    as_shipped = study is not None and shipped == name
     blocks: list[Block] = [Terms(_terms(study, sides))]
-    if study and study.claims:
+    if study and as_shipped and study.claims:
         blocks += [Heading("Claims that it feeds"), Links([(f"claim-{id}", id, "") for id in study.claims])]
-    for plot in PLOTS.get(name, ()):
+    for plot in PLOTS.get(shipped, ()):
         blocks += draw(plot, name, studies.get(plot.study or name, {}))
-    if name in _PICTURED:
+    if shipped in _PICTURED:
         blocks += pictures(name, next(iter(sides.values())), films)
     for which, some in _by_preset(sides).items():
-        blocks += crossovers(name, some, which)
-        blocks += equals(name, some, which)
+        blocks += crossovers(shipped, some, which)
+        blocks += equals(shipped, some, which)
     for side, records in sides.items():
         blocks += _tables(name, records, side)
         blocks += _failures(name, records, side)
-    blocks += [Heading("Reproduce it"), Code(f"nodebench study run {name if study else 'FILE.toml'}")]
-    return Page(
-        page_name(f"study-{name}"), name, study.about if study else "a study of the user's own", blocks, "studies"
-    )
+    blocks += [Heading("Reproduce it"), Code(f"nodebench study run {name if as_shipped else 'FILE.toml'}")]
+    about = study.about if study else "a study of the user's own"
+    if study and not as_shipped:
+        about = f"records that study {shipped} would not ask for: they or the study were changed ({about})"
+    return Page(page_name(f"study-{name}"), name, about, blocks, "studies")
 
 
 def _by_preset(sides: Sides) -> dict[str, list[Record]]:

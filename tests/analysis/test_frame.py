@@ -24,7 +24,7 @@ def records():
 @pytest.mark.parametrize(("format", "read"), [("csv", pd.read_csv), ("parquet", pd.read_parquet)])
 def test_figures_are_exported_in_the_units_of_the_records(tmp_path, format, read):
     path = tmp_path / f"records.{format}"
-    export(records(), path, format)
+    path.write_bytes(export(records(), format))
     table = read(path)
     for name, value in (COSTS | METRICS).items():
         assert list(table[name]) == [value] * 2
@@ -33,14 +33,14 @@ def test_figures_are_exported_in_the_units_of_the_records(tmp_path, format, read
 
 
 def test_json_has_the_records_themselves(tmp_path):
-    export(records(), tmp_path / "records.json", "json")
+    (tmp_path / "records.json").write_bytes(export(records(), "json"))
     kept = json.loads((tmp_path / "records.json").read_text())
     assert [one["costs"] for one in kept] == [COSTS] * 2
     assert [one["metrics"] for one in kept] == [METRICS] * 2
 
 
 def test_a_row_says_which_of_its_times_cannot_be_compared(tmp_path):
-    export(records(), tmp_path / "records.csv", "csv")
+    (tmp_path / "records.csv").write_bytes(export(records(), "csv"))
     table = pd.read_csv(tmp_path / "records.csv")
     assert list(table["drifted"].fillna(value=False)) == [False, True]
     assert list(table["shared_cores"]) == [False, True]

@@ -113,6 +113,10 @@ def test_values_of_a_paper_are_drawn_beside_the_series_that_they_belong_to():
 # --- the whole report
 
 
+STEPS = {36.0: 0.126, 72.0: 0.063, 288.0: 0.0315}  # calls, and the step sizes of study memory that they stand for
+MEMORY = {"epochs": 1, "steps_per_epoch": 2}
+
+
 def study(seed: int, peak: float, seconds: float, calls: float = 36.0, **more) -> Record:
     return evidence(
         seed,
@@ -121,7 +125,9 @@ def study(seed: int, peak: float, seconds: float, calls: float = 36.0, **more) -
         solver="rk4",
         rtol=None,
         atol=None,
-        step_size=3.6 / calls,
+        step_size=STEPS[calls],
+        overrides=MEMORY,
+        options=MEMORY,
         costs={"nfe_forward": calls, "tensor_peak_bytes": peak, "step_seconds": seconds},
         **more,
     )
@@ -179,3 +185,12 @@ def test_crossovers_of_two_presets_are_two():
     headings = [block.text for block in page.blocks if hasattr(block, "text")]
     assert "Crossovers" in headings
     assert "Crossovers, preset smoke" in headings
+
+
+def test_records_that_a_shipped_study_would_not_ask_for_have_a_page_of_their_own():
+    changed = [one.model_copy(update={"options": {**MEMORY, "epochs": 9}}) for one in (study(0, 1000.0, 0.1),)]
+    pages, _ = report([study(0, 2000.0, 0.1), *changed], lambda _: {})
+    shown = {page.title: page for page in pages if page.group == "studies"}
+    assert set(shown) == {"memory", "memory (not as shipped)"}
+    assert "would not ask for" in shown["memory (not as shipped)"].about
+    assert len({chart.name for page in shown.values() for chart in page.charts}) == 2

@@ -39,6 +39,13 @@ def test_a_study_file_says_in_one_line_which_name_is_none(tmp_path):
 def test_what_a_record_says_is_kept_and_its_line_shows_no_invisible_character():
     trial = Trial(task="toy/spiral", model="small")
     failure = {"message": "bell \x07 csi \x9b31m override \u202e ü 研"}
-    record = Record(id=trial.id, trial=trial, status=Status.ERROR, started="", duration_seconds=1, failure=failure)
+    record = Record(
+        id=trial.id,
+        trial=trial,
+        status=Status.ERROR,
+        started="2026-01-01T00:00:00Z",
+        duration_seconds=1,
+        failure=failure,
+    )
     assert record.line().isprintable()
     assert Record.parse(record.line()) == record
