@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,6 +25,7 @@ from nodebench.run.scratch import make_scratch_folder, temporary_files_in
 PROCESSES = threading.Lock()
 # How often a trial is started at most: once more if the server ended meanwhile.
 ATTEMPTS = 2
+END_SECONDS = 5.0
 _PRELOADED = ["nodebench.run.server_setup", "nodebench.run.preload"]
 
 _starting = threading.Lock()
@@ -85,8 +87,19 @@ def fork(process: BaseProcess) -> None:
             if attempt == ATTEMPTS:
                 reason = "the fork server ended while it started a trial; it may lack memory or processes"
                 raise CannotGoOn(f"no trial can be started: {reason}") from error
+            _wait_for_the_servers_end()
         except OSError as error:
             raise CannotGoOn(f"no trial can be started: {error.strerror or error}") from error
+
+
+def _wait_for_the_servers_end() -> None:
+    """Wait until a server that closes its connections has ended: until then no new one is started."""
+    import psutil  # needed in this case only
+
+    pid, deadline = fork_server_pid(), time.monotonic() + END_SECONDS
+    with suppress(psutil.NoSuchProcess):
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 @contextmanager
