@@ -97,6 +97,8 @@ def run_study(study: Study, manner: Manner) -> Ended:
     if chosen is not None:
         environment["threads_choice"] = asdict(chosen)
     run = Run.create(manner.results, study, environment)
+    if chosen is not None and not (manner.quiet or manner.json):
+        _say(f"threads of a trial: {chosen.threads} ({chosen.because}); --threads N sets another number")
     return _run(run, study, planned, engine, manner)
 
 
@@ -113,8 +115,6 @@ def _planned(study: Study, engine: "Engine", manner: Manner) -> "tuple[Study, Pl
         return single, planned, None
     first = min(planned.planned, key=lambda one: one.place).trial
     chosen = choose_threads(first, study.data, study.limits, jobs_of(study, manner.jobs))
-    if not (manner.quiet or manner.json):
-        _say(f"threads of a trial: {chosen.threads} ({chosen.because}); --threads N sets another number")
     if chosen.threads == 1:
         return single, planned, chosen
     study = with_threads(study, chosen.threads)

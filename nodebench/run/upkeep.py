@@ -24,7 +24,7 @@ def verify(run: Run) -> list[str]:
     except BadInput as error:
         return [str(error)]
     ended: Counter[str] = Counter()
-    drifted: set[str] = set()
+    drifted: dict[str, str] = {}
     for number, line in enumerate(_lines(run), start=1):
         if not line.endswith(b"\n"):
             findings.append(f"line {number} is torn; the trial runs again on --resume")
@@ -42,8 +42,10 @@ def verify(run: Run) -> list[str]:
         if strange := [group for group in record.place.groups if group not in groups]:
             findings.append(f"line {number}: record {record.id} is foreign: group {' and '.join(strange)} is not here")
         if record.status is Status.OK:
-            ended[record.id] += record.id not in drifted  # else its trial ran again for a better time
-            (drifted.add if record.drifted else drifted.discard)(record.id)
+            before = drifted.pop(record.id, text)  # of a trial that may have run again for a better time
+            ended[record.id] += before == text
+            if record.drifted:
+                drifted[record.id] = text
     findings += [f"record {id} is there {count} times" for id, count in ended.items() if count > 1]
     return findings
 
