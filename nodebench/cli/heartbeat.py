@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from nodebench.cli.terminal import print_plain
 
 HEARTBEAT_SECONDS = 30.0  # at most this long without a line
-FIRST_SECONDS = 5.0  # after this long a step of a command is named
 
 
 class Heartbeat:
@@ -16,15 +15,13 @@ class Heartbeat:
 
     Args:
         describe: one line, called from the heartbeat's thread.
-        first: seconds of silence before the first line.
-        every: seconds of silence before each further line.
+        every: seconds of silence before each line.
     """
 
-    def __init__(self, describe: Callable[[], str], first: float, every: float) -> None:
+    def __init__(self, describe: Callable[[], str], every: float) -> None:
         self._describe = describe
-        self._first, self._every = first, every
+        self._every = every
         self._heard = time.monotonic()
-        self._beats = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -34,7 +31,7 @@ class Heartbeat:
 
     def reset(self) -> None:
         """Something else was printed."""
-        self._heard, self._beats = time.monotonic(), self._beats + 1
+        self._heard = time.monotonic()
 
     def stop(self) -> None:
         """Print nothing more."""
@@ -43,8 +40,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         while True:
-            silence = self._every if self._beats else self._first
-            left = self._heard + silence - time.monotonic()
+            left = self._heard + self._every - time.monotonic()
             if left > 0:
                 if self._ended.wait(left):
                     return
@@ -56,7 +52,7 @@ class Heartbeat:
 
 @contextmanager
 def waiting(step: str, *, quiet: bool = False) -> Iterator[None]:
-    """Name a step of a command on standard error if it takes longer than some seconds, and again every 30 s.
+    """Name a step of a command on standard error every ``HEARTBEAT_SECONDS``.
 
     Args:
         step: what is being done: ``planning the trials``.
@@ -66,7 +62,7 @@ def waiting(step: str, *, quiet: bool = False) -> Iterator[None]:
         yield
         return
     began = time.monotonic()
-    heartbeat = Heartbeat(lambda: f"still {step} ({time.monotonic() - began:.0f} s)", FIRST_SECONDS, HEARTBEAT_SECONDS)
+    heartbeat = Heartbeat(lambda: f"still {step} ({time.monotonic() - began:.0f} s)", HEARTBEAT_SECONDS)
     heartbeat.start()
     try:
         yield

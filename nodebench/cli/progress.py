@@ -128,7 +128,7 @@ class PlainDisplay(Display):
         super().__init__(trials, costs)
         self._lock = threading.RLock()  # the heartbeat reads the counts in a thread of its own
         self._states: dict[str, str] = {}  # of running trials
-        self._heartbeat = Heartbeat(self._alive, HEARTBEAT_SECONDS, HEARTBEAT_SECONDS)
+        self._heartbeat = Heartbeat(self._alive, HEARTBEAT_SECONDS)
 
     def __enter__(self) -> Self:
         self._heartbeat.start()

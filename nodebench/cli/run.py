@@ -109,18 +109,17 @@ def run_study(study: Study, manner: Manner) -> Ended:
     if chosen is not None:
         environment["threads_choice"] = asdict(chosen)
     run = Run.create(manner.results, study, environment)
+    if chosen is not None and not (manner.quiet or manner.json):
+        _say(f"threads of a trial: {chosen.threads} ({chosen.because}); --threads N sets another number")
     return _run(run, study, planned, engine, manner)
 
 
 def _choose_threads(study: Study, planned: "Plan", manner: Manner) -> "ThreadChoice":
-    """Choose the threads of those grids that name none, and say which."""
+    """Choose the threads of those grids that name none."""
     from nodebench.run.threads import choose_threads
 
     first = min(planned.planned, key=lambda one: one.place).trial
-    chosen = choose_threads(first, study.data, study.limits, jobs_of(study, manner.jobs))
-    if not (manner.quiet or manner.json):
-        _say(f"threads of a trial: {chosen.threads} ({chosen.because}); --threads N sets another number")
-    return chosen
+    return choose_threads(first, study.data, study.limits, jobs_of(study, manner.jobs))
 
 
 def resume(run: Run, manner: Manner) -> int:

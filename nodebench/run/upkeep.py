@@ -42,7 +42,7 @@ def verify(run: Run) -> list[str]:
         findings.append(str(error))
     by_trial = is_reproduction(run)
     ended: Counter[str] = Counter()
-    drifted: set[str] = set()
+    drifted: dict[str, bytes] = {}
     for line in _lines(run, findings):
         if line.is_torn:
             findings.append(f"line {line.number} is torn; the trial runs again on --resume")
@@ -58,8 +58,10 @@ def verify(run: Run) -> list[str]:
             told = f"group {' and '.join(strange)} is not here"
             findings.append(f"line {line.number}: record {record.id} is foreign: {told}")
         if record.status is Status.OK:
-            ended[record.id] += record.id not in drifted  # else its trial ran again for a better time
-            (drifted.add if record.drifted else drifted.discard)(record.id)
+            before = drifted.pop(record.id, line.raw)  # of a trial that may have run again for a better time
+            ended[record.id] += before == line.raw
+            if record.drifted:
+                drifted[record.id] = line.raw
         findings += _complaints(run.film_path(record), load_film)
     findings += [f"record {id} is there {count} times" for id, count in ended.items() if count > 1]
     findings += _complaints(run.folder / ENVIRONMENT, read_environment)

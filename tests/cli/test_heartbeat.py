@@ -44,7 +44,6 @@ def test_a_step_is_named_when_it_takes_long_and_not_otherwise(capsys, monkeypatc
     with waiting("planning"):
         pass
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(heartbeat, "FIRST_SECONDS", 0.05)
     monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.05)
     with waiting("planning"):
         lines = lines_within(capsys, 30, 2)

@@ -372,3 +372,20 @@ def test_a_merge_that_was_killed_is_no_run(tmp_path, nodebench):
 def test_a_run_that_is_being_written_is_not_pruned(run):
     with run.writing(), pytest.raises(BadInput, match="is being written by process"):
         prune(run.folder.parent, remove=True)
+
+
+def test_a_trial_that_ran_again_for_a_better_time_is_no_double(run):
+    drifted = record(7).model_copy(update={"drifted": True})
+    better = record(7, started="2026-01-02").model_copy(update={"drifted": False})
+    run.append(drifted)
+    run.append(better)
+    assert verify(run) == []
+    run.append(better)
+    assert verify(run) == [f"record {better.id} is there 2 times"]
+
+
+def test_a_drifted_record_that_was_copied_is_a_double(run):
+    drifted = record(7).model_copy(update={"drifted": True})
+    run.append(drifted)
+    run.append(drifted)
+    assert verify(run) == [f"record {drifted.id} is there 2 times"]
