@@ -83,9 +83,14 @@ def run_table(records: Sequence[Record], headlines: dict[str, tuple[str, ...]], 
         parts.append(Text(f"machines whose seconds cannot be compared: {told}", style="yellow"))
     if any(record.passes_agree is False for record in records):
         parts.append(Text("! the passes of this trial disagree: do not trust its costs", style="red"))
-    observed = dict.fromkeys(one for record in records for one in record.traits.items())
+    observed = dict.fromkeys(one for record in records for one in record.traits.items() if _is_told(one[0], record))
     parts += [Text(f"the field is {_TRAITS[trait]}: {what}", style="yellow") for trait, what in observed]
     return Group(*parts)
+
+
+def _is_told(trait: FieldTrait, record: Record) -> bool:
+    """Whether a trait says something that the reader may not know; tasks of nodebench have fields of fixed batches."""
+    return trait is not FieldTrait.FIXED_BATCH or record.measured is not None
 
 
 def summary(records: Sequence[Record]) -> RenderableType:
