@@ -9,6 +9,7 @@ import typer
 
 from nodebench.cli.app import app
 from nodebench.cli.conventions import BAD_INPUT, INTERRUPTED, LATEST, OK, TRIAL_FAILED
+from nodebench.cli.plugin_warnings import show_plugin_warnings
 from nodebench.errors import BadInput, nearest
 
 # Typer carries its own copy of click from some version on; its usage error is public only as this base.
@@ -19,6 +20,7 @@ def main() -> None:
     """Run the command line; bad input ends in one line and exit code 2."""
     # Until trials run there is nothing to clean up, and an exception in the middle of an import is no way out.
     before = signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    show_plugin_warnings()
     try:
         code = app(args=_with_latest(sys.argv[1:]), standalone_mode=False) or OK
     except BadInput as error:

@@ -18,7 +18,7 @@ import torch
 
 from nodebench.errors import BadInput
 from nodebench.instruments import Budget, NfeCounter, calibrate, describe_environment, drifted
-from nodebench.run.build import experiment_of, integrator_of
+from nodebench.run.build import experiment_of, integrator_of, plugins_of
 from nodebench.run.multiply import options_of, resolve_device
 from nodebench.run.passes import Passes, Row
 from nodebench.solvers import Integrator
@@ -85,7 +85,7 @@ class _Child:
             torch.set_num_threads(trial.threads)
             _check_device(trial.device)
             before = calibrate()
-            self._outcome |= {"environment": describe_environment(trial.device), "calibration": [before]}
+            self._outcome |= {"environment": _environment(trial), "calibration": [before]}
             began = time.perf_counter()
             self._run_passes(trial)
             self._passes_seconds = time.perf_counter() - began
@@ -140,6 +140,11 @@ class _Child:
                 nfe=(counter.in_solve or counter.forward) if counter.solves else None,
             ),
         }
+
+
+def _environment(trial: Trial) -> dict[str, Any]:
+    """The environment of this process, and the plug-ins that the trial uses."""
+    return describe_environment(trial.device) | {"plugins": plugins_of(trial)}
 
 
 def _check_device(device: str) -> None:
