@@ -2,7 +2,8 @@
 
 from nodebench.spec.figures import FIGURES, Figure
 from nodebench.spec.grid import DataSource, Exclusion, Grid
-from nodebench.spec.record import Failure, Limits, Record, SolveFailed, Status
+from nodebench.spec.reasons import Reason, ReasonCode
+from nodebench.spec.record import Failure, Interleaved, Limits, Record, SolveFailed, Status
 from nodebench.spec.study import Study, load_study, shipped_studies
 from nodebench.spec.trial import Batching, Compile, Gradient, Preset, Trial
 
@@ -16,8 +17,11 @@ __all__ = [
     "Figure",
     "Gradient",
     "Grid",
+    "Interleaved",
     "Limits",
     "Preset",
+    "Reason",
+    "ReasonCode",
     "Record",
     "SolveFailed",
     "Status",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nodebench.spec.record import Frozen
+from nodebench.spec.frozen import Frozen
 
 # By load and figure: one list a round, of one value a replicate.
 Rounds = dict[str, dict[str, list[list[float]]]]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from nodebench.spec.record import Frozen
+from nodebench.spec.frozen import Frozen
 from nodebench.spec.trial import Batching, Compile, Gradient, Positive, Preset, Scalar, Seed
 
 

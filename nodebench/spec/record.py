@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+from base64 import b64decode
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from nodebench.errors import BadInput
+from nodebench.spec.frozen import Frozen
+from nodebench.spec.reasons import Reason
 from nodebench.spec.trial import Trial
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class Status(StrEnum):
@@ -55,12 +58,6 @@ class SolveFailed(Exception):
     def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
         self.status = status
-
-
-class Frozen(BaseModel):
-    """Base of the parts of a record."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Limits(Frozen):
@@ -113,6 +110,25 @@ class Place(Frozen):
     attempts: int = 1
 
 
+class Interleaved(Frozen):
+    """Costs of a trial's step over those of a baseline arm that ran in the same process, in alternating blocks.
+
+    Attributes:
+        baseline: the trial of the baseline arm, from the same seed.
+        blocks: pairs of blocks measured.
+        steps: training steps in a block.
+        ratios: this arm's cost over the baseline's, the median over the pairs of blocks; of ``step_seconds``,
+            ``forward_seconds``, ``backward_seconds`` and ``nfe_forward``.
+        spread: by figure, the relative half width of the middle half of these ratios.
+    """
+
+    baseline: Trial
+    blocks: int
+    steps: int
+    ratios: dict[str, float]
+    spread: dict[str, float] = Field(default_factory=dict)
+
+
 class Record(Frozen):
     """What one trial gave. Figures are named in ``nodebench.spec.figures``.
 
@@ -127,7 +143,7 @@ class Record(Frozen):
     duration_seconds: float
     metrics: dict[str, float | None] = Field(default_factory=dict)
     costs: dict[str, int | float | None] = Field(default_factory=dict)
-    reasons: dict[str, str] = Field(default_factory=dict)
+    reasons: dict[str, Reason] = Field(default_factory=dict)
     history: list[dict[str, float | None]] = Field(default_factory=list)
     profile: list[dict[str, float | None]] = Field(default_factory=list)
     passes_agree: bool | None = None
@@ -139,6 +155,15 @@ class Record(Frozen):
     limits: Limits = Limits()
     failure: Failure | None = None
     place: Place = Place()
+    interleaved: Interleaved | None = None
+    wrong: str | None = None  # which test items were classified wrongly: packed bits, base64
+
+    def wrong_items(self) -> list[bool] | None:
+        """For each test item, whether it was classified wrongly; None if the task does not say."""
+        if self.wrong is None or self.data is None:
+            return None
+        packed = b64decode(self.wrong)
+        return [bool(packed[i // 8] >> (7 - i % 8) & 1) for i in range(self.data.test)]
 
     def line(self) -> str:
         """One line of JSON, without the newline; it ends with a checksum of what stands before."""

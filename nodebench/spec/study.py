@@ -24,8 +24,9 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from nodebench.errors import BadInput, choose, nearest
+from nodebench.spec.frozen import Frozen
 from nodebench.spec.grid import DataSource, Exclusion, Grid
-from nodebench.spec.record import Frozen, Limits
+from nodebench.spec.record import Limits
 from nodebench.spec.trial import Preset
 
 

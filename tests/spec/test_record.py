@@ -1,11 +1,14 @@
 import json
 import math
+from base64 import b64encode
 
+import numpy as np
 import pytest
 
 from nodebench.errors import BadInput
 from nodebench.spec import FIGURES, Record, Status, Trial
 from nodebench.spec.figures import figure, percent
+from nodebench.spec.record import DataCard
 
 RECORD = Record(
     id="0" * 12,
@@ -31,7 +34,7 @@ def test_a_number_that_is_not_finite_is_null_in_the_line():
 
 def test_a_newer_schema_is_refused_by_name():
     newer = json.loads(RECORD.line()) | {"schema_version": 99}
-    with pytest.raises(BadInput, match="schema 99; this nodebench reads up to 3"):
+    with pytest.raises(BadInput, match="schema 99; this nodebench reads up to 4"):
         Record.parse(json.dumps(newer))
 
 
@@ -79,3 +82,21 @@ def test_a_third_party_metric_needs_no_entry():
 )
 def test_a_share_is_told_with_two_digits(share, text):
     assert percent(share) == text
+
+
+def test_reasons_of_older_records_get_their_code_from_the_wording():
+    old = json.loads(RECORD.line()) | {
+        "schema_version": 3,
+        "reasons": {"reverse_error": "the probe failed: dt", "nfe_backward": "the model has no ODE", "x": "other"},
+    }
+    reasons = Record.parse(json.dumps(old)).reasons
+    assert [reason.code for reason in reasons.values()] == ["probe-failed", "no-ode", "other"]
+    assert str(reasons["reverse_error"]) == "the probe failed: dt"
+
+
+def test_wrong_items_are_read_back_bit_by_bit():
+    wrong = [True, False, False, True, False, False, False, False, True]
+    packed = b64encode(np.packbits(wrong).tobytes()).decode()
+    record = RECORD.model_copy(update={"wrong": packed, "data": DataCard(name="d", train=1, test=9, sha256="0")})
+    assert Record.parse(record.line()).wrong_items() == wrong
+    assert RECORD.wrong_items() is None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from nodebench.analysis.statistics import EVERYTHING, Range, Scale
-from nodebench.spec import Record
+from nodebench.spec import ReasonCode, Record
 from nodebench.spec.figures import figure, short
 from nodebench.spec.trial import Scalar
 
@@ -71,7 +71,8 @@ def probed(name: str) -> Reading:
     """A figure of the numerics pass whose solve may fail beside a training that went well: it is then infinite."""
 
     def get(record: Record) -> float | None:
-        failed = record.reasons.get(name, "").startswith("the probe failed")
+        reason = record.reasons.get(name)
+        failed = reason is not None and reason.code is ReasonCode.PROBE_FAILED
         return math.inf if failed else record.costs.get(name)
 
     return Reading(name, get, figure(name).label)
