@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from nodebench.analysis.fairness import Point
+from nodebench.analysis.fairness import points_of
 from nodebench.analysis.homes import is_at
 from nodebench.analysis.statistics import Estimate, estimate, median
 from nodebench.analysis.summary import Configuration, configurations
@@ -110,8 +110,8 @@ def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None]) -> 
     """
     found: dict[str, list[Record]] = {}
     asked = {name: value for name, value in wanted.items() if value is not None}
-    for record in records:
-        point = Point.of(record)
+    for point in points_of(records):
+        record = point.record
         if record.trial.solver is None or record.trial.gradient is None:
             continue
         if not is_at(point.axes, asked):

@@ -28,7 +28,9 @@ def surroundings(record: Record) -> dict[str, str]:
 def changes(first: Record, second: Record) -> Changes:
     """What differs between the surroundings of two records: before and after, a dash for what one does not have."""
     before, after = surroundings(first), surroundings(second)
-    names = [n for n in dict.fromkeys([*before, *after]) if n.partition(".")[0] not in _LATER or n in before and n in after]
+    names = [
+        n for n in dict.fromkeys([*before, *after]) if n.partition(".")[0] not in _LATER or (n in before and n in after)
+    ]
     return {name: (a, b) for name in names if (a := before.get(name, "–")) != (b := after.get(name, "–"))}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nodebench.analysis.claims.contract import Reading, axis, final
 from nodebench.analysis.comparison import ArmAxes, Crossover, at_equal_error, crossover
-from nodebench.analysis.fairness import Point
+from nodebench.analysis.fairness import points_of
 from nodebench.analysis.statistics import Estimate
 from nodebench.report.document import Block, Bullets, Cell, Heading, Paragraph, Table, number, slug
 from nodebench.spec import Record
@@ -131,7 +131,7 @@ def crossovers(study: str, records: Sequence[Record]) -> list[Block]:
     told = []
     for one in CROSSINGS.get(study, ()):
         some = [record for record in records if not one.group or one.group in record.place.groups]
-        points = map(Point.of, _alike(some))
+        points = points_of(_alike(some))
         found = crossover(points, one.along, one.figure, one.price, one.arms)
         if found is not None:
             told.append(_told(one, found))
@@ -141,8 +141,9 @@ def crossovers(study: str, records: Sequence[Record]) -> list[Block]:
 def _alike(records: Sequence[Record]) -> list[Record]:
     """The largest part of the records that one machine, one set of packages and one preset made."""
     found: dict[str, list[Record]] = {}
-    for record in records:
-        found.setdefault(f"{record.trial.preset} {record.trial.threads} {Point.of(record).machine}", []).append(record)
+    for point in points_of(records):
+        trial = point.record.trial
+        found.setdefault(f"{trial.preset} {trial.threads} {point.machine}", []).append(point.record)
     return max(found.values(), key=len, default=[])
 
 
