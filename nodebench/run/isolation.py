@@ -18,6 +18,7 @@ import psutil
 from pydantic import ValidationError
 
 from nodebench.run import worker
+from nodebench.run.finite import with_finite_values
 from nodebench.run.fork_server import PROCESSES, fork
 from nodebench.run.worker import Job, Outcome, Progress
 from nodebench.spec import DataSource, Failure, Limits, Record, Status, Trial
@@ -171,11 +172,8 @@ class _Watch:
 
     def partial(self, status: Status, message: str) -> Outcome:
         """What is known of a trial that could not tell its own end: its finished passes, and its history."""
-        return self._known | {
-            "status": status,
-            "history": self._history,
-            "failure": Failure(phase=self._phase, message=message),
-        }
+        failure = Failure(phase=self._phase, message=message)
+        return with_finite_values(self._known | {"status": status, "history": self._history, "failure": failure})
 
     def _died(self) -> Outcome:
         with PROCESSES:

@@ -19,6 +19,7 @@ import torch
 from nodebench.errors import BadInput
 from nodebench.instruments import Budget, NfeCounter, calibrate, describe_environment, drifted
 from nodebench.run.build import experiment_of, integrator_of, plugins_of
+from nodebench.run.finite import with_finite_values
 from nodebench.run.multiply import options_of, resolve_device
 from nodebench.run.passes import Passes, Row
 from nodebench.solvers import Integrator
@@ -97,7 +98,7 @@ class _Child:
             self._outcome |= self._failed(error)
         if self._passes is not None:
             self._passes.draft.costs["passes_seconds"] = self._passes_seconds
-            self._outcome |= vars(self._passes.draft)
+            self._outcome |= with_finite_values(vars(self._passes.draft))
         return self._outcome
 
     def _run_passes(self, trial: Trial) -> None:
@@ -119,7 +120,7 @@ class _Child:
             self._passes.draft.costs["foreseen_seconds"] = setup + self._passes.foresee()
             return
         for phase in ("timed", "memory", "numerics"):
-            self._enter(phase, epochs, self._outcome | vars(self._passes.draft))
+            self._enter(phase, epochs, self._outcome | with_finite_values(vars(self._passes.draft)))
             getattr(self._passes, phase)()
 
     def _enter(self, phase: str, epochs: int = 0, known: Outcome | None = None) -> None:

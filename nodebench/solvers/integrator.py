@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField, NfeCounter
-from nodebench.solvers.contract import SolverAdapter, StepControl
+from nodebench.solvers.contract import SolverAdapter, StepControl, check_states
 from nodebench.solvers.kept import Kept
 from nodebench.spec import Compile, SolveFailed
 
@@ -40,6 +40,8 @@ class Integrator:
         self.counter.begin_solve()
         counted = CountedField(field, self.counter, self._compile(field))
         states = self.adapter.solve(counted, y0, times, self.control)
+        self.counter.end_solve()
+        check_states(self.adapter.backend, states, y0, times)
         if self._trace is not None:
             self._trace.append((field, y0.detach(), times.detach(), states.detach()))
         return states

@@ -106,6 +106,8 @@ _FAULTS = {
     "print": _print,
     "raise": _raise,
     "text-metric": lambda t, dy: dy,
+    "infinite-metric": lambda t, dy: dy,
+    "few-batches": lambda t, dy: dy,
 }
 
 
@@ -130,7 +132,7 @@ class _Experiment(Experiment):
         self.probe = (torch.tensor([1.0, 2.0], dtype=setup.dtype),)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        for _ in range(self.steps_per_epoch):
+        for _ in range(2 if self.model.field.options.fault == "few-batches" else self.steps_per_epoch):
             yield self.probe
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -139,4 +141,6 @@ class _Experiment(Experiment):
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         if model.field.options.fault == "text-metric":
             return {"final": "high"}
+        if model.field.options.fault == "infinite-metric":
+            return {"final": float("inf")}
         return {"final": model(self.probe[0])[0].item()}

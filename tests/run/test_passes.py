@@ -169,3 +169,26 @@ def test_observed_order_is_a_metric_of_the_exponential():
     lsoda = measured("toy/exponential", solver=["scipy:LSODA"])
     assert lsoda.metrics["observed_order"] is None
     assert "observed_order" in lsoda.reasons
+
+
+def test_the_loss_is_also_evaluated_without_gradients_as_the_contract_says():
+    seen = []
+
+    def breaks(experiment):
+        loss = experiment.loss
+
+        def noted(model, batch):
+            seen.append((torch.is_grad_enabled(), model.training, batch is experiment.probe))
+            return loss(model, batch)
+
+        experiment.loss = noted
+
+    running = passes("toy/spiral", breaks, solver=["rk4"], gradient=["direct"])
+    running.timed()
+    evaluation, training = (False, False, True), (True, True, False)
+    assert seen == [evaluation, *[training] * 4, evaluation, *[training] * 4, evaluation]
+    seen.clear()
+    running.memory()
+    assert seen == [training]
+    running.numerics()
+    assert (False, True, False) in seen
