@@ -1,21 +1,91 @@
-"""Third-party parts: what the entry points of installed packages offer."""
+"""Load tasks and solver adapters from the entry points of installed packages.
 
+A plug-in cannot take a name that is in use, and one that cannot be loaded disables only itself. Either is reported
+by one ``PluginWarning``.
+"""
+
+import sys
 import warnings
-from functools import cache
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from nodebench.distributions import Installed, identify
 
-@cache
-def load_plugins(group: str) -> tuple[Any, ...]:
-    """Load and make every class registered in an entry point group, in the order of their names.
+BUILT_IN = "nodebench"  # the package whose names no other package can take
 
-    A package that cannot be imported is left out with a warning: it must not take the others with it.
+
+class PluginWarning(UserWarning):
+    """A plug-in is not used. The message is one line: which package, and why."""
+
+
+class NameTaken(Exception):
+    """A plug-in offers a name that another package has registered."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One part that an entry point registers.
+
+    Attributes:
+        part: an object of the registered class.
+        source: the package that registers it; None for nodebench itself.
     """
-    loaded = []
-    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
-        try:
-            loaded.append(entry.load()())
-        except Exception as error:
-            warnings.warn(f"{group}: '{entry.name}' of {entry.value} cannot be loaded: {error}", stacklevel=2)
-    return tuple(loaded)
+
+    part: Any
+    source: Installed | None
+
+
+def load_plugins(group: str, name_of: Callable[[Any], str]) -> dict[str, Plugin]:
+    """Load every class that is registered in an entry point group.
+
+    Args:
+        group: of the entry points, such as ``nodebench.tasks``.
+        name_of: checks an object and returns the name that users choose it by; raises what is wrong with it.
+
+    Returns:
+        The loaded parts by their names: those of nodebench first, then by package and entry point.
+    """
+    loaded: dict[str, Plugin] = {}
+    for entry in sorted(entry_points(group=group), key=_order):
+        with _reported(f"{entry.value} of {_package_of(entry)}"):
+            with redirect_stdout(sys.stderr):  # what a plug-in prints must not mix with the output of ``--json``
+                part = entry.load()()
+            name = name_of(part)
+            if name in loaded:
+                raise NameTaken(f"package {loaded[name].source or BUILT_IN} has registered the name '{name}'")
+            source = None if _is_built_in(entry) or entry.dist is None else identify(entry.dist)
+            loaded[name] = Plugin(part, source)
+    return loaded
+
+
+@contextmanager
+def _reported(what: str) -> Iterator[None]:
+    """Turn a failure inside the context into a ``PluginWarning``; only ``KeyboardInterrupt`` passes."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        warnings.warn(f"plug-in {what} is not used: {one_line(error)}", PluginWarning, stacklevel=3)
+
+
+def one_line(error: BaseException) -> str:
+    """The type and the first line of an exception, without control characters."""
+    text = next(iter(str(error).splitlines()), "")
+    parts = [text] if isinstance(error, NameTaken) else [type(error).__name__, *([text] if text else [])]
+    return "".join(c if c.isprintable() else "?" for c in ": ".join(parts))
+
+
+def _order(entry: EntryPoint) -> tuple[bool, str, str]:
+    return not _is_built_in(entry), _package_of(entry), entry.name
+
+
+def _is_built_in(entry: EntryPoint) -> bool:
+    return entry.dist is not None and entry.dist.name == BUILT_IN
+
+
+def _package_of(entry: EntryPoint) -> str:
+    return f"package {entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown package"

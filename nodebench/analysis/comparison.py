@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nodebench.analysis.curves import crossing, ratio_at_equal
-from nodebench.analysis.fairness import Point, unreliable
+from nodebench.analysis.fairness import Point, points_of, unreliable
 from nodebench.analysis.homes import is_at
 from nodebench.analysis.lines import largest
 from nodebench.analysis.readings import Reading
@@ -121,7 +121,7 @@ def at_equal_error(
     The largest part of the records that may be compared is used.
     """
     sides: tuple[dict[int, list[tuple[float, float]]], ...] = ({}, {})
-    usable = [Point.of(r) for r in records if r.status is Status.OK and not unreliable(r, cost.timed)]
+    usable = points_of(r for r in records if r.status is Status.OK and not unreliable(r, cost.timed))
     for side, members in zip(sides, _comparable(usable, arms, "rtol"), strict=True):
         for point in members:
             x, y = error.get(point.record), cost.get(point.record)

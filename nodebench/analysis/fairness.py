@@ -3,11 +3,12 @@
 Source: the protocol of ``pyperf``'s compare, and Ott et al. 2021 (arXiv 2008.03976) for the validity of a step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from nodebench.analysis.surroundings import short_identity
 from nodebench.spec import Record, Status
 from nodebench.spec.trial import Scalar
 
@@ -36,18 +37,24 @@ class Point:
     machine: Mapping[str, str] = field(repr=False)
 
     @classmethod
-    def of(cls, record: Record) -> "Point":
-        """Read a record."""
+    def of(cls, record: Record, assumed: Mapping[str, str] | None = None) -> "Point":
+        """Read a record.
+
+        Args:
+            record: any.
+            assumed: identities of the libraries whose own one the record does not hold; see ``points_of``.
+        """
         axes = record.trial.model_dump(mode="json")
         overrides = axes.pop("overrides")
         environment = record.environment
         packages: Mapping[str, Any] = environment.get("packages") or {}
         accelerator = environment.get("accelerator")
+        identities = {**(assumed or {}), **_identities(record)}
         machine = {
             "machine": f"{environment.get('cpu')}, {accelerator.get('name')}"
             if accelerator
             else str(environment.get("cpu")),
-            **{name: str(packages.get(name)) for name in _LIBRARIES},
+            **{name: _installation(packages.get(name), identities.get(name)) for name in _LIBRARIES},
             "nodebench": str(environment.get("nodebench")),
         }
         if record.measured is not None:
@@ -73,6 +80,39 @@ class Point:
     def is_outcome(self) -> bool:
         """Whether its end tells something of the method: a result, or a failure that the method is to blame for."""
         return self.record.status is Status.OK or self.record.status in OUTCOMES
+
+
+def points_of(records: Iterable[Record]) -> list[Point]:
+    """Read records that are to be compared with each other.
+
+    Two installations of one version that hold different code are two settings. Records of schema 3 and older know
+    versions alone: they are taken for the one installation of their version that the other records know. Where
+    those know several, it cannot be said which, and the older records are a setting of their own.
+    """
+    read = list(records)
+    known: dict[tuple[str, str], set[str]] = {}
+    for record in read:
+        for name, identity in _identities(record).items():
+            known.setdefault((name, _version(record, name)), set()).add(identity)
+
+    def assumed(record: Record) -> dict[str, str]:
+        found = {name: known.get((name, _version(record, name)), set()) for name in _LIBRARIES}
+        return {name: next(iter(identities)) for name, identities in found.items() if len(identities) == 1}
+
+    return [Point.of(record, assumed(record)) for record in read]
+
+
+def _identities(record: Record) -> Mapping[str, str]:
+    return record.environment.get("identities") or {}
+
+
+def _version(record: Record, library: str) -> str:
+    return str((record.environment.get("packages") or {}).get(library))
+
+
+def _installation(version: object, identity: str | None) -> str:
+    """A version with what tells two installations of it apart: ``0.2.5 (git:0123abcd)``."""
+    return f"{version} ({short_identity(identity)})" if identity else str(version)
 
 
 def differing(first: Point, second: Point, but: frozenset[str] = frozenset()) -> dict[str, tuple[str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from nodebench.analysis.fairness import Point, unreliable
+from nodebench.analysis.fairness import Point, points_of, unreliable
 from nodebench.analysis.homes import is_at
 from nodebench.analysis.statistics import Estimate, estimate, median
 from nodebench.analysis.summary import Configuration, configurations
@@ -129,8 +129,8 @@ def problems(
     """
     found: dict[str, list[Record]] = {}
     asked = {name: value for name, value in wanted.items() if value is not None}
-    for record in records:
-        point = Point.of(record)
+    for point in points_of(records):
+        record = point.record
         if record.trial.solver is None or record.trial.gradient is None:
             continue
         if not is_at(point.axes, asked):

@@ -11,7 +11,9 @@ Changes = dict[str, tuple[str, str]]
 # What reaches arithmetic beside the code: which instructions there are, and in which order sums are taken.
 _ARITHMETIC = ("cpu", "blas", "threads", "accelerator", "platform")
 USER_CODE = "user's code"  # where hashes of a user's field stand
-_PROGRAM = ("nodebench", "code", "packages", "python", "data", USER_CODE)
+_PROGRAM = ("nodebench", "code", "packages", "identities", "plugins", "python", "data", USER_CODE)
+# What older records do not have: where one of two records lacks it, it is not known to differ.
+_LATER = ("identities", "blas")
 # Libraries that nothing else uses, by the backend of a solver.
 _OF_BACKEND = {"torchode": "torchode", "torchdyn": "torchdyn", "diffrax": "diffrax", "jax": "diffrax"}
 
@@ -29,9 +31,11 @@ def surroundings(record: Record) -> dict[str, str]:
 
 
 def changes(first: Record, second: Record) -> Changes:
-    """What differs between the surroundings of two records: before and after, a dash for what one does not know."""
+    """What differs between the surroundings of two records: before and after, a dash for what one does not have."""
     before, after = surroundings(first), surroundings(second)
-    names = dict.fromkeys([*before, *after])
+    names = [
+        n for n in dict.fromkeys([*before, *after]) if n.partition(".")[0] not in _LATER or (n in before and n in after)
+    ]
     return {name: (a, b) for name in names if (a := before.get(name, "–")) != (b := after.get(name, "–"))}
 
 
@@ -41,7 +45,7 @@ def reaching(found: Changes, kind: Kind, trial: Trial) -> Changes:
 
     def reaches(name: str) -> bool:
         root, _, package = name.partition(".")
-        if root == "packages" and package in _OF_BACKEND:
+        if root in ("packages", "identities") and package in _OF_BACKEND:
             return _OF_BACKEND[package] == backend
         return kind is Kind.SAMPLED or root in (*_PROGRAM, *_ARITHMETIC)
 
@@ -49,12 +53,20 @@ def reaching(found: Changes, kind: Kind, trial: Trial) -> Changes:
 
 
 def told(found: Changes) -> str:
-    """Changes in one line: ``packages.torch 2.4 → 2.5``; commits are cut to eight digits."""
+    """Changes in one line: ``packages.torch 2.4 → 2.5``; commits and hashes are cut to eight digits."""
     return ", ".join(f"{name} {_short(name, a)} → {_short(name, b)}" for name, (a, b) in found.items())
 
 
 def _short(name: str, value: str) -> str:
-    return value[:8] if name == "code.commit" else value
+    if name.endswith(".commit"):
+        return value[:8]
+    return short_identity(value) if name.startswith("identities.") or name.endswith(".identity") else value
+
+
+def short_identity(identity: str) -> str:
+    """An identity with eight digits of its hash: ``git:0123abcd``."""
+    kind, _, digits = identity.partition(":")
+    return f"{kind}:{digits[:8]}"
 
 
 def _flat(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
-from nodebench.analysis.fairness import Point, differing
+from nodebench.analysis.fairness import Point, differing, points_of
 from nodebench.analysis.homes import is_at
 from nodebench.analysis.noise import noise_of
 from nodebench.claims.content import Content, reads
@@ -89,8 +89,8 @@ class Evidence:
     ) -> None:
         ordered = sorted(records, key=lambda record: (record.started, record.id))
         self._by_task: dict[str, list[Point]] = {}
-        for record in ordered:
-            self._by_task.setdefault(record.trial.task, []).append(Point.of(record))
+        for point in points_of(ordered):
+            self._by_task.setdefault(point.record.trial.task, []).append(point)
         self._calibrations = calibrations
         self._contents = contents or {}
         self._of_claim: dict[str, list[Point]] = {}

@@ -1,6 +1,7 @@
 """Every claim: the ones that come with nodebench, and those of installed packages."""
 
 from functools import cache
+from typing import Any
 
 from nodebench.claims.contract import Claim
 from nodebench.claims.papers import (
@@ -11,7 +12,7 @@ from nodebench.claims.papers import (
     later,
     libraries,
 )
-from nodebench.plugins import load_plugins
+from nodebench.plugins import NameTaken, load_plugins
 
 CLAIMS: tuple[Claim, ...] = (
     *chen2018_accuracy.CLAIMS,
@@ -28,12 +29,19 @@ def all_claims() -> tuple[Claim, ...]:
     """The claims of nodebench and of installed packages.
 
     An entry point of the group ``nodebench.claims`` names a class with an attribute ``claims``, a tuple of ``Claim``.
-    The studies that a claim names are shipped ones, or paths of ``.toml`` files. A package cannot replace a claim of
-    nodebench.
+    The studies that a claim names are shipped ones, or paths of ``.toml`` files. A package
+    one of whose claims has the name of another claim is not used, and a ``PluginWarning`` says so.
     """
-    names = {claim.name for claim in CLAIMS}
-    found = list(CLAIMS)
-    for plugin in load_plugins("nodebench.claims"):
-        found += [claim for claim in plugin.claims if claim.name not in names]
-        names |= {claim.name for claim in plugin.claims}
-    return tuple(found)
+    found = {claim.name: claim for claim in CLAIMS}
+
+    def registered(part: Any) -> str:
+        claims = getattr(part, "claims", None)
+        if not (isinstance(claims, tuple) and all(isinstance(one, Claim) for one in claims)):
+            raise TypeError("its attribute 'claims' is not a tuple of nodebench.claims.Claim")
+        if taken := [one.name for one in claims if one.name in found]:
+            raise NameTaken(f"there is another claim '{taken[0]}'")
+        found.update({one.name: one for one in claims})
+        return f"{type(part).__module__}.{type(part).__qualname__}"
+
+    load_plugins("nodebench.claims", registered)
+    return tuple(found.values())

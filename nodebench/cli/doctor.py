@@ -178,7 +178,7 @@ def _writable(folder: Path, name: str, remedy: str) -> Check:
 
 
 def _libraries() -> Iterator[Check]:
-    from nodebench.solvers import adapters, install_hint, is_installed
+    from nodebench.solvers import adapters, install_hint, is_installed, methods_of
 
     for adapter in adapters().values():
         if adapter.package is None:
@@ -187,7 +187,7 @@ def _libraries() -> Iterator[Check]:
             yield Check(Level.NOTE, f"solvers {adapter.backend}:…", "not installed", install_hint(adapter))
             continue
         try:
-            yield Check(Level.FINE, f"solvers {adapter.backend}:…", f"{len(adapter.methods())} methods")
+            yield Check(Level.FINE, f"solvers {adapter.backend}:…", f"{len(methods_of(adapter))} methods")
         except Exception as error:
             yield Check(
                 Level.NOTE,
@@ -212,6 +212,8 @@ def _datasets() -> Iterator[Check]:
                     break
                 except BadInput as error:
                     told = str(error)
+                except Exception as error:  # of a plug-in
+                    told = first_line(error)
             else:
                 remedy = f"Set {DATA_VARIABLE} to the folder that holds it, or give --data DIR or --download."
                 yield Check(Level.NOTE, f"data {name}", f"not found ({told.partition(':')[2].strip() or told})", remedy)

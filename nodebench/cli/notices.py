@@ -1,21 +1,38 @@
-"""What the layers below warn of, such as a damaged record, on standard error: one line each, and each line once."""
+"""What the layers below warn of, such as a damaged record or a broken plug-in, on standard error.
+
+One line each, and each line once.
+"""
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from nodebench.plugins import PluginWarning
 
 LONGEST = 1000  # characters of one warning
 
 
 @contextmanager
 def warnings_shown() -> Iterator[None]:
-    """Print what ``nodebench`` logs as warnings while a command runs."""
+    """Print what ``nodebench`` logs as warnings, and its warnings about plug-ins, while a command runs."""
     handler = _Lines(logging.WARNING)
     logger = logging.getLogger("nodebench")
     logger.addHandler(handler)
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, PluginWarning):  # the place in our code that issued it tells nobody anything
+            logger.warning("%s", message)
+        else:
+            usual(message, category, *place, **more)
+
+    warnings.showwarning = show
     try:
         yield
     finally:
+        warnings.showwarning = usual
         logger.removeHandler(handler)
 
 

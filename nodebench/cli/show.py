@@ -140,11 +140,11 @@ def _datasets() -> Rows:
 
 
 def _solvers() -> Rows:
-    from nodebench.solvers import find_solver, solver_names
+    from nodebench.solvers import find_solver, methods_of, solver_names
 
     rows: Rows = [("solver", "order", "steps", "what it is")]
     for name, (adapter, method_name) in solver_names().items():
-        method = adapter.methods()[method_name]
+        method = methods_of(adapter)[method_name]
         order = find_solver(name)[2].order
         steps = "adaptive" if method.adaptive else "fixed"
         rows.append((name, str(order or "varies"), steps, method.about))

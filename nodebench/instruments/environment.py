@@ -2,20 +2,24 @@
 
 import os
 import platform
-import subprocess
+import re
+from dataclasses import asdict
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import psutil
+import scipy.linalg  # noqa: F401 - loads SciPy's BLAS, so that each process finds the same libraries
 import torch
+from threadpoolctl import threadpool_info
 
 import nodebench
+from nodebench.distributions import git_state, installed
 
 _PACKAGES = ("torch", "torchdiffeq", "torchvision", "numpy", "scipy", "pandas")
 THREADS_VARIABLE = "OMP_NUM_THREADS"
-_LIBRARIES = ("diffrax", "jax", "torchdyn", "torchode")  # told where they are installed
+_LIBRARIES = ("diffrax", "jax", "torchdyn", "torchode")  # recorded where they are installed
+_SOLVERS = ("torchdiffeq", "scipy", "diffrax", "torchdyn", "torchode")  # whose code decides a trial's numbers
 
 
 def describe_environment(device: str = "cpu") -> dict[str, Any]:
@@ -43,14 +47,20 @@ def describe_environment(device: str = "cpu") -> dict[str, Any]:
 
 @cache
 def software() -> dict[str, Any]:
-    """The software of this process, as it was when first asked: what is on disk may change after it was loaded."""
+    """The software of this process, as it was when first asked: what is on disk may change after it was loaded.
+
+    ``packages`` has the version of each library, ``identities`` the commit or a hash of the files of each solver
+    library: two installations of one version may differ.
+    """
+    code = git_state(Path(nodebench.__file__).parent)
     return {
         "nodebench": nodebench.__version__,
-        "code": _git_state(Path(nodebench.__file__).parent),
+        "code": asdict(code) if code else None,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES}
         | {name: version for name in _LIBRARIES if (version := _version(name))},
+        "identities": {name: found.identity for name in _SOLVERS if (found := installed(name)) and found.identity},
         "blas": _blas(),
     }
 
@@ -79,25 +89,8 @@ def default_threads(jobs: int = 1) -> int:
 
 
 def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit and dirty flag of the checkout that holds the code; null for an installed package."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
-
-    try:
-        # An environment inside some other project's checkout is not that project's code.
-        git("ls-files", "--error-unmatch", "__init__.py")
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", "."))}
-    except (OSError, subprocess.SubprocessError):
-        return None
+    found = installed(package)
+    return found.version if found else None
 
 
 def _cpu_model() -> str | None:
@@ -108,10 +101,16 @@ def _cpu_model() -> str | None:
 
 
 def _blas() -> str | None:
-    for part in torch.__config__.show().replace("\n", ",").split(","):
-        if part.strip().startswith("BLAS_INFO="):
-            return part.split("=", 1)[1].strip()
-    return None
+    """The BLAS that torch was built with, then those that NumPy and SciPy have loaded: ``mkl 2024.2, openblas …``."""
+    built = torch.__config__.show()
+    name, version = re.search(r"BLAS_INFO=(\w+)", built), re.search(r"Math Kernel Library Version (\S+)", built)
+    of_torch = " ".join(found[1] for found in (name, version) if found)
+    loaded = {
+        " ".join(str(pool[key]) for key in ("internal_api", "version", "architecture") if pool.get(key))
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    }
+    return ", ".join(filter(None, [of_torch, *sorted(loaded)])) or None
 
 
 def _accelerator(device: torch.device) -> dict[str, Any] | None:

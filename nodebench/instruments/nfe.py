@@ -19,11 +19,15 @@ class Budget:
 class NfeCounter:
     """Counts calls of the vector field within one training step.
 
-    A batched call counts one and rejected steps count, as in Chen et al. 2018, section 3. Every call goes
-    to the direction that was begun last. A VJP is counted when a gradient arrives at the output of the
-    field: under ``direct`` once for each evaluation that the loss depends on (a rejected step gets none),
-    under ``adjoint`` once for each evaluation of the backward solve. This takes a tensor hook an evaluation,
-    about 15 µs, and so is off unless asked for: the timed pass does without.
+    A batched call counts one and rejected steps count, as in Chen et al. 2018, section 3. Until
+    ``begin_backward`` a call inside a forward solve (from ``begin_solve`` to ``end_solve``) counts as forward, and
+    one after it as backward: a loss may differentiate one solve before it begins the next. After
+    ``begin_backward`` every call counts as backward.
+
+    A VJP is counted when a gradient arrives at the output of the field: under ``direct`` once for each evaluation
+    that the loss depends on (a rejected step gets none), under ``adjoint`` once for each evaluation of the backward
+    solve. This takes a tensor hook an evaluation, about 15 µs, and so is off unless asked for: the timed pass does
+    without.
 
     A library that evaluates the field out of sight of Python tells its own counts through ``add``.
 
@@ -54,7 +58,7 @@ class NfeCounter:
         self.forward = self.backward = self.vjp = 0
         self.idle = 0.0
         self.blind = False
-        self._is_backward = False
+        self._is_backward = self._solve_ended = False
         self.solves = self._before_solve = 0
         self.last_t: Tensor | None = None
         self.last_dt: Tensor | None = None
@@ -67,17 +71,28 @@ class NfeCounter:
         """A forward solve begins, to which the budget applies anew."""
         self.solves += 1
         self._before_solve = self.forward
+        self._solve_ended = False
+
+    def end_solve(self) -> None:
+        """The forward solve has its result: until the next one begins, calls are of a backward solve."""
+        self._solve_ended = True
+
+    @property
+    def _counts_backward(self) -> bool:
+        return self._is_backward or self._solve_ended
 
     @property
     def in_solve(self) -> int:
-        """Calls in the current forward solve, or in the whole backward pass."""
-        return self.backward if self._is_backward else self.forward - self._before_solve
+        """Calls in the current or latest forward solve, or in all backward solves once there are any."""
+        is_backward = self._is_backward or (self._solve_ended and self.backward > 0)
+        return self.backward if is_backward else self.forward - self._before_solve
 
     def on_call(self, t: Tensor) -> None:
         """Count one call at time ``t``, or stop the solve if its budget is spent."""
-        if self.in_solve >= self._max_nfe:
+        is_backward = self._counts_backward
+        if (self.backward if is_backward else self.forward - self._before_solve) >= self._max_nfe:
             raise SolveFailed(Status.NFE_BUDGET, f"more than {self._max_nfe} evaluations in one solve")
-        if self._is_backward:
+        if is_backward:
             self.backward += 1
         else:
             self.forward += 1
@@ -86,7 +101,7 @@ class NfeCounter:
 
     def add(self, calls: int, idle: float = 0.0) -> None:
         """Take over what a library says of a solve of its own: calls, and those in which a sample had no part."""
-        if self._is_backward:
+        if self._counts_backward:
             self.backward += calls
         else:
             self.forward += calls

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nodebench.analysis.fairness import Point, unreliable
+from nodebench.analysis.fairness import Point, points_of, unreliable
 from nodebench.analysis.lines import differences, parted
 from nodebench.analysis.readings import Reading, axis
 from nodebench.analysis.statistics import median
@@ -155,7 +155,7 @@ def _draw(plot: Plot, study: str, preset: Preset, sides: Sides) -> Chart | None:
 def _taken(plot: Plot, preset: Preset, records: Sequence[Record]) -> list[Point]:
     """The records of a figure at one preset, in the order of their study."""
     ordered = sorted(records, key=lambda r: (r.place.number or 0, r.trial.seed, r.started))
-    points = [Point.of(record) for record in ordered if record.trial.preset is preset]
+    points = points_of(record for record in ordered if record.trial.preset is preset)
     return [point for point in points if plot.takes(point)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nodebench.analysis.comparison import ArmAxes, Crossover, at_equal_error, crossover
-from nodebench.analysis.fairness import Point
+from nodebench.analysis.fairness import points_of
 from nodebench.analysis.readings import Reading, axis, final
 from nodebench.analysis.statistics import Estimate
 from nodebench.report.document import Block, Bullets, Cell, Heading, Paragraph, Table, number, slug
@@ -136,7 +136,7 @@ def crossovers(study: str, records: Sequence[Record], which: str = "") -> list[B
     told = []
     for one in CROSSINGS.get(study, ()):
         some = [record for record in records if not one.group or one.group in record.place.groups]
-        found = crossover(map(Point.of, some), one.along, one.figure, one.price, one.arms, one.over)
+        found = crossover(points_of(some), one.along, one.figure, one.price, one.arms, one.over)
         if found is not None:
             told.append(_told(one, found))
     return [Heading(", ".join(filter(None, ("Crossovers", which)))), Bullets(told)] if told else []

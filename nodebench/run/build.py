@@ -4,9 +4,9 @@ import torch
 
 from nodebench.instruments import NfeCounter
 from nodebench.run.multiply import options_of
-from nodebench.solvers import Integrator, StepControl, find_solver
+from nodebench.solvers import Integrator, StepControl, find_solver, source_of_solver
 from nodebench.spec import DataSource, Trial
-from nodebench.tasks import Experiment, Setup, find_task
+from nodebench.tasks import Experiment, Setup, find_task, source_of_task
 
 _CONTROL = {
     "rtol",
@@ -49,3 +49,9 @@ def experiment_of(trial: Trial, solve: Integrator, source: DataSource) -> Experi
         source=source,
     )
     return find_task(trial.task).build(setup)
+
+
+def plugins_of(trial: Trial) -> dict[str, dict[str, str | None]]:
+    """Version, commit and identity of each plug-in package that provides the task or the solver of a trial."""
+    solver = [source_of_solver(trial.solver)] if trial.solver else []
+    return {one.package: one.described() for one in (source_of_task(trial.task), *solver) if one}

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from nodebench.errors import brief
 from nodebench.run import worker
 from nodebench.run.family import Family
+from nodebench.run.finite import with_finite_values
 from nodebench.run.fork_server import PROCESSES, fork
 from nodebench.run.messages import Inbox
 from nodebench.run.output import Output
@@ -245,11 +246,8 @@ class _Watch:
 
     def partial(self, status: Status, message: str) -> Outcome:
         """What is known of a trial that could not tell its own end: its finished passes, and its history."""
-        return self._known | {
-            "status": status,
-            "history": self._history,
-            "failure": Failure(phase=self._phase, message=message),
-        }
+        failure = Failure(phase=self._phase, message=message)
+        return with_finite_values(self._known | {"status": status, "history": self._history, "failure": failure})
 
     def _died(self) -> Outcome:
         with PROCESSES:

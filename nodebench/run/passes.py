@@ -22,7 +22,7 @@ from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
 from nodebench.run.metrics import numbers_of
 from nodebench.run.probes import joint_over_single, residual_error, reverse_error
 from nodebench.run.reference import Reference
-from nodebench.run.step import Checkpoint, Step, step_tensors, training_step
+from nodebench.run.step import Checkpoint, Step, next_batch, step_tensors, training_step
 from nodebench.run.traits import Traits, batch_dependence, repeatability
 from nodebench.solvers import Integrator, Observer, SolverAdapter, StepControl, Trace, find_solver
 from nodebench.solvers.precision import NoCopy
@@ -117,7 +117,7 @@ class Passes:
             seconds = 0.0
             for i in range(experiment.steps_per_epoch):
                 watch.start()
-                batch = next(batches)
+                batch = next_batch(batches, i, experiment)
                 watch.mark("data")
                 if epoch == experiment.epochs - 1 and i == experiment.steps_per_epoch - 1:
                     self._shared = Checkpoint.take(experiment, batch)
@@ -190,9 +190,9 @@ class Passes:
         experiment, watch = self._experiment, Stopwatch(self._device, warm_up=1)
         batches = experiment.batches(0)
         steps = min(3, experiment.steps_per_epoch)
-        for _ in range(steps):
+        for i in range(steps):
             watch.start()
-            batch = next(batches)
+            batch = next_batch(batches, i, experiment)
             watch.mark("data")
             training_step(experiment, batch, self._solve.counter, watch.mark)
         began = time.perf_counter()

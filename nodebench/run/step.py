@@ -30,6 +30,19 @@ class Step:
         return same_nfe and math.isclose(self.loss, other.loss, rel_tol=1e-6)
 
 
+def next_batch(batches: Iterator[Batch], index: int, experiment: Experiment) -> Batch:
+    """The next batch of an epoch; ``index`` is how many were taken before.
+
+    Raises:
+        SolveFailed: the task yields fewer than its ``steps_per_epoch``.
+    """
+    batch = next(batches, None)
+    if batch is None:
+        told = f"the task yielded {index} batches in an epoch; its steps_per_epoch is {experiment.steps_per_epoch}"
+        raise SolveFailed(Status.ERROR, told)
+    return batch
+
+
 def training_step(experiment: Experiment, batch: Batch, counter: NfeCounter, mark: Callable[[str], None]) -> Step:
     """One step of training, or one solve where nothing is trained; ``mark`` hears the end of each part.
 

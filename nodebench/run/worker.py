@@ -17,8 +17,9 @@ import torch
 
 from nodebench.errors import BadInput, brief
 from nodebench.instruments import Budget, NfeCounter, calibrate, describe_environment, drifted
-from nodebench.run.build import experiment_of, integrator_of
+from nodebench.run.build import experiment_of, integrator_of, plugins_of
 from nodebench.run.family import adopt_orphans, kill_descendants
+from nodebench.run.finite import with_finite_values
 from nodebench.run.messages import send
 from nodebench.run.multiply import options_of, resolve_device
 from nodebench.run.passes import Passes, Row
@@ -117,7 +118,7 @@ class _Child:
             torch.set_num_threads(trial.threads)
             _check_device(trial.device)
             before = calibrate()
-            self._outcome |= {"environment": describe_environment(trial.device), "calibration": [before]}
+            self._outcome |= {"environment": _environment(trial), "calibration": [before]}
             began = time.perf_counter()
             self._run_passes(trial)
             self._passes_seconds = time.perf_counter() - began
@@ -129,7 +130,7 @@ class _Child:
             self._outcome |= self._failed(error)
         if self._passes is not None:
             self._passes.draft.costs["passes_seconds"] = self._passes_seconds
-            self._outcome |= vars(self._passes.draft)
+            self._outcome |= with_finite_values(vars(self._passes.draft))
         return self._outcome
 
     def _run_passes(self, trial: Trial) -> None:
@@ -154,7 +155,7 @@ class _Child:
             self._passes.draft.costs["foreseen_seconds"] = setup + self._passes.foresee()
             return
         for phase in ("timed", "memory", "numerics"):
-            self._enter(phase, epochs, self._outcome | vars(self._passes.draft))
+            self._enter(phase, epochs, self._outcome | with_finite_values(vars(self._passes.draft)))
             getattr(self._passes, phase)()
 
     def _enter(self, phase: str, epochs: int = 0, known: Outcome | None = None) -> None:
@@ -178,6 +179,11 @@ class _Child:
                 nfe=(counter.in_solve or counter.forward) if counter.solves else None,
             ),
         }
+
+
+def _environment(trial: Trial) -> dict[str, Any]:
+    """The environment of this process, and the plug-ins that the trial uses."""
+    return describe_environment(trial.device) | {"plugins": plugins_of(trial)}
 
 
 def _check_device(device: str) -> None:

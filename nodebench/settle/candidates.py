@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nodebench.analysis.fairness import Point, unreliable
+from nodebench.analysis.fairness import Point, points_of, unreliable
 from nodebench.analysis.forecast import decision_probabilities
 from nodebench.analysis.homes import is_at
 from nodebench.analysis.sequential import LOOKS
@@ -73,7 +73,7 @@ def candidates(
         contents: by the name of a claim, the trials that it reads.
         available: data sets that are here beside those that come with the package.
     """
-    points = [Point.of(record) for record in records]
+    points = points_of(records)
     found = []
     for result in results:
         if result.claim.kind is Kind.IDENTITY and result.verdict.is_decided:

@@ -8,8 +8,10 @@ from nodebench.solvers.registry import (
     find_solver,
     install_hint,
     is_installed,
+    methods_of,
     parts_of,
     solver_names,
+    source_of_solver,
 )
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
     "find_solver",
     "install_hint",
     "is_installed",
+    "methods_of",
     "parts_of",
     "solver_names",
+    "source_of_solver",
 ]

@@ -7,12 +7,13 @@ A new adapter is a subclass of ``SolverAdapter`` and one entry point in the grou
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
-from nodebench.spec import Batching, Compile, Gradient, Status
+from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,19 @@ def takes_one(field: nn.Module, t: Tensor, y: Tensor) -> bool:
         return False
 
 
+def check_states(backend: str, states: Any, y0: Tensor, times: Tensor) -> None:
+    """Check that a solve gave ``(T, *S)`` states of the dtype and on the device of ``y0``.
+
+    Raises:
+        SolveFailed: it did not; the error is the adapter's.
+    """
+    wanted = (len(times), *y0.shape), y0.dtype, y0.device
+    found = (tuple(states.shape), states.dtype, states.device) if isinstance(states, Tensor) else (type(states),)
+    if found != wanted:
+        given, expected = (", ".join(map(str, one)) for one in (found, wanted))
+        raise SolveFailed(Status.ERROR, f"the adapter of backend {backend} returned {given}; expected {expected}")
+
+
 BOUND = "the field holds something for each member of its batch, and so cannot be solved one by one"
 
 
@@ -123,7 +137,8 @@ class SolverAdapter(ABC):
             control: method, tolerances and gradient.
 
         Returns:
-            The states at ``times``, shape ``(T, *S)``.
+            The states at ``times``, shape ``(T, *S)``, of the dtype and on the device of ``y0``; the trial ends as an
+            error otherwise.
         """
 
     def unseen(self, control: StepControl) -> Mapping[str, str]:

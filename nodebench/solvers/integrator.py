@@ -11,7 +11,7 @@ from torch.utils.checkpoint import CheckpointError
 
 from nodebench.instruments import CountedField, NfeCounter
 from nodebench.solvers.checkpoint import NOT_REPEATED
-from nodebench.solvers.contract import SolverAdapter, StepControl
+from nodebench.solvers.contract import SolverAdapter, StepControl, check_states
 from nodebench.solvers.kept import Kept
 from nodebench.spec import Compile, SolveFailed, Status
 
@@ -54,6 +54,8 @@ class Integrator:
         self.counter.begin_solve()
         counted = CountedField(field, self.counter, self._compile(field))
         states = self.adapter.solve(counted, y0, times, self.control)
+        self.counter.end_solve()
+        check_states(self.adapter.backend, states, y0, times)
         if self._trace is not None:
             self._trace.append((field, y0.detach(), times.detach(), states.detach()))
         return states

@@ -22,6 +22,7 @@ from jax import Array, lax
 from torch import Tensor, nn
 from torch.export.graph_signature import InputKind
 
+from nodebench.errors import first_line
 from nodebench.solvers.contract import BOUND, takes_one
 from nodebench.solvers.precision import NoCopy, copy_in_float64
 from nodebench.spec import SolveFailed, Status
@@ -105,8 +106,12 @@ def to_torch(array: Array, device: torch.device) -> Tensor:
 
 
 def _exported(field: nn.Module, t: Tensor, y: Tensor) -> torch.export.ExportedProgram:
-    with torch.no_grad():
-        return torch.export.export(field, (t.detach(), y.detach())).run_decompositions()
+    try:
+        with torch.no_grad():
+            return torch.export.export(field, (t.detach(), y.detach())).run_decompositions()
+    except Exception as error:  # of many kinds: a branch on a value, a call of NumPy, an operator without a rule
+        message = f"torch.export cannot translate the field: {type(error).__name__}: {first_line(error)}"
+        raise SolveFailed(Status.UNSUPPORTED, message) from error
 
 
 def _interpreter(program: torch.export.ExportedProgram) -> JaxField:

@@ -1,11 +1,18 @@
-"""Which solvers exist: the adapters' own lists, by the names a trial uses."""
+"""Find solvers by the names that trials use; each adapter lists its own methods."""
 
+import warnings
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
+from typing import Annotated, Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nodebench.distributions import Installed
 from nodebench.errors import BadInput, choose
-from nodebench.plugins import load_plugins
+from nodebench.plugins import Plugin, PluginWarning, load_plugins, one_line
 from nodebench.solvers.contract import Method, SolverAdapter
+from nodebench.spec import Batching, Compile, Gradient
 
 BARE = "torchdiffeq"  # the backend whose methods need no prefix
 
@@ -13,13 +20,76 @@ BARE = "torchdiffeq"  # the backend whose methods need no prefix
 @cache
 def adapters() -> dict[str, SolverAdapter]:
     """One adapter of each backend, torchdiffeq first, whether its library is installed or not."""
-    found = {adapter.backend: adapter for adapter in load_plugins("nodebench.solvers")}
+    found = {name: plugin.part for name, plugin in _registered().items()}
     return dict(sorted(found.items(), key=lambda item: item[0] != BARE))
+
+
+def source_of_solver(name: str) -> Installed | None:
+    """The package that registers the adapter of a solver; None for an adapter of nodebench."""
+    return _registered()[parts_of(name)[0]].source
+
+
+@cache
+def _registered() -> dict[str, Plugin]:
+    return load_plugins("nodebench.solvers", _checked_backend)
+
+
+class _Declared(BaseModel):
+    """The attributes of an adapter, as ``SolverAdapter`` declares them."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    backend: Annotated[str, Field(pattern=r"^[^\s,:/]+$")]
+    source: str
+    gradients: frozenset[Gradient]
+    batchings: Annotated[tuple[Batching, ...], Field(min_length=1)]
+    compiles: Annotated[tuple[Compile, ...], Field(min_length=1)]
+    package: str | None
+    holds_steps: bool
+    in_torch: bool
+
+
+def _checked_backend(adapter: Any) -> str:
+    """The backend of an adapter, once its attributes are known to be of the declared types.
+
+    Raises:
+        TypeError: it is no adapter, or an attribute is missing or of another type.
+    """
+    if not isinstance(adapter, SolverAdapter):
+        raise TypeError(f"{type(adapter).__name__} is not a subclass of nodebench.solvers.SolverAdapter")
+    try:
+        return _Declared.model_validate(adapter).backend
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise TypeError(f"its attribute '{'.'.join(map(str, first['loc']))}': {first['msg']}") from None
+
+
+@cache
+def methods_of(adapter: SolverAdapter) -> Mapping[str, Method]:
+    """The methods of an adapter, checked; its library is imported for them.
+
+    Raises:
+        BadInput: the adapter or the import of its library fails, whatever the exception.
+    """
+    try:
+        found = adapter.methods()
+        if not (isinstance(found, Mapping) and all(isinstance(one, Method) for one in found.values())):
+            raise TypeError("it returned no mapping of names to nodebench.solvers.Method")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        source = source_of_solver(full_name(adapter, ""))
+        of_package = f" of package {source}" if source else ""
+        raise BadInput(f"solvers '{adapter.backend}'{of_package}: methods() failed: {one_line(error)}") from error
+    return found
 
 
 def is_installed(adapter: SolverAdapter) -> bool:
     """Whether the library behind an adapter is there."""
-    return adapter.package is None or find_spec(adapter.package) is not None
+    try:
+        return adapter.package is None or find_spec(adapter.package) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def install_hint(adapter: SolverAdapter) -> str:
@@ -28,13 +98,17 @@ def install_hint(adapter: SolverAdapter) -> str:
 
 
 def solver_names() -> dict[str, tuple[SolverAdapter, str]]:
-    """Every solver that is installed, by its name: ``dopri5``, ``scipy:LSODA``."""
-    return {
-        full_name(adapter, name): (adapter, name)
-        for adapter in adapters().values()
-        if is_installed(adapter)
-        for name in adapter.methods()
-    }
+    """Every solver that is installed, by its name: ``dopri5``, ``scipy:LSODA``.
+
+    An adapter that cannot list its methods is left out with a ``PluginWarning``.
+    """
+    found: dict[str, tuple[SolverAdapter, str]] = {}
+    for adapter in filter(is_installed, adapters().values()):
+        try:
+            found |= {full_name(adapter, name): (adapter, name) for name in methods_of(adapter)}
+        except BadInput as error:
+            warnings.warn(str(error), PluginWarning, stacklevel=2)
+    return found
 
 
 def full_name(adapter: SolverAdapter, method: str) -> str:
@@ -55,7 +129,8 @@ def find_solver(name: str) -> tuple[SolverAdapter, str, Method]:
     Only the library that the name speaks of is imported.
 
     Raises:
-        BadInput: there is no such solver, or its library is not installed; the message has the nearest match.
+        BadInput: there is no such solver (the message has the nearest match), its library is not installed, or its
+            adapter fails.
     """
     backend, method = parts_of(name)
     adapter = adapters().get(backend)
@@ -64,12 +139,11 @@ def find_solver(name: str) -> tuple[SolverAdapter, str, Method]:
         raise AssertionError(name)
     if not is_installed(adapter):
         raise BadInput(f"solver {name}: {adapter.package} is not installed. {install_hint(adapter)}")
-    if method not in adapter.methods():
-        choose(
-            "solver", name, solver_names() if backend == BARE else [full_name(adapter, m) for m in adapter.methods()]
-        )
-    method = adapter.methods()[method].alias_of or method
-    return adapter, method, adapter.methods()[method]
+    methods = methods_of(adapter)
+    if method not in methods:
+        choose("solver", name, solver_names() if backend == BARE else [full_name(adapter, m) for m in methods])
+    method = methods[method].alias_of or method
+    return adapter, method, methods[method]
 
 
 def canonical_name(name: str) -> str:

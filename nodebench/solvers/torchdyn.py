@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from nodebench.instruments import CountedField
 from nodebench.solvers.checkpoint import SAME_TIME, checkpointed, fixed_steps
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written_tolerances
+from nodebench.solvers.kept import Kept
+from nodebench.solvers.limits import refuse_frozen, refuse_unused
 from nodebench.spec import Gradient, SolveFailed, Status
 
 # What the library does not say of itself. Its other methods need a second-order system or an inner optimiser.
@@ -39,6 +41,9 @@ class TorchdynAdapter(SolverAdapter):
     package = "torchdyn"
     holds_steps = False
 
+    def __init__(self) -> None:
+        self._checked = Kept[None]()
+
     @cache  # noqa: B019 - one adapter lives as long as the process
     def methods(self) -> Mapping[str, Method]:
         """Of those that are known here, what the installed version offers."""
@@ -49,6 +54,8 @@ class TorchdynAdapter(SolverAdapter):
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
         """Solve over the output times; fixed steps are output times of their own."""
         method = self.methods()[control.method]
+        if control.gradient is Gradient.ADJOINT_SEMINORM and torch.is_grad_enabled():
+            self._checked.get(field.field, tuple(y0.shape), lambda: _check(field.field, times[0], y0))
 
         def direct(y0: Tensor, times: Tensor) -> Tensor:
             return _solve(field, y0, times, control, method.adaptive)
@@ -69,6 +76,12 @@ class TorchdynAdapter(SolverAdapter):
             "from torchdyn.core import ODEProblem\nfrom torchdyn.numerics.solvers.ode import str_to_solver\n\n"
             f"_, states = ODEProblem(field, {', '.join(told)}).odeint(y0, times)  # forward(self, t, x)"
         )
+
+
+def _check(field: nn.Module, t: Tensor, y: Tensor) -> None:
+    """Refuse what the library's adjoint cannot differentiate."""
+    refuse_frozen(field, "torchdyn")
+    refuse_unused(field, t, y, "torchdyn")
 
 
 # A solve that has moved by less than this share of its span in so many evaluations goes nowhere.

@@ -12,6 +12,7 @@ from nodebench.instruments import CountedField
 from nodebench.solvers.checkpoint import checkpointed
 from nodebench.solvers.contract import BOUND, Method, SolverAdapter, StepControl, takes_one, written
 from nodebench.solvers.kept import Kept
+from nodebench.solvers.limits import refuse_frozen, refuse_shared
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 
 # What the library does not say of itself.
@@ -109,6 +110,10 @@ class TorchodeAdapter(SolverAdapter):
                 hidden["nfe_backward"] = out_of_sight
         return {**super().unseen(control), **hidden}
 
+    def classify(self, error: BaseException) -> Status | None:
+        """Recognise a field that ``torch.func.vmap``, by which samples are differentiated one by one, cannot run."""
+        return Status.UNSUPPORTED if isinstance(error, RuntimeError) and str(error).startswith("vmap: ") else None
+
     def code(self, control: StepControl) -> str:
         """The objects of a solve; torchode wants states ``(B, D)`` and a field of times ``(B,)``."""
         joint, free = control.batching is not Batching.EACH, control.rtol is not None
@@ -162,8 +167,12 @@ class TorchodeAdapter(SolverAdapter):
         key = (shape, control.method, tolerances, free, backsolve, joint, control.compile)
 
         def make() -> _Solver:
-            if backsolve and not joint and not takes_one(field.field, times[0], y0[:1]):
-                raise SolveFailed(Status.UNSUPPORTED, BOUND)
+            if backsolve and joint:
+                refuse_frozen(field.field, "torchode")
+            elif backsolve:
+                refuse_shared(field.field, "the adjoint of torchode with batching 'each'")
+                if not takes_one(field.field, times[0], y0[:1]):
+                    raise SolveFailed(Status.UNSUPPORTED, BOUND)
             # The names of the parameters are looked up here, and must be those of what is solved.
             rows = _Rows(field.field if control.compile is Compile.SOLVER else field, shape)
             return _make(rows, control, backsolve, joint, free)

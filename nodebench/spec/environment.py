@@ -60,6 +60,9 @@ class Environment(TypedDict, total=False):
 
     Attributes:
         packages: versions by package.
+        identities: by solver library, the commit or a hash of the files that are installed.
+        plugins: the packages that the trial's task and solver come from, where that is not nodebench.
+        threads_choice: how the number of threads of a run was chosen, where it was not given.
         memory_bytes: of the machine.
         threads: of torch, in the process that was described.
     """
@@ -71,6 +74,9 @@ class Environment(TypedDict, total=False):
     python: str | None
     platform: str | None
     packages: dict[str, str | None] | None
+    identities: dict[str, str] | None
+    plugins: dict[str, Any] | None
+    threads_choice: dict[str, Any] | None
     blas: Any
     cpu: str | None
     cores: Cores | None

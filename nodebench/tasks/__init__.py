@@ -1,7 +1,7 @@
 """Tasks, found by entry point; each is data, models, a loss and metrics."""
 
 from nodebench.tasks.contract import Batch, DatasetInfo, Experiment, ModelInfo, Options, Setup, Task
-from nodebench.tasks.registry import find_task, tasks
+from nodebench.tasks.registry import find_task, source_of_task, tasks
 
 __all__ = [
     "Batch",
@@ -12,5 +12,6 @@ __all__ = [
     "Setup",
     "Task",
     "find_task",
+    "source_of_task",
     "tasks",
 ]

@@ -85,15 +85,24 @@ class Experiment(ABC):
 
     @abstractmethod
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield the ``steps_per_epoch`` batches of an epoch, on the device."""
+        """Yield the ``steps_per_epoch`` batches of an epoch, on the device; with fewer the trial ends as an error."""
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the scalar loss of a batch under ``model``, which may be a copy in another dtype."""
+        """Return the scalar loss of a batch under ``model``, which may be a copy in another dtype.
+
+        It is differentiated in training, and also evaluated without gradients (under ``torch.no_grad()``): of the
+        probe before training and after each epoch, in evaluation mode, and of a training batch in the numerics pass.
+        A loss that itself differentiates, such as a penalty on a gradient, enables gradients for that part.
+        """
 
     @abstractmethod
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
-        """Evaluate ``model`` on what it was not trained on. Called without gradients."""
+        """Evaluate ``model`` on what it was not trained on. Called without gradients.
+
+        None stands for a metric that is not defined for the trial. NaN and infinite values are stored as None with
+        that reason.
+        """
 
     def counted(self) -> Iterable[nn.Parameter]:
         """The parameters that the metric ``parameters`` counts."""

@@ -1,17 +1,24 @@
-"""Which tasks exist."""
+"""Find tasks by name."""
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Annotated, Any
 
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
+
+from nodebench.distributions import Installed
 from nodebench.errors import choose
-from nodebench.plugins import load_plugins
-from nodebench.tasks.contract import Task
+from nodebench.plugins import Plugin, load_plugins
+from nodebench.solvers import StepControl
+from nodebench.spec import Gradient, Preset
+from nodebench.spec.trial import Scalar
+from nodebench.tasks.contract import DatasetInfo, ModelInfo, Options, Task
 
 
 @cache
 def tasks() -> dict[str, Task]:
     """Every registered task by its name."""
-    found = {task.name: task for task in load_plugins("nodebench.tasks")}
-    return dict(sorted(found.items()))
+    return {name: plugin.part for name, plugin in sorted(_registered().items())}
 
 
 def find_task(name: str) -> Task:
@@ -21,3 +28,50 @@ def find_task(name: str) -> Task:
         BadInput: there is no such task; the message has the nearest match.
     """
     return tasks()[choose("task", name, tasks())]
+
+
+def source_of_task(name: str) -> Installed | None:
+    """The package that registers a task; None for a task of nodebench."""
+    return _registered()[name].source
+
+
+@cache
+def _registered() -> dict[str, Plugin]:
+    return load_plugins("nodebench.tasks", _checked_name)
+
+
+class _Declared(BaseModel):
+    """The class attributes of a task, as ``Task`` declares them."""
+
+    model_config = ConfigDict(from_attributes=True, arbitrary_types_allowed=True)
+
+    name: Annotated[str, Field(pattern=r"^[^\s,:]+$")]
+    about: str
+    source: str
+    models: Annotated[Mapping[str, InstanceOf[ModelInfo]], Field(min_length=1)]
+    options: type[Options]
+    presets: Annotated[Mapping[Preset, InstanceOf[Options]], Field(min_length=1)]
+    gradient: Gradient
+    rtol: Annotated[float, Field(gt=0)]
+    atol: Annotated[float, Field(gt=0)]
+    step_size: Annotated[float, Field(gt=0)] | None
+    reference: InstanceOf[StepControl]
+    headlines: tuple[str, ...]
+    trains: bool
+    datasets: Mapping[str, InstanceOf[DatasetInfo]]
+    brief: Mapping[str, Scalar]
+
+
+def _checked_name(task: Any) -> str:
+    """The name of a task, once its attributes are known to be of the declared types.
+
+    Raises:
+        TypeError: it is no task, or an attribute is missing or of another type.
+    """
+    if not isinstance(task, Task):
+        raise TypeError(f"{type(task).__name__} is not a subclass of nodebench.tasks.Task")
+    try:
+        return _Declared.model_validate(task).name
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise TypeError(f"its attribute '{'.'.join(map(str, first['loc']))}': {first['msg']}") from None

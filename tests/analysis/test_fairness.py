@@ -3,7 +3,7 @@ import math
 import pytest
 from evidence import ENVIRONMENT, claim, evidence
 
-from nodebench.analysis.fairness import Point, differing, is_flow, unreliable
+from nodebench.analysis.fairness import Point, differing, is_flow, points_of, unreliable
 from nodebench.analysis.readings import final
 from nodebench.claims import Verdict, judge
 from nodebench.claims.contract import Arm, Part
@@ -87,3 +87,28 @@ def test_the_gate_is_a_point_of_error_between_the_trained_step_and_one_four_time
 def test_an_outcome_is_a_result_or_a_failure_of_the_method(status):
     of_the_method = {"ok", "timeout", "nfe-budget", "memory-budget", "dt-underflow", "non-finite"}
     assert Point.of(evidence(status=status)).is_outcome == (status in of_the_method)
+
+
+def identified(**identities: str):
+    return evidence(environment=ENVIRONMENT | {"identities": identities})
+
+
+def test_two_installations_of_one_version_are_two_settings():
+    """PyPI's torchdiffeq and its git HEAD have one version and different methods."""
+    index, head = identified(torchdiffeq="files:" + "1" * 16), identified(torchdiffeq="git:" + "2" * 40)
+    assert differing(Point.of(index), Point.of(head)) == {"torchdiffeq": ("0.2 (files:11111111)", "0.2 (git:22222222)")}
+    assert differing(*points_of([index, head])) != {}
+    assert differing(*points_of([index, identified(torchdiffeq="files:" + "1" * 16)])) == {}
+    refused = noted(arms(head.model_dump(include={"environment"}), index.model_dump(include={"environment"})))
+    assert refused == "the arms differ in torchdiffeq 0.2 (git:22222222) / 0.2 (files:11111111)"
+
+
+def test_records_without_identities_compare_by_version():
+    old, index, head = evidence(), identified(torchdiffeq="files:1"), identified(torchdiffeq="git:2")
+    assert differing(Point.of(old), Point.of(old)) == {}
+    assert differing(*points_of([old, index])) == {}
+    older = evidence(environment=ENVIRONMENT | {"packages": ENVIRONMENT["packages"] | {"torchdiffeq": "0.1"}})
+    assert differing(*points_of([older, index])) == {"torchdiffeq": ("0.1", "0.2 (files:1)")}
+    # Where two installations are known, an older record could be of either, and joins neither.
+    settings = {str(point.setting["torchdiffeq"]) for point in points_of([old, index, head])}
+    assert len(settings) == 3

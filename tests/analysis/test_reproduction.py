@@ -94,3 +94,31 @@ def test_the_noise_of_the_machine_goes_before_the_replicates():
 
 def test_another_end_is_told():
     assert not reproduction(RECORD, again(status=Status.TIMEOUT), REPLICATES).same_end
+
+
+def test_another_installation_of_one_version_differs_where_both_are_known():
+    def made(**changes):
+        return evidence(environment=ENVIRONMENT | changes)
+
+    index, head = ({"identities": {"torchdiffeq": name, "diffrax": "files:1"}} for name in ("files:12", "git:34"))
+    found = changes(made(**index), made(**head))
+    assert found == {"identities.torchdiffeq": ("files:12", "git:34")}
+    assert told(found) == "identities.torchdiffeq files:12 → git:34"
+    for kind in Kind:
+        assert reaching(found, kind, evidence().trial) == found
+    other = changes(made(identities={"diffrax": "files:2"}), made(**index))
+    assert reaching(other, Kind.SAMPLED, evidence().trial) == {}
+    assert reaching(other, Kind.COMPUTED, evidence(solver="diffrax:tsit5").trial) == other
+    # Older records do not know: that is no difference.
+    assert changes(made(), made(**head, blas="mkl")) == {}
+    assert changes(made(blas="openblas"), made(blas="mkl")) == {"blas": ("openblas", "mkl")}
+
+
+def test_another_version_or_commit_of_a_plugin_differs():
+    def made(**plugin):
+        return evidence(environment=ENVIRONMENT | {"plugins": {"odd": {"version": "1", **plugin}}})
+
+    first, second = made(commit="a" * 40, identity="git:" + "a" * 40), made(commit="b" * 40, identity="git:" + "b" * 40)
+    found = changes(first, second)
+    assert told(found) == "plugins.odd.commit aaaaaaaa → bbbbbbbb, plugins.odd.identity git:aaaaaaaa → git:bbbbbbbb"
+    assert reaching(found, Kind.COUNTED, evidence().trial) == found

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from nodebench.instruments import (
-    environment,
-)
+from nodebench.distributions import Installed
+from nodebench.instruments import environment
+from nodebench.solvers import adapters, is_installed
 
 CPU = torch.device("cpu")
 Y0 = torch.ones(4, 3)
@@ -52,34 +52,31 @@ def test_the_environment_tells_the_limits_of_the_container_and_what_runs_the_cod
     assert (found["container"], found["governor"]) == ({"cpu_max": "max 100000", "memory_max": "1024"}, "performance")
     assert (found["accelerator"], found["threads"]) == (None, torch.get_num_threads())
     assert found["cores"]["logical"] >= found["cores"]["physical"] >= 1
-    assert found["blas"] in ("mkl", "open", "accelerate", "openblas", None)
     assert environment.describe_environment("mps")["accelerator"] == {"name": "Apple MPS"}
 
 
-def test_software_is_told_with_the_libraries_that_are_there(monkeypatch):
-    monkeypatch.setattr(environment, "_version", lambda name: None if name in ("scipy", "jax") else "1.0")
-    packages = environment.software.__wrapped__()["packages"]
+def test_software_is_recorded_with_the_libraries_that_are_there(monkeypatch):
+    def found(name):
+        absent, unknown = ("scipy", "jax"), ("torchode",)
+        return None if name in absent else Installed(name, "1.0", None, None if name in unknown else f"files:{name}")
+
+    monkeypatch.setattr(environment, "installed", found)
+    software = environment.software.__wrapped__()
     named = ("torch", "torchdiffeq", "torchvision", "numpy", "pandas", "diffrax", "torchdyn", "torchode")
-    assert packages == dict.fromkeys(named, "1.0") | {"scipy": None}
+    assert software["packages"] == dict.fromkeys(named, "1.0") | {"scipy": None}
+    assert software["identities"] == {name: f"files:{name}" for name in ("torchdiffeq", "diffrax", "torchdyn")}
 
 
-def test_the_commit_is_that_of_the_checkout_of_the_code_and_of_no_other(tmp_path):
-    import subprocess
+def test_every_solver_library_of_ours_is_identified():
+    backends = {adapter.package or adapter.backend for adapter in adapters().values() if is_installed(adapter)}
+    assert set(environment.software()["identities"]) == backends
 
-    def git(*arguments: str) -> str:
-        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        command = ["git", "-C", str(tmp_path), *who, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
-    assert environment._git_state(tmp_path) is None
-    git("init")
-    package, installed = tmp_path / "package", tmp_path / "venv"
-    for folder in (package, installed):
-        folder.mkdir()
-        (folder / "__init__.py").write_text("")
-    git("add", "package")
-    git("commit", "-m", "first")
-    assert environment._git_state(package) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
-    assert environment._git_state(installed) is None
-    (package / "__init__.py").write_text("changed = True")
-    assert environment._git_state(package)["dirty"] is True
+def test_the_blas_of_torch_and_those_loaded_are_named():
+    """Against what torch prints of its build, and the libraries that this process has mapped."""
+    named = environment.software()["blas"]
+    built = torch.__config__.show()
+    assert named.split(",")[0].split()[0] == built.partition("BLAS_INFO=")[2].split(",")[0]
+    for library in ("openblas", "mkl_rt", "blis"):
+        if any(library in line for line in Path("/proc/self/maps").read_text().splitlines()):
+            assert library.removesuffix("_rt") in named

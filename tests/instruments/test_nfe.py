@@ -167,3 +167,30 @@ def test_a_compiled_field_is_called_in_place_of_its_own_and_lends_no_parameters(
         counted = CountedField(field, NfeCounter(), given)
         assert torch.equal(counted(UNIT[0], Y0), called(UNIT[0], Y0))
         assert list(map(id, counted.parameters())) == list(map(id, field.parameters()))
+
+
+def test_a_backward_solve_before_the_end_of_the_forward_pass_counts_as_backward():
+    """A loss may differentiate one solve, as a penalty on a gradient does, before it begins the next."""
+    counter = NfeCounter()
+    solve = integrator("rk4", counter, step_size=0.25, gradient=Gradient.ADJOINT)
+    y0 = Y0.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(solve(Network(), y0, UNIT)[-1].sum(), y0)
+    assert (counter.forward, counter.backward) == (16, 16)
+    loss = solve(Network(), y0 + slope, UNIT)[-1].sum()
+    assert (counter.forward, counter.backward, counter.in_solve) == (32, 16, 16)
+    counter.begin_backward()
+    loss.backward()
+    assert (counter.forward, counter.backward, counter.solves) == (32, 32, 2)
+
+
+def test_a_budget_holds_for_a_backward_solve_inside_the_forward_pass():
+    counter = NfeCounter(Budget(max_nfe=16))
+    solve = integrator("rk4", counter, step_size=0.25, gradient=Gradient.ADJOINT)
+    y0 = Y0.clone().requires_grad_()
+    first = solve(Network(), y0, UNIT)[-1].sum()
+    torch.autograd.grad(first, y0)
+    second = solve(Network(), y0, UNIT)[-1].sum()
+    with pytest.raises(SolveFailed) as stopped:
+        torch.autograd.grad(second, y0)
+    assert stopped.value.status is Status.NFE_BUDGET
+    assert (counter.forward, counter.backward, counter.in_solve) == (32, 16, 16)

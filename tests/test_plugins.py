@@ -1,0 +1,234 @@
+"""Plug-ins that are broken or take a name in use, as real packages read by real commands."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nodebench.errors import BadInput
+from nodebench.plugins import PluginWarning
+from nodebench.solvers import SolverAdapter, registry
+from nodebench.spec import Gradient
+from nodebench.tasks import find_task, source_of_task, tasks
+
+CODE = """
+from nodebench.solvers import Method, SolverAdapter
+from nodebench.spec import Gradient
+from nodebench.tasks.exponential import Exponential
+
+
+class Mnist(Exponential):
+    name = "mnist"
+
+
+class NoHeadlines(Exponential):
+    name = "toy/no-headlines"
+    headlines = None
+
+
+class Good(Exponential):
+    name = "toy/good"
+
+
+class Again(Exponential):
+    name = "toy/good"
+
+
+class Raising(SolverAdapter):
+    backend = "raising"
+    source = "the tests"
+    gradients = frozenset({Gradient.DIRECT})
+
+    def methods(self):
+        raise SystemExit("\\x1b[31mno methods")
+
+    def solve(self, field, y0, times, control):
+        return y0
+
+
+class Torchdiffeq(Raising):
+    backend = "torchdiffeq"
+
+
+class Euler(Raising):
+    backend = "mine"
+
+    def methods(self):
+        return {"euler": Method("Euler", order=1, adaptive=False)}
+
+    def solve(self, field, y0, times, control):
+        import torch
+
+        return torch.stack([y0, y0 + (times[1] - times[0]) * field(times[0], y0)])
+"""
+POINTS = """
+[nodebench.tasks]
+again = odd_parts:Again
+exits = odd_exit:Task
+good = odd_parts:Good
+headlines = odd_parts:NoHeadlines
+mnist = odd_parts:Mnist
+
+[nodebench.solvers]
+bare = odd_parts:Torchdiffeq
+gone = odd_gone:Adapter
+mine = odd_parts:Euler
+raising = odd_parts:Raising
+"""
+EULER = ["run", "--preset", "smoke", "--threads", "1", "--json", "--task"]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    command = ["git", "-C", str(folder), *who, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory) -> Path:
+    """A checkout with a package of a third party in it."""
+    folder = tmp_path_factory.mktemp("odd")
+    info = folder / "nodebench_odd-2.5.dist-info"
+    info.mkdir()
+    (folder / "odd_parts.py").write_text(CODE)
+    (folder / "odd_exit.py").write_text("import argparse\nprint('chatter')\nargparse.ArgumentParser().error('usage')\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nodebench-odd\nVersion: 2.5\n")
+    (info / "entry_points.txt").write_text(POINTS)
+    git(folder, "init")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "first")
+    return folder
+
+
+@pytest.fixture
+def command(odd, tmp_path):
+    """Run a command in a process of its own that finds the package."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join([str(odd), os.environ["PYTHONPATH"]]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        line = [sys.executable, "-m", "nodebench", *arguments]
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def complaints(done: subprocess.CompletedProcess[str], word: str) -> list[str]:
+    return [line for line in done.stderr.splitlines() if word in line]
+
+
+def test_broken_plugins_disable_only_themselves_and_are_reported_once(command):
+    done = command(*EULER, "toy/exponential", "--solver", "euler", "--set", "solves=1")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)  # one line: what a plug-in prints is not among it
+    assert (record["status"], record["environment"]["plugins"]) == ("ok", {})
+    for word, why in {
+        "odd_parts:NoHeadlines": "its attribute 'headlines'",
+        "odd_exit:Task": "SystemExit: 2",
+        "odd_gone:Adapter": "ModuleNotFoundError",
+    }.items():
+        (line,) = complaints(done, word)
+        assert line.startswith(f"nodebench: warning: plug-in {word} of package nodebench-odd 2.5 is not used: ")
+        assert why in line
+    assert "Traceback" not in done.stderr
+    (taken,) = complaints(done, "odd_parts:Mnist")
+    assert taken.endswith("package nodebench-odd 2.5 is not used: package nodebench has registered the name 'mnist'")
+    (again,) = complaints(done, "'toy/good'")  # the first entry point of a package keeps the name
+    assert "odd_parts:Good of package nodebench-odd 2.5 is not used: package nodebench-odd 2.5 has" in again
+
+
+def test_an_adapter_that_cannot_list_its_methods_leaves_the_others(command):
+    done = command("list", "solvers")
+    assert done.returncode == 0, done.stderr
+    assert "dopri5" in done.stdout
+    assert "mine:euler" in done.stdout
+    (line,) = complaints(done, "methods()")
+    assert line == (
+        "nodebench: warning: solvers 'raising' of package nodebench-odd 2.5: methods() failed: "
+        "SystemExit: ?[31mno methods"
+    )
+    (bare,) = complaints(done, "'torchdiffeq'")
+    assert "package nodebench has registered the name" in bare
+    refused = command("run", "--task", "toy/exponential", "--solver", "raising:any")
+    assert refused.returncode == 2
+    assert line.replace("warning: ", "") in refused.stderr.splitlines()
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_record_names_the_package_version_and_commit_of_its_plugins(command, odd):
+    done = command(*EULER, "toy/good", "--solver", "mine:euler", "--set", "solves=1")
+    assert done.returncode == 0, done.stderr
+    commit = git(odd, "rev-parse", "HEAD")
+    record = json.loads(done.stdout)
+    assert record["status"] == "ok"
+    plugins = record["environment"]["plugins"]
+    assert plugins == {"nodebench-odd": {"version": "2.5", "commit": commit, "identity": f"git:{commit}"}}
+
+
+def test_our_own_tasks_come_from_no_plugin_and_those_of_the_tests_do():
+    assert source_of_task("mnist") is None
+    assert "mnist" in tasks()
+    assert str(source_of_task("test/faults")) == "nodebench-faults 1.0"
+    assert find_task("test/faults").name == "test/faults"
+
+
+class _List(SolverAdapter):
+    backend = "list"
+    source = "the tests"
+    gradients = frozenset({Gradient.DIRECT})
+
+    def methods(self):
+        return ["euler"]
+
+    def solve(self, field, y0, times, control):
+        return y0
+
+
+def test_methods_that_are_no_mapping_are_refused(monkeypatch):
+    adapter = _List()
+    monkeypatch.setattr(registry, "adapters", lambda: {"list": adapter})
+    monkeypatch.setattr(registry, "source_of_solver", lambda name: None)
+    with pytest.raises(BadInput, match=r"solvers 'list': methods\(\) failed: TypeError: it returned no mapping"):
+        registry.methods_of(adapter)
+    with pytest.warns(PluginWarning, match="no mapping"):
+        assert registry.solver_names() == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "attribute"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "a b"}, "name"),
+        ({"models": {}}, "models"),
+        ({"models": {"a": "one"}}, "models.a"),
+        ({"presets": {"quick": 1}}, "presets.quick"),
+        ({"rtol": 0.0}, "rtol"),
+        ({"reference": None}, "reference"),
+        ({"headlines": "error"}, "headlines"),
+    ],
+)
+def test_a_task_with_a_wrong_attribute_is_refused_by_its_name(changes, attribute):
+    from nodebench.tasks.exponential import Exponential
+    from nodebench.tasks.registry import _checked_name
+
+    wrong = type("Wrong", (Exponential,), changes)
+    with pytest.raises(TypeError, match=f"its attribute '{attribute}'"):
+        _checked_name(wrong())
+    assert _checked_name(Exponential()) == Exponential.name
+
+
+@pytest.mark.parametrize(
+    ("changes", "attribute"),
+    [({"backend": "a:b"}, "backend"), ({"batchings": ()}, "batchings"), ({"gradients": {"steepest"}}, "gradients.0")],
+)
+def test_an_adapter_with_a_wrong_attribute_is_refused_by_its_name(changes, attribute):
+    wrong = type("Wrong", (_List,), changes)
+    with pytest.raises(TypeError, match=f"its attribute '{attribute}'"):
+        registry._checked_backend(wrong())
+    with pytest.raises(TypeError, match="is not a subclass"):
+        registry._checked_backend(object())
