@@ -52,6 +52,14 @@ MemoryLimit = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="Resident memory of one trial: 800MB, 2GB.", rich_help_panel=LIMITS),
 ]
+Passes = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,…",
+        help="What to measure: training, memory, numerics. (default: all, or the study's)",
+        rich_help_panel=WHERE,
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print records as JSON lines, nothing else.", rich_help_panel=OUTPUT)
 ]

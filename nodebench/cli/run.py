@@ -16,7 +16,7 @@ from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, LATEST, OK, TRI
 from nodebench.cli.progress import make_display
 from nodebench.errors import BadInput, CannotGoOn, at_least
 from nodebench.run.store import Run
-from nodebench.spec import DataSource, Limits, Record, Status, Study
+from nodebench.spec import DataSource, Limits, Pass, Record, Status, Study
 
 if TYPE_CHECKING:
     from nodebench.run.engines.contract import Engine
@@ -37,6 +37,8 @@ class Manner:
         jobs: trials at once; null for one, or for as many as there are cores where no time is measured.
         dask: ``local``, ``slurm`` or the address of a scheduler.
         limits: of each trial; what is given goes before what the study says, also when it is gone on with.
+        passes: what is measured of each trial; None for what the study says. A trial whose record lacks one of them
+            runs again when its run is gone on with.
         json, quiet, figures: what is printed and drawn.
     """
 
@@ -46,6 +48,7 @@ class Manner:
     jobs: int | None = None
     dask: str | None = None
     limits: Limits = field(default_factory=Limits)
+    passes: tuple[Pass, ...] | None = None
     json: bool = False
     quiet: bool = False
     figures: bool = False
@@ -60,7 +63,7 @@ def run_command(choices: Choices, manner: Manner) -> int:
 
 
 def refuse_changes(options: Sequence[str]) -> None:
-    """Of a run that is gone on with nothing can be changed but the limits."""
+    """Refuse options: of a run that is gone on with, only limits and passes can be changed."""
     if options:
         raise BadInput(f"--resume takes everything from the run it goes on with: leave out {', '.join(options)}")
 
@@ -73,7 +76,7 @@ def execute(study: Study, manner: Manner) -> int:
     from nodebench.run.plan import plan
     from nodebench.run.user_code import check_before_run
 
-    study = with_surroundings(_limited(study, manner.limits), manner.jobs, engine.elsewhere)
+    study = with_surroundings(_overridden(study, manner), manner.jobs, engine.elsewhere)
     planned = plan(study, elsewhere=engine.elsewhere)
     if not planned.planned:
         raise BadInput(f"nothing to run: {'; '.join(planned.left_out)}")
@@ -87,7 +90,7 @@ def execute(study: Study, manner: Manner) -> int:
 def resume(run: Run, manner: Manner) -> int:
     """Go on with a run."""
     _check(manner)
-    study = _limited(run.study(), manner.limits)
+    study = _overridden(run.study(), manner)
     engine = _start_engine(study, manner)
     from nodebench.run.plan import plan
     from nodebench.run.sweep import missing
@@ -139,9 +142,11 @@ def _prepare(engine: "Engine", todo: "Sequence[Planned]") -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def _limited(study: Study, limits: Limits) -> Study:
-    typed = limits.model_dump(exclude_none=True)
-    return study.model_copy(update={"limits": study.limits.model_copy(update=typed)})
+def _overridden(study: Study, manner: Manner) -> Study:
+    """A study with the limits and the passes that were typed in place of its own."""
+    typed = manner.limits.model_dump(exclude_none=True)
+    changes = {"limits": study.limits.model_copy(update=typed), "passes": manner.passes or study.passes}
+    return study.model_copy(update=changes)
 
 
 def with_surroundings(study: Study, jobs: int | None, elsewhere: bool = False) -> Study:
@@ -233,8 +238,9 @@ def _conclude(
     if not manner.json:
         print_run(run.folder, records, whole=False)
     typed = manner.limits.model_dump(exclude_none=True).items()
-    limits = "".join(f" --{_OPTIONS[name]} {value}" for name, value in typed)
-    command = f"nodebench run --results {shlex.quote(str(run.folder.parent))} --resume {run.folder.name}{limits}"
+    options = "".join(f" --{_OPTIONS[name]} {value}" for name, value in typed)
+    options += f" --passes {','.join(manner.passes)}" if manner.passes else ""
+    command = f"nodebench run --results {shlex.quote(str(run.folder.parent))} --resume {run.folder.name}{options}"
     finished = sum(record.status is not Status.INTERRUPTED for record in records)
     kept = f"{finished} of {planned} trials are finished and kept"
     if failure:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from nodebench.run import worker
 from nodebench.run.fork_server import PROCESSES, fork
 from nodebench.run.worker import Job, Outcome, Progress
-from nodebench.spec import DataSource, Failure, Limits, Record, Status, Trial
+from nodebench.spec import EVERYTHING, DataSource, Failure, Limits, Record, Request, Status, Trial
 from nodebench.spec.trajectories import Film
 
 # A solve notices a passed deadline itself; a trial that is stuck elsewhere is killed this much later.
@@ -57,6 +57,7 @@ def run_isolated(
     report: Listener,
     stop: Stop | None = None,
     cores: tuple[int, ...] | None = None,
+    request: Request = EVERYTHING,
 ) -> tuple[Record, Film]:
     """Run a trial in a process of its own; whatever happens to it, return its record and the pictures it took.
 
@@ -68,9 +69,12 @@ def run_isolated(
         report: hears of its progress.
         stop: ends it early, as ``interrupted``.
         cores: that it is bound to; null for none.
+        request: what is measured.
     """
     with tempfile.TemporaryDirectory(prefix="nodebench-") as folder:
-        return _run_job(Job(trial, limits, source, Path(folder) / "stderr", cores), report, stop or Stop())
+        return _run_job(
+            Job(trial, limits, source, Path(folder) / "stderr", cores, request=request), report, stop or Stop()
+        )
 
 
 def foresee(trial: Trial, source: DataSource) -> float | None:
@@ -108,6 +112,7 @@ def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
         "id": trial.id,
         "trial": trial,
         "limits": job.limits,
+        "passes": job.request.passes,
         "started": started.isoformat(timespec="seconds"),
         "duration_seconds": time.perf_counter() - clock,
     }

@@ -76,6 +76,63 @@ def multiply(grid: Grid, source: DataSource, elsewhere: bool = False) -> tuple[l
     return list(trials.values()), [*unfit, *reasons]
 
 
+def baseline_of(trial: Trial, against: Mapping[str, Scalar]) -> Trial:
+    """Return a trial with some axes replaced: the baseline arm of its interleaved pass.
+
+    An axis that is not named keeps its value. Where the named ones leave no room for that value, for example the
+    tolerance where the solver takes fixed steps, it has the default that a grid would give it.
+
+    Raises:
+        BadInput: there is no such trial.
+    """
+    task, axes = find_task(trial.task), ", ".join(against)
+    try:
+        grid = Grid.model_validate({"task": trial.task, **against})
+    except ValidationError as error:
+        raise BadInput(f"against {_plain(error)}") from None
+    named = {axis: value[0] if isinstance(value := getattr(grid, axis), list) else value for axis in against}
+    common = trial.model_dump(include={"task", "dataset", "device", "dtype", "threads", "preset", "overrides", "seed"})
+    common |= {axis: named[axis] for axis in ("dtype",) if axis in named}
+    model = choose(f"model of task {task.name}", named.get("model", trial.model), task.models)
+    if task.models[model].gradients:
+        found = _with_axes(task, grid, model, _kept(trial, task) | named, set(named), common)
+    else:
+        found = Trial(model=model, **common)
+    for axis, value in named.items():
+        stored = canonical_name(value) if axis == "solver" else _stored(axis, value)
+        if getattr(found, axis) != stored:
+            reason = _NOT_APPLICABLE.get(axis, "it does not apply")
+            raise BadInput(f"against {axes}: {axis} {value} of trial {trial.id}: {reason}")
+    return found
+
+
+def _kept(trial: Trial, task: Task) -> dict[str, Any]:
+    """The axes of a trial as one would type them: what follows from another axis is None."""
+    kept = {axis: getattr(trial, axis) or _ASSUMED.get(axis) for axis in ("solver", *_OPTIONAL, *_ADJOINT)}
+    if trial.rtol is not None and trial.atol == _following_atol(task, trial.rtol):
+        kept["atol"] = None
+    for axis, forward in zip(_ADJOINT, ("rtol", "atol"), strict=True):
+        if kept[axis] == getattr(trial, forward):
+            kept[axis] = None
+    return kept
+
+
+def _with_axes(
+    task: Task, grid: Grid, model: str, axes: dict[str, Any], named: set[str], common: dict[str, Any]
+) -> Trial:
+    """Build a trial of these axes; one that is not named and does not fit has its default."""
+    grid = grid.model_copy(update={axis: axes[axis] for axis in _ADJOINT})
+    while True:
+        chosen = {axis: axes[axis] for axis in _OPTIONAL}
+        try:
+            return _with_ode(task, grid, model, axes["solver"] or "dopri5", chosen, **common)
+        except _Unfit as error:
+            axis, _ = error.value
+            if axis in named or axes.get(axis) is None:
+                raise BadInput(f"against {', '.join(sorted(named))}: {error}") from None
+            axes = axes | {axis: None}
+
+
 class _Excluded:
     """An exclusion of a grid, its names checked and its options in the task's types."""
 
@@ -205,6 +262,7 @@ def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
             yield partial(_with_ode, task, grid, model, solver, dict(zip(optional, values, strict=True)))
 
 
+_ADJOINT = ("adjoint_rtol", "adjoint_atol")
 _OPTIONAL = ("gradient", "segments", "batching", "compile", "rtol", "atol", "step_size")
 
 
@@ -222,8 +280,7 @@ def _with_ode(task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[s
         raise _Unfit(("batching", batching), f"solver {solver} takes fixed steps, so there is no error to be the worst")
     if method.has_tolerance:
         rtol = rtol or task.rtol
-        # A tolerance given alone stands for both, as in torchdiffeq's own scripts, unless the task keeps them apart.
-        atol = atol or float(f"{rtol * task.atol / task.rtol:.12g}")
+        atol = atol or _following_atol(task, rtol)
     else:
         rtol = atol = None
     adjoint = gradient is not None and gradient.solves_backwards and method.has_tolerance
@@ -241,6 +298,14 @@ def _with_ode(task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[s
         compile=_supported("compile", chosen["compile"], adapter.compiles, solver),
         **common,
     )
+
+
+def _following_atol(task: Task, rtol: float) -> float:
+    """The absolute tolerance of a relative one that is given alone.
+
+    It stands for both, as in torchdiffeq's own scripts, unless the task keeps them apart.
+    """
+    return float(f"{rtol * task.atol / task.rtol:.12g}")
 
 
 def _gradient(task: Task, model: str, solver: str, adapter: SolverAdapter, wanted: Gradient | None) -> Gradient | None:
@@ -278,7 +343,7 @@ def _stored(axis: str, value: Any) -> Any:
 # What a null stands for in a trial.
 _ASSUMED = {"batching": Batching.JOINT, "compile": Compile.EAGER}
 
-_AXES = ("model", "solver", *_OPTIONAL, "adjoint_rtol", "adjoint_atol")
+_AXES = ("model", "solver", *_OPTIONAL, *_ADJOINT)
 
 
 def _wanted(grid: Grid) -> list[tuple[str, Any]]:

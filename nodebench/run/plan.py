@@ -1,21 +1,25 @@
 """Which trials a study means, and in which order they run."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from nodebench.errors import BadInput
-from nodebench.run.multiply import multiply
-from nodebench.spec import DataSource, Study, Trial
+from nodebench.run.multiply import baseline_of, multiply
+from nodebench.spec import EVERYTHING, DataSource, Request, Study, Trial
+from nodebench.spec.request import ATTEMPTS
+from nodebench.spec.trial import Scalar
 from nodebench.tasks import find_task
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A trial with its place in a study: the groups that ask for it, and its number in their order."""
+    """A trial with its place in a study: the groups that ask for it, its number in their order, what is measured."""
 
     trial: Trial
     groups: tuple[str, ...]
     place: int
+    request: Request = EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ def plan(study: Study, *, elsewhere: bool = False) -> Plan:
     """
     found: dict[str, Trial] = {}
     groups: dict[str, list[str]] = {}
+    baselines: dict[str, Trial] = {}
     left_out: dict[str, None] = {}
     for name, grid in study.groups.items():
         try:
@@ -59,8 +64,35 @@ def plan(study: Study, *, elsewhere: bool = False) -> Plan:
         for trial in trials:
             found.setdefault(trial.id, trial)
             groups.setdefault(trial.id, []).append(name)
-    planned = [Planned(trial, tuple(groups[id]), place) for place, (id, trial) in enumerate(found.items())]
+            if grid.against:
+                _add_baseline(baselines, trial, grid.against, groups[trial.id])
+    planned = [
+        Planned(trial, tuple(groups[id]), place, _request(study, baselines.get(id)))
+        for place, (id, trial) in enumerate(found.items())
+    ]
     return Plan(_shuffled(planned, study.order), list(left_out))
+
+
+def _request(study: Study, baseline: Trial | None) -> Request:
+    return Request(passes=study.passes, against=baseline, attempts=ATTEMPTS if study.timing else 1)
+
+
+def _add_baseline(
+    baselines: dict[str, Trial], trial: Trial, against: Mapping[str, Scalar], groups: Sequence[str]
+) -> None:
+    """Note the baseline arm of a trial, of which there is one.
+
+    Raises:
+        BadInput: there is no such trial, or another group compares the trial with another baseline.
+    """
+    try:
+        baseline = baseline_of(trial, against)
+    except BadInput as error:
+        raise BadInput(f"group {groups[-1]}: {error}") from None
+    if baselines.setdefault(trial.id, baseline) != baseline:
+        raise BadInput(
+            f"groups {', '.join(groups)}: trial {trial.id} is in all of them, with different baselines ('against')"
+        )
 
 
 def _shuffled(planned: list[Planned], order: int) -> list[Planned]:

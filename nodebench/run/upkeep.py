@@ -9,8 +9,7 @@ from pathlib import Path
 from nodebench.errors import BadInput
 from nodebench.run.store import ARRAYS, RECORDS, Run, list_runs
 from nodebench.spec import Record, Status, Study
-from nodebench.spec.record import differing
-from nodebench.spec.record import is_intact
+from nodebench.spec.record import differing, is_intact
 
 
 def verify(run: Run) -> list[str]:

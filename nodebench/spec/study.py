@@ -8,6 +8,8 @@ A file says what is the same at every scale, and under ``smoke``, ``quick`` and 
     seeds = 5
     smoke = { seeds = 1 }
 
+    passes = ["training", "numerics"]
+
     [groups.tolerance]
     task = "mnist"
     rtol = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5]
@@ -27,6 +29,7 @@ from nodebench.errors import BadInput, choose, nearest
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.grid import DataSource, Exclusion, Grid
 from nodebench.spec.record import Limits
+from nodebench.spec.request import Pass, Passes
 from nodebench.spec.trial import Preset
 
 
@@ -39,12 +42,14 @@ class Study(Frozen):
         order: seed of the order in which the trials of a replicate run.
         groups: grids by name; a trial that two of them ask for runs once.
         claims: ids of the published claims that it feeds.
+        passes: what is measured of each trial; ``training`` is always one of them.
     """
 
     name: str = ""
     about: str = ""
     source: str = ""
     claims: list[str] = []
+    passes: Passes = tuple(Pass)
     timing: bool = True
     order: int = 0
     groups: dict[str, Grid] = Field(min_length=1)
@@ -115,7 +120,7 @@ def _complaint(error: ValidationError) -> str:
     place = [part for part in first["loc"] if isinstance(part, str | int)]
     where = ".".join(map(str, place))
     if first["type"] != "extra_forbidden":
-        return f"{where}: {first['msg'].lower()}"
+        return f"{where}: {first['msg'].removeprefix('Value error, ').lower()}"
     model: type[BaseModel] = Study
     for part in place[:-1]:
         model = _MODELS.get(str(part), model)
