@@ -127,6 +127,8 @@ def is_flow(record: Record, metric: str = "test_error") -> bool | None:
 
     None for adaptive steps, and where the profile has no such row. Finer steps that fail leave it nowhere.
     """
+    if not trained_with_fixed_steps(record):
+        return None
     rows = [row for row in record.profile if row.get("step_size") is not None and metric in row]
     steps = {row["step_size"]: row[metric] for row in rows}
     if not steps:
@@ -137,6 +139,11 @@ def is_flow(record: Record, metric: str = "test_error") -> bool | None:
         return None
     first, second = errors
     return first is not None and second is not None and abs(first - second) < GATE_POINTS
+
+
+def trained_with_fixed_steps(record: Record) -> bool:
+    """Whether the profile is that of a network trained with fixed steps: its first row has a step size."""
+    return bool(record.profile) and record.profile[0].get("step_size") is not None
 
 
 def unreliable(record: Record, timed: bool) -> str | None:

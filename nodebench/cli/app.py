@@ -20,6 +20,7 @@ from nodebench.cli.options import (
     Json,
     MaxNfe,
     MemoryLimit,
+    Passes,
     PresetName,
     Quiet,
     Results,
@@ -144,6 +145,7 @@ def run(
     timeout: Timeout = None,
     max_nfe: MaxNfe = None,
     memory_limit: MemoryLimit = None,
+    passes: Passes = "",
     json: Json = False,
     quiet: Quiet = False,
     figures: Figures = False,
@@ -153,7 +155,7 @@ def run(
 
     Example: nodebench run --task mnist --solver dopri5,rk4 --gradient direct,adjoint --seeds 5
     """
-    from nodebench.cli.choices import Choices, limits_of
+    from nodebench.cli.choices import Choices, limits_of, passes_of
     from nodebench.cli.run import Manner, run_command
 
     choices = Choices(
@@ -181,7 +183,19 @@ def run(
         download=download,
     )
     limits = limits_of(timeout, max_nfe, memory_limit)
-    manner = Manner(results, resume, retry_failed, jobs, dask, limits, json=json, quiet=quiet, figures=figures, yes=yes)
+    manner = Manner(
+        results,
+        resume,
+        retry_failed,
+        jobs,
+        dask,
+        limits,
+        passes_of(passes),
+        json=json,
+        quiet=quiet,
+        figures=figures,
+        yes=yes,
+    )
     return run_command(choices, manner)
 
 

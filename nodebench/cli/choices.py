@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput, at_least, choose
-from nodebench.spec import Batching, Compile, DataSource, Gradient, Grid, Limits, Preset, Study
+from nodebench.spec import Batching, Compile, DataSource, Gradient, Grid, Limits, Pass, Preset, Request, Study
 from nodebench.spec.grid import replicates
 from nodebench.spec.trial import Scalar
 
@@ -117,6 +117,17 @@ def limits_of(timeout: float | None, max_nfe: int | None, memory: str | None) ->
         )
     except ValidationError as error:
         raise BadInput(_validation_line(error)) from None
+
+
+def passes_of(text: str) -> tuple[Pass, ...] | None:
+    """The passes that were typed; None where none were."""
+    if not text:
+        return None
+    try:
+        return Request(passes=tuple(_members("passes", text, Pass))).passes
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise BadInput(f"--passes '{text}': {message}") from None
 
 
 def _parts(name: str, text: str) -> list[str]:

@@ -16,6 +16,7 @@ from nodebench.cli.options import (
     Json,
     MaxNfe,
     MemoryLimit,
+    Passes,
     PresetName,
     Quiet,
     Results,
@@ -88,18 +89,31 @@ def study_run(
     timeout: Timeout = None,
     max_nfe: MaxNfe = None,
     memory_limit: MemoryLimit = None,
+    passes: Passes = "",
     json: Json = False,
     quiet: Quiet = False,
     figures: Figures = False,
     yes: Yes = False,
 ) -> int:
     """Run a study, or with --resume go on with its latest run."""
-    from nodebench.cli.choices import limits_of
+    from nodebench.cli.choices import limits_of, passes_of
     from nodebench.cli.run import Manner, execute
     from nodebench.cli.study import Typed, read_study, resume_study
 
     limits = limits_of(timeout, max_nfe, memory_limit)
-    manner = Manner(results, resume, retry_failed, jobs, dask, limits, json=json, quiet=quiet, figures=figures, yes=yes)
+    manner = Manner(
+        results,
+        resume,
+        retry_failed,
+        jobs,
+        dask,
+        limits,
+        passes_of(passes),
+        json=json,
+        quiet=quiet,
+        figures=figures,
+        yes=yes,
+    )
     typed = Typed(seeds, device, threads, data, download)
     if resume:
         return resume_study(read_study(name, preset, Typed()), manner, typed)

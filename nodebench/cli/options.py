@@ -58,6 +58,14 @@ Yes = Annotated[
     bool,
     typer.Option("--yes", help="Start more than 100,000 trials or 12 hours without asking.", rich_help_panel=WHERE),
 ]
+Passes = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,…",
+        help="What to measure: training, memory, numerics. (default: all, or the study's)",
+        rich_help_panel=WHERE,
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print records as JSON lines, nothing else.", rich_help_panel=OUTPUT)
 ]

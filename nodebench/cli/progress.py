@@ -29,6 +29,7 @@ _PHASES = {
     "timed": "training",
     "memory": "memory",
     "numerics": "numerics",
+    "interleaved": "interleaved timing",
 }
 SLOWEST = 3
 # More trials than this get a line each, and none an epoch.

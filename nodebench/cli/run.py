@@ -15,7 +15,7 @@ from nodebench.cli.progress import make_display
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, CannotGoOn, at_least
 from nodebench.run.store import Run
-from nodebench.spec import DataSource, Limits, Record, Status, Study
+from nodebench.spec import DataSource, Limits, Pass, Record, Status, Study
 
 if TYPE_CHECKING:
     from nodebench.run.engines.contract import Engine
@@ -37,6 +37,8 @@ class Manner:
         jobs: trials at once; null for one, or for as many as there are cores where no time is measured.
         dask: ``local``, ``slurm`` or the address of a scheduler.
         limits: of each trial; what is given goes before what the study says, also when it is gone on with.
+        passes: what is measured of each trial; None for what the study says. A trial whose record lacks one of them
+            runs again when its run is gone on with.
         json, quiet, figures, table: what is printed and drawn.
         yes: whether a large run starts without asking.
     """
@@ -47,6 +49,7 @@ class Manner:
     jobs: int | None = None
     dask: str | None = None
     limits: Limits = field(default_factory=Limits)
+    passes: tuple[Pass, ...] | None = None
     json: bool = False
     quiet: bool = False
     figures: bool = False
@@ -72,7 +75,7 @@ def run_command(choices: Choices, manner: Manner) -> int:
 
 
 def refuse_changes(options: Sequence[str]) -> None:
-    """Of a run that is gone on with nothing can be changed but the limits."""
+    """Refuse options: of a run that is gone on with, only limits and passes can be changed."""
     if options:
         raise BadInput(f"--resume takes everything from the run it goes on with: leave out {', '.join(options)}")
 
@@ -92,7 +95,7 @@ def run_study(study: Study, manner: Manner) -> Ended:
     from nodebench.run.plan import plan
     from nodebench.run.user_code import check_before_run
 
-    study = with_data(_limited(study, manner.limits))
+    study = with_data(_overridden(study, manner))
     single = with_threads(study, 1)  # the same study where every grid names its threads
     with waiting("planning the trials", quiet=manner.quiet):
         planned = plan(single, elsewhere=engine.elsewhere)
@@ -131,7 +134,7 @@ def resume_run(run: Run, manner: Manner, again: Collection[str] = ()) -> Ended:
     """Run the trials that a run lacks and, whatever their records say, those whose ids are in ``again``."""
     _check(manner)
     run.refuse_link()
-    study = _limited(run.study(), manner.limits)
+    study = _overridden(run.study(), manner)
     engine = _start_engine(study, manner)
     from nodebench.run.plan import plan
     from nodebench.run.sweep import missing
@@ -181,9 +184,11 @@ def _prepare(engine: "Engine", todo: "Sequence[Planned]", manner: Manner) -> Non
         engine.prepare([one.trial for one in todo])
 
 
-def _limited(study: Study, limits: Limits) -> Study:
-    typed = limits.model_dump(exclude_none=True)
-    return study.model_copy(update={"limits": study.limits.model_copy(update=typed)})
+def _overridden(study: Study, manner: Manner) -> Study:
+    """A study with the limits and the passes that were typed in place of its own."""
+    typed = manner.limits.model_dump(exclude_none=True)
+    changes = {"limits": study.limits.model_copy(update=typed), "passes": manner.passes or study.passes}
+    return study.model_copy(update=changes)
 
 
 def with_threads(study: Study, threads: int) -> Study:
@@ -255,9 +260,10 @@ def _conclude(
     if manner.table and not manner.json:
         print_run(run.folder, records, whole=False)
     typed = manner.limits.model_dump(exclude_none=True).items()
-    limits = "".join(f" --{_OPTIONS[name]} {value}" for name, value in typed)
+    options = "".join(f" --{_OPTIONS[name]} {value}" for name, value in typed)
+    options += f" --passes {','.join(manner.passes)}" if manner.passes else ""
     results, name = shlex.quote(str(run.folder.parent)), shlex.quote(run.folder.name)
-    command = f"nodebench run --results {results} --resume {name}{limits}"
+    command = f"nodebench run --results {results} --resume {name}{options}"
     finished = sum(record.status is not Status.INTERRUPTED for record in records)
     kept = f"{finished} of {planned} trials are finished and kept"
     if failure:

@@ -92,6 +92,7 @@ def show_study(study: Study) -> None:
     console.print(Text.assemble((study.name, "bold"), f" · preset {_preset(study)} · {study.about}"))
     console.print(f"source: {study.source or '–'}")
     console.print(f"claims: {', '.join(study.claims) or '–'}")
+    console.print(f"passes: {', '.join(study.passes)}")
     for name, grid in study.groups.items():
         console.print(f"\n{name}", style="bold")
         for line in _axes(grid):
@@ -99,9 +100,12 @@ def show_study(study: Study) -> None:
 
 
 def _axes(grid: Grid) -> list[str]:
-    shown = grid.model_dump(mode="json", exclude_defaults=True, exclude={"overrides", "exclude", "preset"})
+    shown = grid.model_dump(mode="json", exclude_defaults=True, exclude={"overrides", "exclude", "preset", "against"})
     lines = [f"{name}: {_listed(value)}" for name, value in shown.items()]
     lines += [f"{name} = {_listed(values)}" for name, values in grid.overrides.items()]
+    if grid.against:
+        baseline = ", ".join(f"{name} {_listed(value)}" for name, value in grid.against.items())
+        lines.append(f"interleaved with: {baseline}")
     return lines + [f"without: {exclusion.reason}" for exclusion in grid.exclude]
 
 

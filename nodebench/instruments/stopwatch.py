@@ -60,6 +60,14 @@ class Stopwatch:
         """Seconds of the latest step."""
         return sum(self._steps[-1].values())
 
+    def means(self) -> dict[str, float]:
+        """Mean seconds of a step after the warm-up and of each part that it has; empty where none is left."""
+        kept = self._steps[self._warm_up :]
+        if not kept:
+            return {}
+        parts = {part: sum(step.get(part, 0.0) for step in kept) / len(kept) for part in PARTS if part in kept[0]}
+        return {"step_seconds": sum(parts.values()), **{f"{part}_seconds": mean for part, mean in parts.items()}}
+
     def summary(self) -> dict[str, float | int | None]:
         """Median and quartiles of the step, the median of each part, and how many steps were timed.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from nodebench.analysis.fairness import trained_with_fixed_steps
 from nodebench.analysis.readings import final, total
 from nodebench.report.charts import Look
 from nodebench.report.comparison_plots import COMPARISONS
@@ -12,6 +13,8 @@ from nodebench.spec import Record
 
 def _refined(record: Record) -> Iterable[tuple[float, float]]:
     """The error of a network under steps so many times finer than it was trained with."""
+    if not trained_with_fixed_steps(record):
+        return
     trained = max((row["step_size"] or 0 for row in record.profile if row.get("step_size")), default=0)
     for row in record.profile:
         step, error = row.get("step_size"), row.get("test_error")

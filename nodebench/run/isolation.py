@@ -22,7 +22,7 @@ from nodebench.run.fork_server import PROCESSES, fork
 from nodebench.run.messages import Inbox
 from nodebench.run.output import Output
 from nodebench.run.worker import Ended, Job, Outcome, Progress
-from nodebench.spec import DataSource, Failure, Limits, Record, Status, Trial
+from nodebench.spec import EVERYTHING, DataSource, Failure, Limits, Record, Request, Status, Trial
 from nodebench.spec.reasons import Reason
 from nodebench.spec.trajectories import Film
 
@@ -67,6 +67,7 @@ def run_isolated(
     report: Listener,
     stop: Stop | None = None,
     cores: tuple[int, ...] | None = None,
+    request: Request = EVERYTHING,
 ) -> tuple[Record, Film]:
     """Run a trial in a process of its own; whatever happens to it, return its record and the pictures it took.
 
@@ -78,8 +79,9 @@ def run_isolated(
         report: hears of its progress.
         stop: ends it early, as ``interrupted``.
         cores: that it is bound to; null for none.
+        request: what is measured.
     """
-    return _run_job(Job(trial, limits, source, cores), report, stop or Stop())
+    return _run_job(Job(trial, limits, source, cores, request=request), report, stop or Stop())
 
 
 def foresee(trial: Trial, source: DataSource, limits: Limits | None = None) -> float | None:
@@ -116,6 +118,7 @@ def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
         "id": job.trial.id,
         "trial": job.trial,
         "limits": job.limits,
+        "passes": job.request.passes,
         "started": started.isoformat(timespec="seconds"),
         "duration_seconds": watch.ended - clock,
     }

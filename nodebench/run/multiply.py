@@ -14,7 +14,7 @@ from nodebench.errors import BadInput, choose
 from nodebench.instruments.environment import default_threads, usable_cores
 from nodebench.solvers import SolverAdapter, canonical_name, find_solver
 from nodebench.spec import Batching, DataSource, Exclusion, Gradient, Grid, Preset, Trial
-from nodebench.spec.axes import as_stored
+from nodebench.spec.axes import AXES, as_stored
 from nodebench.spec.grid import MOST_TRIALS
 from nodebench.spec.trial import Scalar
 from nodebench.tasks import Options, Task, find_task
@@ -125,6 +125,63 @@ def refuse_more_than_most(count: int) -> None:
     """Refuse so many trials, where that is more than a study may have."""
     if count > MOST_TRIALS:
         raise BadInput(f"{count:,} combinations of the values given; a study has at most {MOST_TRIALS:,} trials")
+
+
+def baseline_of(trial: Trial, against: Mapping[str, Scalar]) -> Trial:
+    """Return a trial with some axes replaced: the baseline arm of its interleaved pass.
+
+    An axis that is not named keeps its value. Where the named ones leave no room for that value, for example the
+    tolerance where the solver takes fixed steps, it has the default that a grid would give it.
+
+    Raises:
+        BadInput: there is no such trial.
+    """
+    task, axes = find_task(trial.task), ", ".join(against)
+    try:
+        grid = Grid.model_validate({"task": trial.task, **against})
+    except ValidationError as error:
+        raise BadInput(f"against {_plain(error)}") from None
+    named = {axis: value[0] if isinstance(value := getattr(grid, axis), list) else value for axis in against}
+    common = trial.model_dump(include={"task", "dataset", "device", "dtype", "threads", "preset", "overrides", "seed"})
+    common |= {axis: named[axis] for axis in ("dtype",) if axis in named}
+    model = choose(f"model of task {task.name}", named.get("model", trial.model), task.models)
+    if task.models[model].gradients:
+        found = _with_axes(task, grid, model, _kept(trial, task) | named, set(named), common)
+    else:
+        found = Trial(model=model, **common)
+    for axis, value in named.items():
+        stored = canonical_name(value) if axis == "solver" else _stored(axis, value)
+        if getattr(found, axis) != stored:
+            reason = _NOT_APPLICABLE.get(axis, "it does not apply")
+            raise BadInput(f"against {axes}: {axis} {value} of trial {trial.id}: {reason}")
+    return found
+
+
+def _kept(trial: Trial, task: Task) -> dict[str, Any]:
+    """The axes of a trial as one would type them: what follows from another axis is None."""
+    kept = {axis: getattr(trial, axis) or AXES[axis].unset for axis in ("solver", *_OPTIONAL, *_ADJOINT)}
+    if trial.rtol is not None and trial.atol == _following_atol(task, trial.rtol):
+        kept["atol"] = None
+    for axis, forward in zip(_ADJOINT, ("rtol", "atol"), strict=True):
+        if kept[axis] == getattr(trial, forward):
+            kept[axis] = None
+    return kept
+
+
+def _with_axes(
+    task: Task, grid: Grid, model: str, axes: dict[str, Any], named: set[str], common: dict[str, Any]
+) -> Trial:
+    """Build a trial of these axes; one that is not named and does not fit has its default."""
+    grid = grid.model_copy(update={axis: axes[axis] for axis in _ADJOINT})
+    while True:
+        chosen = {axis: axes[axis] for axis in _OPTIONAL}
+        try:
+            return _with_ode(task, grid, model, axes["solver"] or "dopri5", chosen, **common)
+        except _Unfit as error:
+            axis, _ = error.value
+            if axis in named or axes.get(axis) is None:
+                raise BadInput(f"against {', '.join(sorted(named))}: {error}") from None
+            axes = axes | {axis: None}
 
 
 class _Excluded:
@@ -256,6 +313,7 @@ def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
             yield partial(_with_ode, task, grid, model, solver, dict(zip(optional, values, strict=True)))
 
 
+_ADJOINT = ("adjoint_rtol", "adjoint_atol")
 _OPTIONAL = ("gradient", "segments", "batching", "compile", "rtol", "atol", "step_size")
 
 
@@ -273,8 +331,7 @@ def _with_ode(task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[s
         raise _Unfit(("batching", batching), f"solver {solver} takes fixed steps, so there is no error to be the worst")
     if method.has_tolerance:
         rtol = rtol or task.rtol
-        # A tolerance given alone stands for both, as in torchdiffeq's own scripts, unless the task keeps them apart.
-        atol = atol or float(f"{rtol * task.atol / task.rtol:.12g}")
+        atol = atol or _following_atol(task, rtol)
     else:
         rtol = atol = None
     adjoint = gradient is not None and gradient.solves_backwards and method.has_tolerance
@@ -292,6 +349,14 @@ def _with_ode(task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[s
         compile=_supported("compile", chosen["compile"], adapter.compiles, solver),
         **common,
     )
+
+
+def _following_atol(task: Task, rtol: float) -> float:
+    """The absolute tolerance of a relative one that is given alone.
+
+    It stands for both, as in torchdiffeq's own scripts, unless the task keeps them apart.
+    """
+    return float(f"{rtol * task.atol / task.rtol:.12g}")
 
 
 def _gradient(task: Task, model: str, solver: str, adapter: SolverAdapter, wanted: Gradient | None) -> Gradient | None:
@@ -326,7 +391,7 @@ def _stored(axis: str, value: Any) -> Any:
     return as_stored(axis, value)
 
 
-_AXES = ("model", "solver", *_OPTIONAL, "adjoint_rtol", "adjoint_atol")
+_AXES = ("model", "solver", *_OPTIONAL, *_ADJOINT)
 
 
 def _wanted(grid: Grid) -> list[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""The three passes of a trial: timed training, memory of one step, numerics.
+"""The passes of a trial: timed training, memory of one step, numerics, and two arms interleaved.
 
 The last training step is the step that they share. The state before it is kept, and the memory and numerics passes
 take it again. If loss or NFE differ, the meters have disturbed what they measure.
@@ -7,38 +7,51 @@ take it again. If loss or NFE differ, the meters have disturbed what they measur
 import copy
 import math
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nodebench.errors import first_line
 from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
+from nodebench.run.interleaved import interleave
 from nodebench.run.metrics import numbers_of
 from nodebench.run.probes import joint_over_single, residual_error, reverse_error
+from nodebench.run.profile import Setting, adaptive_settings, fixed_settings, tight
+from nodebench.run.random_state import RandomState
 from nodebench.run.reference import Reference
 from nodebench.run.step import Checkpoint, Step, next_batch, step_tensors, training_step
 from nodebench.run.traits import Traits, batch_dependence, repeatability
 from nodebench.solvers import Integrator, Observer, SolverAdapter, StepControl, Trace, find_solver
 from nodebench.solvers.precision import NoCopy
-from nodebench.spec import Batching, Gradient, Reason, ReasonCode, SolveFailed, Status, Trial
+from nodebench.spec import (
+    Batching,
+    DataSource,
+    Gradient,
+    Interleaved,
+    Pass,
+    Reason,
+    ReasonCode,
+    SolveFailed,
+    Status,
+    Trial,
+)
 from nodebench.spec.trajectories import Film
 from nodebench.tasks import Experiment, Task
 
 Row = dict[str, float | None]
 Figures = dict[str, int | float | None]
 
-# The reference of the numerics pass gives up beyond this many evaluations: its direct gradient holds them all.
+# The reference of the numerics pass gives up beyond this many evaluations. Its direct gradient holds them all; where
+# nothing is trained there is none, and a stiff batch takes many.
 REFERENCE_MAX_NFE = 2_000
-
-PROFILE_TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-PROFILE_REFINEMENTS = (1, 2, 4)
-PROFILE_ADAPTIVE = StepControl("dopri5", rtol=1e-5, atol=1e-5)  # for what was trained with fixed steps
+REFERENCE_MAX_NFE_UNTRAINED = 200_000
 
 # Pictures of a training, at most: enough for an animation.
 FRAMES = 20
@@ -52,6 +65,12 @@ COMPILED_BEFORE = "the evaluation before it has solved the same, and compiled wh
 UNCOUNTED = "the library does not tell the evaluations of its implicit method's inner iteration"
 NO_TRAINING = "the task trains nothing"
 
+# The figures of the passes that a study may leave out.
+FIGURES_OF = {
+    Pass.MEMORY: ("vjp_calls", "tensor_peak_bytes", "saved_bytes", "process_peak_bytes", "accelerator_peak_bytes"),
+    Pass.NUMERICS: ("solution_error", "gradient_error", "gradient_cosine", "reverse_error", "joint_over_single"),
+}
+
 
 @dataclass
 class Draft:
@@ -64,6 +83,8 @@ class Draft:
     profile: list[Row] = field(default_factory=list)
     passes_agree: bool | None = None
     traits: Traits = field(default_factory=dict)
+    interleaved: Interleaved | None = None
+    wrong: str | None = None
 
     def missing(self, names: Iterable[str], reason: str | Reason) -> None:
         """Say why figures were not measured."""
@@ -130,6 +151,9 @@ class Passes:
         self._shared_step = steps[-1]
         draft.metrics |= {k: v for k, v in draft.history[-1].items() if k in self._metric_names}
         draft.reasons |= {name: UNDEFINED for name, value in draft.metrics.items() if value is None}
+        if experiment.wrong is not None:
+            packed = np.packbits(experiment.wrong.cpu().numpy())
+            draft.wrong = b64encode(packed.tobytes()).decode()
         draft.costs |= watch.summary()
         if not self._task.trains:
             draft.missing(["first_step_seconds"], COMPILED_BEFORE)
@@ -162,28 +186,40 @@ class Passes:
             return
         self._probe_batch()
         self._probe()
+        reference, reason = self._reference(), self._without_reference()
         if self._task.trains:
-            self._profile()
+            self._profile(None if reason else reference)
         else:
             self.draft.missing(names[1:], NO_TRAINING)
-        if self._device.type == "mps":
-            self.draft.missing(names, "the device mps has no float64 for a reference")
+        if self._device.type != "mps":
+            self._check_shared_forward()
+        if reason is None and self._is_tight(self._solve.control.rtol):
+            message = "the trial's tolerance is as tight as the reference's"
+            reason = Reason(code=ReasonCode.NO_REFERENCE, message=message)
+        if reason is not None:
+            self.draft.missing(names, reason)
             return
-        self._check_shared_forward()
-        rtol = self._solve.control.rtol
-        if rtol is not None and rtol < 10 * (self._task.reference.rtol or 0):
-            self.draft.missing(names, "the trial's tolerance is as tight as the reference's")
-            return
-        for trait, observed in self.draft.traits.items():
-            if not trait.is_repeatable:
-                message = f"the field is {trait}, so that it has no reference: {observed}"
-                self.draft.missing(names, Reason(code=ReasonCode.RANDOM_FIELD, message=message))
-                return
         try:
-            self._errors()
+            self._errors(reference)
         except Exception as error:
             unknown = [name for name in names if name not in self.draft.costs]
             self.draft.missing(unknown, self._no_reference(error))
+
+    def interleaved(self, baseline: Trial, source: DataSource) -> None:
+        """Train this trial and a baseline from their initial weights, in alternating blocks."""
+        try:
+            self.draft.interleaved = interleave(self._trial, baseline, source, self._budget)
+        except Exception as error:
+            failed = self._survivable(error)
+            code = ReasonCode.PROBE_FAILED if isinstance(failed, SolveFailed) else ReasonCode.OTHER
+            message = f"the interleaved pass failed: {failed}"
+            self.draft.reasons["interleaved"] = Reason(code=code, message=message)
+
+    def leave_out(self, one: Pass) -> None:
+        """Say of the figures of a pass that it was not asked for."""
+        unexplained = [name for name in FIGURES_OF[one] if name not in self.draft.reasons]
+        message = f"the pass '{one}' was not asked for"
+        self.draft.missing(unexplained, Reason(code=ReasonCode.NOT_REQUESTED, message=message))
 
     def foresee(self) -> float:
         """Seconds that all the passes would take, from two steps and one evaluation; training may change them."""
@@ -198,7 +234,7 @@ class Passes:
         began = time.perf_counter()
         self._close_epoch(0, {}, metrics=True)
         evaluation = time.perf_counter() - began
-        profiled = max(len(PROFILE_TOLERANCES), len(PROFILE_REFINEMENTS)) if self._has_ode else 0
+        profiled = len(self._settings()) if self._has_ode and self._task.trains else 0
         taken = experiment.epochs * experiment.steps_per_epoch + STEPS_BESIDE_TRAINING
         return taken * watch.last_step + (experiment.epochs + profiled) * evaluation
 
@@ -218,8 +254,26 @@ class Passes:
                 row["nfe_probe"] = None if counter.blind else counter.forward
             if metrics:
                 row |= numbers_of(experiment.metrics(experiment.model))
+        if self._has_ode and self._task.trains and self._is_adaptive:
+            row["nfe_probe_tight"] = self._tight_nfe()
         self.draft.history.append(row)
         self._report(row, self._pictures(epoch))
+
+    def _tight_nfe(self) -> float | None:
+        """Evaluations of the probe batch at a tight tolerance; None if its solve fails or is not counted.
+
+        The random numbers of the training stay as they were.
+        """
+        state = RandomState.take(self._device)
+        try:
+            with self._evaluating(tight(self._solve.control)) as counter:
+                self._experiment.loss(self._experiment.model, self._experiment.probe)
+        except Exception as error:
+            self.draft.reasons.setdefault("nfe_probe_tight", self._failed_probe(error))
+            return None
+        finally:
+            state.restore()
+        return None if counter.blind else counter.forward
 
     def _pictures(self, epoch: int) -> Film:
         """What the model makes of the task's examples, for the figures; nothing between frames."""
@@ -240,13 +294,14 @@ class Passes:
         control: StepControl | None = None,
         adapter: SolverAdapter | None = None,
         observe: Observer | None = None,
+        trace: Trace | None = None,
     ) -> Iterator[NfeCounter]:
         """Evaluation mode, without gradients, under a counter of its own that is yielded."""
         model, counter = self._experiment.model, NfeCounter(self._budget)
         control = control or replace(self._solve.control, gradient=None)
         model.eval()
         try:
-            with torch.no_grad(), self._solve.using(counter, control, adapter, observe=observe):
+            with torch.no_grad(), self._solve.using(counter, control, adapter, trace, observe):
                 yield counter
         finally:
             model.train()
@@ -345,48 +400,84 @@ class Passes:
             loss = experiment.loss(experiment.model, batch).item()
         experiment.model.load_state_dict(trained)
         again = Step(loss, counter.forward, self._shared_step.nfe_backward)
-        self.draft.passes_agree = bool(self.draft.passes_agree) and self._shared_step.agrees(again)
+        # Null where the memory pass was left out.
+        self.draft.passes_agree = self.draft.passes_agree is not False and self._shared_step.agrees(again)
 
-    def _errors(self) -> None:
+    def _reference(self) -> Reference:
+        limit = REFERENCE_MAX_NFE if self._task.trains else REFERENCE_MAX_NFE_UNTRAINED
+        budget = replace(self._budget, max_nfe=limit)
+        return Reference(self._experiment, self._solve, self._task.reference, self._budget, budget)
+
+    def _without_reference(self) -> Reason | None:
+        """Why nothing can be compared with a reference here; None if it can."""
+        if self._device.type == "mps":
+            message = "the device mps has no float64 for a reference"
+            return Reason(code=ReasonCode.NOT_OBSERVABLE, message=message)
+        for trait, observed in self.draft.traits.items():
+            if not trait.is_repeatable:
+                message = f"the field is {trait}, so that it has no reference: {observed}"
+                return Reason(code=ReasonCode.RANDOM_FIELD, message=message)
+        return None
+
+    def _is_tight(self, rtol: float | None) -> bool:
+        """Whether a tolerance is as tight as the reference's, within a factor of ten."""
+        return rtol is not None and rtol < 10 * (self._task.reference.rtol or 0)
+
+    def _errors(self, reference: Reference) -> None:
         """Compare solution and gradient on the probe batch with the reference, at the trained weights."""
-        budget = replace(self._budget, max_nfe=REFERENCE_MAX_NFE)
-        reference = Reference(self._experiment, self._solve, self._task.reference, self._budget, budget)
         trained = reference.solve_as_trained(differentiate=self._task.trains)
-        self.draft.costs["solution_error"] = reference.solution_error(trained)
+        self.draft.costs["solution_error"] = reference.solution_error(trained.trace)
         if self._task.trains:
             self.draft.costs |= reference.gradient_errors(trained)
 
-    def _profile(self) -> None:
-        """The trained network solved otherwise than it was trained: metrics and NFE over tolerance or step.
+    @property
+    def _is_adaptive(self) -> bool:
+        return find_solver(self._trial.solver or "")[2].adaptive
 
-        What was trained with fixed steps is solved by an adaptive method too, whose row has a tolerance.
-        """
-        control, method = self._solve.control, find_solver(self._trial.solver or "")[2]
-        if method.adaptive:
-            assert control.rtol is not None
-            assert control.atol is not None
-            ratio = control.atol / control.rtol
-            settings: list[dict[str, Any]] = [{"rtol": tol, "atol": tol * ratio} for tol in PROFILE_TOLERANCES]
-        else:
-            step = control.step_size or self._output_interval()
-            settings = [{"step_size": step / finer} for finer in PROFILE_REFINEMENTS]
-        for changes in settings:
-            self._profiled(changes, replace(control, gradient=None, **changes), self._solve.adapter)
-        if not method.adaptive:
-            adapter, _, _ = find_solver(PROFILE_ADAPTIVE.method)
-            tolerance = {"rtol": PROFILE_ADAPTIVE.rtol, "atol": PROFILE_ADAPTIVE.atol}
-            self._profiled(tolerance, PROFILE_ADAPTIVE, adapter)
+    def _settings(self) -> list[Setting]:
+        """The ways in which the trained network is solved for the profile."""
+        control, adapter = self._solve.control, self._solve.adapter
+        if self._is_adaptive:
+            return adaptive_settings(control, adapter, self._task.step_size)
+        return fixed_settings(control, adapter, control.step_size or self._output_interval())
 
-    def _profiled(self, setting: Mapping[str, float | None], control: StepControl, adapter: SolverAdapter) -> None:
-        """Add a row to the profile."""
-        with self._evaluating(control, adapter) as counter:
+    def _profile(self, reference: Reference | None) -> None:
+        """Solve the trained network otherwise than it was trained: metrics, NFE and error over tolerance or step."""
+        for setting in self._settings():
+            row = self._profiled(setting)
+            if reference is not None and not self._is_tight(setting.control.rtol):
+                try:
+                    row["solution_error"] = self._profiled_error(setting, reference)
+                except Exception as error:  # there is no reference, for this row or for any other
+                    self.draft.reasons.setdefault("profile", self._no_reference(error))
+                    reference = None
+            self.draft.profile.append(row)
+
+    def _profiled(self, setting: Setting) -> Row:
+        """One row of the profile, without its error."""
+        with self._evaluating(setting.control, setting.adapter) as counter:
             try:
                 metrics = numbers_of(self._experiment.metrics(self._experiment.model))
             except Exception as error:
                 metrics = dict.fromkeys(self._metric_names)
-                self.draft.reasons.setdefault("profile", f"{setting}: {self._survivable(error)}")
+                self.draft.reasons.setdefault("profile", f"{setting.keys}: {self._survivable(error)}")
         nfe = None if counter.blind else counter.forward / max(counter.solves, 1)
-        self.draft.profile.append({**setting, "nfe": nfe, **metrics})
+        return {**setting.keys, "nfe": nfe, **metrics}
+
+    def _profiled_error(self, setting: Setting, reference: Reference) -> float | None:
+        """The error of the probe batch; None if its solve fails.
+
+        Raises:
+            Exception: the reference cannot be solved.
+        """
+        trace: Trace = []
+        with self._evaluating(setting.control, setting.adapter, trace=trace):
+            try:
+                self._experiment.loss(self._experiment.model, self._experiment.probe)
+            except Exception as error:
+                self.draft.reasons.setdefault("profile", self._failed_probe(error))
+                return None
+            return reference.solution_error(trace[:])
 
     def _failed_probe(self, error: Exception) -> Reason:
         """Why a probe gave nothing: its solve failed, which says something of the solver, or something else did."""
@@ -421,4 +512,4 @@ class Passes:
         return float((times[1] - times[0]).abs())
 
 
-_HISTORY_NAMES = {"epoch", "loss", "seconds", "nfe_forward", "nfe_backward", "nfe_probe"}
+_HISTORY_NAMES = {"epoch", "loss", "seconds", "nfe_forward", "nfe_backward", "nfe_probe", "nfe_probe_tight"}

@@ -1,21 +1,25 @@
 """Which trials a study means, and in which order they run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
 from nodebench.errors import BadInput
-from nodebench.run.multiply import product_of, refuse_more_than_most
-from nodebench.spec import DataSource, Study, Trial
+from nodebench.run.multiply import baseline_of, product_of, refuse_more_than_most
+from nodebench.spec import EVERYTHING, DataSource, Request, Study, Trial
+from nodebench.spec.request import ATTEMPTS
+from nodebench.spec.trial import Scalar
 from nodebench.tasks import find_task
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A trial with its place in a study: the groups that ask for it, and its number in their order."""
+    """A trial with its place in a study: the groups that ask for it, its number in their order, what is measured."""
 
     trial: Trial
     groups: tuple[str, ...]
     place: int
+    request: Request = EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ def plan(study: Study, *, elsewhere: bool = False) -> Plan:
     """
     found: dict[tuple[str, int], Trial] = {}
     groups: dict[tuple[str, int], tuple[str, ...]] = {}
+    baselines: dict[tuple[str, int], Trial] = {}
     left_out: dict[str, None] = {}
     for name, grid in study.groups.items():
         try:
@@ -61,8 +66,28 @@ def plan(study: Study, *, elsewhere: bool = False) -> Plan:
             key = configuration, trial.seed
             found.setdefault(key, trial)
             groups[key] = (*groups.get(key, ()), name)
-    planned = [Planned(trial, groups[key], place) for place, (key, trial) in enumerate(found.items())]
+            if grid.against:
+                baseline = _baseline(trial, grid.against, name)
+                if baselines.setdefault(key, baseline) != baseline:
+                    asked = ", ".join(groups[key])
+                    raise BadInput(f"groups {asked}: they have trial {trial.id} with different baselines ('against')")
+    planned = [
+        Planned(trial, groups[key], place, _request(study, baselines.get(key)))
+        for place, (key, trial) in enumerate(found.items())
+    ]
     return Plan(_shuffled(planned, study.order), list(left_out))
+
+
+def _request(study: Study, baseline: Trial | None) -> Request:
+    return Request(passes=study.passes, against=baseline, attempts=ATTEMPTS if study.timing else 1)
+
+
+def _baseline(trial: Trial, against: Mapping[str, Scalar], group: str) -> Trial:
+    """The baseline arm of a trial."""
+    try:
+        return baseline_of(trial, against)
+    except BadInput as error:
+        raise BadInput(f"group {group}: {error}") from None
 
 
 def _shuffled(planned: list[Planned], order: int) -> list[Planned]:

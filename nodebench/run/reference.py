@@ -28,6 +28,22 @@ class Trained:
     fixed: Sequence[str]
 
 
+@dataclass(frozen=True)
+class _Solved:
+    """A solve of the reference, which is valid as long as the weights of the field are."""
+
+    field: nn.Module
+    training: bool
+    y0: Tensor
+    times: Tensor
+    final: Tensor
+
+    def is_of(self, field: nn.Module, y0: Tensor, times: Tensor) -> bool:
+        """Whether it is the reference of this solve."""
+        same = field is self.field and field.training == self.training
+        return same and torch.equal(y0, self.y0) and torch.equal(times, self.times)
+
+
 class Reference:
     """The reference of one trial.
 
@@ -48,6 +64,7 @@ class Reference:
         self._control = replace(control, gradient=Gradient.DIRECT)
         self._budget = budget
         self._reference_budget = reference_budget
+        self._solved: list[_Solved] = []
 
     def solve_as_trained(self, differentiate: bool) -> Trained:
         """Solve the probe batch as the trial does, with its gradient if ``differentiate``."""
@@ -64,20 +81,31 @@ class Reference:
         after = _computed(experiment.model)
         return Trained(trace, gradient, [name for name in after if before.get(name) is after[name]])
 
-    def solution_error(self, trained: Trained) -> float:
+    def solution_error(self, trace: Trace) -> float:
         """Return the relative L2 error of the final states of all solves.
+
+        A solve that was compared before, of one field from one initial state, is not solved again.
 
         Raises:
             NoCopy: the field has no float64 copy.
         """
         differences, sizes = [], []
         with torch.no_grad(), self._solve.using(NfeCounter(self._reference_budget), self._control, self._adapter):
-            for field, y0, times, states in trained.trace:
-                start = converted(y0, torch.float64)
-                exact = flat_double(self._solve(copy_in_float64(field), start, times.double())[-1])
+            for field, y0, times, states in trace:
+                exact = self._exact(field, y0, times)
                 differences.append((flat_double(states[-1]) - exact).norm())
                 sizes.append(exact.norm())
         return (torch.stack(differences).norm() / torch.stack(sizes).norm()).item()
+
+    def _exact(self, field: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
+        """The final state of the reference, flat, in float64."""
+        for solved in self._solved:
+            if solved.is_of(field, y0, times):
+                return solved.final
+        start = converted(y0, torch.float64)
+        final = flat_double(self._solve(copy_in_float64(field), start, times.double())[-1])
+        self._solved.append(_Solved(field, field.training, y0, times, final))
+        return final
 
     def gradient_errors(self, trained: Trained) -> dict[str, int | float | None]:
         """Return relative L2 error and cosine of the full parameter gradient.

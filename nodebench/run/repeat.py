@@ -6,7 +6,7 @@ from nodebench.run.engines.contract import Engine, Report
 from nodebench.run.plan import Planned
 from nodebench.run.store import Run
 from nodebench.run.sweep import sweep
-from nodebench.spec import DataSource, Grid, Record, Trial
+from nodebench.spec import DataSource, Grid, Record, Request, Trial
 
 
 class Repetition:
@@ -37,7 +37,7 @@ class Repetition:
             changes = {"name": name, "limits": group[0].limits, "data": self._data}
             study = self._run.study().model_copy(update=changes)
             known = {record.id: record for record in group}
-            todo = [Planned(one.trial, one.place.groups, one.place.number or 0) for one in group]
+            todo = [Planned(one.trial, one.place.groups, one.place.number or 0, _request(one)) for one in group]
             for again in sweep(self._run, study, todo, self._engine, report):
                 yield known[again.id], again
 
@@ -46,6 +46,11 @@ class Repetition:
         self._stopped = True
         if self._engine is not None:
             self._engine.stop()
+
+
+def _request(record: Record) -> Request:
+    """What was measured of a record."""
+    return Request(passes=record.passes, against=record.interleaved.baseline if record.interleaved else None)
 
 
 def grid_of(trial: Trial) -> Grid:

@@ -9,13 +9,19 @@ from nodebench.spec import Record, Status, Study
 
 
 def missing(planned: Sequence[Planned], records: Sequence[Record], *, retry_failed: bool = False) -> list[Planned]:
-    """The trials to run, in their order: those not finished, and with ``retry_failed`` those that failed too."""
-    finished = {
-        record.id
-        for record in records
-        if record.status is Status.OK or (record.status is not Status.INTERRUPTED and not retry_failed)
-    }
-    return [one for one in planned if one.trial.id not in finished]
+    """Return the trials to run, in their order.
+
+    These are the trials that are not finished, those whose record lacks a pass that is now asked for (they run again,
+    since the trained weights are not kept), and with ``retry_failed`` those that failed.
+    """
+    kept = {record.id: record for record in records}
+    return [one for one in planned if not _is_done(one, kept.get(one.trial.id), retry_failed)]
+
+
+def _is_done(one: Planned, record: Record | None, retry_failed: bool) -> bool:
+    if record is None or record.status is Status.INTERRUPTED:
+        return False
+    return record.answers(one.request) if record.status is Status.OK else not retry_failed
 
 
 def sweep(run: Run, study: Study, todo: Sequence[Planned], engine: Engine, report: Report) -> Iterator[Record]:
@@ -26,7 +32,8 @@ def sweep(run: Run, study: Study, todo: Sequence[Planned], engine: Engine, repor
         CannotGoOn: the disk or the engine has failed; what was yielded is stored.
     """
     planned = {one.trial.id: one for one in todo}
-    for bare, film in engine.run([one.trial for one in todo], study.limits, study.data, report):
+    requests = {id: one.request for id, one in planned.items()}
+    for bare, film in engine.run([one.trial for one in todo], study.limits, study.data, report, requests):
         one = planned[bare.id]
         place = bare.place.model_copy(update={"study": study.name or None, "groups": one.groups, "number": one.place})
         record = bare.model_copy(update={"place": place})

@@ -16,7 +16,7 @@ from nodebench.run.film import load_film
 from nodebench.run.folders import has_content, is_there
 from nodebench.run.lines import Line, lines_of
 from nodebench.run.store import ARRAYS, ENVIRONMENT, RECORDS, Run, is_reproduction, list_runs
-from nodebench.spec import Record, Status, Study
+from nodebench.spec import Record, Request, Status, Study, Trial
 from nodebench.spec.bounded import reason
 from nodebench.spec.environment import read_environment
 from nodebench.spec.record import Edited, Newer, differing
@@ -32,7 +32,8 @@ def verify(run: Run) -> list[str]:
 
     A foreign record is of a trial that is not its own, or whose group the run's study does not have; what ``nodebench
     reproduce`` wrote keeps the groups of the original, and its study has a group for each trial. Two records of a trial
-    are no double if the first one failed, was interrupted or drifted: it was run again.
+    are no double if the first one failed, was interrupted or drifted, or if the second one measured more: it was run
+    again.
     """
     findings: list[str] = []
     groups: set[str] | None = None
@@ -42,7 +43,7 @@ def verify(run: Run) -> list[str]:
         findings.append(str(error))
     by_trial = is_reproduction(run)
     ended: Counter[str] = Counter()
-    drifted: dict[str, bytes] = {}
+    latest: dict[str, Record] = {}
     for line in _lines(run, findings):
         if line.is_torn:
             findings.append(f"line {line.number} is torn; the trial runs again on --resume")
@@ -58,15 +59,25 @@ def verify(run: Run) -> list[str]:
             told = f"group {' and '.join(strange)} is not here"
             findings.append(f"line {line.number}: record {record.id} is foreign: {told}")
         if record.status is Status.OK:
-            before = drifted.pop(record.id, line.raw)  # of a trial that may have run again for a better time
-            ended[record.id] += before == line.raw
-            if record.drifted:
-                drifted[record.id] = line.raw
+            before = latest.get(record.id)
+            ended[record.id] += before is None or not _was_repeated(before, record)
+            latest[record.id] = record
         findings += _complaints(run.film_path(record), load_film)
     findings += [f"record {id} is there {count} times" for id, count in ended.items() if count > 1]
     findings += _complaints(run.folder / ENVIRONMENT, read_environment)
     more = len(findings) - _FINDINGS
     return [*findings[:_FINDINGS], *([f"and {more} more"] if more > 0 else [])]
+
+
+def _was_repeated(first: Record, second: Record) -> bool:
+    """Whether a finished trial ran again for a good reason: its time was spoiled, or more was to be measured."""
+    if first == second:
+        return False
+    return bool(first.drifted) or not first.answers(Request(passes=second.passes, against=_baseline(second)))
+
+
+def _baseline(record: Record) -> Trial | None:
+    return record.interleaved.baseline if record.interleaved else None
 
 
 def _told(fault: BadInput) -> str:

@@ -24,9 +24,12 @@ from nodebench.run.messages import send
 from nodebench.run.multiply import options_of, resolve_device
 from nodebench.run.passes import Passes, Row
 from nodebench.solvers import Integrator
-from nodebench.spec import DataSource, Failure, Limits, SolveFailed, Status, Trial
+from nodebench.spec import EVERYTHING, DataSource, Failure, Limits, Pass, Request, SolveFailed, Status, Trial
 from nodebench.spec.trajectories import Film
 from nodebench.tasks import find_task
+
+# The names under which records and displays know the passes, where they are others.
+_PHASES = {Pass.TRAINING: "timed"}
 
 Outcome = dict[str, Any]  # the fields of the record that the child knows
 
@@ -40,6 +43,7 @@ class Job:
     source: DataSource
     cores: tuple[int, ...] | None = None  # to be bound to
     probe: bool = False  # a few steps only, to foresee the seconds of the whole
+    request: Request = EVERYTHING  # what is measured
     check: bool = False  # no step at all: build the experiment and check the user's code
 
 
@@ -154,9 +158,20 @@ class _Child:
             setup = time.perf_counter() - began
             self._passes.draft.costs["foreseen_seconds"] = setup + self._passes.foresee()
             return
-        for phase in ("timed", "memory", "numerics"):
-            self._enter(phase, epochs, self._outcome | with_finite_values(vars(self._passes.draft)))
-            getattr(self._passes, phase)()
+        self._measure(self._passes, epochs)
+
+    def _measure(self, passes: Passes, epochs: int) -> None:
+        """Run the passes that were asked for, and say of the figures of the others that they were not."""
+        request = self._job.request
+        for one in Pass:
+            if one in request.passes:
+                self._enter(_PHASES.get(one, one), epochs, self._outcome | with_finite_values(vars(passes.draft)))
+                getattr(passes, _PHASES.get(one, one))()
+            else:
+                passes.leave_out(one)
+        if request.against is not None:
+            self._enter("interleaved", epochs, self._outcome | with_finite_values(vars(passes.draft)))
+            passes.interleaved(request.against, self._job.source)
 
     def _enter(self, phase: str, epochs: int = 0, known: Outcome | None = None) -> None:
         self._phase = phase

@@ -13,10 +13,12 @@ from nodebench.spec.record import (
     SolveFailed,
     Status,
 )
+from nodebench.spec.request import EVERYTHING, Pass, Request
 from nodebench.spec.study import Study, load_study, shipped_studies
 from nodebench.spec.trial import Batching, Compile, Gradient, Preset, Trial
 
 __all__ = [
+    "EVERYTHING",
     "FIGURES",
     "Batching",
     "Compile",
@@ -30,10 +32,12 @@ __all__ = [
     "Interleaved",
     "Limits",
     "Measured",
+    "Pass",
     "Preset",
     "Reason",
     "ReasonCode",
     "Record",
+    "Request",
     "SolveFailed",
     "Status",
     "Study",

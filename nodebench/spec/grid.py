@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from nodebench.errors import BadInput
 from nodebench.spec.frozen import Frozen
@@ -34,6 +34,30 @@ def replicates(count: int) -> list[int]:
     return list(range(count))
 
 
+# What may differ between a trial and the baseline arm of its interleaved pass.
+COMPARABLE = (
+    "model",
+    "solver",
+    "gradient",
+    "segments",
+    "batching",
+    "compile",
+    "rtol",
+    "atol",
+    "adjoint_rtol",
+    "adjoint_atol",
+    "step_size",
+    "dtype",
+)
+
+
+def _comparable(against: dict[str, Scalar]) -> dict[str, Scalar]:
+    for name in against:
+        if name not in COMPARABLE:
+            raise ValueError(f"the baseline arm cannot differ in '{name}'; allowed: {', '.join(COMPARABLE)}")
+    return against
+
+
 T = TypeVar("T")
 Axis = Annotated[list[T], BeforeValidator(_listed)]
 OptionAxes = Annotated[dict[Name, list[Scalar]], BeforeValidator(_listed_options)]
@@ -59,6 +83,8 @@ class Grid(BaseModel):
 
     An empty list means "the default". Every value given must end up in at least one trial, or the grid is
     refused: ``rk4`` beside ``dopri5`` with an ``rtol`` is fine, ``rk4`` alone with an ``rtol`` is not.
+
+    ``against`` names the baseline arm of an interleaved pass: the trial with these axes replaced.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,6 +109,7 @@ class Grid(BaseModel):
     dtype: Literal["float32", "float64"] = "float32"
     threads: Annotated[int, Field(ge=1)] | None = None
     exclude: list[Exclusion] = []
+    against: Annotated[dict[str, Scalar], AfterValidator(_comparable)] = {}
 
 
 class DataSource(Frozen):

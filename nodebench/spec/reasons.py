@@ -21,6 +21,7 @@ class ReasonCode(StrEnum):
     PROBE_FAILED = "probe-failed"  # the solve of a probe failed
     NO_REFERENCE = "no-reference"  # there is no float64 reference to compare with
     RANDOM_FIELD = "random-field"  # the field draws random numbers or keeps state between evaluations
+    DRIFTED = "drifted"  # the speed of the machine changed during every run of the trial
     OTHER = "other"
 
 

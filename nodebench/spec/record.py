@@ -16,6 +16,7 @@ from nodebench.spec.environment import Environment
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.names import Name, RecordId
 from nodebench.spec.reasons import Reason
+from nodebench.spec.request import Pass, Request
 from nodebench.spec.trial import Trial
 
 SCHEMA_VERSION = 4
@@ -153,7 +154,8 @@ class Place(Frozen):
         host: the machine, where it is not the parent's.
         cores: those that the trial had to itself; null where it was bound to none.
         shared: whether other trials of the run may have run on the same cores, so that seconds tell little.
-        attempts: how often it was started, where workers were lost.
+        attempts: how often it was started: again where its worker was lost, or where the speed of the machine changed
+            during it.
     """
 
     study: Name | None = None
@@ -201,6 +203,7 @@ class Record(Frozen):
     reasons: dict[str, Reason] = Field(default_factory=dict, max_length=NAMES)
     history: list[dict[str, float | None]] = Field(default_factory=list, max_length=ROWS)
     profile: list[dict[str, float | None]] = Field(default_factory=list, max_length=ROWS)
+    passes: tuple[Pass, ...] = tuple(Pass)  # those that were asked for; up to schema 3 all
     passes_agree: bool | None = None
     options: dict[str, Any] = Field(default_factory=dict, max_length=NAMES)
     data: DataCard | None = None
@@ -227,6 +230,14 @@ class Record(Frozen):
         if len(packed) != -(-self.data.test // 8):
             raise ValueError(f"wrong: {len(packed)} bytes for {self.data.test} test items")
         return [bool(packed[i // 8] >> (7 - i % 8) & 1) for i in range(self.data.test)]
+
+    def answers(self, request: Request) -> bool:
+        """Whether the record of a finished trial has all that is asked for, or the reason why it was not measured."""
+        if not set(request.passes) <= set(self.passes):
+            return False
+        if request.against is None or "interleaved" in self.reasons:
+            return True
+        return self.interleaved is not None and self.interleaved.baseline.id == request.against.id
 
     def line(self) -> str:
         """One line of JSON, without the newline; it ends with a checksum of what stands before."""

@@ -8,6 +8,8 @@ A file says what is the same at every scale, and under ``smoke``, ``quick`` and 
     seeds = 5
     smoke = { seeds = 1 }
 
+    passes = ["training", "numerics"]
+
     [groups.tolerance]
     task = "mnist"
     rtol = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5]
@@ -28,6 +30,7 @@ from nodebench.spec.frozen import Frozen
 from nodebench.spec.grid import DataSource, Exclusion, Grid, replicates
 from nodebench.spec.names import Name, StudyName
 from nodebench.spec.record import Limits
+from nodebench.spec.request import Pass, Passes
 from nodebench.spec.trial import Preset
 
 REPRODUCED = "reproduced"  # the study of trials run again from their records
@@ -44,12 +47,14 @@ class Study(Frozen):
         order: seed of the order in which the trials of a replicate run.
         groups: grids by name; a trial that two of them ask for runs once.
         claims: ids of the published claims that it feeds.
+        passes: what is measured of each trial; ``training`` is always one of them.
     """
 
     name: StudyName = ""
     about: str = ""
     source: str = ""
     claims: list[Name] = []
+    passes: Passes = tuple(Pass)
     timing: bool = True
     order: int = 0
     groups: dict[Name, Grid] = Field(min_length=1)
@@ -121,7 +126,7 @@ def _complaint(error: ValidationError) -> str:
     place = [part for part in first["loc"] if isinstance(part, str | int)]
     where = ".".join(map(str, place))
     if first["type"] != "extra_forbidden":
-        return f"{where}: {first['msg'].lower()}"
+        return f"{where}: {first['msg'].removeprefix('Value error, ').lower()}"
     model: type[BaseModel] = Study
     for part in place[:-1]:
         model = _MODELS.get(str(part), model)

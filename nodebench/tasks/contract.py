@@ -73,6 +73,8 @@ class Experiment(ABC):
         probe: a small fixed batch, for errors of solution and gradient and for NFE over training.
         data: which data; None when the task makes its own from the seed.
         measured: the user's code that the model runs; None where it runs none.
+        wrong: which test items the latest call of ``metrics`` classified wrongly, bool, shape ``(data.test,)``; None
+            where nothing is classified.
     """
 
     model: nn.Module
@@ -82,6 +84,7 @@ class Experiment(ABC):
     probe: Batch
     data: DataCard | None = None
     measured: Measured | None = None
+    wrong: Tensor | None = None
 
     @abstractmethod
     def batches(self, epoch: int) -> Iterator[Batch]:

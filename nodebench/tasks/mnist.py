@@ -183,10 +183,11 @@ class _Classification(Experiment):
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Error and loss over the whole test set."""
-        wrong, loss = 0, 0.0
+        wrong, loss = list[Tensor](), 0.0
         images, labels = self._test
         for x, y in zip(images.split(250), labels.split(250), strict=True):
             logits = model(x)
-            wrong += int((logits.argmax(1) != y).sum())
+            wrong.append(logits.argmax(1) != y)
             loss += functional.cross_entropy(logits, y, reduction="sum").item()
-        return {"test_error": 100 * wrong / len(labels), "test_loss": loss / len(labels)}
+        self.wrong = torch.cat(wrong)
+        return {"test_error": 100 * int(self.wrong.sum()) / len(labels), "test_loss": loss / len(labels)}

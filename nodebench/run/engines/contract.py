@@ -1,14 +1,18 @@
 """What an engine is: something that runs trials, each in a process of its own, and hands back their records."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from nodebench.run.worker import Progress
-from nodebench.spec import DataSource, Limits, Record, Trial
+from nodebench.spec import DataSource, Limits, Record, Request, Trial
 from nodebench.spec.trajectories import Film
 
 Report = Callable[[Trial, Progress], None]
 Notice = Callable[[str], None]
+Requests = Mapping[str, Request]  # by the id of the trial
+
+EVERY_PASS: Requests = MappingProxyType({})
 
 
 class Engine(ABC):
@@ -31,7 +35,12 @@ class Engine(ABC):
 
     @abstractmethod
     def run(
-        self, trials: Sequence[Trial], limits: Limits, source: DataSource, report: Report
+        self,
+        trials: Sequence[Trial],
+        limits: Limits,
+        source: DataSource,
+        report: Report,
+        requests: Requests = EVERY_PASS,
     ) -> Iterator[tuple[Record, Film]]:
         """Yield each trial's record, and the pictures it took, as it ends. An engine runs once.
 
@@ -42,6 +51,7 @@ class Engine(ABC):
             trials: what to run.
             limits, source: of every one of them.
             report: hears of the progress of each, in the caller's thread.
+            requests: what is measured of each; every pass, once, of a trial that is not named there.
 
         Raises:
             BadInput: what runs them turns out to be unfit.

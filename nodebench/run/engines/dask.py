@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from multiprocessing import resource_tracker
 from queue import Empty, SimpleQueue
@@ -24,12 +25,13 @@ from distributed.scheduler import KilledWorker
 
 import nodebench
 from nodebench.errors import BadInput, CannotGoOn, first_line
-from nodebench.run.engines.contract import Engine, Report
+from nodebench.run.engines.contract import EVERY_PASS, Engine, Report, Requests
 from nodebench.run.engines.dask_watch import Watch, quiet_libraries
 from nodebench.run.fork_server import wait_for_fork_server
 from nodebench.run.isolation import Stop, run_isolated
+from nodebench.run.rerun import run_until_steady
 from nodebench.run.worker import Progress
-from nodebench.spec import DataSource, Failure, Limits, Record, Status, Trial
+from nodebench.spec import EVERYTHING, DataSource, Failure, Limits, Record, Request, Status, Trial
 from nodebench.spec.record import Place
 from nodebench.spec.trajectories import Film
 
@@ -74,7 +76,12 @@ class DaskEngine(Engine):
             self._client, self._open = client, stack.pop_all()
 
     def run(
-        self, trials: Sequence[Trial], limits: Limits, source: DataSource, report: Report
+        self,
+        trials: Sequence[Trial],
+        limits: Limits,
+        source: DataSource,
+        report: Report,
+        requests: Requests = EVERY_PASS,
     ) -> Iterator[tuple[Record, Film]]:
         """Yield each trial's record, and the pictures it took, as it ends; see ``Engine``."""
         if not trials:
@@ -93,6 +100,7 @@ class DaskEngine(Engine):
                     trial,
                     limits,
                     source,
+                    requests.get(trial.id, EVERYTHING),
                     _versions(),
                     self._token,
                     key=f"nodebench-{trial.id}-{self._token}",
@@ -306,7 +314,7 @@ def _stop_trials(token: str) -> None:
 
 
 def _on_worker(
-    trial: Trial, limits: Limits, source: DataSource, versions: dict[str, str], token: str
+    trial: Trial, limits: Limits, source: DataSource, request: Request, versions: dict[str, str], token: str
 ) -> tuple[Record, Film] | None:
     """Run a trial in a process of its own on this worker, and tell the parent how it goes; null once stopped."""
     worker = distributed.get_worker()
@@ -324,8 +332,10 @@ def _on_worker(
         wait_for_fork_server()
         if stop.asked or token in _stopped:
             return None
-        record, film = run_isolated(trial, limits, source, report, stop)
+        shared = worker.state.nthreads > 1
+        run = partial(run_isolated, trial, limits, source, report, stop, request=request)
+        record, film = run_until_steady(run, 1 if shared else request.attempts)
     finally:
         del _running[stop]
-    shared = worker.state.nthreads > 1
-    return record.model_copy(update={"place": Place(host=socket.gethostname(), shared=shared)}), film
+    place = record.place.model_copy(update={"host": socket.gethostname(), "shared": shared})
+    return record.model_copy(update={"place": place}), film

@@ -8,12 +8,12 @@ from functools import partial
 from queue import SimpleQueue
 
 from nodebench.instruments.environment import usable_cores
-from nodebench.run.engines.contract import Engine, Report
+from nodebench.run.engines.contract import EVERY_PASS, Engine, Report, Requests
 from nodebench.run.fork_server import wait_for_fork_server
 from nodebench.run.isolation import Stop, run_isolated
+from nodebench.run.rerun import run_until_steady
 from nodebench.run.worker import Progress
-from nodebench.spec import DataSource, Limits, Record, Trial
-from nodebench.spec.record import Place
+from nodebench.spec import EVERYTHING, DataSource, Limits, Record, Trial
 from nodebench.spec.trajectories import Film
 
 
@@ -58,7 +58,12 @@ class LocalEngine(Engine):
         self._stop = Stop()
 
     def run(
-        self, trials: Sequence[Trial], limits: Limits, source: DataSource, report: Report
+        self,
+        trials: Sequence[Trial],
+        limits: Limits,
+        source: DataSource,
+        report: Report,
+        requests: Requests = EVERY_PASS,
     ) -> Iterator[tuple[Record, Film]]:
         """Yield each trial's record, and the pictures it took, as it ends; see ``Engine``."""
         if not trials:
@@ -68,7 +73,7 @@ class LocalEngine(Engine):
         slots = _slots(self._jobs, max(trial.threads for trial in trials))
         waiting = _Waiting(trials)
         threads = [
-            threading.Thread(target=self._work, args=(slot, waiting, limits, source, events.put), daemon=True)
+            threading.Thread(target=self._work, args=(slot, waiting, limits, source, requests, events.put), daemon=True)
             for slot in slots
         ]
         for thread in threads:
@@ -102,15 +107,17 @@ class LocalEngine(Engine):
         waiting: "_Waiting",
         limits: Limits,
         source: DataSource,
+        requests: Requests,
         tell: Callable[[_Progressed | _Ended | _Left], None],
     ) -> None:
         """Run one trial after another on a slot."""
-        place = Place(cores=slot.cores, shared=slot.shared)
+        here = {"cores": slot.cores, "shared": slot.shared}
         try:
             while not self._stop.asked and (trial := waiting.next()) is not None:
-                record, film = run_isolated(
-                    trial, limits, source, partial(_tell_progress, tell, trial), self._stop, slot.cores
-                )
+                request, report = requests.get(trial.id, EVERYTHING), partial(_tell_progress, tell, trial)
+                run = partial(run_isolated, trial, limits, source, report, self._stop, slot.cores, request)
+                record, film = run_until_steady(run, 1 if slot.shared else request.attempts)
+                place = record.place.model_copy(update=here)
                 tell(_Ended(slot, record.model_copy(update={"place": place}), film))
                 slot.taken.acquire()
         except BaseException as error:  # it is raised in the caller's thread

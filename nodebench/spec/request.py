@@ -1,0 +1,66 @@
+"""What is measured of a trial. It says nothing about what the trial is, and so is no part of its id."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from nodebench.spec.frozen import Frozen
+from nodebench.spec.trial import Trial
+
+# How often a trial runs at most, if the speed of the machine changed during each run.
+ATTEMPTS = 3
+
+
+class Pass(StrEnum):
+    """A part of a trial that measures figures of its own."""
+
+    TRAINING = "training"
+    MEMORY = "memory"
+    NUMERICS = "numerics"
+
+    @property
+    def about(self) -> str:
+        """One line for a person."""
+        return _ABOUT[self]
+
+
+_ABOUT = {
+    Pass.TRAINING: "metrics, evaluations and times of the training",
+    Pass.MEMORY: "memory of a training step",
+    Pass.NUMERICS: "errors against a float64 reference, probes of the solver, the trained network at other tolerances",
+}
+
+
+def _complete(passes: Iterable[Pass]) -> tuple[Pass, ...]:
+    """Passes in the order in which they run.
+
+    Raises:
+        ValueError: the training is missing.
+    """
+    asked = set(passes)
+    if Pass.TRAINING not in asked:
+        raise ValueError("'training' must be one of them: memory and numerics are measured at the trained weights")
+    return tuple(one for one in Pass if one in asked)
+
+
+Passes = Annotated[tuple[Pass, ...], AfterValidator(_complete)]
+
+
+class Request(Frozen):
+    """What is measured of a trial.
+
+    Attributes:
+        passes: those that run.
+        against: the baseline arm of an interleaved pass; None for no such pass.
+        attempts: how often the trial may run until the speed of the machine did not change during it.
+    """
+
+    passes: Passes = tuple(Pass)
+    against: Trial | None = None
+    attempts: Annotated[int, Field(ge=1)] = 1
+
+
+# Every pass, once.
+EVERYTHING = Request()
