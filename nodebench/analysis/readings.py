@@ -5,7 +5,7 @@ trial lies on its axis. Claims, comparisons and plots all read records through t
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from nodebench.analysis.curves import line
@@ -64,13 +64,13 @@ def probed(name: str) -> Reading:
     return Reading(name, get, figure(name).label)
 
 
-def relative(name: str = "step_seconds", **baseline: Scalar) -> Reading:
+def relative(name: str = "step_seconds", /, **baseline: Scalar | Sequence[Scalar | None] | None) -> Reading:
     """A cost over that of the baseline arm that ran interleaved with it in one process.
 
     Args:
         name: ``step_seconds``, ``forward_seconds``, ``backward_seconds`` or ``nfe_forward``.
-        baseline: axes of the baseline arm, for example ``gradient="direct"``; a record whose baseline was another
-            one has no such number.
+        baseline: axes of the baseline arm, for example ``gradient="direct"``, or several values of one of them; a
+            record whose baseline was another one has no such number.
     """
 
     def get(record: Record) -> float | None:
@@ -79,8 +79,12 @@ def relative(name: str = "step_seconds", **baseline: Scalar) -> Reading:
             return None
         return paired.ratios.get(name)
 
-    known, words = figure(name), ", ".join(str(value) for value in baseline.values())
+    known, words = figure(name), ", ".join(map(_worded, baseline.values()))
     return Reading(f"{name}_interleaved", get, f"{known.label} over that of {words}", timed=known.is_time)
+
+
+def _worded(wanted: Scalar | Sequence[Scalar | None] | None) -> str:
+    return " or ".join(map(str, wanted)) if isinstance(wanted, list | tuple) else str(wanted)
 
 
 def at_epoch(name: str, epoch: int) -> Reading:
