@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nodebench.errors import first_line
 from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
+from nodebench.run.gaps import failed_probe, no_reference, survived
 from nodebench.run.interleaved import interleave
 from nodebench.run.metrics import numbers_of
 from nodebench.run.probes import joint_over_single, residual_error, reverse_error
@@ -29,19 +29,7 @@ from nodebench.run.reference import Reference
 from nodebench.run.step import Checkpoint, Step, next_batch, step_tensors, training_step
 from nodebench.run.traits import Traits, batch_dependence, repeatability
 from nodebench.solvers import Integrator, Observer, SolverAdapter, StepControl, Trace, find_solver
-from nodebench.solvers.precision import NoCopy
-from nodebench.spec import (
-    Batching,
-    DataSource,
-    Gradient,
-    Interleaved,
-    Pass,
-    Reason,
-    ReasonCode,
-    SolveFailed,
-    Status,
-    Trial,
-)
+from nodebench.spec import Batching, DataSource, Gradient, Interleaved, Pass, Reason, ReasonCode, SolveFailed, Trial
 from nodebench.spec.trajectories import Film
 from nodebench.tasks import Experiment, Task
 
@@ -203,14 +191,14 @@ class Passes:
             self._errors(reference)
         except Exception as error:
             unknown = [name for name in names if name not in self.draft.costs]
-            self.draft.missing(unknown, self._no_reference(error))
+            self.draft.missing(unknown, no_reference(self._solve, error))
 
     def interleaved(self, baseline: Trial, source: DataSource) -> None:
         """Train this trial and a baseline from their initial weights, in alternating blocks."""
         try:
             self.draft.interleaved = interleave(self._trial, baseline, source, self._budget)
         except Exception as error:
-            failed = self._survivable(error)
+            failed = survived(self._solve, error)
             code = ReasonCode.PROBE_FAILED if isinstance(failed, SolveFailed) else ReasonCode.OTHER
             message = f"the interleaved pass failed: {failed}"
             self.draft.reasons["interleaved"] = Reason(code=code, message=message)
@@ -269,7 +257,7 @@ class Passes:
             with self._evaluating(tight(self._solve.control)) as counter:
                 self._experiment.loss(self._experiment.model, self._experiment.probe)
         except Exception as error:
-            self.draft.reasons.setdefault("nfe_probe_tight", self._failed_probe(error))
+            self.draft.reasons.setdefault("nfe_probe_tight", failed_probe(self._solve, error))
             return None
         finally:
             state.restore()
@@ -284,7 +272,7 @@ class Passes:
             with self._evaluating():
                 picture = experiment.picture(experiment.model)
         except Exception as error:
-            self.draft.reasons.setdefault("figures", f"epoch {epoch}: {self._survivable(error)}")
+            self.draft.reasons.setdefault("figures", f"epoch {epoch}: {survived(self._solve, error)}")
             return {}
         return {} if picture is None else {epoch: picture}
 
@@ -319,7 +307,7 @@ class Passes:
         try:
             self.draft.traits |= find(vector_field, t, y)
         except Exception as error:
-            self.draft.reasons["traits"] = f"an evaluation beside the training failed: {self._survivable(error)}"
+            self.draft.reasons["traits"] = f"an evaluation beside the training failed: {survived(self._solve, error)}"
 
     def _record_nfe(self, steps: list[Step]) -> None:
         draft = self.draft
@@ -362,7 +350,7 @@ class Passes:
             with self._evaluating(), self._solve.using(NfeCounter(self._budget), trace=trace):
                 self._experiment.loss(self._experiment.model, self._experiment.probe)
         except Exception as error:
-            self.draft.reasons["traits"] = self._failed_probe(error)
+            self.draft.reasons["traits"] = failed_probe(self._solve, error)
         if trace:
             vector_field, y0, times, _ = trace[0]
             self._find_traits(batch_dependence, vector_field, times[0], y0)
@@ -384,7 +372,7 @@ class Passes:
                     experiment.loss(experiment.model, experiment.probe)
                     found = probe(trace[:])
             except Exception as error:
-                self.draft.missing([name], self._failed_probe(error))
+                self.draft.missing([name], failed_probe(self._solve, error))
                 continue
             self.draft.costs[name] = found
             if found is None:
@@ -449,7 +437,7 @@ class Passes:
                 try:
                     row["solution_error"] = self._profiled_error(setting, reference)
                 except Exception as error:  # there is no reference, for this row or for any other
-                    self.draft.reasons.setdefault("profile", self._no_reference(error))
+                    self.draft.reasons.setdefault("profile", no_reference(self._solve, error))
                     reference = None
             self.draft.profile.append(row)
 
@@ -460,7 +448,7 @@ class Passes:
                 metrics = numbers_of(self._experiment.metrics(self._experiment.model))
             except Exception as error:
                 metrics = dict.fromkeys(self._metric_names)
-                self.draft.reasons.setdefault("profile", f"{setting.keys}: {self._survivable(error)}")
+                self.draft.reasons.setdefault("profile", f"{setting.keys}: {survived(self._solve, error)}")
         nfe = None if counter.blind else counter.forward / max(counter.solves, 1)
         return {**setting.keys, "nfe": nfe, **metrics}
 
@@ -475,33 +463,9 @@ class Passes:
             try:
                 self._experiment.loss(self._experiment.model, self._experiment.probe)
             except Exception as error:
-                self.draft.reasons.setdefault("profile", self._failed_probe(error))
+                self.draft.reasons.setdefault("profile", failed_probe(self._solve, error))
                 return None
             return reference.solution_error(trace[:])
-
-    def _failed_probe(self, error: Exception) -> Reason:
-        """Why a probe gave nothing: its solve failed, which says something of the solver, or something else did."""
-        failed = self._survivable(error)
-        if isinstance(failed, SolveFailed):
-            return Reason(code=ReasonCode.PROBE_FAILED, message=f"the probe failed: {failed}")
-        return Reason(code=ReasonCode.OTHER, message=f"an exception ended the probe: {failed}")
-
-    def _no_reference(self, error: Exception) -> Reason:
-        """Why there are no errors."""
-        if isinstance(error, NoCopy):
-            return Reason(code=ReasonCode.NO_REFERENCE, message=f"the field has no float64 copy: {error}")
-        message = f"the probe or its float64 reference failed: {self._survivable(error)}"
-        return Reason(code=ReasonCode.NO_REFERENCE, message=message)
-
-    def _survivable(self, error: Exception) -> SolveFailed | str:
-        """What ended something optional, which leaves a gap; only the time limit ends the trial.
-
-        A failed solve, or else the type and the first line of the exception.
-        """
-        failure = self._solve.failure(error)
-        if failure is not None and failure.status is Status.TIMEOUT:
-            raise error
-        return failure or f"{type(error).__name__}: {first_line(error)}"
 
     def _output_interval(self) -> float:
         """The step that a fixed-step method takes when none is given."""
