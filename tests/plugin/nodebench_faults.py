@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import torch
@@ -41,7 +42,11 @@ if "REFUSED_FORKS" in os.environ:
 class FaultOptions(Options):
     fault: str = "none"
     seconds: float = 0.0  # slept in each evaluation
+<<<<<<< HEAD
     marker: str = ""  # a file; the first trial that makes it slows its own process down from then on
+=======
+    marker: str = ""  # the fault "drift" happens only where this file does not exist, and makes it
+>>>>>>> 9180f9d (wip tests)
 
 
 class Faults(Task):
@@ -236,11 +241,30 @@ _FAULTS = {
     "daemon-hog": _daemon_hog,
     "share": _share,
     "text-metric": lambda t, dy: dy,
+<<<<<<< HEAD
     "tensor-metric": lambda t, dy: dy,
     "vector-metric": lambda t, dy: dy,
     "infinite-metric": lambda t, dy: dy,
     "few-batches": lambda t, dy: dy,
+=======
+    "drift": lambda t, dy: dy,
+>>>>>>> 9180f9d (wip tests)
 }
+
+
+def _slow_down(marker: str) -> None:
+    """Make this process slower from here on: a thread that takes the interpreter from every other."""
+    if marker and Path(marker).exists():
+        return
+    if marker:
+        Path(marker).touch()
+    sys.setswitchinterval(0.02)
+
+    def burn() -> None:
+        while True:
+            pass
+
+    threading.Thread(target=burn, daemon=True).start()
 
 
 class _Model(nn.Module):
@@ -262,6 +286,7 @@ class _Experiment(Experiment):
         self.model = _Model(setup).to(setup.dtype)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01)
         self.probe = (torch.tensor([1.0, 2.0], dtype=setup.dtype),)
+        self._evaluated = 0
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         for _ in range(2 if self.model.field.options.fault == "few-batches" else self.steps_per_epoch):
@@ -273,10 +298,16 @@ class _Experiment(Experiment):
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         if model.field.options.fault == "text-metric":
             return {"final": "high"}
+<<<<<<< HEAD
         if model.field.options.fault == "tensor-metric":
             return {"final": model(self.probe[0])[:1]}
         if model.field.options.fault == "vector-metric":
             return {"final": model(self.probe[0])}
         if model.field.options.fault == "infinite-metric":
             return {"final": float("inf")}
+=======
+        self._evaluated += 1
+        if model.field.options.fault == "drift" and self._evaluated == self.epochs:
+            _slow_down(model.field.options.marker)
+>>>>>>> 9180f9d (wip tests)
         return {"final": model(self.probe[0])[0].item()}
