@@ -42,11 +42,7 @@ if "REFUSED_FORKS" in os.environ:
 class FaultOptions(Options):
     fault: str = "none"
     seconds: float = 0.0  # slept in each evaluation
-<<<<<<< HEAD
-    marker: str = ""  # a file; the first trial that makes it slows its own process down from then on
-=======
-    marker: str = ""  # the fault "drift" happens only where this file does not exist, and makes it
->>>>>>> 9180f9d (wip tests)
+    marker: str = ""  # a file; the trial that makes it becomes slower: under "drift" at its end, else from its start
 
 
 class Faults(Task):
@@ -73,7 +69,7 @@ class _Field(nn.Module):
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         time.sleep(self.options.seconds)
-        if self.options.marker and _is_first(self.options.marker):
+        if self.options.fault != "drift" and self.options.marker and _is_first(self.options.marker):
             for _ in range(4):
                 threading.Thread(target=_burn, daemon=True).start()
         dy = self.weight * y
@@ -241,14 +237,11 @@ _FAULTS = {
     "daemon-hog": _daemon_hog,
     "share": _share,
     "text-metric": lambda t, dy: dy,
-<<<<<<< HEAD
     "tensor-metric": lambda t, dy: dy,
     "vector-metric": lambda t, dy: dy,
     "infinite-metric": lambda t, dy: dy,
     "few-batches": lambda t, dy: dy,
-=======
     "drift": lambda t, dy: dy,
->>>>>>> 9180f9d (wip tests)
 }
 
 
@@ -298,16 +291,13 @@ class _Experiment(Experiment):
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         if model.field.options.fault == "text-metric":
             return {"final": "high"}
-<<<<<<< HEAD
         if model.field.options.fault == "tensor-metric":
             return {"final": model(self.probe[0])[:1]}
         if model.field.options.fault == "vector-metric":
             return {"final": model(self.probe[0])}
         if model.field.options.fault == "infinite-metric":
             return {"final": float("inf")}
-=======
         self._evaluated += 1
         if model.field.options.fault == "drift" and self._evaluated == self.epochs:
             _slow_down(model.field.options.marker)
->>>>>>> 9180f9d (wip tests)
         return {"final": model(self.probe[0])[0].item()}

@@ -1,11 +1,8 @@
 """The three passes, in this process."""
 
-<<<<<<< HEAD
 import math
-from dataclasses import replace
-=======
 from base64 import b64decode
->>>>>>> 9180f9d (wip tests)
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,12 +12,8 @@ from scipy.integrate import solve_ivp
 from nodebench.instruments import Budget, NfeCounter
 from nodebench.run.build import experiment_of, integrator_of
 from nodebench.run.multiply import multiply
-<<<<<<< HEAD
-from nodebench.run.passes import Passes
-from nodebench.run.step import Checkpoint, Step, training_step
-=======
 from nodebench.run.passes import REFERENCE_MAX_NFE, Passes
->>>>>>> 9180f9d (wip tests)
+from nodebench.run.step import Checkpoint, Step, training_step
 from nodebench.solvers import StepControl, find_solver
 from nodebench.spec import DataSource, Gradient, Grid, Pass, ReasonCode, SolveFailed, Status
 from nodebench.tasks import find_task
