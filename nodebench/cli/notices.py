@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LONGEST = 1000  # characters of one warning
+LONGEST = 2000  # characters of one message
 
 
 @contextmanager
