@@ -9,7 +9,7 @@ import typer
 from nodebench.cli.app import app
 from nodebench.cli.conventions import BAD_INPUT, CANNOT_GO_ON, INTERRUPTED, LATEST, OK, TRIAL_FAILED
 from nodebench.cli.interrupt import leave_at_once
-from nodebench.cli.notices import warnings_shown
+from nodebench.cli.notices import LONGEST, warnings_shown
 from nodebench.cli.streams import Tolerant, tolerant_streams
 from nodebench.errors import BadInput, CannotGoOn, nearest
 from nodebench.escapes import for_terminal
@@ -75,7 +75,8 @@ def _with_latest(arguments: list[str]) -> list[str]:
 
 def _refuse(message: str) -> int:
     if message:
-        print(for_terminal("nodebench: " + " ".join(message.split())), file=sys.stderr)
+        line = " ".join(message.split())
+        print(for_terminal(f"nodebench: {line if len(line) <= LONGEST else line[:LONGEST] + '…'}"), file=sys.stderr)
     return BAD_INPUT
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from nodebench.plugins import PluginWarning
 
-LONGEST = 1000  # characters of one warning
+LONGEST = 2000  # characters of one message
 
 
 @contextmanager

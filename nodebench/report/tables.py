@@ -1,16 +1,19 @@
 """The terminal table of a run."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from nodebench.escapes import for_terminal
 from nodebench.spec import Batching, FieldTrait, Record, Status
 from nodebench.spec.axes import Part, axis_names
 from nodebench.spec.calibration import machine_label
@@ -47,6 +50,7 @@ _TRAITS = {
 
 # Of a large run, this many failures are told.
 FAILURES = 10
+MESSAGE = 1000  # characters of a failure's message that are shown
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def _table(
     headlines: tuple[str, ...],
     console: Console,
     marks: _Marks,
-) -> Table:
+) -> "_RecordTable":
     varying = _varying(records)
     columns = [_Column("model", lambda r: r.trial.model + ("†" if r.id in marks.older else ""))]
     if len(marks.machines) > 1:
@@ -178,23 +182,64 @@ def _table(
     columns += [_Column(figure(name).label, partial(_cell, name), right=True) for name in figures]
     shared = _shared(records[0], dataset, varying)
     title = f"{task} · {shared}"
-    for count in range(len(columns), 0, -1):
-        table = _draw(title, columns[:count], records)
-        if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
-            break
-    return table
+    return _RecordTable(title, _fitting(columns, records, console.width), records)
 
 
-def _draw(title: str, columns: list[_Column], records: list[Record]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+def _fitting(columns: Sequence[_Column], records: Sequence[Record], width: int) -> list[tuple[_Column, int]]:
+    """The first columns that fit into a width, at least one, each with its own width in characters."""
+    fitting: list[tuple[_Column, int]] = []
+    used = 0
     for column in columns:
-        table.add_column(
-            "\n".join(column.label.split(" ", 1)), justify="right" if column.right else "left", no_wrap=True
+        texts = (*_header(column), *(column.cell(record) for record in records))
+        own = max(cell_len(for_terminal(text)) for text in texts)
+        used += own + 2
+        if fitting and used > width:
+            break
+        fitting.append((column, own))
+    return fitting
+
+
+def _header(column: _Column) -> tuple[str, str]:
+    """The label of a column in two lines, the second one filled first."""
+    first, _, second = column.label.partition(" ")
+    return (first, second) if second else ("", first)
+
+
+@dataclass(frozen=True)
+class _RecordTable:
+    """A table of records that makes each row when it is printed: a run may have a hundred thousand.
+
+    A table of rich measures and keeps every cell, a dozen times over.
+    """
+
+    title: str
+    columns: Sequence[tuple[_Column, int]]
+    records: Sequence[Record]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = sum(own + 2 for _, own in self.columns)
+        yield from console.render(
+            Text(for_terminal(self.title), style="table.title"), options.update(width=min(width, options.max_width))
         )
-    for record in records:
-        style = None if record.status is Status.OK else "dim"
-        table.add_row(*(column.cell(record) for column in columns), style=style)
-    return table
+        yield Segment("\n")
+        headers = [_header(column) for column, _ in self.columns]
+        for row in zip(*headers, strict=True):
+            if any(row):
+                yield from self._row(row, console.get_style("table.header"))
+        yield Segment(f" {'─' * (width - 2)}\n")
+        dim = console.get_style("dim")
+        for record in self.records:
+            cells = [for_terminal(column.cell(record)) for column, _ in self.columns]
+            yield from self._row(cells, None if record.status is Status.OK else dim)
+        yield Segment("\n")
+
+    def _row(self, cells: Sequence[str], style: Style | None) -> Iterator[Segment]:
+        padded = []
+        for text, (column, own) in zip(cells, self.columns, strict=True):
+            space = " " * (own - cell_len(text))
+            padded.append(space + text if column.right else text + space)
+        yield Segment(f" {'  '.join(padded)} ", style)
+        yield Segment("\n")
 
 
 def _cell(name: str, record: Record) -> str:
@@ -265,7 +310,8 @@ def _failure(record: Record) -> Text:
     text = Text(f"{record.status} ", style="bold red")
     text.append(f"{name} seed {trial.seed}: {record.status.sentence}", style="default")
     if failure:
-        text.append(f"\n    {failure.message}" + f" ({', '.join(where)})" * bool(where), style="dim")
+        message = failure.message if len(failure.message) <= MESSAGE else f"{failure.message[:MESSAGE]}…"
+        text.append(f"\n    {message}" + f" ({', '.join(where)})" * bool(where), style="dim")
     return text
 
 

@@ -4,6 +4,7 @@ import pytest
 from evidence import evidence
 
 from nodebench.analysis.homes import homes, is_value
+from nodebench.analysis.summary import by_study
 
 STIFF = {"task": "toy/flow", "model": "van-der-pol", "rtol": 1e-5, "dtype": "float64"}
 LOOP = {"task": "toy/flow", "model": "van-der-pol", "rtol": 1e-5, "solver": "torchode:dopri5"}
@@ -47,3 +48,11 @@ def test_a_number_is_the_one_asked_for_up_to_its_last_digits():
     assert is_value(0.1 + 0.2, 0.3)
     assert is_value(0.1 * 3 * 10, 3)  # 3.0000000000000004
     assert not is_value(0.3001, 0.3)
+
+
+def test_the_name_of_a_shipped_study_makes_no_record_one_of_it():
+    """A user's own toys.toml once changed published verdicts."""
+    assert homes(evidence(study="toys")) == ("toys",)
+    own = evidence(study="toys", model="deep")
+    assert homes(own) == ()
+    assert by_study([own]) == {"toys (not as shipped)": [own]}

@@ -235,11 +235,11 @@ def check(whole: Path, root: Path, capsys, monkeypatch, what: tuple, name: str) 
     out, err = capsys.readouterr()
     allowed = {0, 1, 2} if name == "verify" else {0, 2}
     assert ended.value.code in allowed, (ended.value.code, out, err)
-    lines = err.splitlines()
-    assert all(line.startswith("nodebench: ") for line in lines if "drawing" not in line), err
+    lines = [line for line in err.splitlines() if line]  # the progress of drawing ends with an empty one
+    assert all(line.startswith("nodebench: ") for line in lines), err
     assert len([line for line in lines if "warning" not in line]) == (ended.value.code == 2), err
     assert len(lines) == len(set(lines)) <= 3, err
-    assert all(len(line) < 2000 for line in lines), err
+    assert all(len(line) < 2100 for line in lines), err
     for text in (out, err):
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f\x9b\u202e]", text), repr(text)
         assert "Traceback" not in text
@@ -269,7 +269,7 @@ def test_a_damaged_run_is_one_line(whole, tmp_path, capsys, monkeypatch, what, n
     check(whole, tmp_path / "case", capsys, monkeypatch, what, name)
 
 
-@settings(max_examples=4, **SETTINGS)
+@settings(max_examples=10, **SETTINGS)
 @given(what=damages(), name=st.sampled_from(sorted(DEAR)))
 def test_a_damaged_run_is_one_line_to_commands_that_judge_and_draw(whole, tmp_path, capsys, monkeypatch, what, name):
     check(whole, tmp_path / "case", capsys, monkeypatch, what, name)

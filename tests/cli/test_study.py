@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from nodebench.spec import Record
+
 STUDY = """
 about = "two solvers of the exponential"
 source = "a test"
@@ -103,3 +105,62 @@ def test_an_option_given_twice_is_an_axis(nodebench):
     assert "2 ok" in out
     assert "solves" in out
     assert "x0=2.0" in out
+
+
+@pytest.mark.parametrize("verb", ["plan", "run", "show"])
+def test_a_study_of_a_billion_seeds_is_refused_at_once(study, nodebench, tmp_path, verb):
+    (tmp_path / "huge.toml").write_text('seeds = 1_000_000_000\n[groups.one]\ntask = "toy/spiral"\n')
+    code, _, err = nodebench("study", verb, "huge.toml")
+    assert code == 2
+    assert "a study has at most 1,000,000 trials" in err
+    if verb != "show":
+        assert study(verb, "--seeds", "1000000000")[0] == 2
+
+
+def test_a_long_axis_is_shown_by_its_ends(nodebench, tmp_path):
+    (tmp_path / "long.toml").write_text('seeds = 1000\n[groups.one]\ntask = "toy/spiral"\n')
+    _, out, _ = nodebench("study", "show", "long.toml")
+    assert "19, … 999 (1,000 values)" in out
+
+
+def test_more_than_100_000_trials_start_only_with_yes(study, nodebench, tmp_path):
+    code, _, err = study("run", "--quiet", "--seeds", "60000")
+    assert code == 2
+    assert "this is 120,000 trials; --yes starts it" in err
+    assert not list((tmp_path / "results").glob("*"))
+    code, _, err = nodebench("run", "--task", "toy-exponential", "--seeds", "1000001")
+    assert (code, "at most 1,000,000 trials" in err) == (2, True)
+
+
+def test_many_hours_of_work_start_only_with_yes(study, tmp_path):
+    study("run", "--quiet", "--seeds", "1")
+    (path,) = (tmp_path / "results").glob("*/records.jsonl")
+    slow = [Record.parse(line).model_copy(update={"duration_seconds": 50_000.0}) for line in path.open("rb")]
+    path.write_text("".join(f"{record.line()}\n" for record in slow))
+    code, _, err = study("run", "--quiet", "--seeds", "1", "--jobs", "1")
+    assert code == 2
+    assert "of work; --yes starts it" in err
+    assert study("run", "--quiet", "--seeds", "1", "--jobs", "1", "--yes")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "x" * 5000],
+        ["show", "--results", "x" * 5000],
+        ["results", "list", "--results", "x/" * 5000],
+        ["claims", "check", "--results", "x" * 300],
+        ["report", "--results", "x" * 5000],
+        ["study", "plan", "x" * 5000 + ".toml"],
+        ["show", "nul\0"],
+        ["results", "list", "--results", "/proc"],
+        ["claims", "check", "--results", "/proc"],
+        ["results", "list", "--results", "/dev/null"],
+    ],
+    ids=lambda arguments: " ".join(arguments)[:30],
+)
+def test_paths_that_no_run_can_have_are_refused_in_one_line(nodebench, arguments):
+    code, out, err = nodebench(*arguments)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert len(err) < 2500

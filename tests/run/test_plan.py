@@ -2,6 +2,8 @@
 
 import random
 import statistics
+import sys
+import tracemalloc
 from itertools import product
 
 import pytest
@@ -146,3 +148,48 @@ def test_work_precision_covers_every_solver_of_torchdiffeq_and_scipy():
     asked = {solver for grid in study.groups.values() for solver in grid.solver}
     ours = {name for name, (adapter, _) in solver_names().items() if adapter.backend in {"torchdiffeq", "scipy"}}
     assert asked == ours - {"fixed_adams"}  # an alias
+
+
+MANY = 10**3
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"seed": list(range(MANY)), "rtol": [1 / n for n in range(1, MANY + 2)]},
+        {"overrides": {"noise": list(range(MANY)), "epochs": list(range(1, MANY)), "points": list(range(MANY))}},
+    ],
+    ids=["seeds and tolerances", "options"],
+)
+def test_more_than_a_million_trials_are_refused_before_any_is_made(axes):
+    tracemalloc.start()
+    with pytest.raises(BadInput, match="a study has at most 1,000,000 trials"):
+        plan(Study(groups={"one": grid(**axes)}))
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
+
+
+def test_groups_count_together():
+    seeds = list(range(400_000))
+    groups = {str(n): grid(seed=seeds, solver=["rk4"], step_size=[0.1 / (n + 1)]) for n in range(3)}
+    with pytest.raises(BadInput, match="group 2: 1,200,000 combinations"):
+        plan(Study(name="mine", groups=groups))
+
+
+def test_a_further_seed_costs_little():
+    """Calls of functions, which do not depend on the machine: hashing each trial three times took 90 a trial."""
+    study = Study(groups={"one": grid(solver=["rk4", "euler"], seed=list(range(1000)))})
+    plan(study)
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        planned = plan(study)
+    finally:
+        sys.setprofile(None)
+    assert len(planned.planned) == len({trial.id for trial in planned.trials}) == 2000
+    assert calls < 60 * 2000

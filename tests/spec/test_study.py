@@ -100,3 +100,38 @@ def test_a_shipped_study_says_what_it_asks_and_whom_it_feeds(name):
 @given(st.sampled_from(["rk4", "dopri5"]), st.floats(1e-9, 1))
 def test_one_value_stands_for_a_list_of_one(solver, rtol):
     assert Grid(task="t", solver=solver, rtol=rtol) == Grid(task="t", solver=[solver], rtol=[rtol])
+
+
+@pytest.mark.parametrize("name", ["toys", "reproduced", "recommend"])
+def test_names_of_nodebench_are_refused_for_a_users_file(tmp_path, name):
+    path = tmp_path / f"{name}.toml"
+    path.write_text('[groups.one]\ntask = "toy/spiral"\n')
+    with pytest.raises(BadInput, match=f"the name '{name}' is nodebench's own; rename the file"):
+        load_study(str(path), Preset.QUICK)
+
+
+def test_a_copy_of_a_shipped_study_is_that_study(tmp_path):
+    path = tmp_path / "toys.toml"
+    path.write_bytes(shipped_studies()["toys"].read_bytes())
+    assert load_study(str(path), Preset.QUICK) == load_study("toys", Preset.QUICK)
+
+
+@pytest.mark.parametrize("seeds", ["1_000_001", "9223372036854775807", "true", "0"])
+def test_a_number_of_seeds_beyond_all_measure_is_refused_before_they_are_listed(tmp_path, seeds):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'seeds = {seeds}\n[groups.one]\ntask = "toy/spiral"\n')
+    with pytest.raises(BadInput, match="seeds"):
+        load_study(str(path), Preset.QUICK)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe", b"a = " + b"[" * 100_000, b"a." * 100_000 + b"a = 1", b"a = " + b"9" * 5000],
+    ids=["no UTF-8", "nested deep", "deep key", "integer of 5,000 digits"],
+)
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"study .*mine\.toml: ") as refused:
+        load_study(str(path), Preset.QUICK)
+    assert "\n" not in str(refused.value)
