@@ -166,10 +166,8 @@ def test_a_killed_fork_server_loses_nothing(sweep):
     wait_for(process, "epoch 1/")
     fork_server(process).kill()
     _, err = process.communicate(timeout=120)
-    assert process.returncode in (1, 3)  # trials failed, or none could be started at that moment
+    assert process.returncode == 0, err  # running trials go on, and the next one starts another server
     assert "Traceback" not in err
-    assert "--resume" in err
-    assert sweep.finish("--resume", "--retry-failed").returncode == 0
     sweep.check(4)
 
 
