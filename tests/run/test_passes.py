@@ -3,13 +3,14 @@
 import math
 from base64 import b64decode
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from nodebench.instruments import Budget, NfeCounter
+from nodebench.instruments import Budget, NfeCounter, stopwatch
 from nodebench.run.build import experiment_of, integrator_of
 from nodebench.run.multiply import multiply
 from nodebench.run.passes import REFERENCE_MAX_NFE, Passes
@@ -415,3 +416,98 @@ def test_solution_error_is_that_of_the_final_state_against_scipy():
     expected = np.linalg.norm(states[-1].double().numpy().ravel() - exact) / np.linalg.norm(exact)
     assert expected > 1e-6
     assert running.draft.costs["solution_error"] == pytest.approx(expected, rel=1e-3)
+
+
+class Clock:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+def test_history_has_the_mean_loss_of_each_epoch_and_each_epoch_is_begun():
+    told = []
+
+    def breaks(experiment):
+        loss, begin = experiment.loss, experiment.begin_epoch
+
+        def noted(model, batch):
+            value = loss(model, batch)
+            if torch.is_grad_enabled():
+                told.append(value.item())
+            return value
+
+        experiment.loss = noted
+        experiment.begin_epoch = lambda epoch: (told.append(f"epoch {epoch}"), begin(epoch))
+
+    running = passes("toy/spiral", breaks, solver=["rk4"], gradient=["direct"])
+    running.timed()
+    assert told[0] == "epoch 0"
+    assert told[5] == "epoch 1"
+    first, second = told[1:5], told[6:]
+    assert len(second) == 4
+    assert len(set(first)) == 4
+    assert [row.get("loss") for row in running.draft.history] == [None, fmean(first), fmean(second)]
+
+
+def test_seconds_are_those_of_the_steps_and_the_first_two_warm_up(monkeypatch):
+    """By a clock that each part of a step moves by an amount of its own, and the kept state by far more."""
+    clock, steps = Clock(), [0]
+    monkeypatch.setattr(stopwatch, "time", clock)
+    take = Checkpoint.take
+
+    def slow(experiment, batch):
+        clock.now += 1e6
+        return take(experiment, batch)
+
+    monkeypatch.setattr(Checkpoint, "take", slow)
+
+    def breaks(experiment):
+        loss = experiment.loss
+
+        def timed(model, batch):
+            if torch.is_grad_enabled():
+                steps[0] += 1
+                clock.now += 100.0 if steps[0] <= 2 else steps[0]
+            return loss(model, batch)
+
+        experiment.loss = timed
+
+    running = passes("toy/spiral", breaks, solver=["rk4"], gradient=["direct"])
+    running.timed()
+    costs = running.draft.costs
+    assert costs["timed_steps"] == 2 * 4 - 2
+    assert costs["first_step_seconds"] == 100.0
+    assert (costs["step_seconds"], costs["forward_seconds"], costs["backward_seconds"]) == (5.5, 5.5, 0.0)
+    assert (costs["step_seconds_q1"], costs["step_seconds_q3"]) == (4.25, 6.75)
+    assert [row.get("seconds") for row in running.draft.history] == [None, 207.0, 26.0]
+
+
+def test_the_profile_keeps_the_ratio_of_the_tolerances():
+    running = passes("toy/spiral", solver=["dopri5"], rtol=[1e-3], atol=[1e-7], gradient=["direct"])
+    running.timed()
+    with running._evaluating() as counter:
+        running._experiment.metrics(running._experiment.model)
+    running._profile()
+    (row,) = (row for row in running.draft.profile if row["rtol"] == 1e-3)
+    assert row["atol"] == pytest.approx(1e-7)
+    assert row["nfe"] == counter.forward / counter.solves
+
+
+def test_a_tolerance_as_tight_as_the_references_has_no_error_and_says_why():
+    """Nine times the reference's tolerance of 1e-11 is too near to it, eleven times is not."""
+    tight, loose = (
+        passes("toy/spiral", solver=["dopri8"], dtype="float64", rtol=[rtol], gradient=["direct"])
+        for rtol in (9e-11, 1.1e-10)
+    )
+    for running in (tight, loose):
+        running.timed()
+        running.memory()
+        running.numerics()
+    names = ("solution_error", "gradient_error", "gradient_cosine")
+    assert [tight.draft.costs[name] for name in names] == [None] * 3
+    assert all("as tight as the reference's" in str(tight.draft.reasons[name]) for name in names)
+    assert all(loose.draft.costs[name] is not None for name in names)
