@@ -1,0 +1,47 @@
+"""The table of amendments: what each entry must say, and that git has its commits at their dates."""
+
+import subprocess
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+AMENDMENTS = tomllib.loads((ROOT / "nodebench/claims/amendments.toml").read_text())["amendment"]
+PARTS = {"sentence", "reading", "region", "conditions", "controls", "arms", "statistics", "added", "removed"}
+
+
+def test_every_entry_says_what_changed_when_and_why():
+    for one in AMENDMENTS:
+        assert one["what"] in PARTS
+        assert isinstance(one["after_first_results"], bool)
+        for key in ("claim", "date", "old", "new", "reason", "verdict_old", "verdict_new"):
+            assert one[key].strip(), (key, one)
+
+
+def test_no_two_entries_are_the_same():
+    entries = [(one["claim"], one["commit"], one["what"], one["old"], one["new"]) for one in AMENDMENTS]
+    assert len(set(entries)) == len(entries)
+
+
+def test_git_has_each_commit_at_its_date():
+    for one in AMENDMENTS:
+        if one.get("commit"):
+            assert datetime.fromisoformat(one["date"]) == _date(one["commit"]), one["commit"]
+
+
+def _date(commit: str) -> datetime:
+    command = ["git", "-C", str(ROOT), "show", "-s", "--format=%ct", f"{commit}^{{commit}}"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    if shown.returncode:
+        shallow = subprocess.run(
+            ["git", "-C", str(ROOT), "rev-parse", "--is-shallow-repository"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if shallow.returncode or shallow.stdout.strip() == "true":
+            pytest.skip("no full git history")
+        pytest.fail(f"git has no commit {commit}")
+    return datetime.fromtimestamp(int(shown.stdout), UTC)
