@@ -1,5 +1,6 @@
 """``nodebench claims settle``: measure what decides most claims an hour."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ def settle_claims(
 ) -> int:
     """Settle claims, or print what would be measured."""
     at_least(1, jobs=jobs)
-    if hours <= 0:
-        raise BadInput(f"--hours {hours:g}: more than 0")
+    if not 0 < hours < math.inf:
+        raise BadInput(f"--hours {hours:g}: a positive, finite number")
     claims = _named(ids)
     from nodebench.run.fork_server import start_fork_server
 

@@ -115,6 +115,12 @@ def test_settling_measures_what_is_missing_and_decides(nodebench, results):
     assert "0 more claims are decided" in out
 
 
+@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf"])
+def test_settling_takes_a_positive_number_of_hours(nodebench, results, hours):
+    code, _, err = nodebench("claims", "settle", "--hours", hours)
+    assert (code, err) == (2, f"nodebench: --hours {hours}: a positive, finite number\n")
+
+
 def test_check_needs_no_torch(results):
     script = (
         "import sys; sys.argv = ['nodebench', 'claims', 'check']\n"
