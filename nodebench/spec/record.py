@@ -17,7 +17,7 @@ from nodebench.spec.frozen import Frozen
 from nodebench.spec.names import Name, RecordId
 from nodebench.spec.reasons import Reason
 from nodebench.spec.request import Pass, Request
-from nodebench.spec.trial import Trial
+from nodebench.spec.trial import Positive, Trial
 
 SCHEMA_VERSION = 4
 WITHOUT_CHECKSUM = 1  # the schema whose records have none; they have no place either
@@ -180,9 +180,9 @@ class Interleaved(Frozen):
     """
 
     baseline: Trial
-    blocks: int
-    steps: int
-    ratios: dict[str, float]
+    blocks: Annotated[int, Field(ge=1)]
+    steps: Annotated[int, Field(ge=1)]
+    ratios: dict[str, Positive]
     spread: dict[str, float] = Field(default_factory=dict)
 
 
@@ -207,7 +207,7 @@ class Record(Frozen):
     passes_agree: bool | None = None
     options: dict[str, Any] = Field(default_factory=dict, max_length=NAMES)
     data: DataCard | None = None
-    calibration: list[float] = Field(default_factory=list)  # seconds of the fixed load, before and after
+    calibration: list[Positive] = Field(default_factory=list)  # seconds of the fixed load, before and after
     drifted: bool | None = None
     environment: Environment = Field(default_factory=Environment)
     limits: Limits = Limits()

@@ -8,11 +8,12 @@ import pytest
 from nodebench.errors import BadInput
 from nodebench.spec import FIGURES, Record, Status, Trial
 from nodebench.spec.figures import figure, percent
-from nodebench.spec.record import NAMES, DataCard
+from nodebench.spec.record import NAMES, DataCard, Interleaved
 
+TRIAL = Trial(task="t", model="m")
 RECORD = Record(
     id="0" * 12,
-    trial=Trial(task="t", model="m"),
+    trial=TRIAL,
     status=Status.OK,
     started="2026-01-01T00:00:00+00:00",
     duration_seconds=1.5,
@@ -60,8 +61,21 @@ def test_a_schema_is_a_known_whole_number(version):
         {"environment": {"cores": [2]}},
         {"options": {"deep": json.loads("[" * 40 + "]" * 40)}},
         {"data": DataCard(name="d", train=1, test=10**12, sha256="0"), "wrong": "AAAA"},
+        {"calibration": [0.0, 0.01]},
+        {"interleaved": Interleaved.model_construct(baseline=TRIAL, blocks=2, steps=1, ratios={"step_seconds": -1.0})},
+        {"interleaved": Interleaved.model_construct(baseline=TRIAL, blocks=0, steps=1, ratios={})},
     ],
-    ids=["too many metrics", "beyond 64 bits", "no time", "environment", "nested deep", "test items without bits"],
+    ids=[
+        "too many metrics",
+        "beyond 64 bits",
+        "no time",
+        "environment",
+        "nested deep",
+        "test items without bits",
+        "a load without seconds",
+        "a negative ratio",
+        "no blocks",
+    ],
 )
 def test_what_is_out_of_bounds_is_refused_though_its_checksum_is_right(change):
     with pytest.raises(BadInput):
