@@ -14,11 +14,7 @@ START = torch.tensor([[2.0, 0.0]], dtype=torch.float64)  # (1, 2)
 
 
 class Counted(nn.Module):
-    """A vector field that counts its calls.
-
-    Args:
-        field: module ``(t, y) -> dy/dt``.
-    """
+    """A vector field, a module ``(t, y) -> dy/dt``, that counts its calls."""
 
     def __init__(self, field: nn.Module) -> None:
         super().__init__()
@@ -56,12 +52,7 @@ def oscillators(seed: int, number: int = 32) -> tuple[Tensor, Tensor]:
 
 
 class Network(nn.Module):
-    """The 2–50–2 network; ``rate`` times the second component is subtracted from its slope.
-
-    Args:
-        seed: of the weights.
-        rate: at which the second component shrinks.
-    """
+    """The 2–50–2 network with weights of a seed; ``rate`` times the second component is subtracted from its slope."""
 
     def __init__(self, seed: int, rate: float = 0.0) -> None:
         super().__init__()
