@@ -69,8 +69,8 @@ CHECKS = {
         "torchode, a step for each",
         "evaluations of a sample",
         (
-            _OSCILLATORS + "dopri5 " + _each("mu", (10, 25, 50)),
-            _OSCILLATORS + "torchode:dopri5 --batching each " + _each("mu", (10, 25, 50)),
+            _OSCILLATORS + "dopri5 --passes training " + _each("mu", (10, 25, 50)),
+            _OSCILLATORS + "torchode:dopri5 --batching each --passes training " + _each("mu", (10, 25, 50)),
         ),
     ),
     "backward-half": Check(
@@ -80,7 +80,7 @@ CHECKS = {
         "",
         (
             "--task toy/spiral --model small --solver dopri5 --rtol 1e-3 --gradient adjoint --set training=trajectory "
-            "--set epochs=1 --set steps_per_epoch=20 " + _each("points", (2, 5, 10, 30, 100)),
+            "--set epochs=1 --set steps_per_epoch=20 --passes training " + _each("points", (2, 5, 10, 30, 100)),
         ),
     ),
     "memory-constant": Check(
@@ -90,7 +90,7 @@ CHECKS = {
         "spiral",
         (
             "--task toy/spiral --solver rk4 --gradient direct,adjoint --set epochs=1 --set steps_per_epoch=2 "
-            "--step-size " + ",".join(map(str, STEP_SIZES)),
+            "--passes training,memory --step-size " + ",".join(map(str, STEP_SIZES)),
         ),
         "adjoint / direct",
     ),
