@@ -17,9 +17,9 @@ from nodebench.run.scratch import remove_stale
 from nodebench.run.store import list_runs
 from nodebench.spec import Record
 
-COMMAND = [sys.executable, "-m", "nodebench", "run", "--threads", "1"]
-TRIVIAL = ["--task", "toy/exponential", "--preset", "smoke", "--solver", "euler", "--set", "solves=1"]
-FAULTS = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4"]
+COMMAND = [sys.executable, "-m", "nodebench", "run"]
+TRIVIAL = ["--task", "toy/exponential", "--preset", "smoke", "--solver", "euler", "--set", "solves=1", "--threads", "1"]
+FAULTS = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4", "--threads", "1"]
 
 
 def shell(folder: Path, arguments: list[str], rest: str = "", before: str = "", **variables: str):
