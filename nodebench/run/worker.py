@@ -165,8 +165,9 @@ class _Child:
         request = self._job.request
         for one in Pass:
             if one in request.passes:
-                self._enter(_PHASES.get(one, one), epochs, self._outcome | with_finite_values(vars(passes.draft)))
-                getattr(passes, _PHASES.get(one, one))()
+                phase = _PHASES.get(one, one.value)
+                self._enter(phase, epochs, self._outcome | with_finite_values(vars(passes.draft)))
+                getattr(passes, phase)()
             else:
                 passes.leave_out(one)
         if request.against is not None:

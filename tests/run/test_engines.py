@@ -16,7 +16,7 @@ from nodebench.run.engines.dask import DaskEngine
 from nodebench.run.engines.local import LocalEngine
 from nodebench.run.fork_server import start_fork_server
 from nodebench.run.multiply import multiply
-from nodebench.spec import DataSource, Grid, Limits, Status
+from nodebench.spec import DataSource, Grid, Limits, Request, Status
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,19 @@ def trials(*seeds: int, fault: str = "none", seconds: float = 0.0):
 
 def run(engine, trials, limits=None, report=lambda trial, progress: None):
     return [record for record, _ in engine.run(trials, limits or Limits(), DataSource(), report)]
+
+
+def test_a_trial_has_the_passes_and_the_baseline_that_are_requested(engine):
+    asked = trials(0, 1)
+    requests = {asked[0].id: Request(passes=["training"], against=asked[0])}
+    found = engine.run(asked, Limits(), DataSource(), lambda trial, progress: None, requests)
+    records = {record.id: record for record, _ in found}
+    first, second = (records[trial.id] for trial in asked)
+    assert (first.passes, second.passes) == (("training",), ("training", "memory", "numerics"))
+    assert first.costs["tensor_peak_bytes"] is None
+    assert second.costs["tensor_peak_bytes"] > 0
+    assert first.interleaved.ratios["nfe_forward"] == 1.0
+    assert second.interleaved is None
 
 
 def test_every_trial_ends_in_one_record_whatever_happens_to_it(engine):
