@@ -6,8 +6,10 @@ from typing import Any
 from nodebench.claims.contract import Claim
 from nodebench.claims.papers import (
     breakdown,
+    breakdown_series,
     chen2018_accuracy,
     chen2018_costs,
+    chen2018_memory,
     chen2018_solving,
     later,
     libraries,
@@ -16,9 +18,11 @@ from nodebench.plugins import NameTaken, load_plugins
 
 CLAIMS: tuple[Claim, ...] = (
     *chen2018_accuracy.CLAIMS,
+    *chen2018_memory.CLAIMS,
     *chen2018_costs.CLAIMS,
     *chen2018_solving.CLAIMS,
     *breakdown.CLAIMS,
+    *breakdown_series.CLAIMS,
     *later.CLAIMS,
     *libraries.CLAIMS,
 )

@@ -1,7 +1,7 @@
 """The trials that a grid multiplies into, and why some combinations cannot be run."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -12,20 +12,13 @@ from pydantic import ValidationError
 
 from nodebench.errors import BadInput, choose
 from nodebench.instruments.environment import default_threads, usable_cores
-from nodebench.solvers import SolverAdapter, canonical_name, find_solver
-from nodebench.spec import Batching, DataSource, Exclusion, Gradient, Grid, Preset, Trial
-from nodebench.spec.axes import AXES, as_stored
+from nodebench.run.combination import ADJOINT, NOT_APPLICABLE, OPTIONAL, Unfit, plain, with_ode
+from nodebench.solvers import canonical_name
+from nodebench.spec import DataSource, Exclusion, Grid, Preset, Trial
+from nodebench.spec.axes import as_stored
 from nodebench.spec.grid import MOST_TRIALS
 from nodebench.spec.trial import Scalar
 from nodebench.tasks import Options, Task, find_task
-
-
-class _Unfit(Exception):
-    """A combination that cannot be run. ``value`` is the choice to blame, as ``axis=value``."""
-
-    def __init__(self, value: tuple[str, Any], reason: str) -> None:
-        super().__init__(reason)
-        self.value = value
 
 
 @dataclass(frozen=True)
@@ -90,15 +83,15 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
     excluded = [_Excluded(exclusion, task, grid) for exclusion in grid.exclude]
     trials: dict[str, Trial] = {}
     used: set[tuple[str, Any]] = set()
-    unfit: dict[str, _Unfit] = {}
+    unfit: dict[str, Unfit] = {}
     reasons: dict[str, None] = {}
     surroundings = product(_datasets(task, grid, source), _overrides(task, grid))
     for (dataset, overrides), build in product(surroundings, _combinations(task, grid)):
         try:
             trial = build(dataset=dataset, overrides=overrides, **common)
         except ValidationError as error:
-            raise BadInput(_plain(error)) from None
-        except _Unfit as error:
+            raise BadInput(plain(error)) from None
+        except Unfit as error:
             unfit[str(error)] = error
             continue
         used |= _values(trial)
@@ -114,7 +107,7 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
 
 def _refuse_too_many(task: Task, grid: Grid) -> None:
     """Count the combinations before any is made."""
-    axes = math.prod(max(1, len(getattr(grid, axis))) for axis in ("solver", *_OPTIONAL))
+    axes = math.prod(max(1, len(getattr(grid, axis))) for axis in ("solver", *OPTIONAL))
     models = grid.model or [next(iter(task.models))]
     of_models = sum(axes if task.models[model].gradients else 1 for model in models)
     options = math.prod(len(values) for values in grid.overrides.values())
@@ -125,63 +118,6 @@ def refuse_more_than_most(count: int) -> None:
     """Refuse so many trials, where that is more than a study may have."""
     if count > MOST_TRIALS:
         raise BadInput(f"{count:,} combinations of the values given; a study has at most {MOST_TRIALS:,} trials")
-
-
-def baseline_of(trial: Trial, against: Mapping[str, Scalar]) -> Trial:
-    """Return a trial with some axes replaced: the baseline arm of its interleaved pass.
-
-    An axis that is not named keeps its value. Where the named ones leave no room for that value, for example the
-    tolerance where the solver takes fixed steps, it has the default that a grid would give it.
-
-    Raises:
-        BadInput: there is no such trial.
-    """
-    task, axes = find_task(trial.task), ", ".join(against)
-    try:
-        grid = Grid.model_validate({"task": trial.task, **against})
-    except ValidationError as error:
-        raise BadInput(f"against {_plain(error)}") from None
-    named = {axis: value[0] if isinstance(value := getattr(grid, axis), list) else value for axis in against}
-    common = trial.model_dump(include={"task", "dataset", "device", "dtype", "threads", "preset", "overrides", "seed"})
-    common |= {axis: named[axis] for axis in ("dtype",) if axis in named}
-    model = choose(f"model of task {task.name}", named.get("model", trial.model), task.models)
-    if task.models[model].gradients:
-        found = _with_axes(task, grid, model, _kept(trial, task) | named, set(named), common)
-    else:
-        found = Trial(model=model, **common)
-    for axis, value in named.items():
-        stored = canonical_name(value) if axis == "solver" else _stored(axis, value)
-        if getattr(found, axis) != stored:
-            reason = _NOT_APPLICABLE.get(axis, "it does not apply")
-            raise BadInput(f"against {axes}: {axis} {value} of trial {trial.id}: {reason}")
-    return found
-
-
-def _kept(trial: Trial, task: Task) -> dict[str, Any]:
-    """The axes of a trial as one would type them: what follows from another axis is None."""
-    kept = {axis: getattr(trial, axis) or AXES[axis].unset for axis in ("solver", *_OPTIONAL, *_ADJOINT)}
-    if trial.rtol is not None and trial.atol == _following_atol(task, trial.rtol):
-        kept["atol"] = None
-    for axis, forward in zip(_ADJOINT, ("rtol", "atol"), strict=True):
-        if kept[axis] == getattr(trial, forward):
-            kept[axis] = None
-    return kept
-
-
-def _with_axes(
-    task: Task, grid: Grid, model: str, axes: dict[str, Any], named: set[str], common: dict[str, Any]
-) -> Trial:
-    """Build a trial of these axes; one that is not named and does not fit has its default."""
-    grid = grid.model_copy(update={axis: axes[axis] for axis in _ADJOINT})
-    while True:
-        chosen = {axis: axes[axis] for axis in _OPTIONAL}
-        try:
-            return _with_ode(task, grid, model, axes["solver"] or "dopri5", chosen, **common)
-        except _Unfit as error:
-            axis, _ = error.value
-            if axis in named or axes.get(axis) is None:
-                raise BadInput(f"against {', '.join(sorted(named))}: {error}") from None
-            axes = axes | {axis: None}
 
 
 class _Excluded:
@@ -196,8 +132,8 @@ class _Excluded:
             "dataset": exclusion.dataset,
             "solver": [canonical_name(name) for name in exclusion.solver],
             "gradient": exclusion.gradient,
-            "batching": [_stored("batching", value) for value in exclusion.batching],
-            "compile": [_stored("compile", value) for value in exclusion.compile],
+            "batching": [as_stored("batching", value) for value in exclusion.batching],
+            "compile": [as_stored("compile", value) for value in exclusion.compile],
             "rtol": exclusion.rtol,
             "step_size": exclusion.step_size,
         }
@@ -291,107 +227,21 @@ def options_with(task: Task, preset: Preset, given: dict[str, Scalar]) -> Option
     try:
         return task.options.model_validate(task.presets[preset].model_dump() | given)
     except ValidationError as error:
-        raise BadInput(f"--set {', '.join(f'{k}={v}' for k, v in given.items())}: {_plain(error)}") from None
-
-
-def _plain(error: ValidationError) -> str:
-    """The first complaint of a validation, as one clause."""
-    first = error.errors()[0]
-    ours = first["msg"].removeprefix("Value error, ")  # what an option's own check says, names and all
-    said = ours if ours != first["msg"] else first["msg"].lower()
-    return ".".join(map(str, first["loc"])) + ": " * bool(first["loc"]) + said
+        raise BadInput(f"--set {', '.join(f'{k}={v}' for k, v in given.items())}: {plain(error)}") from None
 
 
 def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
-    """Every combination of the axes, as a function that makes its trial or raises _Unfit."""
+    """Every combination of the axes, as a function that makes its trial or raises Unfit."""
     for model in grid.model or [next(iter(task.models))]:
         if not task.models[model].gradients:
             yield partial(Trial, model=model)
             continue
-        optional = {axis: getattr(grid, axis) or [None] for axis in _OPTIONAL}
+        optional = {axis: getattr(grid, axis) or [None] for axis in OPTIONAL}
         for solver, *values in product(grid.solver or ["dopri5"], *optional.values()):
-            yield partial(_with_ode, task, grid, model, solver, dict(zip(optional, values, strict=True)))
+            yield partial(with_ode, task, grid, model, solver, dict(zip(optional, values, strict=True)))
 
 
-_ADJOINT = ("adjoint_rtol", "adjoint_atol")
-_OPTIONAL = ("gradient", "segments", "batching", "compile", "rtol", "atol", "step_size")
-
-
-def _with_ode(task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[str, Any], /, **common: Any) -> Trial:
-    """One trial of a model with an ODE; an axis that does not apply to its method is left empty."""
-    adapter, _, method = find_solver(solver)
-    solver = canonical_name(solver)
-    rtol, atol, step_size = chosen["rtol"], chosen["atol"], chosen["step_size"]
-    gradient = _gradient(task, model, solver, adapter, chosen["gradient"])
-    if gradient is Gradient.ADJOINT_SEMINORM and not method.adaptive:
-        reason = f"solver {solver} takes fixed steps, so gradient '{gradient}' has no error norm to change"
-        raise _Unfit(("gradient", gradient), reason)
-    batching = _supported("batching", chosen["batching"], adapter.batchings, solver)
-    if batching is Batching.WORST and not method.adaptive:
-        raise _Unfit(("batching", batching), f"solver {solver} takes fixed steps, so there is no error to be the worst")
-    if method.has_tolerance:
-        rtol = rtol or task.rtol
-        atol = atol or _following_atol(task, rtol)
-    else:
-        rtol = atol = None
-    adjoint = gradient is not None and gradient.solves_backwards and method.has_tolerance
-    return Trial(
-        model=model,
-        solver=solver,
-        rtol=rtol,
-        atol=atol,
-        step_size=None if method.adaptive else step_size or task.step_size,
-        gradient=gradient,
-        adjoint_rtol=(grid.adjoint_rtol or rtol) if adjoint else None,
-        adjoint_atol=(grid.adjoint_atol or atol) if adjoint else None,
-        segments=chosen["segments"] if gradient is Gradient.CHECKPOINT else None,
-        batching=batching,
-        compile=_supported("compile", chosen["compile"], adapter.compiles, solver),
-        **common,
-    )
-
-
-def _following_atol(task: Task, rtol: float) -> float:
-    """The absolute tolerance of a relative one that is given alone.
-
-    It stands for both, as in torchdiffeq's own scripts, unless the task keeps them apart.
-    """
-    return float(f"{rtol * task.atol / task.rtol:.12g}")
-
-
-def _gradient(task: Task, model: str, solver: str, adapter: SolverAdapter, wanted: Gradient | None) -> Gradient | None:
-    """The gradient of a trial: the one that is wanted, else the task's own, else what there is."""
-    if not task.trains:
-        if wanted is not None:
-            raise _Unfit(("gradient", wanted), f"task {task.name} trains nothing, so it has no gradient")
-        return None
-    possible = task.models[model].gradients & adapter.gradients
-    if not possible:
-        reason = f"model {model} needs gradient {_names(task.models[model].gradients)}, which {solver} cannot give"
-        raise _Unfit(("solver", solver), reason)
-    gradient = wanted or (task.gradient if task.gradient in possible else min(possible))
-    if gradient not in adapter.gradients:
-        reason = f"solver {solver} has no gradient '{gradient}': {_names(adapter.gradients)} only"
-        raise _Unfit(("gradient", gradient), reason)
-    if gradient not in possible:
-        reason = f"model {model} has no gradient '{gradient}': {_names(possible)} only"
-        raise _Unfit(("gradient", gradient), reason)
-    return gradient
-
-
-def _supported(axis: str, wanted: Any, possible: Sequence[Any], solver: str) -> Any:
-    """A choice that a backend offers, or its default; null for what every trial was before there was a choice."""
-    choice = wanted or possible[0]
-    if choice not in possible:
-        raise _Unfit((axis, wanted), f"solver {solver} has no {axis} '{choice}': {', '.join(possible)} only")
-    return _stored(axis, choice)
-
-
-def _stored(axis: str, value: Any) -> Any:
-    return as_stored(axis, value)
-
-
-_AXES = ("model", "solver", *_OPTIONAL, *_ADJOINT)
+_AXES = ("model", "solver", *OPTIONAL, *ADJOINT)
 
 
 def _wanted(grid: Grid) -> list[tuple[str, Any]]:
@@ -400,7 +250,7 @@ def _wanted(grid: Grid) -> list[tuple[str, Any]]:
     for axis in _AXES:
         given = getattr(grid, axis)
         values = given if isinstance(given, list) else [] if given is None else [given]
-        named += [(axis, canonical_name(value) if axis == "solver" else _stored(axis, value)) for value in values]
+        named += [(axis, canonical_name(value) if axis == "solver" else as_stored(axis, value)) for value in values]
     return named
 
 
@@ -408,7 +258,7 @@ def _values(trial: Trial) -> set[tuple[str, Any]]:
     return {(axis, getattr(trial, axis)) for axis in _AXES}
 
 
-def _reason(value: tuple[str, Any], unfit: dict[str, _Unfit]) -> str:
+def _reason(value: tuple[str, Any], unfit: dict[str, Unfit]) -> str:
     """Why no trial uses a value: the reason that names it, else the first one, else that it does not apply."""
     for message, error in unfit.items():
         if error.value == value:
@@ -417,23 +267,4 @@ def _reason(value: tuple[str, Any], unfit: dict[str, _Unfit]) -> str:
         return next(iter(unfit))
     axis, given = value
     named = f"--{axis.replace('_', '-')} {given:g}" if isinstance(given, float) else f"--{axis} {given}"
-    return f"{named}: {_NOT_APPLICABLE[axis]}"
-
-
-_NOT_APPLICABLE = {
-    "model": "no combination of the other choices can run it",
-    "solver": "the chosen model has no ODE, so it has no solver",
-    "gradient": "the chosen model has no ODE, so it has no gradient to choose",
-    "segments": "only the gradient 'checkpoint' has segments",
-    "batching": "the chosen model has no ODE, so there is nothing to step",
-    "compile": "the chosen model has no ODE, so there is no field to compile",
-    "rtol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
-    "atol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
-    "step_size": "the chosen solver chooses its own steps; give --rtol and --atol",
-    "adjoint_rtol": "no trial here solves an adjoint with a tolerance",
-    "adjoint_atol": "no trial here solves an adjoint with a tolerance",
-}
-
-
-def _names(gradients: frozenset[Gradient]) -> str:
-    return ", ".join(sorted(gradients))
+    return f"{named}: {NOT_APPLICABLE[axis]}"

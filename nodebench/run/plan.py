@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from random import Random
 
 from nodebench.errors import BadInput
-from nodebench.run.multiply import baseline_of, product_of, refuse_more_than_most
+from nodebench.run.baseline import baseline_of
+from nodebench.run.multiply import product_of, refuse_more_than_most
 from nodebench.spec import EVERYTHING, DataSource, Request, Study, Trial
 from nodebench.spec.request import ATTEMPTS
 from nodebench.spec.trial import Scalar

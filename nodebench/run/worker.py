@@ -18,11 +18,12 @@ import torch
 from nodebench.errors import BadInput, brief
 from nodebench.instruments import Budget, NfeCounter, calibrate, describe_environment, drifted
 from nodebench.run.build import experiment_of, integrator_of, plugins_of
+from nodebench.run.draft import Row
 from nodebench.run.family import adopt_orphans, kill_descendants
 from nodebench.run.finite import with_finite_values
 from nodebench.run.messages import send
 from nodebench.run.multiply import options_of, resolve_device
-from nodebench.run.passes import Passes, Row
+from nodebench.run.passes import Passes
 from nodebench.solvers import Integrator
 from nodebench.spec import EVERYTHING, DataSource, Failure, Limits, Pass, Request, SolveFailed, Status, Trial
 from nodebench.spec.trajectories import Film

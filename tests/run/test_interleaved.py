@@ -7,9 +7,10 @@ import pytest
 
 from nodebench.errors import BadInput
 from nodebench.instruments import Budget
+from nodebench.run.baseline import baseline_of
 from nodebench.run.interleaved import SCHEDULES, Schedule, alternate, compare, interleave
 from nodebench.run.isolation import run_isolated
-from nodebench.run.multiply import baseline_of, multiply
+from nodebench.run.multiply import multiply
 from nodebench.spec import DataSource, Gradient, Grid, Limits, Preset, ReasonCode, Request, Status, Trial
 
 NOTHING = DataSource()

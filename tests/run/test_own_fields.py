@@ -5,8 +5,9 @@ import torch
 
 from nodebench.instruments import Budget, NfeCounter
 from nodebench.run.build import experiment_of, integrator_of
+from nodebench.run.draft import Draft
 from nodebench.run.multiply import multiply
-from nodebench.run.passes import Draft, Passes
+from nodebench.run.passes import Passes
 from nodebench.spec import Batching, DataSource, FieldTrait, Gradient, Grid, SolveFailed, Status
 from nodebench.tasks import find_task
 

@@ -13,7 +13,8 @@ from scipy.integrate import solve_ivp
 from nodebench.instruments import Budget, NfeCounter, stopwatch
 from nodebench.run.build import experiment_of, integrator_of
 from nodebench.run.multiply import multiply
-from nodebench.run.passes import REFERENCE_MAX_NFE, Passes
+from nodebench.run.numerics import REFERENCE_MAX_NFE
+from nodebench.run.passes import Passes
 from nodebench.run.step import Checkpoint, Step, training_step
 from nodebench.solvers import StepControl, find_solver
 from nodebench.spec import DataSource, Gradient, Grid, Pass, ReasonCode, SolveFailed, Status

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nodebench.errors import BadInput
-from nodebench.run.multiply import baseline_of
+from nodebench.run.baseline import baseline_of
 from nodebench.run.plan import plan
 from nodebench.run.store import Run
 from nodebench.run.sweep import missing
@@ -39,7 +39,7 @@ def test_what_is_measured_is_no_part_of_the_id():
 
 def test_two_groups_may_not_compare_a_trial_with_different_baselines():
     study = Study(groups={"a": grid(against={"gradient": "direct"}), "b": grid(against={"rtol": 1e-7})})
-    with pytest.raises(BadInput, match="groups a, b: trial"):
+    with pytest.raises(BadInput, match="groups a, b: they have trial"):
         plan(study)
 
 

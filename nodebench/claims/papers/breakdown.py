@@ -6,7 +6,7 @@ Trajectory errors are mean|ŷ − y| / mean|y − ȳ|: at most 0.10 *fits*, at l
 import math
 
 from nodebench.analysis.readings import Reading, exceeds, final, within
-from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Kind, Part, Topic, Wanted
+from nodebench.claims.contract import Arm, Claim, Control, Gate, Kind, Part, Topic, Wanted
 from nodebench.claims.papers.chen2018_accuracy import TRAINED, loosened
 from nodebench.claims.papers.sources import breakdown
 from nodebench.spec.trial import Scalar
@@ -15,7 +15,7 @@ _INF = math.inf
 _FIT_LIMIT, _FAIL_LIMIT = 0.10, 0.50
 _FITS, _FAILS = (-_INF, _FIT_LIMIT), (_FAIL_LIMIT, _INF)
 
-_TOY: dict[str, Wanted] = {
+TOY: dict[str, Wanted] = {
     "solver": "dopri5",
     "rtol": 1e-7,
     "training": "windows",
@@ -27,10 +27,10 @@ _TOY: dict[str, Wanted] = {
 
 
 def _toy(task: str, model: str = "small", **where: Scalar) -> Arm:
-    return Arm(model, {**_TOY, "task": task, "model": model, **where})
+    return Arm(model, {**TOY, "task": task, "model": model, **where})
 
 
-_ERROR = final("trajectory_error")
+ERROR = final("trajectory_error")
 _SETUP = (
     "Network, optimiser and windows of the article; the published number of iterations is the setting under test, so "
     "that no gate on convergence applies."
@@ -42,7 +42,7 @@ def _error(
     arm: Arm,
     supports: tuple[float, float],
     refutes: tuple[float, float],
-    reading: Reading = _ERROR,
+    reading: Reading = ERROR,
     label: str = "",
     joint: str = "",
 ) -> Part:
@@ -164,7 +164,7 @@ def _share_fitted(
     sees = model.endswith("-t")
     return Part(
         f"{words} fits {{}} of the random fields",
-        within(_ERROR, _FIT_LIMIT),
+        within(ERROR, _FIT_LIMIT),
         _toy("toy/mlp", model, window_times="own") if sees else _toy("toy/mlp", model),
         supports=supports,
         refutes=(refutes,),
@@ -217,7 +217,7 @@ _NETWORK_FIELD = (
                 "the small network that sees the time has a smaller error than the deep one that does not",
                 Part(
                     "the error of the small network that sees the time is {} that of the deep one that does not",
-                    _ERROR,
+                    ERROR,
                     _toy("toy/mlp", "small-t", window_times="own"),
                     _toy("toy/mlp", "deep", window_times="own"),
                     supports=(-_INF, 1.0),
@@ -228,169 +228,6 @@ _NETWORK_FIELD = (
         ),
         traps=(_CONFOUNDED,),
         fairness=_SETUP,
-    ),
-)
-
-_OBSERVED = Arm(
-    "neural ODE",
-    {**_TOY, "task": "toy/spiral", "model": "small", "missing": (0.0, 0.6, 0.9), "irregular": (False, True)},
-)
-
-
-def _against(model: str, name: str) -> Part:
-    return Part(
-        f"the error of the neural ODE is {{}} that of {name}",
-        _ERROR,
-        _OBSERVED,
-        _OBSERVED.but(name, model=model, solver=None, rtol=None),
-        supports=(-_INF, 1.0),
-        conditions=("missing", "irregular"),
-        home={"irregular": True} if model == "gru-dt" else None,
-        may_differ=SOLVING,
-        scale="log",
-        unit="×",
-    )
-
-
-_SERIES_GATE = Gate(final("rmse_over_noise"), limit=1.5)
-_SERIES = (
-    Claim(
-        id="seed-missing-points",
-        topic=Topic.SERIES,
-        sentence="Missing and irregular observations are handled naturally: a neural ODE has a smaller error than an "
-        "RNN "
-        "that is given each gap.",
-        source=breakdown("irregular time series"),
-        published="stated, no number",
-        home="irregular observations",
-        studies=("observations",),
-        parts=(_against("gru-dt", "a GRU with Δt"),),
-        controls=(
-            Control("also than the mean of the observations", _against("constant", "a constant")),
-            Control("also than the last observed value", _against("last-value", "the last value")),
-            Control("also than linear interpolation of the observations", _against("linear", "linear interpolation")),
-        ),
-        traps=(
-            "one noise-free trajectory of a linear field: the easiest case for a vector field",
-            "a window is ten observations, however long that lasts: with 90 % missing each spans ten times as much",
-        ),
-        fairness="Both see the same observations and take the same number of training steps.",
-    ),
-    Claim(
-        id="seed-vae-spirals",
-        topic=Topic.SERIES,
-        sentence="A latent ODE recovers noisy spirals: its reconstruction is closer to the truth than the "
-        "observations are.",
-        source=breakdown("latent ODE on spirals"),
-        published="shown in a figure",
-        home="the authors' script, 100 observations",
-        studies=("table2",),
-        parts=(
-            Part(
-                "the error of the reconstruction is {} the noise",
-                final("rmse_over_noise"),
-                Arm(
-                    "latent ODE",
-                    {"task": "latent-spirals", "model": "latent-ode", "variant": "script", "observations": 100},
-                ),
-                supports=(-_INF, 1.0),
-                home={},
-                scale="log",
-                unit="×",
-            ),
-        ),
-        traps=("on spirals never seen, at their observed times, against the clean curve",),
-        fairness="The authors' script; the article gives no other setting.",
-        gate=Gate(final("rmse_over_noise")),
-    ),
-)
-
-_BEATS = Arm("latent ODE", {"task": "ecg", "model": "latent-ode", "objective": "reconstruct", "dataset": "ecgsyn"})
-
-
-def _escapes(side: str, arm: Arm) -> Part:
-    words = "backwards" if side == "before" else "forwards"
-    return Part(
-        f"{words} in time {{}} of the extrapolations leave ten times the signal's range",
-        final(f"escape_share_{side}"),
-        arm,
-        supports=(0.5, _INF),
-        refutes=((-_INF, 0.1),),
-        home={},
-        within=(0.0, 1.0),
-        unit="%",
-        label=words,
-    )
-
-
-def _fewer_escapes(model: str, name: str) -> Control:
-    return Control(
-        f"{name} leaves the range less often backwards",
-        Part(
-            f"backwards the share that leaves the range with {name}, minus that with ELU, is {{}}",
-            final("escape_share_before"),
-            _BEATS.but(name, model=model),
-            _BEATS,
-            "difference",
-            supports=(-_INF, -0.25),
-        ),
-    )
-
-
-def _spread(words: str, arm: Arm, label: str) -> Part:
-    return Part(
-        words + " spread {} as far as true ones",
-        final("diversity_ratio"),
-        arm,
-        supports=(-_INF, 0.25),
-        refutes=((0.70, _INF),),
-        home={},
-        scale="log",
-        unit="×",
-        label=label,
-    )
-
-
-_ECG = (
-    Claim(
-        id="seed-ecg-collapse",
-        topic=Topic.SERIES,
-        sentence="A latent ODE of heart beats overfits to a single shape: decoded beats spread at most a quarter as "
-        "far as "
-        "true ones.",
-        source=breakdown("ECG"),
-        published="shown in a figure",
-        home="a latent ODE of heart beats",
-        studies=("ecg", "ecg-mitdb"),
-        parts=(
-            _spread("decoded beats", _BEATS, "synthetic heart (ECGSYN)"),
-            _spread("decoded beats", _BEATS.but("latent ODE", dataset="mitdb"), "MIT-BIH record 100"),
-        ),
-        traps=("the article's data are its own; here they are McSharry's synthetic heart and record 100 of MIT-BIH",),
-        fairness="Trained until the reconstruction error is at most 1.5 times the noise, or not judged.",
-        gate=_SERIES_GATE,
-    ),
-    Claim(
-        id="seed-ecg-diverges",
-        topic=Topic.SERIES,
-        sentence="Extrapolated to either side, a beat runs off to infinity: at least half of the extrapolations "
-        "leave ten "
-        "times the signal's range.",
-        source=breakdown("ECG"),
-        published="shown in a figure",
-        home="a latent ODE of heart beats, forwards and backwards",
-        studies=("ecg",),
-        parts=(_escapes("before", _BEATS), _escapes("after", _BEATS)),
-        controls=(
-            _fewer_escapes("latent-ode-tanh", "a bounded activation (tanh)"),
-            _fewer_escapes("latent-ode-damped", "a damped field"),
-        ),
-        traps=(
-            "an ELU field is unbounded, and nothing holds it outside the trained window",
-            "within four beats; slower escapes are not seen",
-        ),
-        fairness="Trained until the reconstruction error is at most 1.5 times the noise, or not judged.",
-        gate=_SERIES_GATE,
     ),
 )
 
@@ -442,4 +279,4 @@ _METHOD = (
     ),
 )
 
-CLAIMS = (*_METHOD, *_FIELDS, _nonlinear("quick"), _nonlinear("paper"), *_NETWORK_FIELD, *_SERIES, *_ECG)
+CLAIMS = (*_METHOD, *_FIELDS, _nonlinear("quick"), _nonlinear("paper"), *_NETWORK_FIELD)

@@ -394,9 +394,6 @@ def _latent(scope: str, where: str) -> Claim:
     )
 
 
-_TABLE_2 = (
-    _latent("default", "200 spirals, 500 steps"),
-    _latent("paper", "1,000 spirals, 2,000 steps"),
-)
+_TABLE_2 = (_latent("default", "200 spirals, 500 steps"), _latent("paper", "1,000 spirals, 2,000 steps"))
 
 CLAIMS = (*_TABLE_1, *_FIGURE_3D, *_LOOSER, *_TABLE_2)

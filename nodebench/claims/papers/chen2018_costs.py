@@ -1,4 +1,4 @@
-"""Claims of Chen et al. 2018 on costs: memory, evaluations and time of training (sections 1 to 3, Figure 3)."""
+"""Claims of Chen et al. 2018 on costs: evaluations and time of training (sections 1 to 3, Figure 3)."""
 
 import math
 
@@ -13,156 +13,15 @@ from nodebench.analysis.readings import (
     relative,
     scaled,
 )
-from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Fit, Kind, Part, Topic, Wanted, Where
-from nodebench.claims.papers.chen2018_accuracy import ODENET, RESNET
+from nodebench.claims.contract import Arm, Claim, Control, Fit, Kind, Part, Topic, Wanted, Where
+from nodebench.claims.papers.chen2018_accuracy import ODENET
+from nodebench.claims.papers.chen2018_memory import BARELY_TRAINED
 from nodebench.claims.papers.sources import chen2018
 from nodebench.spec.figures import short
 
 _INF = math.inf
 
 RESTARTS = "the backward solve restarts at each output time: once on MNIST, 9 times on the spiral, 99 times on series"
-BARELY_TRAINED = "measured after 20 to 100 training steps: costs of a field that has hardly been trained"
-
-# --- memory
-
-_WINDOWS = Arm(
-    "adjoint",
-    {"task": "toy/spiral", "solver": "rk4", "gradient": "adjoint", "training": "windows", "steps_per_epoch": 2},
-)
-_TRAJECTORY = _WINDOWS.but("adjoint", training="trajectory", step_size=0.1)
-_BLOCK = Arm("adjoint", {"task": "mnist", "solver": "rk4", "gradient": "adjoint", "train_images": 128})
-_NETWORK = Arm(
-    "adjoint", {"task": "mnist", "model": "odenet", "solver": "dopri5", "gradient": "adjoint", "rtol": (1e-3, 1e-5)}
-)
-_SERIES = Arm("adjoint", {"task": ("latent-spirals", "ecg"), "solver": "dopri5", "gradient": "adjoint"})
-
-
-def _direct(arm: Arm) -> Arm:
-    return arm.but("direct", gradient="direct")
-
-
-def _memory_slope(words: str, label: str, arm: Arm, fit: Fit, home: Where | None = None) -> Part:
-    """The growth of the adjoint's memory over the growth of direct's."""
-    return Part(
-        words,
-        final("tensor_peak_bytes"),
-        arm,
-        _direct(arm),
-        supports=(-_INF, 0.05),
-        refutes=((0.25, _INF),),
-        fit=fit,
-        home=home,
-        unit="%",
-        label=label,
-    )
-
-
-_STEPS = Fit("step_size", final("nfe_forward"))
-_MEMORY = (
-    Claim(
-        id="memory-constant",
-        scope="paper",
-        topic=Topic.MEMORY,
-        sentence="Training through the adjoint needs memory that does not grow with the number of solver steps: its "
-        "growth is at most 5 % of that of backpropagation through the solver.",
-        source=chen2018(
-            "section 1, “Memory efficiency”",
-            "allows us to train our models with constant memory cost as a function of depth",
-        ),
-        published="O(1) against O(L)",
-        published_value=0.0,
-        home="the MNIST block over solver steps",
-        studies=("memory",),
-        parts=(
-            _memory_slope(
-                "one more evaluation costs the adjoint {} of the bytes that it costs direct",
-                "MNIST block",
-                _BLOCK,
-                _STEPS,
-                home={},
-            ),
-            _memory_slope(
-                "one more evaluation costs the adjoint {} of the bytes that it costs direct",
-                "spiral",
-                _WINDOWS,
-                _STEPS,
-            ),
-        ),
-        controls=(
-            Control(
-                "nor does it grow with the number of output times",
-                _memory_slope(
-                    "one more output time costs the adjoint {} of the bytes that it costs direct",
-                    "output times",
-                    _TRAJECTORY,
-                    Fit("points", axis("points")),
-                ),
-            ),
-        ),
-        traps=(
-            "the solution at each output time is stored: with many of them the adjoint's memory grows too, the likely "
-            "cause of torchdiffeq issue 259",
-            "with few steps and many outputs the adjoint needs more memory than direct",
-            "peak of live tensors, exact on the CPU; an allocator holds more",
-        ),
-        fairness="Fixed steps of rk4, so that both gradients take the same steps.",
-    ),
-    Claim(
-        id="memory-constant",
-        topic=Topic.MEMORY,
-        sentence="The whole MNIST ODE-Net trains in at least a quarter less memory through the adjoint.",
-        source=chen2018(
-            "section 3",
-            "the adjoint sensitivity method is not only more memory efficient, but also more computationally efficient",
-        ),
-        published="O(1) against O(L); no figure for a whole network",
-        home="the MNIST ODE-Net",
-        studies=("gradients", "table1"),
-        parts=(
-            Part(
-                "peak memory of a training step: the adjoint uses {} that of direct",
-                final("tensor_peak_bytes"),
-                _NETWORK,
-                _direct(_NETWORK),
-                supports=(-_INF, 0.75),
-                refutes=((1.0, _INF),),
-                conditions=("rtol",),
-                home={},
-                scale="log",
-                unit="×",
-            ),
-        ),
-        controls=(
-            Control(
-                "a latent ODE saves a quarter too",
-                Part(
-                    "peak memory of a training step: the adjoint uses {} that of direct",
-                    final("tensor_peak_bytes"),
-                    _SERIES,
-                    _direct(_SERIES),
-                    supports=(-_INF, 0.75),
-                    conditions=("task",),
-                    scale="log",
-                    unit="×",
-                ),
-            ),
-            Control(
-                "and it needs less than the ResNet that it replaces",
-                Part(
-                    "the ODE-Net with the adjoint peaks at {} the memory of the ResNet",
-                    final("tensor_peak_bytes"),
-                    ODENET,
-                    RESNET,
-                    supports=(-_INF, 1.0),
-                    may_differ=SOLVING,
-                    scale="log",
-                    unit="×",
-                ),
-            ),
-        ),
-        traps=("stem, head, parameters and the batch are in both arms, and limit what can be saved", BARELY_TRAINED),
-    ),
-)
 
 # --- Figure 3a and 3b: tolerance, error, time
 
@@ -448,4 +307,4 @@ _TIME = (
     ),
 )
 
-CLAIMS = (*_MEMORY, *_FIGURE_3AB, *_FIGURE_3C, *_TIME)
+CLAIMS = (*_FIGURE_3AB, *_FIGURE_3C, *_TIME)

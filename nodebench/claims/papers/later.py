@@ -5,7 +5,8 @@ import math
 from nodebench.analysis.readings import at_tolerance, change, final, relative
 from nodebench.claims.contract import Arm, Claim, Control, Gate, Part, Topic, Where
 from nodebench.claims.papers.chen2018_accuracy import ODENET
-from nodebench.claims.papers.chen2018_costs import BARELY_TRAINED, RESTARTS, each_task
+from nodebench.claims.papers.chen2018_costs import RESTARTS, each_task
+from nodebench.claims.papers.chen2018_memory import BARELY_TRAINED
 from nodebench.claims.papers.sources import ANODE, DISCRETISE, RESNET_AFTER_ALL
 
 _INF = math.inf
