@@ -376,7 +376,7 @@ def test_a_step_that_draws_random_numbers_is_repeated_with_the_same_ones():
     running.memory()
     assert running.draft.passes_agree is True
     torch.rand(5)
-    running._check_shared_forward()
+    running.numerics()
     assert running.draft.passes_agree is True
     assert len(losses) == 2
 
@@ -495,7 +495,7 @@ def test_the_profile_keeps_the_ratio_of_the_tolerances():
     running.timed()
     with running._evaluating() as counter:
         running._experiment.metrics(running._experiment.model)
-    running._profile()
+    running.numerics()
     (row,) = (row for row in running.draft.profile if row["rtol"] == 1e-3)
     assert row["atol"] == pytest.approx(1e-7)
     assert row["nfe"] == counter.forward / counter.solves
