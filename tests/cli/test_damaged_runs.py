@@ -269,7 +269,7 @@ def test_a_damaged_run_is_one_line(whole, tmp_path, capsys, monkeypatch, what, n
     check(whole, tmp_path / "case", capsys, monkeypatch, what, name)
 
 
-@settings(max_examples=10, **SETTINGS)
+@settings(max_examples=6, **SETTINGS)
 @given(what=damages(), name=st.sampled_from(sorted(DEAR)))
 def test_a_damaged_run_is_one_line_to_commands_that_judge_and_draw(whole, tmp_path, capsys, monkeypatch, what, name):
     check(whole, tmp_path / "case", capsys, monkeypatch, what, name)
