@@ -13,7 +13,7 @@ import torch
 
 from nodebench.instruments import Budget, NfeCounter, Stopwatch
 from nodebench.run.build import experiment_of, integrator_of
-from nodebench.run.step import training_step
+from nodebench.run.step import next_batch, training_step
 from nodebench.spec import DataSource, Interleaved, Preset, Trial
 from nodebench.tasks import Batch
 
@@ -151,5 +151,5 @@ class _Arm:
         for epoch in cycle(range(self._experiment.epochs)):
             self._experiment.begin_epoch(epoch)
             batches = self._experiment.batches(epoch)
-            for _ in range(self._experiment.steps_per_epoch):
-                yield next(batches)
+            for index in range(self._experiment.steps_per_epoch):
+                yield next_batch(batches, index, self._experiment)
