@@ -4,9 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nodebench.analysis.recommend import Options, Problem, by_machine, needs_another_time, problems
+from nodebench.analysis.recommend import Options, Problem, by_machine, problems
 from nodebench.cli.choices import overrides_of
-from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
 from nodebench.run.store import RECORDS, runs_below
@@ -22,7 +21,6 @@ _GRADIENTS = {"diffrax:tsit5": (Gradient.CHECKPOINT,), "torchode:tsit5": (Gradie
 _RTOL = (1e-3, 1e-4, 1e-5, 1e-6)
 OWN = "field"  # the task of a field of the user's own
 TIMEOUT = 300.0  # seconds of one trial
-ROUNDS = 3  # that trials whose time was spoiled run again
 _NAMED_RUNS = 3  # in what an answer rests on
 
 
@@ -89,7 +87,7 @@ def with_task(asked: Asked) -> Asked:
 
 
 def measured(asked: Asked, solver: str, seeds: int, results: Path) -> Found:
-    """Run short trials of everything that may be recommended; those whose time was spoiled run again.
+    """Run short trials of everything that may be recommended; one whose time was spoiled runs again, up to three times.
 
     Args:
         asked: the problem.
@@ -97,20 +95,13 @@ def measured(asked: Asked, solver: str, seeds: int, results: Path) -> Found:
         seeds: replicates.
         results: where the run is kept.
     """
-    from nodebench.cli.run import Manner, resume_run, run_study
+    from nodebench.cli.run import Manner, run_study
     from nodebench.spec import Limits as Budgets
 
     at_least(1, seeds=seeds, threads=asked.threads)
     study = Study(name=RECOMMEND, groups=dict(_grids(asked, solver, seeds)))
     manner = Manner(results, limits=Budgets(timeout=TIMEOUT), table=False)
     ended = run_study(study, manner)
-    for _ in range(ROUNDS):
-        spoiled = {record.id for record in ended.records if needs_another_time(record)}
-        if not spoiled or ended.code in (INTERRUPTED, CANNOT_GO_ON):
-            break
-        console = Terminal(stderr=True, soft_wrap=True)
-        console.print(f"{len(spoiled)} trials run again: the machine's speed changed during them")
-        ended = resume_run(ended.run, manner, again=spoiled)
     return Found({ended.run.folder.name: ended.records}, ended.code)
 
 

@@ -116,10 +116,8 @@ def test_trials_whose_time_was_spoiled_run_again(nodebench, tmp_path):
     measure = ["--measure", "--solver", "rk4", "--seeds", "1", "--threads", "1"]
     code, out, err = nodebench("recommend", "--task", "test/faults", *measure, "--set", f"marker={tmp_path / 'first'}")
     assert code == 0, err
-    assert "trials run again: the machine's speed changed during them" in err
     (run,) = (tmp_path / "results").iterdir()
-    lines = (run / "records.jsonl").read_text().splitlines()
-    assert len(lines) > len(Run(run).records())
+    assert max(record.place.attempts for record in Run(run).records()) > 1
     assert f"Based on {len(Run(run).records())} records (n = 1) of {run.name}: " in out
     code, out, _ = nodebench("results", "verify")
     assert code == 0, out
