@@ -9,7 +9,7 @@ from nodebench.spec.figures import Kind
 Changes = dict[str, tuple[str, str]]
 
 # What reaches arithmetic beside the code: which instructions there are, and in which order sums are taken.
-_ARITHMETIC = ("cpu", "blas", "threads", "accelerator", "platform")
+_ARITHMETIC = ("cpu", "microarchitecture", "blas", "threads", "accelerator", "platform")
 USER_CODE = "user's code"  # where hashes of a user's field stand
 _PROGRAM = ("nodebench", "code", "packages", "identities", "plugins", "python", "data", USER_CODE)
 # What older records do not have: where one of two records lacks it, it is not known to differ.

@@ -29,6 +29,7 @@ def describe_environment(device: str = "cpu") -> dict[str, Any]:
     """
     return software() | {
         "cpu": _cpu_model(),
+        "microarchitecture": _microarchitecture(),
         "cores": {
             "logical": os.cpu_count(),
             "physical": psutil.cpu_count(logical=False),
@@ -94,10 +95,24 @@ def _version(package: str) -> str | None:
 
 
 def _cpu_model() -> str | None:
+    return _cpuinfo("model name", "Model") or platform.processor() or None
+
+
+def _microarchitecture() -> str:
+    """``family 25 model 1, AVX2``: a virtual machine gives processors that round differently one name.
+
+    Last, the instructions that torch uses.
+    """
+    family, model = _cpuinfo("cpu family"), _cpuinfo("model\t")
+    known = f"family {family} model {model}" if family and model else platform.machine()
+    return f"{known}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _cpuinfo(*names: str) -> str | None:
     for line in (_read("/proc/cpuinfo") or "").splitlines():
-        if line.startswith(("model name", "Model")):
+        if line.startswith(names):
             return line.split(":", 1)[1].strip()
-    return platform.processor() or None
+    return None
 
 
 def _blas() -> str | None:

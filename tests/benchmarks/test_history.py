@@ -25,6 +25,7 @@ def clone(tmp_path) -> Path:
         (folder / name / "__init__.py").write_text("")
     shutil.copy(SCRIPT, folder / "benchmarks" / "history.py")
     (folder / "benchmarks" / "asv.conf.json").write_text(SETTINGS)
+    (folder / ".gitignore").write_text("__pycache__/\n.asv/\n")
     (folder / "benchmarks" / "suite" / "one.py").write_text("def track_one():\n    return 1\n")
     git(folder, "init", "-b", "main")
     git(folder, "add", ".")

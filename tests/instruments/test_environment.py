@@ -1,3 +1,6 @@
+import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -80,3 +83,14 @@ def test_the_blas_of_torch_and_those_loaded_are_named():
     for library in ("openblas", "mkl_rt", "blis"):
         if any(library in line for line in Path("/proc/self/maps").read_text().splitlines()):
             assert library.removesuffix("_rt") in named
+
+
+@pytest.mark.skipif(shutil.which("lscpu") is None, reason="no lscpu")
+def test_processors_of_one_name_differ_by_family_model_and_instructions():
+    """Against ``lscpu``; where it says x86, torch uses no instructions that the processor lacks."""
+    listed = subprocess.run(["lscpu", "--json"], capture_output=True, text=True, check=True).stdout
+    known = {one["field"]: one["data"] for one in json.loads(listed)["lscpu"]}
+    named, _, instructions = environment.describe_environment()["microarchitecture"].partition(", ")
+    if "CPU family:" in known:
+        assert named == f"family {known['CPU family:']} model {known['Model:']}"
+        assert instructions == "DEFAULT" or instructions.lower() in known["Flags:"]

@@ -38,7 +38,7 @@ def test_it_ends_well(run, name):
         assert record["status"] == "ok"
         assert record["passes_agree"] is True
         assert record["metrics"][tasks()[name].headlines[0]] is not None
-        if tasks()[name].trains and name not in {"mnist", "field"}:
+        if tasks()[name].trains and name not in {"mnist", "field", "toy/spheres"}:
             assert (run / "arrays" / f"{record['id']}.npz").is_file()
     if tasks()[name].datasets:
         assert len(records[0]["data"]["sha256"]) == 64
