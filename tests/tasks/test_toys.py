@@ -143,6 +143,45 @@ def test_the_exact_field_has_no_error():
     assert metrics["extrapolation_error"] < 1e-2
 
 
+def test_errors_are_those_of_the_learned_field_where_they_say():
+    """A linear field that is off by a tenth, solved in closed form: on the span, after it, and from other starts."""
+    experiment = fit("toy/spiral", points=1600)
+    matrix = experiment._system.matrix.detach()
+
+    class Wrong(torch.nn.Module):
+        def forward(self, t, y):
+            return 1.1 * (y @ matrix)
+
+    experiment.model.field = Wrong()
+    experiment._dtype = torch.float64
+    truth = experiment._evaluation
+    with torch.no_grad():
+        found = experiment.metrics(experiment.model)
+    times, starts = truth.times, truth.states[:, 0]
+
+    def flow(scale):
+        steps = torch.stack([torch.linalg.matrix_exp(scale * t * matrix) for t in times])
+        return torch.einsum("nd,tde->nte", starts, steps)
+
+    true, wrong = flow(1.0), flow(1.1)
+    span = int((times <= 25 + 1e-9).sum())
+    assert 0 < span < len(times)
+    parts = {
+        "trajectory_error": (slice(0, 1), slice(0, span)),
+        "extrapolation_error": (slice(0, 1), slice(span, None)),
+        "held_out_error": (slice(1, None), slice(0, span)),
+    }
+    expected = {}
+    for name, (rows, columns) in parts.items():
+        exact, given = true[rows, columns], wrong[rows, columns]
+        spread = (exact - exact.mean(1, keepdim=True)).abs().mean()
+        expected[name] = float((given - exact).abs().mean() / spread)
+        assert found[name] == pytest.approx(expected[name], rel=0.02), name
+    assert found["field_error"] == pytest.approx(0.1)
+    low, high = sorted(expected.values())[0], sorted(expected.values())[-1]
+    assert high > 1.1 * low  # the three are different numbers
+
+
 def test_a_constant_at_the_mean_has_a_trajectory_error_of_one():
     true = torch.rand(3, 50, 2).double()
     assert trajectory_error(true.mean(1, keepdim=True).expand_as(true), true) == pytest.approx(1)
