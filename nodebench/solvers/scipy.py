@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
 from nodebench.solvers import vode
-from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written_tolerances
+from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written, written_tolerances
 from nodebench.spec import Gradient, SolveFailed, Status
 
 # With a tolerance this loose every step is accepted, and the largest step allowed is the step taken.
@@ -92,6 +92,8 @@ class ScipyAdapter(SolverAdapter):
                 "solver.set_initial_value(y0, times[0])\nstates = [y0, *(solver.integrate(t) for t in times[1:])]"
             )
         told = f'method="scipy_solver", {written_tolerances(control.rtol, control.atol)}'
+        if (control.adjoint_rtol, control.adjoint_atol) not in ((None, None), (control.rtol, control.atol)):
+            told += f", adjoint_rtol={written(control.adjoint_rtol)}, adjoint_atol={written(control.adjoint_atol)}"
         return (
             "from torchdiffeq import odeint_adjoint\n\n"
             f'states = odeint_adjoint(field, y0, times, {told}, options={{"solver": "{control.method}"}})'

@@ -83,6 +83,11 @@ def clock(monkeypatch, module, *seconds: float) -> None:
 
 
 def watched(monkeypatch, steps: list[tuple[float, ...]], **options) -> dict:
+    """The summary of steps whose parts take so long."""
+    return stepped(monkeypatch, steps, **options).summary()
+
+
+def stepped(monkeypatch, steps: list[tuple[float, ...]], **options) -> Stopwatch:
     """Steps whose parts take so long; a step ends where the next begins."""
     now, times = 0.0, []
     for step in steps:
@@ -96,7 +101,7 @@ def watched(monkeypatch, steps: list[tuple[float, ...]], **options) -> dict:
         for part, _ in zip(stopwatch.PARTS, step, strict=False):
             watch.mark(part)
         assert watch.last_step == pytest.approx(sum(step))
-    return watch.summary()
+    return watch
 
 
 def test_the_summary_is_of_medians_and_quartiles_after_two_steps(monkeypatch):
@@ -115,6 +120,13 @@ def test_the_summary_is_of_medians_and_quartiles_after_two_steps(monkeypatch):
             "timed_steps": 5,
         }
     )
+
+
+def test_means_are_those_of_the_steps_after_the_warm_up(monkeypatch):
+    steps = [(90.0, 5.0), (50.0, 1.0), (1.0, 2.0), (2.0, 6.0)]
+    found = stepped(monkeypatch, steps, warm_up=2).means()
+    assert found == {"data_seconds": 1.5, "forward_seconds": 4.0, "step_seconds": 5.5}
+    assert stepped(monkeypatch, steps, warm_up=4).means() == {}
 
 
 def test_without_a_warm_up_no_step_was_the_first_one(monkeypatch):

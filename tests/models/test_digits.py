@@ -2,8 +2,9 @@ import pytest
 import torch
 from problems import integrator
 from torch import nn
+from torch.nn import functional
 
-from nodebench.models.digits import ConvField, mlp, ode_net, res_net
+from nodebench.models.digits import ConvField, ResidualBlock, mlp, ode_net, res_net
 from nodebench.models.fields import MlpField
 from nodebench.models.ode_block import OdeBlock
 from nodebench.spec import Gradient
@@ -82,3 +83,43 @@ def test_tied_residual_blocks_are_eulers_method(blocks, gradient):
         assert difference < 1e-12
     else:
         assert difference > 1e-6
+
+
+def group_norm(norm: nn.GroupNorm, x):
+    """Mean 0 and variance 1 over each group of channels, then scaled and shifted channel by channel."""
+    groups = x.reshape(len(x), norm.num_groups, -1)
+    centred = groups - groups.mean(-1, keepdim=True)
+    plain = (centred / (centred.square().mean(-1, keepdim=True) + norm.eps).sqrt()).reshape(x.shape)
+    return plain * norm.weight[:, None, None] + norm.bias[:, None, None]
+
+
+def perturbed(module: nn.Module) -> nn.Module:
+    """In float64, no weight at the zero or one where it begins."""
+    torch.manual_seed(1)
+    module = module.double()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return module
+
+
+def test_the_field_is_two_convolutions_that_see_the_time():
+    """Written out after torchdiffeq's examples/odenet_mnist.py."""
+    field, x = perturbed(ConvField(8)), torch.randn(2, 8, 5, 5, dtype=torch.float64)
+    found = []
+    for t in (torch.tensor(0.0).double(), torch.tensor(0.7).double()):
+        clock = torch.full((2, 1, 5, 5), float(t), dtype=torch.float64)
+        y = torch.relu(group_norm(field.norm1, x))
+        y = functional.conv2d(torch.cat([clock, y], 1), field.conv1.weight, field.conv1.bias, padding=1)
+        y = torch.relu(group_norm(field.norm2, y))
+        y = functional.conv2d(torch.cat([clock, y], 1), field.conv2.weight, field.conv2.bias, padding=1)
+        found.append(field(t, x.clone()))
+        torch.testing.assert_close(found[-1], group_norm(field.norm3, y))
+    assert not torch.allclose(*found)
+
+
+def test_a_residual_block_adds_its_input_to_two_convolutions():
+    block, x = perturbed(ResidualBlock(8)), torch.randn(2, 8, 5, 5, dtype=torch.float64)
+    y = functional.conv2d(torch.relu(group_norm(block.norm1, x)), block.conv1.weight, padding=1)
+    y = functional.conv2d(torch.relu(group_norm(block.norm2, y)), block.conv2.weight, padding=1)
+    torch.testing.assert_close(block(x.clone()), x + y)

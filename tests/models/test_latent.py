@@ -155,3 +155,27 @@ def test_networks_have_the_scripts_parameters():
     """torchdiffeq examples/latent_ode.py: recognition 700 + 208, field 100 + 420 + 84, decoder 100 + 42."""
     assert parameters(Encoder(2, 25, 4, sees_gaps=False)) == 908
     assert parameters(RnnForecaster(2, 25, sees_gaps=False)) == 700 + 52
+
+
+def test_the_encoder_reads_backwards_and_gives_mean_and_log_variance():
+    """Its recurrence written out: the last observation first, with the time since the one before it."""
+    model, observed = vae().encoder, torch.randn(3, 3, 2)
+    cell, times = model.recurrence, TIMES[WHERE]
+    gaps = torch.cat([torch.zeros(3, 1), times[:, 1:] - times[:, :-1]], 1)
+    h = torch.zeros(3, 5)
+    for i in (2, 1, 0):
+        inputs = torch.cat([observed[:, i], gaps[:, i : i + 1]], 1)
+        h = torch.tanh(inputs @ cell.weight_ih_l0.T + cell.bias_ih_l0 + h @ cell.weight_hh_l0.T)
+    out = h @ model.head.weight.T + model.head.bias
+    posterior = model(observed, times)
+    torch.testing.assert_close(posterior.mean, out[:, :3])
+    torch.testing.assert_close(posterior.variance.log(), out[:, 3:])
+
+
+def test_a_draw_chooses_the_latent_start_in_units_of_the_posteriors_spread():
+    model, observed = vae(), torch.randn(3, 3, 2)
+    posterior, draw = model.encoder(observed, TIMES[WHERE]), torch.randn(3, 3)
+    predicted, _ = model(observed, WHERE, TIMES, draw)
+    decoded = model.decoder(posterior.mean + posterior.stddev * draw, TIMES)
+    torch.testing.assert_close(predicted, torch.stack([decoded[i, WHERE[i]] for i in range(3)]))
+    assert (posterior.stddev - 1).abs().min() > 1e-3  # a draw that is not scaled is another start

@@ -41,6 +41,43 @@ def test_the_lines_do_what_the_adapter_did(solver, control):
     torch.testing.assert_close(gradients[1], gradients[0])
 
 
+# Each tolerance another one, so that none can stand in for another.
+APART = {"rtol": 1e-3, "atol": 1e-6, "adjoint_rtol": 1e-2, "adjoint_atol": 1e-7}
+
+
+@pytest.mark.parametrize(
+    ("solver", "gradient"),
+    [
+        ("dopri5", Gradient.ADJOINT),
+        ("dopri5", Gradient.ADJOINT_SEMINORM),
+        ("scipy:RK45", Gradient.ADJOINT),
+        ("torchode:dopri5", Gradient.ADJOINT),
+        ("torchdyn:dopri5", Gradient.ADJOINT_SEMINORM),
+    ],
+)
+def test_each_tolerance_goes_where_the_library_wants_it(solver, gradient):
+    """In float64 against the library called by hand; the lines with two tolerances exchanged give other numbers."""
+    field, y0 = Network().double(), torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3)
+    times = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
+
+    def solved(run):
+        field.zero_grad()
+        states = run(field, y0, times)
+        states[-1].square().sum().backward()
+        return torch.cat([states.detach().flatten(), *(p.grad.flatten() for p in field.parameters())])
+
+    def by_hand(**changes):
+        solve = integrator(solver, gradient=gradient, **(APART | changes))
+        code = solve.adapter.code(solve.control)
+        return solved(lambda *given: _executed(code, *given))
+
+    exact = by_hand()
+    torch.testing.assert_close(solved(integrator(solver, gradient=gradient, **APART)), exact, rtol=1e-12, atol=1e-12)
+    for first, second in (("rtol", "atol"), ("adjoint_rtol", "adjoint_atol"), ("rtol", "adjoint_rtol")):
+        exchanged = by_hand(**{first: APART[second], second: APART[first]})
+        assert (exchanged - exact).abs().max() > 1e-10, (first, second)
+
+
 def _executed(code, field, y0, times):
     if "forward(self, t, x)" in code:
         field = _Renamed(field)

@@ -197,3 +197,20 @@ def test_test_loss_is_the_mean_cross_entropy_of_one_pass_over_the_test_images():
             return torch.zeros(len(x), 10)
 
     assert trial.metrics(Uniform())["test_loss"] == pytest.approx(np.log(10), rel=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.5, "learning_rate": 0.02}])
+def test_a_step_is_that_of_sgd_with_the_momentum_of_the_options(options):
+    """Two steps by hand: the second one moves by its gradient and by a share of the first one's velocity."""
+    trial = experiment(augment=False, **options)
+    wanted = {"learning_rate": 0.1, "momentum": 0.9} | options
+    images, labels = next(trial.batches(0))
+    weight = trial.model[-1].weight
+    velocity = torch.zeros_like(weight)
+    for _ in range(2):
+        before = weight.detach().clone()
+        trial.optimizer.zero_grad()
+        trial.loss(trial.model, (images, labels)).backward()
+        velocity = wanted["momentum"] * velocity + weight.grad
+        trial.optimizer.step()
+        torch.testing.assert_close(weight.detach(), before - wanted["learning_rate"] * velocity)

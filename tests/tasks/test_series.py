@@ -80,3 +80,13 @@ def test_without_a_latent_state_the_loss_is_the_negative_likelihood():
         predicted, _ = built.model(*batch)
         expected = -Normal(predicted, NOISE).log_prob(batch[0]).sum((1, 2)).mean().item()
         assert built.loss(built.model, batch).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_batches_have_the_size_that_is_asked_for_and_no_series_twice():
+    small = {"spirals": 20, "test_spirals": 10, "observations": 30, "batch_size": 7, "steps_per_epoch": 5}
+    (trial,) = multiply(Grid(task="latent-spirals", model=["rnn"], overrides=small), DataSource())[0]
+    built = experiment_of(trial, integrator("rk4"), DataSource())
+    drawn = [observed for observed, *_ in built.batches(0)]
+    assert [len(batch) for batch in drawn] == [7] * 5
+    assert all(len({series.numpy().tobytes() for series in batch}) == 7 for batch in drawn)
+    assert len({series.numpy().tobytes() for batch in drawn for series in batch}) > 7

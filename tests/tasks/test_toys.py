@@ -143,6 +143,48 @@ def test_the_exact_field_has_no_error():
     assert metrics["extrapolation_error"] < 1e-2
 
 
+def test_errors_are_those_of_the_learned_field_where_they_say():
+    """A linear field with an offset, solved in closed form: on the span, after it, and from other starts."""
+    experiment = fit("toy/spiral", points=1600)
+    matrix, offset = experiment._system.matrix.detach(), torch.tensor([0.05, -0.02], dtype=torch.float64)
+
+    class Wrong(torch.nn.Module):
+        def forward(self, t, y):
+            return y @ matrix + offset
+
+    experiment.model.field = Wrong()
+    experiment._dtype = torch.float64
+    truth = experiment._evaluation
+    with torch.no_grad():
+        found = experiment.metrics(experiment.model)
+    times, starts = truth.times, torch.nn.functional.pad(truth.states[:, 0], (0, 1), value=1.0)
+
+    def flow(offset):
+        """States of ``y' = y A + c``, as those of a linear field of one more component that stays 1."""
+        wide = torch.zeros(3, 3, dtype=torch.float64)
+        wide[:2, :2], wide[2, :2] = matrix, offset
+        steps = torch.stack([torch.linalg.matrix_exp(t * wide) for t in times])
+        return torch.einsum("nd,tde->nte", starts, steps)[..., :2]
+
+    true, wrong = flow(0 * offset), flow(offset)
+    span = int((times <= 25 + 1e-9).sum())
+    assert 0 < span < len(times)
+    parts = {
+        "trajectory_error": (slice(0, 1), slice(0, span)),
+        "extrapolation_error": (slice(0, 1), slice(span, None)),
+        "held_out_error": (slice(1, None), slice(0, span)),
+    }
+    expected = {}
+    for name, (rows, columns) in parts.items():
+        exact, given = true[rows, columns], wrong[rows, columns]
+        spread = (exact - exact.mean(1, keepdim=True)).abs().mean()
+        expected[name] = float((given - exact).abs().mean() / spread)
+        assert found[name] == pytest.approx(expected[name], rel=0.02), name
+    low, middle, high = sorted(expected.values())
+    assert middle > 1.1 * low  # the three are different numbers
+    assert high > 1.1 * middle
+
+
 def test_a_constant_at_the_mean_has_a_trajectory_error_of_one():
     true = torch.rand(3, 50, 2).double()
     assert trajectory_error(true.mean(1, keepdim=True).expand_as(true), true) == pytest.approx(1)
