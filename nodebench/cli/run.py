@@ -106,8 +106,9 @@ def run_study(study: Study, manner: Manner) -> Ended:
     study = with_threads(study, chosen.threads if chosen else 1)
     if study != single:
         planned = plan(study, elsewhere=engine.elsewhere)
-    environment = describe_environment("cpu" if engine.elsewhere else planned.trials[0].device)
-    confirm(planned.trials, costs_on(environment, manner.results), jobs_of(study, manner.jobs), yes=manner.yes)
+    environment = describe_environment("cpu" if engine.elsewhere else planned.planned[0].configuration.device)
+    alike = [one.configuration for one in planned.planned]  # a trial takes as long as any other of its configuration
+    confirm(alike, costs_on(environment, manner.results), jobs_of(study, manner.jobs), yes=manner.yes)
     _prepare(engine, planned.planned, manner)
     if chosen is not None:
         environment["threads_choice"] = asdict(chosen)

@@ -131,11 +131,10 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
     with waiting("planning the trials"):
         planned = plan(study)
     todo = missing(planned.planned, run.records() if run else [])
-    left = [one.trial for one in todo]
     costs = costs_on(describe_environment(), results)
     if probe:
         with waiting("probing"):
-            _probe([trial for trial in left if not costs.knows(trial)], study.data, costs)
+            _probe([one.trial for one in todo if not costs.knows(one.configuration)], study.data, costs)
     console = Terminal(soft_wrap=True)
     console.print(_groups(study, planned.planned, todo, costs))
     for reason in planned.left_out:
@@ -144,11 +143,11 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
     console.print(
         f"{len(planned.planned)} trials" + (f", {there} of them in {run.folder.name}" if run and there else "")
     )
-    if left:
-        console.print(_time(estimate(left, costs), jobs_of(study, jobs)))
-    if study.timing and planned.trials:
-        n = len({trial.seed for trial in planned.trials})
-        here = describe_environment(), max(trial.threads for trial in planned.trials)
+    if todo:  # a trial takes as long as any other of its configuration
+        console.print(_time(estimate((one.configuration for one in todo), costs), jobs_of(study, jobs)))
+    if study.timing and planned.planned:
+        n = len({one.seed for one in planned.planned})
+        here = describe_environment(), max(one.configuration.threads for one in planned.planned)
         console.print(f"noise: {resolution(calibrations(results), *here, n)}")
 
 
@@ -171,7 +170,7 @@ def _groups(study: Study, planned: "Sequence[Planned]", todo: "Sequence[Planned]
         table.add_column(header, justify="left" if header == "group" else "right", no_wrap=True)
     for name in study.groups:
         every, left = (sum(name in one.groups for one in some) for some in (planned, todo))
-        found = estimate([one.trial for one in todo if name in one.groups], costs)
+        found = estimate((one.configuration for one in todo if name in one.groups), costs)
         time = "–" if not left else duration(found.seconds) if found.known + found.guessed else "unknown"
         table.add_row(name, str(every), str(every - left), time)
     return table

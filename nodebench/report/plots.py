@@ -5,6 +5,7 @@ colour-blind can tell apart.
 """
 
 import io
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +74,9 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
 def style(salt: str = "nodebench", **more: Any) -> Iterator[None]:
     """The look of every drawing, with some settings more; the salt makes its ids, always the same ones."""
     theme = sns.axes_style("ticks") | sns.plotting_context("paper") | _STYLE | more
-    with mpl.rc_context(theme | {"svg.hashsalt": salt}):  # type: ignore[arg-type]
+    with mpl.rc_context(theme | {"svg.hashsalt": salt}), warnings.catch_warnings():  # type: ignore[arg-type]
+        # A letter that the font lacks is drawn as a box, which says enough.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 

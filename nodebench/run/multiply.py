@@ -35,12 +35,6 @@ class Product:
     seeds: list[int]
     left_out: list[str]
 
-    def __iter__(self) -> Iterator[tuple[str, Trial]]:
-        """Every trial with the id of its configuration, the seeds outermost."""
-        for seed in self.seeds:
-            for id, trial in self.configurations.items():
-                yield id, trial.model_copy(update={"seed": seed})
-
 
 def multiply(grid: Grid, source: DataSource, elsewhere: bool = False) -> tuple[list[Trial], list[str]]:
     """The trials of a grid in the order of its axes, and a sentence for each combination left out.
@@ -48,7 +42,8 @@ def multiply(grid: Grid, source: DataSource, elsewhere: bool = False) -> tuple[l
     See ``product_of``.
     """
     found = product_of(grid, source, elsewhere)
-    return [trial for _, trial in found], found.left_out
+    every = product(found.seeds, found.configurations.values())
+    return [trial.model_copy(update={"seed": seed}) for seed, trial in every], found.left_out
 
 
 def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Product:

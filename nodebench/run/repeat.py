@@ -37,7 +37,10 @@ class Repetition:
             changes = {"name": name, "limits": group[0].limits, "data": self._data}
             study = self._run.study().model_copy(update=changes)
             known = {record.id: record for record in group}
-            todo = [Planned(one.trial, one.place.groups, one.place.number or 0, _request(one)) for one in group]
+            todo = [
+                Planned(one.trial, one.trial.seed, one.place.groups, one.place.number or 0, _request(one))
+                for one in group
+            ]
             for again in sweep(self._run, study, todo, self._engine, report):
                 yield known[again.id], again
 

@@ -15,6 +15,8 @@ def missing(planned: Sequence[Planned], records: Sequence[Record], *, retry_fail
     since the trained weights are not kept), and with ``retry_failed`` those that failed.
     """
     kept = {record.id: record for record in records}
+    if not kept:
+        return list(planned)
     return [one for one in planned if not _is_done(one, kept.get(one.trial.id), retry_failed)]
 
 
