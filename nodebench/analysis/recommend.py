@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from nodebench.analysis.fairness import Point, points_of, unreliable
+from nodebench.analysis.fairness import Point, by_plugins, points_of, unreliable
 from nodebench.analysis.homes import is_at
 from nodebench.analysis.statistics import Estimate, estimate, median
 from nodebench.analysis.summary import Configuration, configurations
@@ -117,7 +117,7 @@ class Recommendation:
 def problems(
     records: Iterable[Record], wanted: Mapping[str, Scalar | None], brief: Mapping[str, Scalar]
 ) -> list[Problem]:
-    """Sort records into problems.
+    """Sort records into problems. Two installations of one plug-in are two problems.
 
     Those with the task's default options come first, then those of short trials, then those with other options or
     another preset; among equals, the problem of the most configurations.
@@ -127,7 +127,7 @@ def problems(
         wanted: axes and options with the value asked for.
         brief: the options of a short trial of the task.
     """
-    found: dict[str, list[Record]] = {}
+    found: dict[str, list[Point]] = {}
     asked = {name: value for name, value in wanted.items() if value is not None}
     for point in points_of(records):
         record = point.record
@@ -135,15 +135,17 @@ def problems(
             continue
         if not is_at(point.axes, asked):
             continue
-        fixed = {name: value for name, value in point.setting.items() if name not in _CHOICE | {"seed"}}
+        may_differ = _CHOICE | {"seed", *point.plugins}
+        fixed = {name: value for name, value in point.setting.items() if name not in may_differ}
         fixed["machine"] = machine_label(record.environment)
-        found.setdefault(str(sorted(fixed.items())), []).append(record)
+        found.setdefault(str(sorted(fixed.items())), []).append(point)
+    groups = [[point.record for point in some] for points in found.values() for some in by_plugins(points)]
 
     def rank(problem: Problem) -> tuple[int, int, str]:
         some = problem.records
         return -list(Options).index(problem.options), len(configurations(some)), max(one.started for one in some)
 
-    return sorted((Problem(some, _options(some[0], asked, brief)) for some in found.values()), key=rank, reverse=True)
+    return sorted((Problem(some, _options(some[0], asked, brief)) for some in groups), key=rank, reverse=True)
 
 
 def _options(record: Record, asked: Mapping[str, Scalar], brief: Mapping[str, Scalar]) -> Options:

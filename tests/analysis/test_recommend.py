@@ -1,7 +1,7 @@
 """Planted costs: the fastest that meets the limits is named, and each of the others has its reason."""
 
 import pytest
-from evidence import evidence
+from evidence import ENVIRONMENT, evidence
 
 from nodebench.analysis import recommend as analysis
 from nodebench.analysis.recommend import Fate, Limits, Options, Problem, by_machine, problems
@@ -198,3 +198,17 @@ def test_times_of_trials_that_shared_their_cores_are_no_part_of_a_ratio():
     ]
     assert why(recommend(found, Limits()), "checkpoint") == why(recommend(spoiled, Limits()), "checkpoint")
     assert why(recommend(spoiled, Limits()), "checkpoint").startswith("1.5 ×")
+
+
+def test_two_installations_of_a_plugin_are_two_problems_and_join_what_uses_none():
+    def installed(version):
+        return {**ENVIRONMENT, "plugins": {"mine": {"version": version, "commit": None, "identity": None}}}
+
+    def of(started, solver, environment):
+        return [r.model_copy(update={"started": started}) for r in records(2, solver=solver, environment=environment)]
+
+    built_in = of("2026-01-02", "dopri5", ENVIRONMENT)
+    old, new = of("2026-01-01", "mine:euler", installed("1.0")), of("2026-01-03", "mine:euler", installed("2.0"))
+    first, second = problems([*old, *built_in, *new], {"task": "toy/spiral"}, {})
+    assert {id(record) for record in first.records} == {id(record) for record in [*built_in, *new]}
+    assert {id(record) for record in second.records} == {id(record) for record in old}
