@@ -195,7 +195,7 @@ def claims_check(
         typer.Option(metavar="WORD,…", help="Exit with 1 if a verdict is one of these.", rich_help_panel=OUTPUT),
     ] = "",
 ) -> int:
-    """Put every claim to the test over the records kept here."""
+    """Put every claim to the test over the records kept here; the published ones count where there are no others."""
     from nodebench.cli.claims import check_claims
 
     return check_claims(results, json, fail_on)

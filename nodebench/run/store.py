@@ -271,13 +271,14 @@ def runs_below(results: Path) -> list[Run]:
     Raises:
         BadInput: there is none.
     """
-    runs = _runs_below(results)
+    runs = every_run_below(results)
     if not runs:
         raise BadInput(f"no record in {results} yet; make some with 'nodebench run', or give --results DIR")
     return runs
 
 
-def _runs_below(results: Path) -> list[Run]:
+def every_run_below(results: Path) -> list[Run]:
+    """The same, and none where there is none."""
     folders = each_once(folder for folder in folders_below(results) if has_content(folder / RECORDS))
     found = [Run(folder) for folder in folders]
     # A trial run again from its record is no new evidence, unless it is what was asked for.
@@ -295,7 +296,7 @@ def is_reproduction(run: Run) -> bool:
 
 def kept_records(folder: Path) -> list[Record]:
     """The records of every run below a folder, none where there is no run; see ``records_of``."""
-    return [record for run in _runs_below(folder) for record in records_of(run)]
+    return [record for run in every_run_below(folder) for record in records_of(run)]
 
 
 def records_below(results: Path) -> list[Record]:
