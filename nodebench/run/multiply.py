@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
@@ -152,14 +152,14 @@ def options_of(trial: Trial) -> Options:
     return preset.model_copy(update=trial.overrides)
 
 
-def described(task: Task, options: Options) -> dict[str, Scalar]:
-    """Options by their names, as plain values.
+def described(task: Task, options: Options, mode: Literal["python", "json"] = "python") -> dict[str, Scalar]:
+    """Options by their names, as plain values; with mode ``json`` as records have them.
 
     Raises:
         BadInput: the task's own code cannot describe them.
     """
     with calling_task(task, "model_dump() of its options"):
-        return options.model_dump()
+        return options.model_dump(mode=mode)
 
 
 def resolve_device(name: str) -> str:
