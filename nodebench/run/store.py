@@ -18,7 +18,7 @@ from nodebench.errors import BadInput, CannotGoOn
 from nodebench.paths import file_name, for_writing, inside, open_file, write_file
 from nodebench.run.film import load_film, save_film
 from nodebench.run.folders import each_once, folders_below, folders_in, has_content, is_file, is_there
-from nodebench.run.lines import good_records, lines_of
+from nodebench.run.lines import collector_paused, good_records, lines_of
 from nodebench.spec import Record, Study
 from nodebench.spec.bounded import read_toml
 from nodebench.spec.environment import RunEnvironment, read_environment
@@ -222,7 +222,10 @@ class Run:
             BadInput: the file cannot be read at all.
         """
         path = self.folder / RECORDS
-        return list({record.id: record for record in good_records(path)}.values()) if is_there(path) else []
+        if not is_there(path):
+            return []
+        with collector_paused():
+            return list({record.id: record for record in good_records(path)}.values())
 
     def film(self, record: Record) -> Film:
         """The pictures of a record's training by epoch; empty where none were taken, or they cannot be read."""
