@@ -159,6 +159,7 @@ def run(
     """
     from nodebench.cli.choices import Choices, limits_of, passes_of
     from nodebench.cli.run import Manner, run_command
+    from nodebench.run.session import Execution
 
     choices = Choices(
         task=task,
@@ -185,20 +186,8 @@ def run(
         download=download,
     )
     limits = limits_of(timeout, max_nfe, memory_limit)
-    manner = Manner(
-        results,
-        resume,
-        retry_failed,
-        jobs,
-        dask,
-        limits,
-        passes_of(passes),
-        checkpoint_every,
-        json=json,
-        quiet=quiet,
-        figures=figures,
-        yes=yes,
-    )
+    execution = Execution(results, retry_failed, jobs, dask or "", limits, passes_of(passes), checkpoint_every)
+    manner = Manner(execution, resume, json=json, quiet=quiet, figures=figures, yes=yes)
     return run_command(choices, manner)
 
 

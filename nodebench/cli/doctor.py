@@ -16,9 +16,9 @@ from rich.text import Text
 
 from nodebench import __version__
 from nodebench.cli.conventions import OK, TRIAL_FAILED
-from nodebench.cli.run import DATA_VARIABLE
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, first_line
+from nodebench.run.session import DATA_VARIABLE
 from nodebench.spec import DataSource, Grid, Preset, Status, Study
 from nodebench.spec.figures import figure
 

@@ -101,22 +101,11 @@ def study_run(
     from nodebench.cli.choices import limits_of, passes_of
     from nodebench.cli.run import Manner, execute
     from nodebench.cli.study import Typed, read_study, resume_study
+    from nodebench.run.session import Execution
 
     limits = limits_of(timeout, max_nfe, memory_limit)
-    manner = Manner(
-        results,
-        resume,
-        retry_failed,
-        jobs,
-        dask,
-        limits,
-        passes_of(passes),
-        checkpoint_every,
-        json=json,
-        quiet=quiet,
-        figures=figures,
-        yes=yes,
-    )
+    execution = Execution(results, retry_failed, jobs, dask or "", limits, passes_of(passes), checkpoint_every)
+    manner = Manner(execution, resume, json=json, quiet=quiet, figures=figures, yes=yes)
     typed = Typed(seeds, device, threads, data, download)
     if resume:
         return resume_study(read_study(name, preset, Typed()), manner, typed)

@@ -17,6 +17,7 @@ from rich.text import Text
 from nodebench.cli.heartbeat import HEARTBEAT_SECONDS, Heartbeat
 from nodebench.cli.terminal import Terminal, print_plain, print_record
 from nodebench.run.estimate import Costs, Estimate, estimate
+from nodebench.run.listener import Display as SilentDisplay
 from nodebench.spec import Record, Status, Trial
 from nodebench.spec.axes import AXES, Part, axis_names
 
@@ -38,7 +39,7 @@ FOLLOWED = 20
 FORESEE_SECONDS = 2.0
 
 
-class Display:
+class Display(SilentDisplay):
     """Shows nothing; the base of the others. It keeps count, and foresees how long the rest will take."""
 
     def __init__(self, trials: Sequence[Trial], costs: Costs) -> None:

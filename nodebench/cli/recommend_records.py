@@ -99,14 +99,16 @@ def measured(asked: Asked, solver: str, seeds: int, results: Path) -> Found:
         seeds: replicates.
         results: where the run is kept.
     """
-    from nodebench.cli.run import Manner, run_study
+    from nodebench.cli.run import Watching, exit_code, say_how_to_go_on
+    from nodebench.run.session import Execution, run_study
     from nodebench.spec import Limits as Budgets
 
     at_least(1, seeds=seeds, threads=asked.threads)
     study = Study(name=RECOMMEND, groups=dict(_grids(asked, solver, seeds)))
-    manner = Manner(results, limits=Budgets(timeout=TIMEOUT), table=False)
-    ended = run_study(study, manner)
-    return Found({ended.run.folder.name: ended.records}, ended.code)
+    execution = Execution(results, limits=Budgets(timeout=TIMEOUT))
+    session = run_study(study, execution, Watching())
+    say_how_to_go_on(session, execution)
+    return Found({session.run.folder.name: session.records}, exit_code(session))
 
 
 def kept(results: Path) -> Found:

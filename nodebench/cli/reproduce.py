@@ -121,11 +121,11 @@ def _run(
     from nodebench.run.fork_server import start_fork_server
 
     start_fork_server()
-    from nodebench.cli.run import with_data
     from nodebench.instruments import describe_environment
     from nodebench.run.engines.local import LocalEngine
     from nodebench.run.estimate import Costs
     from nodebench.run.repeat import Repetition, grid_of
+    from nodebench.run.session import with_data
 
     groups = {record.id: grid_of(record.trial) for record in chosen}
     study = with_data(Study(name=REPRODUCED, about="trials run again from their records", groups=groups, data=data))

@@ -12,13 +12,12 @@ from rich.text import Text
 from nodebench.claims import Claim, ClaimResult, all_claims
 from nodebench.claims.words import verdict_line
 from nodebench.cli.conventions import INTERRUPTED, OK
-from nodebench.cli.interrupt import ctrl_c
-from nodebench.cli.progress import duration, make_display
-from nodebench.cli.run import with_data
+from nodebench.cli.progress import duration
+from nodebench.cli.run import Watching
 from nodebench.cli.terminal import Terminal
-from nodebench.errors import BadInput, at_least, choose
-from nodebench.run.store import Run
-from nodebench.spec import DataSource, Study
+from nodebench.errors import BadInput, CannotGoOn, at_least, choose
+from nodebench.run.session import Execution, run_planned, with_data
+from nodebench.spec import DataSource
 
 _SHOWN = 20  # candidates in a dry run
 
@@ -109,30 +108,20 @@ class _Measuring:
     """Runs the trials of candidates, a run for each study, and stores their records."""
 
     def __init__(self, results: Path, data: DataSource, environment: dict[str, Any], quiet: bool) -> None:
-        self._results, self._data, self._environment, self._quiet = results, data, environment, quiet
+        self._results, self._data, self._environment = results, data, environment
+        self._listener = Watching(quiet=quiet)
         self.interrupted = False
 
     def measure(self, candidate: Any, jobs: int) -> bool:
         """Run the missing trials of a candidate; false if it was interrupted."""
-        for study, planned in candidate.todo:
-            self._run(study, planned, jobs)
+        for asked, planned in candidate.todo:
+            study = with_data(asked.model_copy(update={"data": self._data}))
+            session = run_planned(
+                study, planned, Execution(self._results, jobs=jobs), self._environment, self._listener
+            )
+            if session.failure:
+                raise CannotGoOn(session.failure)
+            self.interrupted = session.stopped
             if self.interrupted:
                 return False
         return True
-
-    def _run(self, study: Study, planned: Any, jobs: int) -> None:
-        from nodebench.run.engines.local import LocalEngine
-        from nodebench.run.estimate import costs_on
-        from nodebench.run.sweep import sweep
-
-        study = with_data(study.model_copy(update={"data": self._data}))
-        run = Run.create(self._results, study, self._environment)
-        engine = LocalEngine(jobs)
-        trials = [one.trial for one in planned]
-        display = make_display(
-            trials, costs_on(self._environment, self._results, but=run), json=False, quiet=self._quiet
-        )
-        with run.writing(), display, ctrl_c(engine.stop) as pressed:
-            for record in sweep(run, study, planned, engine, display.progress):
-                display.finished(record)
-        self.interrupted = bool(pressed)

@@ -15,11 +15,12 @@ from nodebench.cli.choices import data_source, given
 from nodebench.cli.conventions import LATEST
 from nodebench.cli.heartbeat import waiting
 from nodebench.cli.progress import duration
-from nodebench.cli.run import Manner, jobs_of, refuse_changes, resume, with_data, with_threads
+from nodebench.cli.run import Manner, refuse_changes, resume
 from nodebench.cli.show import print_rows
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
 from nodebench.run.calibrations import calibrations
+from nodebench.run.session import jobs_of, with_data, with_threads
 from nodebench.run.store import Run, list_runs
 from nodebench.spec import DataSource, Grid, Preset, Study, Trial, load_study, shipped_studies
 from nodebench.spec.grid import replicates
@@ -59,10 +60,11 @@ def read_study(name: str, preset: str, typed: Typed) -> Study:
 def resume_study(study: Study, manner: Manner, typed: Typed) -> int:
     """Go on with the latest run of a study at its scale, or with a named one."""
     refuse_changes(given(typed))
-    run = latest_run(study, manner.results) if manner.resume == LATEST else Run.open(manner.results, manner.resume)
+    results = manner.execution.results
+    run = latest_run(study, results) if manner.resume == LATEST else Run.open(results, manner.resume)
     if run is None:
         raise BadInput(
-            f"no run of study '{study.name}' at preset {_preset(study)} in {manner.results} yet; "
+            f"no run of study '{study.name}' at preset {_preset(study)} in {results} yet; "
             "leave out --resume to make one"
         )
     if (run.study_name(), _preset(run.study())) != (study.name, _preset(study)):
