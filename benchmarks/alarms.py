@@ -22,7 +22,7 @@ from scipy import stats
 from nodebench.analysis.changes import Outcome, compare
 from nodebench.analysis.noise import Noise
 from nodebench.instruments import describe_environment
-from nodebench.run.engines.local import LocalEngine
+from nodebench.running.engines.local import LocalEngine
 from nodebench.spec import DataSource, Limits, Record
 
 SECONDS = ("step_seconds", "forward_seconds", "backward_seconds", "first_step_seconds")

@@ -25,11 +25,11 @@ from torchdiffeq import odeint_adjoint
 from nodebench.instruments import MemoryMeter, NfeCounter, Stopwatch, describe_environment
 from nodebench.models.ode_block import OdeBlock
 from nodebench.models.trajectories import OdeTrajectories
-from nodebench.run.build import experiment_of, integrator_of
-from nodebench.run.multiply import multiply
-from nodebench.run.step import step_tensors, training_step
+from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Gradient, Grid, Trial
 from nodebench.tasks import Experiment
+from nodebench.trial.build import experiment_of, integrator_of
+from nodebench.trial.step import step_tensors, training_step
 
 CPU = torch.device("cpu")
 

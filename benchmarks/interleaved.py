@@ -27,11 +27,11 @@ import numpy as np
 import scipy.stats
 
 from nodebench.instruments import describe_environment
-from nodebench.run.baseline import baseline_of
-from nodebench.run.fork_server import start_fork_server, wait_for_fork_server
-from nodebench.run.isolation import run_isolated
-from nodebench.run.multiply import multiply
+from nodebench.running.baseline import baseline_of
+from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid, Limits, Pass, Record, Request, Status, Trial
+from nodebench.trial.fork_server import start_fork_server, wait_for_fork_server
+from nodebench.trial.isolation import run_isolated
 
 # Small networks and few images: a step of each takes some milliseconds.
 PROBLEMS: dict[str, dict[str, object]] = {

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from nodebench.cli.report import report_command
-from nodebench.run.store import records_below
+from nodebench.store.run_folder import records_below
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
 

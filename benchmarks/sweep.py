@@ -22,16 +22,16 @@ import psutil
 from cost import interval, single, timed
 
 from nodebench.instruments import describe_environment
-from nodebench.run.engines.local import LocalEngine
-from nodebench.run.fork_server import wait_for_fork_server
-from nodebench.run.plan import plan
-from nodebench.run.store import Run
-from nodebench.run.sweep import missing, sweep
+from nodebench.running.engines.local import LocalEngine
+from nodebench.running.plan import plan
+from nodebench.running.sweep import missing, sweep
 from nodebench.spec import Grid, Record, Study
+from nodebench.store.run_folder import RunFolder
+from nodebench.trial.fork_server import wait_for_fork_server
 
 TRIVIAL = {"task": "toy/exponential", "preset": "smoke", "solver": "euler", "threads": 1, "overrides": {"solves": 1}}
 # What one would run otherwise: an interpreter a trial, which loads what a trial needs.
-INTERPRETER = [sys.executable, "-c", "import nodebench.run.preload"]
+INTERPRETER = [sys.executable, "-c", "import nodebench.trial.preload"]
 
 Figures = dict[str, dict[str, float | int] | float]
 
@@ -44,7 +44,7 @@ def study(trials: int) -> Study:
 def swept(folder: Path, trials: int) -> Iterator[tuple[Record, int]]:
     """Run trivial trials; yield each record, and the bytes that the parent holds by then."""
     asked = study(trials)
-    run = Run.create(folder, asked, {})
+    run = RunFolder.create(folder, asked, {})
     this = psutil.Process()
     for record in sweep(run, asked, plan(asked).planned, LocalEngine(1), lambda trial, progress: None):
         yield record, this.memory_info().rss
@@ -73,7 +73,7 @@ def append_and_resume(folder: Path, records: int) -> Figures:
     trial = single(**TRIVIAL)
     (record, _), *_ = swept(folder, 1)
     asked = study(records + 1)
-    run = Run.create(folder, asked, {})
+    run = RunFolder.create(folder, asked, {})
     appended = []
     with mock.patch.object(os, "fsync"):
         for seed in range(records):

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from nodebench.instruments import NfeCounter
 from nodebench.models.ode_block import OdeBlock
-from nodebench.run.build import experiment_of, integrator_of
-from nodebench.run.step import training_step
 from nodebench.solvers import Integrator
 from nodebench.spec import DataSource
 from nodebench.tasks import Experiment
+from nodebench.trial.build import experiment_of, integrator_of
+from nodebench.trial.step import training_step
 
 WEIGHTS = Path(__file__).parent / "suite" / "weights"
 IMAGES = 16

@@ -1,3 +1,42 @@
 """nodebench: the benchmark and reproducibility suite for Neural ODEs."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+# Each public name and the module that has it, which is imported when the name is first used: torch and pandas take
+# seconds to import.
+_HOMES = {
+    "BadInput": "errors",
+    "Limits": "spec",
+    "Run": "api.result",
+    "Verdicts": "api.verdicts",
+    "load": "api.running",
+    "resume": "api.running",
+    "run": "api.running",
+    "run_study": "api.running",
+    "verdicts": "api.verdicts",
+}
+__all__ = list(_HOMES)
+
+if TYPE_CHECKING:
+    from nodebench.api.result import Run as Run
+    from nodebench.api.running import load as load
+    from nodebench.api.running import resume as resume
+    from nodebench.api.running import run as run
+    from nodebench.api.running import run_study as run_study
+    from nodebench.api.verdicts import Verdicts as Verdicts
+    from nodebench.api.verdicts import verdicts as verdicts
+    from nodebench.errors import BadInput as BadInput
+    from nodebench.spec import Limits as Limits
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nodebench' has no attribute '{name}'")
+    return getattr(import_module(f"nodebench.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*_HOMES, "__version__"]

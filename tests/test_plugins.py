@@ -11,9 +11,9 @@ from evidence import evidence
 
 from nodebench.errors import BadInput
 from nodebench.plugins import PluginWarning
-from nodebench.run.store import Run
 from nodebench.solvers import SolverAdapter, registry
 from nodebench.spec import Gradient, Grid, Study
+from nodebench.store.run_folder import RunFolder
 from nodebench.tasks import find_task, source_of_task, tasks
 
 CODE = """
@@ -222,7 +222,7 @@ def test_a_task_that_fails_in_the_process_of_a_command_is_one_line(command, argu
 
 
 def test_an_adapter_that_cannot_write_its_code_is_one_line(command, tmp_path):
-    run = Run.create(tmp_path / "results", Study(name="toys", groups={"a": Grid(task="toy/spiral")}), {})
+    run = RunFolder.create(tmp_path / "results", Study(name="toys", groups={"a": Grid(task="toy/spiral")}), {})
     for seed in range(2):
         run.append(evidence(seed, solver="mine:euler", costs={"step_seconds": 1.0}))
     done = command("recommend", "--task", "toy/spiral", "--machine", "a processor")

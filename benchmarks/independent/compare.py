@@ -22,8 +22,8 @@ from statistics import linear_regression
 
 from nodebench.claims import CLAIMS, PartResult, judge
 from nodebench.claims.freeze import frozen_declarations
-from nodebench.run.store import records_below
 from nodebench.spec import Record
+from nodebench.store.run_folder import records_below
 
 HERE = Path(__file__).parent
 SEED = 0

@@ -7,10 +7,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from nodebench.claims import CLAIMS, judge
-from nodebench.report.site import report
-from nodebench.run.plan import plan
-from nodebench.run.store import records_below
+from nodebench.reporting.site import report
+from nodebench.running.plan import plan
 from nodebench.spec import DataSource, Grid, Limits, Preset, Study
+from nodebench.store.run_folder import records_below
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 STUDY = "gradients"  # of which a report is made: a fifth of what is published, and of each kind of page
@@ -54,7 +54,7 @@ class Isolation:
     def setup(self) -> None:
         """Warm the fork server up."""
         # Here, because asv runs this file with older commits too, where only this benchmark may fail for it.
-        from nodebench.run.fork_server import wait_for_fork_server
+        from nodebench.trial.fork_server import wait_for_fork_server
 
         wait_for_fork_server()
         grid = Grid(task="toy/exponential", preset=Preset.SMOKE, solver=["euler"], overrides={"solves": [1]}, threads=1)
@@ -62,7 +62,7 @@ class Isolation:
 
     def track_overhead(self) -> float:
         """Median seconds of a trivial trial beside its setup and passes: start, two calibrations, end."""
-        from nodebench.run.isolation import run_isolated
+        from nodebench.trial.isolation import run_isolated
 
         beside = []
         for _ in range(self.trials):

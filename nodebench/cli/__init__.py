@@ -13,7 +13,7 @@ from nodebench.cli.notices import LONGEST, warnings_shown
 from nodebench.cli.streams import Tolerant, tolerant_streams
 from nodebench.errors import BadInput, CannotGoOn, nearest
 from nodebench.escapes import for_terminal
-from nodebench.run.descriptors import require_descriptors, reserve_standard_descriptors
+from nodebench.trial.descriptors import require_descriptors, reserve_standard_descriptors
 
 # Typer carries its own copy of click from some version on; its usage error is public only as this base.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]

@@ -159,7 +159,7 @@ def run(
     """
     from nodebench.cli.choices import Choices, limits_of, passes_of
     from nodebench.cli.run import Manner, run_command
-    from nodebench.run.session import Execution
+    from nodebench.running.session import Execution
 
     choices = Choices(
         task=task,

@@ -30,11 +30,11 @@ LOUD, SLOW = 0.05, 0.03
 
 def calibrate_command(rounds: int, replicates: int, pause: float, threads: int | None, results: Path) -> int:
     """Measure, store, and print what replicates can find here."""
-    from nodebench.run.calibrations import calibrations, keep
-    from nodebench.run.engines.local import LocalEngine
-    from nodebench.run.estimate import Costs
-    from nodebench.run.fork_server import start_fork_server
-    from nodebench.run.noise import loads, measure_noise
+    from nodebench.running.engines.local import LocalEngine
+    from nodebench.running.estimate import Costs
+    from nodebench.running.noise import loads, measure_noise
+    from nodebench.store.calibrations import calibrations, keep
+    from nodebench.trial.fork_server import start_fork_server
 
     at_least(2, rounds=rounds, replicates=replicates)
     at_least(0, pause=pause)

@@ -20,12 +20,12 @@ from nodebench.cli.conventions import OK, TRIAL_FAILED, finite
 from nodebench.cli.show import print_rows
 from nodebench.cli.terminal import Terminal, print_json, print_plain
 from nodebench.errors import BadInput, choose
-from nodebench.report.claim_pages import p_text, rule
-from nodebench.run.calibrations import calibrations
-from nodebench.run.published import PUBLISHED, Apart, apart
-from nodebench.run.store import every_run_below, records_of, runs_below
+from nodebench.reporting.claim_pages import p_text, rule
 from nodebench.spec import Record
 from nodebench.spec.calibration import Calibration
+from nodebench.store.calibrations import calibrations
+from nodebench.store.published import PUBLISHED, Apart, apart
+from nodebench.store.run_folder import every_run_below, records_of, runs_below
 
 _COLOURS = {
     Verdict.SUPPORTED: "green",

@@ -15,11 +15,11 @@ from nodebench.analysis.surroundings import told
 from nodebench.cli.conventions import OK, TRIAL_FAILED, finite
 from nodebench.cli.terminal import Terminal, print_json
 from nodebench.errors import BadInput, choose
-from nodebench.run.calibrations import calibrations
-from nodebench.run.store import Run
 from nodebench.spec import Record
 from nodebench.spec.calibration import machine_of
 from nodebench.spec.figures import percent, several, short
+from nodebench.store.calibrations import calibrations
+from nodebench.store.run_folder import RunFolder
 
 REGRESSION, DIFFERENCE = "regression", "difference"
 _FAILS = {
@@ -32,7 +32,7 @@ _COLOURS = {Outcome.WORSE: "red", Outcome.BETTER: "green", Outcome.DIFFERENT: "y
 def compare_command(first: str, second: str, results: Path, *, fail_on: str, as_json: bool, whole: bool) -> int:
     """Print what differs between two runs; return 1 if something does that ``fail_on`` names."""
     unwanted = {outcome for word in _words(fail_on) for outcome in _FAILS[word]}
-    runs = [Run.open(results, name) for name in (first, second)]
+    runs = [RunFolder.open(results, name) for name in (first, second)]
     records = [run.records() for run in runs]
     for run, found in zip(runs, records, strict=True):
         if not found:

@@ -7,7 +7,7 @@ import typer
 
 from nodebench.cli.progress import duration
 from nodebench.errors import BadInput
-from nodebench.run.estimate import Costs, estimate
+from nodebench.running.estimate import Costs, estimate
 from nodebench.spec import Trial
 
 MANY = 100_000  # trials

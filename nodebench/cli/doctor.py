@@ -18,7 +18,7 @@ from nodebench import __version__
 from nodebench.cli.conventions import OK, TRIAL_FAILED
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, first_line
-from nodebench.run.session import DATA_VARIABLE
+from nodebench.running.session import DATA_VARIABLE
 from nodebench.spec import DataSource, Grid, Preset, Status, Study
 from nodebench.spec.figures import figure
 
@@ -219,9 +219,9 @@ def _datasets() -> Iterator[Check]:
 
 def _trial() -> Check:
     """A whole trial in a process of its own, which no list of features replaces."""
-    from nodebench.run.fork_server import wait_for_fork_server
-    from nodebench.run.isolation import run_isolated
-    from nodebench.run.plan import plan
+    from nodebench.running.plan import plan
+    from nodebench.trial.fork_server import wait_for_fork_server
+    from nodebench.trial.isolation import run_isolated
 
     wait_for_fork_server()  # whose start is no part of a trial
     study = Study(groups={"trivial": Grid(task="toy/exponential", preset=Preset.SMOKE, threads=1)})

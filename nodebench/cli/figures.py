@@ -8,19 +8,19 @@ from nodebench.cli.heartbeat import waiting
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput
 from nodebench.paths import make_folder
-from nodebench.run.store import Run
 from nodebench.spec import Record
+from nodebench.store.run_folder import RunFolder
 
 FIGURES = "figures"
 
 
-def draw_figures(run: Run, records: Sequence[Record], *, animate: bool, quiet: bool = False) -> None:
+def draw_figures(run: RunFolder, records: Sequence[Record], *, animate: bool, quiet: bool = False) -> None:
     """Draw the figures of each record into the run's folder and, unless ``quiet``, say where they are.
 
     Raises:
         BadInput: the folder cannot be written, or is a symbolic link.
     """
-    from nodebench.report.plots import draw_trial
+    from nodebench.reporting.plots import draw_trial
 
     run.refuse_link()
     folder = run.folder / FIGURES

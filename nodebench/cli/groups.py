@@ -101,7 +101,7 @@ def study_run(
     from nodebench.cli.choices import limits_of, passes_of
     from nodebench.cli.run import Manner, execute
     from nodebench.cli.study import Typed, read_study, resume_study
-    from nodebench.run.session import Execution
+    from nodebench.running.session import Execution
 
     limits = limits_of(timeout, max_nfe, memory_limit)
     execution = Execution(results, retry_failed, jobs, dask or "", limits, passes_of(passes), checkpoint_every)

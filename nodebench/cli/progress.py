@@ -16,13 +16,13 @@ from rich.text import Text
 
 from nodebench.cli.heartbeat import HEARTBEAT_SECONDS, Heartbeat
 from nodebench.cli.terminal import Terminal, print_plain, print_record
-from nodebench.run.estimate import Costs, Estimate, estimate
-from nodebench.run.listener import Display as SilentDisplay
+from nodebench.running.estimate import Costs, Estimate, estimate
+from nodebench.running.listener import Display as SilentDisplay
 from nodebench.spec import Record, Status, Trial
 from nodebench.spec.axes import AXES, Part, axis_names
 
 if TYPE_CHECKING:
-    from nodebench.run.worker import Progress as Event
+    from nodebench.trial.worker import Progress as Event
 
 _PHASES = {
     "start": "starting",

@@ -151,8 +151,8 @@ def _nearest(answer: Recommendation, limits: Limits) -> str:
 
 def _code(choice: Candidate) -> str:
     """The lines that use a candidate, in its own library."""
-    from nodebench.run.build import control_of
     from nodebench.solvers import code_of, find_solver
+    from nodebench.trial.build import control_of
 
     trial = choice.record.trial
     assert trial.solver is not None

@@ -9,12 +9,12 @@ from nodebench.analysis.recommend import Options, Present, Problem, by_machine, 
 from nodebench.cli.choices import overrides_of
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
-from nodebench.run.store import RECORDS, runs_below
 from nodebench.spec import Gradient, Grid, Preset, Record, Study
 from nodebench.spec.figures import several
 from nodebench.spec.grid import replicates
 from nodebench.spec.study import RECOMMEND
 from nodebench.spec.trial import Scalar
+from nodebench.store.run_folder import RECORDS, runs_below
 
 if TYPE_CHECKING:
     from nodebench.tasks import Task
@@ -56,8 +56,8 @@ class Asked:
     @property
     def wanted(self) -> dict[str, Scalar | None]:
         """Its axes and options, as records have them."""
-        from nodebench.run.multiply import options_with
         from nodebench.tasks import find_task
+        from nodebench.trial.options import options_with
 
         given = {name: values[0] for name, values in self.given.items()}
         options = options_with(find_task(self.task), Preset.QUICK, given)
@@ -100,7 +100,7 @@ def measured(asked: Asked, solver: str, seeds: int, results: Path) -> Found:
         results: where the run is kept.
     """
     from nodebench.cli.run import Watching, exit_code, say_how_to_go_on
-    from nodebench.run.session import Execution, run_study
+    from nodebench.running.session import Execution, run_study
     from nodebench.spec import Limits as Budgets
 
     at_least(1, seeds=seeds, threads=asked.threads)
@@ -144,7 +144,7 @@ def matching(asked: Asked, found: Found, machine: str, results: Path) -> list[Pr
 
 def _present(task: "Task") -> Present:
     """The options of a task as they are now; none where it has no preset ``quick``, and so no defaults."""
-    from nodebench.run.multiply import described
+    from nodebench.trial.options import described
 
     preset = task.presets.get(Preset.QUICK)
     neutral = described(task, task.options.model_construct(), "json")
@@ -153,7 +153,7 @@ def _present(task: "Task") -> Present:
 
 def _of_present_code(found: Sequence[Problem]) -> list[Problem]:
     """Leave out records that were made with other code of the field than there is now."""
-    from nodebench.run.user_code import of_present_code
+    from nodebench.running.user_code import of_present_code
     from nodebench.spec import Limits as Budgets
 
     kept = [replace(one, records=of_present_code(one.records, Budgets(timeout=TIMEOUT))) for one in found]

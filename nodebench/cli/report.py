@@ -6,14 +6,14 @@ from pathlib import Path
 from nodebench.cli.heartbeat import waiting
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, choose
-from nodebench.report.readme import with_verdicts
-from nodebench.report.site import report
-from nodebench.report.writers import WRITERS, write
-from nodebench.run.calibrations import calibrations
-from nodebench.run.published import PUBLISHED, apart
-from nodebench.run.store import Run, records_of, runs_below
+from nodebench.reporting.readme import with_verdicts
+from nodebench.reporting.site import report
+from nodebench.reporting.writers import WRITERS, write
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film
+from nodebench.store.calibrations import calibrations
+from nodebench.store.published import PUBLISHED, apart
+from nodebench.store.run_folder import RunFolder, records_of, runs_below
 
 
 def report_command(results: Path, out: Path, formats: str, readme: Path | None, *, with_published: bool) -> None:
@@ -26,7 +26,7 @@ def report_command(results: Path, out: Path, formats: str, readme: Path | None, 
     if not chosen:
         raise BadInput(f"--format: nothing. Allowed: {', '.join(WRITERS)}")
     kept_apart = apart(runs_below(results), results)
-    of_run: dict[str, Run] = {}
+    of_run: dict[str, RunFolder] = {}
     records: list[Record] = []
     beside: list[Record] = []
     for runs, kept in ((kept_apart.judged, records), (kept_apart.beside if with_published else [], beside)):

@@ -24,13 +24,13 @@ from nodebench.cli.interrupt import ctrl_c
 from nodebench.cli.progress import make_display
 from nodebench.cli.terminal import Terminal, print_json
 from nodebench.errors import BadInput, CannotGoOn, at_least, nearest
-from nodebench.run.calibrations import calibrations
-from nodebench.run.published import records_to_judge
-from nodebench.run.store import Run, kept_records
 from nodebench.spec import DataSource, Record, Status, Study
 from nodebench.spec.calibration import Calibration, machine_of
 from nodebench.spec.figures import percent
 from nodebench.spec.study import REPRODUCED
+from nodebench.store.calibrations import calibrations
+from nodebench.store.published import records_to_judge
+from nodebench.store.run_folder import RunFolder, kept_records
 
 _COLOURS = {Again.IDENTICAL: "green", Again.WITHIN: "green", Again.DIFFERENT: "red", Again.UNKNOWN: "yellow"}
 
@@ -104,7 +104,7 @@ def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list
     if len({record.id for record in same}) == 1:
         return [max(same, key=lambda record: record.started)], []
     try:
-        return Run.open(results, what).records(), []
+        return RunFolder.open(results, what).records(), []
     except BadInput as error:
         near = nearest(what, [claim.id for claim in all_claims()])
         hint = f"; did you mean the claim {near}?" if near else ""
@@ -116,20 +116,20 @@ _FEWEST_DIGITS = 6
 
 def _run(
     chosen: Sequence[Record], out: Path, data: DataSource, *, quiet: bool
-) -> tuple[list[tuple[Record, Record]], Run, bool, str | None]:
+) -> tuple[list[tuple[Record, Record]], RunFolder, bool, str | None]:
     """Run the trials; what is finished is stored. Also: whether it was stopped, and what kept it from going on."""
-    from nodebench.run.fork_server import start_fork_server
+    from nodebench.trial.fork_server import start_fork_server
 
     start_fork_server()
     from nodebench.instruments import describe_environment
-    from nodebench.run.engines.local import LocalEngine
-    from nodebench.run.estimate import Costs
-    from nodebench.run.repeat import Repetition, grid_of
-    from nodebench.run.session import with_data
+    from nodebench.running.engines.local import LocalEngine
+    from nodebench.running.estimate import Costs
+    from nodebench.running.repeat import Repetition, grid_of
+    from nodebench.running.session import with_data
 
     groups = {record.id: grid_of(record.trial) for record in chosen}
     study = with_data(Study(name=REPRODUCED, about="trials run again from their records", groups=groups, data=data))
-    run = Run.create(out, study, describe_environment())
+    run = RunFolder.create(out, study, describe_environment())
     repetition = Repetition(run, study.data, lambda: LocalEngine(1))
     display = make_display([record.trial for record in chosen], Costs(chosen), json=False, quiet=quiet)
     pairs, failure = [], None
@@ -165,7 +165,7 @@ def _noise(known: Sequence[Calibration], record: Record, again: Record) -> dict[
     return noise_of(known, again.environment, again.trial.threads)
 
 
-def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Run) -> None:
+def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: RunFolder) -> None:
     console = Terminal(soft_wrap=True)
     for name, count in Counter(told(one.surroundings) or "the same" for one in repeated).items():
         console.print(f"surroundings of {count} of {len(repeated)}: {name}")
@@ -215,7 +215,7 @@ def _apart(one: Repeated) -> float:
     return abs(one.first - one.second) / scale if scale else 0.0
 
 
-def _as_object(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Run) -> dict[str, Any]:
+def _as_object(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: RunFolder) -> dict[str, Any]:
     return {
         "run": str(run.folder),
         "records": [

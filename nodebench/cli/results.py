@@ -6,10 +6,10 @@ from nodebench.cli.conventions import OK, TRIAL_FAILED
 from nodebench.cli.show import print_rows
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput
-from nodebench.report.tables import status_line
-from nodebench.run.store import Run, list_runs, records_of
-from nodebench.run.upkeep import ASIDE, leftover_merges, merge, prune, repair, verify
+from nodebench.reporting.tables import status_line
 from nodebench.spec.figures import several
+from nodebench.store.run_folder import RunFolder, list_runs, records_of
+from nodebench.store.upkeep import ASIDE, leftover_merges, merge, prune, repair, verify
 
 
 def list_results(results: Path) -> None:
@@ -20,7 +20,7 @@ def list_results(results: Path) -> None:
 def verify_results(name: str | None, results: Path) -> int:
     """Print what is wrong with one run, or with all; return 1 if anything is."""
     console = Terminal(soft_wrap=True)
-    runs = [Run.open(results, name)] if name else _runs(results)
+    runs = [RunFolder.open(results, name)] if name else _runs(results)
     wrong = 0
     for run in runs:
         findings = verify(run)
@@ -36,7 +36,7 @@ def verify_results(name: str | None, results: Path) -> int:
 
 def repair_results(name: str, results: Path) -> None:
     """Set bad lines of a run aside, and say how many."""
-    run = Run.open(results, name)
+    run = RunFolder.open(results, name)
     kept, moved = repair(run)
     text = f"{several(moved, 'line')} set aside in {run.folder / ASIDE}" if moved else "nothing to repair"
     Terminal(soft_wrap=True).print(f"{text}; {several(kept, 'line')} kept")
@@ -44,7 +44,7 @@ def repair_results(name: str, results: Path) -> None:
 
 def merge_results(first: str, second: str, results: Path) -> None:
     """Make a run of two, and say where it is."""
-    merged, doubles = merge(Run.open(results, first), Run.open(results, second), results)
+    merged, doubles = merge(RunFolder.open(results, first), RunFolder.open(results, second), results)
     text = f"{len(merged.records())} records, {doubles} of them in both · {merged.folder}"
     Terminal(soft_wrap=True).print(text)
 
@@ -61,7 +61,7 @@ def prune_results(results: Path, remove: bool) -> None:
         console.print("Nothing was removed; --yes removes it.")
 
 
-def _runs(results: Path) -> list[Run]:
+def _runs(results: Path) -> list[RunFolder]:
     runs = list_runs(results)
     if not runs:
         raise BadInput(f"no run in {results} yet; make one with 'nodebench run', or give --results DIR")

@@ -13,14 +13,14 @@ from nodebench.cli.interrupt import ctrl_c, interruptible
 from nodebench.cli.progress import Display, make_display
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput
-from nodebench.run.estimate import Costs
-from nodebench.run.listener import Listener
-from nodebench.run.session import Execution, Session, resume_run, run_study
-from nodebench.run.store import Run
+from nodebench.running.estimate import Costs
+from nodebench.running.listener import Listener
+from nodebench.running.session import Execution, Session, resume_run, run_study
 from nodebench.spec import Status, Study, Trial
+from nodebench.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from nodebench.run.threads import ThreadChoice
+    from nodebench.running.threads import ThreadChoice
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def run_command(choices: Choices, manner: Manner) -> int:
     if not manner.resume:
         return execute(choices.study(), manner)
     refuse_changes(given(choices))
-    return resume(Run.open(manner.execution.results, None if manner.resume == LATEST else manner.resume), manner)
+    return resume(RunFolder.open(manner.execution.results, None if manner.resume == LATEST else manner.resume), manner)
 
 
 def refuse_changes(options: Sequence[str]) -> None:
@@ -103,7 +103,7 @@ def execute(study: Study, manner: Manner) -> int:
     return _conclude(run_study(study, manner.execution, _watching(manner)), manner)
 
 
-def resume(run: Run, manner: Manner) -> int:
+def resume(run: RunFolder, manner: Manner) -> int:
     """Go on with a run and return the exit code."""
     return _conclude(resume_run(run, manner.execution, _watching(manner)), manner)
 

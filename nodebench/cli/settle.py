@@ -16,7 +16,7 @@ from nodebench.cli.progress import duration
 from nodebench.cli.run import Watching
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, CannotGoOn, at_least, choose
-from nodebench.run.session import Execution, run_planned, with_data
+from nodebench.running.session import Execution, run_planned, with_data
 from nodebench.spec import DataSource
 
 _SHOWN = 20  # candidates in a dry run
@@ -30,13 +30,13 @@ def settle_claims(
     if not 0 < hours < math.inf:
         raise BadInput(f"--hours {hours:g}: a positive, finite number")
     claims = _named(ids)
-    from nodebench.run.fork_server import start_fork_server
+    from nodebench.trial.fork_server import start_fork_server
 
     if not dry_run:
         start_fork_server()
     from nodebench.instruments import describe_environment
     from nodebench.instruments.environment import usable_cores
-    from nodebench.run.estimate import costs_on
+    from nodebench.running.estimate import costs_on
     from nodebench.settle.settle import Settling
 
     environment = describe_environment()

@@ -10,7 +10,7 @@ from rich.table import Table
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, choose
 from nodebench.paths import write_file
-from nodebench.report.tables import run_table, status_line, summary
+from nodebench.reporting.tables import run_table, status_line, summary
 from nodebench.spec import Batching, Gradient, Record
 
 # A run of more trials ends with a summary.
@@ -22,9 +22,9 @@ _LISTS = ("tasks", "models", "datasets", "solvers", "gradients", "batchings")
 def show_command(run: str | None, results: Path, *, figures: bool, animate: bool) -> None:
     """Print the table of a run, and draw its figures if asked."""
     from nodebench.cli.figures import draw_figures
-    from nodebench.run.store import Run
+    from nodebench.store.run_folder import RunFolder
 
-    found = Run.open(results, run)
+    found = RunFolder.open(results, run)
     records = found.records()
     print_run(found.folder, records)
     if figures:
@@ -83,9 +83,9 @@ def print_rows(rows: "Rows") -> None:
 def export_command(run: str | None, results: Path, format: str, out: Path | None) -> None:
     """Write the records of a run to a file."""
     from nodebench.analysis.frame import export
-    from nodebench.run.store import Run
+    from nodebench.store.run_folder import RunFolder
 
-    found = Run.open(results, run)
+    found = RunFolder.open(results, run)
     records = found.records()
     if not records:
         raise BadInput(f"run {found.folder.name} has no records yet")

@@ -19,15 +19,15 @@ from nodebench.cli.run import Manner, refuse_changes, resume
 from nodebench.cli.show import print_rows
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
-from nodebench.run.calibrations import calibrations
-from nodebench.run.session import jobs_of, with_data, with_threads
-from nodebench.run.store import Run, list_runs
+from nodebench.running.session import jobs_of, with_data, with_threads
 from nodebench.spec import DataSource, Grid, Preset, Study, Trial, load_study, shipped_studies
 from nodebench.spec.grid import replicates
+from nodebench.store.calibrations import calibrations
+from nodebench.store.run_folder import RunFolder, list_runs
 
 if TYPE_CHECKING:
-    from nodebench.run.estimate import Costs, Estimate
-    from nodebench.run.plan import Planned
+    from nodebench.running.estimate import Costs, Estimate
+    from nodebench.running.plan import Planned
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def resume_study(study: Study, manner: Manner, typed: Typed) -> int:
     """Go on with the latest run of a study at its scale, or with a named one."""
     refuse_changes(given(typed))
     results = manner.execution.results
-    run = latest_run(study, results) if manner.resume == LATEST else Run.open(results, manner.resume)
+    run = latest_run(study, results) if manner.resume == LATEST else RunFolder.open(results, manner.resume)
     if run is None:
         raise BadInput(
             f"no run of study '{study.name}' at preset {_preset(study)} in {results} yet; "
@@ -72,7 +72,7 @@ def resume_study(study: Study, manner: Manner, typed: Typed) -> int:
     return resume(run, manner)
 
 
-def latest_run(study: Study, results: Path) -> Run | None:
+def latest_run(study: Study, results: Path) -> RunFolder | None:
     """The latest run of a study at its scale."""
     named = (run for run in reversed(list_runs(results)) if run.study_name() == study.name)
     return next((run for run in named if _preset(run.study()) == _preset(study)), None)
@@ -124,9 +124,9 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
     """Print how many trials a study has, what is refused, what is there already, and how long the rest will take."""
     from nodebench.instruments import describe_environment
     from nodebench.instruments.environment import default_threads
-    from nodebench.run.estimate import costs_on, estimate
-    from nodebench.run.plan import plan
-    from nodebench.run.sweep import missing
+    from nodebench.running.estimate import costs_on, estimate
+    from nodebench.running.plan import plan
+    from nodebench.running.sweep import missing
 
     run = latest_run(study, results)
     study = with_data(with_threads(_with_threads_of(run, study), default_threads(jobs_of(study, jobs))))
@@ -153,7 +153,7 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
         console.print(f"noise: {resolution(calibrations(results), *here, n)}")
 
 
-def _with_threads_of(run: Run | None, study: Study) -> Study:
+def _with_threads_of(run: RunFolder | None, study: Study) -> Study:
     """The study with as many threads a trial as its run has, where it says nothing itself: others are other trials."""
     known = run.study().groups if run else {}
     groups = {
@@ -165,7 +165,7 @@ def _with_threads_of(run: Run | None, study: Study) -> Study:
 
 def _groups(study: Study, planned: "Sequence[Planned]", todo: "Sequence[Planned]", costs: "Costs") -> Table:
     """How many trials each group has, how many of them are there, and how long the others take."""
-    from nodebench.run.estimate import estimate
+    from nodebench.running.estimate import estimate
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in ("group", "trials", "there already", "time"):
@@ -189,8 +189,8 @@ def _time(found: "Estimate", at_once: int) -> str:
 
 def _probe(trials: list[Trial], source: DataSource, costs: "Costs") -> None:
     """Find out by short runs what trials cost, one of each configuration."""
-    from nodebench.run.estimate import Costs
-    from nodebench.run.isolation import foresee
+    from nodebench.running.estimate import Costs
+    from nodebench.trial.isolation import foresee
 
     seen = Costs()
     for trial in track(trials, "probing", console=Terminal(stderr=True), transient=True):

@@ -6,10 +6,10 @@ from typing import Any
 from nodebench.analysis.homes import is_at
 from nodebench.claims.content import Content, content_of
 from nodebench.claims.contract import Arm, Claim
-from nodebench.run.multiply import described, options_of
-from nodebench.run.plan import Planned, plan
+from nodebench.running.plan import Planned, plan
 from nodebench.spec import DataSource, Preset, Study, Trial, load_study
 from nodebench.tasks import find_task
+from nodebench.trial.options import described, options_of
 
 
 def axes_of(trial: Trial) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from nodebench.claims import Claim, ClaimResult, ConditionResult, Kind, PartResu
 from nodebench.claims.content import Content, reads
 from nodebench.claims.judge import CONFIRMED
 from nodebench.claims.outcome import WhyCode
-from nodebench.run.estimate import Costs
-from nodebench.run.plan import Planned
+from nodebench.running.estimate import Costs
+from nodebench.running.plan import Planned
 from nodebench.settle.asked import asked, axes_of, studies_of
 from nodebench.spec import Record, Study, Trial
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from nodebench.claims import Claim, ClaimResult, all_claims, judge
 from nodebench.claims.freeze import Frozen, frozen_declarations
-from nodebench.run.calibrations import calibrations
-from nodebench.run.estimate import Costs, costs_on
-from nodebench.run.published import own_records
+from nodebench.running.estimate import Costs, costs_on
 from nodebench.settle.candidates import Candidate, candidates, decided
 from nodebench.spec import DataSource
+from nodebench.store.calibrations import calibrations
+from nodebench.store.published import own_records
 
 LEAST_PROBABILITY = 0.05  # below it a look is not worth its time
 

@@ -13,11 +13,11 @@ from nodebench.analysis.lines import differences, largest
 from nodebench.analysis.readings import final
 from nodebench.analysis.reproduction import Replicates
 from nodebench.analysis.summary import by_study, configurations, varying
-from nodebench.report.charts import Look
-from nodebench.report.study_charts import Plot, draw, each
-from nodebench.report.study_pages import study_pages
-from nodebench.report.tables import run_table
-from nodebench.run.estimate import Costs
+from nodebench.reporting.charts import Look
+from nodebench.reporting.study_charts import Plot, draw, each
+from nodebench.reporting.study_pages import study_pages
+from nodebench.reporting.tables import run_table
+from nodebench.running.estimate import Costs
 from nodebench.spec import Trial
 
 SECONDS, ERROR = final("step_seconds"), final("solution_error")

@@ -13,10 +13,10 @@ import pytest
 from evidence import evidence
 
 from nodebench.cli.reproduce import Choice
-from nodebench.run.calibrations import calibrations, keep
-from nodebench.run.store import Run, runs_below
 from nodebench.spec.calibration import Calibration
 from nodebench.spec.figures import Kind, figure
+from nodebench.store.calibrations import calibrations, keep
+from nodebench.store.run_folder import RunFolder, runs_below
 
 ROOT = Path(__file__).parents[2]
 TRIALS = [
@@ -63,7 +63,7 @@ def planted(folder: Path, name: str, **changes) -> None:
     """A copy of run ``b`` with figures changed, each by its function, as if measured on a quiet machine."""
     target = folder / "results" / name
     shutil.copytree(folder / "results" / "b", target, dirs_exist_ok=True)
-    run = Run(target)
+    run = RunFolder(target)
     records = []
     for record in run.records():
         costs = record.costs | {key: change(record.costs[key]) for key, change in changes.items()}
@@ -92,7 +92,7 @@ def test_a_planted_evaluation_and_a_planted_delay_are_found(folder):
 
 
 def test_a_record_is_reproduced_from_itself_alone(folder, tmp_path):
-    record = Run(folder / "results" / "a").records()[0]
+    record = RunFolder(folder / "results" / "a").records()[0]
     alone = tmp_path / "results" / "alone"
     alone.mkdir(parents=True)
     (alone / "records.jsonl").write_text(record.line() + "\n")
@@ -103,7 +103,7 @@ def test_a_record_is_reproduced_from_itself_alone(folder, tmp_path):
     kinds = {name: one["outcome"] for name, one in again["figures"].items() if one["kind"] != "sampled"}
     assert set(kinds.values()) == {"identical"}
     assert len(kinds) > 12
-    stored = Run(Path(tmp_path / json.loads(done.stdout)["run"]))
+    stored = RunFolder(Path(tmp_path / json.loads(done.stdout)["run"]))
     assert [one.trial for one in stored.records()] == [record.trial]
     # It is no evidence of its own: what is asked for next is the original again, and claims pass it over.
     assert [run.folder.name for run in runs_below(tmp_path / "results")] == ["alone"]

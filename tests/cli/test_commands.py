@@ -150,7 +150,7 @@ def test_the_fork_server_is_started_before_torch_is_imported(tmp_path, arguments
     script = """if True:
         import sys
         from nodebench import cli
-        from nodebench.run import fork_server
+        from nodebench.trial import fork_server
 
         def start():
             print("torch is there" if "torch" in sys.modules else "torch is to come")

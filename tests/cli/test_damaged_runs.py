@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nodebench.cli import main
-from nodebench.run.calibrations import keep
-from nodebench.run.store import Run
 from nodebench.spec import Grid, Study
 from nodebench.spec.calibration import Calibration
 from nodebench.spec.trajectories import Trajectories
+from nodebench.store.calibrations import keep
+from nodebench.store.run_folder import RunFolder
 
 LONGEST = 120  # seconds of a command: a guard against hanging, on a busy machine too
 LINE = np.zeros((1, 5, 2))
@@ -54,7 +54,7 @@ DEAR = {
 
 def make_run(results: Path, name: str, seeds: range, **changes) -> None:
     study = Study(groups={"typed": Grid(task="toy/spiral", seed=list(seeds))})
-    run = Run.create(results, study, ENVIRONMENT)
+    run = RunFolder.create(results, study, ENVIRONMENT)
     for seed in seeds:
         costs = {
             "step_seconds": 0.1 + seed / 100,
@@ -286,6 +286,6 @@ def test_without_damage_every_cheap_command_reads_all(whole, tmp_path, capsys, m
     """So that the tests above look at what they should."""
     for name in sorted(CHEAP):
         check(whole, tmp_path / "case", capsys, monkeypatch, ("bytes", "lock", (0.0, 0, b"")), name)
-    run = Run(whole / DAMAGED)
+    run = RunFolder(whole / DAMAGED)
     assert len(run.records()) == 3
     assert all(run.film(record) for record in run.records())

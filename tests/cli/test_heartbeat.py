@@ -5,9 +5,9 @@ import time
 from nodebench.cli import heartbeat, progress
 from nodebench.cli.heartbeat import waiting
 from nodebench.cli.progress import PlainDisplay
-from nodebench.run.estimate import Costs
-from nodebench.run.worker import Progress
+from nodebench.running.estimate import Costs
 from nodebench.spec import Trial
+from nodebench.trial.worker import Progress
 
 
 def lines_within(capsys, seconds, wanted):

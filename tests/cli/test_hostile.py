@@ -11,11 +11,11 @@ import pytest
 from evidence import evidence
 
 from nodebench.cli.progress import LiveDisplay
-from nodebench.run.estimate import Costs
-from nodebench.run.store import Run
+from nodebench.running.estimate import Costs
 from nodebench.spec import Failure, Grid, Record, Status, Study, Trial
 from nodebench.spec.record import Place
 from nodebench.spec.trajectories import Trajectories
+from nodebench.store.run_folder import RunFolder
 
 # Valid names, with markup, mathematics and a formula in them.
 NAMES = ["[/red]", "[bold]x", "$x_{$ $", "=1+1", "研究/流", ":smile:"]
@@ -31,9 +31,9 @@ def film():
     }
 
 
-def make(results, study="[/red] $x$", message=MESSAGE, names=NAMES) -> Run:
+def make(results, study="[/red] $x$", message=MESSAGE, names=NAMES) -> RunFolder:
     groups = {name: Grid(task="toy/spiral", model=[name]) for name in NAMES}
-    run = Run.create(results, Study(name=study, groups=groups), {"cpu": message})
+    run = RunFolder.create(results, Study(name=study, groups=groups), {"cpu": message})
     for name in names:
         status = Status.OK if name != NAMES[0] else Status.ERROR
         trial = Trial(

@@ -4,7 +4,7 @@ import pytest
 from evidence import BASE, DIFFERING, evidence
 
 from nodebench.cli.progress import make_display
-from nodebench.run.estimate import Costs
+from nodebench.running.estimate import Costs
 from nodebench.spec import Trial
 
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 from evidence import evidence
 
-from nodebench.run.store import Run
 from nodebench.spec import Grid, Preset, Study
+from nodebench.store.run_folder import RunFolder
 from nodebench.tasks import find_task
 
 FIELD = """
@@ -52,8 +52,8 @@ OWN = ["recommend", "--field", "mine:Drift", "--state-shape", "3"]
 
 def kept_run(folder, name, records):
     """A run as a command would have left it, under a name."""
-    run = Run.create(folder, Study(name="toys", groups={"a": Grid(task="toy/spiral")}), {})
-    run = Run(run.folder.rename(folder / name))
+    run = RunFolder.create(folder, Study(name="toys", groups={"a": Grid(task="toy/spiral")}), {})
+    run = RunFolder(run.folder.rename(folder / name))
     for record in records:
         run.append(record)
     return run
@@ -118,8 +118,8 @@ def test_trials_whose_time_was_spoiled_run_again(nodebench, tmp_path):
     code, out, err = nodebench("recommend", "--task", "test/faults", *measure, "--set", f"marker={tmp_path / 'first'}")
     assert code == 0, err
     (run,) = (tmp_path / "results").iterdir()
-    assert max(record.place.attempts for record in Run(run).records()) > 1
-    assert f"Based on {len(Run(run).records())} records (n = 1) of {run.name}: " in out
+    assert max(record.place.attempts for record in RunFolder(run).records()) > 1
+    assert f"Based on {len(RunFolder(run).records())} records (n = 1) of {run.name}: " in out
     code, out, _ = nodebench("results", "verify")
     assert code == 0, out
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from nodebench.run.store import Run
 from nodebench.spec import Status
+from nodebench.store.run_folder import RunFolder
 
 FIELD = """
 import torch
@@ -127,7 +127,7 @@ def test_an_edit_is_seen_by_compare_merge_resume_and_recommend(nodebench, fields
     assert "Measure it:" in err
     nodebench(*arguments("drift", "--results", "apart"))
     before, after = sorted(path.name for path in (fields / "apart").iterdir())
-    ids = [record.id for name in (before, after) for record in Run(fields / "apart" / name).records()]
+    ids = [record.id for name in (before, after) for record in RunFolder(fields / "apart" / name).records()]
     assert ids[0] == ids[1]
     code, out, _ = nodebench("compare", before, after, "--results", "apart")
     assert code == 0
@@ -136,7 +136,7 @@ def test_an_edit_is_seen_by_compare_merge_resume_and_recommend(nodebench, fields
     code, _, err = nodebench("results", "merge", before, after, "--results", "apart")
     assert code == 2
     assert "the user's code differs: module parts" in err
-    run = Run(fields / "apart" / before)
+    run = RunFolder(fields / "apart" / before)
     interrupted = run.records()[0].model_copy(update={"status": Status.INTERRUPTED})
     run.rewrite([interrupted.line().encode() + b"\n"])
     code, _, err = nodebench("run", "--results", "apart", "--resume", before)

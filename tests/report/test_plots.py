@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nodebench.report.plots import draw_trial, over_time, portrait, training
+from nodebench.reporting.plots import draw_trial, over_time, portrait, training
 from nodebench.spec import Gradient, Record, Status, Trial
 from nodebench.spec.trajectories import Trajectories
 

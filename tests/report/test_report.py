@@ -8,8 +8,8 @@ import pytest
 from evidence import evidence
 
 from nodebench.errors import BadInput
-from nodebench.report.site import report
-from nodebench.report.writers import WRITERS, html, latex, markdown, write
+from nodebench.reporting.site import report
+from nodebench.reporting.writers import WRITERS, html, latex, markdown, write
 from nodebench.spec import Preset, Record, Status
 from nodebench.tasks import find_task
 

@@ -6,10 +6,10 @@ import pytest
 from evidence import ENVIRONMENT, evidence
 
 from nodebench.analysis.readings import final, quotient
-from nodebench.report.charts import PALETTE, Look
-from nodebench.report.site import PUBLISHED, report
-from nodebench.report.study_charts import Plot, by_axis, category, draw, each, rows
-from nodebench.report.study_plots import PLOTS
+from nodebench.reporting.charts import PALETTE, Look
+from nodebench.reporting.site import PUBLISHED, report
+from nodebench.reporting.study_charts import Plot, by_axis, category, draw, each, rows
+from nodebench.reporting.study_plots import PLOTS
 from nodebench.spec import Record, Status
 from nodebench.spec.figures import FIGURES
 from nodebench.spec.record import Place

@@ -4,7 +4,7 @@ import sys
 from rich.console import Console
 
 from nodebench.cli.show import print_run
-from nodebench.report.tables import run_table, summary
+from nodebench.reporting.tables import run_table, summary
 from nodebench.spec import Failure, Record, Status, Trial
 from nodebench.spec.record import Place, Resumed
 

@@ -12,15 +12,15 @@ import psutil
 import pytest
 
 from nodebench.errors import BadInput
-from nodebench.run.checkpoints import Checkpoints, checkpoint_files
-from nodebench.run.engines import dask as dask_engine
-from nodebench.run.engines.dask import DaskEngine
-from nodebench.run.engines.local import LocalEngine
-from nodebench.run.fork_server import start_fork_server
-from nodebench.run.isolation import run_isolated
-from nodebench.run.multiply import multiply
-from nodebench.run.store import Run
+from nodebench.running.engines import dask as dask_engine
+from nodebench.running.engines.dask import DaskEngine
+from nodebench.running.engines.local import LocalEngine
+from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid, Limits, Request, Status, Study
+from nodebench.store.checkpoints import Checkpoints, checkpoint_files
+from nodebench.store.run_folder import RunFolder
+from nodebench.trial.fork_server import start_fork_server
+from nodebench.trial.isolation import run_isolated
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ def long_trial(tmp_path):
     """A trial that has left a checkpoint in a run of its own, and the checkpoints of that run."""
     grid = Grid(task="test/random", preset="smoke", solver="rk4", overrides={"seconds": 0.02}, threads=1)
     (trial,), _ = multiply(grid, DataSource())
-    checkpoints = Checkpoints.of(Run.create(tmp_path, Study(groups={"typed": grid}), {}).folder, 0.05)
+    checkpoints = Checkpoints.of(RunFolder.create(tmp_path, Study(groups={"typed": grid}), {}).folder, 0.05)
     run_isolated(trial, Limits(), DataSource(), lambda progress: None, checkpoints=checkpoints)
     assert list(checkpoint_files(checkpoints.folder).values()) == [trial.id]
     return trial, checkpoints

@@ -1,9 +1,9 @@
-from nodebench.run.estimate import Costs, costs_on, estimate
-from nodebench.run.fork_server import start_fork_server
-from nodebench.run.isolation import foresee, run_isolated
-from nodebench.run.multiply import multiply
-from nodebench.run.store import Run
+from nodebench.running.estimate import Costs, costs_on, estimate
+from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid, Limits, Record, Status, Study, Trial
+from nodebench.store.run_folder import RunFolder
+from nodebench.trial.fork_server import start_fork_server
+from nodebench.trial.isolation import foresee, run_isolated
 
 MACHINE = {"cpu": "one", "cores": {"usable": 2}}
 
@@ -53,8 +53,8 @@ def test_an_estimate_adds_up_and_says_what_it_rests_on():
 
 def test_only_records_of_this_machine_count(tmp_path):
     study = Study(groups={"typed": Grid(task="mnist")})
-    Run.create(tmp_path, study, MACHINE).append(record(10))
-    Run.create(tmp_path, study, MACHINE | {"cpu": "another"}).append(record(99))
+    RunFolder.create(tmp_path, study, MACHINE).append(record(10))
+    RunFolder.create(tmp_path, study, MACHINE | {"cpu": "another"}).append(record(99))
     assert costs_on(MACHINE, tmp_path).of(trial()) == (10, True)
     assert costs_on({"cpu": "third"}, tmp_path).of(trial()) is None
     assert costs_on(MACHINE, tmp_path / "nowhere").of(trial()) is None
@@ -62,7 +62,7 @@ def test_only_records_of_this_machine_count(tmp_path):
 
 def test_a_run_that_cannot_be_read_is_no_reason_to_stop(tmp_path):
     study = Study(groups={"typed": Grid(task="mnist")})
-    good, bad, torn = (Run.create(tmp_path, study, MACHINE) for _ in range(3))
+    good, bad, torn = (RunFolder.create(tmp_path, study, MACHINE) for _ in range(3))
     good.append(record(10))
     (bad.folder / "records.jsonl").write_text("nonsense\n")
     (torn.folder / "environment.json").write_text("{")

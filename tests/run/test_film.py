@@ -8,10 +8,10 @@ import pytest
 from numpy.lib import format as npy
 
 from nodebench.errors import BadInput
-from nodebench.report.plots import draw_trial
-from nodebench.run.film import load_film, save_film
+from nodebench.reporting.plots import draw_trial
 from nodebench.spec import Record, Status, Trial
 from nodebench.spec.trajectories import Trajectories
+from nodebench.store.film import load_film, save_film
 
 FIRST = Trajectories(
     times=np.arange(5.0),

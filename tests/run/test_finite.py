@@ -3,8 +3,8 @@
 import json
 import math
 
-from nodebench.run.finite import with_finite_values
 from nodebench.spec import Reason, ReasonCode
+from nodebench.trial.finite import with_finite_values
 
 
 def test_each_value_that_is_not_finite_has_a_reason_and_the_others_stay():

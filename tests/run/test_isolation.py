@@ -10,10 +10,10 @@ import time
 import psutil
 import pytest
 
-from nodebench.run.fork_server import start_fork_server, wait_for_fork_server
-from nodebench.run.isolation import Stop, run_isolated
-from nodebench.run.multiply import multiply
+from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid, Limits, Status
+from nodebench.trial.fork_server import start_fork_server, wait_for_fork_server
+from nodebench.trial.isolation import Stop, run_isolated
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -254,9 +254,9 @@ def test_a_trial_is_one_process_of_its_own_group():
 def test_no_trial_outlives_a_killed_parent(tmp_path):
     code = """
 import sys
-from nodebench.run.fork_server import start_fork_server
-from nodebench.run.isolation import Stop, run_isolated
-from nodebench.run.multiply import multiply
+from nodebench.trial.fork_server import start_fork_server
+from nodebench.trial.isolation import Stop, run_isolated
+from nodebench.running.multiply import multiply
 from nodebench.spec import Grid, Limits
 from nodebench.spec import DataSource
 if __name__ == "__main__":

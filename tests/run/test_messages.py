@@ -8,8 +8,8 @@ import threading
 import pytest
 import torch
 
-from nodebench.run.messages import Inbox, send
-from nodebench.run.output import Output
+from nodebench.trial.messages import Inbox, send
+from nodebench.trial.output import Output
 
 
 @pytest.fixture

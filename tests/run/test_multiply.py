@@ -1,8 +1,10 @@
 import pytest
 
 from nodebench.errors import BadInput
-from nodebench.run.multiply import multiply, options_of, resolve_device
+from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Gradient, Grid
+from nodebench.trial.devices import resolve_device
+from nodebench.trial.options import options_of
 
 
 def planned(**grid):

@@ -5,9 +5,9 @@ import threading
 import pytest
 
 from nodebench.errors import CannotGoOn
-from nodebench.run.engines.local import LocalEngine
-from nodebench.run.multiply import multiply
-from nodebench.run.noise import measure_noise
+from nodebench.running.engines.local import LocalEngine
+from nodebench.running.multiply import multiply
+from nodebench.running.noise import measure_noise
 from nodebench.spec import DataSource, Grid, Preset, Trial
 
 TRIVIAL = Grid(task="toy/exponential", preset=Preset.SMOKE, solver=["euler"], overrides={"solves": [1]}, threads=1)

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from nodebench.instruments import Budget, NfeCounter
-from nodebench.run.build import experiment_of, integrator_of
-from nodebench.run.draft import Draft
-from nodebench.run.multiply import multiply
-from nodebench.run.passes import Passes
+from nodebench.running.multiply import multiply
 from nodebench.spec import Batching, DataSource, FieldTrait, Gradient, Grid, SolveFailed, Status
 from nodebench.tasks import find_task
+from nodebench.trial.build import experiment_of, integrator_of
+from nodebench.trial.draft import Draft
+from nodebench.trial.passes import Passes
 
 ERRORS = ("solution_error", "gradient_error", "gradient_cosine")
 

@@ -11,14 +11,14 @@ import torch
 from scipy.integrate import solve_ivp
 
 from nodebench.instruments import Budget, NfeCounter, stopwatch
-from nodebench.run.build import experiment_of, integrator_of
-from nodebench.run.multiply import multiply
-from nodebench.run.numerics import REFERENCE_MAX_NFE
-from nodebench.run.passes import Passes
-from nodebench.run.step import Checkpoint, Step, training_step
+from nodebench.running.multiply import multiply
 from nodebench.solvers import StepControl, find_solver
 from nodebench.spec import DataSource, Gradient, Grid, Pass, ReasonCode, SolveFailed, Status
 from nodebench.tasks import find_task
+from nodebench.trial.build import experiment_of, integrator_of
+from nodebench.trial.numerics import REFERENCE_MAX_NFE
+from nodebench.trial.passes import Passes
+from nodebench.trial.step import Checkpoint, Step, training_step
 
 
 def passes(task: str, breaks=None, budget: Budget | None = None, **grid) -> Passes:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodebench.errors import BadInput
-from nodebench.run.plan import plan
+from nodebench.running.plan import plan
 from nodebench.solvers import solver_names
 from nodebench.spec import DataSource, Exclusion, Grid, Preset, Study, load_study, shipped_studies
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from nodebench.instruments import Budget
 from nodebench.models.fields import Delayed, MlpField
-from nodebench.run.probes import joint_over_single, residual_error, reverse_error
 from nodebench.spec import Gradient
+from nodebench.trial.probes import joint_over_single, residual_error, reverse_error
 
 
 class Shrink(nn.Module):

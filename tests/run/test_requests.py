@@ -5,11 +5,11 @@ import json
 import pytest
 
 from nodebench.errors import BadInput
-from nodebench.run.baseline import baseline_of
-from nodebench.run.plan import plan
-from nodebench.run.store import Run
-from nodebench.run.sweep import missing
+from nodebench.running.baseline import baseline_of
+from nodebench.running.plan import plan
+from nodebench.running.sweep import missing
 from nodebench.spec import Grid, Interleaved, Pass, Preset, Record, Request, Status, Study, Trial, load_study
+from nodebench.store.run_folder import RunFolder
 
 RUN = ("run", "--task", "test/faults", "--solver", "rk4", "--preset", "smoke", "--threads", "1", "--quiet")
 
@@ -68,19 +68,19 @@ def test_a_failed_record_is_missing_only_where_failed_trials_are_tried_again():
 
 def test_passes_that_are_typed_are_run_and_others_have_their_reason(nodebench, tmp_path):
     assert nodebench(*RUN, "--passes", "training")[0] == 0
-    (first,) = Run.open(tmp_path / "results", None).records()
+    (first,) = RunFolder.open(tmp_path / "results", None).records()
     assert first.passes == ("training",)
     assert first.costs["tensor_peak_bytes"] is None
     assert first.reasons["tensor_peak_bytes"].code == "not-requested"
     assert first.history[-1]["final"] == first.metrics["final"]
 
     assert nodebench("run", "--resume", "--quiet")[0] == 0
-    assert len((Run.open(tmp_path / "results", None).folder / "records.jsonl").read_text().splitlines()) == 1
+    assert len((RunFolder.open(tmp_path / "results", None).folder / "records.jsonl").read_text().splitlines()) == 1
 
     assert nodebench("run", "--resume", "--quiet", "--passes", "training,memory")[0] == 0
-    lines = (Run.open(tmp_path / "results", None).folder / "records.jsonl").read_text().splitlines()
+    lines = (RunFolder.open(tmp_path / "results", None).folder / "records.jsonl").read_text().splitlines()
     assert [json.loads(line)["passes"] for line in lines] == [["training"], ["training", "memory"]]
-    (second,) = Run.open(tmp_path / "results", None).records()
+    (second,) = RunFolder.open(tmp_path / "results", None).records()
     assert second.costs["tensor_peak_bytes"] > 0
     assert second.metrics == first.metrics
 

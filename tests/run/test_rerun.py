@@ -2,11 +2,11 @@
 
 import pytest
 
-from nodebench.run.engines.local import LocalEngine
-from nodebench.run.fork_server import start_fork_server
-from nodebench.run.multiply import multiply
-from nodebench.run.rerun import run_until_steady
+from nodebench.running.engines.local import LocalEngine
+from nodebench.running.multiply import multiply
+from nodebench.running.rerun import run_until_steady
 from nodebench.spec import DataSource, Grid, Limits, Pass, ReasonCode, Record, Request, Status, Trial
+from nodebench.trial.fork_server import start_fork_server
 
 
 def drifting(marker: str = "") -> Trial:

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 
 from nodebench.errors import BadInput
-from nodebench.run.checkpoints import Checkpoints, checkpoint_files
-from nodebench.run.film import load_film
-from nodebench.run.isolation import Stop, run_isolated
-from nodebench.run.multiply import multiply
-from nodebench.run.rerun import run_until_steady
-from nodebench.run.store import Run
-from nodebench.run.upkeep import prune
+from nodebench.running.multiply import multiply
+from nodebench.running.rerun import run_until_steady
 from nodebench.spec import DataSource, Grid, Limits, Record, Request, Status, Study
 from nodebench.spec.record import Resumed
+from nodebench.store.checkpoints import Checkpoints, checkpoint_files
+from nodebench.store.film import load_film
+from nodebench.store.run_folder import RunFolder
+from nodebench.store.upkeep import prune
+from nodebench.trial.isolation import Stop, run_isolated
 
 COMMAND = [sys.executable, "-m", "nodebench", "run"]
 COMMON = ["--preset", "smoke", "--threads", "1", "--passes", "training", "--checkpoint-every", "0.2"]
@@ -66,8 +66,8 @@ def finished(process: subprocess.Popen) -> None:
     assert process.returncode == 0, err
 
 
-def only(folder: Path) -> tuple[Run, Record]:
-    (run,) = map(Run, (folder / "results").iterdir())
+def only(folder: Path) -> tuple[RunFolder, Record]:
+    (run,) = map(RunFolder, (folder / "results").iterdir())
     (record,) = run.records()
     return run, record
 
@@ -137,8 +137,8 @@ def assert_same_film(path: Path, expected: Path) -> None:
 
 
 @pytest.fixture
-def run(tmp_path) -> Run:
-    return Run.create(tmp_path, Study(groups={"typed": GRID}), {"cpu": "test"})
+def run(tmp_path) -> RunFolder:
+    return RunFolder.create(tmp_path, Study(groups={"typed": GRID}), {"cpu": "test"})
 
 
 GRID = Grid(task="test/random", preset="smoke", solver=["rk4"], overrides={"seconds": [0.05]}, threads=1)
@@ -154,13 +154,13 @@ class Notices(list):
         self += [progress.notice] if progress.notice else []
 
 
-def go(trial, run: Run, every: float = 0.1, report: Callable = lambda progress: None, **how) -> Record:
+def go(trial, run: RunFolder, every: float = 0.1, report: Callable = lambda progress: None, **how) -> Record:
     checkpoints = Checkpoints.of(run.folder, every)
     limits = how.pop("limits", Limits())
     return run_isolated(trial, limits, DataSource(), report, request=REQUEST, checkpoints=checkpoints, **how)[0]
 
 
-def interrupted(trial, run: Run) -> Record:
+def interrupted(trial, run: RunFolder) -> Record:
     """The record of a trial that is stopped once it has stored a checkpoint."""
     stop = Stop()
 
@@ -227,7 +227,7 @@ def test_no_checkpoint_is_stored_of_what_cannot_be_restored(run, options):
     assert not (run.folder / "checkpoints").exists()
 
 
-def path_of(run: Run) -> Path:
+def path_of(run: RunFolder) -> Path:
     (name,) = checkpoint_files(run.folder)
     return run.folder / "checkpoints" / name
 
@@ -284,8 +284,8 @@ def test_a_checkpoint_that_does_not_fit_leaves_no_trace_in_the_training(run):
     assert_begins_anew(trial, run)
 
 
-def change(run: Run, trial, edit: Callable) -> None:
-    from nodebench.run.training_state import from_bytes, to_bytes
+def change(run: RunFolder, trial, edit: Callable) -> None:
+    from nodebench.trial.training_state import from_bytes, to_bytes
 
     checkpoints = Checkpoints.of(run.folder, 1.0)
     content = from_bytes(checkpoints.read(trial.id))
@@ -293,7 +293,7 @@ def change(run: Run, trial, edit: Callable) -> None:
     checkpoints.write(trial.id, to_bytes(content))
 
 
-def assert_begins_anew(trial, run: Run) -> str:
+def assert_begins_anew(trial, run: RunFolder) -> str:
     told = Notices()
     record = go(trial, run, every=600.0, report=told)
     (notice,) = told
@@ -355,13 +355,13 @@ def trial_process_of(process: subprocess.Popen):
 # --- a drifting machine
 
 
-def record_of(run: Run, **known) -> Record:
+def record_of(run: RunFolder, **known) -> Record:
     trial = trial_of()
     frame = {"id": trial.id, "trial": trial, "started": "2026-01-01", "duration_seconds": 1.0}
     return Record(**frame, status=Status.OK, drifted=True, calibration=[1.0, 2.0], **known)
 
 
-def attempts(run: Run, record: Record) -> Iterator[tuple[Record, dict]]:
+def attempts(run: RunFolder, record: Record) -> Iterator[tuple[Record, dict]]:
     while True:
         assert checkpoint_files(run.folder) == {}
         checkpoints = Checkpoints.of(run.folder, 1.0)
@@ -391,7 +391,7 @@ def test_a_run_elsewhere_is_told_from_the_one_on_this_machine(run, tmp_path):
     assert ours.are_shared()
     assert not replace(ours, folder=tmp_path / "nowhere").are_shared()
     assert not replace(ours, run="").are_shared()
-    other = Run.create(tmp_path, Study(groups={"typed": GRID}), {"cpu": "test"})
+    other = RunFolder.create(tmp_path, Study(groups={"typed": GRID}), {"cpu": "test"})
     assert not replace(ours, folder=other.folder).are_shared()
 
 
@@ -459,6 +459,6 @@ def test_an_impossible_interval_is_refused(nodebench, typed):
 def test_a_run_keeps_its_interval_and_another_one_can_be_typed(nodebench, tmp_path):
     small = ["--task", "toy/exponential", "--preset", "smoke", "--threads", "1", "--quiet", "--checkpoint-every", "7"]
     assert nodebench("run", *small)[0] == 0
-    (run,) = map(Run, (tmp_path / "results").iterdir())
+    (run,) = map(RunFolder, (tmp_path / "results").iterdir())
     assert run.study().checkpoint_every == 7.0
     assert Study(groups={"typed": GRID}).checkpoint_every == 600.0

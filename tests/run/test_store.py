@@ -8,9 +8,9 @@ import pytest
 from evidence import evidence
 
 from nodebench.errors import BadInput
-from nodebench.run.store import Run, kept_records, list_runs, records_below, runs_below
 from nodebench.spec import DataSource, Grid, Limits, Record, Status, Study, Trial
 from nodebench.spec.bounded import LINE
+from nodebench.store.run_folder import RunFolder, kept_records, list_runs, records_below, runs_below
 
 STUDY = Study(
     groups={"typed": Grid(task="toy/spiral", rtol=[1e-3], seed=[0, 1], overrides={"epochs": "2"}, threads=2)},
@@ -26,7 +26,7 @@ def record(seed: int) -> Record:
 
 @pytest.fixture
 def run(tmp_path):
-    return Run.create(tmp_path, STUDY, {"cpu": "test"})
+    return RunFolder.create(tmp_path, STUDY, {"cpu": "test"})
 
 
 def test_a_run_is_a_directory_named_after_time_and_task(run):
@@ -36,7 +36,7 @@ def test_a_run_is_a_directory_named_after_time_and_task(run):
 
 
 def test_two_runs_of_one_second_get_two_directories(tmp_path):
-    folders = {Run.create(tmp_path, STUDY, {}).folder for _ in range(3)}
+    folders = {RunFolder.create(tmp_path, STUDY, {}).folder for _ in range(3)}
     assert len(folders) == 3
 
 
@@ -74,11 +74,11 @@ def test_a_record_is_synced_to_disk_before_the_next_trial_starts(run, monkeypatc
 
 def test_a_run_has_one_writer_at_a_time(run):
     with run.writing():
-        with pytest.raises(BadInput, match="is being written by"), Run(run.folder).writing():
+        with pytest.raises(BadInput, match="is being written by"), RunFolder(run.folder).writing():
             pass
         with (run.folder / "lock").open() as file, pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with Run(run.folder).writing():
+    with RunFolder(run.folder).writing():
         pass
 
 
@@ -158,7 +158,7 @@ def test_a_damaged_environment_is_named_and_taken_as_unknown(run, content, caplo
     (run.folder / "environment.json").write_bytes(content)
     assert run.environment() == {}
     assert str(run.folder / "environment.json") in caplog.text
-    assert Run.open(run.folder.parent, None).folder == run.folder
+    assert RunFolder.open(run.folder.parent, None).folder == run.folder
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_damaged_study_is_refused_by_its_path_in_one_line(run, content):
 
 def test_one_bad_run_hides_no_other(run, caplog):
     run.append(record(0))
-    other = Run.create(run.folder.parent, STUDY, {})
+    other = RunFolder.create(run.folder.parent, STUDY, {})
     other.append(record(1))
     (other.folder / "records.jsonl").unlink()
     (other.folder / "records.jsonl").mkdir()
@@ -186,9 +186,9 @@ def test_one_bad_run_hides_no_other(run, caplog):
 
 def test_the_latest_run_is_the_one_that_was_created_last(tmp_path):
     """Names decide nothing: of runs of one second ``-10`` is the later one, and a task's name says no time."""
-    runs = [Run.create(tmp_path, STUDY, {}) for _ in range(11)]
+    runs = [RunFolder.create(tmp_path, STUDY, {}) for _ in range(11)]
     renamed = runs[-1].folder.rename(tmp_path / "2020-01-01T00-00-00-a")
-    assert Run.open(tmp_path, None).folder == renamed
+    assert RunFolder.open(tmp_path, None).folder == renamed
     assert [run.folder for run in list_runs(tmp_path)] == [*(run.folder for run in runs[:-1]), renamed]
 
 
@@ -199,7 +199,7 @@ def test_runs_of_older_versions_are_ordered_by_their_records_or_names(tmp_path):
         "2026-10-25T02-10-00-second": "2026-10-25T01:10:00+00:00",
     }
     for name, time in started.items():
-        run = Run.create(tmp_path, STUDY, {})
+        run = RunFolder.create(tmp_path, STUDY, {})
         run.append(record(0).model_copy(update={"started": time}))
         (run.folder / "environment.json").write_text("{}")
         run.folder.rename(tmp_path / name)
@@ -221,7 +221,7 @@ def victim(tmp_path) -> Path:
 
 @pytest.mark.parametrize("name", ["lock", "records.jsonl", "records.jsonl.part", "arrays"])
 def test_nothing_is_written_through_a_symbolic_link(tmp_path, name):
-    run = Run.create(tmp_path / "results", STUDY, {})
+    run = RunFolder.create(tmp_path / "results", STUDY, {})
     (run.folder / name).symlink_to(target := victim(tmp_path))
     before = sorted(tmp_path.iterdir())
     with pytest.raises(BadInput, match=f"{name} is a symbolic link"), run.writing():  # noqa: PT012
@@ -239,7 +239,7 @@ def test_a_lock_that_is_a_pipe_ends_at_once(run):
 
 def test_a_run_is_named_by_one_file_name_whatever_its_study_is_called(tmp_path):
     for name in ("a/b", "研究", "$x$ [b]", "n" * 200):
-        folder = Run.create(tmp_path / "results", STUDY.model_copy(update={"name": name}), {}).folder
+        folder = RunFolder.create(tmp_path / "results", STUDY.model_copy(update={"name": name}), {}).folder
         assert folder.parent == tmp_path / "results"
         assert "/" not in folder.name.replace("\\", "/")
 
@@ -253,7 +253,7 @@ def test_a_run_whose_study_is_no_name_is_refused(run, name):
 
 
 def test_a_run_behind_a_symbolic_link_is_read_by_every_listing_and_written_by_none(tmp_path):
-    run = Run.create(tmp_path / "archive", STUDY, {})
+    run = RunFolder.create(tmp_path / "archive", STUDY, {})
     run.append(record(0))
     results = tmp_path / "results"
     results.mkdir()
@@ -261,13 +261,13 @@ def test_a_run_behind_a_symbolic_link_is_read_by_every_listing_and_written_by_no
     for listing in (list_runs, runs_below):
         assert [one.folder for one in listing(results)] == [results / "linked"]
     assert len(kept_records(results)) == 1
-    assert Run.open(results, "linked").records() == run.records()
+    assert RunFolder.open(results, "linked").records() == run.records()
     with pytest.raises(BadInput, match=f"symbolic link.*{run.folder}"), list_runs(results)[0].writing():
         pass
 
 
 def test_a_run_that_is_there_as_a_link_too_counts_once(tmp_path):
-    run = Run.create(tmp_path, STUDY, {})
+    run = RunFolder.create(tmp_path, STUDY, {})
     run.append(record(0))
     (tmp_path / "0-latest").symlink_to(run.folder)
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
@@ -278,22 +278,22 @@ def test_a_run_that_is_there_as_a_link_too_counts_once(tmp_path):
 
 def test_an_unknown_run_is_refused_with_the_latest_ones(run, tmp_path):
     with pytest.raises(BadInput, match=f"The latest there: {run.folder.name}"):
-        Run.open(tmp_path, "nope")
+        RunFolder.open(tmp_path, "nope")
 
 
 def test_an_empty_results_folder_says_what_to_do(tmp_path):
     with pytest.raises(BadInput, match="make one with 'nodebench run'"):
-        Run.open(tmp_path, None)
+        RunFolder.open(tmp_path, None)
 
 
 def test_results_that_cannot_be_written_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot write there"):
-        Run.create(tmp_path / "file", STUDY, {})
+        RunFolder.create(tmp_path / "file", STUDY, {})
 
 
 def test_the_records_of_a_run_share_what_they_have_in_common(tmp_path):
-    run = Run.create(tmp_path / "results", Study(groups={"typed": Grid(task="toy/spiral")}), {})
+    run = RunFolder.create(tmp_path / "results", Study(groups={"typed": Grid(task="toy/spiral")}), {})
     written = [evidence(seed, options={"noise": 0.5}, costs={"step_seconds": 1.0 + seed}) for seed in range(3)]
     written.append(evidence(3, options={"noise": 0.1}))
     for one in written:

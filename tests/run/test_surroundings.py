@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nodebench.run.scratch import remove_stale
-from nodebench.run.store import list_runs
 from nodebench.spec import Record
+from nodebench.store.run_folder import list_runs
+from nodebench.trial.scratch import remove_stale
 
 COMMAND = [sys.executable, "-m", "nodebench", "run"]
 TRIVIAL = ["--task", "toy/exponential", "--preset", "smoke", "--solver", "euler", "--set", "solves=1", "--threads", "1"]

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nodebench.run.store import Run
-from nodebench.run.upkeep import verify
+from nodebench.store.run_folder import RunFolder
+from nodebench.store.upkeep import verify
 
 COMMAND = [sys.executable, "-m", "nodebench", "run"]
 TRIVIAL = ["--task", "toy/exponential", "--preset", "smoke", "--solver", "euler", "--set", "solves=1", "--threads", "1"]
@@ -31,9 +31,9 @@ class Sweep:
         self.folder = folder
 
     @property
-    def run(self) -> Run:
+    def run(self) -> RunFolder:
         (folder,) = (self.folder / "results").iterdir()
-        return Run(folder)
+        return RunFolder(folder)
 
     @property
     def has_begun(self) -> bool:

@@ -6,8 +6,8 @@ import tomllib
 import pytest
 
 from nodebench.instruments.environment import default_threads, usable_cores
-from nodebench.run.multiply import multiply
-from nodebench.run.threads import choose_threads
+from nodebench.running.multiply import multiply
+from nodebench.running.threads import choose_threads
 from nodebench.spec import DataSource, Grid, Limits
 
 several_cores = pytest.mark.skipif(usable_cores() < 2, reason="one core only")

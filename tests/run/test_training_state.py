@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from nodebench.instruments import NfeCounter
-from nodebench.run.build import experiment_of, integrator_of
-from nodebench.run.multiply import multiply
-from nodebench.run.step import training_step
-from nodebench.run.training import Training
-from nodebench.run.training_state import from_bytes, state_of, to_bytes
+from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import tasks
+from nodebench.trial.build import experiment_of, integrator_of
+from nodebench.trial.step import training_step
+from nodebench.trial.training import Training
+from nodebench.trial.training_state import from_bytes, state_of, to_bytes
 
 CPU = torch.device("cpu")
 OURS = sorted(name for name, task in tasks().items() if type(task).__module__.startswith("nodebench."))
@@ -27,7 +27,7 @@ CASES = {
 }
 
 
-class Run:
+class RunFolder:
     """A training in this process, step by step."""
 
     def __init__(self, task: str, options: dict) -> None:
@@ -63,14 +63,14 @@ def _spoil_generators() -> None:
 
 @pytest.mark.parametrize(("task", "options", "taken"), CASES.values(), ids=CASES.keys())
 def test_the_next_losses_are_those_of_a_training_that_was_not_stopped(task, options, taken):
-    first = Run(task, options)
+    first = RunFolder(task, options)
     first.take(taken)
     stored = to_bytes(first.training.state())
     assert first.left > 0
     first.take(first.left)
     end = state_of(first.experiment, CPU)
     _spoil_generators()
-    second = Run(task, options)
+    second = RunFolder(task, options)
     _spoil_generators()
     second.training.resume(from_bytes(stored))
     second.take(second.left)
@@ -79,12 +79,12 @@ def test_the_next_losses_are_those_of_a_training_that_was_not_stopped(task, opti
 
 
 def test_the_start_of_a_later_epoch_is_stored_as_well():
-    first = Run("test/random", {"epochs": 3, "steps_per_epoch": 2})
+    first = RunFolder("test/random", {"epochs": 3, "steps_per_epoch": 2})
     first.take(4)
     first.training.begin_epoch(2)
     stored = from_bytes(to_bytes(first.training.state()))
     first.take(first.left)
-    second = Run("test/random", {"epochs": 3, "steps_per_epoch": 2})
+    second = RunFolder("test/random", {"epochs": 3, "steps_per_epoch": 2})
     second.training.resume(stored)
     second.take(second.left)
     assert second.losses() == first.losses()
@@ -92,10 +92,10 @@ def test_the_start_of_a_later_epoch_is_stored_as_well():
 
 def test_batches_that_cannot_be_drawn_again_are_refused():
     options = {"epochs": 2, "steps_per_epoch": 3, "repeats_batches": False}
-    first = Run("test/random", options)
+    first = RunFolder("test/random", options)
     first.take(2)
     with pytest.raises(ValueError, match="does not draw the same batches again"):
-        Run("test/random", options).training.resume(from_bytes(to_bytes(first.training.state())))
+        RunFolder("test/random", options).training.resume(from_bytes(to_bytes(first.training.state())))
 
 
 def test_a_state_is_read_without_making_other_objects():
@@ -108,9 +108,9 @@ def test_a_state_is_read_without_making_other_objects():
 
 
 def test_a_resumed_training_keeps_the_times_of_earlier_steps_and_warms_up_again():
-    first = Run("toy/spiral", {"steps_per_epoch": 6})
+    first = RunFolder("toy/spiral", {"steps_per_epoch": 6})
     first.take(5)
-    second = Run("toy/spiral", {"steps_per_epoch": 6})
+    second = RunFolder("toy/spiral", {"steps_per_epoch": 6})
     second.training.resume(from_bytes(to_bytes(first.training.state())))
     np.testing.assert_array_equal(second.training.watch.table(), first.training.watch.table())
     second.take(4)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from nodebench.errors import BadInput
-from nodebench.run.film import save_film
-from nodebench.run.store import Run, list_runs, records_below
-from nodebench.run.upkeep import ASIDE, merge, prune, repair, verify
 from nodebench.spec import Grid, Record, Status, Study, Trial, bounded
 from nodebench.spec.record import SCHEMA_VERSION, Place
 from nodebench.spec.study import REPRODUCED
 from nodebench.spec.trajectories import Trajectories
+from nodebench.store.film import save_film
+from nodebench.store.run_folder import RunFolder, list_runs, records_below
+from nodebench.store.upkeep import ASIDE, merge, prune, repair, verify
 
 LINE = np.zeros((1, 3, 2))
 FILM = {1: Trajectories(np.arange(3.0), LINE, LINE, np.zeros((1, 3)), LINE, (0.0, 1.0), "time", ("x", "y"))}
@@ -28,9 +28,9 @@ def record(seed: int, status: Status = Status.OK, started: str = "2026-01-01", s
     return Record(id=trial.id, trial=trial, status=status, started=started, duration_seconds=seconds, place=place)
 
 
-def make(results, seeds, **changes) -> Run:
+def make(results, seeds, **changes) -> RunFolder:
     study = Study(groups={"typed": Grid(task="toy/spiral", seed=list(seeds), **changes)})
-    run = Run.create(results, study, {"cpu": "test"})
+    run = RunFolder.create(results, study, {"cpu": "test"})
     for seed in seeds:
         run.append(record(seed), FILM)
     return run
@@ -321,7 +321,7 @@ def test_what_reproduce_wrote_is_not_foreign(tmp_path):
     """Its study has a group for each trial; its records keep the groups of the original."""
     again = record(3)
     study = Study(name=REPRODUCED, groups={again.id: Grid(task="toy/spiral", model=["small"], seed=[3])})
-    run = Run.create(tmp_path, study, {"cpu": "test"})
+    run = RunFolder.create(tmp_path, study, {"cpu": "test"})
     run.append(again)
     assert verify(run) == []
     run.append(record(4))

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from nodebench.run.store import list_runs
-from nodebench.run.upkeep import verify
 from nodebench.spec import shipped_studies
+from nodebench.store.run_folder import list_runs
+from nodebench.store.upkeep import verify
 
 
 @pytest.mark.slow

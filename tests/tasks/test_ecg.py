@@ -7,11 +7,11 @@ import torch
 from problems import integrator
 
 from nodebench.errors import BadInput
-from nodebench.run.build import experiment_of
-from nodebench.run.multiply import multiply
+from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import ecg, ecg_sources, find_task
 from nodebench.tasks.ecg import EcgOptions, observed_points, spread
+from nodebench.trial.build import experiment_of
 
 NOTHING = DataSource()
 

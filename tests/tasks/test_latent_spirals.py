@@ -4,10 +4,10 @@ import torch
 from problems import integrator
 
 from nodebench.models.latent import pick
-from nodebench.run.build import experiment_of
-from nodebench.run.multiply import multiply
+from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks.latent_spirals import WINDOW, SpiralsOptions, make_spirals
+from nodebench.trial.build import experiment_of
 
 
 def random(seed: int = 0) -> torch.Generator:

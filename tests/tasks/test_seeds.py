@@ -5,10 +5,10 @@ import torch
 from problems import integrator
 
 from nodebench.models import digits
-from nodebench.run.build import experiment_of
-from nodebench.run.multiply import multiply
+from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import find_task
+from nodebench.trial.build import experiment_of
 
 # One task of each experiment class that draws weights; the others share these classes, and their data takes longer.
 TRAINED = [

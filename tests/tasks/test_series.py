@@ -7,10 +7,10 @@ import torch
 from problems import integrator
 from torch.distributions import Normal, kl_divergence
 
-from nodebench.run.build import experiment_of
-from nodebench.run.multiply import multiply
+from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks.series import Series
+from nodebench.trial.build import experiment_of
 
 NOISE = 0.1  # of the paper's spirals
 

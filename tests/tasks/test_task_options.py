@@ -6,12 +6,12 @@ import torch
 
 from nodebench.instruments import Budget, NfeCounter
 from nodebench.models.trajectories import ObservedTrajectories
-from nodebench.run.build import experiment_of, integrator_of
-from nodebench.run.multiply import multiply
+from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks.contract import Setup
 from nodebench.tasks.spheres import SHELLS, Spheres, SpheresOptions, shells
 from nodebench.tasks.toys import Random, RandomOptions
+from nodebench.trial.build import experiment_of, integrator_of
 
 
 def built(task: str, **axes):

@@ -4,11 +4,11 @@ from problems import integrator
 
 from nodebench.models import systems
 from nodebench.models.fields import Squeezed
-from nodebench.run.build import experiment_of
-from nodebench.run.multiply import multiply
+from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import find_task, tasks, trajectory_fit
 from nodebench.tasks.trajectory_fit import FitOptions, observation_times, observe, trajectory_error
+from nodebench.trial.build import experiment_of
 
 # Those that share their models; the others have tests of their own.
 TOYS = sorted(name for name, task in tasks().items() if name.startswith("toy/") and "small" in task.models)

@@ -1,0 +1,53 @@
+"""The page of amendments: what changed in the declarations, when, and why."""
+
+from collections.abc import Sequence
+
+from nodebench.claims import ClaimResult
+from nodebench.claims.amendments import Amendment
+from nodebench.reporting.document import Block, Cell, Heading, Page, Paragraph, Table, number
+
+
+def amendment_page(results: Sequence[ClaimResult], amendments: Sequence[Amendment]) -> Page:
+    """Every amendment, and the date on which each declaration in force was frozen."""
+    late = sum(one.after_first_results for one in amendments)
+    blocks: list[Block] = [
+        Paragraph(
+            f"{len(amendments)} changes of declarations are on record; {late} of them were made after first results "
+            "that test the claim existed. A declaration changes only with an entry here."
+        ),
+        _table(amendments),
+        Heading("Declarations in force"),
+        _in_force(results),
+    ]
+    return Page("amendments", "Amendments", "What changed in the declarations of claims, when and why", blocks)
+
+
+def _table(amendments: Sequence[Amendment]) -> Table:
+    rows = [
+        [
+            Cell(one.date[:16].replace("T", " ")),
+            Cell(one.claim),
+            Cell(one.what),
+            Cell(one.old),
+            Cell(one.new),
+            Cell(one.reason),
+            Cell("yes" if one.after_first_results else "no"),
+            Cell(f"{one.verdict_old} → {one.verdict_new}"),
+        ]
+        for one in amendments
+    ]
+    header = ("date", "claim", "what", "old", "new", "reason", "after first results", "verdict, old → new")
+    return Table("amendments", "Changes of declarations, oldest first", header, rows, filters=True)
+
+
+def _in_force(results: Sequence[ClaimResult]) -> Table:
+    rows = [
+        [
+            Cell(result.claim.name),
+            Cell(result.frozen[:10] if result.frozen else "not frozen"),
+            number(str(len(result.records)), len(result.records)),
+        ]
+        for result in results
+    ]
+    header = ("claim", "frozen on", "records that test it")
+    return Table("declarations", "When each declaration in force was frozen", header, rows)

@@ -1,0 +1,305 @@
+"""The drawings of the report: findings against their regions, and figures against figures.
+
+Colours are Okabe and Ito's. Each series has a marker of its own too, so that none is told by colour alone.
+"""
+
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from nodebench.analysis.statistics import median
+from nodebench.claims import PartResult, Verdict
+from nodebench.escapes import for_matplotlib
+from nodebench.reporting import plots
+from nodebench.reporting.plots import MUTED, TRUE
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B59B00")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+VERDICT_COLOURS = {
+    Verdict.SUPPORTED: "#009E73",
+    Verdict.REFUTED: "#D55E00",
+    Verdict.PARTLY: "#E69F00",
+    Verdict.INCONCLUSIVE: "#7F7F7F",
+}
+SUPPORT = "#009E73"
+# Stands for the colour of the page's text, which light and dark pages set otherwise.
+INK = "#010203"
+WIDTH = 6.4  # inches
+
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "pdf.fonttype": 42,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"),
+    "legend.frameon": False,
+    "path.simplify_threshold": 0.5,
+}
+
+
+def style(name: str) -> AbstractContextManager[None]:
+    """The look of the report's drawings; the name keeps their ids apart on one page."""
+    return plots.style(name, **_STYLE)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawing as SVG, to stand inside a page and take its colours, and as PDF for a paper."""
+
+    svg: str
+    pdf: Callable[[], bytes]
+
+
+def saved(name: str, drawn: Figure) -> Drawing:
+    """Save a drawing; the same one gives the same bytes each time."""
+
+    def pdf() -> bytes:
+        with style(name):
+            file = io.BytesIO()
+            drawn.savefig(file, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+            return file.getvalue()
+
+    return Drawing(_svg(drawn), pdf)
+
+
+def _svg(drawn: Figure) -> str:
+    svg = io.StringIO()
+    if engine := drawn.get_layout_engine():  # once, and not again with every saving
+        engine.execute(drawn)
+        drawn.set_layout_engine("none")
+    drawn.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    text = svg.getvalue()
+    text = text[text.index("<svg") :]
+    for ink in (INK, TRUE, MUTED):
+        text = text.replace(ink, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r"\s*<!--.*?-->", "", text, flags=re.S)
+    # A drawing is as wide as its place; numbers of more than two decimals are finer than a screen.
+    text = re.sub(r' (?:width|height)="[^"]*pt"', "", text, count=2)
+    return re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group()), text)
+
+
+# --- results of claims
+
+
+def forest(name: str, results: Sequence[PartResult], published: float | None, ratio: bool) -> Drawing:
+    """Estimates with their intervals and replicates, against the values that would support them.
+
+    All results are of one part. ``ratio`` draws a logarithmic axis.
+    """
+    shown = [one for one in results if one.estimate is not None]
+    part = shown[0].part
+    scale = 100 if part.unit == "%" else 1
+    with style(name):
+        drawn = Figure(figsize=(WIDTH, 1.1 + 0.42 * len(shown)), layout="constrained")
+        axes = drawn.subplots()
+        values = [v * scale for one in shown for v in _finite(one)]
+        values += [published * scale] if published is not None and (published > 0 or not ratio) else []
+        values += [edge * scale for edge in part.supports if math.isfinite(edge) and (edge > 0 or not ratio)]
+        low, high = _window(values, ratio)
+        support = [min(max(edge * scale, low), high) for edge in part.supports]
+        axes.axvspan(support[0], support[1], color=SUPPORT, alpha=0.13, linewidth=0, label="supports it")
+        for edge in part.supports:
+            if math.isfinite(edge) and low < edge * scale < high:
+                axes.axvline(edge * scale, color=SUPPORT, linewidth=0.8)
+        for row, one in enumerate(reversed(shown)):
+            _result(axes, one, row, scale, (low, high))
+        if published is not None and low <= published * scale <= high:
+            axes.axvline(published * scale, color=INK, linewidth=1, linestyle=":", label="published")
+        axes.set_xscale("log" if ratio else "linear")
+        axes.set_xlim(low, high)
+        axes.set_ylim(-0.6, len(shown) - 0.4)
+        labels = [for_matplotlib(one.sample.label or "all") for one in reversed(shown)]
+        axes.set_yticks(range(len(shown)), labels if any(one.sample.label for one in shown) else ["" for _ in shown])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(
+            for_matplotlib(_axis_label(part.reading.label, part.combine if part.against else "", part.unit))
+        )
+        if ratio:
+            _plain_log(axes.xaxis)
+        drawn.legend(loc="outside upper right", ncols=3)
+        sns.despine(drawn, left=True)
+        return saved(name, drawn)
+
+
+def _axis_label(reading: str, combine: str, unit: str) -> str:
+    what = {"ratio": f"ratio of {reading}", "difference": f"difference of {reading}"}.get(combine, reading)
+    return f"{what} ({unit})" if unit in ("%", "points") else what
+
+
+def _result(axes: Axes, result: PartResult, row: int, scale: float, window: tuple[float, float]) -> None:
+    assert result.estimate is not None
+    colour = VERDICT_COLOURS.get(result.verdict, INK)
+    low, high = (min(max(end * scale, window[0]), window[1]) for end in (result.estimate.low, result.estimate.high))
+    seeds = [value * scale for value in result.sample.values.values() if math.isfinite(value)]
+    axes.plot(seeds, [row - 0.2] * len(seeds), "|", color=INK, alpha=0.6, markersize=6)
+    axes.plot([low, high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt")
+    axes.plot([result.estimate.value * scale], [row], "o", color=colour, markersize=6)
+
+
+def _finite(result: PartResult) -> list[float]:
+    assert result.estimate is not None
+    found = result.estimate
+    ends = [end for end in (found.low, found.high) if math.isfinite(end)]
+    return [v for v in (*result.sample.values.values(), *ends, found.value) if math.isfinite(v)]
+
+
+def _window(values: Sequence[float], ratio: bool) -> tuple[float, float]:
+    """Limits around values, with some room."""
+    if ratio:
+        known = [value for value in values if value > 0] or [1.0]
+        low, high = min(known), max(known)
+        room = max((high / low) ** 0.08, 1.15)
+        return low / room, high * room
+    low, high = min(values), max(values)
+    room = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    return low - room, high + room
+
+
+def _plain_log(axis: mpl.axis.Axis) -> None:
+    """Numbers as one says them on a logarithmic axis of less than three decades; powers of ten beyond."""
+    low, high = sorted(axis.get_view_interval())
+    if high / low > 1000:
+        return
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low > 4 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())  # they cost half of the drawing, and say nothing
+
+
+# --- figures against figures
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one kind: at each x the values of all replicates.
+
+    Attributes:
+        partner: of published values, the label of the series that they are drawn beside; empty where there is none.
+    """
+
+    label: str
+    points: dict[float, list[float]]
+    partner: str = ""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How figures are drawn against each other.
+
+    Attributes:
+        x, y: labels of the axes.
+        guides: lines ``y = factor · x`` by label, to read the points against.
+        joined: whether the points of a series are joined, in the order of x.
+        reverse: whether x falls from left to right.
+        whole: whether x takes whole numbers only, as epochs do.
+    """
+
+    x: str
+    y: str
+    logs: Literal["", "x", "y", "xy"] = ""
+    guides: tuple[tuple[str, float], ...] = ()
+    joined: bool = True
+    reverse: bool = False
+    from_zero: bool = False
+    whole: bool = False
+    categories: tuple[str, ...] = ()  # names of x = 0, 1, 2, …
+
+
+def against(name: str, series: Sequence[Series], look: Look, published: Sequence[Series] = ()) -> Drawing:
+    """Draw medians over replicates, with the range from the least to the greatest; published values are hollow."""
+    with style(name):
+        drawn = Figure(figsize=(WIDTH, 3.6 + 0.2 * (len(series) > 6)), layout="constrained")
+        axes = drawn.subplots()
+        for index, one in enumerate(series):
+            _series(axes, one, PALETTE[index % len(PALETTE)], _marker(index), look)
+        for index, one in enumerate(published):
+            _published(axes, one, _partner(one, series, index), look)
+        axes.set_xscale("log" if "x" in look.logs else "linear")
+        axes.set_yscale("log" if "y" in look.logs else "linear")
+        for (label, factor), dashes in zip(look.guides, (":", "--"), strict=False):
+            low, high = axes.get_xlim()
+            low = max(low, 1e-12)
+            axes.plot(
+                [low, high],
+                [factor * low, factor * high],
+                color=INK,
+                linewidth=0.8,
+                linestyle=dashes,
+                label=for_matplotlib(label),
+            )
+            axes.set_xlim(low, high)
+        if look.from_zero and "y" not in look.logs:
+            axes.set_ylim(bottom=0)
+        if look.whole:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if look.categories:
+            axes.set_xticks(range(len(look.categories)), list(map(for_matplotlib, look.categories)))
+            axes.set_xlim(-0.5, len(look.categories) - 0.5)
+        if look.reverse:
+            axes.invert_xaxis()
+        axes.set_xlabel(for_matplotlib(look.x))
+        axes.set_ylabel(for_matplotlib(look.y))
+        for axis, letter in ((axes.xaxis, "x"), (axes.yaxis, "y")):
+            if letter in look.logs:
+                _plain_log(axis)
+        axes.grid(visible=True, color=INK, alpha=0.1)
+        if len(series) + len(published) + len(look.guides) > 1:
+            drawn.legend(loc="outside lower center", ncols=3)
+        sns.despine(drawn)
+        return saved(name, drawn)
+
+
+def _published(axes: Axes, one: Series, index: int, look: Look) -> None:
+    xs = sorted(one.points)
+    colour = PALETTE[index % len(PALETTE)]
+    axes.plot(
+        xs,
+        [one.points[x][0] for x in xs],
+        _marker(index),
+        markerfacecolor="none",
+        markeredgecolor=colour,
+        markersize=8,
+        linestyle=":" if look.joined else "",
+        color=colour,
+        label=for_matplotlib(one.label),
+    )
+
+
+def _partner(one: Series, series: Sequence[Series], otherwise: int) -> int:
+    """The index of the series that published values stand beside."""
+    return next((i for i, ours in enumerate(series) if one.partner and one.partner == ours.label), otherwise)
+
+
+def _marker(index: int) -> str:
+    """One that no other series of the same colour has."""
+    return MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]
+
+
+def _series(axes: Axes, one: Series, colour: str, marker: str, look: Look) -> None:
+    xs = sorted(one.points)
+    middle = [median(one.points[x]) for x in xs]
+    below = [m - min(one.points[x]) for m, x in zip(middle, xs, strict=True)]
+    above = [max(one.points[x]) - m for m, x in zip(middle, xs, strict=True)]
+    axes.errorbar(
+        xs,
+        middle,
+        yerr=(below, above),
+        color=colour,
+        marker=marker,
+        markersize=5,
+        linewidth=1.4,
+        elinewidth=1,
+        capsize=2,
+        linestyle="-" if look.joined else "",
+        label=for_matplotlib(one.label),
+    )

@@ -1,0 +1,214 @@
+"""A page for each claim: what was said, what was measured, and what else could explain it."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+from nodebench.analysis.sequential import LOOKS
+from nodebench.claims import ClaimResult, Kind, Part, PartResult
+from nodebench.claims.amendments import Amendment
+from nodebench.claims.words import explanation, measured, verdict_line
+from nodebench.reporting.charts import forest
+from nodebench.reporting.document import (
+    Block,
+    Bullets,
+    Cell,
+    Chart,
+    Code,
+    Folded,
+    Heading,
+    Links,
+    Page,
+    Paragraph,
+    Table,
+    Terms,
+    number,
+)
+
+_KINDS = {
+    Kind.UNIVERSAL: "universal: one refuted condition refutes it, support needs all conditions",
+    Kind.CONDITIONAL: "judged condition by condition; the home condition must be among the decided ones",
+    Kind.MEDIAN: "a median over tasks, tested as one",
+    Kind.IDENTITY: "an exact identity or theorem: a check of the instruments, not counted among the verdicts",
+}
+_READ = {
+    "text": "",
+    "abstract": " (read in the abstract)",
+    "reported": " (as reported; the text itself was not at hand)",
+}
+
+
+def claim_pages(
+    results: Sequence[ClaimResult],
+    studies: Collection[str],
+    amendments: Sequence[Amendment] = (),
+    published: Sequence[ClaimResult] = (),
+) -> list[Page]:
+    """One page a claim, with all its scopes.
+
+    Args:
+        results: of all claims.
+        studies: those that have a page.
+        amendments: of all declarations.
+        published: the results by the published records, if these are shown beside others.
+    """
+    found: dict[str, list[ClaimResult]] = {}
+    for result in results:
+        found.setdefault(result.claim.id, []).append(result)
+    beside = {result.claim.name: result for result in published}
+    return [_page(id, of_claim, studies, amendments, beside) for id, of_claim in found.items()]
+
+
+def _page(
+    id: str,
+    results: Sequence[ClaimResult],
+    studies: Collection[str],
+    amendments: Sequence[Amendment],
+    beside: Mapping[str, ClaimResult],
+) -> Page:
+    blocks: list[Block] = []
+    for result in results:
+        blocks += _scope(result, [one for one in amendments if one.claim == result.claim.name])
+        if other := beside.get(result.claim.name):
+            title = Heading(f"{result.claim.scope.capitalize()} scope, published records")
+            blocks += [title, Paragraph(sentence(other)), _conditions(f"{other.claim.id}-published", other)]
+    feeding = dict.fromkeys(name for result in results for name in result.claim.studies if name in studies)
+    if feeding:
+        blocks += [Heading("Studies behind it"), Links([(f"study-{name}", name, "") for name in feeding])]
+    mark = ", ".join(dict.fromkeys(result.verdict.value for result in results))
+    return Page(f"claim-{id}", id, results[0].claim.sentence, blocks, "claims", mark)
+
+
+def _scope(result: ClaimResult, amendments: Sequence[Amendment]) -> list[Block]:
+    claim = result.claim
+    name = f"{claim.id}-{claim.scope}"
+    blocks: list[Block] = [
+        Heading(f"{claim.scope.capitalize()} scope: {result.verdict}"),
+        Paragraph(sentence(result), strong=True),
+        Terms(_terms(result)),
+    ]
+    alike: dict[str, list[PartResult]] = {}
+    for one in result.results:
+        alike.setdefault(one.part.words, []).append(one)
+    for index, results in enumerate(alike.values()):
+        blocks += _forest(f"{name}-{index + 1}", results, claim.published_value if index == 0 else None)
+    if any(one.estimate for one in result.results):
+        blocks.append(_conditions(name, result))
+    if result.controls:
+        blocks += [Heading("Controls"), _controls(name, result)]
+    if claim.fairness:
+        blocks += [Heading("How it was set up"), Paragraph(claim.fairness)]
+    if claim.traps:
+        blocks += [Heading("What else could explain it"), Bullets(claim.traps)]
+    if notes := list(dict.fromkeys(str(note) for one in result.results for note in one.sample.notes)):
+        blocks += [Heading("Records left out, and why"), Bullets([f"{note}." for note in notes])]
+    if amendments:
+        blocks += [Heading("Amendments"), Bullets([f"{a.date[:10]}, {a.what}: {a.reason}" for a in amendments])]
+    blocks += [Heading("Reproduce it"), Code(claim.command)]
+    if result.records:
+        blocks.append(Folded(f"The {len(result.records)} records behind it", " ".join(result.records)))
+    return blocks
+
+
+def _terms(result: ClaimResult) -> list[tuple[str, str]]:
+    claim, source = result.claim, result.claim.source
+    quote = f"“{source.quote}”, " if source.quote else ""
+    return [
+        ("The claim", claim.sentence),
+        ("Source", f"{quote}{source.paper}, {source.place}{_READ[source.read]}. {source.link}".strip()),
+        ("Published", claim.published),
+        ("Home condition", claim.home),
+        ("Kind", _KINDS[claim.kind]),
+        ("Supported if", "; and ".join(dict.fromkeys(rule(part, [part.supports]) for part in claim.parts))),
+        ("Refuted if", "; or ".join(dict.fromkeys(rule(part, part.regions.refuting) for part in claim.parts))),
+        ("Declared", f"frozen on {result.frozen[:10]}" if result.frozen else "not frozen"),
+        ("Failed trials", claim.failures),
+    ]
+
+
+def sentence(result: ClaimResult) -> str:
+    """The verdict in plain words, with the condition that shows it best."""
+    line, shown, why = verdict_line(result), measured(result), explanation(result)
+    text = f"{line[0].upper()}{line[1:]}."
+    if shown:
+        text += f" {shown[0].upper()}{shown[1:]}."
+    return f"{text} {why[0].upper()}{why[1:]}." if why and why not in line else text
+
+
+def p_text(p: float) -> str:
+    """A p-value; below a thousandth its size says nothing."""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def rule(part: Part, regions: Sequence[tuple[float, float]]) -> str:
+    """What the whole interval of a part must satisfy to be inside one of some regions."""
+    return f"“{part.words.format('…')}”: {' or '.join(_bounds(part, region) for region in regions)}"
+
+
+def _bounds(part: Part, region: tuple[float, float]) -> str:
+    low, high = region
+    number, unit = part.number, part.suffix
+    if math.isinf(low):
+        return f"at most {number(high)}{unit}"
+    if math.isinf(high):
+        return f"at least {number(low)}{unit}"
+    return f"between {number(low)} and {number(high)}{unit}"
+
+
+def _forest(name: str, results: Sequence[PartResult], published: float | None) -> list[Block]:
+    shown = [one for one in results if one.estimate]
+    if not shown:
+        return []
+    part = shown[0].part
+    values = [v for one in shown for v in (*one.sample.values.values(), one.estimate.value if one.estimate else 0)]
+    ratio = part.scale == "log" and all(value > 0 for value in values)
+    drawing = forest(f"claim-{name}", shown, published, ratio)
+    n = {one.estimate.n for one in shown if one.estimate}
+    words = part.words.format("…")
+    looks = ", ".join(map(str, LOOKS))
+    caption = (
+        f"“{words[0].upper()}{words[1:]}”: mean over replicates (dot) with the interval of the last planned look (bar; "
+        f"looks at {looks} replicates, 5 % error over all of them) and each replicate (ticks); n = {_range(n)}."
+    )
+    alt = f"{words}. " + "; ".join(f"{one.sample.label or 'all'}: {one.number}, {one.verdict}" for one in shown) + "."
+    rows = [(one.sample.label, seed, value) for one in shown for seed, value in one.sample.values.items()]
+    return [Chart(f"claim-{name}", caption, alt, drawing, ("condition", "seed", part.reading.label), rows)]
+
+
+def _range(numbers: set[int]) -> str:
+    return f"{min(numbers)}" if len(numbers) == 1 else f"{min(numbers)} to {max(numbers)}"
+
+
+def _conditions(name: str, result: ClaimResult) -> Table:
+    rows = []
+    for condition in result.conditions:
+        for one in condition.parts:
+            found = one.estimate
+            p = "exact" if one.is_exact else p_text(condition.p_corrected)
+            rows.append(
+                [
+                    Cell((condition.label or "–") + (" (home)" if condition.home else "")),
+                    Cell(one.part.words.format("…")),
+                    number(one.number, found.value if found else None),
+                    number(str(found.n) if found else "0", found.n if found else 0),
+                    number(p if found else "–", condition.p_corrected),
+                    Cell(condition.verdict.value, kind="verdict"),
+                    Cell(condition.why.message if condition.why else ""),
+                ]
+            )
+    caption = f"Every condition of {result.claim.name}: estimate, interval, replicates and verdict"
+    header = ("condition", "effect", "estimate", "n", "p, corrected", "verdict", "why not decided")
+    return Table(f"claim-{name}", caption, header, rows)
+
+
+def _controls(name: str, result: ClaimResult) -> Table:
+    rows = []
+    for checked in result.controls:
+        shown = "; ".join(_of_control(one) for one in checked.results if one.estimate)
+        rows.append([Cell(checked.control.says), Cell(checked.outcome, kind="verdict"), Cell(shown or "–")])
+    caption = f"Controls of {result.claim.name}: they do not change the verdict, but tell what it means"
+    return Table(f"claim-{name}-controls", caption, ("expected", "outcome", "measured"), rows)
+
+
+def _of_control(one: PartResult) -> str:
+    label = f"{one.sample.label}: " if one.sample.label else ""
+    return f"{label}{one.words} (n = {one.estimate.n if one.estimate else 0})"

@@ -1,0 +1,182 @@
+"""Which figures the pages of solvers, libraries, gradients and batches have."""
+
+from dataclasses import replace
+
+from nodebench.analysis.readings import Reading, final, quotient
+from nodebench.reporting.charts import Look
+from nodebench.reporting.study_charts import Plot, by_axis, category, each
+from nodebench.spec import Record
+
+_SECONDS, _PEAK = final("step_seconds"), final("tensor_peak_bytes")
+_SOLUTION, _GRADIENT = final("solution_error"), final("gradient_error")
+_PROCESS = final("process_peak_bytes")
+_LOOPS = (
+    "dopri5",
+    "torchdyn:dopri5",
+    "torchode:dopri5 each",
+    "torchode:dopri5 each compiled",
+    "diffrax:dopri5 each",
+)
+_BY_LIBRARY, _BY_GRADIENT = ("solver", "batching"), ("gradient",)
+
+
+def _both_directions(record: Record) -> float | None:
+    """Calls forwards and backwards; backwards there are none where nothing is solved or taken again."""
+    forward, backward = record.costs.get("nfe_forward"), record.costs.get("nfe_backward")
+    gradient = record.trial.gradient
+    unknown = backward is None and gradient is not None and gradient != "direct"
+    return None if forward is None or unknown else forward + (backward or 0)
+
+
+_CALLS = Reading("nfe_forward", _both_directions, "calls of the field, both directions")
+
+
+def _work_precision(name: str, task: str, groups: tuple[str, ...], by: tuple[str, ...]) -> tuple[Plot, ...]:
+    """Error against what it costs, for the solution and for the gradient; each curve runs over tolerances."""
+    costs = (
+        ("evaluations", final("sample_evaluations"), "evaluations of a sample, forward", 1.0, _SOLUTION),
+        ("seconds", _SECONDS, "training step (s)", 1.0, _SOLUTION),
+        ("gradient-evaluations", _CALLS, "calls of the field, both directions", 1.0, _GRADIENT),
+        ("gradient-seconds", _SECONDS, "training step (s)", 1.0, _GRADIENT),
+        ("gradient-bytes", _PEAK, "peak of live tensors (MB)", 1e-6, _GRADIENT),
+    )
+    return tuple(
+        Plot(
+            f"{name}-{kind}",
+            f"{task}: relative error of the {'gradient' if error is _GRADIENT else 'solution'} against {label}",
+            each(_scaled(cost, scale), error),
+            by,
+            Look(label, f"{'gradient' if error is _GRADIENT else 'solution'} error", "xy"),
+            groups,
+            along="rtol",
+        )
+        for kind, cost, label, scale, error in costs
+    )
+
+
+def _scaled(reading: Reading, factor: float) -> Reading:
+    def get(record: Record) -> float | None:
+        value = reading.get(record)
+        return None if value is None else value * factor
+
+    return replace(reading, get=get)
+
+
+COMPARISONS: dict[str, tuple[Plot, ...]] = {
+    "libraries": (
+        *_work_precision("spiral", "Spiral", ("spiral", "spiral-diffrax"), _BY_LIBRARY),
+        *_work_precision("lv", "Lotka–Volterra", ("lotka-volterra", "lotka-volterra-diffrax"), _BY_LIBRARY),
+        *_work_precision("mnist", "MNIST", ("mnist", "mnist-diffrax"), _BY_LIBRARY),
+        Plot(
+            "first-step",
+            "The first training step, compilation included, by tolerance",
+            by_axis("rtol", final("first_step_seconds")),
+            ("task", "solver"),
+            Look("rtol", "first step (s)", "xy"),
+            ("mnist", "mnist-diffrax", "spiral", "spiral-diffrax"),
+        ),
+        Plot(
+            "process",
+            "MNIST: growth of the process's memory in a training step, which every library's meters see",
+            by_axis("rtol", _PROCESS, 1e-6),
+            _BY_LIBRARY,
+            Look("rtol", "process peak (MB)", "x", from_zero=True),
+            ("mnist", "mnist-diffrax"),
+        ),
+    ),
+    "gradients-all": (
+        *_work_precision("spiral", "Spiral", ("spiral",), _BY_GRADIENT),
+        *_work_precision("lv", "Lotka–Volterra", ("lotka-volterra",), _BY_GRADIENT),
+        *_work_precision("mnist", "MNIST", ("mnist",), _BY_GRADIENT),
+        Plot(
+            "steps-memory",
+            "Peak memory of a training step against the step of rk4",
+            by_axis("step_size", _PEAK, 1e-6),
+            _BY_GRADIENT,
+            Look("step size", "peak of live tensors (MB)", "xy", reverse=True),
+            ("steps",),
+        ),
+        Plot(
+            "steps-time",
+            "Time of a training step against the step of rk4",
+            by_axis("step_size", _SECONDS),
+            _BY_GRADIENT,
+            Look("step size", "training step (s)", "xy", reverse=True),
+            ("steps",),
+        ),
+        Plot(
+            "segments",
+            "Peak memory of a training step against the number of segments that a solve of 160 steps is kept in",
+            by_axis("segments", _PEAK, 1e-6),
+            _BY_GRADIENT,
+            Look("segments", "peak of live tensors (MB)", "xy"),
+            ("segments",),
+        ),
+        Plot(
+            "contracting",
+            "Error of the gradient against how hard the field is squeezed",
+            by_axis("rate", _GRADIENT),
+            ("gradient", "rtol"),
+            Look("rate", "gradient error", "xy"),
+            ("contracting",),
+        ),
+    ),
+    "batching": (
+        Plot(
+            "calls",
+            "Calls of the field for 32 oscillators against their stiffness",
+            by_axis("mu", final("nfe_forward")),
+            _BY_LIBRARY,
+            Look("μ", "calls of the field", "xy"),
+            ("stiffness",),
+        ),
+        Plot(
+            "samples",
+            "Evaluations that one of 32 oscillators took against their stiffness",
+            by_axis("mu", final("sample_evaluations")),
+            _BY_LIBRARY,
+            Look("μ", "evaluations of a sample", "xy"),
+            ("stiffness",),
+        ),
+        Plot(
+            "size",
+            "Evaluations that a sample took against the size of the batch, μ = 10",
+            by_axis("starts", final("sample_evaluations")),
+            _BY_LIBRARY,
+            Look("samples in the batch", "evaluations of a sample", "xy"),
+            ("size",),
+        ),
+        Plot(
+            "size-time",
+            "Time of a solve against the size of the batch, μ = 10",
+            by_axis("starts", _SECONDS),
+            _BY_LIBRARY,
+            Look("samples in the batch", "solve (s)", "xy"),
+            ("size",),
+        ),
+        Plot(
+            "loop",
+            "Time of one call of the field with all that the library does around it: 256 oscillators, μ = 2",
+            category("solver_label", _LOOPS, _scaled(quotient(_SECONDS, final("nfe_forward")), 1e6)),
+            (),
+            Look("", "a call (µs)", "y", joined=False, categories=_LOOPS),
+            ("loop", "loop-compiled", "loop-diffrax"),
+        ),
+    ),
+    "stiffness": (
+        Plot(
+            "evaluations",
+            "Calls of the field against stiffness; a curve ends where its method failed",
+            by_axis("mu", final("nfe_forward")),
+            ("solver",),
+            Look("μ", "calls of the field", "xy"),
+        ),
+        Plot(
+            "time",
+            "Time of a solve against stiffness; a curve ends where its method failed",
+            by_axis("mu", _SECONDS),
+            ("solver",),
+            Look("μ", "solve (s)", "xy"),
+        ),
+    ),
+}

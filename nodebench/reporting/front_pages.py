@@ -1,0 +1,218 @@
+"""The first page, and how it was measured."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from nodebench.analysis.sequential import LOOKS
+from nodebench.analysis.summary import configurations
+from nodebench.claims import ClaimResult, Kind, Verdict
+from nodebench.claims.words import explanation, measured, verdict_line
+from nodebench.reporting.document import (
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Heading,
+    Links,
+    Page,
+    Paragraph,
+    Table,
+    Terms,
+    number,
+)
+from nodebench.spec import Preset, Record, Status, load_study, shipped_studies
+from nodebench.spec.axes import AXES, Axis
+from nodebench.spec.figures import FIGURES
+
+_ORDER = (
+    Verdict.SUPPORTED,
+    Verdict.DEPENDS,
+    Verdict.PARTLY,
+    Verdict.REFUTED,
+    Verdict.INCONCLUSIVE,
+    Verdict.NOT_TESTED,
+)
+
+
+def index_page(
+    results: Sequence[ClaimResult],
+    records: Sequence[Record],
+    studies: Sequence[Page],
+    published: Sequence[ClaimResult] = (),
+) -> Page:
+    """One line a claim, under the sentences that sum up; with the verdict of the published records if given."""
+    headline, checks = _split(results)
+    blocks: list[Block] = [Paragraph(text) for text in summary(results, records)]
+    blocks.append(verdict_table(headline, published=published))
+    if checks:
+        blocks += [
+            Heading("Checks of the instruments"),
+            Paragraph("Identities and theorems: they test nodebench, not a claim that could be false."),
+            verdict_table(checks, "checks"),
+        ]
+    blocks += [
+        Heading("Studies"),
+        Links([(page.name, page.title, page.about) for page in studies]),
+        Heading("How it was measured"),
+        Links(
+            [
+                ("method", "Method", "definitions, machine, versions, what was cut, gaps"),
+                ("amendments", "Amendments", "what changed in the declarations, when and why"),
+            ]
+        ),
+    ]
+    return Page("index", "Neural ODEs: the published claims, measured", "Verdicts on the published claims", blocks)
+
+
+def _split(results: Sequence[ClaimResult]) -> tuple[list[ClaimResult], list[ClaimResult]]:
+    """Claims that could be false, and identities that check the instruments."""
+    checks = [result for result in results if result.claim.kind is Kind.IDENTITY]
+    return [result for result in results if result.claim.kind is not Kind.IDENTITY], checks
+
+
+def summary(results: Sequence[ClaimResult], records: Sequence[Record]) -> list[str]:
+    """How many claims have which verdict, and which are decided."""
+    headline, checks = _split(results)
+    counts = Counter(result.verdict for result in headline)
+    shown = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
+    names = {v: [result.claim.name for result in headline if result.verdict is v] for v in _ORDER}
+    first = f"Of {len(headline)} claims on Neural ODEs, each at one scope: {shown}; on {len(records):,} records."
+    if checks:
+        first += f" {len(checks)} identities check the instruments."
+    return [first, *(f"{v.capitalize()}: {', '.join(names[v])}." for v in _ORDER[:4] if names[v])]
+
+
+def verdict_table(
+    results: Sequence[ClaimResult], name: str = "verdicts", published: Sequence[ClaimResult] = ()
+) -> Table:
+    """One line a claim, with a column for the verdicts of the published records if they are given."""
+    rows = []
+    beside = {result.claim.name: result for result in published}
+    for result in sorted(results, key=lambda one: _ORDER.index(one.verdict)):
+        claim, shown = result.claim, result.headline
+        rows.append(
+            [
+                Cell(result.verdict.value, kind="verdict"),
+                Cell(claim.id, page=f"claim-{claim.id}"),
+                Cell(claim.sentence),
+                Cell(claim.scope),
+                Cell(claim.published),
+                Cell(verdict_line(result)),
+                Cell(measured(result) or explanation(result) or "–"),
+                number(str(shown.n if shown else 0), shown.n if shown else 0),
+                *([Cell(verdict_line(beside[claim.name]))] if beside else []),
+            ]
+        )
+    header = ["verdict", "claim", "it says", "scope", "published", "conditions", "measured [interval]", "n"]
+    header += ["verdict of the published records"] if beside else []
+    caption = "The claims and their verdicts; the home condition is shown where it was measured"
+    return Table(name, caption, header, rows, filters=name == "verdicts")
+
+
+_RULES = (
+    "A replicate is a fresh process with its own seed; arms are paired by seed.",
+    "The estimate is the mean on the declared scale (of logarithms for ratios) with Student's interval; for shares the "
+    "exact binomial one; for the median by order statistics if a trial failed. A figure without sampling error, such "
+    "as "
+    "a count of bytes, is its value and is marked exact.",
+    f"Results are looked at after {', '.join(map(str, LOOKS))} replicates. An error of 5 % is spent over these "
+    f"looks, so "
+    "that measuring until a verdict is reached does not make false verdicts more frequent. The interval shown is "
+    "that of "
+    "the last look.",
+    "Supported, refuted, partly: the whole interval is inside the region of support, of refutation, or between them. "
+    "“The same as” is an interval within a margin, never “not significant”.",
+    "A claim is judged condition by condition. It is supported or refuted if all decided conditions agree and the "
+    "source's own (home) condition is among them; it depends if some support and some refute it. A universal claim is "
+    "refuted by one condition, after Holm's correction over its conditions.",
+    "p-values are corrected by Benjamini and Hochberg's method (5 %) over all conditions of this report. Claims that "
+    "read "
+    "the same records in reciprocal form count once.",
+    "Ratios of times come from arms that alternate in one process. Trials during which the machine's speed changed are "
+    "run again up to three times, and then left out.",
+    "A claim on accuracy is not judged on networks that are worse than a plain MLP, or whose training loss still "
+    "falls by "
+    "more than 5 % in the last tenth of the training.",
+    "Where all replicates share one test set, the sampling error of that test set is a part of the interval.",
+    "Arms that differ in anything but the axis under test (tolerance, dtype, threads, preset, data, machine, versions) "
+    "are not compared, and the difference is named.",
+    "A fixed-step network whose error changes by a point or more under steps four times finer is marked ‡.",
+)
+_NOT_MEASURED = (
+    "Accuracy at the scale of the papers: claims at paper scope say which command would test them.",
+    "Continuous normalising flows, augmented and regularised fields, and solvers outside Python.",
+    "Kernel workspaces and allocator overhead: the peak is that of live tensors.",
+)
+
+
+def method_page(
+    results: Sequence[ClaimResult], records: Sequence[Record], studies: Mapping[str, Sequence[Record]]
+) -> Page:
+    """Definitions, machine, versions, seeds, deviations, and what was not measured."""
+    blocks: list[Block] = [
+        Heading("From records to verdicts"),
+        Bullets(_RULES),
+        Heading("Machine and versions"),
+        _environments(records),
+        Heading("What each figure is"),
+        Terms([(f"{known.label} ({known.name})", known.about) for known in FIGURES.values()]),
+        Heading("What a trial is"),
+        Terms([(axis.label, _axis(axis)) for axis in AXES.values()]),
+        Heading("What was run, and what was cut"),
+        Bullets(_cuts(studies)),
+        Heading("Not measured"),
+        Bullets(
+            [
+                *_NOT_MEASURED,
+                *(f"{r.claim.name}: {r.claim.command}" for r in results if r.verdict is Verdict.NOT_TESTED),
+            ]
+        ),
+        Heading("Make this report"),
+        Code("nodebench report"),
+    ]
+    return Page("method", "How it was measured", "Definitions, machine, versions, cuts, gaps", blocks)
+
+
+def _axis(axis: Axis) -> str:
+    """What an axis is, and what it can change."""
+    return axis.help + ("" if axis.computes else " Changes time and memory; computed values up to rounding only.")
+
+
+def _environments(records: Sequence[Record]) -> Table:
+    found: Counter[tuple[str, ...]] = Counter()
+    for record in records:
+        known = record.environment
+        packages = known.get("packages") or {}
+        cores = (known.get("cores") or {}).get("usable")
+        code = (known.get("code") or {}).get("commit") or "–"
+        found[
+            str(known.get("cpu")),
+            str(cores),
+            str(record.trial.threads),
+            str(known.get("python")),
+            *(str(packages.get(name)) for name in ("torch", "torchdiffeq", "scipy")),
+            code[:8],
+        ] += 1
+    rows = [[*map(Cell, key), number(str(count), count)] for key, count in sorted(found.items())]
+    header = ("processor", "cores", "threads", "Python", "torch", "torchdiffeq", "scipy", "commit", "records")
+    return Table("environments", "Machines and versions behind the records", header, rows)
+
+
+def _cuts(studies: Mapping[str, Sequence[Record]]) -> list[str]:
+    """What of each study was run, and what was not."""
+    told = []
+    for name in shipped_studies():
+        records = studies.get(name, [])
+        study = load_study(name, Preset.QUICK)
+        if not records:
+            told.append(f"{name}: not run.")
+            continue
+        presets = ", ".join(sorted({record.trial.preset.value for record in records}))
+        wanted = max(len(grid.seed) for grid in study.groups.values())
+        seeds = {len(one.records) for one in configurations(records)}
+        span = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
+        failed = sum(record.status is not Status.OK for record in records)
+        told.append(
+            f"{name}: preset {presets}, {span} of {wanted} seeds a configuration, {failed} of {len(records)} failed."
+        )
+    return told

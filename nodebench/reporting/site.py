@@ -1,0 +1,58 @@
+"""The whole report: from runs to pages."""
+
+from collections.abc import Mapping, Sequence
+
+from nodebench.analysis.summary import by_study
+from nodebench.claims import ClaimResult, all_claims, judge
+from nodebench.claims.amendments import amendments
+from nodebench.claims.freeze import frozen_declarations
+from nodebench.reporting.amendment_page import amendment_page
+from nodebench.reporting.claim_pages import claim_pages
+from nodebench.reporting.document import Page, distinct
+from nodebench.reporting.front_pages import index_page, method_page
+from nodebench.reporting.study_charts import Sides
+from nodebench.reporting.study_pages import Films, study_pages
+from nodebench.spec import Record, shipped_studies
+from nodebench.spec.calibration import Calibration
+
+# The name of the records that come with nodebench, where they are shown beside the reader's own.
+PUBLISHED = "published records"
+
+
+def report(
+    records: Sequence[Record],
+    films: Films,
+    calibrations: Sequence[Calibration] = (),
+    beside: Sequence[Record] = (),
+) -> tuple[list[Page], list[ClaimResult]]:
+    """Judge the claims, and lay everything out.
+
+    Args:
+        records: of all runs; their order does not matter.
+        films: gives the pictures that were kept of a record, empty where there are none.
+        calibrations: of the machines that made the records.
+        beside: records that are shown next to the others under the name ``PUBLISHED``, and never mixed with them.
+
+    Returns:
+        tuple: the pages, the first one first, and the result of each claim by ``records``.
+    """
+    ordered, others = (sorted(some, key=lambda record: (record.started, record.id)) for some in (records, beside))
+    frozen, changes = frozen_declarations(), amendments()
+    results = judge(all_claims(), ordered, calibrations, frozen)
+    published = judge(all_claims(), others, calibrations, frozen) if others else []
+    own = by_study(ordered)
+    studies = _sides(own, by_study(others))
+    of_claims = claim_pages(results, studies, changes, published)
+    of_studies = study_pages(studies, films)
+    first = index_page(results, ordered, of_studies, published)
+    last = [method_page(results, [*ordered, *others], own), amendment_page(results, changes)]
+    return distinct([first, *of_claims, *of_studies, *last]), results
+
+
+def _sides(own: Mapping[str, Sequence[Record]], others: Mapping[str, Sequence[Record]]) -> dict[str, Sides]:
+    """The records of each study by where they come from, the studies in their usual order."""
+    known = [name for name in shipped_studies() if name in own or name in others]
+    return {
+        name: {side: some[name] for side, some in (("", own), (PUBLISHED, others)) if name in some}
+        for name in dict.fromkeys([*known, *own, *others])
+    }

@@ -1,0 +1,233 @@
+"""The figures of a study: what a declaration of one says, and the one piece of code that draws it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nodebench.analysis.fairness import Point, points_of, unreliable
+from nodebench.analysis.lines import differences, parted
+from nodebench.analysis.readings import Reading, axis
+from nodebench.analysis.statistics import median
+from nodebench.reporting.charts import Look, Series, against
+from nodebench.reporting.document import Chart, slug
+from nodebench.spec import Preset, Record, Status
+from nodebench.spec.figures import figure, several, short
+
+XY = tuple[float, float]
+# Records by where they come from: the reader's own under an empty name, others under a name that labels them.
+Sides = Mapping[str, Sequence[Record]]
+
+
+@dataclass(frozen=True)
+class Points:
+    """What a plot reads off a record.
+
+    Attributes:
+        of: gives the points of a record.
+        timed: whether x or y is a wall time, which a busy machine spoils and which two machines do not share.
+        over: the axes and options of a trial that x stands for.
+        places: whether each x is a place of its own, so that the trials at two of them need not be alike.
+    """
+
+    of: Callable[[Record], Iterable[XY]] = field(repr=False)
+    timed: bool = False
+    over: tuple[str, ...] = ()
+    places: bool = False
+
+
+def each(x: Reading, y: Reading, scale: float = 1.0) -> Points:
+    """One point a record."""
+
+    def points(record: Record) -> Iterable[XY]:
+        first, second = x.get(record), y.get(record)
+        return [] if first is None or second is None else [(first, second * scale)]
+
+    return Points(points, x.timed or y.timed)
+
+
+def by_axis(name: str, y: Reading, scale: float = 1.0) -> Points:
+    """One point a record, at its value on an axis or an option."""
+    points = each(axis(name), y, scale)
+    return Points(points.of, points.timed, over=(name,))
+
+
+def rows(table: str, x: str, y: str) -> Points:
+    """One point for each row of the ``history`` or the ``profile`` that has both."""
+
+    def points(record: Record) -> Iterable[XY]:
+        for row in getattr(record, table):
+            first, second = row.get(x), row.get(y)
+            if first is not None and second is not None:
+                yield first, second
+
+    return Points(points, figure(x).is_time or figure(y).is_time)
+
+
+def category(name: str, order: Sequence[str], y: Reading) -> Points:
+    """One point a record, at the place of its axis's value in an order."""
+
+    def points(record: Record) -> Iterable[XY]:
+        place, value = str(getattr(record.trial, name)), y.get(record)
+        return [(float(order.index(place)), value)] if place in order and value is not None else []
+
+    return Points(points, y.timed, over=_COMBINED.get(name, (name,)), places=True)
+
+
+# Properties of a trial that stand for several axes at once.
+_COMBINED = {"solver_label": ("solver", "batching", "compile")}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of a study.
+
+    Attributes:
+        about: what is drawn, for the caption and for someone who does not see it.
+        by: the axes that tell the series apart; trials that differ in any other axis or option are told apart too.
+        groups: of the study; all where none is named.
+        study: whose records, where it is not the page's own.
+        where: axes with the values asked for.
+        along: an axis of which each value is one point, at the median of its x; where x is measured, as y is.
+        over: axes and options in which the trials of one series may differ, beside ``along`` and those that x is.
+        published: what the paper has at each x, by the label of the series that it stands beside; an empty label stands
+            beside none.
+    """
+
+    name: str
+    about: str
+    points: Points
+    by: tuple[str, ...]
+    look: Look
+    groups: tuple[str, ...] = ()
+    study: str = ""
+    where: tuple[tuple[str, object], ...] = ()
+    along: str = ""
+    over: tuple[str, ...] = ()
+    published: tuple[tuple[str, tuple[XY, ...]], ...] = ()
+
+    @property
+    def free(self) -> frozenset[str]:
+        """Axes in which the trials of one series may differ."""
+        return frozenset({*self.points.over, *self.over, self.along} - {""})
+
+    def takes(self, point: Point) -> bool:
+        """Whether a record belongs to this figure, usable or not."""
+        record = point.record
+        return (
+            (not self.groups or bool(set(self.groups) & set(record.place.groups)))
+            and all(point.axes.get(name) in allowed for name, allowed in self.where)  # type: ignore[operator]
+        )
+
+
+def draw(plot: Plot, study: str, sides: Sides) -> list[Chart]:
+    """Draw a figure of a study, one for each preset; none where there is nothing to draw."""
+    drawn = [_draw(plot, study, preset, sides) for preset in Preset]
+    return [chart for chart in drawn if chart is not None]
+
+
+def _draw(plot: Plot, study: str, preset: Preset, sides: Sides) -> Chart | None:
+    taken = {side: _taken(plot, preset, records) for side, records in sides.items()}
+    usable = {
+        side: [p for p in points if _why_not(plot, p) is None and any(True for _ in plot.points.of(p.record))]
+        for side, points in taken.items()
+    }
+    series = [
+        Series(label, values) for label, points in _series(plot, usable).items() if (values := _values(plot, points))
+    ]
+    if not series:
+        return None
+    published = [
+        Series(f"{partner}, published" if partner else "published", {x: [y] for x, y in known}, partner)
+        for partner, known in plot.published
+    ]
+    name = slug(f"{study}-{plot.name}") + ("" if preset is Preset.QUICK else f"-{preset}")
+    counts = {len(values) for one in series for values in one.points.values()}
+    n = f"n = {min(counts)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
+    caption = (
+        f"{plot.about.rstrip('.')}. Median, and the range from the least to the greatest; preset {preset}, "
+        f"{n} a point.{_left_out(plot, taken)}"
+    )
+    drawing = against(name, series, plot.look, published)
+    table = [(one.label, x, y) for one in (*series, *published) for x in sorted(one.points) for y in one.points[x]]
+    alt = f"{plot.about}. Series: {'; '.join(_described(one) for one in series)}."
+    return Chart(name, caption, alt, drawing, ("series", plot.look.x or "place", plot.look.y), table)
+
+
+def _taken(plot: Plot, preset: Preset, records: Sequence[Record]) -> list[Point]:
+    """The records of a figure at one preset, in the order of their study."""
+    ordered = sorted(records, key=lambda r: (r.place.number or 0, r.trial.seed, r.started))
+    points = points_of(record for record in ordered if record.trial.preset is preset)
+    return [point for point in points if plot.takes(point)]
+
+
+def _why_not(plot: Plot, point: Point) -> str | None:
+    """Why a record may not be drawn; None if it may."""
+    if point.record.status is not Status.OK:
+        return "the trial failed"
+    return unreliable(point.record, plot.points.timed)
+
+
+def _left_out(plot: Plot, taken: Mapping[str, Sequence[Point]]) -> str:
+    """A sentence on the records that are not drawn; empty where there are none."""
+    reasons = [why for points in taken.values() for point in points if (why := _why_not(plot, point))]
+    told = [f"{several(reasons.count(why), 'trial')} ({why})" for why in dict.fromkeys(reasons)]
+    return f" Left out: {', '.join(told)}." if told else ""
+
+
+def _series(plot: Plot, sides: Mapping[str, Sequence[Point]]) -> dict[str, list[Point]]:
+    """Records by the label of their series: no two in one that differ in anything but the seed and ``plot.free``."""
+    by: dict[str, dict[str, list[tuple[str, Point]]]] = {}
+    for side, points in sides.items():
+        for point in points:
+            label = ", ".join(_label(name, point) for name in plot.by if point.axes.get(name) is not None)
+            by.setdefault(label, {}).setdefault(_place(plot, point), []).append((side, point))
+    found: dict[str, list[Point]] = {}
+    for label, places in by.items():
+        every = [
+            differences([point for _, point in members], plot.free | set(plot.by), plot.points.timed)
+            for members in places.values()
+        ]
+        apart = {one.name: one for some in every for one in some}
+        for side, point in (member for members in places.values() for member in members):
+            (more,) = parted([point], list(apart.values()))
+            found.setdefault(", ".join(filter(None, (label, more, side))) or "measured", []).append(point)
+    return found
+
+
+def _place(plot: Plot, point: Point) -> str:
+    """Where a record lies on an axis of places; one place for all on any other axis."""
+    return str([x for x, _ in plot.points.of(point.record)]) if plot.points.places else ""
+
+
+def _values(plot: Plot, points: Sequence[Point]) -> dict[float, list[float]]:
+    """The values of a series at each x."""
+    found: dict[float, list[float]] = {}
+    along: dict[str, list[XY]] = {}
+    for point in points:
+        for x, y in plot.points.of(point.record):
+            if plot.along:
+                along.setdefault(str(point.axes.get(plot.along)), []).append((x, y))
+            else:
+                found.setdefault(x, []).append(y)
+    for some in along.values():
+        x = median([x for x, _ in some])
+        while x in found:  # two values of the axis at one place stay two points
+            x *= 1 + 1e-9
+        found[x] = [y for _, y in some]
+    return found
+
+
+def _described(one: Series) -> str:
+    xs = sorted(one.points)
+    first, last = (median(one.points[x]) for x in (xs[0], xs[-1]))
+    return f"{one.label} from {first:.3g} at {xs[0]:g} to {last:.3g} at {xs[-1]:g}"
+
+
+_NAMED = {"rtol": "rtol", "step_size": "h", "window_times": "windows", "irregular": "irregular"}
+
+
+def _label(name: str, point: Point) -> str:
+    value = point.axes[name]
+    if isinstance(value, bool):
+        return name if value else f"not {name}"
+    text = short(value) if isinstance(value, float) else str(value)
+    return f"{_NAMED[name]} {text}" if name in _NAMED else text

@@ -1,0 +1,257 @@
+"""What the page of a study says of two arms: crossovers, and costs where both err equally."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nodebench.analysis.comparison import ArmAxes, Crossover, at_equal_error, crossover
+from nodebench.analysis.fairness import points_of
+from nodebench.analysis.readings import Reading, axis, final
+from nodebench.analysis.statistics import Estimate
+from nodebench.reporting.document import Block, Bullets, Cell, Heading, Paragraph, Table, number, slug
+from nodebench.spec import Record
+from nodebench.spec.figures import short
+
+_PEAK, _SECONDS, _CALLS = final("tensor_peak_bytes"), final("step_seconds"), final("nfe_forward")
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A question of the form "from where on".
+
+    Attributes:
+        words: what one arm does, to which the answer is added.
+        group: of the study.
+        along: the axis, which ``place`` names for a person.
+        arms: the one that may become cheaper, and the other.
+        over: the axis of a trial that decides the place, where it is not the one that ``along`` reads.
+        figure: of which it needs less.
+        price: what it needs more of, and its name.
+    """
+
+    words: str
+    group: str
+    along: Reading
+    place: str
+    arms: tuple[ArmAxes, ArmAxes]
+    figure: Reading
+    price: Reading = _SECONDS
+    priced: str = "time"
+    over: str = ""
+
+
+_ADJOINT, _DIRECT, _CHECKPOINT = ({"gradient": name} for name in ("adjoint", "direct", "checkpoint"))
+_JOINT = {"solver": "dopri5", "batching": None}
+_EACH = {"solver": "torchode:dopri5", "batching": "each"}
+_EXPLICIT, _IMPLICIT = {"solver": "dopri5"}, {"solver": "scipy:LSODA"}
+
+
+def _less_memory(
+    who: str, than: str, group: str, along: Reading, place: str, arms: tuple[ArmAxes, ArmAxes], over: str = ""
+) -> Crossing:
+    return Crossing(f"{who} needs less memory than {than}", group, along, place, arms, _PEAK, over=over)
+
+
+def _by_calls(who: str, than: str, arms: tuple[ArmAxes, ArmAxes], group: str = "steps", of: str = "") -> Crossing:
+    """The same, where the step size decides the number of evaluations."""
+    return _less_memory(who, than, group, _CALLS, f"number of evaluations{of}", arms, "step_size")
+
+
+CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
+    "memory": (
+        _by_calls("The adjoint", "direct", (_ADJOINT, _DIRECT)),
+        _by_calls("The adjoint", "direct", (_ADJOINT, _DIRECT), "network", " of the MNIST block"),
+        _less_memory("The adjoint", "direct", "outputs", axis("points"), "number of output times", (_ADJOINT, _DIRECT)),
+    ),
+    "gradients-all": (
+        _by_calls("The adjoint", "direct", (_ADJOINT, _DIRECT)),
+        _by_calls("The adjoint", "checkpoints", (_ADJOINT, _CHECKPOINT)),
+        _by_calls("Keeping checkpoints", "direct", (_CHECKPOINT, _DIRECT)),
+    ),
+    "batching": (
+        Crossing(
+            "A step for each sample (torchode) takes fewer evaluations of it than one for all",
+            "stiffness",
+            axis("mu"),
+            "μ",
+            (_EACH, _JOINT),
+            final("sample_evaluations"),
+        ),
+        Crossing(
+            "A step for each sample (torchode) takes less time than one for all",
+            "stiffness",
+            axis("mu"),
+            "μ",
+            (_EACH, _JOINT),
+            _SECONDS,
+            _CALLS,
+            "calls of the field",
+        ),
+        Crossing(
+            "A step for each sample (torchode) takes less time than one for all, at μ = 10",
+            "size",
+            axis("starts"),
+            "batch size",
+            (_EACH, _JOINT),
+            _SECONDS,
+            _CALLS,
+            "calls of the field",
+        ),
+    ),
+    "stiffness": (
+        Crossing(
+            "SciPy's LSODA takes less time than dopri5",
+            "",
+            axis("mu"),
+            "μ",
+            (_IMPLICIT, _EXPLICIT),
+            _SECONDS,
+            _CALLS,
+            "calls of the field",
+        ),
+        Crossing(
+            "SciPy's Radau takes less time than dopri5",
+            "",
+            axis("mu"),
+            "μ",
+            ({"solver": "scipy:Radau"}, _EXPLICIT),
+            _SECONDS,
+            _CALLS,
+            "calls of the field",
+        ),
+        Crossing(
+            "Within diffrax, kvaerno5 takes less time than tsit5",
+            "",
+            axis("mu"),
+            "μ",
+            ({"solver": "diffrax:kvaerno5"}, {"solver": "diffrax:tsit5"}),
+            _SECONDS,
+        ),
+    ),
+}
+
+
+def crossovers(study: str, records: Sequence[Record], which: str = "") -> list[Block]:
+    """A sentence for each crossover of a study; ``which`` records they are of, for the heading."""
+    told = []
+    for one in CROSSINGS.get(study, ()):
+        some = [record for record in records if not one.group or one.group in record.place.groups]
+        found = crossover(points_of(some), one.along, one.figure, one.price, one.arms, one.over)
+        if found is not None:
+            told.append(_told(one, found))
+    return [Heading(", ".join(filter(None, ("Crossovers", which)))), Bullets(told)] if told else []
+
+
+def _told(one: Crossing, found: Crossover) -> str:
+    low, high = map(_place, found.span)
+    if found.at.value == -math.inf:
+        answer = f"at every {one.place} measured, {low} to {high}"
+    elif found.at.value == math.inf:
+        answer = f"at no {one.place} measured, {low} to {high}"
+    else:
+        answer = f"from a {one.place} of {_place(found.at.value)}{_interval(found.at)} on, of {low} to {high} measured"
+    price = f", at {found.price:.2g} × the {one.priced} at {high}" if found.price is not None else ""
+    return f"{one.words} {answer}{price} (n = {found.at.n})."
+
+
+def _place(value: float) -> str:
+    return short(value, 4)
+
+
+def _interval(estimate: Estimate) -> str:
+    """Nothing where all replicates have one place."""
+    if estimate.low == estimate.high:
+        return ""
+    low = "0" if estimate.low == -math.inf else _place(estimate.low)
+    high = "∞" if math.isinf(estimate.high) else _place(estimate.high)
+    return f" [{low}, {high}]"
+
+
+# --- where both err equally
+
+_COSTS = (
+    ("evaluations of a sample, forward", final("sample_evaluations")),
+    ("time of a training step", final("step_seconds")),
+    ("peak of live tensors", final("tensor_peak_bytes")),
+    ("growth of the process", final("process_peak_bytes")),
+)
+_ERRORS = (("solution", final("solution_error")), ("gradient", final("gradient_error")))
+
+
+@dataclass(frozen=True)
+class Equal:
+    """A table of arms over a base line, where both err equally."""
+
+    caption: str
+    groups: tuple[str, ...]
+    base: ArmAxes
+    arms: Mapping[str, ArmAxes]
+    costs: tuple[tuple[str, Reading], ...] = _COSTS
+
+
+_LIBRARIES = {
+    "torchode dopri5": {"solver": "torchode:dopri5"},
+    "torchode tsit5": {"solver": "torchode:tsit5"},
+    "torchdyn dopri5": {"solver": "torchdyn:dopri5"},
+    "diffrax dopri5": {"solver": "diffrax:dopri5"},
+    "diffrax tsit5": {"solver": "diffrax:tsit5"},
+}
+_GRADIENTS = {name: {"gradient": name} for name in ("checkpoint", "adjoint", "adjoint-seminorm")}
+_TASKS = (("Spiral", "spiral"), ("Lotka–Volterra", "lotka-volterra"), ("MNIST", "mnist"))
+
+EQUALS: Mapping[str, tuple[Equal, ...]] = {
+    "libraries": tuple(
+        Equal(
+            f"{name}: each library over torchdiffeq's dopri5, where both err equally",
+            (group, f"{group}-diffrax"),
+            {"solver": "dopri5"},
+            _LIBRARIES,
+            # On a small field the process of a torch library holds little but the meters' own lists.
+            _COSTS if group == "mnist" else _COSTS[:3],
+        )
+        for name, group in _TASKS
+    ),
+    "gradients-all": tuple(
+        Equal(
+            f"{name}: each gradient over direct, where both err equally",
+            (group,),
+            {"gradient": "direct"},
+            _GRADIENTS,
+            _COSTS[1:3],
+        )
+        for name, group in _TASKS
+    ),
+}
+
+
+def equals(study: str, records: Sequence[Record], which: str = "") -> list[Block]:
+    """A table for each comparison at equal error; ``which`` records they are of, for the heading and the names."""
+    tables: list[Block] = []
+    for index, one in enumerate(EQUALS.get(study, ())):
+        some = [record for record in records if set(one.groups) & set(record.place.groups)]
+        rows = []
+        for name, arm in one.arms.items():
+            for of, error in _ERRORS:
+                cells = [_ratio(at_equal_error(some, error, cost, (arm, one.base))) for _, cost in one.costs]
+                if any(cell.value is not None for cell in cells):
+                    rows.append([Cell(name), Cell(of), *cells])
+        if rows:
+            header = ("arm", "equal error of the", *(label for label, _ in one.costs))
+            name = slug(f"study-{study}-equal-{index}") + (f"-{slug(which)}" if which else "")
+            caption = one.caption + (f" ({which})" if which else "")
+            tables.append(Table(name, caption, header, rows))
+    if not tables:
+        return []
+    note = (
+        "Ratios with their 95 % intervals. Each replicate gives a curve of the cost over the error achieved, from its "
+        "tolerances; two curves are compared over the errors that both achieve, never at equal nominal tolerance."
+    )
+    return [Heading(", ".join(filter(None, ("At equal error", which)))), Paragraph(note), *tables]
+
+
+def _ratio(found: Estimate | None) -> Cell:
+    if found is None:
+        return Cell("–", None, "number")
+    low, high = ("∞" if math.isinf(edge) else f"{edge:.2g}" for edge in (found.low, found.high))
+    low = "0" if found.low == -math.inf else low
+    return number(f"{found.value:.2g} × [{low}, {high}], n = {found.n}", found.value)

@@ -1,0 +1,214 @@
+"""A page for each study: its figures, every configuration in one table, failures, crossovers."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from nodebench.analysis.fairness import unreliable
+from nodebench.analysis.statistics import median
+from nodebench.analysis.summary import NOT_AS_SHIPPED, Configuration, configurations, varying
+from nodebench.reporting.document import (
+    Block,
+    Cell,
+    Code,
+    Heading,
+    Links,
+    Page,
+    Paragraph,
+    Table,
+    Terms,
+    number,
+    page_name,
+    slug,
+)
+from nodebench.reporting.pictures import pictures
+from nodebench.reporting.published import published
+from nodebench.reporting.study_charts import Sides, draw
+from nodebench.reporting.study_comparisons import crossovers, equals
+from nodebench.reporting.study_plots import PLOTS
+from nodebench.reporting.tables import status_line
+from nodebench.spec import Preset, Record, Status, Study, load_study, shipped_studies
+from nodebench.spec.figures import figure, several, short
+from nodebench.spec.trajectories import Film
+
+# Figures that a table shows where they were measured: metrics first, then costs.
+_FIGURES = (
+    "test_error",
+    "trajectory_error",
+    "extrapolation_error",
+    "extrapolation_rmse",
+    "reconstruction_rmse",
+    "rmse_over_noise",
+    "diversity_ratio",
+    "escape_share_before",
+    "escape_share_after",
+    "inversions",
+    "observed_order",
+    "parameters",
+    "nfe_forward",
+    "sample_evaluations",
+    "nfe_backward",
+    "step_seconds",
+    "tensor_peak_bytes",
+    "process_peak_bytes",
+    "solution_error",
+    "gradient_error",
+    "reverse_error",
+    "joint_over_single",
+    "residual_error",
+)
+_PUBLISHED = ("test_error", "parameters", "extrapolation_rmse")
+_PICTURED = ("toys", "ecg", "table2")
+
+Films = Callable[[Record], Film]
+
+
+def study_pages(studies: Mapping[str, Sides], films: Films) -> list[Page]:
+    """One page a study of which there is a record.
+
+    Args:
+        studies: their records, by where these come from.
+        films: gives the pictures that were kept of a record.
+    """
+    return [_page(name, sides, studies, films) for name, sides in studies.items()]
+
+
+def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -> Page:
+    shipped = name.removesuffix(NOT_AS_SHIPPED)
+    study = load_study(shipped, Preset.QUICK) if shipped in shipped_studies() else None
+    as_shipped = study is not None and shipped == name
+    blocks: list[Block] = [Terms(_terms(study, sides))]
+    if study and as_shipped and study.claims:
+        blocks += [Heading("Claims that it feeds"), Links([(f"claim-{id}", id, "") for id in study.claims])]
+    for plot in PLOTS.get(shipped, ()):
+        blocks += draw(plot, name, studies.get(plot.study or name, {}))
+    if shipped in _PICTURED:
+        blocks += pictures(name, next(iter(sides.values())), films)
+    for which, some in _by_preset(sides).items():
+        blocks += crossovers(shipped, some, which)
+        blocks += equals(shipped, some, which)
+    for side, records in sides.items():
+        blocks += _tables(name, records, side)
+        blocks += _failures(name, records, side)
+    blocks += [Heading("Reproduce it"), Code(f"nodebench study run {name if as_shipped else 'FILE.toml'}")]
+    about = study.about if study else "a study of the user's own"
+    if study and not as_shipped:
+        about = f"records that study {shipped} would not ask for: they or the study were changed ({about})"
+    return Page(page_name(f"study-{name}"), name, about, blocks, "studies")
+
+
+def _by_preset(sides: Sides) -> dict[str, list[Record]]:
+    """Records by where they come from and at which preset, in words; the preset quick is not named."""
+    found: dict[str, list[Record]] = {}
+    for side, records in sides.items():
+        for preset in Preset:
+            if some := [record for record in records if record.trial.preset is preset]:
+                found[", ".join(filter(None, (side, f"preset {preset}" * (preset is not Preset.QUICK))))] = some
+    return found
+
+
+def _terms(study: Study | None, sides: Sides) -> list[tuple[str, str]]:
+    terms = [("Source", study.source)] if study else []
+    return [*terms, *(((side or "Records").capitalize(), _counts(records)) for side, records in sides.items())]
+
+
+def _counts(records: Sequence[Record]) -> str:
+    """How many records there are, how they ended, and how many have times that are left out."""
+    seeds = len({record.trial.seed for record in records})
+    reasons = [why for record in records if (why := unreliable(record, timed=True))]
+    marks = "".join(
+        f"; times of {several(reasons.count(why), 'trial')} are left out: {why}" for why in dict.fromkeys(reasons)
+    )
+    return f"{several(len(records), 'trial')}, {several(seeds, 'seed')}: {status_line(records)}{marks}"
+
+
+def _tables(name: str, records: Sequence[Record], side: str) -> list[Block]:
+    """A table for each task, and a word on what its marks mean."""
+    blocks: list[Block] = [Heading(", ".join(filter(None, ("Every configuration", side))))]
+    tasks: dict[tuple[str, str | None], list[Record]] = {}
+    for record in records:
+        tasks.setdefault((record.trial.task, record.trial.dataset), []).append(record)
+    broken = False
+    for (task, dataset), some in tasks.items():
+        found = configurations(some)
+        broken |= any(one.breaks_flow for one in found)
+        blocks.append(_table(name, task, dataset, found, side))
+    if broken:
+        blocks.append(
+            Paragraph(
+                "‡ a fixed-step network that is no ODE: steps four times finer change its error by a point or more."
+            )
+        )
+    return blocks
+
+
+def _table(study: str, task: str, dataset: str | None, found: Sequence[Configuration], side: str) -> Table:
+    axes = [name for name in varying(found) if name not in ("task", "dataset")] or ["model"]
+    others = sorted({metric for one in found for record in one.records for metric in record.metrics})
+    measured = [name for name in dict.fromkeys([*_FIGURES, *others]) if any(one.values(name) for one in found)]
+    header = [*axes, "n"]
+    for name in measured:
+        header.append(figure(name).label)
+        if _has_published(study, name, found):
+            header.append(f"{figure(name).label}, published")
+    rows = [_row(study, one, axes, measured, found) for one in found]
+    title = task + (f" on {dataset}" if dataset else "")
+    of = f" ({side})" if side else ""
+    caption = f"{title}{of}: median [least, greatest] over n replicates; (n = …) where a figure has fewer"
+    name = slug(f"study-{study}-{task}-{dataset or ''}") + (f"-{slug(side)}" if side else "")
+    return Table(name, caption, header, rows, filters=len(rows) > 12)
+
+
+def _has_published(study: str, name: str, found: Sequence[Configuration]) -> bool:
+    return name in _PUBLISHED and any(published(study, name, dict(one.axes)) is not None for one in found)
+
+
+def _row(
+    study: str, one: Configuration, axes: Sequence[str], measured: Sequence[str], found: Sequence[Configuration]
+) -> list[Cell]:
+    mark = "‡" if one.breaks_flow else ""
+    cells = [_axis(one.axis(name)) for name in axes]
+    failed = f", {one.failed} failed" if one.failed else ""
+    cells.append(number(f"{len(one.records)}{failed}", len(one.records)))
+    for name in measured:
+        values = one.values(name)
+        fewer = f" (n = {len(values)})" if 0 < len(values) < len(one.records) - one.failed else ""
+        text = _spread(name, values) + (mark if values and name == "test_error" else "") + fewer
+        cells.append(number(text, median(values) if values else None))
+        if _has_published(study, name, found):
+            value = published(study, name, dict(one.axes))
+            cells.append(number(figure(name).format(value), value))
+    return cells
+
+
+def _axis(value: object) -> Cell:
+    if isinstance(value, float):
+        return Cell(short(value), value, "number")
+    return Cell("–" if value is None else str(value))
+
+
+def _spread(name: str, values: Sequence[float]) -> str:
+    """``0.14 [0.12, 0.18]``; the median alone where replicates agree."""
+    if not values:
+        return "–"
+    form = figure(name).format
+    middle, low, high = form(median(values)), form(min(values)), form(max(values))
+    return middle if low == high else f"{middle} [{low}, {high}]"
+
+
+def _failures(name: str, records: Sequence[Record], side: str) -> list[Block]:
+    heading = Heading(", ".join(filter(None, ("Failures", side))))
+    failed = [record for record in records if record.status is not Status.OK]
+    if not failed:
+        return [heading, Paragraph("None.")]
+    rows = [
+        [
+            Cell(record.id, kind="code"),
+            Cell(record.status.value),
+            Cell(" ".join(filter(None, (record.trial.task, record.trial.model, record.trial.solver)))),
+            number(str(record.trial.seed), record.trial.seed),
+            Cell(record.failure.message if record.failure else "–"),
+        ]
+        for record in failed
+    ]
+    caption = f"Trials of {name} that failed" + (f" ({side})" if side else "")
+    table = slug(f"study-{name}-failures") + (f"-{slug(side)}" if side else "")
+    return [heading, Table(table, caption, ("trial", "status", "what", "seed", "message"), rows)]

@@ -1,0 +1,1 @@
+"""Running many trials: planning, engines and sessions."""

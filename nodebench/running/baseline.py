@@ -1,0 +1,72 @@
+"""The baseline arm of an interleaved pass: a trial with some axes replaced."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from nodebench.errors import BadInput, choose
+from nodebench.running.combination import ADJOINT, NOT_APPLICABLE, OPTIONAL, Unfit, following_atol, with_ode
+from nodebench.solvers import canonical_name
+from nodebench.spec import Grid, Trial
+from nodebench.spec.axes import AXES, as_stored
+from nodebench.spec.trial import Scalar
+from nodebench.tasks import Task, find_task
+from nodebench.trial.options import plain
+
+
+def baseline_of(trial: Trial, against: Mapping[str, Scalar]) -> Trial:
+    """Return a trial with some axes replaced: the baseline arm of its interleaved pass.
+
+    An axis that is not named keeps its value. Where the named ones leave no room for that value, for example the
+    tolerance where the solver takes fixed steps, it has the default that a grid would give it.
+
+    Raises:
+        BadInput: there is no such trial.
+    """
+    task, axes = find_task(trial.task), ", ".join(against)
+    try:
+        grid = Grid.model_validate({"task": trial.task, **against})
+    except ValidationError as error:
+        raise BadInput(f"against {plain(error)}") from None
+    named = {axis: value[0] if isinstance(value := getattr(grid, axis), list) else value for axis in against}
+    common = trial.model_dump(include={"task", "dataset", "device", "dtype", "threads", "preset", "overrides", "seed"})
+    common |= {axis: named[axis] for axis in ("dtype",) if axis in named}
+    model = choose(f"model of task {task.name}", named.get("model", trial.model), task.models)
+    if task.models[model].gradients:
+        found = _with_axes(task, grid, model, _kept(trial, task) | named, set(named), common)
+    else:
+        found = Trial(model=model, **common)
+    for axis, value in named.items():
+        stored = canonical_name(value) if axis == "solver" else as_stored(axis, value)
+        if getattr(found, axis) != stored:
+            reason = NOT_APPLICABLE.get(axis, "it does not apply")
+            raise BadInput(f"against {axes}: {axis} {value} of trial {trial.id}: {reason}")
+    return found
+
+
+def _kept(trial: Trial, task: Task) -> dict[str, Any]:
+    """The axes of a trial as one would type them: what follows from another axis is None."""
+    kept = {axis: getattr(trial, axis) or AXES[axis].unset for axis in ("solver", *OPTIONAL, *ADJOINT)}
+    if trial.rtol is not None and trial.atol == following_atol(task, trial.rtol):
+        kept["atol"] = None
+    for axis, forward in zip(ADJOINT, ("rtol", "atol"), strict=True):
+        if kept[axis] == getattr(trial, forward):
+            kept[axis] = None
+    return kept
+
+
+def _with_axes(
+    task: Task, grid: Grid, model: str, axes: dict[str, Any], named: set[str], common: dict[str, Any]
+) -> Trial:
+    """Build a trial of these axes; one that is not named and does not fit has its default."""
+    grid = grid.model_copy(update={axis: axes[axis] for axis in ADJOINT})
+    while True:
+        chosen = {axis: axes[axis] for axis in OPTIONAL}
+        try:
+            return with_ode(task, grid, model, axes["solver"] or "dopri5", chosen, **common)
+        except Unfit as error:
+            axis, _ = error.value
+            if axis in named or axes.get(axis) is None:
+                raise BadInput(f"against {', '.join(sorted(named))}: {error}") from None
+            axes = axes | {axis: None}

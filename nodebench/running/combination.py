@@ -1,0 +1,110 @@
+"""One combination of axes as a trial, or why it cannot be run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nodebench.solvers import SolverAdapter, canonical_name, find_solver
+from nodebench.spec import Batching, Gradient, Grid, Trial
+from nodebench.spec.axes import as_stored
+from nodebench.tasks import Task
+
+
+class Unfit(Exception):
+    """A combination that cannot be run. ``value`` is the choice to blame, as ``axis=value``."""
+
+    def __init__(self, value: tuple[str, Any], reason: str) -> None:
+        super().__init__(reason)
+        self.value = value
+
+
+ADJOINT = ("adjoint_rtol", "adjoint_atol")
+OPTIONAL = ("gradient", "segments", "batching", "compile", "rtol", "atol", "step_size")
+
+
+def with_ode(task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[str, Any], /, **common: Any) -> Trial:
+    """One trial of a model with an ODE; an axis that does not apply to its method is left empty."""
+    adapter, _, method = find_solver(solver)
+    solver = canonical_name(solver)
+    rtol, atol, step_size = chosen["rtol"], chosen["atol"], chosen["step_size"]
+    gradient = _gradient(task, model, solver, adapter, chosen["gradient"])
+    if gradient is Gradient.ADJOINT_SEMINORM and not method.adaptive:
+        reason = f"solver {solver} takes fixed steps, so gradient '{gradient}' has no error norm to change"
+        raise Unfit(("gradient", gradient), reason)
+    batching = _supported("batching", chosen["batching"], adapter.batchings, solver)
+    if batching is Batching.WORST and not method.adaptive:
+        raise Unfit(("batching", batching), f"solver {solver} takes fixed steps, so there is no error to be the worst")
+    if method.has_tolerance:
+        rtol = rtol or task.rtol
+        atol = atol or following_atol(task, rtol)
+    else:
+        rtol = atol = None
+    adjoint = gradient is not None and gradient.solves_backwards and method.has_tolerance
+    return Trial(
+        model=model,
+        solver=solver,
+        rtol=rtol,
+        atol=atol,
+        step_size=None if method.adaptive else step_size or task.step_size,
+        gradient=gradient,
+        adjoint_rtol=(grid.adjoint_rtol or rtol) if adjoint else None,
+        adjoint_atol=(grid.adjoint_atol or atol) if adjoint else None,
+        segments=chosen["segments"] if gradient is Gradient.CHECKPOINT else None,
+        batching=batching,
+        compile=_supported("compile", chosen["compile"], adapter.compiles, solver),
+        **common,
+    )
+
+
+def following_atol(task: Task, rtol: float) -> float:
+    """The absolute tolerance of a relative one that is given alone.
+
+    It stands for both, as in torchdiffeq's own scripts, unless the task keeps them apart.
+    """
+    return float(f"{rtol * task.atol / task.rtol:.12g}")
+
+
+def _gradient(task: Task, model: str, solver: str, adapter: SolverAdapter, wanted: Gradient | None) -> Gradient | None:
+    """The gradient of a trial: the one that is wanted, else the task's own, else what there is."""
+    if not task.trains:
+        if wanted is not None:
+            raise Unfit(("gradient", wanted), f"task {task.name} trains nothing, so it has no gradient")
+        return None
+    possible = task.models[model].gradients & adapter.gradients
+    if not possible:
+        reason = f"model {model} needs gradient {_names(task.models[model].gradients)}, which {solver} cannot give"
+        raise Unfit(("solver", solver), reason)
+    gradient = wanted or (task.gradient if task.gradient in possible else min(possible))
+    if gradient not in adapter.gradients:
+        reason = f"solver {solver} has no gradient '{gradient}': {_names(adapter.gradients)} only"
+        raise Unfit(("gradient", gradient), reason)
+    if gradient not in possible:
+        reason = f"model {model} has no gradient '{gradient}': {_names(possible)} only"
+        raise Unfit(("gradient", gradient), reason)
+    return gradient
+
+
+def _supported(axis: str, wanted: Any, possible: Sequence[Any], solver: str) -> Any:
+    """A choice that a backend offers, or its default; null for what every trial was before there was a choice."""
+    choice = wanted or possible[0]
+    if choice not in possible:
+        raise Unfit((axis, wanted), f"solver {solver} has no {axis} '{choice}': {', '.join(possible)} only")
+    return as_stored(axis, choice)
+
+
+NOT_APPLICABLE = {
+    "model": "no combination of the other choices can run it",
+    "solver": "the chosen model has no ODE, so it has no solver",
+    "gradient": "the chosen model has no ODE, so it has no gradient to choose",
+    "segments": "only the gradient 'checkpoint' has segments",
+    "batching": "the chosen model has no ODE, so there is nothing to step",
+    "compile": "the chosen model has no ODE, so there is no field to compile",
+    "rtol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
+    "atol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
+    "step_size": "the chosen solver chooses its own steps; give --rtol and --atol",
+    "adjoint_rtol": "no trial here solves an adjoint with a tolerance",
+    "adjoint_atol": "no trial here solves an adjoint with a tolerance",
+}
+
+
+def _names(gradients: frozenset[Gradient]) -> str:
+    return ", ".join(sorted(gradients))

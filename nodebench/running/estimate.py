@@ -1,0 +1,98 @@
+"""How long trials will take, from what trials like them took on this machine."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from nodebench.spec import Record, Status, Trial
+from nodebench.spec.axes import AXES, Part, axis_names
+from nodebench.spec.calibration import machine_of
+from nodebench.store.run_folder import RunFolder, list_runs, records_of
+
+# Axes on which two trials may differ and still count as alike, from the most alike to the least: the first level that
+# has a record gives the estimate. An axis that is named nowhere here must be equal at every level.
+_NUMBERS = tuple(name for name in axis_names(Part.METHOD) if AXES[name].type in (int, float))
+_MAY_DIFFER: tuple[tuple[str, ...], ...] = (
+    (),
+    _NUMBERS,
+    axis_names(Part.METHOD),
+    ("model", *axis_names(Part.METHOD)),
+)
+_LIKENESS = tuple(axis_names(without=("seed", *level)) for level in _MAY_DIFFER)
+# The levels beyond this one differ in what may cost a hundredfold.
+_SURE = 1
+
+
+def _key(trial: Trial, names: Iterable[str]) -> Hashable:
+    """The values of a trial on some axes."""
+    values = (getattr(trial, name) for name in names)
+    return tuple(tuple(sorted(value.items())) if isinstance(value, dict) else value for value in values)
+
+
+class Costs:
+    """Seconds that trials took, by how much they are alike."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._seconds: list[dict[Hashable, list[float]]] = [defaultdict(list) for _ in _LIKENESS]
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Learn from a record of a trial that ran to its end, or to its time limit."""
+        if record.status in (Status.OK, Status.TIMEOUT):
+            self.learn(record.trial, record.duration_seconds)
+
+    def learn(self, trial: Trial, seconds: float) -> None:
+        """Learn what a trial takes."""
+        for known, names in zip(self._seconds, _LIKENESS, strict=True):
+            known[_key(trial, names)].append(seconds)
+
+    def of(self, trial: Trial) -> tuple[float, bool] | None:
+        """Seconds of a trial, the median of those most like it, and whether they are much like it; null if none is."""
+        for level, (known, names) in enumerate(zip(self._seconds, _LIKENESS, strict=True)):
+            if seconds := known.get(_key(trial, names)):
+                return median(seconds), level < _SURE
+        return None
+
+    def knows(self, trial: Trial) -> bool:
+        """Whether trials much like this one have been seen."""
+        found = self.of(trial)
+        return found is not None and found[1]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of several trials one after another; how many of them are known, guessed from others, unknown."""
+
+    seconds: float
+    known: int
+    guessed: int
+    unknown: int
+
+
+def estimate(trials: Iterable[Trial], costs: Costs) -> Estimate:
+    """Add up what trials will take; one of which nothing is known counts as the mean of the others."""
+    found = [costs.of(trial) for trial in trials]
+    seconds = [cost[0] for cost in found if cost]
+    sure = sum(cost[1] for cost in found if cost)
+    unknown = len(found) - len(seconds)
+    mean = sum(seconds) / len(seconds) if seconds else 0.0
+    return Estimate(sum(seconds) + unknown * mean, sure, len(seconds) - sure, unknown)
+
+
+def costs_on(environment: Mapping[str, Any], results: Path, but: RunFolder | None = None) -> Costs:
+    """What trials took on a machine, from the runs kept in a folder that were made on one like it, ``but`` one.
+
+    A run that cannot be read is left out: an estimate is no reason to stop.
+    """
+    costs = Costs()
+    for run in list_runs(results):
+        if (but and run.folder == but.folder) or machine_of(run.environment()) != machine_of(environment):
+            continue
+        for record in records_of(run):
+            if record.place.host is None:  # it ran here
+                costs.add(record)
+    return costs

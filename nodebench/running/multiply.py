@@ -1,0 +1,217 @@
+"""The trials that a grid multiplies into, and why some combinations cannot be run."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+from pydantic import ValidationError
+
+from nodebench.errors import BadInput, choose
+from nodebench.instruments.environment import default_threads, usable_cores
+from nodebench.running.combination import ADJOINT, NOT_APPLICABLE, OPTIONAL, Unfit, with_ode
+from nodebench.solvers import canonical_name
+from nodebench.spec import DataSource, Exclusion, Grid, Trial
+from nodebench.spec.axes import as_stored
+from nodebench.spec.grid import MOST_TRIALS
+from nodebench.spec.trial import Scalar
+from nodebench.tasks import Task, dataset_of, find_task
+from nodebench.trial.devices import device_kind, resolve_device
+from nodebench.trial.options import described, options_of, options_with, plain, preset_of
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a grid multiplies into.
+
+    Attributes:
+        configurations: its trials at seed 0, by id, in the order of its axes.
+        seeds: of each configuration.
+        left_out: a sentence for each combination left out.
+    """
+
+    configurations: dict[str, Trial]
+    seeds: list[int]
+    left_out: list[str]
+
+
+def multiply(grid: Grid, source: DataSource, elsewhere: bool = False) -> tuple[list[Trial], list[str]]:
+    """The trials of a grid in the order of its axes, and a sentence for each combination left out.
+
+    See ``product_of``.
+    """
+    found = product_of(grid, source, elsewhere)
+    every = product(found.seeds, found.configurations.values())
+    return [trial.model_copy(update={"seed": seed}) for seed, trial in every], found.left_out
+
+
+def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Product:
+    """Multiply a grid.
+
+    Args:
+        grid: the choices.
+        source: where the user's data lies.
+        elsewhere: whether the trials run on other machines, whose devices and cores cannot be seen from here.
+
+    Raises:
+        BadInput: a name is unknown, a device absent, an option wrong, a value that was asked for cannot be used by any
+            trial, or there are more than ``MOST_TRIALS`` combinations.
+    """
+    task = find_task(grid.task)
+    preset_of(task, grid.preset)
+    device = device_kind(grid.device) if elsewhere else resolve_device(grid.device)
+    if device == "mps" and grid.dtype == "float64":
+        raise BadInput("--dtype float64: the device mps has none. Allowed: float32")
+    common = {
+        "task": task.name,
+        "device": device,
+        "dtype": grid.dtype,
+        "threads": grid.threads or 1 if elsewhere else _threads(grid.threads),
+        "preset": grid.preset,
+        "seed": 0,
+    }
+    for name in grid.model:
+        choose(f"model of task {task.name}", name, task.models)
+    _refuse_too_many(task, grid)
+    excluded = [_Excluded(exclusion, task, grid) for exclusion in grid.exclude]
+    trials: dict[str, Trial] = {}
+    used: set[tuple[str, Any]] = set()
+    unfit: dict[str, Unfit] = {}
+    reasons: dict[str, None] = {}
+    surroundings = product(_datasets(task, grid, source), _overrides(task, grid))
+    for (dataset, overrides), build in product(surroundings, _combinations(task, grid)):
+        try:
+            trial = build(dataset=dataset, overrides=overrides, **common)
+        except ValidationError as error:
+            raise BadInput(plain(error)) from None
+        except Unfit as error:
+            unfit[str(error)] = error
+            continue
+        used |= _values(trial)
+        if why := next((one.reason for one in excluded if one.matches(trial)), None):
+            reasons[why] = None
+        else:
+            trials.setdefault(trial.id, trial)
+    for value in _wanted(grid):
+        if value not in used:
+            raise BadInput(_reason(value, unfit))
+    return Product(trials, list(dict.fromkeys(grid.seed)), [*unfit, *reasons])
+
+
+def _refuse_too_many(task: Task, grid: Grid) -> None:
+    """Count the combinations before any is made."""
+    axes = math.prod(max(1, len(getattr(grid, axis))) for axis in ("solver", *OPTIONAL))
+    models = grid.model or [next(iter(task.models))]
+    of_models = sum(axes if task.models[model].gradients else 1 for model in models)
+    options = math.prod(len(values) for values in grid.overrides.values())
+    refuse_more_than_most(of_models * max(1, len(grid.dataset)) * options * len(grid.seed))
+
+
+def refuse_more_than_most(count: int) -> None:
+    """Refuse so many trials, where that is more than a study may have."""
+    if count > MOST_TRIALS:
+        raise BadInput(f"{count:,} combinations of the values given; a study has at most {MOST_TRIALS:,} trials")
+
+
+class _Excluded:
+    """An exclusion of a grid, its names checked and its options in the task's types."""
+
+    def __init__(self, exclusion: Exclusion, task: Task, grid: Grid) -> None:
+        self.reason = exclusion.reason
+        for name in exclusion.model:
+            choose(f"model of task {task.name}", name, task.models)
+        self._axes: dict[str, Sequence[object]] = {
+            "model": exclusion.model,
+            "dataset": exclusion.dataset,
+            "solver": [canonical_name(name) for name in exclusion.solver],
+            "gradient": exclusion.gradient,
+            "batching": [as_stored("batching", value) for value in exclusion.batching],
+            "compile": [as_stored("compile", value) for value in exclusion.compile],
+            "rtol": exclusion.rtol,
+            "step_size": exclusion.step_size,
+        }
+        self._options = {
+            name: [getattr(options_with(task, grid.preset, {name: value}), name) for value in values]
+            for name, values in exclusion.overrides.items()
+        }
+        if not any([*self._axes.values(), self._options]):
+            raise BadInput(f"the exclusion '{exclusion.reason}' names no axis, and so excludes everything")
+
+    def matches(self, trial: Trial) -> bool:
+        """Whether a trial is left out."""
+        options = options_of(trial)
+        return all(getattr(trial, axis) in values for axis, values in self._axes.items() if values) and all(
+            getattr(options, name) in values for name, values in self._options.items()
+        )
+
+
+def _datasets(task: Task, grid: Grid, source: DataSource) -> list[str | None]:
+    """The data sets of a grid, each found to be there; None for a task that makes its own data."""
+    if not task.datasets:
+        if grid.dataset or source != DataSource():
+            raise BadInput(f"task {task.name} makes its own data: --dataset, --data and --download do not apply to it")
+        return [None]
+    for name in grid.dataset:
+        choose(f"data set of task {task.name}", name, task.datasets)
+    wanted: list[str | None] = [*grid.dataset] or [None]
+    return [dataset_of(task, name, source, grid.preset) for name in wanted]
+
+
+def _threads(asked: int | None) -> int:
+    cores = usable_cores()
+    if asked is not None and not 1 <= asked <= cores:
+        raise BadInput(f"--threads {asked}: this process may use {cores} cores. Allowed: 1 to {cores}")
+    return asked or default_threads()
+
+
+def _overrides(task: Task, grid: Grid) -> list[dict[str, Scalar]]:
+    """Every combination of overrides, in the types of the task's options; one that changes nothing is dropped."""
+    base = described(task, task.presets[grid.preset])
+    names = sorted(grid.overrides)
+    combinations = []
+    for values in product(*(grid.overrides[name] for name in names)):
+        options = described(task, options_with(task, grid.preset, dict(zip(names, values, strict=True))))
+        combinations.append({name: options[name] for name in names if options[name] != base[name]})
+    return combinations
+
+
+def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
+    """Every combination of the axes, as a function that makes its trial or raises Unfit."""
+    for model in grid.model or [next(iter(task.models))]:
+        if not task.models[model].gradients:
+            yield partial(Trial, model=model)
+            continue
+        optional = {axis: getattr(grid, axis) or [None] for axis in OPTIONAL}
+        for solver, *values in product(grid.solver or ["dopri5"], *optional.values()):
+            yield partial(with_ode, task, grid, model, solver, dict(zip(optional, values, strict=True)))
+
+
+_AXES = ("model", "solver", *OPTIONAL, *ADJOINT)
+
+
+def _wanted(grid: Grid) -> list[tuple[str, Any]]:
+    """Every value that the user named."""
+    named: list[tuple[str, Any]] = []
+    for axis in _AXES:
+        given = getattr(grid, axis)
+        values = given if isinstance(given, list) else [] if given is None else [given]
+        named += [(axis, canonical_name(value) if axis == "solver" else as_stored(axis, value)) for value in values]
+    return named
+
+
+def _values(trial: Trial) -> set[tuple[str, Any]]:
+    return {(axis, getattr(trial, axis)) for axis in _AXES}
+
+
+def _reason(value: tuple[str, Any], unfit: dict[str, Unfit]) -> str:
+    """Why no trial uses a value: the reason that names it, else the first one, else that it does not apply."""
+    for message, error in unfit.items():
+        if error.value == value:
+            return message
+    if unfit:
+        return next(iter(unfit))
+    axis, given = value
+    named = f"--{axis.replace('_', '-')} {given:g}" if isinstance(given, float) else f"--{axis} {given}"
+    return f"{named}: {NOT_APPLICABLE[axis]}"

@@ -1,0 +1,93 @@
+"""Measuring the noise of this machine."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from nodebench.errors import CannotGoOn
+from nodebench.running.engines.contract import Engine, Report
+from nodebench.running.multiply import multiply
+from nodebench.spec import DataSource, Gradient, Grid, Limits, Preset, Record, Status, Trial
+from nodebench.spec.calibration import Calibration, Rounds
+from nodebench.spec.figures import Kind, figure
+
+# A load that the interpreter bounds, and one that the kernels do.
+LOADS = (
+    Grid(task="toy/spiral", gradient=[Gradient.DIRECT], overrides={"epochs": [1]}),
+    Grid(task="mnist", preset=Preset.SMOKE),
+)
+
+
+def loads(threads: int | None) -> list[Trial]:
+    """The trials that are run again and again."""
+    return [multiply(load.model_copy(update={"threads": threads}), DataSource())[0][0] for load in LOADS]
+
+
+def measure_noise(
+    trials: Sequence[Trial],
+    rounds: int,
+    replicates: int,
+    pause: float,
+    engine: Engine,
+    report: Report,
+    finished: Callable[[Record], None],
+    stopped: Callable[[], object] = lambda: False,
+) -> Calibration:
+    """Run trials again and again, with the same seed, and keep what each sampled figure gave.
+
+    Args:
+        trials: one a load.
+        rounds, replicates: so many replicates of each in so many rounds.
+        pause: seconds between two rounds, since what changes slowly shows only over time.
+        engine: runs one trial at a time.
+        report: hears of their progress.
+        finished: hears of each record.
+        stopped: whether the user has had enough.
+
+    Raises:
+        CannotGoOn: one failed, or the engine was stopped.
+    """
+    started, records = datetime.now(UTC), list[Record]()
+    of_round = replicates * len(trials)
+    for record, _ in engine.run([*trials] * (rounds * replicates), Limits(), DataSource(), report):
+        if record.status is not Status.OK:
+            why = record.failure.message if record.failure else record.status.sentence
+            raise CannotGoOn(f"the load {record.trial.task} ended as {record.status}: {why}")
+        records.append(record)
+        finished(record)
+        if len(records) % of_round == 0 and len(records) < rounds * of_round:
+            _wait(pause, stopped)
+    if len(records) < rounds * of_round:
+        raise CannotGoOn("interrupted")
+    found: Rounds = {}
+    unequal = []
+    for trial in trials:
+        mine = [record for record in records if record.id == trial.id]
+        values = {name: [_figures(record).get(name) for record in mine] for name in _figures(mine[0])}
+        unequal += [
+            f"{name} of {trial.task}"
+            for name, given in values.items()
+            if figure(name).kind is not Kind.SAMPLED and len(set(given)) > 1
+        ]
+        found[trial.task] = {
+            name: [[float(v) for v in given[i : i + replicates] if v] for i in range(0, len(given), replicates)]
+            for name, given in values.items()
+            if figure(name).kind is Kind.SAMPLED
+        }
+    return Calibration(
+        started=started.isoformat(timespec="seconds"),
+        environment=records[0].environment,
+        threads=trials[0].threads,
+        rounds=found,
+        unequal=tuple(unequal),
+    )
+
+
+def _wait(seconds: float, stopped: Callable[[], object]) -> None:
+    until = time.monotonic() + seconds
+    while not stopped() and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 0.1))
+
+
+def _figures(record: Record) -> dict[str, float]:
+    return {name: value for name, value in {**record.metrics, **record.costs}.items() if value is not None}

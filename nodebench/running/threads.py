@@ -1,0 +1,59 @@
+"""The number of CPU threads of a trial when nobody asks for one."""
+
+import os
+import time
+from dataclasses import dataclass
+
+from nodebench.instruments.environment import THREADS_VARIABLE, default_threads, requested_threads, usable_cores
+from nodebench.spec import DataSource, Limits, Trial
+from nodebench.spec.figures import several
+from nodebench.trial.isolation import foresee
+
+# All threads must be faster than one by this factor to be chosen: fewer threads suffer less from other programs.
+WORTH = 1.1
+# The probe with one thread may take this long. The one with all threads may take so many times as long as it did.
+LONGEST_SECONDS, PATIENCE, SHORTEST_SECONDS = 120.0, 3.0, 10.0
+
+
+@dataclass(frozen=True)
+class ThreadChoice:
+    """A number of threads, and the reason for it as a clause for a person."""
+
+    threads: int
+    because: str
+
+
+def choose_threads(trial: Trial, source: DataSource, limits: Limits, jobs: int = 1) -> ThreadChoice:
+    """Choose the default number of threads of a run, before its first trial.
+
+    It is ``OMP_NUM_THREADS`` where that is set. Otherwise a few steps of ``trial`` are timed with one thread and
+    with all of them, each in a process of its own, and the faster number is taken.
+
+    Args:
+        trial: stands for all trials of the run; its own number of threads is ignored.
+        source: where the data sets lie.
+        limits: of each trial; the probes keep to them.
+        jobs: trials that run at once and share the usable cores.
+    """
+    most = default_threads(jobs)
+    if requested_threads() is not None:
+        return ThreadChoice(most, f"{THREADS_VARIABLE}={os.environ[THREADS_VARIABLE]}")
+    if most == 1:
+        return ThreadChoice(1, f"{several(usable_cores(), 'usable core')}, {several(jobs, 'trial')} at a time")
+    many = several(most, "thread")
+    began = time.perf_counter()
+    one = _seconds(trial, 1, source, limits, LONGEST_SECONDS)
+    if one is None:
+        return ThreadChoice(most, f"not compared with 1 thread, since a few steps of {trial.task} failed")
+    patience = max(SHORTEST_SECONDS, PATIENCE * (time.perf_counter() - began))
+    every = _seconds(trial, most, source, limits, patience)
+    if every is None:
+        return ThreadChoice(1, f"with {many} a few steps of {trial.task} did not end within {patience:.0f} s")
+    told = f"from a few steps, a trial of {trial.task} takes {one:.2g} s with 1 thread and {every:.2g} s with {many}"
+    return ThreadChoice(most if one > WORTH * every else 1, told)
+
+
+def _seconds(trial: Trial, threads: int, source: DataSource, limits: Limits, most: float) -> float | None:
+    """Seconds of the whole trial, estimated within ``most`` seconds; None if that failed."""
+    limits = limits.model_copy(update={"timeout": min(most, limits.timeout or most)})
+    return foresee(trial.model_copy(update={"threads": threads}), source, limits)

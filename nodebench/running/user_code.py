@@ -1,0 +1,87 @@
+"""The user's code that trials run: checked before a run begins, and compared with what records were made with.
+
+It is never imported into the process of a command: each check is a process of its own, with the limits of a trial.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from nodebench.errors import BadInput
+from nodebench.spec import DataSource, Limits, Measured, Record, Status, Trial
+from nodebench.spec.record import differing
+from nodebench.tasks import find_task
+from nodebench.trial.isolation import check_isolated
+
+
+def check_user_code(trials: Iterable[Trial], limits: Limits) -> dict[str, Measured]:
+    """Build and check one trial of every different problem; return what it would measure, by its content id.
+
+    Trials of tasks that run no code of the user's are left out.
+
+    Raises:
+        BadInput: the code cannot be imported, or its object not be made or called.
+    """
+    problems = {problem.id: problem for trial in trials if (problem := _problem(trial)) is not None}
+    return {id: _checked(problem, limits) for id, problem in problems.items()}
+
+
+def check_before_run(trials: Sequence[Trial], limits: Limits, finished: Iterable[Record], run: str = "") -> None:
+    """Check the user's code of trials that are about to run, one seed of each problem.
+
+    Args:
+        trials: those to run.
+        limits: of each check.
+        finished: the records that the run has already.
+        run: its name.
+
+    Raises:
+        BadInput: the code cannot be used, or a record was made with other code.
+    """
+    present = check_user_code([_of_first_seed(trial) for trial in trials], limits)
+    for record in finished:
+        problem = _problem(_of_first_seed(record.trial))
+        now = present.get(problem.id) if problem is not None else None
+        if now is not None and record.measured is not None and record.measured.code != now.code:
+            what = differing(record.measured, now)
+            raise BadInput(f"the user's code has changed since run {run} was made: {what}. Start a new run")
+
+
+def of_present_code(records: Iterable[Record], limits: Limits) -> list[Record]:
+    """The records that were made with the user's code as it is now, from the same initial weights.
+
+    Raises:
+        BadInput: see ``check_user_code``.
+    """
+    by_problem: dict[str, list[Record]] = {}
+    for record in records:
+        if (problem := _problem(record.trial)) is not None:
+            by_problem.setdefault(problem.id, []).append(record)
+    present = check_user_code([found[0].trial for found in by_problem.values()], limits)
+    return [record for id, found in by_problem.items() for record in found if record.measured == present[id]]
+
+
+def _problem(trial: Trial) -> Trial | None:
+    """The trial without what a check does not depend on; None where its task runs no code of the user's."""
+    if not find_task(trial.task).runs_user_code:
+        return None
+    return Trial(**trial.model_dump(include={"task", "model", "device", "dtype", "preset", "overrides", "seed"}))
+
+
+def _of_first_seed(trial: Trial) -> Trial:
+    return trial.model_copy(update={"seed": 0})
+
+
+def _checked(problem: Trial, limits: Limits) -> Measured:
+    record = check_isolated(problem, limits, DataSource())
+    if record.status is Status.NO_DEVICE:  # the trials run on another machine
+        record = check_isolated(problem.model_copy(update={"device": "cpu"}), limits, DataSource())
+    if record.status is Status.OK and record.measured is not None:
+        return record.measured
+    failure = record.failure
+    name = str(problem.overrides.get("field", problem.task))
+    message = failure.message if failure else str(record.status)
+    if name in message:  # the check itself says what was wrong
+        raise BadInput(message)
+    if record.status is Status.TIMEOUT:
+        message = f"no end within {limits.timeout:g} s, the time limit of a trial"
+    last = f"; its last output: {failure.stderr[-1]}" if failure and failure.stderr else ""
+    raise BadInput(f"{name}, while it was imported and called once: {message}{last}")

@@ -1,0 +1,1 @@
+"""Keeping: run directories, records, films and calibrations on disk."""

@@ -1,0 +1,63 @@
+"""The calibrations that are kept beside the runs: one line each. Without torch, since reports read them too."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from nodebench.errors import BadInput
+from nodebench.paths import for_writing
+from nodebench.spec.bounded import parse_json, read_file, read_lines
+from nodebench.spec.calibration import Calibration
+from nodebench.store.folders import folders_below, has_content
+from nodebench.store.run_folder import replace_file, whole_lines
+
+FILE = "calibrations.jsonl"
+_LARGEST = 256 << 20  # bytes of a file to which a line is added
+_log = logging.getLogger(__name__)
+
+
+def keep(results: Path, calibration: Calibration) -> Path:
+    """Store a calibration beside those that are there.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
+    path = results / FILE
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        before = whole_lines(read_file(path, _LARGEST)) if path.exists() else b""
+        replace_file(for_writing(results, FILE), [before, calibration.model_dump_json().encode() + b"\n"])
+    except OSError as error:
+        raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
+    return path
+
+
+def calibrations(results: Path) -> list[Calibration]:
+    """The calibrations kept in a folder and in those below it, oldest first; what cannot be read is left out.
+
+    Each file with something that cannot be read gets one warning.
+    """
+    paths = [folder / FILE for folder in folders_below(results) if has_content(folder / FILE)]
+    return sorted((one for path in paths for one in _readable(path)), key=lambda calibration: calibration.started)
+
+
+def _readable(path: Path) -> Iterator[Calibration]:
+    bad: list[str] = []
+    try:
+        for number, (line, _) in enumerate(read_lines(path), start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                yield Calibration.model_validate(parse_json(line))
+            except ValidationError as error:
+                first = error.errors()[0]
+                bad.append(f"line {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+            except BadInput as error:
+                bad.append(f"line {number}: {error}")
+    except BadInput as error:
+        _log.warning("%s", error)
+    if bad:
+        more = f"; and {len(bad) - 1} more" if len(bad) > 1 else ""
+        _log.warning("%s: %s calibrations left out: %s%s", path, len(bad), bad[0], more)

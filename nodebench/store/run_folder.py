@@ -1,0 +1,360 @@
+"""The store: one directory a run, one line a record, each on disk before the next trial starts."""
+
+import fcntl
+import json
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from nodebench.errors import BadInput, CannotGoOn
+from nodebench.paths import file_name, for_writing, inside, open_file, write_file
+from nodebench.spec import Record, Status, Study
+from nodebench.spec.bounded import read_toml
+from nodebench.spec.environment import RunEnvironment, read_environment
+from nodebench.spec.study import REPRODUCED
+from nodebench.spec.trajectories import Film
+from nodebench.store.checkpoints import FOLDER as CHECKPOINTS
+from nodebench.store.checkpoints import remove_checkpoint
+from nodebench.store.film import load_film, save_film
+from nodebench.store.folders import each_once, folders_below, folders_in, has_content, is_file, is_there
+from nodebench.store.lines import collector_paused, good_records, lines_of
+
+_log = logging.getLogger(__name__)
+
+STUDY, ENVIRONMENT, RECORDS, ARRAYS = "study.toml", "environment.json", "records.jsonl", "arrays"
+LOCK = "lock"
+
+# Statuses of trials whose training could go on: they were stopped, killed, or ran out of time or memory.
+_ENDED_FROM_OUTSIDE = (Status.INTERRUPTED, Status.TIMEOUT, Status.MEMORY_BUDGET, Status.CRASHED)
+
+_STAMP, _STAMP_LENGTH = "%Y-%m-%dT%H-%M-%S", len("2026-01-01T00-00-00")
+_DIGITS = 18  # of a number in a name that are compared
+_TRIAL_ID = re.compile("[0-9a-f]{12}")
+
+
+class RunFolder:
+    """A run directory: ``study.toml``, ``environment.json``, ``records.jsonl``, and ``arrays/`` for figures.
+
+    While trials are unfinished it may have ``checkpoints/``; see ``nodebench.store.checkpoints``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def create(cls, results: Path, study: Study, environment: Mapping[str, Any]) -> "RunFolder":
+        """Make a new run directory named after the time and the study, or the task where there is none.
+
+        Raises:
+            BadInput: ``results`` cannot be written.
+        """
+        now = datetime.now(UTC)
+        stamp = now.astimezone().strftime(_STAMP)
+        task = next(iter(study.groups.values())).task
+        name = file_name(f"{stamp}-{study.name or task}")
+        try:
+            folder = _first_free(inside(results, name))
+            described = json.dumps({**environment, "created": now.isoformat()}, indent=2) + "\n"
+            content = tomli_w.dumps(study.model_dump(mode="json", exclude_none=True))
+            write_file(folder, ENVIRONMENT, content=described.encode())
+            write_file(folder, STUDY, content=content.encode())
+        except OSError as error:
+            raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
+        return cls(folder)
+
+    @classmethod
+    def open(cls, results: Path, name: str | None) -> "RunFolder":
+        """Open a run by its name or path; the latest one by default.
+
+        Raises:
+            BadInput: there is none.
+        """
+        if name is None:
+            runs = list_runs(results)
+            if not runs:
+                raise BadInput(f"no run in {results} yet; make one with 'nodebench run', or give --results DIR")
+            return runs[-1]
+        for folder in (Path(name), results / name):
+            if is_file(folder / RECORDS) or is_file(folder / STUDY):
+                return cls(folder)
+        known = ", ".join(run.folder.name for run in list_runs(results)[-5:]) or "none"
+        raise BadInput(f"no run named '{name}' in {results}. The latest there: {known}")
+
+    def study(self) -> Study:
+        """What this run was made from.
+
+        Raises:
+            BadInput: it cannot be read.
+        """
+        path = self.folder / STUDY
+        content = read_toml(path)
+        try:
+            return Study.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadInput(f"{path} cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+    def study_name(self) -> str:
+        """The name of its study; empty for a grid typed on the command line, or where it cannot be read."""
+        try:
+            return self.study().name
+        except BadInput:
+            return ""
+
+    def environment(self) -> RunEnvironment:
+        """The machine and the software that it was made with; empty, with a warning, where that cannot be read."""
+        path = self.folder / ENVIRONMENT
+        if not is_there(path):
+            return {}
+        try:
+            return read_environment(path)
+        except BadInput as error:
+            _log.warning("%s", error)
+            return {}
+
+    @property
+    def age(self) -> tuple[datetime, list[tuple[int, str]]]:
+        """What runs are ordered by: when the run was created, then its name, in which ``-10`` follows ``-9``.
+
+        A run of an older version has no time of its creation. Its first record says when it began, else its name.
+        """
+        parts = re.findall(r"(\d+)|(\D+)", self.folder.name)
+        return self._created(), [(int(number[:_DIGITS] or 0), text) for number, text in parts]
+
+    def _created(self) -> datetime:
+        with suppress(BadInput):
+            if created := read_environment(self.folder / ENVIRONMENT).get("created"):
+                return created
+        with suppress(BadInput, ValueError):
+            first = next((line.record for line in lines_of(self.folder / RECORDS) if line.record), None)
+            if first is not None:
+                started = datetime.fromisoformat(first.started)
+                return started if started.tzinfo else started.replace(tzinfo=UTC)
+        with suppress(ValueError):
+            return datetime.strptime(self.folder.name[:_STAMP_LENGTH], _STAMP).astimezone(UTC)
+        return datetime.fromtimestamp(0, UTC)
+
+    def append(self, record: Record, film: Film | None = None) -> None:
+        """Write a record and wait until it is on disk; a torn line before it is cut off first.
+
+        The pictures of its training are written before it, so that a record that is there has its pictures. After it
+        the checkpoint of the trial is removed, unless the trial can go on from there: with ``--resume`` if it was
+        interrupted, with ``--retry-failed`` if it was ended from outside.
+
+        Raises:
+            CannotGoOn: it cannot be written; what was written before is whole.
+        """
+        try:
+            if film:
+                save_film(for_writing(self.folder, ARRAYS, f"{record.id}.npz"), film)
+            with open_file(self.folder, RECORDS, mode="ab+") as file:
+                end = file.seek(0, os.SEEK_END)
+                if end and not _ends_with_newline(file):
+                    file.truncate(_end_of_last_line(file))
+                file.write(record.line().encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            if record.status not in _ENDED_FROM_OUTSIDE:
+                remove_checkpoint(self.folder, record.id)
+        except OSError as error:
+            raise CannotGoOn(f"{self.folder}: cannot write there: {error.strerror or error}") from error
+
+    def moved_to(self, results: Path) -> "RunFolder":
+        """Move the whole run into another folder of the same file system, under its name or the first free one.
+
+        Raises:
+            CannotGoOn: it cannot be moved there.
+        """
+        try:
+            folder = _first_free(results / self.folder.name)
+            return RunFolder(self.folder.rename(folder))  # in place of the empty folder
+        except OSError as error:
+            raise CannotGoOn(f"{results}: cannot write there: {error.strerror or error}") from error
+
+    def rewrite(self, lines: Iterable[bytes]) -> None:
+        """Replace the lines of the records."""
+        replace_file(self.folder / RECORDS, lines)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the one writer of this run; the lock is the system's, and dies with this process.
+
+        Raises:
+            BadInput: another process writes it, the folder cannot be written, or it or a file of the run is a
+            symbolic link.
+        """
+        self.refuse_link()
+        for name in (RECORDS, ARRAYS, CHECKPOINTS):
+            for_writing(self.folder, name)
+        try:
+            file = open_file(self.folder, LOCK, mode="a+", errors="replace")
+        except OSError as error:
+            raise BadInput(f"{self.folder}: cannot write there: {error.strerror or error}") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                raise BadInput(
+                    f"run {self.folder.name} is being written by {file.read() or 'another process'}"
+                ) from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()}, since {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}")
+            file.flush()
+            yield
+            with suppress(OSError):  # there are none, or they are still needed
+                (self.folder / CHECKPOINTS).rmdir()
+            file.truncate(0)
+
+    def refuse_link(self) -> None:
+        """Refuse to write into a run whose folder is a symbolic link; such a run is only read.
+
+        Raises:
+            BadInput: it is one.
+        """
+        if self.folder.is_symlink():
+            raise BadInput(
+                f"run {self.folder.name} is a symbolic link, and nothing is written through one; "
+                f"name the folder itself: {self.folder.resolve()}"
+            )
+
+    def records(self) -> list[Record]:
+        """The record of each trial, the latest where a trial was run again, in the order of the first ones.
+
+        A torn last line is left out: its trial has no record. Lines that are no record, were edited or are of a newer
+        schema are left out with a warning.
+
+        Raises:
+            BadInput: the file cannot be read at all.
+        """
+        path = self.folder / RECORDS
+        if not is_there(path):
+            return []
+        with collector_paused():
+            return list({record.id: record for record in good_records(path)}.values())
+
+    def film(self, record: Record) -> Film:
+        """The pictures of a record's training by epoch; empty where none were taken, or they cannot be read."""
+        path = self.film_path(record)
+        if not is_there(path):
+            return {}
+        try:
+            return load_film(path)
+        except BadInput as error:
+            _log.warning("%s", error)
+            return {}
+
+    def film_path(self, record: Record) -> Path:
+        """Where the pictures of a record's training are, if there are any."""
+        return inside(self.folder, ARRAYS, f"{record.id}.npz")
+
+
+def replace_file(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a file anew; it is there whole, old or new, at any moment."""
+    part = path.with_name(f"{path.name}.part")
+    with open_file(path.parent, part.name, mode="wb") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def whole_lines(content: bytes) -> bytes:
+    """All but a last line that was torn."""
+    return content[: content.rfind(b"\n") + 1]
+
+
+def list_runs(results: Path) -> list[RunFolder]:
+    """The runs of a results directory, the oldest first; a run may be a symbolic link to its folder.
+
+    Raises:
+        BadInput: the directory cannot be listed.
+    """
+    runs = each_once(folder for folder in folders_in(results) if is_file(folder / STUDY))
+    return sorted(map(RunFolder, runs), key=lambda run: run.age)
+
+
+def runs_below(results: Path) -> list[RunFolder]:
+    """Every run that has a record, in a folder and in the folders below it, in the order of their paths.
+
+    Raises:
+        BadInput: there is none.
+    """
+    runs = every_run_below(results)
+    if not runs:
+        raise BadInput(f"no record in {results} yet; make some with 'nodebench run', or give --results DIR")
+    return runs
+
+
+def every_run_below(results: Path) -> list[RunFolder]:
+    """The same, and none where there is none."""
+    folders = each_once(folder for folder in folders_below(results) if has_content(folder / RECORDS))
+    found = [RunFolder(folder) for folder in folders]
+    # A trial run again from its record is no new evidence, unless it is what was asked for.
+    return [run for run in found if run.folder == results or not is_reproduction(run)]
+
+
+def is_reproduction(run: RunFolder) -> bool:
+    """Whether a run is what ``nodebench reproduce`` writes: by its name, and by its groups, which are single trials."""
+    try:
+        study = run.study()
+    except BadInput:
+        return False
+    return study.name == REPRODUCED and all(_TRIAL_ID.fullmatch(group) for group in study.groups)
+
+
+def kept_records(folder: Path) -> list[Record]:
+    """The records of every run below a folder, none where there is no run; see ``records_of``."""
+    return [record for run in every_run_below(folder) for record in records_of(run)]
+
+
+def records_below(results: Path) -> list[Record]:
+    """The records of every run in a folder and in the folders below it; see ``records_of``.
+
+    Raises:
+        BadInput: there is none that can be read.
+    """
+    records = [record for run in runs_below(results) for record in records_of(run)]
+    if not records:
+        raise BadInput(f"no record in {results} can be read")
+    return records
+
+
+def records_of(run: RunFolder) -> list[Record]:
+    """The records of one run among others: none, with a warning, where its file cannot be read."""
+    try:
+        return run.records()
+    except BadInput as error:
+        _log.warning("%s", error)
+        return []
+
+
+def _first_free(folder: Path) -> Path:
+    """Make the folder, or the first of ``folder-2``, ``folder-3``, … that does not exist."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    candidate, number = folder, 1
+    while True:
+        try:
+            candidate.mkdir()
+            return candidate
+        except FileExistsError:
+            number += 1
+            candidate = folder.with_name(f"{folder.name}-{number}")
+
+
+def _ends_with_newline(file: Any) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return bool(file.read(1) == b"\n")
+
+
+def _end_of_last_line(file: Any) -> int:
+    file.seek(0)
+    return len(whole_lines(file.read()))

@@ -1,0 +1,300 @@
+"""Keeping results in order: is a run whole, two runs into one, what no record needs."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from nodebench.errors import BadInput
+from nodebench.paths import open_file, remove_file
+from nodebench.spec import Record, Request, Status, Study, Trial
+from nodebench.spec.bounded import reason
+from nodebench.spec.environment import read_environment
+from nodebench.spec.record import Edited, Newer, differing
+from nodebench.store import leftovers
+from nodebench.store.checkpoints import FOLDER as CHECKPOINTS
+from nodebench.store.checkpoints import checkpoint_files
+from nodebench.store.film import load_film
+from nodebench.store.folders import has_content, is_there
+from nodebench.store.lines import Line, lines_of
+from nodebench.store.run_folder import ARRAYS, ENVIRONMENT, RECORDS, RunFolder, is_reproduction, list_runs
+
+ASIDE = "set-aside.jsonl"  # lines that were no intact records
+_PART = 1 << 20  # bytes that are copied at once
+_FINDINGS = 100  # that are told of one run
+_MERGING = ".merging-"  # begins the name of the folder of an unfinished merge, which ends with its process
+
+
+def verify(run: RunFolder) -> list[str]:
+    """What is wrong with a run, a sentence each: torn, unreadable, edited, foreign and double records.
+
+    A foreign record is of a trial that is not its own, or whose group the run's study does not have; what ``nodebench
+    reproduce`` wrote keeps the groups of the original, and its study has a group for each trial. Two records of a trial
+    are no double if the first one failed, was interrupted or drifted, or if the second one measured more: it was run
+    again.
+    """
+    findings: list[str] = []
+    groups: set[str] | None = None
+    try:
+        groups = set(run.study().groups)
+    except BadInput as error:
+        findings.append(str(error))
+    by_trial = is_reproduction(run)
+    ended: Counter[str] = Counter()
+    latest: dict[str, Record] = {}
+    for line in _lines(run, findings):
+        if line.is_torn:
+            findings.append(f"line {line.number} is torn; the trial runs again on --resume")
+        elif line.fault:
+            findings.append(f"line {line.number}{_told(line.fault)}")
+        record = line.fault.record if isinstance(line.fault, Edited) else line.record
+        if record is None:
+            continue
+        if record.id != record.trial.id:
+            findings.append(f"line {line.number}: record {record.id} is of another trial, {record.trial.id}")
+        asked = (record.id,) if by_trial else record.place.groups
+        if strange := [group for group in asked if groups is not None and group not in groups]:
+            told = f"group {' and '.join(strange)} is not here"
+            findings.append(f"line {line.number}: record {record.id} is foreign: {told}")
+        if record.status is Status.OK:
+            before = latest.get(record.id)
+            ended[record.id] += before is None or not _was_repeated(before, record)
+            latest[record.id] = record
+        findings += _complaints(run.film_path(record), load_film)
+    findings += [f"record {id} is there {count} times" for id, count in ended.items() if count > 1]
+    findings += _complaints(run.folder / ENVIRONMENT, read_environment)
+    more = len(findings) - _FINDINGS
+    return [*findings[:_FINDINGS], *([f"and {more} more"] if more > 0 else [])]
+
+
+def _was_repeated(first: Record, second: Record) -> bool:
+    """Whether a finished trial ran again for a good reason: its time was spoiled, or more was to be measured."""
+    if first == second:
+        return False
+    return bool(first.drifted) or not first.answers(Request(passes=second.passes, against=_baseline(second)))
+
+
+def _baseline(record: Record) -> Trial | None:
+    return record.interleaved.baseline if record.interleaved else None
+
+
+def _told(fault: BadInput) -> str:
+    return f": {fault}" if isinstance(fault, Edited) else f" cannot be read: {fault}"
+
+
+def _complaints(path: Path, read: Callable[[Path], object]) -> list[str]:
+    """What the reader of a file says against it; nothing where there is no file."""
+    try:
+        if is_there(path):
+            read(path)
+    except BadInput as error:
+        return [str(error)]
+    return []
+
+
+def repair(run: RunFolder) -> tuple[int, int]:
+    """Move the lines that are no intact records from a run's records to ``ASIDE``; return how many are kept and moved.
+
+    Lines of a newer schema stay where they are. Nothing is lost: a line is removed once its copy is on disk.
+
+    Raises:
+        BadInput: another process writes the run, or a file cannot be read or written.
+    """
+    with run.writing():
+        kept, bad = 0, {}
+        for line in lines_of(run.folder / RECORDS):
+            if line.is_torn or (line.fault and not isinstance(line.fault, Newer)):
+                bad[line.number] = (line.start, line.size)
+            else:
+                kept += 1
+        if bad:
+            _set_aside(run.folder, bad.values())
+            run.rewrite(line.raw for line in lines_of(run.folder / RECORDS) if line.number not in bad)
+    return kept, len(bad)
+
+
+def _set_aside(folder: Path, ranges: Iterable[tuple[int, int]]) -> None:
+    """Append ranges of bytes of the records, each a start and a size, to ``ASIDE``, and wait until they are on disk."""
+    try:
+        with (folder / RECORDS).open("rb") as file, open_file(folder, ASIDE, mode="ab") as aside:
+            for start, size in ranges:
+                file.seek(start)
+                left = size
+                while left > 0 and (part := file.read(min(left, _PART))):
+                    aside.write(part)
+                    left -= len(part)
+            aside.flush()
+            os.fsync(aside.fileno())
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot write there: {reason(error)}") from error
+
+
+def leftover_merges(results: Path) -> list[Path]:
+    """The folders of merges that were killed before they had finished; those of running processes are left out."""
+    found = []
+    for folder in sorted(results.glob(f"{_MERGING}*")):
+        process = folder.name.removeprefix(_MERGING)
+        if not (process.isdecimal() and psutil.pid_exists(int(process))):
+            found.append(folder)
+    return found
+
+
+def merge(first: RunFolder, second: RunFolder, results: Path) -> tuple[RunFolder, int]:
+    """Make a new run of the records of two, and count the trials that both have.
+
+    A trial is there once: the record that is ``ok`` goes before one that is not, else the later one.
+
+    Raises:
+        BadInput: the two have grids of one name that differ, a record was edited or cannot be read, or the records of a
+            trial measured different code of the user's.
+        CannotGoOn: the merged run cannot be written; nothing is left of it.
+    """
+    for run in (first, second):
+        if fault := _first_fault(run):
+            told = f"{run.folder.name} has records that were edited or cannot be read ({fault})"
+            raise BadInput(f"{told}; 'nodebench results repair' sets them aside")
+    ours, theirs = first.study(), second.study()
+    different = [
+        name
+        for name in ours.groups.keys() & theirs.groups.keys()
+        if _without_seeds(ours, name) != _without_seeds(theirs, name)
+    ]
+    if different:
+        raise BadInput(
+            f"{first.folder.name} and {second.folder.name} both have a group '{different[0]}', and they differ"
+        )
+    groups = {name: _joined(ours, theirs, name) for name in ours.groups | theirs.groups}
+    chosen: dict[str, tuple[Record, RunFolder]] = {}
+    doubles = 0
+    for run in (first, second):
+        for record in run.records():
+            if record.id in chosen:
+                _refuse_other_code(chosen[record.id][0], record)
+            doubles += record.id in chosen
+            if record.id not in chosen or _better(record, chosen[record.id][0]):
+                chosen[record.id] = record, run
+    study = ours.model_copy(update={"groups": groups})
+    return _written(results, study, first.environment(), chosen.values()), doubles
+
+
+def _written(
+    results: Path, study: Study, environment: Mapping[str, Any], chosen: Iterable[tuple[Record, RunFolder]]
+) -> RunFolder:
+    """A run with records of other runs; it is in ``results`` whole or not at all."""
+    scratch = results / f"{_MERGING}{os.getpid()}"
+    try:
+        merged = RunFolder.create(scratch, study, environment)
+        with merged.writing():
+            for record, run in chosen:
+                merged.append(record, run.film(record))
+        return merged.moved_to(results)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _first_fault(run: RunFolder) -> str | None:
+    """What is wrong with the first bad line of a run, or with its file as a whole."""
+    findings: list[str] = []
+    found = next((f"line {line.number}: {line.fault}" for line in _lines(run, findings) if line.fault), None)
+    return found or next(iter(findings), None)
+
+
+def _refuse_other_code(first: Record, second: Record) -> None:
+    """Refuse to take two records for one trial that measured different things."""
+    if first.measured is not None and second.measured is not None and first.measured != second.measured:
+        what = differing(first.measured, second.measured)
+        raise BadInput(f"both runs have trial {first.id}, but the user's code differs: {what}. Keep the runs apart")
+
+
+def _without_seeds(study: Study, name: str) -> dict[str, object]:
+    return study.groups[name].model_dump(exclude={"seed"})
+
+
+def _joined(ours: Study, theirs: Study, name: str) -> object:
+    """A group with the seeds of both."""
+    grid = (ours.groups | theirs.groups)[name]
+    seeds = [seed for study in (ours, theirs) if name in study.groups for seed in study.groups[name].seed]
+    return grid.model_copy(update={"seed": list(dict.fromkeys(seeds))})
+
+
+def _better(new: Record, old: Record) -> bool:
+    if (new.status is Status.OK) != (old.status is Status.OK):
+        return new.status is Status.OK
+    return new.started > old.started
+
+
+def prune(results: Path, remove: bool) -> list[str]:
+    """Find what no record needs and, with ``remove``, remove it; return a line for each.
+
+    Only files that nodebench writes are removed, known by name and content. A folder that is no run, a run that is
+    or holds a symbolic link, and a run without records that holds any other file are left as they are.
+
+    Raises:
+        BadInput: something cannot be removed, or a run is being written.
+    """
+    found = []
+    for folder in leftover_merges(results):
+        found.append(f"{folder.name}: a merge that was killed before it had finished")
+        if remove:
+            leftovers.remove_unfinished(folder)
+    for run in list_runs(results):
+        if not leftovers.is_own(run.folder):
+            continue
+        with run.writing():
+            try:
+                found += [f"{run.folder.name}: {line}" for line in _prune(run, remove)]
+            except OSError as error:
+                raise BadInput(f"{run.folder}: cannot remove: {error.strerror or error}") from error
+    return found
+
+
+def _prune(run: RunFolder, remove: bool) -> Iterator[str]:
+    """The same for one run."""
+    if _first_fault(run):
+        yield f"left as it is, since it has bad lines; 'nodebench results repair {run.folder.name}' first"
+        return
+    records = run.records()
+    checkpoints = checkpoint_files(run.folder)
+    if not records:
+        # With a checkpoint there is a training to go on with.
+        if not any(checkpoints.values()) and (files := leftovers.all_files(run.folder)) is not None:
+            yield "a run without a record"
+            if remove:
+                leftovers.remove_run(run.folder, files)
+        return
+    lines = sum(1 for _ in _lines(run, []))
+    if lines > len(records):
+        yield f"{lines - len(records)} superseded or torn lines"
+        if remove:
+            run.rewrite(_latest(run))
+    needed = {f"{record.id}.npz" for record in records}
+    for name in leftovers.films(run.folder):
+        if name not in needed:
+            yield f"{name}, which belongs to no record"
+            if remove:
+                remove_file(run.folder, ARRAYS, name)
+    ended = {record.id for record in records if record.status is not Status.INTERRUPTED}
+    for name, trial in checkpoints.items():
+        if trial is None or trial in ended:
+            yield f"{name}, from which --resume does not go on"
+            if remove:
+                remove_file(run.folder, CHECKPOINTS, name)
+
+
+def _latest(run: RunFolder) -> list[bytes]:
+    """The latest line of each trial as it was written, in the order of the first ones."""
+    return list({line.record.id: line.raw for line in _lines(run, []) if line.record}.values())
+
+
+def _lines(run: RunFolder, findings: list[str]) -> Iterator[Line]:
+    """The lines of a run's records; why the file cannot be read is added to ``findings``."""
+    path = run.folder / RECORDS
+    try:
+        if has_content(path):
+            yield from lines_of(path)
+    except BadInput as error:
+        findings.append(str(error))

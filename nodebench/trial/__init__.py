@@ -1,0 +1,1 @@
+"""Running one trial: its own process, its passes and its probes."""

@@ -1,0 +1,57 @@
+"""From a frozen trial to the objects that run it."""
+
+import torch
+
+from nodebench.instruments import NfeCounter
+from nodebench.solvers import Integrator, StepControl, find_solver, source_of_solver
+from nodebench.spec import DataSource, Trial
+from nodebench.tasks import Experiment, Setup, find_task, source_of_task
+from nodebench.trial.options import options_of
+
+_CONTROL = {
+    "rtol",
+    "atol",
+    "step_size",
+    "gradient",
+    "adjoint_rtol",
+    "adjoint_atol",
+    "segments",
+    "batching",
+    "compile",
+}
+
+
+def integrator_of(trial: Trial, counter: NfeCounter) -> Integrator:
+    """The integrator of a trial.
+
+    A model without an ODE never solves; it is handed an integrator all the same, as every model is.
+    """
+    adapter, _, _ = find_solver(trial.solver or "dopri5")
+    return Integrator(adapter, control_of(trial), counter)
+
+
+def control_of(trial: Trial) -> StepControl:
+    """How the solves of a trial step and are differentiated."""
+    _, method, _ = find_solver(trial.solver or "dopri5")
+    return StepControl(method, **trial.model_dump(include=_CONTROL))
+
+
+def experiment_of(trial: Trial, solve: Integrator, source: DataSource) -> Experiment:
+    """The task's experiment of a trial, whose model solves with ``solve``."""
+    setup = Setup(
+        model=trial.model,
+        options=options_of(trial),
+        solve=solve,
+        seed=trial.seed,
+        device=torch.device(trial.device),
+        dtype=getattr(torch, trial.dtype),
+        dataset=trial.dataset,
+        source=source,
+    )
+    return find_task(trial.task).build(setup)
+
+
+def plugins_of(trial: Trial) -> dict[str, dict[str, str | None]]:
+    """Version, commit and identity of each plug-in package that provides the task or the solver of a trial."""
+    solver = [source_of_solver(trial.solver)] if trial.solver else []
+    return {one.package: one.described() for one in (source_of_task(trial.task), *solver) if one}

@@ -1,0 +1,51 @@
+"""What is known of a trial while it runs."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from nodebench.solvers import Integrator
+from nodebench.spec import Interleaved, Reason
+from nodebench.trial.gaps import survived
+from nodebench.trial.traits import Traits
+
+Row = dict[str, float | None]
+Figures = dict[str, int | float | None]
+
+NO_ODE = "the model has no ODE"
+NO_TRAINING = "the task trains nothing"
+
+# What a row of the history has beside the metrics.
+_NO_METRICS = {"epoch", "loss", "seconds", "nfe_forward", "nfe_backward", "nfe_probe", "nfe_probe_tight"}
+
+
+@dataclass
+class Draft:
+    """What is known of a trial so far; a trial that fails keeps it."""
+
+    metrics: Row = field(default_factory=dict)
+    costs: Figures = field(default_factory=dict)
+    reasons: dict[str, str | Reason] = field(default_factory=dict)
+    history: list[Row] = field(default_factory=list)
+    profile: list[Row] = field(default_factory=list)
+    passes_agree: bool | None = None
+    traits: Traits = field(default_factory=dict)
+    interleaved: Interleaved | None = None
+    wrong: str | None = None
+
+    @property
+    def metric_names(self) -> set[str]:
+        """The metrics of the latest epoch."""
+        return set(self.history[-1]) - _NO_METRICS
+
+    def missing(self, names: Iterable[str], reason: str | Reason) -> None:
+        """Say why figures were not measured."""
+        for name in names:
+            self.costs[name] = None
+            self.reasons[name] = reason
+
+    def add_traits(self, find: Callable[[], Traits], solve: Integrator) -> None:
+        """Add the traits that evaluations beside the training show; where these fail the traits stay unknown."""
+        try:
+            self.traits |= find()
+        except Exception as error:
+            self.reasons["traits"] = f"an evaluation beside the training failed: {survived(solve, error)}"

@@ -1,0 +1,138 @@
+"""The processes of a trial: its leader and everything that descends from it, daemons included."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+
+import psutil
+
+from nodebench.trial.fork_server import PROCESSES, fork_server_pid
+
+# How long to wait for the end of killed processes, at most. A zombie that no process reaps does not count as alive.
+KILL_SECONDS = 5.0
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of those of its descendants whose parent ends (Linux only).
+
+    A daemon, which starts a session of its own and lets its parent end, then remains a descendant. The fork server
+    does this as well: it becomes the parent of what a killed trial leaves behind.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class Family:
+    """The processes of one trial.
+
+    Args:
+        pid: the leader's, which leads a process group too.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._leader = _find(pid)
+        self._server = _find(fork_server_pid())
+
+    def leader_is_alive(self) -> bool:
+        """Whether the leader runs or is stopped; a zombie has ended."""
+        return self._leader is not None and _is_alive(self._leader)
+
+    def server_is_alive(self) -> bool:
+        """Whether the fork server runs that has started the leader, and will tell its exit code."""
+        return self._server is not None and _is_alive(self._server)
+
+    def memory_above(self, limit: int) -> int | None:
+        """Bytes that the trial holds, if they are more than ``limit``, else ``None``.
+
+        A page that several processes share counts once: each process counts its proportional share (PSS). Where the
+        system does not tell it, resident bytes count. Resident sizes are cheap to read, so PSS is read only if their
+        sum is above the limit.
+        """
+        members = self._members()
+        if sum(map(_resident, members)) <= limit:
+            return None
+        held = sum(map(_proportional, members))
+        return held if held > limit else None
+
+    def kill(self) -> None:
+        """Kill every process of the trial, and wait until they have ended and have released their memory."""
+        found = self._members()
+        with suppress(ProcessLookupError, PermissionError):  # the leader has ended, or never came to lead a group
+            os.killpg(self._pid, signal.SIGKILL)
+        deadline = time.perf_counter() + KILL_SECONDS
+        while True:  # what is killed may have started others meanwhile
+            found += [one for one in [*self._members(), *_orphans()] if one not in found]
+            alive = [one for one in found if _is_alive(one)]
+            for one in alive:
+                with suppress(psutil.Error):
+                    one.kill()
+            if not alive or time.perf_counter() > deadline:
+                return
+            time.sleep(0.001)
+
+    def _members(self) -> list[psutil.Process]:
+        return [] if self._leader is None else _with_descendants(self._leader)
+
+
+def kill_descendants() -> None:
+    """Kill everything that this process has started."""
+    for one in _with_descendants(psutil.Process())[1:]:
+        with suppress(psutil.Error):
+            one.kill()
+
+
+def _orphans() -> list[psutil.Process]:
+    """What ended trials have left behind: the children of the fork server that are no trials.
+
+    What a running trial starts stays below that trial. What an orphan has started is an orphan once that has ended.
+    """
+    server = _find(fork_server_pid())
+    if server is None or sys.platform != "linux":
+        return []
+    try:
+        with PROCESSES:  # no trial is being started meanwhile
+            trials = {process.pid for process in multiprocessing.active_children()}
+            return [child for child in server.children() if child.pid not in trials]
+    except psutil.Error:
+        return []
+
+
+def _find(pid: int | None) -> psutil.Process | None:
+    try:
+        return None if pid is None else psutil.Process(pid)
+    except psutil.Error:
+        return None
+
+
+def _with_descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def _proportional(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except (psutil.Error, AttributeError, OSError):  # it has ended, belongs to another user, or no such figure here
+        return _resident(process)

@@ -1,0 +1,291 @@
+"""The parent's side of a trial: one process of its own, watched until it ends, however it ends."""
+
+import fcntl
+import multiprocessing
+import multiprocessing.connection
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from pydantic import ValidationError
+
+from nodebench.errors import brief
+from nodebench.spec import EVERYTHING, DataSource, Failure, Limits, Record, Request, Status, Trial
+from nodebench.spec.reasons import Reason
+from nodebench.spec.record import Resumed
+from nodebench.spec.trajectories import Film
+from nodebench.store.checkpoints import Checkpoints
+from nodebench.trial import worker
+from nodebench.trial.family import Family
+from nodebench.trial.finite import with_finite_values
+from nodebench.trial.fork_server import PROCESSES, fork
+from nodebench.trial.messages import Inbox
+from nodebench.trial.output import Output
+from nodebench.trial.worker import Ended, Job, Outcome, Progress
+
+# A solve notices a passed deadline itself; a trial that is stuck elsewhere is killed this much later.
+GRACE_SECONDS = 2.0
+# How often the memory of a limited trial is looked at.
+MEMORY_POLL_SECONDS = 0.05
+# How often the watch looks at the clock otherwise.
+CLOCK_POLL_SECONDS = 1.0
+# A watch that wakes this much later than it should have has not run meanwhile: its process was stopped.
+SUSPENDED_SECONDS = 1.0
+# What multiprocessing gives as exit code where the fork server cannot tell it; a process can end with it too.
+UNKNOWN_EXIT_CODE = 255
+# A trial goes on while its parent does not read, until this much is unread (Linux).
+PIPE_BYTES = 1 << 20
+
+Listener = Callable[[Progress], None]
+
+
+class Stop:
+    """A request that ends running trials, made from a signal handler or from another thread."""
+
+    def __init__(self) -> None:
+        self.heard, end = multiprocessing.Pipe(duplex=False)
+        self._ends = [end]
+
+    def ask(self) -> None:
+        """End the trials that listen. A repeated call does nothing, also one made by a signal handler during a call."""
+        with suppress(IndexError):
+            self._ends.pop().close()  # pop is atomic: the end is closed once
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody has."""
+        return not self._ends
+
+
+def run_isolated(
+    trial: Trial,
+    limits: Limits,
+    source: DataSource,
+    report: Listener,
+    stop: Stop | None = None,
+    cores: tuple[int, ...] | None = None,
+    request: Request = EVERYTHING,
+    checkpoints: Checkpoints | None = None,
+) -> tuple[Record, Film]:
+    """Run a trial in a process of its own; whatever happens to it, return its record and the pictures it took.
+
+    The process leads its own group, which is killed as a whole: on a limit, on a stop, and at the end
+    for anything that the trial started and left behind.
+
+    Args:
+        trial, limits, source: what is run.
+        report: hears of its progress.
+        stop: ends it early, as ``interrupted``.
+        cores: that it is bound to; null for none.
+        request: what is measured.
+        checkpoints: of the run, from which the trial is resumed if it has one there; None for no checkpoints.
+    """
+    job = Job(trial, limits, source, cores, request=request, checkpoints=checkpoints)
+    return _run_job(job, report, stop or Stop())
+
+
+def foresee(trial: Trial, source: DataSource, limits: Limits | None = None) -> float | None:
+    """Estimate the seconds of a whole trial from a few of its steps, run within ``limits``; None if those fail."""
+    record, _ = _run_job(Job(trial, limits or Limits(), source, probe=True), lambda progress: None, Stop())
+    return record.costs.get("foreseen_seconds")
+
+
+def check_isolated(trial: Trial, limits: Limits, source: DataSource) -> Record:
+    """Build a trial and check the user's code that it runs, within its limits; return a record without any figure."""
+    record, _ = _run_job(Job(trial, limits, source, check=True), lambda progress: None, Stop())
+    return record
+
+
+def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
+    started, clock = datetime.now(UTC), time.perf_counter()
+    with _pipe() as (messages, to_messages), _pipe() as (written, to_written):
+        context = multiprocessing.get_context("forkserver")
+        process = context.Process(target=worker.main, args=(to_messages, to_written, job), name=f"trial-{job.trial.id}")
+        fork(process)
+        assert process.pid is not None
+        family = Family(process.pid)
+        try:
+            to_messages.close()
+            to_written.close()
+            watch = _Watch(messages, written, process, family, job.limits, report, stop)
+            outcome = watch.until_the_end()
+        finally:
+            family.kill()
+            with PROCESSES:
+                process.join()
+        outcome = _storable(outcome, watch.output)
+    resumed: Resumed | None = outcome.get("resumed")
+    frame: dict[str, Any] = {
+        "id": job.trial.id,
+        "trial": job.trial,
+        "limits": job.limits,
+        "passes": job.request.passes,
+        "started": started.isoformat(timespec="seconds"),
+        "duration_seconds": watch.ended - clock + (resumed.seconds if resumed else 0.0),
+    }
+    try:
+        return Record(**frame, **outcome), watch.film
+    except ValidationError as error:  # a third-party task that measures what is no number
+        first = error.errors()[0]
+        message = brief(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return Record(**frame, status=Status.ERROR, failure=Failure(phase="record", message=message)), watch.film
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[Connection, Connection]]:
+    """A pipe, as its end to read and its end to write; both are closed at the end."""
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    with reader, writer:
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with suppress(OSError):  # the user's pipes have used up what they may
+                fcntl.fcntl(writer.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        yield reader, writer
+
+
+class _Watch:
+    """Listens to a trial, holds it to its limits, and remembers what it said.
+
+    Attributes:
+        output: what the trial has written to standard output and error.
+        film: the pictures of its training.
+        ended: when the trial ended, on ``time.perf_counter``.
+    """
+
+    def __init__(
+        self,
+        messages: Connection,
+        written: Connection,
+        process: BaseProcess,
+        family: Family,
+        limits: Limits,
+        report: Listener,
+        stop: Stop,
+    ) -> None:
+        self._stop = stop
+        self._messages, self._inbox = messages, Inbox(messages)
+        self._written, self.output = written, Output(written)
+        self._process = process
+        self._family = family
+        self._limits = limits
+        self._report = report
+        self._phase = "start"
+        self._history: list[dict[str, float | None]] = []
+        self._known: Outcome = {}
+        self._server_was_killed = False
+        self._memory_seen = float("-inf")
+        self.film: Film = {}
+        self._awake = self.ended = time.perf_counter()
+        self._deadline = self._awake + limits.timeout + GRACE_SECONDS if limits.timeout else float("inf")
+
+    def until_the_end(self) -> Outcome:
+        outcome = None
+        while outcome is None:
+            process_has_ended = self._wait()
+            outcome = self._listen()
+            if outcome is None:
+                outcome = self._verdict(process_has_ended and self._inbox.empty)
+        self.output.read()
+        return outcome
+
+    def _wait(self) -> bool:
+        """Wait for something to happen; return whether the trial's process has ended."""
+        poll = MEMORY_POLL_SECONDS if self._limits.memory else CLOCK_POLL_SECONDS
+        seconds = max(min(self._deadline - time.perf_counter(), poll), 0)
+        # The process is waited for as well: what it started may hold the other end of the pipe open.
+        listened: list[Any] = [self._messages, self._stop.heard]
+        listened += [] if self.output.closed else [self._written]
+        listened += [] if self._server_was_killed else [self._process.sentinel]
+        ready = multiprocessing.connection.wait(listened, seconds)
+        now = time.perf_counter()
+        if (suspended := now - self._awake - seconds) > SUSPENDED_SECONDS:
+            self._deadline += suspended
+        self._awake = self.ended = now
+        return self._has_ended(self._process.sentinel in ready)
+
+    def _has_ended(self, sentinel_is_ready: bool) -> bool:
+        """Whether the process has ended. Its sentinel belongs to the fork server, and is ready if that is killed."""
+        if sentinel_is_ready and self._family.leader_is_alive():
+            self._server_was_killed = True
+        if self._server_was_killed:
+            return not self._family.leader_is_alive()
+        return sentinel_is_ready
+
+    def _listen(self) -> Outcome | None:
+        """Take what has arrived; return the outcome if it is there."""
+        self.output.read()
+        try:
+            messages = self._inbox.read()
+        except Exception as error:  # of a third-party class that this process lacks, or no message at all
+            message = brief(f"a message of the trial cannot be read: {type(error).__name__}: {error}")
+            return self.partial(Status.ERROR, message)
+        for message in messages:
+            if isinstance(message, Ended):
+                self.ended = message.clock
+                return message.outcome
+            self._hear(message)
+        return None
+
+    def _verdict(self, process_has_ended: bool) -> Outcome | None:
+        """Why a trial that has sent nothing more is over; ``None`` if it goes on."""
+        if self._stop.asked:
+            return self.partial(Status.INTERRUPTED, "stopped by the user")
+        if process_has_ended or self._inbox.closed:
+            return self._died()
+        now = time.perf_counter()
+        if now > self._deadline:
+            return self.partial(Status.TIMEOUT, f"killed {GRACE_SECONDS:g} s after its time limit")
+        if self._limits.memory and now > self._memory_seen + MEMORY_POLL_SECONDS / 2:
+            self._memory_seen = now
+            if (held := self._family.memory_above(self._limits.memory)) is not None:
+                return self.partial(Status.MEMORY_BUDGET, f"killed while it held {held / 1e6:.0f} MB")
+        return None
+
+    def _hear(self, progress: Progress) -> None:
+        self._phase = progress.phase
+        self._known |= progress.known
+        self.film |= progress.pictures
+        self._history += progress.earlier
+        if progress.row is not None:
+            self._history.append(progress.row)
+        self._report(progress)
+
+    def partial(self, status: Status, message: str) -> Outcome:
+        """What is known of a trial that could not tell its own end: its finished passes, and its history."""
+        failure = Failure(phase=self._phase, message=message)
+        return with_finite_values(self._known | {"status": status, "history": self._history, "failure": failure})
+
+    def _died(self) -> Outcome:
+        with PROCESSES:
+            self._process.join(timeout=5)
+            code = self._process.exitcode
+        if code == UNKNOWN_EXIT_CODE and not self._family.server_is_alive():
+            message = "the process ended without a result; its exit code is unknown, since the fork server was killed"
+            return self.partial(Status.CRASHED, message)
+        if code is None:
+            return self.partial(Status.ERROR, "the process closed its connection without a result")
+        if code >= 0:
+            return self.partial(Status.ERROR, f"the process ended with exit code {code} and without a result")
+        message = f"killed by {signal.Signals(-code).name}"
+        if code == -signal.SIGKILL:
+            message += "; the system kills so when memory runs out"
+        return self.partial(Status.CRASHED, message)
+
+
+def _storable(outcome: Outcome, output: Output) -> Outcome:
+    """Shorten the texts of an outcome, and add what the trial wrote to a failure."""
+    stored = dict(outcome)
+    if "reasons" in stored:
+        stored["reasons"] = {brief(name): _brief_reason(reason) for name, reason in stored["reasons"].items()}
+    failure: Failure | None = stored.get("failure")
+    if failure is not None:
+        stored["failure"] = failure.model_copy(update={"stderr": output.lines()})
+    return stored
+
+
+def _brief_reason(reason: Reason | str) -> Reason | str:
+    return brief(reason) if isinstance(reason, str) else reason.model_copy(update={"message": brief(reason.message)})

@@ -1,0 +1,61 @@
+"""The options of a task, as a trial sets them."""
+
+from typing import Literal
+
+from pydantic import ValidationError
+
+from nodebench.errors import BadInput, choose
+from nodebench.spec import Preset, Trial
+from nodebench.spec.trial import Scalar
+from nodebench.tasks import Options, Task, calling_task, find_task
+
+
+def options_of(trial: Trial) -> Options:
+    """The task's options of a trial: its preset with its overrides."""
+    preset = find_task(trial.task).presets[trial.preset]
+    return preset.model_copy(update=trial.overrides)
+
+
+def options_with(task: Task, preset: Preset, given: dict[str, Scalar]) -> Options:
+    """The options of a preset with some of them changed, checked.
+
+    Raises:
+        BadInput: the task has no such preset or option, a value is refused, or the check itself fails.
+    """
+    base = preset_of(task, preset)
+    for name in given:
+        choose(f"option of task {task.name}", name, task.options.model_fields)
+    with calling_task(task, "the check of its options"):
+        try:
+            return task.options.model_validate(described(task, base) | given)
+        except ValidationError as error:
+            raise BadInput(f"--set {', '.join(f'{k}={v}' for k, v in given.items())}: {plain(error)}") from None
+
+
+def preset_of(task: Task, preset: Preset) -> Options:
+    """The options of a preset.
+
+    Raises:
+        BadInput: the task has no such preset.
+    """
+    if preset not in task.presets:
+        raise BadInput(f"task {task.name} has no preset '{preset}'. Allowed: {', '.join(task.presets)}")
+    return task.presets[preset]
+
+
+def described(task: Task, options: Options, mode: Literal["python", "json"] = "python") -> dict[str, Scalar]:
+    """Options by their names, as plain values; with mode ``json`` as records have them.
+
+    Raises:
+        BadInput: the task's own code cannot describe them.
+    """
+    with calling_task(task, "model_dump() of its options"):
+        return options.model_dump(mode=mode)
+
+
+def plain(error: ValidationError) -> str:
+    """The first complaint of a validation, as one clause."""
+    first = error.errors()[0]
+    ours = first["msg"].removeprefix("Value error, ")  # what an option's own check says, names and all
+    said = ours if ours != first["msg"] else first["msg"].lower()
+    return ".".join(map(str, first["loc"])) + ": " * bool(first["loc"]) + said

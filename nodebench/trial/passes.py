@@ -1,0 +1,303 @@
+"""The passes of a trial: timed training, memory of one step, numerics, and two arms interleaved.
+
+The last training step is the step that they share. The state before it is kept, and the memory and numerics passes
+take it again. If loss or NFE differ, the meters have disturbed what they measure.
+"""
+
+import math
+import time
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+from statistics import fmean
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
+from nodebench.solvers import Integrator, Observer, StepControl, find_solver
+from nodebench.spec import DataSource, FieldTrait, Gradient, Pass, Reason, ReasonCode, SolveFailed, Trial
+from nodebench.spec.trajectories import Film
+from nodebench.tasks import Experiment, Task
+from nodebench.trial.draft import NO_ODE, NO_TRAINING, Draft, Row
+from nodebench.trial.draft_state import draft_state, film_of, film_state, set_draft
+from nodebench.trial.evaluation import evaluating
+from nodebench.trial.gaps import failed_probe, survived
+from nodebench.trial.interleaved import interleave
+from nodebench.trial.metrics import numbers_of
+from nodebench.trial.numerics import Numerics
+from nodebench.trial.profile import tight
+from nodebench.trial.random_state import RandomState
+from nodebench.trial.saver import Saver
+from nodebench.trial.step import Checkpoint, Step, next_batch, step_tensors, training_step
+from nodebench.trial.training import Training
+from nodebench.trial.training_state import State
+from nodebench.trial.traits import repeatability
+
+# Pictures of a training, at most: enough for an animation.
+FRAMES = 20
+
+# What the memory and numerics passes cost, in training steps: a guess for estimates alone.
+STEPS_BESIDE_TRAINING = 15
+
+UNDEFINED = "the task does not define it for this trial"
+COMPILED_BEFORE = "the evaluation before it has solved the same, and compiled what it needs"
+UNCOUNTED = "the library does not tell the evaluations of its implicit method's inner iteration"
+
+# The figures of the passes that a study may leave out.
+FIGURES_OF = {
+    Pass.MEMORY: ("vjp_calls", "tensor_peak_bytes", "saved_bytes", "process_peak_bytes", "accelerator_peak_bytes"),
+    Pass.NUMERICS: ("solution_error", "gradient_error", "gradient_cosine", "reverse_error", "joint_over_single"),
+}
+
+
+class Passes:
+    """One trial's experiment and the passes over it.
+
+    Args:
+        trial: what is run.
+        task: its task.
+        experiment: built from it.
+        solve: the integrator that the experiment's model solves with.
+        budget: limits of each solve.
+        report: called with each finished row of the history, and with the pictures taken after it.
+        saver: stores the state of the training at intervals; None if that is not wanted or not possible.
+
+    Attributes:
+        draft: what is known of the trial.
+        film: the pictures of its training.
+    """
+
+    def __init__(
+        self,
+        trial: Trial,
+        task: Task,
+        experiment: Experiment,
+        solve: Integrator,
+        budget: Budget,
+        report: Callable[[Row, Film], None],
+        saver: Saver | None = None,
+    ) -> None:
+        self._trial = trial
+        self._task = task
+        self._experiment = experiment
+        self._solve = solve
+        self._budget = budget
+        self._report = report
+        self._device = torch.device(trial.device)
+        self._has_ode = trial.solver is not None
+        self._observed = False
+        self._saver = saver
+        self._resumed: Training | None = None
+        self.draft = Draft()
+        self.film: Film = {}
+        self._numerics = Numerics(trial, task, experiment, solve, budget, self.draft)
+
+    def timed(self) -> None:
+        """Train, with nothing attached but the NFE counter and the stopwatch."""
+        experiment, draft = self._experiment, self.draft
+        draft.metrics["parameters"] = sum(p.numel() for p in experiment.counted())
+        training, self._resumed = self._resumed or self._new_training(), None
+        for epoch in range(max(training.epoch, 0), experiment.epochs):
+            self._train_epoch(training, epoch)
+            of_epoch = training.steps[-experiment.steps_per_epoch :]
+            seconds = training.watch.seconds_of(len(of_epoch))
+            figures: Row = {"loss": fmean(s.loss for s in of_epoch), "seconds": seconds}
+            self._close_epoch(epoch + 1, figures | self._mean_nfe(of_epoch), metrics=True)
+        self._shared_step = training.steps[-1]
+        draft.metrics |= {k: v for k, v in draft.history[-1].items() if k in draft.metric_names}
+        draft.reasons |= {name: UNDEFINED for name, value in draft.metrics.items() if value is None}
+        if experiment.wrong is not None:
+            packed = np.packbits(experiment.wrong.cpu().numpy())
+            draft.wrong = b64encode(packed.tobytes()).decode()
+        draft.costs |= training.watch.summary()
+        if not self._task.trains:
+            draft.missing(["first_step_seconds"], COMPILED_BEFORE)
+        self._record_nfe(training.steps)
+
+    def memory(self) -> None:
+        """Take the shared step again under the memory meter."""
+        experiment = self._experiment
+        batch = self._shared.restore(experiment)
+        counter = NfeCounter(self._budget, count_vjps=True)
+        unseen = self._unseen()
+        with self._solve.using(counter), MemoryMeter(step_tensors(experiment, batch), self._device, unseen) as meter:
+            again = training_step(experiment, batch, counter, meter.mark)
+        figures, reasons = meter.figures()
+        if self._has_ode and self._task.trains:
+            self.draft.costs["vjp_calls"] = counter.vjp
+            if "vjp_calls" in unseen:
+                self.draft.missing(["vjp_calls"], unseen["vjp_calls"])
+        self.draft.costs |= figures
+        self.draft.reasons |= reasons
+        if experiment.optimizer is None:
+            self.draft.missing(["saved_bytes"], NO_TRAINING)
+        self.draft.passes_agree = self._shared_step.agrees(again)
+
+    def numerics(self) -> None:
+        """Probe the solver, solve the trained network otherwise, and compare it with a float64 reference."""
+        self._numerics.run(self._shared, self._shared_step)
+
+    def interleaved(self, baseline: Trial, source: DataSource) -> None:
+        """Train this trial and a baseline from their initial weights, in alternating blocks."""
+        try:
+            self.draft.interleaved = interleave(self._trial, baseline, source, self._budget)
+        except Exception as error:
+            failed = survived(self._solve, error)
+            code = ReasonCode.PROBE_FAILED if isinstance(failed, SolveFailed) else ReasonCode.OTHER
+            message = f"the interleaved pass failed: {failed}"
+            self.draft.reasons["interleaved"] = Reason(code=code, message=message)
+
+    def leave_out(self, one: Pass) -> None:
+        """Say of the figures of a pass that it was not asked for."""
+        unexplained = [name for name in FIGURES_OF[one] if name not in self.draft.reasons]
+        message = f"the pass '{one}' was not asked for"
+        self.draft.missing(unexplained, Reason(code=ReasonCode.NOT_REQUESTED, message=message))
+
+    def foresee(self) -> float:
+        """Seconds that all the passes would take, from two steps and one evaluation; training may change them."""
+        experiment, watch = self._experiment, Stopwatch(self._device, warm_up=1)
+        batches = experiment.batches(0)
+        steps = min(3, experiment.steps_per_epoch)
+        for i in range(steps):
+            watch.start()
+            batch = next_batch(batches, i, experiment)
+            watch.mark("data")
+            training_step(experiment, batch, self._solve.counter, watch.mark)
+        began = time.perf_counter()
+        self._close_epoch(0, {}, metrics=True)
+        evaluation = time.perf_counter() - began
+        profiled = len(self._numerics.settings()) if self._has_ode and self._task.trains else 0
+        taken = experiment.epochs * experiment.steps_per_epoch + STEPS_BESIDE_TRAINING
+        return taken * watch.last_step + (experiment.epochs + profiled) * evaluation
+
+    def resume(self, state: State) -> None:
+        """Have the timed pass go on from a state that an earlier process of the trial has stored.
+
+        Raises:
+            Exception: the state is damaged, or does not fit the experiment, which is then of no use.
+        """
+        training = Training(self._experiment, self._device, resumable=True)
+        training.resume(state["training"])
+        set_draft(self.draft, state["draft"])
+        self.film = film_of(state["film"])
+        self._observed = True
+        self._resumed = training
+
+    # --- parts of the timed pass
+
+    def _new_training(self) -> Training:
+        self._close_epoch(0, {}, metrics=False)
+        return Training(self._experiment, self._device, resumable=self._saver is not None)
+
+    def _train_epoch(self, training: Training, epoch: int) -> None:
+        """Take the steps of an epoch, or what is left of them in a training that was resumed."""
+        experiment, watch = self._experiment, training.watch
+        training.begin_epoch(epoch)
+        while training.taken < experiment.steps_per_epoch:
+            if self._saver is not None and self._saver.is_due():
+                self._save(self._saver, training)
+            watch.start()
+            batch = training.draw()
+            watch.mark("data")
+            if epoch == experiment.epochs - 1 and training.taken == experiment.steps_per_epoch:
+                self._shared = Checkpoint.take(experiment, batch)
+                watch.resume()
+            training.steps.append(training_step(experiment, batch, self._solve.counter, watch.mark))
+
+    def _save(self, saver: Saver, training: Training) -> None:
+        """Store the training, unless its field keeps a state of its own, which nobody can store."""
+        if FieldTrait.STATEFUL not in self.draft.traits:
+            draft, film = draft_state(self.draft), film_state(self.film)
+            saver.save(lambda: {"training": training.state(), "draft": draft, "film": film})
+
+    def _close_epoch(self, epoch: int, figures: Row, metrics: bool) -> None:
+        """Add to the figures of an epoch what is evaluated between epochs, under a counter of its own."""
+        experiment = self._experiment
+        row: Row = {"epoch": epoch, **figures}
+        with self._evaluating(observe=self._observe_field if epoch == 0 else None) as counter:
+            if self._has_ode:
+                experiment.loss(experiment.model, experiment.probe)
+                row["nfe_probe"] = None if counter.blind else counter.forward
+            if metrics:
+                row |= numbers_of(experiment.metrics(experiment.model))
+        if self._has_ode and self._task.trains and find_solver(self._trial.solver or "")[2].adaptive:
+            row["nfe_probe_tight"] = self._tight_nfe()
+        self.draft.history.append(row)
+        pictures = self._pictures(epoch)
+        self.film |= pictures
+        self._report(row, pictures)
+
+    def _tight_nfe(self) -> float | None:
+        """Evaluations of the probe batch at a tight tolerance; None if its solve fails or is not counted.
+
+        The random numbers of the training stay as they were.
+        """
+        state = RandomState.take(self._device)
+        try:
+            with self._evaluating(tight(self._solve.control)) as counter:
+                self._experiment.loss(self._experiment.model, self._experiment.probe)
+        except Exception as error:
+            self.draft.reasons.setdefault("nfe_probe_tight", failed_probe(self._solve, error))
+            return None
+        finally:
+            state.restore()
+        return None if counter.blind else counter.forward
+
+    def _pictures(self, epoch: int) -> Film:
+        """What the model makes of the task's examples, for the figures; nothing between frames."""
+        experiment = self._experiment
+        if epoch % math.ceil(experiment.epochs / FRAMES) and epoch != experiment.epochs:
+            return {}
+        try:
+            with self._evaluating():
+                picture = experiment.picture(experiment.model)
+        except Exception as error:
+            self.draft.reasons.setdefault("figures", f"epoch {epoch}: {survived(self._solve, error)}")
+            return {}
+        return {} if picture is None else {epoch: picture}
+
+    def _evaluating(
+        self, control: StepControl | None = None, observe: Observer | None = None
+    ) -> AbstractContextManager[NfeCounter]:
+        return evaluating(self._experiment.model, self._solve, self._budget, control, observe=observe)
+
+    def _observe_field(self, vector_field: nn.Module, y0: Tensor, times: Tensor) -> None:
+        """Find out, before the first solve, whether the field can be evaluated twice at one point."""
+        if not self._observed:
+            self._observed = True
+            self.draft.add_traits(partial(repeatability, vector_field, times[0], y0), self._solve)
+
+    def _record_nfe(self, steps: list[Step]) -> None:
+        draft = self.draft
+        if not self._has_ode:
+            draft.missing(["nfe_forward", "sample_evaluations", "nfe_backward", "vjp_calls"], NO_ODE)
+            return
+        draft.costs |= self._mean_nfe(steps)
+        draft.costs["sample_evaluations"] = fmean(step.samples for step in steps)
+        unseen = self._unseen()
+        if self._solve.counter.blind:
+            draft.missing(["nfe_forward", "sample_evaluations"], UNCOUNTED)
+        if self._trial.gradient is None:
+            draft.missing(["nfe_backward", "vjp_calls"], NO_TRAINING)
+        elif self._trial.gradient is Gradient.DIRECT:
+            draft.missing(["nfe_backward"], "direct solves nothing backwards")
+        elif "nfe_backward" in unseen:
+            draft.missing(["nfe_backward"], unseen["nfe_backward"])
+
+    def _mean_nfe(self, steps: list[Step]) -> Row:
+        """Mean evaluations of a step, in the directions that are solved."""
+        if not self._has_ode:
+            return {}
+        solves_backward = self._trial.gradient not in (None, Gradient.DIRECT)
+        seen_backward = solves_backward and "nfe_backward" not in self._unseen()
+        return {
+            "nfe_forward": None if self._solve.counter.blind else fmean(step.nfe_forward for step in steps),
+            "nfe_backward": fmean(step.nfe_backward for step in steps) if seen_backward else None,
+        }
+
+    def _unseen(self) -> Mapping[str, str]:
+        """Figures that no meter can see, with the reasons."""
+        return self._solve.adapter.unseen(self._solve.control) if self._has_ode else {}

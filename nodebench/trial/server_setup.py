@@ -1,0 +1,19 @@
+"""How the fork server's process behaves; it imports this first."""
+
+import sys
+import warnings
+from types import TracebackType
+
+from nodebench.trial.descriptors import reserve_standard_descriptors
+from nodebench.trial.family import adopt_orphans
+
+
+def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error that ends the server, or a trial before its first line, without a traceback."""
+    print(f"nodebench: fork server: {kind.__name__}: {error}", file=sys.stderr)
+
+
+reserve_standard_descriptors()
+adopt_orphans()
+warnings.filterwarnings("ignore", message="forkserver: waitpid")  # the end of an orphan is no error
+sys.excepthook = _print_error
