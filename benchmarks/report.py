@@ -12,7 +12,7 @@ import time
 from itertools import count
 from pathlib import Path
 
-from nodebench.cli.report import report_command
+from nodebench.api.report import report
 from nodebench.store.run_folder import records_below
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
@@ -44,7 +44,7 @@ def main() -> None:
     try:
         copies(folder, number)
         began = time.perf_counter()
-        report_command(folder, folder / "report", "html", None)
+        report(folder, out=folder / "report", formats=["html"])
         seconds = time.perf_counter() - began
     finally:
         shutil.rmtree(folder)

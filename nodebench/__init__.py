@@ -12,7 +12,12 @@ _HOMES = {
     "Limits": "spec",
     "Run": "api.result",
     "Verdicts": "api.verdicts",
+    "calibrate": "api.calibrate",
+    "compare": "api.compare",
     "load": "api.running",
+    "recommend": "api.recommend",
+    "report": "api.report",
+    "reproduce": "api.reproduce",
     "resume": "api.running",
     "run": "api.running",
     "run_study": "api.running",
@@ -21,6 +26,11 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 if TYPE_CHECKING:
+    from nodebench.api.calibrate import calibrate as calibrate
+    from nodebench.api.compare import compare as compare
+    from nodebench.api.recommend import recommend as recommend
+    from nodebench.api.report import report as report
+    from nodebench.api.reproduce import reproduce as reproduce
     from nodebench.api.result import Run as Run
     from nodebench.api.running import load as load
     from nodebench.api.running import resume as resume

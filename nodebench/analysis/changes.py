@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import product
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from nodebench.analysis.fairness import Point, differing, unreliable
 from nodebench.analysis.noise import Noise, Shift, assumed_noise, shift
@@ -23,6 +24,9 @@ from nodebench.spec import Figure, Record, Status
 from nodebench.spec.axes import AXES
 from nodebench.spec.figures import Kind, figure, short
 from nodebench.spec.trial import Scalar
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Of the sampled figures those that answer a question of their own: the others are parts or spreads of these.
 _SAMPLED = (
@@ -118,6 +122,7 @@ class Comparison:
         endings: trials whose status has changed.
         only: how many trials the first, and the second run alone has.
         notes: what was left out, and why.
+        noise_known: whether the noise of the machine was measured.
     """
 
     surroundings: Changes
@@ -125,11 +130,27 @@ class Comparison:
     endings: tuple[Ending, ...]
     only: tuple[int, int]
     notes: tuple[str, ...]
+    noise_known: bool = False
 
     @property
     def outcomes(self) -> Counter[Outcome]:
         """How many figures and endings came out how."""
         return Counter([*(one.outcome for one in self.changes), *(one.outcome for one in self.endings)])
+
+    def frame(self) -> "pd.DataFrame":
+        """One row a figure of a configuration: ``outcome``, means before and after, ``ratio`` and its interval."""
+        import pandas as pd
+
+        rows = []
+        for one in self.changes:
+            low, high = one.interval or (None, None)
+            row = {"configuration": one.configuration, "figure": one.figure.name, "outcome": one.outcome.value}
+            means = {"before": fmean(one.first), "after": fmean(one.second), "ratio": one.ratio}
+            rows.append(row | means | {"low": low, "high": high, "n": len(one.seeds)})
+        return pd.DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        return self.frame().to_html(index=False, na_rep="–")
 
 
 def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[str, Noise] | None = None) -> Comparison:
@@ -173,7 +194,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
     surroundings = {name: pair for a, b in matched for name, pair in changes(a, b).items()}
     only = len(ids[0] - ids[1]), len(ids[1] - ids[0])
     told = tuple(f"{count} × {note}" for note, count in sorted(notes.items()))
-    return Comparison(surroundings, tuple(_settled(found)), tuple(endings), only, told)
+    return Comparison(surroundings, tuple(_settled(found)), tuple(endings), only, told, bool(noise))
 
 
 Pairs = dict[int, tuple[Record, Record]]  # by seed: the record of the first run, and that of the second

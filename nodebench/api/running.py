@@ -37,7 +37,7 @@ def run(
     limits: Limits | None = None,
     data: str | Path | None = None,
     download: bool = False,
-    progress: bool = True,
+    progress: bool | Listener = True,
     **axes: Values,
 ) -> Run:
     """Run the trials of a grid, each in a process of its own, and store their records.
@@ -58,7 +58,7 @@ def run(
         limits: of each trial.
         data: folder of the full data sets.
         download: whether the loader may fetch the data.
-        progress: whether a progress bar is shown.
+        progress: whether a progress bar is shown, or what shows it.
         axes: ``model``, ``solver``, ``gradient``, ``rtol``, ``atol``, ``step_size``, ``dataset``, ``batching``,
             ``compile``, ``segments``, ``device``, ``dtype``, ``threads``, each one value or several.
 
@@ -96,7 +96,7 @@ def run_study(
     passes: Sequence[str] | None = None,
     limits: Limits | None = None,
     data: str | Path | None = None,
-    progress: bool = True,
+    progress: bool | Listener = True,
 ) -> Run:
     """Run a study that comes with nodebench, or that of a ``.toml`` file.
 
@@ -128,10 +128,10 @@ def load(name: str | Path | None = None, *, results: str | Path = "results") -> 
     return Run(RunFolder.open(Path(results), None if name is None else str(name)).folder)
 
 
-def resume(run: Run, *, retry_failed: bool = False, jobs: int | None = None, progress: bool = True) -> Run:
+def resume(run: Run, *, retry_failed: bool = False, jobs: int | None = None, progress: bool | Listener = True) -> Run:
     """Run the trials that a run lacks, because it was interrupted, and return it with all records."""
     how = Execution(run.folder.parent, retry_failed=retry_failed, jobs=jobs)
-    return _ended(resume_run(RunFolder(run.folder), how, _listener(progress)))
+    return _ended(resume_run(RunFolder(run.folder), how, listener(progress)))
 
 
 def _run(
@@ -140,11 +140,11 @@ def _run(
     jobs: int | None,
     passes: Sequence[str] | None,
     limits: Limits | None,
-    progress: bool,
+    progress: bool | Listener,
 ) -> Run:
     measured = None if passes is None else tuple(Pass(choose("pass", name, list(Pass))) for name in passes)
     how = Execution(Path(results), jobs=jobs, limits=limits or Limits(), passes=measured)
-    return _ended(run_session(study, how, _listener(progress)))
+    return _ended(run_session(study, how, listener(progress)))
 
 
 def _ended(session: Session) -> Run:
@@ -155,7 +155,10 @@ def _ended(session: Session) -> Run:
     return Run(session.run.folder)
 
 
-def _listener(progress: bool) -> Listener:
+def listener(progress: bool | Listener) -> Listener:
+    """What shows the progress of trials."""
+    if isinstance(progress, Listener):
+        return progress
     return _Bar() if progress else Listener()
 
 

@@ -300,10 +300,11 @@ def recommend(
 
     Example: nodebench recommend --field mine:Drift --state-shape 64 --error 1e-3 --measure
     """
+    from nodebench.api.recommend_records import Asked
+    from nodebench.cli.choices import overrides_of
     from nodebench.cli.recommend import recommend_command
-    from nodebench.cli.recommend_records import Asked
 
-    asked = Asked(task, field, state_shape, model, tuple(set_ or ()), device, threads)
+    asked = Asked(task, field, state_shape, model, overrides_of(set_ or ()), device, threads)
     return recommend_command(
         asked, max_memory, error, results, measure=measure, solver=solver, seeds=seeds, machine=machine
     )

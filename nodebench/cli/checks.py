@@ -51,8 +51,9 @@ def reproduce(
 
     Example: nodebench reproduce seed-euler-resnet --results results/published
     """
+    from nodebench.api.reproduce import Choice
     from nodebench.cli.choices import data_source
-    from nodebench.cli.reproduce import Choice, reproduce_command
+    from nodebench.cli.reproduce import reproduce_command
 
     choice = Choice(sample, pick, within)
     return reproduce_command(what, results, out, choice, data_source(data, download), as_json=json, quiet=quiet)

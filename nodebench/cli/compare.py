@@ -1,6 +1,6 @@
 """``nodebench compare``: what has changed between two runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -9,17 +9,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from nodebench.analysis.changes import Change, Comparison, Outcome, compare
-from nodebench.analysis.noise import Noise, noise_of
+from nodebench.analysis.changes import Change, Comparison, Outcome
 from nodebench.analysis.surroundings import told
+from nodebench.api.compare import compare
+from nodebench.api.running import load
 from nodebench.cli.conventions import OK, TRIAL_FAILED, finite
 from nodebench.cli.terminal import Terminal, print_json
-from nodebench.errors import BadInput, choose
-from nodebench.spec import Record
-from nodebench.spec.calibration import machine_of
+from nodebench.errors import choose
 from nodebench.spec.figures import percent, several, short
-from nodebench.store.calibrations import calibrations
-from nodebench.store.run_folder import RunFolder
 
 REGRESSION, DIFFERENCE = "regression", "difference"
 _FAILS = {
@@ -32,17 +29,12 @@ _COLOURS = {Outcome.WORSE: "red", Outcome.BETTER: "green", Outcome.DIFFERENT: "y
 def compare_command(first: str, second: str, results: Path, *, fail_on: str, as_json: bool, whole: bool) -> int:
     """Print what differs between two runs; return 1 if something does that ``fail_on`` names."""
     unwanted = {outcome for word in _words(fail_on) for outcome in _FAILS[word]}
-    runs = [RunFolder.open(results, name) for name in (first, second)]
-    records = [run.records() for run in runs]
-    for run, found in zip(runs, records, strict=True):
-        if not found:
-            raise BadInput(f"run {run.folder.name} has no records yet")
-    noise = noise_here(results, records)
-    comparison = compare(records[0], records[1], noise)
+    runs = [load(name, results=results) for name in (first, second)]
+    comparison = compare(*runs, results=results)
     if as_json:
         print_json(_as_object(comparison))
     else:
-        _print(comparison, [run.folder.name for run in runs], whole, known=bool(noise))
+        _print(comparison, [run.name for run in runs], whole)
     return TRIAL_FAILED if unwanted & set(comparison.outcomes) else OK
 
 
@@ -50,17 +42,7 @@ def _words(fail_on: str) -> list[str]:
     return [choose("kind of change", word.strip(), _FAILS) for word in fail_on.split(",") if word.strip()]
 
 
-def noise_here(results: Path, records: Sequence[Sequence[Record]]) -> Mapping[str, Noise]:
-    """The noise of the machine that every one of the records was made on; nothing where it is not known, or not one."""
-    known = calibrations(results)
-    places = {(machine_of(one.environment), one.trial.threads): one for some in records for one in some}
-    if len(places) > 1:
-        return {}
-    (one,) = places.values()
-    return noise_of(known, one.environment, one.trial.threads)
-
-
-def _print(comparison: Comparison, names: Sequence[str], whole: bool, known: bool) -> None:
+def _print(comparison: Comparison, names: Sequence[str], whole: bool) -> None:
     console = Terminal(soft_wrap=True)
     console.print(f"{names[0]} → {names[1]}")
     console.print(f"surroundings: {told(comparison.surroundings) or 'the same'}")
@@ -81,7 +63,7 @@ def _print(comparison: Comparison, names: Sequence[str], whole: bool, known: boo
     unseen = [one for one in comparison.changes if one.outcome is Outcome.SAME]
     for name in dict.fromkeys(one.figure.name for one in unseen):
         console.print(_missed([one for one in unseen if one.figure.name == name]))
-    if unseen and not known:
+    if unseen and not comparison.noise_known:
         console.print(
             "Two runs differ by more than their replicates show; 'nodebench calibrate' measures by how much here. "
             "Until then it is taken to be 2 %, or what the fixed load beside each trial says."

@@ -6,13 +6,16 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from nodebench.analysis.recommend import Candidate, Fate, Limits, Recommendation, needs_another_time, recommend
+from nodebench.analysis.recommend import Candidate, Fate, Limits, Recommendation, needs_another_time
 from nodebench.analysis.statistics import LEVEL
+from nodebench.api.recommend import recommend
+from nodebench.api.recommend_records import LIMITS as BUDGETS
+from nodebench.api.recommend_records import Asked
 from nodebench.cli.choices import size_of
-from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK
-from nodebench.cli.recommend_records import Asked, basis, kept, matching, measured, with_task
+from nodebench.cli.conventions import OK
+from nodebench.cli.run import Watching, exit_code, say_how_to_go_on
 from nodebench.cli.terminal import Terminal
-from nodebench.errors import BadInput
+from nodebench.running.session import Execution
 from nodebench.spec.figures import figure
 
 
@@ -28,20 +31,24 @@ def recommend_command(
     machine: str = "",
 ) -> int:
     """Name a choice from the records kept here, or from new ones, and return the exit code."""
-    asked = with_task(asked)
-    if error is not None and error <= 0:
-        raise BadInput(f"--error {error:g}: a positive number, relative to the gradient's size")
     limits = Limits(error, None if max_memory is None else float(size_of("max-memory", max_memory)))
-    if measure and machine:
-        raise BadInput("--machine chooses among records, and --measure makes new ones here: leave one of them out")
-    if solver and not measure:
-        raise BadInput("--solver goes with --measure: from records the best of all is named")
-    found = measured(asked, solver, seeds, results) if measure else kept(results)
-    if found.code in (INTERRUPTED, CANNOT_GO_ON):
-        return found.code
-    known = matching(asked, found, machine, results)
-    answer = recommend(known[0], limits)
-    _print(answer, limits, len(known) - 1, basis(known[0], found))
+    done = recommend(
+        **vars(asked),
+        error=limits.error,
+        max_memory=limits.memory,
+        measure=measure,
+        solver=[part.strip() for part in solver.split(",") if part.strip()],
+        seeds=seeds,
+        machine=machine,
+        results=results,
+        progress=Watching(),
+    )
+    if done.session:
+        say_how_to_go_on(done.session, Execution(results, limits=BUDGETS))
+    if done.answer is None:
+        assert done.session is not None
+        return exit_code(done.session)
+    _print(done.answer, limits, done.others, done.basis)
     return OK
 
 

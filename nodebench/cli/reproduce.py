@@ -1,9 +1,7 @@
 """``nodebench reproduce``: the trials of records, run again from nothing but the records."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,161 +9,39 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from nodebench.analysis.fairness import OUTCOMES
-from nodebench.analysis.noise import Noise, noise_of
-from nodebench.analysis.reproduction import Again, Repeated, Replicates, Reproduction, reproduction
+from nodebench.analysis.reproduction import Again, Repeated, Reproduction
 from nodebench.analysis.surroundings import told
-from nodebench.claims import ClaimResult, all_claims, judge
-from nodebench.claims.freeze import frozen_declarations
+from nodebench.api.reproduce import Choice, Judged, reproduce
+from nodebench.api.result import Run
 from nodebench.claims.words import explanation, measured
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK, TRIAL_FAILED
-from nodebench.cli.heartbeat import waiting
-from nodebench.cli.interrupt import ctrl_c
-from nodebench.cli.progress import make_display
+from nodebench.cli.run import Watching
 from nodebench.cli.terminal import Terminal, print_json
-from nodebench.errors import BadInput, CannotGoOn, at_least, nearest
-from nodebench.spec import DataSource, Record, Status, Study
-from nodebench.spec.calibration import Calibration, machine_of
+from nodebench.spec import DataSource
 from nodebench.spec.figures import percent
-from nodebench.spec.study import REPRODUCED
-from nodebench.store.calibrations import calibrations
-from nodebench.store.published import records_to_judge
-from nodebench.store.run_folder import RunFolder, kept_records
 
 _COLOURS = {Again.IDENTICAL: "green", Again.WITHIN: "green", Again.DIFFERENT: "red", Again.UNKNOWN: "yellow"}
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which of the records found are run again: ``sample`` of them that ``pick`` draws, none longer than ``within``."""
-
-    sample: int | None = None
-    pick: str = ""
-    within: float | None = None
-
-    def of(self, records: Sequence[Record]) -> list[Record]:
-        """Choose; the same word always draws the same ones."""
-        fit = [record for record in records if self.within is None or record.duration_seconds <= self.within]
-        if self.sample is None:
-            return fit
-        return sorted(fit, key=lambda r: hashlib.sha256(f"{self.pick} {r.id}".encode()).digest())[: self.sample]
 
 
 def reproduce_command(
     what: str, results: Path, out: Path, choice: Choice, data: DataSource, *, as_json: bool, quiet: bool
 ) -> int:
     """Run trials again; return 1 if a figure is different and no change of the surroundings could explain it."""
-    at_least(1, sample=choice.sample)
-    everything = kept_records(results)
-    found, claims = _found(what, results, everything)
-    ended = [record for record in found if record.status is Status.OK or record.status in OUTCOMES]
-    if not ended:
-        raise BadInput(f"'{what}' has no record yet of a trial that ran to an end of its own")
-    chosen = choice.of(ended)
-    if not chosen:
-        raise BadInput(f"none of the {len(ended)} records of '{what}' takes {choice.within:g} s or less")
-    pairs, run, pressed, failure = _run(chosen, out, data, quiet=quiet or as_json)
-    known = calibrations(results)
-    replicates = Replicates(everything)
-    repeated = [
-        reproduction(a, b, replicates.of(a), _noise(known, a, b))
-        for a, b in pairs
-        if b.status is not Status.INTERRUPTED
-    ]
-    with waiting("judging the claims again", quiet=quiet):
-        verdicts = [_judged(verdict, repeated, known) for verdict in claims] if repeated else []
+    progress = Watching(quiet=quiet or as_json)
+    done = reproduce(what, results=results, out=out, choice=choice, data=data, progress=progress)
     if as_json:
-        print_json(_as_object(repeated, verdicts, run))
+        print_json(_as_object(done.trials, done.verdicts, done.run))
     else:
-        _print(repeated, verdicts, run)
-    if failure:
-        Terminal(stderr=True, soft_wrap=True).print(f"nodebench: {failure}")
+        _print(done.trials, done.verdicts, done.run)
+    if done.failure:
+        Terminal(stderr=True, soft_wrap=True).print(f"nodebench: {done.failure}")
         return CANNOT_GO_ON
-    if pressed:
+    if done.stopped:
         return INTERRUPTED
-    return TRIAL_FAILED if any(one.unexplained or not one.same_end for one in repeated) else OK
+    return OK if done.holds else TRIAL_FAILED
 
 
-def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list[Record], list[ClaimResult]]:
-    """The records that a word names: those behind a claim's verdict, one by its id, or those of a run."""
-    if what in {claim.id for claim in all_claims()}:
-        judged = records_to_judge(results)
-        found = judge(all_claims(), judged, calibrations(results), frozen_declarations())
-        verdicts = [result for result in found if result.claim.id == what]
-        ids = {id for verdict in verdicts for id in verdict.records}
-        latest = {record.id: record for record in sorted(judged, key=lambda record: record.started)}
-        records = [latest[id] for id in latest if id in ids]
-        if not records:
-            raise BadInput(
-                f"claim '{what}' has no record in {results} yet; 'nodebench claims settle {what}' makes some"
-            )
-        return records, [verdict for verdict in verdicts if verdict.records]
-    same = [record for record in everything if len(what) >= _FEWEST_DIGITS and record.id.startswith(what)]
-    if len({record.id for record in same}) == 1:
-        return [max(same, key=lambda record: record.started)], []
-    try:
-        return RunFolder.open(results, what).records(), []
-    except BadInput as error:
-        near = nearest(what, [claim.id for claim in all_claims()])
-        hint = f"; did you mean the claim {near}?" if near else ""
-        raise BadInput(f"'{what}' is no record's id, no claim and no run in {results}{hint} {error}") from None
-
-
-_FEWEST_DIGITS = 6
-
-
-def _run(
-    chosen: Sequence[Record], out: Path, data: DataSource, *, quiet: bool
-) -> tuple[list[tuple[Record, Record]], RunFolder, bool, str | None]:
-    """Run the trials; what is finished is stored. Also: whether it was stopped, and what kept it from going on."""
-    from nodebench.trial.fork_server import start_fork_server
-
-    start_fork_server()
-    from nodebench.instruments import describe_environment
-    from nodebench.running.engines.local import LocalEngine
-    from nodebench.running.estimate import Costs
-    from nodebench.running.repeat import Repetition, grid_of
-    from nodebench.running.session import with_data
-
-    groups = {record.id: grid_of(record.trial) for record in chosen}
-    study = with_data(Study(name=REPRODUCED, about="trials run again from their records", groups=groups, data=data))
-    run = RunFolder.create(out, study, describe_environment())
-    repetition = Repetition(run, study.data, lambda: LocalEngine(1))
-    display = make_display([record.trial for record in chosen], Costs(chosen), json=False, quiet=quiet)
-    pairs, failure = [], None
-    with run.writing(), display, ctrl_c(repetition.stop) as pressed:
-        try:
-            for record, again in repetition.again(chosen, display.progress):
-                pairs.append((record, again))
-                display.finished(again)
-        except CannotGoOn as error:
-            failure = str(error)
-    return pairs, run, bool(pressed), failure
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A claim's verdict, and what the records that were run again say of it, as they were and as they are now."""
-
-    whole: ClaimResult
-    before: ClaimResult
-    now: ClaimResult
-
-
-def _judged(result: ClaimResult, repeated: Sequence[Reproduction], known: Sequence[Calibration]) -> Judged:
-    sides = [one.record for one in repeated], [one.again for one in repeated]
-    before, now = (judge([result.claim], side, known, frozen_declarations())[0] for side in sides)
-    return Judged(result, before, now)
-
-
-def _noise(known: Sequence[Calibration], record: Record, again: Record) -> dict[str, Noise]:
-    """The noise of the machine, where both were measured on one."""
-    if machine_of(record.environment) != machine_of(again.environment):
-        return {}
-    return noise_of(known, again.environment, again.trial.threads)
-
-
-def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: RunFolder) -> None:
+def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Run) -> None:
     console = Terminal(soft_wrap=True)
     for name, count in Counter(told(one.surroundings) or "the same" for one in repeated).items():
         console.print(f"surroundings of {count} of {len(repeated)}: {name}")
@@ -215,7 +91,7 @@ def _apart(one: Repeated) -> float:
     return abs(one.first - one.second) / scale if scale else 0.0
 
 
-def _as_object(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: RunFolder) -> dict[str, Any]:
+def _as_object(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Run) -> dict[str, Any]:
     return {
         "run": str(run.folder),
         "records": [

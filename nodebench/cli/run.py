@@ -51,6 +51,7 @@ class Watching(Listener):
 
     def __init__(self, *, json: bool = False, quiet: bool = False, yes: bool = False) -> None:
         self._json, self._quiet, self._yes = json, quiet, yes
+        self.received: list[int] = []  # signals
 
     def planning(self) -> AbstractContextManager[object]:
         """Print a line from time to time."""
@@ -77,9 +78,11 @@ class Watching(Listener):
         """Show the trials as the options say."""
         return make_display(trials, costs, json=self._json, quiet=self._quiet)
 
-    def interruption(self, stop: Callable[[], None]) -> AbstractContextManager[list[int]]:
+    @contextmanager
+    def interruption(self, stop: Callable[[], None]) -> Iterator[list[int]]:
         """Stop on Ctrl-C and on SIGTERM."""
-        return ctrl_c(stop)
+        with ctrl_c(stop) as self.received:
+            yield self.received
 
 
 def run_command(choices: Choices, manner: Manner) -> int:

@@ -1,15 +1,18 @@
 """The records that a recommendation rests on: measured now, or chosen among those that are kept."""
 
+import dataclasses
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodebench.analysis.recommend import Options, Present, Problem, by_machine, problems
-from nodebench.cli.choices import overrides_of
-from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
+from nodebench.running.listener import Listener
+from nodebench.running.session import Execution, Session, run_study
 from nodebench.spec import Gradient, Grid, Preset, Record, Study
+from nodebench.spec import Limits as Budgets
 from nodebench.spec.figures import several
 from nodebench.spec.grid import replicates
 from nodebench.spec.study import RECOMMEND
@@ -19,39 +22,58 @@ from nodebench.store.run_folder import RECORDS, runs_below
 if TYPE_CHECKING:
     from nodebench.tasks import Task
 
+_log = logging.getLogger(__name__)
+
 # What is measured where nothing is known; of the libraries those that are installed.
 _SOLVERS = ("dopri5", "torchode:tsit5", "diffrax:tsit5")
 _GRADIENTS = {"diffrax:tsit5": (Gradient.CHECKPOINT,), "torchode:tsit5": (Gradient.DIRECT,)}
 _RTOL = (1e-3, 1e-4, 1e-5, 1e-6)
 OWN = "field"  # the task of a field of the user's own
-TIMEOUT = 300.0  # seconds of one trial
+LIMITS = Budgets(timeout=300.0)  # of one trial
 _NAMED_RUNS = 3  # in what an answer rests on
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The problem as it was typed."""
+    """The problem.
 
-    task: str
-    field: str
-    state_shape: str
-    model: str
-    options: tuple[str, ...]
-    device: str
-    threads: int | None
+    Attributes:
+        task: its name; empty for a field of the user's own.
+        field: ``MODULE:CLASS`` of such a field; empty for a task.
+        state_shape: of one sample of its state: ``64`` or ``1,28,28``.
+        model: of the task; empty for its first one.
+        options: of the task that differ from its defaults.
+        device: where new trials run.
+        threads: of a trial; None for any number.
+    """
+
+    task: str = ""
+    field: str = ""
+    state_shape: str = ""
+    model: str = ""
+    options: Mapping[str, Sequence[Scalar]] = dataclasses.field(default_factory=dict)
+    device: str = "cpu"
+    threads: int | None = None
 
     @property
     def again(self) -> str:
         """The command that measures it."""
         parts = ["--field", self.field, "--state-shape", self.state_shape] if self.field else ["--task", self.task]
         parts += ["--model", self.model] if self.model else []
-        return " ".join(["nodebench recommend", *parts, *(f"--set {one}" for one in self.options), "--measure"])
+        return " ".join(
+            [
+                "nodebench recommend",
+                *parts,
+                *(f"--set {name}={value}" for name, values in self.options.items() for value in values),
+                "--measure",
+            ]
+        )
 
     @property
     def given(self) -> dict[str, list[Scalar]]:
-        """The task's options as they were typed."""
+        """The task's options that differ from its defaults."""
         own: dict[str, list[Scalar]] = {"field": [self.field], "state_shape": [self.state_shape]} if self.field else {}
-        return own | overrides_of(self.options)
+        return own | {name: list(values) for name, values in self.options.items()}
 
     @property
     def wanted(self) -> dict[str, Scalar | None]:
@@ -67,10 +89,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Found:
-    """Records by the name of their run, and the exit code of the command that measured them; None if none did."""
+    """Records by the name of their run, and the session that measured them; None if none did."""
 
     by_run: Mapping[str, Sequence[Record]]
-    code: int | None = None
+    session: Session | None = None
 
 
 def with_task(asked: Asked) -> Asked:
@@ -90,25 +112,20 @@ def with_task(asked: Asked) -> Asked:
     return replace(asked, task=find_task(OWN if asked.field else asked.task).name)
 
 
-def measured(asked: Asked, solver: str, seeds: int, results: Path) -> Found:
+def measured(asked: Asked, solvers: Sequence[str], seeds: int, results: Path, listener: Listener) -> Found:
     """Run short trials of everything that may be recommended; one whose time was spoiled runs again, up to three times.
 
     Args:
         asked: the problem.
-        solver: names by comma; empty for those of ``_SOLVERS`` that are installed.
+        solvers: names; empty for those of ``_SOLVERS`` that are installed.
         seeds: replicates.
         results: where the run is kept.
+        listener: shows the progress.
     """
-    from nodebench.cli.run import Watching, exit_code, say_how_to_go_on
-    from nodebench.running.session import Execution, run_study
-    from nodebench.spec import Limits as Budgets
-
     at_least(1, seeds=seeds, threads=asked.threads)
-    study = Study(name=RECOMMEND, groups=dict(_grids(asked, solver, seeds)))
-    execution = Execution(results, limits=Budgets(timeout=TIMEOUT))
-    session = run_study(study, execution, Watching())
-    say_how_to_go_on(session, execution)
-    return Found({session.run.folder.name: session.records}, exit_code(session))
+    study = Study(name=RECOMMEND, groups=dict(_grids(asked, solvers, seeds)))
+    session = run_study(study, Execution(results, limits=LIMITS), listener)
+    return Found({session.run.folder.name: session.records}, session)
 
 
 def kept(results: Path) -> Found:
@@ -133,7 +150,7 @@ def matching(asked: Asked, found: Found, machine: str, results: Path) -> list[Pr
 
     records = [record for some in found.by_run.values() for record in some]
     candidates = problems(records, asked.wanted, _present(find_task(asked.task)))
-    if asked.field and found.code is None:
+    if asked.field and found.session is None:
         candidates = _of_present_code(candidates)
     if not candidates:
         raise BadInput(f"nothing is known of this under {results}. Measure it: {asked.again}")
@@ -154,12 +171,11 @@ def _present(task: "Task") -> Present:
 def _of_present_code(found: Sequence[Problem]) -> list[Problem]:
     """Leave out records that were made with other code of the field than there is now."""
     from nodebench.running.user_code import of_present_code
-    from nodebench.spec import Limits as Budgets
 
-    kept = [replace(one, records=of_present_code(one.records, Budgets(timeout=TIMEOUT))) for one in found]
+    kept = [replace(one, records=of_present_code(one.records, LIMITS)) for one in found]
     if left_out := sum(len(one.records) for one in found) - sum(len(one.records) for one in kept):
         told = "were made with other code of this field, or before records knew its code: they are left out"
-        Terminal(stderr=True, soft_wrap=True).print(f"{several(left_out, 'record')} {told}")
+        _log.warning("%s %s", several(left_out, "record"), told)
     return [one for one in kept if one.records]
 
 
@@ -212,14 +228,14 @@ def basis(problem: Problem, found: Found) -> str:
     )
 
 
-def _grids(asked: Asked, solver: str, seeds: int) -> Iterator[tuple[str, Grid]]:
+def _grids(asked: Asked, solvers: Sequence[str], seeds: int) -> Iterator[tuple[str, Grid]]:
     from nodebench.solvers import find_solver
     from nodebench.tasks import find_task
 
     task = find_task(asked.task)
     model = choose(f"model of task {task.name}", asked.model or next(iter(task.models)), task.models)
     brief: dict[str, list[Scalar]] = {name: [value] for name, value in task.brief.items()}
-    for name in [part.strip() for part in solver.split(",") if part.strip()] or _installed():
+    for name in solvers or _installed():
         adapter, _, method = find_solver(name)
         possible = task.models[model].gradients & adapter.gradients & set(_GRADIENTS.get(name, Gradient))
         if not method.adaptive:

@@ -1,0 +1,123 @@
+"""Measuring the noise of this machine."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from nodebench.analysis.noise import Noise, noise_of
+from nodebench.api.running import listener
+from nodebench.errors import BadInput, at_least
+from nodebench.running.listener import Listener
+from nodebench.spec.calibration import Calibration, machine_of
+from nodebench.spec.figures import percent
+
+LONGEST_PAUSE = 3600  # seconds
+# Beyond this share of the cores, other programs take part of what is measured.
+BUSY = 0.2
+# A step time that jumps by this much from trial to trial, or from round to round, is worth a word.
+LOUD, SLOW = 0.05, 0.03
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A calibration of this machine.
+
+    Attributes:
+        calibration: what each load gave, by figure and round.
+        noise: of each figure, from this calibration and the earlier ones of this machine.
+        number: how many calibrations that are.
+        advice: what stands out, and what would help.
+        path: where it is stored.
+    """
+
+    calibration: Calibration
+    noise: Mapping[str, Noise]
+    number: int
+    advice: Sequence[str]
+    path: Path
+
+
+def calibrate(
+    *,
+    rounds: int = 6,
+    replicates: int = 3,
+    pause: float = 5.0,
+    threads: int | None = None,
+    results: str | Path = "results",
+    progress: bool | Listener = True,
+) -> Calibrated:
+    """Measure how much trials differ though nothing changes, and store it for comparisons to use.
+
+    Args:
+        rounds: of trials.
+        replicates: of each load in a round.
+        pause: seconds between two rounds.
+        threads: of each trial; None for ``OMP_NUM_THREADS``, else all cores.
+        results: folder in which the calibration is stored.
+        progress: whether a progress bar is shown, or what shows it.
+
+    Raises:
+        BadInput: a number is out of range.
+        CannotGoOn: a trial failed, or the calibration was stopped; nothing was stored.
+    """
+    at_least(2, rounds=rounds, replicates=replicates)
+    at_least(0, pause=pause)
+    if not pause <= LONGEST_PAUSE:
+        raise BadInput(f"--pause {pause:g}: at most {LONGEST_PAUSE}")
+    from nodebench.trial.fork_server import start_fork_server
+
+    load_before = _load()
+    start_fork_server()
+    from nodebench.running.engines.local import LocalEngine
+    from nodebench.running.estimate import Costs
+    from nodebench.running.noise import loads, measure_noise
+    from nodebench.store.calibrations import calibrations, keep
+
+    trials, engine, shown = loads(threads), LocalEngine(1), listener(progress)
+    every = [*trials] * (rounds * replicates)
+    with shown.interruption(engine.stop) as received, shown.display(every, Costs()) as display:
+        found = measure_noise(
+            trials, rounds, replicates, pause, engine, display.progress, display.finished, lambda: received
+        )
+    path = keep(Path(results), found)
+    same = machine_of(found.environment), found.threads
+    known = [one for one in calibrations(Path(results)) if (machine_of(one.environment), one.threads) == same]
+    noise = noise_of(known, found.environment, found.threads)
+    return Calibrated(found, noise, len(known), advice(found, noise, load_before), path)
+
+
+def advice(found: Calibration, noise: Mapping[str, Noise], load: float) -> Sequence[str]:
+    """What stands out, and what would help."""
+    told = []
+    cores = (found.environment.get("cores") or {}).get("usable") or 1
+    governor = found.environment.get("governor")
+    step = noise.get("step_seconds")
+    if found.unequal:
+        told.append(
+            f"not the same each time, though nothing changed: {', '.join(found.unequal)}. Counts and errors cannot be "
+            "compared exactly here: look for a library that is not deterministic, or for failing memory"
+        )
+    if load > BUSY * (os.cpu_count() or 1):
+        told.append(f"other programs were running ({load:.1f} cores busy before the first trial): stop them")
+    if governor not in (None, "performance"):
+        told.append(f"the frequency governor is '{governor}': 'cpupower frequency-set -g performance' steadies it")
+    if found.threads >= cores > 1:
+        told.append(f"the trials use all {cores} cores: --threads {cores - 1} leaves one to the system")
+    if step and step.within > LOUD:
+        told.append(
+            f"the step time differs by {percent(step.within)} from trial to trial: more replicates, or longer trials"
+        )
+    if step and step.between > SLOW:
+        told.append(
+            f"it differs by {percent(step.between)} from round to round, which no number of replicates in one run "
+            "shows: compare arms in one run, not in two"
+        )
+    return told or ["nothing stands out"]
+
+
+def _load() -> float:
+    """Cores that are busy now, with what is not ours."""
+    return psutil.cpu_percent(interval=1.0) / 100 * (os.cpu_count() or 1)

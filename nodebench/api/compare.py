@@ -1,0 +1,45 @@
+"""What has changed between two runs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nodebench.analysis.changes import Comparison
+from nodebench.analysis.changes import compare as compare_records
+from nodebench.analysis.noise import Noise, noise_of
+from nodebench.api.result import Run
+from nodebench.api.running import load
+from nodebench.errors import BadInput
+from nodebench.spec import Record
+from nodebench.spec.calibration import machine_of
+from nodebench.store.calibrations import calibrations
+
+
+def compare(first: Run | str | Path, second: Run | str | Path, *, results: str | Path = "results") -> Comparison:
+    """Compare the trials that two runs have in common.
+
+    Counts, bytes and errors are compared exactly. Times are compared as ratios with intervals, corrected over the whole
+    comparison, and no narrower than the calibrations of the machine allow.
+
+    Args:
+        first: the run before, or its name or path.
+        second: the run after.
+        results: folder of runs given by name, and of the calibrations.
+
+    Raises:
+        BadInput: there is no such run, or it has no record.
+    """
+    runs = [one if isinstance(one, Run) else load(one, results=results) for one in (first, second)]
+    for run in runs:
+        if not run.records:
+            raise BadInput(f"run {run.name} has no records yet")
+    return compare_records(runs[0].records, runs[1].records, noise_here(Path(results), [run.records for run in runs]))
+
+
+def noise_here(results: Path, records: Sequence[Sequence[Record]]) -> Mapping[str, Noise]:
+    """The noise of the machine that every one of the records was made on; nothing where it is not known, or not one."""
+    known = calibrations(results)
+    places = {(machine_of(one.environment), one.trial.threads): one for some in records for one in some}
+    if len(places) > 1:
+        return {}
+    (one,) = places.values()
+    return noise_of(known, one.environment, one.trial.threads)

@@ -1,0 +1,109 @@
+"""Which solver, tolerance and gradient method to use."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nodebench.analysis.recommend import Limits, Recommendation
+from nodebench.analysis.recommend import recommend as recommend_from
+from nodebench.api.recommend_records import Asked, basis, kept, matching, measured, with_task
+from nodebench.api.running import Values, listener
+from nodebench.errors import BadInput
+from nodebench.running.listener import Listener
+from nodebench.running.session import Session
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """A recommendation, and what it rests on.
+
+    Attributes:
+        answer: the candidates, the choice and the runner-up; None where measuring was stopped.
+        basis: records, replicates, runs and machine, in one sentence.
+        others: how many other problems of this kind are on record.
+        session: of the trials that were measured for it; None where records were enough.
+    """
+
+    answer: Recommendation | None
+    basis: str
+    others: int
+    session: Session | None
+
+    @property
+    def choice(self) -> str | None:
+        """The chosen solver, tolerance and gradient; None where nothing meets the limits."""
+        return self.answer.choice.name if self.answer and self.answer.choice else None
+
+    def frame(self) -> "pd.DataFrame":
+        """One row a candidate: its medians of gradient error, seconds and bytes, what became of it, and why."""
+        import pandas as pd
+
+        names = ("name", "error", "seconds", "memory", "fate", "why")
+        candidates = self.answer.candidates if self.answer else ()
+        return pd.DataFrame([{name: getattr(one, name) for name in names} for one in candidates], columns=list(names))
+
+    def _repr_html_(self) -> str:
+        return f"{self.frame().to_html(index=False, na_rep='–')}<p>{self.basis}</p>"
+
+
+def recommend(
+    task: str = "",
+    *,
+    field: str = "",
+    state_shape: str = "",
+    model: str = "",
+    options: Mapping[str, Values] | None = None,
+    error: float | None = None,
+    max_memory: float | None = None,
+    measure: bool = False,
+    solver: Sequence[str] = (),
+    seeds: int = 3,
+    device: str = "cpu",
+    threads: int | None = None,
+    machine: str = "",
+    results: str | Path = "results",
+    progress: bool | Listener = True,
+) -> Recommended:
+    """Recommend a solver, tolerance and gradient method under limits of error and memory.
+
+    Args:
+        task: a name of ``nodebench list tasks``.
+        field: a vector field of your own, ``MODULE:CLASS``, in place of a task.
+        state_shape: of one sample of its state: ``64`` or ``1,28,28``.
+        model: of the task; empty for its first one.
+        options: of the task that differ from its defaults.
+        error: largest relative error of the gradient.
+        max_memory: most bytes of a training step.
+        measure: whether trials are run now, for some minutes; otherwise the records of ``results`` answer.
+        solver: with ``measure``, these solvers alone.
+        seeds: with ``measure``, replicates.
+        device: with ``measure``, where.
+        threads: CPU threads of a trial; None for any.
+        machine: a part of the name of the machine whose records answer; empty for this machine.
+        results: folder of the runs.
+        progress: whether a progress bar is shown, or what shows it.
+
+    Raises:
+        BadInput: the problem is not known, or no record answers.
+    """
+    given = {
+        name: [value] if isinstance(value, str | int | float) else value for name, value in (options or {}).items()
+    }
+    asked = with_task(Asked(task, field, state_shape, model, given, device, threads))
+    if error is not None and error <= 0:
+        raise BadInput(f"--error {error:g}: a positive number, relative to the gradient's size")
+    if measure and machine:
+        raise BadInput("--machine chooses among records, and --measure makes new ones here: leave one of them out")
+    if solver and not measure:
+        raise BadInput("--solver goes with --measure: from records the best of all is named")
+    folder = Path(results)
+    found = measured(asked, solver, seeds, folder, listener(progress)) if measure else kept(folder)
+    if found.session and (found.session.failure or found.session.stopped):
+        return Recommended(None, "", 0, found.session)
+    known = matching(asked, found, machine, folder)
+    answer = recommend_from(known[0], Limits(error, max_memory))
+    return Recommended(answer, basis(known[0], found), len(known) - 1, found.session)

@@ -1,0 +1,104 @@
+"""The report of the records of a folder."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nodebench.api.verdicts import Verdicts
+from nodebench.errors import BadInput, choose
+from nodebench.reporting.readme import with_verdicts
+from nodebench.reporting.site import report as report_pages
+from nodebench.reporting.writers import WRITERS, write
+from nodebench.spec import Record
+from nodebench.spec.trajectories import Film
+from nodebench.store.calibrations import calibrations
+from nodebench.store.published import PUBLISHED, apart
+from nodebench.store.run_folder import RunFolder, records_of, runs_below
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that was written.
+
+    Attributes:
+        path: its first page, or its folder where the format has none.
+        verdicts: on every claim.
+        records: how many it rests on.
+        pages: how many it has.
+        left_out: the folder of the published records, where they are not shown beside the user's own; else None.
+    """
+
+    path: Path
+    verdicts: Verdicts
+    records: int
+    pages: int
+    left_out: Path | None
+
+    def _repr_html_(self) -> str:
+        return f"<p><code>{self.path}</code>: {self.pages} pages</p>{self.verdicts._repr_html_()}"
+
+
+def report(
+    results: str | Path = "results",
+    *,
+    out: str | Path = "reports/latest",
+    formats: Sequence[str] = ("html", "md", "latex", "csv"),
+    readme: str | Path | None = None,
+    with_published: bool = False,
+) -> Report:
+    """Judge the claims, and write tables, plots and a page for each claim and study.
+
+    The published records stand apart from the user's own: they are reported where there are no others, and beside the
+    others with ``with_published``.
+
+    Args:
+        results: folder of the runs.
+        out: folder to write.
+        formats: ``html``, ``md``, ``latex``, ``csv``.
+        readme: a README to write the verdicts into.
+        with_published: whether ``results/published`` is shown beside the other records.
+
+    Raises:
+        BadInput: there is no record, a format does not exist, or a file cannot be written.
+    """
+    chosen = [choose("format", name, WRITERS) for name in formats]
+    if not chosen:
+        raise BadInput(f"--format: nothing. Allowed: {', '.join(WRITERS)}")
+    folder, target = Path(results), Path(out)
+    kept = apart(runs_below(folder), folder)
+    of_run: dict[str, RunFolder] = {}
+    records = _records(kept.judged, of_run)
+    if not records:
+        raise BadInput(f"no record in {folder} can be read")
+    beside = _records(kept.beside if with_published else [], of_run)
+
+    def films(record: Record) -> Film:
+        return of_run[_key(record)].film(record)
+
+    pages, found = report_pages(records, films, calibrations(folder), beside)
+    write({name: content for format in chosen for name, content in WRITERS[format](pages).items()}, target)
+    if readme is not None:
+        path = Path(readme)
+        try:
+            where = os.path.relpath(target, path.parent)
+            path.write_text(with_verdicts(path.read_text(), found, records, where))
+        except (OSError, ValueError) as error:
+            raise BadInput(f"--readme {path}: {error}") from error
+    first = next((target / f"index.{name}" for name in ("html", "md") if name in chosen), target)
+    left_out = folder / PUBLISHED if kept.beside and not with_published else None
+    return Report(first, Verdicts(found), len(records), len(pages), left_out)
+
+
+def _records(runs: Sequence[RunFolder], of_run: dict[str, RunFolder]) -> list[Record]:
+    """The records of runs; ``of_run`` learns the run of each."""
+    records = []
+    for run in runs:
+        for record in records_of(run):
+            of_run[_key(record)] = run
+            records.append(record)
+    return records
+
+
+def _key(record: Record) -> str:
+    return f"{record.id} {record.started}"

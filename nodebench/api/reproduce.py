@@ -1,0 +1,188 @@
+"""Running the trials of records again."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nodebench.analysis.fairness import OUTCOMES
+from nodebench.analysis.noise import Noise, noise_of
+from nodebench.analysis.reproduction import Replicates, Reproduction, reproduction
+from nodebench.api.result import Run
+from nodebench.api.running import listener
+from nodebench.claims import ClaimResult, all_claims, judge
+from nodebench.claims.freeze import frozen_declarations
+from nodebench.errors import BadInput, CannotGoOn, at_least, nearest
+from nodebench.running.listener import Listener
+from nodebench.spec import DataSource, Record, Status, Study
+from nodebench.spec.calibration import Calibration, machine_of
+from nodebench.spec.study import REPRODUCED
+from nodebench.store.calibrations import calibrations
+from nodebench.store.published import records_to_judge
+from nodebench.store.run_folder import RunFolder, kept_records
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of the records found are run again: ``sample`` of them that ``pick`` draws, none longer than ``within``."""
+
+    sample: int | None = None
+    pick: str = ""
+    within: float | None = None
+
+    def of(self, records: Sequence[Record]) -> list[Record]:
+        """Choose; the same word always draws the same ones."""
+        fit = [record for record in records if self.within is None or record.duration_seconds <= self.within]
+        if self.sample is None:
+            return fit
+        return sorted(fit, key=lambda r: hashlib.sha256(f"{self.pick} {r.id}".encode()).digest())[: self.sample]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim's verdict, and what the records that were run again say of it, as they were and as they are now."""
+
+    whole: ClaimResult
+    before: ClaimResult
+    now: ClaimResult
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """Trials that were run again.
+
+    Attributes:
+        run: where the new records are.
+        trials: each record with its new one, and what came of each figure.
+        verdicts: on the claim that was named, by these records alone; empty where none was.
+        failure: what kept the trials from going on; None where nothing did.
+        stopped: whether they were interrupted.
+    """
+
+    run: Run
+    trials: Sequence[Reproduction]
+    verdicts: Sequence[Judged]
+    failure: str | None
+    stopped: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether every difference could be explained by a change of the code or the machine."""
+        return not any(one.unexplained or not one.same_end for one in self.trials)
+
+
+def reproduce(
+    what: str,
+    *,
+    results: str | Path = "results",
+    out: str | Path = "results",
+    choice: Choice | None = None,
+    data: DataSource | None = None,
+    progress: bool | Listener = True,
+) -> Reproduced:
+    """Run trials again from nothing but their records.
+
+    Args:
+        what: the id of a claim, of a record (its first six digits or more), or the name of a run.
+        results: folder of the records.
+        out: folder in which the new run is made.
+        choice: which of the records are run again; all of them by default.
+        data: where the full data sets lie.
+        progress: whether a progress bar is shown, or what shows it.
+
+    Raises:
+        BadInput: there is no such record, or none is chosen.
+    """
+    folder, choice = Path(results), choice or Choice()
+    at_least(1, sample=choice.sample)
+    everything = kept_records(folder)
+    found, claims = _found(what, folder, everything)
+    ended = [record for record in found if record.status is Status.OK or record.status in OUTCOMES]
+    if not ended:
+        raise BadInput(f"'{what}' has no record yet of a trial that ran to an end of its own")
+    chosen = choice.of(ended)
+    if not chosen:
+        raise BadInput(f"none of the {len(ended)} records of '{what}' takes {choice.within:g} s or less")
+    pairs, run, stopped, failure = _run(chosen, Path(out), data or DataSource(), listener(progress))
+    known, replicates = calibrations(folder), Replicates(everything)
+    again = [
+        reproduction(a, b, replicates.of(a), _noise(known, a, b))
+        for a, b in pairs
+        if b.status is not Status.INTERRUPTED
+    ]
+    verdicts = [_judged(verdict, again, known) for verdict in claims] if again else []
+    return Reproduced(Run(run.folder), again, verdicts, failure, stopped)
+
+
+def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list[Record], list[ClaimResult]]:
+    """The records that a word names: those behind a claim's verdict, one by its id, or those of a run."""
+    if what in {claim.id for claim in all_claims()}:
+        judged = records_to_judge(results)
+        found = judge(all_claims(), judged, calibrations(results), frozen_declarations())
+        verdicts = [result for result in found if result.claim.id == what]
+        ids = {id for verdict in verdicts for id in verdict.records}
+        latest = {record.id: record for record in sorted(judged, key=lambda record: record.started)}
+        records = [latest[id] for id in latest if id in ids]
+        if not records:
+            raise BadInput(
+                f"claim '{what}' has no record in {results} yet; 'nodebench claims settle {what}' makes some"
+            )
+        return records, [verdict for verdict in verdicts if verdict.records]
+    same = [record for record in everything if len(what) >= _FEWEST_DIGITS and record.id.startswith(what)]
+    if len({record.id for record in same}) == 1:
+        return [max(same, key=lambda record: record.started)], []
+    try:
+        return RunFolder.open(results, what).records(), []
+    except BadInput as error:
+        near = nearest(what, [claim.id for claim in all_claims()])
+        hint = f"; did you mean the claim {near}?" if near else ""
+        raise BadInput(f"'{what}' is no record's id, no claim and no run in {results}{hint} {error}") from None
+
+
+_FEWEST_DIGITS = 6
+
+
+def _run(
+    chosen: Sequence[Record], out: Path, data: DataSource, listener: Listener
+) -> tuple[list[tuple[Record, Record]], RunFolder, bool, str | None]:
+    """Run the trials; what is finished is stored. Also: whether it was stopped, and what kept it from going on."""
+    from nodebench.trial.fork_server import start_fork_server
+
+    start_fork_server()
+    from nodebench.instruments import describe_environment
+    from nodebench.running.engines.local import LocalEngine
+    from nodebench.running.estimate import Costs
+    from nodebench.running.repeat import Repetition, grid_of
+    from nodebench.running.session import with_data
+
+    groups = {record.id: grid_of(record.trial) for record in chosen}
+    study = with_data(Study(name=REPRODUCED, about="trials run again from their records", groups=groups, data=data))
+    run = RunFolder.create(out, study, describe_environment())
+    repetition = Repetition(run, study.data, lambda: LocalEngine(1))
+    trials = [record.trial for record in chosen]
+    pairs, failure = [], None
+    with (
+        run.writing(),
+        listener.interruption(repetition.stop) as received,
+        listener.display(trials, Costs(chosen)) as display,
+    ):
+        try:
+            for record, again in repetition.again(chosen, display.progress):
+                pairs.append((record, again))
+                display.finished(again)
+        except CannotGoOn as error:
+            failure = str(error)
+    return pairs, run, bool(received), failure
+
+
+def _judged(result: ClaimResult, again: Sequence[Reproduction], known: Sequence[Calibration]) -> Judged:
+    sides = [one.record for one in again], [one.again for one in again]
+    before, now = (judge([result.claim], side, known, frozen_declarations())[0] for side in sides)
+    return Judged(result, before, now)
+
+
+def _noise(known: Sequence[Calibration], record: Record, again: Record) -> dict[str, Noise]:
+    """The noise of the machine, where both were measured on one."""
+    if machine_of(record.environment) != machine_of(again.environment):
+        return {}
+    return noise_of(known, again.environment, again.trial.threads)
