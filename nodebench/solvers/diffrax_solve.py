@@ -157,8 +157,8 @@ class Compiled:
                 tolerances = {"rtol": numbers["adjoint_rtol"], "atol": numbers["adjoint_atol"]}
                 return diffrax.BacksolveAdjoint(stepsize_controller=diffrax.PIDController(**tolerances, **seminorm))
             case _:
-                # None is the library's advice: their number follows from MAX_STEPS and is 90, so that a solve of up to 90
-                # steps is computed again once. https://docs.kidger.site/diffrax/api/adjoints
+                # None is the library's advice: their number follows from MAX_STEPS and is 90, so that each of up to 90
+                # steps is computed again only once. https://docs.kidger.site/diffrax/api/adjoints
                 return diffrax.RecursiveCheckpointAdjoint(checkpoints=self._way.segments)
 
 
