@@ -91,6 +91,7 @@ DIFFERING: dict[str, Any] = {
     "rtol": 1e-4,
     "atol": 1e-6,
     "step_size": 0.1,
+    "first_step": 0.1,
     "gradient": "adjoint-seminorm",
     "segments": 4,
     "adjoint_rtol": 1e-4,

@@ -247,14 +247,18 @@ class _Student:
 
     @cached_property
     def _mean(self) -> float:
-        return float(np.mean(self.replicates.numbers))
+        with np.errstate(over="ignore"):
+            return float(np.mean(self.replicates.numbers))
 
     @cached_property
     def _error(self) -> tuple[float, float]:
         if self.replicates.n == 1:
             return math.inf, 1.0
         # Of equal values it is zero, not the rounding error of their mean.
-        deviation = 0.0 if self.replicates.are_equal else float(np.std(self.replicates.numbers, ddof=1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = 0.0 if self.replicates.are_equal else float(np.std(self.replicates.numbers, ddof=1))
+        if not math.isfinite(deviation):  # the squares of such values are beyond every number
+            return math.inf, 1.0
         error, freedom = self.replicates.error_of_mean(deviation, self.replicates.n)
         return float(error), float(freedom)
 
@@ -274,6 +278,8 @@ class _Student:
 
     def p(self, region: Range) -> float:
         standard, freedom = self._error
+        if math.isinf(standard):
+            return 1.0
         low, high = (to_scale(edge, self.replicates.scale) for edge in region)
         below = special.stdtr(freedom, (low - self._mean) / standard) if low > -math.inf else 0.0
         above = special.stdtr(freedom, (self._mean - high) / standard) if high < math.inf else 0.0

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
+from nodebench.analysis.homes import is_at
 from nodebench.analysis.readings import Reading
 from nodebench.analysis.regions import Regions
 from nodebench.analysis.statistics import EVERYTHING, Range, Scale
@@ -82,6 +83,10 @@ class Arm:
 
     name: str
     where: Where
+
+    def reads(self, axes: Mapping[str, Scalar | None]) -> bool:
+        """Whether a record with these axes is on this side; one with an explicit first step only where it is named."""
+        return is_at(axes, {"first_step": None, **self.where})
 
     def but(self, name: str, **where: Wanted) -> "Arm":
         """The same arm with other values on some axes."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from nodebench.analysis.fairness import Point, differing, incomparable, points_of
-from nodebench.analysis.homes import is_at
 from nodebench.analysis.noise import noise_of
 from nodebench.claims.content import Content, reads
 from nodebench.claims.contract import Arm, Claim, Part
@@ -110,7 +109,7 @@ class Evidence:
 
     def of(self, arm: Arm, claim: Claim) -> list[Point]:
         """The records of an arm of a claim."""
-        return [point for point in self._read_by(claim) if is_at(point.axes, arm.where)]
+        return [point for point in self._read_by(claim) if arm.reads(point.axes)]
 
     def _read_by(self, claim: Claim) -> list[Point]:
         if claim.name not in self._of_claim:

@@ -118,6 +118,12 @@ def run(
         str,
         typer.Option(metavar="H,…", help="Steps of fixed-step solvers. (default: the task's)", rich_help_panel="What"),
     ] = "",
+    first_step: Annotated[
+        str,
+        typer.Option(
+            metavar="H,…", help="First steps of adaptive solvers. (default: the library's)", rich_help_panel="What"
+        ),
+    ] = "",
     preset: PresetName = "quick",
     seed: Annotated[str, typer.Option(metavar="N,…", help="Seeds.", rich_help_panel="What")] = "0",
     seeds: Annotated[
@@ -175,6 +181,7 @@ def run(
         adjoint_rtol=adjoint_rtol,
         adjoint_atol=adjoint_atol,
         step_size=step_size,
+        first_step=first_step,
         preset=preset,
         seed=seed,
         seeds=seeds,

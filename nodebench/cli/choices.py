@@ -42,6 +42,7 @@ class Choices:
     adjoint_rtol: str = ""
     adjoint_atol: str = ""
     step_size: str = ""
+    first_step: str = ""
     preset: str = "quick"
     seed: str = "0"
     seeds: int | None = None
@@ -70,7 +71,7 @@ class Choices:
         at_least(1, seeds=self.seeds)
         numbers = {
             name: [_float(name, part) for part in _parts(name, getattr(self, name))]
-            for name in ("rtol", "atol", "step_size", "adjoint_rtol", "adjoint_atol")
+            for name in ("rtol", "atol", "step_size", "first_step", "adjoint_rtol", "adjoint_atol")
         }
         try:
             return Grid(
@@ -85,6 +86,7 @@ class Choices:
                 rtol=numbers["rtol"],
                 atol=numbers["atol"],
                 step_size=numbers["step_size"],
+                first_step=numbers["first_step"],
                 adjoint_rtol=_at_most_one("adjoint_rtol", numbers["adjoint_rtol"]),
                 adjoint_atol=_at_most_one("adjoint_atol", numbers["adjoint_atol"]),
                 preset=Preset(choose("preset", self.preset, list(Preset))),

@@ -62,11 +62,16 @@ def _scaled(reading: Reading, factor: float) -> Reading:
     return replace(reading, get=get)
 
 
+def _with_diffrax(group: str) -> tuple[str, ...]:
+    """The groups of a task: all libraries, diffrax, and diffrax with an explicit first step."""
+    return group, f"{group}-diffrax", f"{group}-diffrax-first-step"
+
+
 COMPARISONS: dict[str, tuple[Plot, ...]] = {
     "libraries": (
-        *_work_precision("spiral", "Spiral", ("spiral", "spiral-diffrax"), _BY_LIBRARY),
-        *_work_precision("lv", "Lotka–Volterra", ("lotka-volterra", "lotka-volterra-diffrax"), _BY_LIBRARY),
-        *_work_precision("mnist", "MNIST", ("mnist", "mnist-diffrax"), _BY_LIBRARY),
+        *_work_precision("spiral", "Spiral", _with_diffrax("spiral"), _BY_LIBRARY),
+        *_work_precision("lv", "Lotka–Volterra", _with_diffrax("lotka-volterra"), _BY_LIBRARY),
+        *_work_precision("mnist", "MNIST", _with_diffrax("mnist"), _BY_LIBRARY),
         Plot(
             "first-step",
             "The first training step, compilation included, by tolerance",

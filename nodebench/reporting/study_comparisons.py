@@ -189,12 +189,14 @@ class Equal:
     costs: tuple[tuple[str, Reading], ...] = _COSTS
 
 
-_LIBRARIES = {
+_LIBRARIES: Mapping[str, ArmAxes] = {
     "torchode dopri5": {"solver": "torchode:dopri5"},
     "torchode tsit5": {"solver": "torchode:tsit5"},
     "torchdyn dopri5": {"solver": "torchdyn:dopri5"},
-    "diffrax dopri5": {"solver": "diffrax:dopri5"},
-    "diffrax tsit5": {"solver": "diffrax:tsit5"},
+    "diffrax dopri5": {"solver": "diffrax:dopri5", "first_step": None},
+    "diffrax dopri5, first step 0.1": {"solver": "diffrax:dopri5", "first_step": 0.1},
+    "diffrax tsit5": {"solver": "diffrax:tsit5", "first_step": None},
+    "diffrax tsit5, first step 0.1": {"solver": "diffrax:tsit5", "first_step": 0.1},
 }
 _GRADIENTS = {name: {"gradient": name} for name in ("checkpoint", "adjoint", "adjoint-seminorm")}
 _TASKS = (("Spiral", "spiral"), ("Lotka–Volterra", "lotka-volterra"), ("MNIST", "mnist"))
@@ -203,7 +205,7 @@ EQUALS: Mapping[str, tuple[Equal, ...]] = {
     "libraries": tuple(
         Equal(
             f"{name}: each library over torchdiffeq's dopri5, where both err equally",
-            (group, f"{group}-diffrax"),
+            (group, f"{group}-diffrax", f"{group}-diffrax-first-step"),
             {"solver": "dopri5"},
             _LIBRARIES,
             # On a small field the process of a torch library holds little but the meters' own lists.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nodebench.solvers import SolverAdapter, canonical_name, find_solver
+from nodebench.solvers import Method, SolverAdapter, canonical_name, find_solver
 from nodebench.spec import Batching, Gradient, Grid, Trial
 from nodebench.spec.axes import as_stored
 from nodebench.tasks import Task
@@ -18,7 +18,7 @@ class Unfit(Exception):
 
 
 ADJOINT = ("adjoint_rtol", "adjoint_atol")
-OPTIONAL = ("gradient", "segments", "batching", "compile", "rtol", "atol", "step_size")
+OPTIONAL = ("gradient", "segments", "batching", "compile", "rtol", "atol", "step_size", "first_step")
 
 
 def with_ode(task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[str, Any], /, **common: Any) -> Trial:
@@ -45,6 +45,7 @@ def with_ode(task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[st
         rtol=rtol,
         atol=atol,
         step_size=None if method.adaptive else step_size or task.step_size,
+        first_step=_first_step(chosen["first_step"], adapter, method, solver),
         gradient=gradient,
         adjoint_rtol=(grid.adjoint_rtol or rtol) if adjoint else None,
         adjoint_atol=(grid.adjoint_atol or atol) if adjoint else None,
@@ -83,6 +84,14 @@ def _gradient(task: Task, model: str, solver: str, adapter: SolverAdapter, wante
     return gradient
 
 
+def _first_step(wanted: float | None, adapter: SolverAdapter, method: Method, solver: str) -> float | None:
+    """An explicit first step, where the method is adaptive and its library takes one."""
+    if wanted is not None and method.adaptive and not adapter.takes_first_step:
+        message = f"solver {solver} takes no first step: {adapter.backend} always chooses its own"
+        raise Unfit(("first_step", wanted), message)
+    return wanted if method.adaptive else None
+
+
 def _supported(axis: str, wanted: Any, possible: Sequence[Any], solver: str) -> Any:
     """A choice that a backend offers, or its default; null for what every trial was before there was a choice."""
     choice = wanted or possible[0]
@@ -101,6 +110,7 @@ NOT_APPLICABLE = {
     "rtol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
     "atol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
     "step_size": "the chosen solver chooses its own steps; give --rtol and --atol",
+    "first_step": "the chosen solver takes fixed steps; give --step-size",
     "adjoint_rtol": "no trial here solves an adjoint with a tolerance",
     "adjoint_atol": "no trial here solves an adjoint with a tolerance",
 }

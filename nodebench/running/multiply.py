@@ -131,6 +131,7 @@ class _Excluded:
             "compile": [as_stored("compile", value) for value in exclusion.compile],
             "rtol": exclusion.rtol,
             "step_size": exclusion.step_size,
+            "first_step": exclusion.first_step,
         }
         self._options = {
             name: [getattr(options_with(task, grid.preset, {name: value}), name) for value in values]
@@ -206,9 +207,12 @@ def _values(trial: Trial) -> set[tuple[str, Any]]:
 
 
 def _reason(value: tuple[str, Any], unfit: dict[str, Unfit]) -> str:
-    """Why no trial uses a value: the reason that names it, else the first one, else that it does not apply."""
+    """Why no trial uses a value: the reason that blames or names it, else the first, else that it does not apply."""
     for message, error in unfit.items():
         if error.value == value:
+            return message
+    for message in unfit:
+        if f"{value[0]} {value[1]} " in message:
             return message
     if unfit:
         return next(iter(unfit))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nodebench.analysis.homes import is_at
 from nodebench.claims.content import Content, content_of
 from nodebench.claims.contract import Arm, Claim
 from nodebench.running.plan import Planned, plan
@@ -38,7 +37,7 @@ def asked(claim: Claim, study: Study) -> list[Planned]:
     """The trials of a study that an arm of a claim reads."""
     arms = arms_of(claim)
     planned = plan(study, elsewhere=True).planned
-    return [one for one in planned if any(is_at(axes_of(one.trial), arm.where) for arm in arms)]
+    return [one for one in planned if any(arm.reads(axes_of(one.trial)) for arm in arms)]
 
 
 def contents_of(claim: Claim) -> list[Content]:

@@ -165,10 +165,10 @@ def _look_of(result: PartResult) -> tuple[int, float]:
 def _is_of(claim: Claim, condition: ConditionResult, trial: Trial) -> bool:
     """Whether a trial is one that a condition, or the gate of its claim, reads."""
     axes = axes_of(trial)
-    if claim.gate and claim.gate.baseline and is_at(axes, claim.gate.baseline.where):
+    if claim.gate and claim.gate.baseline and claim.gate.baseline.reads(axes):
         return True
     return any(
-        is_at(axes, arm.where) and (one.part.pool is not None or is_at(axes, one.sample.condition))
+        arm.reads(axes) and (one.part.pool is not None or is_at(axes, one.sample.condition))
         for one in condition.parts
         for arm in one.part.arms
     )

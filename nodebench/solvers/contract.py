@@ -39,7 +39,9 @@ class Method:
 class StepControl:
     """How a solve steps and how it is differentiated.
 
-    ``gradient`` None means that no gradient is needed. Two settings serve measurements and are never part of
+    ``first_step`` is the first step of each solve by an adaptive method, also of an adjoint's and of each segment; it
+    is positive whatever the direction of time, and None leaves it to the library. ``gradient`` None means that no
+    gradient is needed. Two settings serve measurements and are never part of
     a trial: a ``step_size`` given to an adaptive method holds its step constant, which is how its order is
     observed; ``land_on_outputs`` ends a step at each output time, where an adaptive method would step past
     it and interpolate at an order below its own (in torchdiffeq a quartic, also for ``dopri8``).
@@ -55,6 +57,7 @@ class StepControl:
     segments: int | None = None
     batching: Batching | None = None
     compile: Compile | None = None
+    first_step: float | None = None
     land_on_outputs: bool = False
 
     @property
@@ -108,6 +111,7 @@ class SolverAdapter(ABC):
         batchings: how it can step a batch, its default first.
         compiles: what of it can be compiled, its default first.
         package: what has to be installed for it, beside nodebench itself.
+        takes_first_step: whether its adaptive methods can be given their first step.
         holds_steps: whether its adaptive methods can be held at a constant step.
         in_torch: whether its own users write their fields in torch.
     """
@@ -118,6 +122,7 @@ class SolverAdapter(ABC):
     batchings: tuple[Batching, ...] = (Batching.JOINT,)
     compiles: tuple[Compile, ...] = (Compile.EAGER, Compile.FIELD)
     package: str | None = None
+    takes_first_step: bool = False
     holds_steps: bool = True
     in_torch: bool = True
 

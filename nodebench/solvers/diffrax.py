@@ -40,6 +40,7 @@ class DiffraxAdapter(SolverAdapter):
     gradients = frozenset(Gradient)
     batchings = (Batching.JOINT, Batching.EACH)
     compiles = (Compile.EAGER,)
+    takes_first_step = True
     package = "diffrax"
     in_torch = False
 
@@ -79,7 +80,7 @@ class DiffraxAdapter(SolverAdapter):
                 Status.UNSUPPORTED, "the model makes a new field at each pass, which would compile each time"
             )
         weights = compiled.translation.weights(module)
-        names = ("rtol", "atol", "adjoint_rtol", "adjoint_atol", "step_size")
+        names = ("rtol", "atol", "adjoint_rtol", "adjoint_atol", "step_size", "first_step")
         numbers = {name: number for name in names if (number := getattr(control, name)) is not None}
         field.counter.check_deadline()
         states, told = compiled(weights, y0, times, numbers)
@@ -122,7 +123,7 @@ class DiffraxAdapter(SolverAdapter):
             "# field(t, y, args) in JAX, its weights in args",
             "solve = lambda y0, weights: diffrax.diffeqsolve(",
             f"    diffrax.ODETerm(field), diffrax.{solver_classes()[control.method].__name__}(),",
-            f"    times[0], times[-1], {written(control.step_size)}, y0, args=weights,",
+            f"    times[0], times[-1], {written(control.step_size or control.first_step)}, y0, args=weights,",
             "    saveat=diffrax.SaveAt(ts=times),",
             f"    stepsize_controller=diffrax.{controller},",
             f"    adjoint={adjoint}).ys",
@@ -140,8 +141,9 @@ class DiffraxAdapter(SolverAdapter):
 def evaluations(name: str) -> tuple[int, int]:
     """Evaluations of an explicit method: once a solve, and at each step.
 
-    A method that reuses its last stage makes it once more at the first step. None choose that step: through
-    ``diffeqsolve`` the library always begins with 0.01, since it does not recognise the term that it wrapped.
+    A method that reuses its last stage makes it once more at the first step. None choose that step:
+    ``diffeqsolve`` begins with the trial's first step, else always with 0.01, since it does not recognise the term that
+    it wrapped.
     """
     from nodebench.solvers.diffrax_solve import solver_classes
 

@@ -68,7 +68,12 @@ Numbers = dict[str, float]
 
 
 class Compiled:
-    """The solves of one field at one shape of its state, in one way; compiled when first called."""
+    """The solves of one field at one shape of its state, in one way; compiled when first called.
+
+    A solve is one compiled function, and so is its way back: torch computes the loss between the two. Nothing is traced
+    or compiled again between training steps, since weights, tolerances and steps are arguments. All results are there
+    when a call returns, so that a stopwatch around it sees the whole work.
+    """
 
     def __init__(self, translation: Translation, way: Way) -> None:
         self.translation = translation
@@ -80,7 +85,8 @@ class Compiled:
     def __call__(self, weights: list[Tensor], y0: Tensor, times: Tensor, numbers: Numbers) -> tuple[Tensor, Any]:
         """States at ``times``, and what the library tells: ``steps``, of each sample or of all, and ``result``."""
         if self._way.gradient is None:
-            states, told = self._plain(_cross(weights), to_jax(y0), to_jax(times), numbers)
+            found = self._plain(_cross(weights), to_jax(y0), to_jax(times), numbers)
+            states, told = jax.block_until_ready(found)
             states = to_torch(states, y0.device)
         else:
             told_later: list[Any] = []
@@ -90,11 +96,11 @@ class Compiled:
 
     def forward(self, weights: Weights, y0: Array, times: Array, numbers: Numbers) -> tuple[Array, Any, Any]:
         """States, the function that takes a gradient back, and what the library tells."""
-        return self._forward(weights, y0, times, numbers)
+        return jax.block_until_ready(self._forward(weights, y0, times, numbers))
 
     def backward(self, vjp: Any, gradient: Array) -> tuple[Weights, Array]:
         """Gradients of weights and initial state."""
-        return self._backward(vjp, gradient)
+        return jax.block_until_ready(self._backward(vjp, gradient))
 
     def _with_vjp(self, weights: Weights, y0: Array, times: Array, numbers: Numbers) -> tuple[Array, Any, Any]:
         def solve(weights: Weights, y0: Array) -> tuple[Array, Any]:
@@ -104,6 +110,7 @@ class Compiled:
 
     def _solve(self, weights: Weights, y0: Array, times: Array, numbers: Numbers) -> tuple[Array, Any]:
         way, function = self._way, self.translation.function
+        step = numbers.get("first_step" if way.free else "step_size")
         field: Callable[[Array, Array, Weights], Array] = lambda t, y, weights: function(weights, t, y)  # noqa: E731
         if way.each:
             field = lambda t, y, weights: function(weights, t, y[None])[0]  # noqa: E731
@@ -114,7 +121,7 @@ class Compiled:
                 self._solver(),
                 times[0],
                 times[-1],
-                None if way.free or way.steps_to_outputs else jnp.sign(times[-1] - times[0]) * numbers["step_size"],
+                None if step is None else jnp.sign(times[-1] - times[0]) * step,
                 y0,
                 args=weights,
                 saveat=diffrax.SaveAt(ts=times),
@@ -150,6 +157,8 @@ class Compiled:
                 tolerances = {"rtol": numbers["adjoint_rtol"], "atol": numbers["adjoint_atol"]}
                 return diffrax.BacksolveAdjoint(stepsize_controller=diffrax.PIDController(**tolerances, **seminorm))
             case _:
+                # None is the library's advice: their number follows from MAX_STEPS and is 90, so that each of up to 90
+                # steps is computed again only once. https://docs.kidger.site/diffrax/api/adjoints
                 return diffrax.RecursiveCheckpointAdjoint(checkpoints=self._way.segments)
 
 

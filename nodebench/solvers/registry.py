@@ -47,6 +47,7 @@ class _Declared(BaseModel):
     batchings: Annotated[tuple[Batching, ...], Field(min_length=1)]
     compiles: Annotated[tuple[Compile, ...], Field(min_length=1)]
     package: str | None
+    takes_first_step: bool
     holds_steps: bool
     in_torch: bool
 

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import scipy.integrate
 import torch
 import torchdiffeq
 from torch import Tensor, nn
@@ -31,6 +32,31 @@ class _FiniteField(nn.Module):
         return derivative
 
 
+def _beginning_with(first_step: float, method: str) -> type[scipy.integrate.OdeSolver]:
+    """A method of ``solve_ivp`` with its first step, which torchdiffeq's wrapper does not pass on.
+
+    ``solve_ivp`` takes no first step beyond the end of the solve, which may be an output interval of an adjoint.
+    """
+
+    kind: Any = getattr(scipy.integrate, method)
+
+    class Begun(kind):  # type: ignore[misc]
+        def __init__(self, field: Any, start: float, y0: Any, end: float, **options: Any) -> None:
+            super().__init__(field, start, y0, end, first_step=min(first_step, abs(end - start)), **options)
+
+    return Begun
+
+
+_BEGUN = """
+from scipy.integrate import {method}
+
+class Begun({method}):  # torchdiffeq passes no first step on
+    def __init__(self, field, start, y0, end, **options):
+        super().__init__(field, start, y0, end, first_step=min({first_step}, abs(end - start)), **options)
+
+""".lstrip()
+
+
 class ScipyAdapter(SolverAdapter):
     """scipy.integrate.solve_ivp on the CPU, stepping in float64; gradients through the adjoint only.
 
@@ -44,6 +70,7 @@ class ScipyAdapter(SolverAdapter):
     backend = "scipy"
     source = "https://docs.scipy.org/doc/scipy/reference/generated/scipy.integrate.solve_ivp.html"
     gradients = frozenset({Gradient.ADJOINT})
+    takes_first_step = True
 
     def methods(self) -> Mapping[str, Method]:
         """The methods of ``solve_ivp``, and those of VODE, which Chen et al. 2018 used."""
@@ -63,12 +90,17 @@ class ScipyAdapter(SolverAdapter):
         # The wrapper hands every method a min_step, which only LSODA knows.
         warnings.filterwarnings("ignore", message="The following arguments have no ")
         finite = _FiniteField(field)
+        of_vode = control.method in vode.METHODS
         options: dict[str, Any] = {"solver": control.method}
         tolerances: dict[str, Any] = {"rtol": control.rtol, "atol": control.atol}
         if control.step_size is not None:
             options["max_step"] = control.step_size
             tolerances = {"rtol": _NO_TOLERANCE, "atol": _NO_TOLERANCE}
-        name = vode.NAME if control.method in vode.METHODS else "scipy_solver"
+        elif control.first_step is not None and of_vode:
+            options["first_step"] = control.first_step
+        elif control.first_step is not None:
+            options["solver"] = _beginning_with(control.first_step, control.method)
+        name = vode.NAME if of_vode else "scipy_solver"
         arguments: dict[str, Any] = {"method": name, "options": options, **tolerances}
         if control.gradient is Gradient.ADJOINT:
             arguments |= {"adjoint_rtol": control.adjoint_rtol, "adjoint_atol": control.adjoint_atol}
@@ -86,6 +118,8 @@ class ScipyAdapter(SolverAdapter):
         if control.method in vode.METHODS:
             method = vode.METHODS[control.method]
             tolerances = written_tolerances(control.rtol, control.atol)
+            if control.first_step is not None:
+                tolerances += f", first_step={written(control.first_step)}"
             return (
                 "from scipy.integrate import ode\n\n"
                 f'solver = ode(field).set_integrator("vode", method="{method}", {tolerances})\n'
@@ -94,9 +128,12 @@ class ScipyAdapter(SolverAdapter):
         told = f'method="scipy_solver", {written_tolerances(control.rtol, control.atol)}'
         if (control.adjoint_rtol, control.adjoint_atol) not in ((None, None), (control.rtol, control.atol)):
             told += f", adjoint_rtol={written(control.adjoint_rtol)}, adjoint_atol={written(control.adjoint_atol)}"
+        begun, solver = "", f'"{control.method}"'
+        if control.first_step is not None:
+            begun, solver = _BEGUN.format(method=control.method, first_step=written(control.first_step)), "Begun"
         return (
-            "from torchdiffeq import odeint_adjoint\n\n"
-            f'states = odeint_adjoint(field, y0, times, {told}, options={{"solver": "{control.method}"}})'
+            f"{begun}from torchdiffeq import odeint_adjoint\n\n"
+            f'states = odeint_adjoint(field, y0, times, {told}, options={{"solver": {solver}}})'
         )
 
     def classify(self, error: BaseException) -> Status | None:

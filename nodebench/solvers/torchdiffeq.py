@@ -45,6 +45,7 @@ class TorchdiffeqAdapter(SolverAdapter):
     source = "https://github.com/rtqichen/torchdiffeq"
     gradients = frozenset(Gradient)
     batchings = (Batching.JOINT, Batching.WORST)
+    takes_first_step = True
 
     @cache  # noqa: B019 - one adapter lives as long as the process
     def methods(self) -> Mapping[str, Method]:
@@ -72,6 +73,8 @@ class TorchdiffeqAdapter(SolverAdapter):
         if control.step_size is not None:
             constant = ("first_step", "min_step", "max_step") if method.adaptive else ("step_size",)
             options = dict.fromkeys(constant, control.step_size)
+        elif control.first_step is not None:
+            options = {"first_step": control.first_step}
         if y0.device.type == "mps" and method.adaptive:
             options["dtype"] = torch.float32  # the library's time is float64 otherwise, which this device has not
         if control.land_on_outputs and method.adaptive:
@@ -103,6 +106,8 @@ class TorchdiffeqAdapter(SolverAdapter):
         options = {}
         if control.step_size is not None:
             options["step_size"] = written(control.step_size)
+        if control.first_step is not None:
+            options["first_step"] = written(control.first_step)
         if control.batching is Batching.WORST:
             options["norm"] = "lambda e: e.flatten(1).square().mean(1).sqrt().max()"
         arguments = [f'method="{control.method}"']

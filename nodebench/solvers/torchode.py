@@ -1,5 +1,6 @@
 """torchode: every sample of a batch with a step size of its own."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -70,6 +71,7 @@ class TorchodeAdapter(SolverAdapter):
     batchings = (Batching.EACH, Batching.JOINT)
     compiles = (Compile.EAGER, Compile.FIELD, Compile.SOLVER)
     package = "torchode"
+    takes_first_step = True
 
     def __init__(self) -> None:
         self._solvers = Kept[_Solver]()
@@ -89,7 +91,7 @@ class TorchodeAdapter(SolverAdapter):
         free = method.adaptive and control.step_size is None
         solver = self._solver(field, y0, times, control, joint, free)
         solver.rows.field = field.field if control.compile is Compile.SOLVER else field
-        step = None if free else _step(times, control)
+        step = _first_step(times, control) if free else _step(times, control)
 
         def direct(y0: Tensor, times: Tensor) -> Tensor:
             return _solve(solver, field, y0, times, step, joint, control)
@@ -122,6 +124,7 @@ class TorchodeAdapter(SolverAdapter):
         method = type(_step_methods()[control.method](None)).__name__
         controller = f"IntegralController({written(control.atol)}, {written(control.rtol)}, term=term)" if free else ""
         step = written(control.step_size) if control.step_size else "float(times[1] - times[0])"
+        step = written(control.first_step) if free else step
         backwards: list[str] = []
         if control.gradient is Gradient.ADJOINT:
             # The library finds the parameters of a term that is a module.
@@ -152,7 +155,7 @@ class TorchodeAdapter(SolverAdapter):
                 "solve = torch.compile(adjoint.solve)" if whole else "solve = adjoint.solve",
                 f"batch = {'y0.reshape(1, -1)' if joint else 'y0.flatten(1)'}",
                 "problem = torchode.InitialValueProblem(batch, t_eval=times.expand(len(batch), -1))",
-                f"solution = solve(problem{'' if free else f', dt0=times.new_full((len(batch),), {step})'})",
+                f"solution = solve(problem{'' if step == 'None' else f', dt0=times.new_full((len(batch),), {step})'})",
                 "states = solution.ys.transpose(0, 1).reshape(len(times), *y0.shape)",
             ]
         )
@@ -239,6 +242,11 @@ def _check(status: Tensor) -> None:
     if worst:
         told = torchode.Status(worst)
         raise SolveFailed(_STATUS.get(told.name, Status.ERROR), f"torchode stopped with {told.name}")
+
+
+def _first_step(times: Tensor, control: StepControl) -> float | None:
+    """The first of adaptive steps, with the sign of time; None leaves it to the library."""
+    return None if control.first_step is None else math.copysign(control.first_step, float(times[-1] - times[0]))
 
 
 def _step(times: Tensor, control: StepControl) -> float:

@@ -45,6 +45,10 @@ class VodeSolver(ScipyWrapperODESolver):  # type: ignore[misc]
     y0: np.ndarray
     evaluations: int = 0
 
+    def __init__(self, *arguments: Any, first_step: float = 0.0, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.first_step = first_step  # 0 leaves it to VODE
+
     def integrate(self, t: Tensor) -> Tensor:
         """States at ``t`` ``(T,)``, increasing: ``(T, *shape)``.
 
@@ -76,7 +80,8 @@ class VodeSolver(ScipyWrapperODESolver):  # type: ignore[misc]
                 f"scipy:vode-bdf holds a Jacobian of the whole state: {y0.size} numbers, at most {LARGEST_JACOBIAN}"
             )
             raise SolveFailed(Status.UNSUPPORTED, message)
-        options: dict[str, Any] = {"rtol": self.rtol, "atol": self.atol, "max_step": _finite(self.max_step)}
+        steps = {"max_step": _finite(self.max_step), "first_step": self.first_step}
+        options: dict[str, Any] = {"rtol": self.rtol, "atol": self.atol, **steps}
         solver = ode(field).set_integrator("vode", method=method, with_jacobian=jacobian, nsteps=_MOST_STEPS, **options)
         return solver.set_initial_value(y0, start)
 

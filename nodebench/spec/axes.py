@@ -57,6 +57,7 @@ _AXES = (
     Axis("rtol", float, Part.METHOD, "rtol", "Relative tolerance of the forward solve."),
     Axis("atol", float, Part.METHOD, "atol", "Absolute tolerance of the forward solve.", follows="rtol"),
     Axis("step_size", float, Part.METHOD, "step size", "Step of a fixed-step method, in the units of time."),
+    Axis("first_step", float, Part.METHOD, "first step", "First step of an adaptive method, in the units of time."),
     Axis("gradient", Gradient, Part.METHOD, "gradient", "How the loss reaches the parameters."),
     Axis("segments", int, Part.METHOD, "segments", "Segments of the solve that checkpointing recomputes.", False),
     Axis("adjoint_rtol", float, Part.METHOD, "adjoint rtol", "Relative tolerance of the adjoint.", follows="rtol"),

@@ -47,6 +47,7 @@ COMPARABLE = (
     "adjoint_rtol",
     "adjoint_atol",
     "step_size",
+    "first_step",
     "dtype",
 )
 
@@ -75,6 +76,7 @@ class Exclusion(Frozen):
     compile: Axis[Compile] = []
     rtol: Axis[Positive] = []
     step_size: Axis[Positive] = []
+    first_step: Axis[Positive] = []
     overrides: OptionAxes = {}
 
 
@@ -102,6 +104,7 @@ class Grid(BaseModel):
     adjoint_rtol: Positive | None = None
     adjoint_atol: Positive | None = None
     step_size: Axis[Positive] = []
+    first_step: Axis[Positive] = []
     seed: Axis[Seed] = [0]
     preset: Preset = Preset.QUICK
     overrides: OptionAxes = {}

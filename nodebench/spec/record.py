@@ -7,7 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from nodebench.errors import BadInput
 from nodebench.escapes import for_json
@@ -199,6 +200,15 @@ class Resumed(Frozen):
     seconds: Annotated[float, Field(ge=0)]
 
 
+Row = dict[str, float | None]
+
+
+def _with_epochs(rows: list[Row]) -> list[Row]:
+    if any(row.get("epoch") is None for row in rows):
+        raise PydanticCustomError("epoch", "a row without an epoch")
+    return rows
+
+
 class Record(Frozen):
     """What one trial gave. Figures are named in ``nodebench.spec.figures``.
 
@@ -214,8 +224,8 @@ class Record(Frozen):
     metrics: dict[str, float | None] = Field(default_factory=dict, max_length=NAMES)
     costs: dict[str, int | float | None] = Field(default_factory=dict, max_length=NAMES)
     reasons: dict[str, Reason] = Field(default_factory=dict, max_length=NAMES)
-    history: list[dict[str, float | None]] = Field(default_factory=list, max_length=ROWS)
-    profile: list[dict[str, float | None]] = Field(default_factory=list, max_length=ROWS)
+    history: Annotated[list[Row], AfterValidator(_with_epochs)] = Field(default_factory=list, max_length=ROWS)
+    profile: list[Row] = Field(default_factory=list, max_length=ROWS)
     passes: tuple[Pass, ...] = tuple(Pass)  # those that were asked for; up to schema 3 all
     passes_agree: bool | None = None
     options: dict[str, Any] = Field(default_factory=dict, max_length=NAMES)

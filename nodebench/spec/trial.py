@@ -99,7 +99,8 @@ class Trial(BaseModel):
 
     ``solver``, ``gradient`` and their numbers are null where the model has no ODE, ``rtol`` and ``atol``
     where the method has no tolerance. A null ``step_size`` of a fixed-step method means one step per
-    output interval, which is torchdiffeq's own default. A null ``batching`` is ``joint``, a null ``compile``
+    output interval, which is torchdiffeq's own default. ``first_step`` is that of each solve by an adaptive
+    method, forwards and backwards; null leaves it to the library. A null ``batching`` is ``joint``, a null ``compile``
     eager; null ``segments`` of the gradient ``checkpoint`` leave their number to the library.
     """
 
@@ -111,6 +112,7 @@ class Trial(BaseModel):
     rtol: Positive | None = None
     atol: Positive | None = None
     step_size: Positive | None = None
+    first_step: Positive | None = None
     gradient: Gradient | None = None
     adjoint_rtol: Positive | None = None
     adjoint_atol: Positive | None = None
@@ -149,10 +151,12 @@ class Trial(BaseModel):
 
     @property
     def step_label(self) -> str:
-        """What controls the step, as a table shows it: ``1e-3`` or ``h=0.25``."""
+        """What controls the step, as a table shows it: ``1e-3``, ``1e-3 h0=0.1`` or ``h=0.25``."""
         if self.solver is None:
             return "–"
         tolerance = _tolerance(self.rtol, self.atol)
+        if self.first_step is not None:
+            return f"{tolerance} h0={self.first_step:g}"
         if self.step_size is not None:
             return f"h={self.step_size:g} {tolerance}".strip()
         return tolerance or "h=outputs"

@@ -12,6 +12,7 @@ _CONTROL = {
     "rtol",
     "atol",
     "step_size",
+    "first_step",
     "gradient",
     "adjoint_rtol",
     "adjoint_atol",

@@ -23,6 +23,7 @@ STEPS = {"training": "trajectory", "points": 5, "span": 2.52, "epochs": 1, "step
         ({"compile": "field"}, {}, ()),
         ({"gradient": "checkpoint", "segments": 4}, {}, ()),
         ({"batching": "worst"}, {}, ()),
+        ({"first_step": 0.1}, {}, ()),
         (STIFF | {"batching": "worst"}, {"mu": 1.0, "solves": 5}, ("batching",)),
         (LOOP | {"compile": "solver"}, {"mu": 2.0, "starts": 256, "solves": 30}, ("batching",)),
         (RK4 | {"segments": 4}, STEPS, ("gradients-all",)),

@@ -140,6 +140,15 @@ def test_holm_multiplies_by_how_many_are_left():
     assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("size", [1e200, 1e308, -1e308])
+@pytest.mark.filterwarnings("error")
+def test_values_whose_squares_are_beyond_every_number_say_nothing(size):
+    replicates = Replicates(tuple(size * (1 - seed / 10) for seed in range(6)))
+    found = interval(replicates)
+    assert (found.low, found.high) == (-INF, INF)
+    assert [nominal_p(replicates, region) for region in ((0.0, 1.0), (-INF, 0.0), (1.0, INF))] == [1.0, 1.0, 1.0]
+
+
 def test_an_empty_sample_and_a_number_that_is_none_are_refused():
     with pytest.raises(ValueError, match="no values"):
         estimate([], "linear")

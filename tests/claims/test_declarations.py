@@ -4,7 +4,8 @@ import pytest
 
 from nodebench.analysis.homes import is_at
 from nodebench.claims import all_claims
-from nodebench.settle.asked import arms_of, asked, axes_of, studies_of
+from nodebench.claims.freeze import extends, frozen_declarations
+from nodebench.settle.asked import arms_of, asked, axes_of, contents_of, studies_of
 
 CLAIMS = all_claims()
 
@@ -17,3 +18,9 @@ def test_every_arm_finds_trials_in_the_studies_of_its_claim(claim):
     trials = [axes_of(one.trial) for study in studies_of(claim) for one in asked(claim, study)]
     missing = [arm.name for arm in arms_of(claim) if not any(is_at(trial, arm.where) for trial in trials)]
     assert not missing
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=[claim.name for claim in CLAIMS])
+def test_the_studies_still_ask_for_the_frozen_trials(claim):
+    """What is added to a study for its page, such as an explicit first step, changes nothing of what was frozen."""
+    assert extends(frozen_declarations().claims[claim.name].contents, contents_of(claim))

@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 
 from nodebench.errors import BadInput
@@ -39,6 +41,27 @@ def test_a_tolerance_goes_to_the_methods_that_have_one():
     adaptive, fixed = planned(solver=["dopri5", "rk4"], rtol=[1e-5], step_size=[0.5])
     assert (adaptive.rtol, adaptive.step_size) == (1e-5, None)
     assert (fixed.rtol, fixed.step_size) == (None, 0.5)
+
+
+def test_a_first_step_goes_to_the_adaptive_methods_that_take_one():
+    solvers = ["dopri5", "rk4", "scipy:vode-adams", "torchode:tsit5", "diffrax:tsit5"]
+    trials = planned(solver=solvers, gradient=["adjoint"], first_step=[0.1, 0.2])
+    found = [(trial.solver, trial.first_step) for trial in trials]
+    taking = [solver for solver in solvers if solver != "rk4"]
+    assert sorted(found, key=str) == sorted([("rk4", None), *product(taking, (0.1, 0.2))], key=str)
+
+
+def test_without_a_first_step_the_id_is_what_it_was():
+    (trial,) = planned()
+    assert "first_step" not in trial.model_dump(exclude_none=True)
+    (other,) = planned(first_step=[0.1])
+    assert (other.first_step, other.id != trial.id) == (0.1, True)
+
+
+def test_a_first_step_can_be_excluded():
+    exclude = [{"reason": "too long", "first_step": 0.2, "solver": "bosh3"}]
+    trials = planned(solver=["dopri5", "bosh3"], first_step=[0.1, 0.2], exclude=exclude)
+    assert [(t.solver, t.first_step) for t in trials] == [("dopri5", 0.1), ("dopri5", 0.2), ("bosh3", 0.1)]
 
 
 def test_an_implicit_fixed_method_has_both():
@@ -83,6 +106,18 @@ REFUSED = [
     ({"solver": ["rk4"], "rtol": [1e-3]}, "--rtol 0.001: the chosen solver takes fixed steps"),
     ({"solver": ["euler"], "atol": [1e-3]}, "--atol 0.001: the chosen solver takes fixed steps"),
     ({"solver": ["dopri5"], "step_size": [0.1]}, "--step-size 0.1: the chosen solver chooses its own steps"),
+    (
+        {"solver": ["rk4"], "first_step": [0.1]},
+        "--first-step 0.1: the chosen solver takes fixed steps; give --step-size",
+    ),
+    (
+        {"solver": ["torchdyn:dopri5"], "gradient": ["direct"], "first_step": [0.1]},
+        "solver torchdyn:dopri5 takes no first step: torchdyn always chooses its own",
+    ),
+    (
+        {"solver": ["scipy:RK45", "torchdyn:dopri5"], "gradient": ["direct", "adjoint"], "first_step": [0.1]},
+        "solver torchdyn:dopri5 ",
+    ),
     ({"solver": ["rk4"], "adjoint_rtol": 1e-3}, "--adjoint-rtol 0.001: no trial here"),
     ({"gradient": ["direct"], "adjoint_rtol": 1e-3}, "--adjoint-rtol 0.001: no trial here"),
     ({"model": ["resnet"], "solver": ["dopri5"]}, "--solver dopri5: the chosen model has no ODE"),

@@ -24,6 +24,9 @@ from nodebench.spec import Batching, Compile, Gradient
         ("torchode:euler", {"gradient": Gradient.DIRECT, "step_size": 0.1, "batching": Batching.EACH}),
         ("torchdyn:dopri5", {"gradient": Gradient.ADJOINT_SEMINORM}),
         ("torchdyn:rk4", {"gradient": Gradient.DIRECT}),
+        ("dopri5", {"gradient": Gradient.DIRECT, "first_step": 0.7}),
+        ("scipy:RK45", {"gradient": Gradient.ADJOINT, "first_step": 0.7}),
+        ("torchode:dopri5", {"gradient": Gradient.DIRECT, "first_step": 0.7}),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value.values())),
 )
@@ -103,6 +106,7 @@ class _Renamed(torch.nn.Module):
         ("diffrax:tsit5", {"gradient": Gradient.CHECKPOINT, "rtol": 1e-7, "atol": 1e-7, "segments": 8}, 1e-5),
         ("diffrax:tsit5", {"gradient": Gradient.ADJOINT_SEMINORM, "rtol": 1e-7, "atol": 1e-7}, 1e-5),
         ("diffrax:euler", {"gradient": Gradient.CHECKPOINT, "step_size": 0.001}, 1e-2),
+        ("diffrax:tsit5", {"gradient": Gradient.CHECKPOINT, "rtol": 1e-7, "atol": 1e-7, "first_step": 0.7}, 1e-5),
     ],
 )
 def test_the_lines_of_diffrax_solve_a_field_in_jax(solver, control, accuracy):

@@ -1,10 +1,12 @@
 """The table of the axes of a trial, against the models that it is about."""
 
+from dataclasses import fields
 from typing import get_args
 
 import pytest
 from evidence import BASE, DIFFERING
 
+from nodebench.cli.choices import Choices
 from nodebench.spec import Grid, Trial
 from nodebench.spec.axes import AXES, Part, as_stored, axis_names
 
@@ -15,6 +17,10 @@ def test_every_field_of_a_trial_is_in_the_table_and_no_other():
 
 def test_every_axis_can_be_asked_for_in_a_grid():
     assert AXES.keys() <= Grid.model_fields.keys()
+
+
+def test_every_axis_has_an_option_of_the_command():
+    assert AXES.keys() <= {field.name for field in fields(Choices)}
 
 
 def test_the_types_are_those_of_the_values():

@@ -94,6 +94,7 @@ def test_a_trial_is_frozen():
         ({"rtol": None, "atol": None, "step_size": 0.25}, "h=0.25"),
         ({"rtol": None, "atol": None}, "h=outputs"),
         ({"step_size": 0.25}, "h=0.25 1e-3"),
+        ({"first_step": 0.1}, "1e-3 h0=0.1"),
         ({"solver": None}, "–"),
     ],
 )
