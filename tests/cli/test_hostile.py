@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from nodebench.spec import Failure, Grid, Record, Status, Study, Trial
 from nodebench.spec.record import Place
 from nodebench.spec.trajectories import Trajectories
 from nodebench.store.run_folder import RunFolder
+from nodebench.trial.worker import Progress
 
 # Valid names, with markup, mathematics and a formula in them.
 NAMES = ["[/red]", "[bold]x", "$x_{$ $", "=1+1", "研究/流", ":smile:"]
@@ -144,7 +144,7 @@ def test_what_was_typed_is_shown_as_it_is(nodebench):
 def test_a_live_display_shows_names_as_they_are(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     trials = [Trial(task=name, model=name, overrides={name: "\x1b[31m"}) for name in NAMES]
-    event = SimpleNamespace(row=None, phase="[/phase]\x07", epochs=1)
+    event = Progress(phase="[/phase]\x07", epochs=1)
     with LiveDisplay(trials, Costs()) as display:
         for trial in trials:
             display.progress(trial, event)
