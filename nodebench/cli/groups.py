@@ -7,6 +7,7 @@ import typer
 
 from nodebench.cli.options import (
     OUTPUT,
+    CheckpointEvery,
     ClaimId,
     Dask,
     Data,
@@ -89,6 +90,7 @@ def study_run(
     timeout: Timeout = None,
     max_nfe: MaxNfe = None,
     memory_limit: MemoryLimit = None,
+    checkpoint_every: CheckpointEvery = None,
     passes: Passes = "",
     json: Json = False,
     quiet: Quiet = False,
@@ -109,6 +111,7 @@ def study_run(
         dask,
         limits,
         passes_of(passes),
+        checkpoint_every,
         json=json,
         quiet=quiet,
         figures=figures,

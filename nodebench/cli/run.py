@@ -39,6 +39,7 @@ class Manner:
         limits: of each trial; what is given goes before what the study says, also when it is gone on with.
         passes: what is measured of each trial; None for what the study says. A trial whose record lacks one of them
             runs again when its run is gone on with.
+        checkpoint_every: seconds between two checkpoints of a trial; None for what the study says.
         json, quiet, figures, table: what is printed and drawn.
         yes: whether a large run starts without asking.
     """
@@ -50,6 +51,7 @@ class Manner:
     dask: str | None = None
     limits: Limits = field(default_factory=Limits)
     passes: tuple[Pass, ...] | None = None
+    checkpoint_every: float | None = None
     json: bool = False
     quiet: bool = False
     figures: bool = False
@@ -148,6 +150,9 @@ def _check(manner: Manner) -> None:
     if manner.retry_failed and not manner.resume:
         raise BadInput("--retry-failed: it goes with --resume")
     at_least(1, jobs=manner.jobs)
+    every = manner.checkpoint_every
+    if every is not None and not 0 <= every < float("inf"):
+        raise BadInput(f"--checkpoint-every {every:g}: a number of seconds, 0 for no checkpoints")
 
 
 def jobs_of(study: Study, jobs: int | None) -> int:
@@ -181,9 +186,11 @@ def _prepare(engine: "Engine", todo: "Sequence[Planned]", manner: Manner) -> Non
 
 
 def _overridden(study: Study, manner: Manner) -> Study:
-    """A study with the limits and the passes that were typed in place of its own."""
+    """A study with the limits, the passes and the interval of checkpoints that were typed in place of its own."""
     typed = manner.limits.model_dump(exclude_none=True)
     changes = {"limits": study.limits.model_copy(update=typed), "passes": manner.passes or study.passes}
+    if manner.checkpoint_every is not None:
+        changes["checkpoint_every"] = manner.checkpoint_every
     return study.model_copy(update=changes)
 
 
@@ -257,6 +264,7 @@ def _conclude(
         print_run(run.folder, records, whole=False)
     typed = manner.limits.model_dump(exclude_none=True).items()
     options = "".join(f" --{_OPTIONS[name]} {value}" for name, value in typed)
+    options += "" if manner.checkpoint_every is None else f" --checkpoint-every {manner.checkpoint_every:g}"
     options += f" --passes {','.join(manner.passes)}" if manner.passes else ""
     results, name = shlex.quote(str(run.folder.parent)), shlex.quote(run.folder.name)
     command = f"nodebench run --results {results} --resume {name}{options}"

@@ -24,6 +24,7 @@ from torch.export.graph_signature import InputKind
 
 from nodebench.errors import first_line
 from nodebench.solvers.contract import BOUND, takes_one
+from nodebench.solvers.jax_convolution import convolution
 from nodebench.solvers.precision import NoCopy, copy_in_float64
 from nodebench.spec import SolveFailed, Status
 
@@ -165,8 +166,7 @@ def _convolution(
 ) -> Array:
     if transposed:
         raise SolveFailed(Status.UNSUPPORTED, "a transposed convolution is not translated to JAX")
-    pads = [(p, p) for p in padding]
-    out = lax.conv_general_dilated(x, weight, stride, pads, rhs_dilation=dilation, feature_group_count=groups)
+    out = convolution(x, weight, stride, padding, dilation, groups)
     return out if bias is None else out + bias.reshape(-1, *[1] * (x.ndim - 2))
 
 

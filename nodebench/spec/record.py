@@ -196,6 +196,19 @@ def _with_epochs(rows: list[Row]) -> list[Row]:
     return rows
 
 
+class Resumed(Frozen):
+    """How a trial went on from its checkpoints after its process had ended.
+
+    Attributes:
+        times: how often it was resumed.
+        seconds: wall time of the earlier processes from setup to the checkpoint; part of ``duration_seconds`` and
+            ``passes_seconds``.
+    """
+
+    times: Annotated[int, Field(ge=1)]
+    seconds: Annotated[float, Field(ge=0)]
+
+
 class Record(Frozen):
     """What one trial gave. Figures are named in ``nodebench.spec.figures``.
 
@@ -217,7 +230,8 @@ class Record(Frozen):
     passes_agree: bool | None = None
     options: dict[str, Any] = Field(default_factory=dict, max_length=NAMES)
     data: DataCard | None = None
-    calibration: list[Positive] = Field(default_factory=list)  # seconds of the fixed load, before and after
+    # Seconds of the fixed load: before the trial and after it; of a resumed trial before each of its processes.
+    calibration: list[Positive] = Field(default_factory=list)
     drifted: bool | None = None
     environment: Environment = Field(default_factory=Environment)
     limits: Limits = Limits()
@@ -226,6 +240,7 @@ class Record(Frozen):
     measured: Measured | None = None  # of a task that runs code of the user's
     traits: dict[FieldTrait, str] = Field(default_factory=dict)  # of the vector field, each with what was observed
     interleaved: Interleaved | None = None
+    resumed: Resumed | None = None  # None where the trial ran in one process
     wrong: str | None = None  # which test items were classified wrongly: packed bits, base64
 
     def wrong_items(self) -> list[bool] | None:
