@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from nodebench.distributions import Installed, identify
+from nodebench.errors import BadInput
 
 BUILT_IN = "nodebench"  # the package whose names no other package can take
 
@@ -70,6 +71,30 @@ def _reported(what: str) -> Iterator[None]:
         raise
     except BaseException as error:
         warnings.warn(f"plug-in {what} is not used: {one_line(error)}", PluginWarning, stacklevel=3)
+
+
+@contextmanager
+def calling(part: str, source: Installed | None, method: str) -> Iterator[None]:
+    """Turn whatever the code of a plug-in raises into one line; ``BadInput`` and ``KeyboardInterrupt`` pass.
+
+    What the code prints goes to standard error.
+
+    Args:
+        part: what the plug-in provides, with its name: ``task 'mine'``.
+        source: the package that provides it; None for nodebench itself.
+        method: that is called.
+
+    Raises:
+        BadInput: the code raised an exception. The message names the part, the package and the method.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except (BadInput, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        of_package = f" of package {source}" if source else ""
+        raise BadInput(f"{part}{of_package}: {method} failed: {one_line(error)}") from error
 
 
 def one_line(error: BaseException) -> str:

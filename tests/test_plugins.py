@@ -7,17 +7,25 @@ import sys
 from pathlib import Path
 
 import pytest
+from evidence import evidence
 
 from nodebench.errors import BadInput
 from nodebench.plugins import PluginWarning
+from nodebench.run.store import Run
 from nodebench.solvers import SolverAdapter, registry
-from nodebench.spec import Gradient
+from nodebench.spec import Gradient, Grid, Study
 from nodebench.tasks import find_task, source_of_task, tasks
 
 CODE = """
+import math
+
+from pydantic import field_validator
+
 from nodebench.solvers import Method, SolverAdapter
 from nodebench.spec import Gradient
-from nodebench.tasks.exponential import Exponential
+from nodebench.spec import Preset
+from nodebench.tasks import DatasetInfo
+from nodebench.tasks.exponential import Exponential, ExponentialOptions
 
 
 class Mnist(Exponential):
@@ -35,6 +43,28 @@ class Good(Exponential):
 
 class Again(Exponential):
     name = "toy/good"
+
+
+class NoData(Exponential):
+    name = "toy/no-data"
+    datasets = {"a": DatasetInfo("a set", "the tests"), "b": DatasetInfo("a set", "the tests")}
+
+    def dataset(self, wanted, source, preset):
+        print("chatter")
+        return math.sqrt(-1) if wanted == "a" else 1
+
+
+class Unchecked(ExponentialOptions):
+    @field_validator("solves")
+    @classmethod
+    def limit(cls, value):
+        return {1: value}[value]
+
+
+class NoOptions(Exponential):
+    name = "toy/no-options"
+    options = Unchecked
+    presets = {Preset.SMOKE: Unchecked(solves=1)}
 
 
 class Raising(SolverAdapter):
@@ -63,6 +93,9 @@ class Euler(Raising):
         import torch
 
         return torch.stack([y0, y0 + (times[1] - times[0]) * field(times[0], y0)])
+
+    def code(self, control):
+        return control.nothing
 """
 POINTS = """
 [nodebench.tasks]
@@ -71,6 +104,8 @@ exits = odd_exit:Task
 good = odd_parts:Good
 headlines = odd_parts:NoHeadlines
 mnist = odd_parts:Mnist
+no-data = odd_parts:NoData
+no-options = odd_parts:NoOptions
 
 [nodebench.solvers]
 bare = odd_parts:Torchdiffeq
@@ -168,6 +203,40 @@ def test_a_record_names_the_package_version_and_commit_of_its_plugins(command, o
     assert record["status"] == "ok"
     plugins = record["environment"]["plugins"]
     assert plugins == {"nodebench-odd": {"version": "2.5", "commit": commit, "identity": f"git:{commit}"}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["toy/no-data", "--dataset", "a"], "'toy/no-data' {}: dataset() failed: ValueError: math domain error"),
+        (["toy/no-data", "--dataset", "b"], "'toy/no-data' {}: dataset() failed: TypeError: it returned int, not"),
+        (["toy/no-options", "--set", "solves=2"], "'toy/no-options' {}: the check of its options failed: KeyError: 2"),
+    ],
+)
+def test_a_task_that_fails_in_the_process_of_a_command_is_one_line(command, arguments, words):
+    done = command(*EULER, *arguments, "--solver", "euler")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    (line,) = complaints(done, "failed: ")
+    assert line.startswith(f"nodebench: task {words.format('of package nodebench-odd 2.5')}")
+
+
+def test_an_adapter_that_cannot_write_its_code_is_one_line(command, tmp_path):
+    run = Run.create(tmp_path / "results", Study(name="toys", groups={"a": Grid(task="toy/spiral")}), {})
+    for seed in range(2):
+        run.append(evidence(seed, solver="mine:euler", costs={"step_seconds": 1.0}))
+    done = command("recommend", "--task", "toy/spiral", "--machine", "a processor")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    (line,) = complaints(done, "code() failed")
+    assert line.startswith("nodebench: solvers 'mine' of package nodebench-odd 2.5: code() failed: AttributeError: ")
+
+
+def test_a_preset_that_a_task_lacks_is_one_line(command):
+    done = command("recommend", "--task", "toy/no-options", "--set", "solves=1")
+    assert done.returncode == 2
+    assert "task toy/no-options has no preset 'quick'. Allowed: smoke" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_our_own_tasks_come_from_no_plugin_and_those_of_the_tests_do():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nodebench.analysis.curves import crossing, ratio_at_equal
-from nodebench.analysis.fairness import Point, points_of, unreliable
+from nodebench.analysis.fairness import Point, by_plugins, points_of, unreliable
 from nodebench.analysis.homes import is_at
 from nodebench.analysis.lines import largest
 from nodebench.analysis.readings import Reading
@@ -98,7 +98,11 @@ def _comparable(points: Sequence[Point], arms: tuple[ArmAxes, ArmAxes], over: st
     for point in members:
         packages.setdefault(str(point.machine), []).append(point)
     free = {over, *axis_names(Part.METHOD), *(name for arm in arms for name in arm)}
-    alike = max((largest(some, free, machines=True) for some in packages.values()), key=len, default=[])
+    alike = max(
+        (largest(group, free, machines=True) for some in packages.values() for group in by_plugins(some)),
+        key=len,
+        default=[],
+    )
     return tuple(
         largest([point for point in alike if is_at(point.axes, arm)], {over, *arm}, machines=True) for arm in arms
     )

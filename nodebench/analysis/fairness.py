@@ -13,6 +13,8 @@ from nodebench.spec import Record, Status
 from nodebench.spec.trial import Scalar
 
 _LIBRARIES = ("torch", "torchdiffeq", "scipy", "diffrax", "jax", "torchdyn", "torchode")
+PLUGIN = "plug-in "  # begins the name of a setting that is the installation of a plug-in
+_ABSENT = "–"
 
 # Ends of a trial that tell of the method; any other tells of the machine or of the code.
 OUTCOMES = frozenset({Status.TIMEOUT, Status.NFE_BUDGET, Status.MEMORY_BUDGET, Status.DT_UNDERFLOW, Status.NON_FINITE})
@@ -30,11 +32,14 @@ class Point:
         axes: the trial's axes and the options of its task, all of them, defaults too; ``points`` of the toys'
             trajectory is ``points``, whatever the preset or an override has made it.
         machine: what must be equal for figures to be compared, by the name a person knows it by.
+        plugins: the installation of each plug-in package that provides the task or the solver, by ``PLUGIN`` and the
+            name of the package.
     """
 
     record: Record
     axes: Mapping[str, Scalar | None] = field(repr=False)
     machine: Mapping[str, str] = field(repr=False)
+    plugins: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     @classmethod
     def of(cls, record: Record, assumed: Mapping[str, str] | None = None) -> "Point":
@@ -42,29 +47,29 @@ class Point:
 
         Args:
             record: any.
-            assumed: identities of the libraries whose own one the record does not hold; see ``points_of``.
+            assumed: identities of the packages whose own one the record does not hold; see ``points_of``.
         """
         axes = record.trial.model_dump(mode="json")
         overrides = axes.pop("overrides")
         environment = record.environment
-        packages: Mapping[str, Any] = environment.get("packages") or {}
         accelerator = environment.get("accelerator")
         identities = {**(assumed or {}), **_identities(record)}
+        installations = {name: _installation(v, identities.get(name)) for name, v in _versions(record).items()}
         machine = {
             "machine": f"{environment.get('cpu')}, {accelerator.get('name')}"
             if accelerator
             else str(environment.get("cpu")),
-            **{name: _installation(packages.get(name), identities.get(name)) for name in _LIBRARIES},
+            **{name: installations.pop(name) for name in _LIBRARIES},
             "nodebench": str(environment.get("nodebench")),
         }
         if record.measured is not None:
             machine["user's code"] = record.measured.code
-        return cls(record, axes | record.options | overrides, machine)
+        return cls(record, axes | record.options | overrides, machine, installations)
 
     @cached_property
     def setting(self) -> dict[str, str]:
         """All that must be equal in two arms, but for what is under test."""
-        return {name: str(value) for name, value in self.axes.items()} | dict(self.machine)
+        return {name: str(value) for name, value in self.axes.items()} | dict(self.machine) | dict(self.plugins)
 
     @property
     def data(self) -> str | None:
@@ -92,22 +97,58 @@ def points_of(records: Iterable[Record]) -> list[Point]:
     read = list(records)
     known: dict[tuple[str, str], set[str]] = {}
     for record in read:
+        versions = _versions(record)
         for name, identity in _identities(record).items():
-            known.setdefault((name, _version(record, name)), set()).add(identity)
+            known.setdefault((name, str(versions.get(name))), set()).add(identity)
 
     def assumed(record: Record) -> dict[str, str]:
-        found = {name: known.get((name, _version(record, name)), set()) for name in _LIBRARIES}
+        found = {name: known.get((name, str(version)), set()) for name, version in _versions(record).items()}
         return {name: next(iter(identities)) for name, identities in found.items() if len(identities) == 1}
 
     return [Point.of(record, assumed(record)) for record in read]
 
 
-def _identities(record: Record) -> Mapping[str, str]:
-    return record.environment.get("identities") or {}
+def by_plugins(points: Iterable[Point]) -> list[list[Point]]:
+    """Group points so that no group holds two installations of one plug-in; the group of the latest point is first.
+
+    Points that use no plug-in are in the first group: they can be compared with those that use one. Within a group the
+    points keep their order.
+    """
+    ordered = list(points)
+    installations: list[dict[str, str]] = []
+    groups: dict[int, int] = {}
+    for place in sorted(range(len(ordered)), key=lambda one: ordered[one].record.started, reverse=True):
+        used = ordered[place].plugins
+        fitting = (i for i, known in enumerate(installations) if all(known.get(n, v) == v for n, v in used.items()))
+        groups[place] = next(fitting, len(installations))
+        if groups[place] == len(installations):
+            installations.append({})
+        installations[groups[place]] |= used
+    return [[ordered[place] for place in sorted(groups) if groups[place] == i] for i in range(len(installations))]
 
 
-def _version(record: Record, library: str) -> str:
-    return str((record.environment.get("packages") or {}).get(library))
+def _versions(record: Record) -> dict[str, object]:
+    """The version of each library and of each plug-in, by the names of their settings."""
+    packages: Mapping[str, Any] = record.environment.get("packages") or {}
+    return {name: packages.get(name) for name in _LIBRARIES} | {
+        name: described.get("version") for name, described in _plugins(record).items()
+    }
+
+
+def _identities(record: Record) -> dict[str, str]:
+    """The identity of each library and of each plug-in, where the record has one, by the names of their settings."""
+    libraries: Mapping[str, str] = record.environment.get("identities") or {}
+    plugins = {name: described.get("identity") for name, described in _plugins(record).items()}
+    return {**libraries, **{name: str(identity) for name, identity in plugins.items() if identity}}
+
+
+def _plugins(record: Record) -> dict[str, Mapping[str, Any]]:
+    """What the record says of each plug-in; a value that is no mapping, as in an edited record, is a version."""
+    plugins: Mapping[str, Any] = record.environment.get("plugins") or {}
+    return {
+        PLUGIN + name: described if isinstance(described, Mapping) else {"version": described}
+        for name, described in plugins.items()
+    }
 
 
 def _installation(version: object, identity: str | None) -> str:
@@ -117,8 +158,23 @@ def _installation(version: object, identity: str | None) -> str:
 
 def differing(first: Point, second: Point, but: frozenset[str] = frozenset()) -> dict[str, tuple[str, str]]:
     """The settings in which two records differ, and how; those named in ``but`` may."""
-    names = dict.fromkeys([*first.setting, *second.setting])
-    pairs = {name: (first.setting.get(name, "–"), second.setting.get(name, "–")) for name in names if name not in but}
+    return _differing(first.setting, second.setting, but)
+
+
+def incomparable(
+    first: Mapping[str, str], second: Mapping[str, str], but: frozenset[str] = frozenset()
+) -> dict[str, tuple[str, str]]:
+    """The settings for which two arms cannot be compared, and their values; those named in ``but`` may differ.
+
+    A plug-in that only one arm uses is part of what is compared. Two installations of a plug-in are not.
+    """
+    pairs = _differing(first, second, but)
+    return {name: pair for name, pair in pairs.items() if not (name.startswith(PLUGIN) and _ABSENT in pair)}
+
+
+def _differing(first: Mapping[str, str], second: Mapping[str, str], but: frozenset[str]) -> dict[str, tuple[str, str]]:
+    names = dict.fromkeys([*first, *second])
+    pairs = {name: (first.get(name, _ABSENT), second.get(name, _ABSENT)) for name in names if name not in but}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 

@@ -13,7 +13,7 @@ some are infinite    multinomial over the intervals between edges, with a Dirich
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from nodebench.analysis.sequential import LOOKS, Look, look, p_inside
 from nodebench.analysis.statistics import ERROR, Range, Replicates, median_p, share_p, to_scale
 
 DRAWS = 4_000
-POWER = 0.8
 
 _Decisions = Iterator[Any]  # for each look, an array of bool of shape (draws,)
 
@@ -60,11 +59,6 @@ def decision_probabilities(
         decided |= inside
         found[planned.n] = float(decided.mean())
     return found
-
-
-def replicates_needed(probabilities: Mapping[int, float], power: float = POWER) -> int | None:
-    """The first planned look that decides with at least the probability ``power``; None if none does."""
-    return next((n for n, probability in sorted(probabilities.items()) if probability >= power), None)
 
 
 def _means(replicates: Replicates, ranges: Sequence[Range], looks: Sequence[Look], draws: int) -> _Decisions:

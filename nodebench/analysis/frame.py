@@ -34,6 +34,7 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
                 "passes_agree": record.passes_agree,
                 "field_traits": " ".join(record.traits) or None,
                 "drifted": record.drifted,
+                "resumed": record.resumed.times if record.resumed else 0,
                 "shared_cores": record.place.shared,
                 "machine": machine_label(record.environment) if record.environment else None,
                 "data_sha256": record.data.sha256 if record.data else None,

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from nodebench.analysis.fairness import Point, points_of, unreliable
-from nodebench.analysis.homes import is_at
+from nodebench.analysis.fairness import Point, by_plugins, points_of, unreliable
+from nodebench.analysis.homes import is_at, is_value
 from nodebench.analysis.statistics import Estimate, estimate, median
 from nodebench.analysis.summary import Configuration, configurations
 from nodebench.spec import Preset, Record, Status
@@ -87,11 +87,32 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Present:
+    """The options of a task as they are now, which may have changed since a record was made.
+
+    Attributes:
+        preset: of preset ``quick``, the default.
+        neutral: what an option stands for in a record that was made before the option existed.
+        brief: those that a short trial sets.
+    """
+
+    preset: Mapping[str, Scalar | None] = field(default_factory=dict)
+    neutral: Mapping[str, Scalar | None] = field(default_factory=dict)
+    brief: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Problem:
-    """Records that differ only in what can be chosen, and how their options relate to the task's defaults."""
+    """Records that differ only in what can be chosen, and how their options relate to the task's defaults.
+
+    Attributes:
+        differing: the options that nobody asked for and that differ from the present defaults: the recorded value and
+            the default. Of another preset than ``quick``, those that were overridden.
+    """
 
     records: Sequence[Record]
     options: Options
+    differing: Mapping[str, tuple[Scalar | None, Scalar | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,10 +135,8 @@ class Recommendation:
     dearer: Estimate | None
 
 
-def problems(
-    records: Iterable[Record], wanted: Mapping[str, Scalar | None], brief: Mapping[str, Scalar]
-) -> list[Problem]:
-    """Sort records into problems.
+def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None], present: Present) -> list[Problem]:
+    """Sort records into problems. Two installations of one plug-in are two problems.
 
     Those with the task's default options come first, then those of short trials, then those with other options or
     another preset; among equals, the problem of the most configurations.
@@ -125,9 +144,9 @@ def problems(
     Args:
         records: any.
         wanted: axes and options with the value asked for.
-        brief: the options of a short trial of the task.
+        present: the options of the task.
     """
-    found: dict[str, list[Record]] = {}
+    found: dict[str, list[Point]] = {}
     asked = {name: value for name, value in wanted.items() if value is not None}
     for point in points_of(records):
         record = point.record
@@ -135,25 +154,43 @@ def problems(
             continue
         if not is_at(point.axes, asked):
             continue
-        fixed = {name: value for name, value in point.setting.items() if name not in _CHOICE | {"seed"}}
+        may_differ = _CHOICE | {"seed", *point.plugins}
+        fixed = {name: value for name, value in point.setting.items() if name not in may_differ}
         fixed["machine"] = machine_label(record.environment)
-        found.setdefault(str(sorted(fixed.items())), []).append(record)
+        found.setdefault(str(sorted(fixed.items())), []).append(point)
+    groups = [[point.record for point in some] for points in found.values() for some in by_plugins(points)]
 
     def rank(problem: Problem) -> tuple[int, int, str]:
         some = problem.records
         return -list(Options).index(problem.options), len(configurations(some)), max(one.started for one in some)
 
-    return sorted((Problem(some, _options(some[0], asked, brief)) for some in found.values()), key=rank, reverse=True)
+    return sorted((_problem(some, asked, present) for some in groups), key=rank, reverse=True)
 
 
-def _options(record: Record, asked: Mapping[str, Scalar], brief: Mapping[str, Scalar]) -> Options:
-    """How the options that nobody asked for relate to the task's defaults."""
-    if record.trial.preset is not Preset.QUICK:
-        return Options.OTHER
-    more = {name: value for name, value in record.trial.overrides.items() if name not in asked}
-    if not more:
-        return Options.DEFAULT
-    return Options.SHORT if all(name in brief and brief[name] == more[name] for name in more) else Options.OTHER
+def _problem(records: Sequence[Record], asked: Mapping[str, Scalar], present: Present) -> Problem:
+    """Records of equal options, and how the options that nobody asked for relate to the task's defaults."""
+    trial = records[0].trial
+    if trial.preset is not Preset.QUICK:
+        overrides = {name: (value, None) for name, value in trial.overrides.items() if name not in asked}
+        return Problem(records, Options.OTHER, overrides)
+    differing = _differing(records[0], asked, present)
+    if not differing:
+        return Problem(records, Options.DEFAULT)
+    short = all(
+        name in present.brief and is_value(value, present.brief[name]) for name, (value, _) in differing.items()
+    )
+    return Problem(records, Options.SHORT if short else Options.OTHER, differing)
+
+
+def _differing(
+    record: Record, asked: Mapping[str, Scalar], present: Present
+) -> dict[str, tuple[Scalar | None, Scalar | None]]:
+    """The options of a record that differ from the present defaults; of an older one only its overrides are known."""
+    known = {**present.neutral, **record.options} if record.options else present.preset
+    recorded = {**known, **record.trial.overrides}
+    names = [name for name in dict.fromkeys([*recorded, *present.preset]) if name not in asked]
+    pairs = {name: (recorded.get(name), present.preset.get(name)) for name in names}
+    return {name: pair for name, pair in pairs.items() if not is_value(*pair)}
 
 
 def by_machine(records: Iterable[Record]) -> dict[str, list[Record]]:

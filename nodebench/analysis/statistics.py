@@ -37,7 +37,6 @@ EVERYTHING: Range = (-math.inf, math.inf)
 LEVEL = 0.95
 ERROR = 0.05  # 1 - LEVEL
 KNOWN_TO = 0.01  # equal values of a sampled metric count as resolved to this share of their size
-MOST_REPLICATES = 1_000  # larger numbers are not reported
 
 
 @dataclass(frozen=True)
@@ -248,14 +247,18 @@ class _Student:
 
     @cached_property
     def _mean(self) -> float:
-        return float(np.mean(self.replicates.numbers))
+        with np.errstate(over="ignore"):
+            return float(np.mean(self.replicates.numbers))
 
     @cached_property
     def _error(self) -> tuple[float, float]:
         if self.replicates.n == 1:
             return math.inf, 1.0
         # Of equal values it is zero, not the rounding error of their mean.
-        deviation = 0.0 if self.replicates.are_equal else float(np.std(self.replicates.numbers, ddof=1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = 0.0 if self.replicates.are_equal else float(np.std(self.replicates.numbers, ddof=1))
+        if not math.isfinite(deviation):  # the squares of such values are beyond every number
+            return math.inf, 1.0
         error, freedom = self.replicates.error_of_mean(deviation, self.replicates.n)
         return float(error), float(freedom)
 
@@ -275,6 +278,8 @@ class _Student:
 
     def p(self, region: Range) -> float:
         standard, freedom = self._error
+        if math.isinf(standard):
+            return 1.0
         low, high = (to_scale(edge, self.replicates.scale) for edge in region)
         below = special.stdtr(freedom, (low - self._mean) / standard) if low > -math.inf else 0.0
         above = special.stdtr(freedom, (self._mean - high) / standard) if high < math.inf else 0.0
@@ -321,17 +326,6 @@ def estimate(values: Sequence[float], scale: Scale, exact: bool = False, least_e
     return interval(Replicates(tuple(values), scale, exact, least_error))
 
 
-def p_outside(
-    values: Sequence[float], scale: Scale, regions: Sequence[Range], exact: bool = False, least_error: float = 0.0
-) -> float:
-    """The least error at which the interval lies inside one of ``regions``; 1 if it never does.
-
-    At most ``1 - LEVEL`` exactly where the interval of ``estimate`` lies inside one of them.
-    """
-    replicates = Replicates(tuple(values), scale, exact, least_error)
-    return min((nominal_p(replicates, region) for region in regions), default=1.0)
-
-
 def median(values: Sequence[float], scale: Scale = "linear") -> float:
     """The median; between two values the geometric mean on a ``log`` scale."""
     ordered = sorted(values)
@@ -357,27 +351,6 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     are independent or positively dependent, as those of claims that read the same records are.
     """
     return [float(p) for p in stats.false_discovery_control(list(p_values))] if p_values else []
-
-
-def replicates_to_decide(
-    values: Sequence[float], scale: Scale, regions: Sequence[Range], least_error: float = 0.0
-) -> int | None:
-    """Replicates after which an interval at ``LEVEL`` would lie inside a region, with probability 0.8.
-
-    The estimate and the spread are taken to be right. None where the estimate lies in no region or on an edge: more
-    replicates would not decide. ``nodebench.analysis.forecast`` simulates the planned looks instead.
-    """
-    centre = interval(Replicates(tuple(values), scale)).value
-    home = next(((low, high) for low, high in regions if low < centre < high), None)
-    if home is None or len(values) < 2 or not all(map(math.isfinite, values)):
-        return None
-    numbers = Replicates(tuple(values), scale).numbers
-    margin = min(abs(to_scale(centre, scale) - to_scale(edge, scale)) for edge in home)
-    spread = max(float(np.std(numbers, ddof=1)), least_error * math.sqrt(len(numbers)))
-    n = np.arange(2, MOST_REPLICATES + 1)
-    quantiles = special.stdtrit(n - 1, (1 + LEVEL) / 2) + special.stdtrit(n - 1, 0.8)
-    enough = n[quantiles * spread / np.sqrt(n) <= margin]
-    return max(int(enough[0]), len(values) + 1) if len(enough) else None
 
 
 def exp(number: float) -> float:

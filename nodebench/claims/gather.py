@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
-from nodebench.analysis.fairness import Point, differing, points_of
+from nodebench.analysis.fairness import Point, differing, incomparable, points_of
 from nodebench.analysis.noise import noise_of
 from nodebench.claims.content import Content, reads
 from nodebench.claims.contract import Arm, Claim, Part
@@ -225,7 +225,7 @@ def _best_setting(part: Part, sides: list[list[Point]]) -> list[Replicates] | No
     candidates = [
         found
         for keys in product(*by_setting)
-        if len({tuple(pair for pair in key if pair[0] not in may_differ) for key in keys}) == 1
+        if not incomparable(dict(keys[0]), dict(keys[-1]), may_differ)
         and _paired(found := [settings[key] for settings, key in zip(by_setting, keys, strict=True)])
     ]
     return max(candidates, key=lambda found: (len(_paired(found)), _latest(found)), default=None)
@@ -245,7 +245,7 @@ def _left_aside(part: Part, sides: list[list[Point]], best: list[Replicates]) ->
     if not aside:
         return []
     first = next(points[0] for side in best for points in side.values())
-    how = _difference(first, aside[-1], _varied(part))
+    how = _told(differing(first, aside[-1], _varied(part)))
     return [Note(NoteCode.OTHER_SETTING, f"record excluded: different settings ({how})", len(aside))]
 
 
@@ -268,8 +268,7 @@ def _latest(found: list[Replicates]) -> str:
     return max(point.record.started for side in found for points in side.values() for point in points)
 
 
-def _difference(first: Point, second: Point, but: frozenset[str]) -> str:
-    pairs = differing(first, second, but)
+def _told(pairs: Mapping[str, tuple[str, str]]) -> str:
     shown = [f"{name} {a or '–'} / {b or '–'}" for name, (a, b) in list(pairs.items())[:_NAMED]]
     return ", ".join(shown) + (f" and {len(pairs) - _NAMED} more" if len(pairs) > _NAMED else "")
 
@@ -284,11 +283,13 @@ def _refusals(part: Part, sides: list[list[Point]]) -> list[Note]:
     if not {point.seed for point in sides[0]} & {point.seed for point in sides[-1]}:
         return [Note(NoteCode.UNPAIRED, "the arms have no seed in common")]
     may_differ = _varied(part)
-    first, second = min(
-        ((a, b) for a in sides[0] for b in sides[-1] if a.seed == b.seed),
-        key=lambda pair: len(differing(pair[0], pair[1], may_differ)),
-    )
-    return [Note(NoteCode.ARMS_DIFFER, f"the arms differ in {_difference(first, second, may_differ)}")]
+    pairs = [
+        incomparable(first.setting, second.setting, may_differ)
+        for first in sides[0]
+        for second in sides[-1]
+        if first.seed == second.seed
+    ]
+    return [Note(NoteCode.ARMS_DIFFER, f"the arms differ in {_told(min(pairs, key=len))}")]
 
 
 def _counted(notes: Iterable[Note]) -> tuple[Note, ...]:

@@ -1,5 +1,6 @@
 """``nodebench claims``: the published claims, and what the records say about them."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,10 +19,11 @@ from nodebench.cli.calibrate import resolution
 from nodebench.cli.conventions import OK, TRIAL_FAILED, finite
 from nodebench.cli.show import print_rows
 from nodebench.cli.terminal import Terminal, print_json, print_plain
-from nodebench.errors import choose
+from nodebench.errors import BadInput, choose
 from nodebench.report.claim_pages import p_text, rule
 from nodebench.run.calibrations import calibrations
-from nodebench.run.store import kept_records, records_below
+from nodebench.run.published import PUBLISHED, Apart, apart
+from nodebench.run.store import every_run_below, records_of, runs_below
 from nodebench.spec import Record
 from nodebench.spec.calibration import Calibration
 
@@ -44,7 +46,11 @@ def list_claims() -> None:
 def check_claims(results: Path, as_json: bool, fail_on: str) -> int:
     """Print the verdicts; return 1 if one of them is a word of ``fail_on``."""
     unwanted = [choose("verdict", word.strip(), list(Verdict)) for word in fail_on.split(",") if word.strip()]
-    found = judge(all_claims(), records_below(results), calibrations(results), frozen_declarations())
+    kept = apart(runs_below(results), results)
+    records = _records(kept)
+    if not records:
+        raise BadInput(f"no record in {results} can be read")
+    found = judge(all_claims(), records, calibrations(results), frozen_declarations())
     if as_json:
         print_json([as_object(result) for result in found])
     else:
@@ -52,7 +58,20 @@ def check_claims(results: Path, as_json: bool, fail_on: str) -> int:
         console.print(_table(found))
         counts = Counter(result.verdict for result in found)
         console.print(", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]))
+        _name_those_left_out(console, kept, results)
     return TRIAL_FAILED if any(result.verdict in unwanted for result in found) else OK
+
+
+def _records(kept: Apart) -> list[Record]:
+    """The records that claims are judged by."""
+    return [record for run in kept.judged for record in records_of(run)]
+
+
+def _name_those_left_out(console: Terminal, kept: Apart, results: Path) -> None:
+    """Say that the published records were left out, and how to judge them, if there are any beside the user's own."""
+    if kept.beside:
+        folder = results / PUBLISHED
+        console.print(f"{folder} left out; --results {shlex.quote(str(folder))} judges it alone", soft_wrap=True)
 
 
 def as_object(result: ClaimResult) -> dict[str, Any]:
@@ -115,7 +134,8 @@ def show_claim(id: str, results: Path) -> None:
     """Print everything about a claim, at each of its scopes."""
     console = Terminal()
     named = [claim for claim in all_claims() if claim.id == choose("claim", id, _ids())]
-    records, known = kept_records(results), calibrations(results)
+    kept = apart(every_run_below(results), results)
+    records, known = _records(kept), calibrations(results)
     by_name = {one.claim.name: one for one in judge(all_claims(), records, known, frozen_declarations())}
     for claim in named:
         result = by_name[claim.name]
@@ -123,6 +143,7 @@ def show_claim(id: str, results: Path) -> None:
         console.print(Text.assemble((claim.id, "bold"), f" · {claim.scope} scope · ", (result.verdict.value, "bold")))
         for line in [*_declared(claim, result), *_found(result), *_resolution(result, records, known)]:
             console.print(f"  {line}")
+    _name_those_left_out(console, kept, results)
 
 
 def _ids() -> list[str]:

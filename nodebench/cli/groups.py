@@ -7,6 +7,7 @@ import typer
 
 from nodebench.cli.options import (
     OUTPUT,
+    CheckpointEvery,
     ClaimId,
     Dask,
     Data,
@@ -89,6 +90,7 @@ def study_run(
     timeout: Timeout = None,
     max_nfe: MaxNfe = None,
     memory_limit: MemoryLimit = None,
+    checkpoint_every: CheckpointEvery = None,
     passes: Passes = "",
     json: Json = False,
     quiet: Quiet = False,
@@ -109,6 +111,7 @@ def study_run(
         dask,
         limits,
         passes_of(passes),
+        checkpoint_every,
         json=json,
         quiet=quiet,
         figures=figures,
@@ -195,7 +198,7 @@ def claims_check(
         typer.Option(metavar="WORD,…", help="Exit with 1 if a verdict is one of these.", rich_help_panel=OUTPUT),
     ] = "",
 ) -> int:
-    """Put every claim to the test over the records kept here."""
+    """Put every claim to the test over the records kept here; the published ones count where there are no others."""
     from nodebench.cli.claims import check_claims
 
     return check_claims(results, json, fail_on)

@@ -54,6 +54,14 @@ MemoryLimit = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="Resident memory of one trial: 800MB, 2GB.", rich_help_panel=LIMITS),
 ]
+CheckpointEvery = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Store the state of a training this often; 0: never. (default: 600, or the study's)",
+        rich_help_panel=WHERE,
+    ),
+]
 Yes = Annotated[
     bool,
     typer.Option("--yes", help="Start more than 100,000 trials or 12 hours without asking.", rich_help_panel=WHERE),

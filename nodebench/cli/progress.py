@@ -67,7 +67,9 @@ class Display:
         """Say something about the whole run."""
 
     def progress(self, trial: Trial, event: "Event") -> None:
-        """A trial reports a phase or an epoch."""
+        """A trial reports a phase or an epoch, or has a notice for the user."""
+        if event.notice:
+            self.note(f"  {self.describe(trial)}: {event.notice}")
         self._running.setdefault(trial.id, time.monotonic())
         self._at_once = max(self._at_once, len(self._running))
 

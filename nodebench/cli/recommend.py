@@ -152,9 +152,9 @@ def _nearest(answer: Recommendation, limits: Limits) -> str:
 def _code(choice: Candidate) -> str:
     """The lines that use a candidate, in its own library."""
     from nodebench.run.build import control_of
-    from nodebench.solvers import find_solver
+    from nodebench.solvers import code_of, find_solver
 
     trial = choice.record.trial
     assert trial.solver is not None
     adapter, _, _ = find_solver(trial.solver)
-    return adapter.code(control_of(trial))
+    return code_of(adapter, control_of(trial))

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nodebench.analysis.recommend import Options, Problem, by_machine, problems
+from nodebench.analysis.recommend import Options, Present, Problem, by_machine, problems
 from nodebench.cli.choices import overrides_of
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
@@ -14,6 +15,9 @@ from nodebench.spec.figures import several
 from nodebench.spec.grid import replicates
 from nodebench.spec.study import RECOMMEND
 from nodebench.spec.trial import Scalar
+
+if TYPE_CHECKING:
+    from nodebench.tasks import Task
 
 # What is measured where nothing is known; of the libraries those that are installed.
 _SOLVERS = ("dopri5", "torchode:tsit5", "diffrax:tsit5")
@@ -126,7 +130,7 @@ def matching(asked: Asked, found: Found, machine: str, results: Path) -> list[Pr
     from nodebench.tasks import find_task
 
     records = [record for some in found.by_run.values() for record in some]
-    candidates = problems(records, asked.wanted, find_task(asked.task).brief)
+    candidates = problems(records, asked.wanted, _present(find_task(asked.task)))
     if asked.field and found.code is None:
         candidates = _of_present_code(candidates)
     if not candidates:
@@ -134,6 +138,15 @@ def matching(asked: Asked, found: Found, machine: str, results: Path) -> list[Pr
     known = by_machine(problem.records[0] for problem in candidates)
     name = _named(machine, known) if machine else _this(known, asked)
     return [problem for problem in candidates if problem.records[0] in known[name]]
+
+
+def _present(task: "Task") -> Present:
+    """The options of a task as they are now; none where it has no preset ``quick``, and so no defaults."""
+    from nodebench.run.multiply import described
+
+    preset = task.presets.get(Preset.QUICK)
+    neutral = described(task, task.options.model_construct(), "json")
+    return Present({} if preset is None else described(task, preset, "json"), neutral, task.brief)
 
 
 def _of_present_code(found: Sequence[Problem]) -> list[Problem]:
@@ -185,7 +198,10 @@ def basis(problem: Problem, found: Found) -> str:
     more = f" and {len(runs) - _NAMED_RUNS} more" if len(runs) > _NAMED_RUNS else ""
     (machine,) = by_machine(problem.records)
     trial = problem.records[0].trial
-    options = ", ".join(f"{name}={value}" for name, value in trial.overrides.items())
+    options = ", ".join(
+        f"{name}={value}" + ("" if name in trial.overrides else f" where the preset now has {now}")
+        for name, (value, now) in problem.differing.items()
+    )
     told = problem.options.value + (f" ({options})" if options and problem.options is not Options.DEFAULT else "")
     seeds = len({record.trial.seed for record in problem.records})
     return (

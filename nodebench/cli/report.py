@@ -1,7 +1,6 @@
 """``nodebench report``: the records as a site, for a code host, for a paper, and as data."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from nodebench.cli.heartbeat import waiting
@@ -11,12 +10,10 @@ from nodebench.report.readme import with_verdicts
 from nodebench.report.site import report
 from nodebench.report.writers import WRITERS, write
 from nodebench.run.calibrations import calibrations
+from nodebench.run.published import PUBLISHED, apart
 from nodebench.run.store import Run, records_of, runs_below
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film
-
-# The folder, in that of the results, of the records that come with nodebench.
-PUBLISHED = "published"
 
 
 def report_command(results: Path, out: Path, formats: str, readme: Path | None, *, with_published: bool) -> None:
@@ -28,11 +25,11 @@ def report_command(results: Path, out: Path, formats: str, readme: Path | None, 
     chosen = [choose("format", name.strip(), WRITERS) for name in formats.split(",") if name.strip()]
     if not chosen:
         raise BadInput(f"--format: nothing. Allowed: {', '.join(WRITERS)}")
-    own, published = _apart(runs_below(results), results)
+    kept_apart = apart(runs_below(results), results)
     of_run: dict[str, Run] = {}
     records: list[Record] = []
     beside: list[Record] = []
-    for runs, kept in ((own, records), (published if with_published else [], beside)):
+    for runs, kept in ((kept_apart.judged, records), (kept_apart.beside if with_published else [], beside)):
         for run in runs:
             for record in records_of(run):
                 of_run[f"{record.id} {record.started}"] = run
@@ -56,13 +53,6 @@ def report_command(results: Path, out: Path, formats: str, readme: Path | None, 
             raise BadInput(f"--readme {readme}: {error}") from error
     console = Terminal(soft_wrap=True)
     first = next((out / f"index.{name}" for name in ("html", "md") if name in chosen), out)
-    if published and not with_published:
+    if kept_apart.beside and not with_published:
         console.print(f"{results / PUBLISHED} left out; --with-published shows it beside the other records")
     console.print(f"{len(verdicts)} verdicts from {len(records):,} records, {len(pages)} pages · {first}")
-
-
-def _apart(runs: Sequence[Run], results: Path) -> tuple[list[Run], list[Run]]:
-    """The user's own runs, and the published ones that are not to be mixed with them."""
-    published = [run for run in runs if results / PUBLISHED in run.folder.parents]
-    own = [run for run in runs if run not in published]
-    return (own, published) if own else (published, [])

@@ -25,6 +25,7 @@ from nodebench.cli.progress import make_display
 from nodebench.cli.terminal import Terminal, print_json
 from nodebench.errors import BadInput, CannotGoOn, at_least, nearest
 from nodebench.run.calibrations import calibrations
+from nodebench.run.published import records_to_judge
 from nodebench.run.store import Run, kept_records
 from nodebench.spec import DataSource, Record, Status, Study
 from nodebench.spec.calibration import Calibration, machine_of
@@ -88,10 +89,11 @@ def reproduce_command(
 def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list[Record], list[ClaimResult]]:
     """The records that a word names: those behind a claim's verdict, one by its id, or those of a run."""
     if what in {claim.id for claim in all_claims()}:
-        found = judge(all_claims(), everything, calibrations(results), frozen_declarations())
+        judged = records_to_judge(results)
+        found = judge(all_claims(), judged, calibrations(results), frozen_declarations())
         verdicts = [result for result in found if result.claim.id == what]
         ids = {id for verdict in verdicts for id in verdict.records}
-        latest = {record.id: record for record in sorted(everything, key=lambda record: record.started)}
+        latest = {record.id: record for record in sorted(judged, key=lambda record: record.started)}
         records = [latest[id] for id in latest if id in ids]
         if not records:
             raise BadInput(

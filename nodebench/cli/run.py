@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ class Manner:
         limits: of each trial; what is given goes before what the study says, also when it is gone on with.
         passes: what is measured of each trial; None for what the study says. A trial whose record lacks one of them
             runs again when its run is gone on with.
+        checkpoint_every: seconds between two checkpoints of a trial; None for what the study says.
         json, quiet, figures, table: what is printed and drawn.
         yes: whether a large run starts without asking.
     """
@@ -50,6 +51,7 @@ class Manner:
     dask: str | None = None
     limits: Limits = field(default_factory=Limits)
     passes: tuple[Pass, ...] | None = None
+    checkpoint_every: float | None = None
     json: bool = False
     quiet: bool = False
     figures: bool = False
@@ -127,12 +129,7 @@ def _choose_threads(study: Study, planned: "Plan", manner: Manner) -> "ThreadCho
 
 
 def resume(run: Run, manner: Manner) -> int:
-    """Go on with a run and return the exit code."""
-    return resume_run(run, manner).code
-
-
-def resume_run(run: Run, manner: Manner, again: Collection[str] = ()) -> Ended:
-    """Run the trials that a run lacks and, whatever their records say, those whose ids are in ``again``."""
+    """Run the trials that a run lacks and return the exit code."""
     _check(manner)
     run.refuse_link()
     study = _overridden(run.study(), manner)
@@ -146,13 +143,16 @@ def resume_run(run: Run, manner: Manner, again: Collection[str] = ()) -> Ended:
     records = run.records()
     todo = missing(planned.planned, records, retry_failed=manner.retry_failed)
     check_before_run([one.trial for one in todo], study.limits, records, run.folder.name)
-    return _run(run, study, planned, engine, manner, again)
+    return _run(run, study, planned, engine, manner).code
 
 
 def _check(manner: Manner) -> None:
     if manner.retry_failed and not manner.resume:
         raise BadInput("--retry-failed: it goes with --resume")
     at_least(1, jobs=manner.jobs)
+    every = manner.checkpoint_every
+    if every is not None and not 0 <= every < float("inf"):
+        raise BadInput(f"--checkpoint-every {every:g}: a number of seconds, 0 for no checkpoints")
 
 
 def jobs_of(study: Study, jobs: int | None) -> int:
@@ -186,9 +186,11 @@ def _prepare(engine: "Engine", todo: "Sequence[Planned]", manner: Manner) -> Non
 
 
 def _overridden(study: Study, manner: Manner) -> Study:
-    """A study with the limits and the passes that were typed in place of its own."""
+    """A study with the limits, the passes and the interval of checkpoints that were typed in place of its own."""
     typed = manner.limits.model_dump(exclude_none=True)
     changes = {"limits": study.limits.model_copy(update=typed), "passes": manner.passes or study.passes}
+    if manner.checkpoint_every is not None:
+        changes["checkpoint_every"] = manner.checkpoint_every
     return study.model_copy(update=changes)
 
 
@@ -209,15 +211,15 @@ def with_data(study: Study) -> Study:
     return study.model_copy(update={"data": DataSource(folder=Path(folder).absolute())})
 
 
-def _run(run: Run, study: Study, plan: "Plan", engine: "Engine", manner: Manner, again: Collection[str] = ()) -> Ended:
-    """Run what is missing and the trials named by ``again``; print the table and how to go on."""
+def _run(run: Run, study: Study, plan: "Plan", engine: "Engine", manner: Manner) -> Ended:
+    """Run what is missing; print the table and how to go on."""
     from nodebench.run.estimate import costs_on
     from nodebench.run.sweep import missing, sweep
 
     with run.writing():
         records = {record.id: record for record in run.records()}
         due = {one.trial.id for one in missing(plan.planned, list(records.values()), retry_failed=manner.retry_failed)}
-        todo = [one for one in plan.planned if one.trial.id in due or one.trial.id in again]
+        todo = [one for one in plan.planned if one.trial.id in due]
         _prepare(engine, todo, manner)
         costs = costs_on(run.environment(), manner.results, but=run)
         for record in records.values():
@@ -262,6 +264,7 @@ def _conclude(
         print_run(run.folder, records, whole=False)
     typed = manner.limits.model_dump(exclude_none=True).items()
     options = "".join(f" --{_OPTIONS[name]} {value}" for name, value in typed)
+    options += "" if manner.checkpoint_every is None else f" --checkpoint-every {manner.checkpoint_every:g}"
     options += f" --passes {','.join(manner.passes)}" if manner.passes else ""
     results, name = shlex.quote(str(run.folder.parent)), shlex.quote(run.folder.name)
     command = f"nodebench run --results {results} --resume {name}{options}"

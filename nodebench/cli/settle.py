@@ -73,14 +73,14 @@ def _named(ids: Sequence[str]) -> list[Claim]:
 
 def _available(data: DataSource) -> frozenset[str]:
     """The data sets that a source has, by trying each."""
-    from nodebench.tasks import find_task
+    from nodebench.tasks import dataset_of, find_task
 
     found = set()
     for name in ("mnist", "ecg"):
         task = find_task(name)
         for dataset in task.datasets:
             try:
-                task.dataset(dataset, data, next(iter(task.presets)))
+                dataset_of(task, dataset, data, next(iter(task.presets)))
                 found.add(dataset)
             except BadInput:
                 continue

@@ -1,5 +1,6 @@
 """Wall time of training steps, split into parts."""
 
+import math
 import time
 
 import numpy as np
@@ -31,6 +32,7 @@ class Stopwatch:
         self._device = device
         self._synchronised = device.type != "cpu"
         self._warm_up = warm_up
+        self._left_out = set(range(warm_up))
         self._steps: list[dict[str, float]] = []
         self._last = 0.0
 
@@ -60,9 +62,41 @@ class Stopwatch:
         """Seconds of the latest step."""
         return sum(self._steps[-1].values())
 
+    def seconds_of(self, steps: int) -> float:
+        """Seconds of the latest steps together."""
+        return sum((sum(step.values()) for step in self._steps[-steps:]), 0.0) if steps else 0.0
+
+    def table(self) -> torch.Tensor:
+        """Return all that was timed, float64 ``(steps, parts + 1)``: seconds by part, NaN where a step lacks it.
+
+        The last column is 1 for a step that is left out of the summary, else 0.
+        """
+        rows = [
+            [*(step.get(part, math.nan) for part in PARTS), float(i in self._left_out)]
+            for i, step in enumerate(self._steps)
+        ]
+        return torch.tensor(rows, dtype=torch.float64).reshape(-1, len(PARTS) + 1)
+
+    def go_on_from(self, table: torch.Tensor) -> None:
+        """Take over the steps that another process has timed; the next steps are a warm-up again.
+
+        Args:
+            table: what ``table`` returned there.
+        """
+        rows = table.tolist()
+        self._steps = [
+            {part: seconds for part, seconds in zip(PARTS, row[:-1], strict=True) if not math.isnan(seconds)}
+            for row in rows
+        ]
+        self._left_out = {i for i, row in enumerate(rows) if row[-1]}
+        self._left_out |= set(range(len(rows), len(rows) + self._warm_up))
+
+    def _kept(self) -> list[dict[str, float]]:
+        return [step for i, step in enumerate(self._steps) if i not in self._left_out]
+
     def means(self) -> dict[str, float]:
         """Mean seconds of a step after the warm-up and of each part that it has; empty where none is left."""
-        kept = self._steps[self._warm_up :]
+        kept = self._kept()
         if not kept:
             return {}
         parts = {part: sum(step.get(part, 0.0) for step in kept) / len(kept) for part in PARTS if part in kept[0]}
@@ -73,7 +107,7 @@ class Stopwatch:
 
         All null when no step is left after the warm-up.
         """
-        kept = self._steps[self._warm_up :]
+        kept = self._kept()
         totals = [sum(step.values()) for step in kept]
         q1, median, q3 = np.quantile(totals, [0.25, 0.5, 0.75]).tolist() if totals else (None, None, None)
         parts: dict[str, float | int | None] = {

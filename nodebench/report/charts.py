@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import matplotlib as mpl
@@ -22,6 +22,7 @@ from nodebench.claims import PartResult, Verdict
 from nodebench.escapes import for_matplotlib
 from nodebench.report import plots
 from nodebench.report.plots import MUTED, TRUE
+from nodebench.run.film import LARGEST
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B59B00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -103,7 +104,7 @@ def forest(name: str, results: Sequence[PartResult], published: float | None, ra
     with style(name):
         drawn = Figure(figsize=(WIDTH, 1.1 + 0.42 * len(shown)), layout="constrained")
         axes = drawn.subplots()
-        values = [v * scale for one in shown for v in _finite(one)]
+        values = [v * scale for one in shown for v in _on_axis(one)]
         values += [published * scale] if published is not None and (published > 0 or not ratio) else []
         values += [edge * scale for edge in part.supports if math.isfinite(edge) and (edge > 0 or not ratio)]
         low, high = _window(values, ratio)
@@ -141,17 +142,18 @@ def _result(axes: Axes, result: PartResult, row: int, scale: float, window: tupl
     assert result.estimate is not None
     colour = VERDICT_COLOURS.get(result.verdict, INK)
     low, high = (min(max(end * scale, window[0]), window[1]) for end in (result.estimate.low, result.estimate.high))
-    seeds = [value * scale for value in result.sample.values.values() if math.isfinite(value)]
+    seeds = [value * scale for value in result.sample.values.values() if abs(value) <= LARGEST]
     axes.plot(seeds, [row - 0.2] * len(seeds), "|", color=INK, alpha=0.6, markersize=6)
     axes.plot([low, high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt")
-    axes.plot([result.estimate.value * scale], [row], "o", color=colour, markersize=6)
+    if abs(result.estimate.value) <= LARGEST:
+        axes.plot([result.estimate.value * scale], [row], "o", color=colour, markersize=6)
 
 
-def _finite(result: PartResult) -> list[float]:
+def _on_axis(result: PartResult) -> list[float]:
+    """The values that an axis has to hold: those that are finite and not too large for it."""
     assert result.estimate is not None
     found = result.estimate
-    ends = [end for end in (found.low, found.high) if math.isfinite(end)]
-    return [v for v in (*result.sample.values.values(), *ends, found.value) if math.isfinite(v)]
+    return [v for v in (*result.sample.values.values(), found.low, found.high, found.value) if abs(v) <= LARGEST]
 
 
 def _window(values: Sequence[float], ratio: bool) -> tuple[float, float]:
@@ -161,7 +163,7 @@ def _window(values: Sequence[float], ratio: bool) -> tuple[float, float]:
         low, high = min(known), max(known)
         room = max((high / low) ** 0.08, 1.15)
         return low / room, high * room
-    low, high = min(values), max(values)
+    low, high = min(values, default=0.0), max(values, default=0.0)
     room = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
     return low - room, high + room
 
@@ -220,12 +222,14 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
     with style(name):
         drawn = Figure(figsize=(WIDTH, 3.6 + 0.2 * (len(series) > 6)), layout="constrained")
         axes = drawn.subplots()
-        for index, one in enumerate(series):
+        drawable = list(map(_drawable, series))
+        for index, one in enumerate(drawable):
             _series(axes, one, PALETTE[index % len(PALETTE)], _marker(index), look)
         for index, one in enumerate(published):
             _published(axes, one, _partner(one, series, index), look)
-        axes.set_xscale("log" if "x" in look.logs else "linear")
-        axes.set_yscale("log" if "y" in look.logs else "linear")
+        logs = _logarithmic([*drawable, *published], look)
+        axes.set_xscale("log" if "x" in logs else "linear")
+        axes.set_yscale("log" if "y" in logs else "linear")
         for (label, factor), dashes in zip(look.guides, (":", "--"), strict=False):
             low, high = axes.get_xlim()
             low = max(low, 1e-12)
@@ -238,7 +242,7 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
                 label=for_matplotlib(label),
             )
             axes.set_xlim(low, high)
-        if look.from_zero and "y" not in look.logs:
+        if look.from_zero and "y" not in logs:
             axes.set_ylim(bottom=0)
         if look.whole:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -250,13 +254,28 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
         axes.set_xlabel(for_matplotlib(look.x))
         axes.set_ylabel(for_matplotlib(look.y))
         for axis, letter in ((axes.xaxis, "x"), (axes.yaxis, "y")):
-            if letter in look.logs:
+            if letter in logs:
                 _plain_log(axis)
         axes.grid(visible=True, color=INK, alpha=0.1)
         if len(series) + len(published) + len(look.guides) > 1:
             drawn.legend(loc="outside lower center", ncols=3)
         sns.despine(drawn)
         return saved(name, drawn)
+
+
+def _drawable(one: Series) -> Series:
+    """A series without what is too large for an axis."""
+    found = {x: [y for y in ys if abs(y) <= LARGEST] for x, ys in one.points.items() if abs(x) <= LARGEST}
+    return replace(one, points={x: ys for x, ys in found.items() if ys})
+
+
+def _logarithmic(series: Sequence[Series], look: Look) -> str:
+    """The axes to draw on a logarithmic scale: of those that ask for it, the ones with a positive value."""
+    values = {
+        "x": [x for one in series for x in one.points],
+        "y": [y for one in series for ys in one.points.values() for y in ys],
+    }
+    return "".join(letter for letter in look.logs if any(value > 0 for value in values[letter]))
 
 
 def _published(axes: Axes, one: Series, index: int, look: Look) -> None:

@@ -24,6 +24,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nodebench.escapes import for_matplotlib
 from nodebench.paths import file_name, make_folder, write_file
+from nodebench.run.film import LARGEST
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film, Trajectories
 
@@ -48,7 +49,7 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
     """
     stem = _stem(record)
     drawings: dict[str, Callable[[], Figure]] = {}
-    if any(row.get("loss") is not None for row in record.history):
+    if _known(record.history, "loss")[0]:
         drawings["training"] = lambda: training(record)
     if film:
         last = film[max(film)]
@@ -129,8 +130,10 @@ def training(record: Record) -> Figure:
 
 
 def _known(history: list[dict[str, float | None]], name: str) -> tuple[list[float], list[float]]:
-    points = [(row["epoch"], row[name]) for row in history if row.get(name) is not None]
-    return [x for x, _ in points if x is not None], [y for _, y in points if y is not None]
+    """The epochs and values of the rows that have one, but for what is too large to be drawn."""
+    points = [(row["epoch"], row.get(name)) for row in history]
+    drawn = [(x, y) for x, y in points if x is not None and y is not None and abs(x) <= LARGEST and abs(y) <= LARGEST]
+    return [x for x, _ in drawn], [y for _, y in drawn]
 
 
 # --- in the plane

@@ -80,6 +80,9 @@ def run_table(records: Sequence[Record], headlines: dict[str, tuple[str, ...]], 
         parts.append(Text("~ the machine's speed changed by a quarter or more during this trial", style="yellow"))
     if any(record.place.shared for record in records):
         parts.append(Text("* other trials ran on the same cores: its seconds tell little", style="yellow"))
+    if any(record.resumed for record in records):
+        told = "^ this trial was resumed from a checkpoint: its seconds come from several processes"
+        parts.append(Text(told, style="yellow"))
     if marks.older:
         parts.append(Text("† measured by another version of the code than the latest trial here", style="yellow"))
     if len(marks.machines) > 1:
@@ -248,7 +251,12 @@ def _cell(name: str, record: Record) -> str:
         return "–" if name in record.costs.keys() | record.metrics.keys() else record.status.value
     known = figure(name)
     text, timed = known.format(value), known.is_time
-    marks = {"~": record.drifted and timed, "*": record.place.shared and timed, "!": record.passes_agree is False}
+    marks = {
+        "~": record.drifted and timed,
+        "*": record.place.shared and timed,
+        "^": record.resumed is not None and timed,
+        "!": record.passes_agree is False,
+    }
     return text + "".join(mark for mark, applies in marks.items() if applies)
 
 

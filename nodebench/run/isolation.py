@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from nodebench.errors import brief
 from nodebench.run import worker
+from nodebench.run.checkpoints import Checkpoints
 from nodebench.run.family import Family
 from nodebench.run.finite import with_finite_values
 from nodebench.run.fork_server import PROCESSES, fork
@@ -24,6 +25,7 @@ from nodebench.run.output import Output
 from nodebench.run.worker import Ended, Job, Outcome, Progress
 from nodebench.spec import EVERYTHING, DataSource, Failure, Limits, Record, Request, Status, Trial
 from nodebench.spec.reasons import Reason
+from nodebench.spec.record import Resumed
 from nodebench.spec.trajectories import Film
 
 # A solve notices a passed deadline itself; a trial that is stuck elsewhere is killed this much later.
@@ -68,6 +70,7 @@ def run_isolated(
     stop: Stop | None = None,
     cores: tuple[int, ...] | None = None,
     request: Request = EVERYTHING,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[Record, Film]:
     """Run a trial in a process of its own; whatever happens to it, return its record and the pictures it took.
 
@@ -80,8 +83,10 @@ def run_isolated(
         stop: ends it early, as ``interrupted``.
         cores: that it is bound to; null for none.
         request: what is measured.
+        checkpoints: of the run, from which the trial is resumed if it has one there; None for no checkpoints.
     """
-    return _run_job(Job(trial, limits, source, cores, request=request), report, stop or Stop())
+    job = Job(trial, limits, source, cores, request=request, checkpoints=checkpoints)
+    return _run_job(job, report, stop or Stop())
 
 
 def foresee(trial: Trial, source: DataSource, limits: Limits | None = None) -> float | None:
@@ -114,13 +119,14 @@ def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
             with PROCESSES:
                 process.join()
         outcome = _storable(outcome, watch.output)
+    resumed: Resumed | None = outcome.get("resumed")
     frame: dict[str, Any] = {
         "id": job.trial.id,
         "trial": job.trial,
         "limits": job.limits,
         "passes": job.request.passes,
         "started": started.isoformat(timespec="seconds"),
-        "duration_seconds": watch.ended - clock,
+        "duration_seconds": watch.ended - clock + (resumed.seconds if resumed else 0.0),
     }
     try:
         return Record(**frame, **outcome), watch.film
@@ -243,6 +249,7 @@ class _Watch:
         self._phase = progress.phase
         self._known |= progress.known
         self.film |= progress.pictures
+        self._history += progress.earlier
         if progress.row is not None:
             self._history.append(progress.row)
         self._report(progress)

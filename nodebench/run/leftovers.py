@@ -8,6 +8,8 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from nodebench.paths import is_regular, remove_file
+from nodebench.run.checkpoints import FOLDER as CHECKPOINTS
+from nodebench.run.checkpoints import checkpoint_files
 from nodebench.run.store import ARRAYS, ENVIRONMENT, LOCK, RECORDS, STUDY, whole_lines
 from nodebench.spec import Study
 
@@ -17,7 +19,7 @@ _MOST_BYTES = 10_000_000  # of a file that is read whole to tell what it is
 
 def is_own(folder: Path) -> bool:
     """Whether a folder is a run that nodebench made, with no symbolic link in the place of one of its files."""
-    parts = [folder, *(folder / name for name in (RECORDS, f"{RECORDS}.part", ARRAYS, LOCK))]
+    parts = [folder, *(folder / name for name in (RECORDS, f"{RECORDS}.part", ARRAYS, CHECKPOINTS, LOCK))]
     if any(path.is_symlink() for path in parts):
         return False
     return _holds(folder / STUDY, _is_study) and _holds(folder / ENVIRONMENT, _is_object)
@@ -33,15 +35,15 @@ def films(folder: Path) -> list[str]:
 
 def all_files(folder: Path) -> list[tuple[str, ...]] | None:
     """Every file of a run that has no record, as names below its folder; None if one of them is not nodebench's."""
-    stored = films(folder)
+    stored = {ARRAYS: films(folder), CHECKPOINTS: list(checkpoint_files(folder))}
     for path in folder.iterdir():
-        if path.name == ARRAYS and path.is_dir() and not path.is_symlink():
-            if len(stored) < sum(1 for _ in path.iterdir()):
+        if path.name in stored and path.is_dir() and not path.is_symlink():
+            if len(stored[path.name]) < sum(1 for _ in path.iterdir()):
                 return None
         elif path.name not in _CONTENT or not _holds(path, _CONTENT[path.name]):
             return None
     present = [(name,) for name in _CONTENT if (folder / name).exists()]
-    return [*present, *((ARRAYS, name) for name in stored)]
+    return [*present, *((below, name) for below, names in stored.items() for name in names)]
 
 
 def remove_run(folder: Path, files: list[tuple[str, ...]]) -> None:
@@ -53,8 +55,9 @@ def remove_run(folder: Path, files: list[tuple[str, ...]]) -> None:
     """
     for names in files:
         remove_file(folder, *names)
-    if (folder / ARRAYS).is_dir():
-        (folder / ARRAYS).rmdir()
+    for name in (ARRAYS, CHECKPOINTS):
+        if (folder / name).is_dir():
+            (folder / name).rmdir()
     folder.rmdir()
 
 

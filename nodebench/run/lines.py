@@ -1,7 +1,9 @@
 """The one reader of ``records.jsonl``: every line with its record, or with the reason why it has none."""
 
+import gc
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from nodebench.spec.bounded import read_lines
 from nodebench.spec.record import Newer
 
 _log = logging.getLogger(__name__)
+_REPEATED = ("environment", "options", "limits", "passes", "reasons")  # parts that records of a run have in common
 _NAMED = 3  # bad lines that a warning names
 
 
@@ -66,9 +69,13 @@ def good_records(path: Path) -> Iterator[Record]:
     """
     good, bad = 0, 0
     named: list[str] = []
+    latest: Record | None = None
     for line in lines_of(path):
         if line.record is not None:
             good += 1
+            if latest is not None:
+                _share_equal_parts(line.record, latest)
+            latest = line.record
             yield line.record
         elif isinstance(line.fault, Newer):
             raise BadInput(f"{path}, line {line.number}: {line.fault}")
@@ -80,3 +87,29 @@ def good_records(path: Path) -> Iterator[Record]:
         more = f"; and {bad - len(named)} more" if bad > len(named) else ""
         told = f"{bad} of {good + bad} records left out: {'; '.join(named)}{more}"
         _log.warning("%s: %s. 'nodebench results repair' sets them aside", path, told)
+
+
+def _share_equal_parts(record: Record, before: Record) -> None:
+    """Replace the parts of a record that equal those of the record before by the same objects.
+
+    The models are frozen, and what is replaced stays equal. The records of a run have most parts in common, such as the
+    environment and the names of the fields that were given: this saves half of their memory.
+    """
+    for name in _REPEATED:
+        if record.__dict__[name] == before.__dict__[name]:
+            record.__dict__[name] = before.__dict__[name]
+    for model, known in ((record, before), (record.trial, before.trial), (record.place, before.place)):
+        if model.model_fields_set == known.model_fields_set:
+            object.__setattr__(model, "__pydantic_fields_set__", known.model_fields_set)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Pause the garbage collector, which looks at every object again and again while many records are read."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

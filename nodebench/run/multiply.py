@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
@@ -18,7 +18,7 @@ from nodebench.spec import DataSource, Exclusion, Grid, Preset, Trial
 from nodebench.spec.axes import as_stored
 from nodebench.spec.grid import MOST_TRIALS
 from nodebench.spec.trial import Scalar
-from nodebench.tasks import Options, Task, find_task
+from nodebench.tasks import Options, Task, calling_task, dataset_of, find_task
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
             trial, or there are more than ``MOST_TRIALS`` combinations.
     """
     task = find_task(grid.task)
-    if grid.preset not in task.presets:
-        raise BadInput(f"task {task.name} has no preset '{grid.preset}'. Allowed: {', '.join(task.presets)}")
+    preset_of(task, grid.preset)
     device = _device_kind(grid.device) if elsewhere else resolve_device(grid.device)
     if device == "mps" and grid.dtype == "float64":
         raise BadInput("--dtype float64: the device mps has none. Allowed: float32")
@@ -154,6 +153,16 @@ def options_of(trial: Trial) -> Options:
     return preset.model_copy(update=trial.overrides)
 
 
+def described(task: Task, options: Options, mode: Literal["python", "json"] = "python") -> dict[str, Scalar]:
+    """Options by their names, as plain values; with mode ``json`` as records have them.
+
+    Raises:
+        BadInput: the task's own code cannot describe them.
+    """
+    with calling_task(task, "model_dump() of its options"):
+        return options.model_dump(mode=mode)
+
+
 def resolve_device(name: str) -> str:
     """Return the canonical name of a device that is present: ``cuda`` is ``cuda:0``.
 
@@ -195,7 +204,7 @@ def _datasets(task: Task, grid: Grid, source: DataSource) -> list[str | None]:
     for name in grid.dataset:
         choose(f"data set of task {task.name}", name, task.datasets)
     wanted: list[str | None] = [*grid.dataset] or [None]
-    return [task.dataset(name, source, grid.preset) for name in wanted]
+    return [dataset_of(task, name, source, grid.preset) for name in wanted]
 
 
 def _threads(asked: int | None) -> int:
@@ -207,23 +216,40 @@ def _threads(asked: int | None) -> int:
 
 def _overrides(task: Task, grid: Grid) -> list[dict[str, Scalar]]:
     """Every combination of overrides, in the types of the task's options; one that changes nothing is dropped."""
-    base = task.presets[grid.preset].model_dump()
+    base = described(task, task.presets[grid.preset])
     names = sorted(grid.overrides)
     combinations = []
     for values in product(*(grid.overrides[name] for name in names)):
-        options = options_with(task, grid.preset, dict(zip(names, values, strict=True))).model_dump()
+        options = described(task, options_with(task, grid.preset, dict(zip(names, values, strict=True))))
         combinations.append({name: options[name] for name in names if options[name] != base[name]})
     return combinations
 
 
 def options_with(task: Task, preset: Preset, given: dict[str, Scalar]) -> Options:
-    """The options of a preset with some of them changed, checked."""
+    """The options of a preset with some of them changed, checked.
+
+    Raises:
+        BadInput: the task has no such preset or option, a value is refused, or the check itself fails.
+    """
+    base = preset_of(task, preset)
     for name in given:
         choose(f"option of task {task.name}", name, task.options.model_fields)
-    try:
-        return task.options.model_validate(task.presets[preset].model_dump() | given)
-    except ValidationError as error:
-        raise BadInput(f"--set {', '.join(f'{k}={v}' for k, v in given.items())}: {plain(error)}") from None
+    with calling_task(task, "the check of its options"):
+        try:
+            return task.options.model_validate(described(task, base) | given)
+        except ValidationError as error:
+            raise BadInput(f"--set {', '.join(f'{k}={v}' for k, v in given.items())}: {plain(error)}") from None
+
+
+def preset_of(task: Task, preset: Preset) -> Options:
+    """The options of a preset.
+
+    Raises:
+        BadInput: the task has no such preset.
+    """
+    if preset not in task.presets:
+        raise BadInput(f"task {task.name} has no preset '{preset}'. Allowed: {', '.join(task.presets)}")
+    return task.presets[preset]
 
 
 def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:

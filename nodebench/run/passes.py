@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
 from nodebench.run.draft import NO_ODE, NO_TRAINING, Draft, Row
+from nodebench.run.draft_state import draft_state, film_of, film_state, set_draft
 from nodebench.run.evaluation import evaluating
 from nodebench.run.gaps import failed_probe, survived
 from nodebench.run.interleaved import interleave
@@ -25,10 +26,13 @@ from nodebench.run.metrics import numbers_of
 from nodebench.run.numerics import Numerics
 from nodebench.run.profile import tight
 from nodebench.run.random_state import RandomState
+from nodebench.run.saver import Saver
 from nodebench.run.step import Checkpoint, Step, next_batch, step_tensors, training_step
+from nodebench.run.training import Training
+from nodebench.run.training_state import State
 from nodebench.run.traits import repeatability
 from nodebench.solvers import Integrator, Observer, StepControl, find_solver
-from nodebench.spec import DataSource, Gradient, Pass, Reason, ReasonCode, SolveFailed, Trial
+from nodebench.spec import DataSource, FieldTrait, Gradient, Pass, Reason, ReasonCode, SolveFailed, Trial
 from nodebench.spec.trajectories import Film
 from nodebench.tasks import Experiment, Task
 
@@ -59,6 +63,11 @@ class Passes:
         solve: the integrator that the experiment's model solves with.
         budget: limits of each solve.
         report: called with each finished row of the history, and with the pictures taken after it.
+        saver: stores the state of the training at intervals; None if that is not wanted or not possible.
+
+    Attributes:
+        draft: what is known of the trial.
+        film: the pictures of its training.
     """
 
     def __init__(
@@ -69,6 +78,7 @@ class Passes:
         solve: Integrator,
         budget: Budget,
         report: Callable[[Row, Film], None],
+        saver: Saver | None = None,
     ) -> None:
         self._trial = trial
         self._task = task
@@ -79,42 +89,33 @@ class Passes:
         self._device = torch.device(trial.device)
         self._has_ode = trial.solver is not None
         self._observed = False
+        self._saver = saver
+        self._resumed: Training | None = None
         self.draft = Draft()
+        self.film: Film = {}
         self._numerics = Numerics(trial, task, experiment, solve, budget, self.draft)
 
     def timed(self) -> None:
         """Train, with nothing attached but the NFE counter and the stopwatch."""
-        experiment, counter, draft = self._experiment, self._solve.counter, self.draft
+        experiment, draft = self._experiment, self.draft
         draft.metrics["parameters"] = sum(p.numel() for p in experiment.counted())
-        watch = Stopwatch(self._device, warm_up=min(2, experiment.epochs * experiment.steps_per_epoch - 1))
-        steps: list[Step] = []
-        self._close_epoch(0, {}, metrics=False)
-        for epoch in range(experiment.epochs):
-            experiment.begin_epoch(epoch)
-            batches = experiment.batches(epoch)
-            seconds = 0.0
-            for i in range(experiment.steps_per_epoch):
-                watch.start()
-                batch = next_batch(batches, i, experiment)
-                watch.mark("data")
-                if epoch == experiment.epochs - 1 and i == experiment.steps_per_epoch - 1:
-                    self._shared = Checkpoint.take(experiment, batch)
-                    watch.resume()
-                steps.append(training_step(experiment, batch, counter, watch.mark))
-                seconds += watch.last_step
-            of_epoch = steps[-experiment.steps_per_epoch :]
-            training: Row = {"loss": fmean(s.loss for s in of_epoch), "seconds": seconds}
-            self._close_epoch(epoch + 1, training | self._mean_nfe(of_epoch), metrics=True)
-        self._shared_step = steps[-1]
+        training, self._resumed = self._resumed or self._new_training(), None
+        for epoch in range(max(training.epoch, 0), experiment.epochs):
+            self._train_epoch(training, epoch)
+            of_epoch = training.steps[-experiment.steps_per_epoch :]
+            seconds = training.watch.seconds_of(len(of_epoch))
+            figures: Row = {"loss": fmean(s.loss for s in of_epoch), "seconds": seconds}
+            self._close_epoch(epoch + 1, figures | self._mean_nfe(of_epoch), metrics=True)
+        self._shared_step = training.steps[-1]
         draft.metrics |= {k: v for k, v in draft.history[-1].items() if k in draft.metric_names}
         draft.reasons |= {name: UNDEFINED for name, value in draft.metrics.items() if value is None}
         if experiment.wrong is not None:
             packed = np.packbits(experiment.wrong.cpu().numpy())
             draft.wrong = b64encode(packed.tobytes()).decode()
-        draft.costs |= watch.summary()
+        draft.costs |= training.watch.summary()
         if not self._task.trains:
             draft.missing(["first_step_seconds"], COMPILED_BEFORE)
-        self._record_nfe(steps)
+        self._record_nfe(training.steps)
 
     def memory(self) -> None:
         """Take the shared step again under the memory meter."""
@@ -172,7 +173,45 @@ class Passes:
         taken = experiment.epochs * experiment.steps_per_epoch + STEPS_BESIDE_TRAINING
         return taken * watch.last_step + (experiment.epochs + profiled) * evaluation
 
+    def resume(self, state: State) -> None:
+        """Have the timed pass go on from a state that an earlier process of the trial has stored.
+
+        Raises:
+            Exception: the state is damaged, or does not fit the experiment, which is then of no use.
+        """
+        training = Training(self._experiment, self._device, resumable=True)
+        training.resume(state["training"])
+        set_draft(self.draft, state["draft"])
+        self.film = film_of(state["film"])
+        self._observed = True
+        self._resumed = training
+
     # --- parts of the timed pass
+
+    def _new_training(self) -> Training:
+        self._close_epoch(0, {}, metrics=False)
+        return Training(self._experiment, self._device, resumable=self._saver is not None)
+
+    def _train_epoch(self, training: Training, epoch: int) -> None:
+        """Take the steps of an epoch, or what is left of them in a training that was resumed."""
+        experiment, watch = self._experiment, training.watch
+        training.begin_epoch(epoch)
+        while training.taken < experiment.steps_per_epoch:
+            if self._saver is not None and self._saver.is_due():
+                self._save(self._saver, training)
+            watch.start()
+            batch = training.draw()
+            watch.mark("data")
+            if epoch == experiment.epochs - 1 and training.taken == experiment.steps_per_epoch:
+                self._shared = Checkpoint.take(experiment, batch)
+                watch.resume()
+            training.steps.append(training_step(experiment, batch, self._solve.counter, watch.mark))
+
+    def _save(self, saver: Saver, training: Training) -> None:
+        """Store the training, unless its field keeps a state of its own, which nobody can store."""
+        if FieldTrait.STATEFUL not in self.draft.traits:
+            draft, film = draft_state(self.draft), film_state(self.film)
+            saver.save(lambda: {"training": training.state(), "draft": draft, "film": film})
 
     def _close_epoch(self, epoch: int, figures: Row, metrics: bool) -> None:
         """Add to the figures of an epoch what is evaluated between epochs, under a counter of its own."""
@@ -187,7 +226,9 @@ class Passes:
         if self._has_ode and self._task.trains and find_solver(self._trial.solver or "")[2].adaptive:
             row["nfe_probe_tight"] = self._tight_nfe()
         self.draft.history.append(row)
-        self._report(row, self._pictures(epoch))
+        pictures = self._pictures(epoch)
+        self.film |= pictures
+        self._report(row, pictures)
 
     def _tight_nfe(self) -> float | None:
         """Evaluations of the probe batch at a tight tolerance; None if its solve fails or is not counted.

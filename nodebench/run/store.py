@@ -16,10 +16,12 @@ from pydantic import ValidationError
 
 from nodebench.errors import BadInput, CannotGoOn
 from nodebench.paths import file_name, for_writing, inside, open_file, write_file
+from nodebench.run.checkpoints import FOLDER as CHECKPOINTS
+from nodebench.run.checkpoints import remove_checkpoint
 from nodebench.run.film import load_film, save_film
 from nodebench.run.folders import each_once, folders_below, folders_in, has_content, is_file, is_there
-from nodebench.run.lines import good_records, lines_of
-from nodebench.spec import Record, Study
+from nodebench.run.lines import collector_paused, good_records, lines_of
+from nodebench.spec import Record, Status, Study
 from nodebench.spec.bounded import read_toml
 from nodebench.spec.environment import RunEnvironment, read_environment
 from nodebench.spec.study import REPRODUCED
@@ -30,13 +32,19 @@ _log = logging.getLogger(__name__)
 STUDY, ENVIRONMENT, RECORDS, ARRAYS = "study.toml", "environment.json", "records.jsonl", "arrays"
 LOCK = "lock"
 
+# Statuses of trials whose training could go on: they were stopped, killed, or ran out of time or memory.
+_ENDED_FROM_OUTSIDE = (Status.INTERRUPTED, Status.TIMEOUT, Status.MEMORY_BUDGET, Status.CRASHED)
+
 _STAMP, _STAMP_LENGTH = "%Y-%m-%dT%H-%M-%S", len("2026-01-01T00-00-00")
 _DIGITS = 18  # of a number in a name that are compared
 _TRIAL_ID = re.compile("[0-9a-f]{12}")
 
 
 class Run:
-    """A run directory: ``study.toml``, ``environment.json``, ``records.jsonl``, and ``arrays/`` for figures."""
+    """A run directory: ``study.toml``, ``environment.json``, ``records.jsonl``, and ``arrays/`` for figures.
+
+    While trials are unfinished it may have ``checkpoints/``; see ``nodebench.run.checkpoints``.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -137,7 +145,9 @@ class Run:
     def append(self, record: Record, film: Film | None = None) -> None:
         """Write a record and wait until it is on disk; a torn line before it is cut off first.
 
-        The pictures of its training are written before it, so that a record that is there has its pictures.
+        The pictures of its training are written before it, so that a record that is there has its pictures. After it
+        the checkpoint of the trial is removed, unless the trial can go on from there: with ``--resume`` if it was
+        interrupted, with ``--retry-failed`` if it was ended from outside.
 
         Raises:
             CannotGoOn: it cannot be written; what was written before is whole.
@@ -152,6 +162,8 @@ class Run:
                 file.write(record.line().encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
+            if record.status not in _ENDED_FROM_OUTSIDE:
+                remove_checkpoint(self.folder, record.id)
         except OSError as error:
             raise CannotGoOn(f"{self.folder}: cannot write there: {error.strerror or error}") from error
 
@@ -180,7 +192,7 @@ class Run:
             symbolic link.
         """
         self.refuse_link()
-        for name in (RECORDS, ARRAYS):
+        for name in (RECORDS, ARRAYS, CHECKPOINTS):
             for_writing(self.folder, name)
         try:
             file = open_file(self.folder, LOCK, mode="a+", errors="replace")
@@ -198,6 +210,8 @@ class Run:
             file.write(f"process {os.getpid()}, since {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}")
             file.flush()
             yield
+            with suppress(OSError):  # there are none, or they are still needed
+                (self.folder / CHECKPOINTS).rmdir()
             file.truncate(0)
 
     def refuse_link(self) -> None:
@@ -222,7 +236,10 @@ class Run:
             BadInput: the file cannot be read at all.
         """
         path = self.folder / RECORDS
-        return list({record.id: record for record in good_records(path)}.values()) if is_there(path) else []
+        if not is_there(path):
+            return []
+        with collector_paused():
+            return list({record.id: record for record in good_records(path)}.values())
 
     def film(self, record: Record) -> Film:
         """The pictures of a record's training by epoch; empty where none were taken, or they cannot be read."""
@@ -271,13 +288,14 @@ def runs_below(results: Path) -> list[Run]:
     Raises:
         BadInput: there is none.
     """
-    runs = _runs_below(results)
+    runs = every_run_below(results)
     if not runs:
         raise BadInput(f"no record in {results} yet; make some with 'nodebench run', or give --results DIR")
     return runs
 
 
-def _runs_below(results: Path) -> list[Run]:
+def every_run_below(results: Path) -> list[Run]:
+    """The same, and none where there is none."""
     folders = each_once(folder for folder in folders_below(results) if has_content(folder / RECORDS))
     found = [Run(folder) for folder in folders]
     # A trial run again from its record is no new evidence, unless it is what was asked for.
@@ -295,7 +313,7 @@ def is_reproduction(run: Run) -> bool:
 
 def kept_records(folder: Path) -> list[Record]:
     """The records of every run below a folder, none where there is no run; see ``records_of``."""
-    return [record for run in _runs_below(folder) for record in records_of(run)]
+    return [record for run in every_run_below(folder) for record in records_of(run)]
 
 
 def records_below(results: Path) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from nodebench.run.checkpoints import Checkpoints
 from nodebench.run.engines.contract import Engine, Report
 from nodebench.run.plan import Planned
 from nodebench.run.store import Run
@@ -35,7 +36,9 @@ def sweep(run: Run, study: Study, todo: Sequence[Planned], engine: Engine, repor
     """
     planned = {one.trial.id: one for one in todo}
     requests = {id: one.request for id, one in planned.items()}
-    for bare, film in engine.run([one.trial for one in todo], study.limits, study.data, report, requests):
+    checkpoints = Checkpoints.of(run.folder, study.checkpoint_every)
+    trials = [one.trial for one in todo]
+    for bare, film in engine.run(trials, study.limits, study.data, report, requests, checkpoints):
         one = planned[bare.id]
         place = bare.place.model_copy(update={"study": study.name or None, "groups": one.groups, "number": one.place})
         record = bare.model_copy(update={"place": place})

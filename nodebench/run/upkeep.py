@@ -12,6 +12,8 @@ import psutil
 from nodebench.errors import BadInput
 from nodebench.paths import open_file, remove_file
 from nodebench.run import leftovers
+from nodebench.run.checkpoints import FOLDER as CHECKPOINTS
+from nodebench.run.checkpoints import checkpoint_files
 from nodebench.run.film import load_film
 from nodebench.run.folders import has_content, is_there
 from nodebench.run.lines import Line, lines_of
@@ -254,8 +256,10 @@ def _prune(run: Run, remove: bool) -> Iterator[str]:
         yield f"left as it is, since it has bad lines; 'nodebench results repair {run.folder.name}' first"
         return
     records = run.records()
+    checkpoints = checkpoint_files(run.folder)
     if not records:
-        if (files := leftovers.all_files(run.folder)) is not None:
+        # With a checkpoint there is a training to go on with.
+        if not any(checkpoints.values()) and (files := leftovers.all_files(run.folder)) is not None:
             yield "a run without a record"
             if remove:
                 leftovers.remove_run(run.folder, files)
@@ -271,6 +275,12 @@ def _prune(run: Run, remove: bool) -> Iterator[str]:
             yield f"{name}, which belongs to no record"
             if remove:
                 remove_file(run.folder, ARRAYS, name)
+    ended = {record.id for record in records if record.status is not Status.INTERRUPTED}
+    for name, trial in checkpoints.items():
+        if trial is None or trial in ended:
+            yield f"{name}, from which --resume does not go on"
+            if remove:
+                remove_file(run.folder, CHECKPOINTS, name)
 
 
 def _latest(run: Run) -> list[bytes]:

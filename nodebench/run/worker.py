@@ -18,16 +18,32 @@ import torch
 from nodebench.errors import BadInput, brief
 from nodebench.instruments import Budget, NfeCounter, calibrate, describe_environment, drifted
 from nodebench.run.build import experiment_of, integrator_of, plugins_of
+from nodebench.run.checkpoints import Checkpoints
 from nodebench.run.draft import Row
 from nodebench.run.family import adopt_orphans, kill_descendants
 from nodebench.run.finite import with_finite_values
 from nodebench.run.messages import send
 from nodebench.run.multiply import options_of, resolve_device
 from nodebench.run.passes import Passes
+from nodebench.run.saver import Earlier, Saver, identity_of
 from nodebench.solvers import Integrator
-from nodebench.spec import EVERYTHING, DataSource, Failure, Limits, Pass, Request, SolveFailed, Status, Trial
+from nodebench.spec import (
+    EVERYTHING,
+    DataSource,
+    Failure,
+    Limits,
+    Pass,
+    Reason,
+    ReasonCode,
+    Request,
+    SolveFailed,
+    Status,
+    Trial,
+)
+from nodebench.spec.figures import several
+from nodebench.spec.record import Resumed
 from nodebench.spec.trajectories import Film
-from nodebench.tasks import find_task
+from nodebench.tasks import Experiment, find_task
 
 # The names under which records and displays know the passes, where they are others.
 _PHASES = {Pass.TRAINING: "timed"}
@@ -46,17 +62,25 @@ class Job:
     probe: bool = False  # a few steps only, to foresee the seconds of the whole
     request: Request = EVERYTHING  # what is measured
     check: bool = False  # no step at all: build the experiment and check the user's code
+    checkpoints: Checkpoints | None = None  # of its run
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a running trial tells its parent: its phase, each finished row, and what else is known by then."""
+    """What a running trial tells its parent: its phase, each finished row, and what else is known by then.
+
+    Attributes:
+        earlier: the rows that an earlier process of the trial has finished, where it was resumed.
+        notice: a sentence for the user.
+    """
 
     phase: str
     epochs: int = 0
     row: Row | None = None
     pictures: Film = field(default_factory=dict)
     known: Outcome = field(default_factory=dict)
+    earlier: list[Row] = field(default_factory=list)
+    notice: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,13 +131,20 @@ class _Child:
         self._connection = connection
         self._job = job
         self._phase = "start"
-        timeout = job.limits.timeout
-        self._budget = Budget(job.limits.max_nfe, time.perf_counter() + timeout if timeout else None)
-        self._counter = NfeCounter(self._budget)
+        self._epochs = 0
+        self._began = time.perf_counter()
+        self._limit()
         self._solve: Integrator | None = None
         self._passes: Passes | None = None
         self._passes_seconds: float | None = None
         self._outcome: Outcome = {}
+
+    def _limit(self, spent: float = 0.0) -> None:
+        """Hold the solves to the limits of the trial, of whose time earlier processes have spent some seconds."""
+        timeout = self._job.limits.timeout
+        deadline = self._began + timeout - spent if timeout else None
+        self._budget = Budget(self._job.limits.max_nfe, deadline)
+        self._counter = NfeCounter(self._budget)
 
     def run(self) -> Outcome:
         trial = self._job.trial
@@ -126,9 +157,10 @@ class _Child:
             self._outcome |= {"environment": _environment(trial), "calibration": [before]}
             began = time.perf_counter()
             self._run_passes(trial)
-            self._passes_seconds = time.perf_counter() - began
-            after = calibrate()
-            self._outcome |= {"calibration": [before, after], "drifted": drifted(before, after)}
+            resumed: Resumed | None = self._outcome.get("resumed")
+            self._passes_seconds = time.perf_counter() - began + (resumed.seconds if resumed else 0.0)
+            seconds = [*self._outcome["calibration"], calibrate()]
+            self._outcome |= {"calibration": seconds, "drifted": drifted(min(seconds), max(seconds))}
             self._outcome["status"] = Status.OK
         except BaseException as error:  # SystemExit too: a library or a user's code may call sys.exit()
             traceback.print_exc()
@@ -142,42 +174,92 @@ class _Child:
         began = time.perf_counter()
         self._enter("setup")
         self._outcome["options"] = options_of(trial).model_dump(mode="json")
-        self._solve = integrator_of(trial, self._counter)
         _plain_arithmetic()
-        experiment = experiment_of(trial, self._solve, self._job.source)
-        self._outcome |= {"data": experiment.data, "measured": experiment.measured}
         if self._job.check:
-            experiment.check()
-            return
-        epochs = experiment.epochs
-
-        def report(row: Row, pictures: Film) -> None:
-            send(self._connection, Progress(self._phase, epochs, row, pictures))
-
-        self._passes = Passes(trial, find_task(trial.task), experiment, self._solve, self._budget, report)
-        if self._job.probe:
+            self._build().check()
+        elif self._job.probe:
+            self._passes = self._passes_over(self._build())
             setup = time.perf_counter() - began
             self._passes.draft.costs["foreseen_seconds"] = setup + self._passes.foresee()
-            return
-        self._measure(self._passes, epochs)
+        elif self._job.checkpoints is None:
+            self._measure(self._passes_over(self._build()))
+        else:
+            self._measure(self._resumed_or_new(self._new_saver(self._job.checkpoints, began)))
 
-    def _measure(self, passes: Passes, epochs: int) -> None:
+    def _build(self) -> Experiment:
+        """Build the experiment, and the integrator that it solves with."""
+        self._solve = integrator_of(self._job.trial, self._counter)
+        experiment = experiment_of(self._job.trial, self._solve, self._job.source)
+        self._epochs = experiment.epochs
+        self._outcome |= {"data": experiment.data, "measured": experiment.measured}
+        return experiment
+
+    def _passes_over(self, experiment: Experiment, saver: Saver | None = None) -> Passes:
+        trial, solve = self._job.trial, self._solve
+        assert solve is not None
+
+        def report(row: Row, pictures: Film) -> None:
+            self._tell(row=row, pictures=pictures)
+
+        return Passes(trial, find_task(trial.task), experiment, solve, self._budget, report, saver)
+
+    def _new_saver(self, checkpoints: Checkpoints, began: float) -> Saver:
+        def notify(notice: str) -> None:
+            self._tell(notice=notice)
+
+        return Saver(self._job.trial.id, checkpoints, began, notify, list(self._outcome["calibration"]))
+
+    def _resumed_or_new(self, saver: Saver) -> Passes:
+        """The passes of the trial; if it has a checkpoint that can be used, their training goes on from there."""
+        if (earlier := saver.find()) is not None:
+            self._limit(earlier.resumed.seconds)
+            passes = self._passes_over(self._build(), saver)
+            saver.identity = identity_of(self._outcome)
+            try:
+                saver.check(earlier)
+                passes.resume(earlier.state)
+            except Exception as error:  # anything that a damaged state, or another version of a task, may cause
+                saver.refuse(_first_line(error))
+                self._limit()
+            else:
+                saver.go_on_from(earlier)
+                self._tell_resumed(passes, earlier)
+                return passes
+        experiment = self._build()
+        saver.identity = identity_of(self._outcome)
+        return self._passes_over(experiment, saver if experiment.state_dict() is not None else None)
+
+    def _tell_resumed(self, passes: Passes, earlier: Earlier) -> None:
+        """Note that the trial was resumed, and hand the parent what earlier processes have told theirs."""
+        resumed, rows = earlier.resumed, passes.draft.history
+        message = f"resumed {several(resumed.times, 'time')} from a checkpoint; the times of its training steps come "
+        message += f"from {resumed.times + 1} processes"
+        passes.draft.reasons["resumed"] = Reason(code=ReasonCode.RESUMED, message=message)
+        self._outcome |= {"resumed": resumed, "calibration": [*earlier.calibration, *self._outcome["calibration"]]}
+        notice = f"goes on from its checkpoint, after {several(len(rows) - 1, 'epoch')} of {self._epochs}"
+        self._tell(earlier=rows, pictures=passes.film, known={"resumed": resumed}, notice=notice)
+
+    def _measure(self, passes: Passes) -> None:
         """Run the passes that were asked for, and say of the figures of the others that they were not."""
+        self._passes = passes
         request = self._job.request
         for one in Pass:
             if one in request.passes:
                 phase = _PHASES.get(one, one.value)
-                self._enter(phase, epochs, self._outcome | with_finite_values(vars(passes.draft)))
+                self._enter(phase, self._outcome | with_finite_values(vars(passes.draft)))
                 getattr(passes, phase)()
             else:
                 passes.leave_out(one)
         if request.against is not None:
-            self._enter("interleaved", epochs, self._outcome | with_finite_values(vars(passes.draft)))
+            self._enter("interleaved", self._outcome | with_finite_values(vars(passes.draft)))
             passes.interleaved(request.against, self._job.source)
 
-    def _enter(self, phase: str, epochs: int = 0, known: Outcome | None = None) -> None:
+    def _enter(self, phase: str, known: Outcome | None = None) -> None:
         self._phase = phase
-        send(self._connection, Progress(phase, epochs, known=known or {}))
+        self._tell(known=known or {})
+
+    def _tell(self, **what: Any) -> None:
+        send(self._connection, Progress(self._phase, self._epochs, **what))
 
     def _failed(self, error: BaseException) -> Outcome:
         """Status and place of a failure."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from nodebench.claims.content import Content, content_of
 from nodebench.claims.contract import Arm, Claim
-from nodebench.run.multiply import options_of
+from nodebench.run.multiply import described, options_of
 from nodebench.run.plan import Planned, plan
 from nodebench.spec import DataSource, Preset, Study, Trial, load_study
 from nodebench.tasks import find_task
@@ -47,7 +47,8 @@ def contents_of(claim: Claim) -> list[Content]:
         first_seed = {name: grid.model_copy(update={"seed": grid.seed[:1]}) for name, grid in study.groups.items()}
         trials = [one.trial for one in asked(claim, study.model_copy(update={"groups": first_seed}))]
         if trials:
-            neutral = find_task(trials[0].task).options().model_dump(mode="json")
+            task = find_task(trials[0].task)
+            neutral = described(task, task.options.model_construct(), "json")  # an option may have no default
             found.append(content_of([axes_of(trial) for trial in trials], neutral))
     return found
 

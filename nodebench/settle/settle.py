@@ -12,7 +12,7 @@ from nodebench.claims import Claim, ClaimResult, all_claims, judge
 from nodebench.claims.freeze import Frozen, frozen_declarations
 from nodebench.run.calibrations import calibrations
 from nodebench.run.estimate import Costs, costs_on
-from nodebench.run.store import kept_records
+from nodebench.run.published import own_records
 from nodebench.settle.candidates import Candidate, candidates, decided
 from nodebench.spec import DataSource
 
@@ -24,7 +24,7 @@ class Settling:
     """One settling.
 
     Attributes:
-        results: the folder of the records.
+        results: the folder of the records. The published ones in it are left out, since no verdict rests on both.
         claims: those to settle.
         data: where the data sets are.
         available: names of data sets that are there.
@@ -41,14 +41,14 @@ class Settling:
 
     def judged(self) -> list[ClaimResult]:
         """The results of all claims by the records that there are now."""
-        records = kept_records(self.results)
+        records = own_records(self.results)
         return judge(all_claims(), records, calibrations(self.results), self.frozen)
 
     def candidates(self, results: Sequence[ClaimResult], costs: Costs) -> list[Candidate]:
         """What could be measured next for the claims to settle, the best rate first."""
         names = {claim.name for claim in self.claims}
         mine = [result for result in results if result.claim.name in names]
-        return candidates(mine, kept_records(self.results), costs, self.frozen.contents, self.available)
+        return candidates(mine, own_records(self.results), costs, self.frozen.contents, self.available)
 
     def run(
         self,

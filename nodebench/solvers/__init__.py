@@ -5,6 +5,7 @@ from nodebench.solvers.integrator import Integrator, Observer, Trace
 from nodebench.solvers.registry import (
     adapters,
     canonical_name,
+    code_of,
     find_solver,
     install_hint,
     is_installed,
@@ -23,6 +24,7 @@ __all__ = [
     "Trace",
     "adapters",
     "canonical_name",
+    "code_of",
     "find_solver",
     "install_hint",
     "is_installed",

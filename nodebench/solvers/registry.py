@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from importlib.util import find_spec
 from typing import Annotated, Any
@@ -10,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nodebench.distributions import Installed
 from nodebench.errors import BadInput, choose
-from nodebench.plugins import Plugin, PluginWarning, load_plugins, one_line
-from nodebench.solvers.contract import Method, SolverAdapter
+from nodebench.plugins import Plugin, PluginWarning, calling, load_plugins
+from nodebench.solvers.contract import Method, SolverAdapter, StepControl
 from nodebench.spec import Batching, Compile, Gradient
 
 BARE = "torchdiffeq"  # the backend whose methods need no prefix
@@ -25,8 +26,9 @@ def adapters() -> dict[str, SolverAdapter]:
 
 
 def source_of_solver(name: str) -> Installed | None:
-    """The package that registers the adapter of a solver; None for an adapter of nodebench."""
-    return _registered()[parts_of(name)[0]].source
+    """The package that registers the adapter of a solver; None for an adapter of nodebench, or of nobody."""
+    plugin = _registered().get(parts_of(name)[0])
+    return plugin.source if plugin else None
 
 
 @cache
@@ -65,6 +67,24 @@ def _checked_backend(adapter: Any) -> str:
         raise TypeError(f"its attribute '{'.'.join(map(str, first['loc']))}': {first['msg']}") from None
 
 
+def calling_adapter(adapter: SolverAdapter, method: str) -> AbstractContextManager[None]:
+    """Name the adapter, its package and a method in the message of what the method raises; see ``calling``."""
+    return calling(f"solvers '{adapter.backend}'", source_of_solver(full_name(adapter, "")), method)
+
+
+def code_of(adapter: SolverAdapter, control: StepControl) -> str:
+    """The lines of Python that do a solve in the library itself; see ``SolverAdapter.code``.
+
+    Raises:
+        BadInput: the adapter fails.
+    """
+    with calling_adapter(adapter, "code()"):
+        found = adapter.code(control)
+        if not isinstance(found, str):
+            raise TypeError(f"it returned {type(found).__name__}, not text")
+    return found
+
+
 @cache
 def methods_of(adapter: SolverAdapter) -> Mapping[str, Method]:
     """The methods of an adapter, checked; its library is imported for them.
@@ -72,16 +92,10 @@ def methods_of(adapter: SolverAdapter) -> Mapping[str, Method]:
     Raises:
         BadInput: the adapter or the import of its library fails, whatever the exception.
     """
-    try:
+    with calling_adapter(adapter, "methods()"):
         found = adapter.methods()
         if not (isinstance(found, Mapping) and all(isinstance(one, Method) for one in found.values())):
             raise TypeError("it returned no mapping of names to nodebench.solvers.Method")
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        source = source_of_solver(full_name(adapter, ""))
-        of_package = f" of package {source}" if source else ""
-        raise BadInput(f"solvers '{adapter.backend}'{of_package}: methods() failed: {one_line(error)}") from error
     return found
 
 
@@ -89,7 +103,7 @@ def is_installed(adapter: SolverAdapter) -> bool:
     """Whether the library behind an adapter is there."""
     try:
         return adapter.package is None or find_spec(adapter.package) is not None
-    except (ImportError, ValueError):
+    except Exception:  # the package that a submodule belongs to is imported, and may raise anything
         return False
 
 

@@ -5,6 +5,7 @@ punctuation. It is no path: file names are made from it by ``nodebench.paths``.
 """
 
 import re
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -21,6 +22,7 @@ def _name(text: str) -> str:
     return text
 
 
+@lru_cache(maxsize=4096)  # the records of a run repeat a few names
 def _fault(text: str) -> str | None:
     """What keeps text from being a name; None where nothing does."""
     if not text or text != text.strip():

@@ -22,6 +22,7 @@ class ReasonCode(StrEnum):
     NO_REFERENCE = "no-reference"  # there is no float64 reference to compare with
     RANDOM_FIELD = "random-field"  # the field draws random numbers or keeps state between evaluations
     DRIFTED = "drifted"  # the speed of the machine changed during every run of the trial
+    RESUMED = "resumed"  # the trial went on from a checkpoint: its times come from several processes
     OTHER = "other"
 
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from nodebench.errors import BadInput
 from nodebench.escapes import for_json
@@ -186,6 +187,28 @@ class Interleaved(Frozen):
     spread: dict[str, float] = Field(default_factory=dict)
 
 
+class Resumed(Frozen):
+    """How a trial went on from its checkpoints after its process had ended.
+
+    Attributes:
+        times: how often it was resumed.
+        seconds: wall time of the earlier processes from setup to the checkpoint; part of ``duration_seconds`` and
+            ``passes_seconds``.
+    """
+
+    times: Annotated[int, Field(ge=1)]
+    seconds: Annotated[float, Field(ge=0)]
+
+
+Row = dict[str, float | None]
+
+
+def _with_epochs(rows: list[Row]) -> list[Row]:
+    if any(row.get("epoch") is None for row in rows):
+        raise PydanticCustomError("epoch", "a row without an epoch")
+    return rows
+
+
 class Record(Frozen):
     """What one trial gave. Figures are named in ``nodebench.spec.figures``.
 
@@ -201,13 +224,14 @@ class Record(Frozen):
     metrics: dict[str, float | None] = Field(default_factory=dict, max_length=NAMES)
     costs: dict[str, int | float | None] = Field(default_factory=dict, max_length=NAMES)
     reasons: dict[str, Reason] = Field(default_factory=dict, max_length=NAMES)
-    history: list[dict[str, float | None]] = Field(default_factory=list, max_length=ROWS)
-    profile: list[dict[str, float | None]] = Field(default_factory=list, max_length=ROWS)
+    history: Annotated[list[Row], AfterValidator(_with_epochs)] = Field(default_factory=list, max_length=ROWS)
+    profile: list[Row] = Field(default_factory=list, max_length=ROWS)
     passes: tuple[Pass, ...] = tuple(Pass)  # those that were asked for; up to schema 3 all
     passes_agree: bool | None = None
     options: dict[str, Any] = Field(default_factory=dict, max_length=NAMES)
     data: DataCard | None = None
-    calibration: list[Positive] = Field(default_factory=list)  # seconds of the fixed load, before and after
+    # Seconds of the fixed load: before the trial and after it; of a resumed trial before each of its processes.
+    calibration: list[Positive] = Field(default_factory=list)
     drifted: bool | None = None
     environment: Environment = Field(default_factory=Environment)
     limits: Limits = Limits()
@@ -216,6 +240,7 @@ class Record(Frozen):
     measured: Measured | None = None  # of a task that runs code of the user's
     traits: dict[FieldTrait, str] = Field(default_factory=dict)  # of the vector field, each with what was observed
     interleaved: Interleaved | None = None
+    resumed: Resumed | None = None  # None where the trial ran in one process
     wrong: str | None = None  # which test items were classified wrongly: packed bits, base64
 
     def wrong_items(self) -> list[bool] | None:

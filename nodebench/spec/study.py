@@ -20,7 +20,7 @@ A file says what is the same at every scale, and under ``smoke``, ``quick`` and 
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -35,6 +35,7 @@ from nodebench.spec.trial import Preset
 
 REPRODUCED = "reproduced"  # the study of trials run again from their records
 RECOMMEND = "recommend"  # the study of what 'nodebench recommend --measure' runs
+CHECKPOINT_SECONDS = 600.0  # between two checkpoints of a trial, by default
 RESERVED = (REPRODUCED, RECOMMEND)
 
 
@@ -43,6 +44,7 @@ class Study(Frozen):
 
     Attributes:
         name: of the file; empty for a grid typed on the command line.
+        checkpoint_every: seconds between two checkpoints of a trial's training; 0 for none.
         timing: whether its seconds matter, so that trials run one at a time unless asked otherwise.
         order: seed of the order in which the trials of a replicate run.
         groups: grids by name; a trial that two of them ask for runs once.
@@ -55,6 +57,7 @@ class Study(Frozen):
     source: str = ""
     claims: list[Name] = []
     passes: Passes = tuple(Pass)
+    checkpoint_every: Annotated[float, Field(ge=0, allow_inf_nan=False)] = CHECKPOINT_SECONDS
     timing: bool = True
     order: int = 0
     groups: dict[Name, Grid] = Field(min_length=1)

@@ -1,7 +1,7 @@
 """Tasks, found by entry point; each is data, models, a loss and metrics."""
 
 from nodebench.tasks.contract import Batch, DatasetInfo, Experiment, ModelInfo, Options, Setup, Task
-from nodebench.tasks.registry import find_task, source_of_task, tasks
+from nodebench.tasks.registry import calling_task, dataset_of, find_task, source_of_task, tasks
 
 __all__ = [
     "Batch",
@@ -11,6 +11,8 @@ __all__ = [
     "Options",
     "Setup",
     "Task",
+    "calling_task",
+    "dataset_of",
     "find_task",
     "source_of_task",
     "tasks",

@@ -75,6 +75,8 @@ class Experiment(ABC):
         measured: the user's code that the model runs; None where it runs none.
         wrong: which test items the latest call of ``metrics`` classified wrongly, bool, shape ``(data.test,)``; None
             where nothing is classified.
+        generators: the generators that the experiment draws from, by name; empty if it has none. None: the experiment
+            does not say, so that its training cannot be resumed from a checkpoint; see ``state_dict``.
     """
 
     model: nn.Module
@@ -85,6 +87,7 @@ class Experiment(ABC):
     data: DataCard | None = None
     measured: Measured | None = None
     wrong: Tensor | None = None
+    generators: Mapping[str, torch.Generator] | None = None
 
     @abstractmethod
     def batches(self, epoch: int) -> Iterator[Batch]:
@@ -124,6 +127,25 @@ class Experiment(ABC):
 
     def begin_epoch(self, epoch: int) -> None:  # noqa: B027 - optional
         """Set the learning rate of an epoch, where a schedule is published."""
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Return what the rest of the training depends on, for a checkpoint; None if that is unknown.
+
+        Model, optimiser and the global generators of torch, NumPy and Python are stored without it. The default is
+        the state of each of ``generators``. An experiment that keeps more overrides both methods. Values are tensors,
+        numbers, texts, None, and lists and dictionaries of these, and later steps do not change them.
+
+        Within an epoch only the number of the step is stored. A resumed training calls ``load_state_dict`` with the
+        state at the start of the epoch, then ``begin_epoch`` and ``batches``, and skips that many batches.
+        """
+        if self.generators is None:
+            return None
+        return {name: generator.get_state() for name, generator in self.generators.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state that ``state_dict`` returned in an experiment of the same trial."""
+        for name, generator in (self.generators or {}).items():
+            generator.set_state(state[name])
 
 
 class Task(ABC):

@@ -60,6 +60,7 @@ class _Flow(nn.Module):
 
 class _Solves(Experiment):
     epochs = 1
+    generators = {}  # draws nothing
 
     def __init__(self, setup: Setup) -> None:
         options: ExponentialOptions = setup.options

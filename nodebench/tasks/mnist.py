@@ -139,6 +139,7 @@ class _Classification(Experiment):
         rate = options.learning_rate / options.loss_scale
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=options.momentum)
         self._order = torch.Generator().manual_seed(setup.seed)
+        self.generators = {"order": self._order}
         self.epochs = options.epochs
         self.steps_per_epoch = max(1, len(self._labels) // options.batch_size)
         self.probe = self._images[: options.probe_images], self._labels[: options.probe_images]

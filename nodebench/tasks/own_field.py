@@ -97,6 +97,8 @@ class _Placed(nn.Module):
 
 
 class _Steps(Experiment):
+    generators = {}  # draws nothing
+
     def __init__(self, setup: Setup) -> None:
         options: OwnFieldOptions = setup.options
         torch.manual_seed(setup.seed)

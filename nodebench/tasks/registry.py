@@ -1,6 +1,7 @@
 """Find tasks by name."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Annotated, Any
 
@@ -8,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from nodebench.distributions import Installed
 from nodebench.errors import choose
-from nodebench.plugins import Plugin, load_plugins
+from nodebench.plugins import Plugin, calling, load_plugins
 from nodebench.solvers import StepControl
-from nodebench.spec import Gradient, Preset
+from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.spec.trial import Scalar
 from nodebench.tasks.contract import DatasetInfo, ModelInfo, Options, Task
 
@@ -31,8 +32,27 @@ def find_task(name: str) -> Task:
 
 
 def source_of_task(name: str) -> Installed | None:
-    """The package that registers a task; None for a task of nodebench."""
-    return _registered()[name].source
+    """The package that registers a task; None for a task of nodebench, or of nobody."""
+    plugin = _registered().get(name)
+    return plugin.source if plugin else None
+
+
+def dataset_of(task: Task, wanted: str | None, source: DataSource, preset: Preset) -> str:
+    """Name the data set of a trial, having checked that it is there; see ``Task.dataset``.
+
+    Raises:
+        BadInput: it is not there, or the task fails.
+    """
+    with calling_task(task, "dataset()"):
+        found = task.dataset(wanted, source, preset)
+        if not isinstance(found, str):
+            raise TypeError(f"it returned {type(found).__name__}, not the name of a data set")
+    return found
+
+
+def calling_task(task: Task, method: str) -> AbstractContextManager[None]:
+    """Name the task, its package and a method in the message of what the method raises; see ``calling``."""
+    return calling(f"task '{task.name}'", source_of_task(task.name), method)
 
 
 @cache

@@ -60,6 +60,7 @@ class SeriesTraining(Experiment):
         self.model = model().to(setup.device, setup.dtype)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
         self._order = torch.Generator().manual_seed(setup.seed)
+        self.generators = {"order": self._order}
         self.probe = self._batch(torch.arange(min(PROBE, len(train.observed))), torch.Generator().manual_seed(0))
 
     def batches(self, epoch: int) -> Iterator[Batch]:

@@ -95,6 +95,7 @@ class _Shells(Experiment):
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
         self._rate = options.learning_rate
         self._order = torch.Generator().manual_seed(setup.seed)
+        self.generators = {"order": self._order}
         self.epochs = options.epochs
         self.steps_per_epoch = max(1, len(self._classes) // options.batch_size)
         self.probe = self._points[:32], self._classes[:32]

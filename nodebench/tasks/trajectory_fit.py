@@ -99,6 +99,7 @@ class TrajectoryFit(Experiment):
         self.model = model(self.observations).to(setup.device, setup.dtype)
         self.optimizer = torch.optim.RMSprop(self.model.parameters(), lr=options.learning_rate)
         self._order = torch.Generator().manual_seed(setup.seed)
+        self.generators = {"order": self._order}
         self._evaluation = _Evaluation.of(system, y0, start, options)
         self.probe = self._batch(torch.Generator().manual_seed(0))
 

@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import importlib
-import json
 import os
 import sys
 import sysconfig
@@ -17,6 +16,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
+from nodebench.distributions import installed
 from nodebench.errors import BadInput
 from nodebench.solvers.precision import plain_tensors
 from nodebench.spec import Measured
@@ -136,15 +136,9 @@ def _owners() -> dict[str, list[str]]:
 
 
 def _distributions(top: str) -> dict[str, str]:
-    """The installed distributions of a top-level module, with their versions."""
-    return {name: _version(metadata.distribution(name)) for name in set(_owners().get(top, ()))}
-
-
-def _version(distribution: metadata.Distribution) -> str:
-    """Version, and the commit where it was installed from a repository (PEP 610)."""
-    told = distribution.read_text("direct_url.json")
-    commit = json.loads(told).get("vcs_info", {}).get("commit_id") if told else None
-    return f"{distribution.version}@{commit}" if commit else distribution.version
+    """The installed distributions of a top-level module: version, with the commit where one is known."""
+    found = {name: installed(name) for name in set(_owners().get(top, ()))}
+    return {name: f"{one.version}@{one.commit}" if one.commit else one.version for name, one in found.items() if one}
 
 
 def _state(made: nn.Module) -> str:

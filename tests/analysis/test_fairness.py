@@ -3,7 +3,7 @@ import math
 import pytest
 from evidence import ENVIRONMENT, claim, evidence
 
-from nodebench.analysis.fairness import Point, differing, is_flow, points_of, unreliable
+from nodebench.analysis.fairness import Point, by_plugins, differing, is_flow, points_of, unreliable
 from nodebench.analysis.readings import final
 from nodebench.claims import Verdict, judge
 from nodebench.claims.contract import Arm, Part
@@ -112,3 +112,59 @@ def test_records_without_identities_compare_by_version():
     # Where two installations are known, an older record could be of either, and joins neither.
     settings = {str(point.setting["torchdiffeq"]) for point in points_of([old, index, head])}
     assert len(settings) == 3
+
+
+def plugged(seed=0, identity="git:" + "1" * 40, version="1.0", package="mine", **axes):
+    plugins = {package: {"version": version, "commit": None, "identity": identity}} if package else {}
+    known = {"solver": "mine:euler", "costs": {"step_seconds": 1.0 + seed / 50}}
+    return evidence(seed, environment=ENVIRONMENT | {"plugins": plugins}, **(known | axes))
+
+
+OTHER = "files:" + "2" * 16
+
+
+def test_replicates_of_two_installations_of_a_plugin_are_not_pooled():
+    one, other = (
+        [plugged(seed, identity, gradient=gradient) for seed in seeds for gradient in ("adjoint", "direct")]
+        for identity, seeds in (("git:" + "1" * 40, range(5)), (OTHER, range(5, 9)))
+    )
+    (found,) = judge([claim(Part("{}", SECONDS, A, B, supports=(-INF, 2.0)))], [*one, *other])
+    assert sorted(found.results[0].sample.values) == [0, 1, 2, 3, 4]
+    assert "plug-in mine 1.0 (git:11111111) / 1.0 (files:22222222)" in " ".join(map(str, found.results[0].sample.notes))
+
+
+@pytest.mark.parametrize("changes", [{"identity": OTHER}, {"version": "2.0"}])
+def test_arms_of_two_installations_of_a_plugin_are_refused(changes):
+    pairs = [
+        plugged(seed, gradient=gradient, **more)
+        for seed in range(5)
+        for gradient, more in (("adjoint", changes), ("direct", {}))
+    ]
+    assert "the arms differ in plug-in mine " in noted(pairs)
+
+
+def test_a_plugin_that_only_one_arm_uses_is_part_of_what_is_compared():
+    arm, against = Arm("mine", {"solver": "mine:euler"}), Arm("euler", {"solver": "euler"})
+    part = Part("{}", SECONDS, arm, against, supports=(-INF, 2.0))
+    ours = [plugged(seed, package="", solver="euler") for seed in range(5)]
+    theirs = [plugged(seed, OTHER if seed == 4 else "git:1") for seed in range(5)]
+    (found,) = judge([claim(part)], [*ours, *theirs])
+    assert sorted(found.results[0].sample.values) == [0, 1, 2, 3]
+
+
+def test_groups_of_points_hold_one_installation_of_each_plugin():
+    built_in, old, new = evidence(0), plugged(1), plugged(2, OTHER)
+    groups = by_plugins(points_of([built_in, new, old]))
+    assert [[point.seed for point in group] for group in groups] == [[0, 2], [1]]
+    assert [len(group) for group in by_plugins(points_of([built_in]))] == [1]
+
+
+def test_a_record_without_the_identity_of_its_plugin_compares_by_version():
+    named, unnamed, edited = (
+        plugged(0),
+        plugged(1, None),
+        evidence(2, environment=ENVIRONMENT | {"plugins": {"mine": [1]}}),
+    )
+    points = points_of([named, unnamed, edited])
+    assert points[0].plugins == points[1].plugins == {"plug-in mine": "1.0 (git:11111111)"}
+    assert points[2].plugins == {"plug-in mine": "[1]"}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nodebench.analysis.forecast import decision_probabilities, replicates_needed
+from nodebench.analysis.forecast import decision_probabilities
 from nodebench.analysis.regions import Regions
 from nodebench.analysis.sequential import LOOKS, p_inside
 from nodebench.analysis.statistics import Replicates
@@ -153,7 +153,6 @@ def test_what_is_decided_or_cannot_be_told_has_no_forecast():
 def test_no_number_of_replicates_decides_within_the_error_of_the_test_set():
     near = Replicates((0.1, 0.11, 0.09, 0.1, 0.1), shared_error=0.2)
     assert decision_probabilities(near, ABOVE)[40] < 0.01
-    assert replicates_needed(decision_probabilities(near, ABOVE)) is None
     assert decision_probabilities(Replicates(near.values), ABOVE) == {}
 
 
@@ -162,10 +161,3 @@ def test_noise_of_the_machine_is_expected_of_later_replicates_too():
     loud = decision_probabilities(Replicates(lucky, "log", least_error=0.05), Regions((1.0, INF)))
     assert 0.1 < loud[20] < 0.9  # a deviation of 0.11 and a distance of 0.095 from the edge
     assert decision_probabilities(Replicates(lucky, "log"), Regions((1.0, INF))) == {}
-
-
-def test_the_number_needed_is_the_first_look_with_enough_power():
-    assert replicates_needed({10: 0.3, 20: 0.81, 40: 0.99}) == 20
-    assert replicates_needed({10: 0.3, 20: 0.81, 40: 0.99}, power=0.9) == 40
-    assert replicates_needed({10: 0.3}) is None
-    assert replicates_needed({}) is None

@@ -1,10 +1,10 @@
 """Planted costs: the fastest that meets the limits is named, and each of the others has its reason."""
 
 import pytest
-from evidence import evidence
+from evidence import ENVIRONMENT, evidence
 
 from nodebench.analysis import recommend as analysis
-from nodebench.analysis.recommend import Fate, Limits, Options, Problem, by_machine, problems
+from nodebench.analysis.recommend import Fate, Limits, Options, Present, Problem, by_machine, problems
 from nodebench.spec import Status
 
 # By gradient: error, seconds, bytes.
@@ -117,14 +117,14 @@ def test_what_was_not_measured_is_no_better():
 
 def test_records_of_another_problem_are_another_answer():
     mixed = records() + records(seeds=1, overrides={"noise": 0.5}) + records(task="mnist")
-    found = problems(mixed, {"task": "toy/spiral"}, {})
+    found = problems(mixed, {"task": "toy/spiral"}, Present())
     assert [len(some.records) for some in found] == [12, 4]
-    assert [len(some.records) for some in problems(mixed, {"task": "toy/spiral", "noise": 0.5}, {})] == [4]
-    assert problems(mixed, {"task": "ecg"}, {}) == []
+    assert [len(some.records) for some in problems(mixed, {"task": "toy/spiral", "noise": 0.5}, Present())] == [4]
+    assert problems(mixed, {"task": "ecg"}, Present()) == []
 
 
 def test_default_options_go_before_more_records_of_other_ones():
-    brief = {"epochs": 1, "train_images": 320}
+    brief = Present(brief={"epochs": 1, "train_images": 320})
     of_default = records(seeds=1)
     short = records(seeds=2, overrides={"epochs": 1, "train_images": 320})
     other = records(seeds=3, overrides={"epochs": 1, "batch_size": 8})
@@ -139,6 +139,26 @@ def test_default_options_go_before_more_records_of_other_ones():
     # An option that was asked for is no deviation.
     (first, *_) = problems(other, {"task": "toy/spiral", "epochs": 1, "batch_size": 8}, brief)
     assert first.options is Options.DEFAULT
+
+
+def test_records_of_a_preset_whose_options_have_changed_are_not_of_the_defaults():
+    present = Present({"epochs": 20, "noise": 0.0, "depth": 2, "gone": None}, {"depth": 2}, {"epochs": 1})
+
+    def relation(asked=None, **recorded):
+        (found,) = problems(records(1, **recorded), {"task": "toy/spiral"} | (asked or {}), present)
+        return found.options, dict(found.differing)
+
+    kept = {"epochs": 20, "noise": 0.0}
+    assert relation(options=kept) == (Options.DEFAULT, {})  # made before ``depth`` existed
+    assert relation(options=kept | {"epochs": 10}) == (Options.OTHER, {"epochs": (10, 20)})
+    assert relation({"epochs": 10}, options=kept | {"epochs": 10}) == (Options.DEFAULT, {})
+    assert relation(options=kept | {"epochs": 1}, overrides={"epochs": 1}) == (Options.SHORT, {"epochs": (1, 20)})
+    assert relation(options=kept | {"old": True}) == (Options.OTHER, {"old": (True, None)})
+    assert relation(options=kept | {"noise": 0.5}, overrides={"epochs": 1})[0] is Options.OTHER
+    assert relation(options=kept, overrides={"epochs": 20}) == (Options.DEFAULT, {})  # the preset has moved there
+    smoke = {"preset": "smoke", "options": kept | {"epochs": 3}, "overrides": {"noise": 0.1}}
+    assert relation(**smoke) == (Options.OTHER, {"noise": (0.1, None)})
+    assert relation(overrides={"epochs": 1}) == (Options.SHORT, {"epochs": (1, 20)})  # an old record: overrides alone
 
 
 def test_records_are_sorted_by_machine():
@@ -198,3 +218,17 @@ def test_times_of_trials_that_shared_their_cores_are_no_part_of_a_ratio():
     ]
     assert why(recommend(found, Limits()), "checkpoint") == why(recommend(spoiled, Limits()), "checkpoint")
     assert why(recommend(spoiled, Limits()), "checkpoint").startswith("1.5 ×")
+
+
+def test_two_installations_of_a_plugin_are_two_problems_and_join_what_uses_none():
+    def installed(version):
+        return {**ENVIRONMENT, "plugins": {"mine": {"version": version, "commit": None, "identity": None}}}
+
+    def of(started, solver, environment):
+        return [r.model_copy(update={"started": started}) for r in records(2, solver=solver, environment=environment)]
+
+    built_in = of("2026-01-02", "dopri5", ENVIRONMENT)
+    old, new = of("2026-01-01", "mine:euler", installed("1.0")), of("2026-01-03", "mine:euler", installed("2.0"))
+    first, second = problems([*old, *built_in, *new], {"task": "toy/spiral"}, Present())
+    assert {id(record) for record in first.records} == {id(record) for record in [*built_in, *new]}
+    assert {id(record) for record in second.records} == {id(record) for record in old}

@@ -65,6 +65,28 @@ def test_check_prints_a_verdict_for_each_claim_as_json(nodebench, results):
     assert not any(math.isinf(end or 0) for end in ends)
 
 
+def test_published_records_count_only_where_there_are_no_others(nodebench, results):
+    (results / "kept").rename(results / "published")
+    alone = json.loads(nodebench("claims", "check", "--json")[1])
+    mine = results / "mine"
+    mine.mkdir()
+    (mine / "records.jsonl").write_text(evidence(7, task="toy/random").line() + "\n")
+    beside = json.loads(nodebench("claims", "check", "--json")[1])
+    verdicts = [
+        next(one["verdict"] for one in found if (one["id"], one["scope"]) == ("seed-euler-resnet", "default"))
+        for found in (alone, beside)
+    ]
+    assert verdicts == ["supported", "not tested"]
+    told = "results/published left out; --results results/published judges it alone"
+    assert told in nodebench("claims", "check")[1]
+    code, out, _ = nodebench("claims", "show", "seed-euler-resnet")
+    assert (code, "not tested" in out, told in out) == (0, True, True)
+    code, out, _ = nodebench("claims", "show", "seed-euler-resnet", "--results", "results/published")
+    assert ("supported in all 2 conditions" in out, "left out; --results" in out) == (True, False)
+    assert "has no record in results yet" in nodebench("reproduce", "seed-euler-resnet")[2]
+    assert "seed-euler-resnet" in nodebench("claims", "settle", "seed-euler-resnet", "--dry-run")[1]
+
+
 def test_check_fails_on_the_verdicts_it_is_given(nodebench, results):
     assert nodebench("claims", "check", "--fail-on", "supported")[0] == 1
     assert nodebench("claims", "check", "--fail-on", "refuted,depends")[0] == 0

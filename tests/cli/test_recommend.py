@@ -9,7 +9,8 @@ import pytest
 from evidence import evidence
 
 from nodebench.run.store import Run
-from nodebench.spec import Grid, Study
+from nodebench.spec import Grid, Preset, Study
+from nodebench.tasks import find_task
 
 FIELD = """
 import torch
@@ -158,6 +159,15 @@ def test_an_answer_names_options_that_are_not_the_defaults(nodebench, tmp_path):
     kept_run(tmp_path / "results", "usual", spirals()[:2])  # fewer, and of the task's own options
     _, out, _ = nodebench(*recommend)
     assert "Based on 2 records (n = 1) of usual: a processor, preset quick, the task's default options." in out
+
+
+def test_an_answer_names_options_of_the_preset_that_have_changed_since(nodebench, tmp_path):
+    present = find_task("toy/spiral").presets[Preset.QUICK].model_dump(mode="json")
+    records = [one.model_copy(update={"options": present | {"noise": 0.25}}) for one in spirals()]
+    kept_run(tmp_path / "results", "before", records)
+    _, out, _ = nodebench("recommend", "--task", "toy/spiral", "--machine", "a processor")
+    told = f"the task's defaults (noise=0.25 where the preset now has {present['noise']})."
+    assert f"of before: a processor, preset quick, options that are not {told}" in out
 
 
 def test_what_could_not_be_timed_is_counted(nodebench, tmp_path):

@@ -98,3 +98,11 @@ def test_every_link_of_the_front_pages_leads_somewhere():
     for name in ("README.md", "CONTRIBUTING.md"):
         for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text()):
             assert (ROOT / target).exists(), f"{name}: {target}"
+
+
+def test_contributing_names_every_program_of_the_benchmarks():
+    benchmarks = ROOT / "benchmarks"
+    programs = [*benchmarks.glob("*.py"), benchmarks / "independent" / "compare.py"]
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert len(programs) > 1
+    assert [path.name for path in programs if path.name not in text] == []

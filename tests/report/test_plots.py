@@ -105,3 +105,13 @@ def test_the_legend_of_a_training_names_forward_and_backward():
     legend = axes.get_legend()
     texts = [text.get_text() for text in legend.texts]
     assert dict(zip(texts, strokes(legend.legend_handles).values(), strict=True)) == strokes(axes.lines)
+
+
+def test_what_is_too_large_for_an_axis_is_not_drawn(tmp_path):
+    usual = record()
+    rows = [{"epoch": 1e308, "loss": 1e308}, {"epoch": -1e308, "loss": -1e308}, {"epoch": 5.0, "loss": 1.7e308}]
+    odd = usual.model_copy(update={"history": [*usual.history, *rows]})
+    drawn = [draw_trial(one, {}, tmp_path / str(index)) for index, one in enumerate((usual, odd))]
+    assert [path.name for path in drawn[0]] == [path.name for path in drawn[1]]
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*drawn, strict=True))
+    assert draw_trial(usual.model_copy(update={"history": rows}), {}, tmp_path / "none") == []

@@ -3,10 +3,12 @@
 import re
 
 import pytest
-from evidence import ENVIRONMENT, evidence
+from evidence import ENVIRONMENT, claim, evidence
 
 from nodebench.analysis.readings import final, quotient
-from nodebench.report.charts import PALETTE, Look
+from nodebench.claims import judge
+from nodebench.claims.contract import Arm, Part
+from nodebench.report.charts import PALETTE, Look, Series, against, forest
 from nodebench.report.site import PUBLISHED, report
 from nodebench.report.study_charts import Plot, by_axis, category, draw, each, rows
 from nodebench.report.study_plots import PLOTS
@@ -194,3 +196,22 @@ def test_records_that_a_shipped_study_would_not_ask_for_have_a_page_of_their_own
     assert set(shown) == {"memory", "memory (not as shipped)"}
     assert "would not ask for" in shown["memory (not as shipped)"].about
     assert len({chart.name for page in shown.values() for chart in page.charts}) == 4
+
+
+@pytest.mark.parametrize("logs", ["", "xy"])
+@pytest.mark.parametrize("large", [1e308, -1e308, 1.7e308])
+def test_values_too_large_for_an_axis_are_not_drawn(logs, large):
+    usual = {1.0: [2.0, 3.0], 2.0: [4.0]}
+    odd = {1.0: [2.0, 3.0, large], 2.0: [4.0], 3.0: [large], large: [5.0]}
+    one, other = (against("a", [Series("s", points)], Look("x", "y", logs)) for points in (usual, odd))
+    assert one.svg == other.svg
+    assert "<svg" in against("a", [Series("s", {1.0: [large]})], Look("x", "y", logs)).svg
+
+
+@pytest.mark.parametrize("large", [1e308, -1e308])
+@pytest.mark.parametrize("seeds", [1, 6])
+def test_results_too_large_for_an_axis_are_not_drawn(large, seeds):
+    part = Part("{}", final("test_error"), Arm("euler", {"solver": "dopri5"}), supports=(0.0, 1.0))
+    records = [evidence(seed, metrics={"test_error": large if seed < 6 else 0.5}) for seed in range(seeds)]
+    (found,) = judge([claim(part)], records)
+    assert "<svg" in forest("a", found.results, None, ratio=False).svg

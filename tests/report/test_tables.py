@@ -6,7 +6,7 @@ from rich.console import Console
 from nodebench.cli.show import print_run
 from nodebench.report.tables import run_table, summary
 from nodebench.spec import Failure, Record, Status, Trial
-from nodebench.spec.record import Place
+from nodebench.spec.record import Place, Resumed
 
 
 def record(seed: int, status: Status = Status.OK, version: str = "1.0", **changes) -> Record:
@@ -53,6 +53,14 @@ def test_drifted_seconds_are_marked_and_nothing_else_is():
     assert not any("20~" in row for row in rows)
     assert any(row.startswith("~ the machine's speed changed") for row in rows)
     assert "~" not in table([record(0), record(1)])
+
+
+def test_seconds_of_resumed_trials_are_marked():
+    costs = {"step_seconds": 0.25, "nfe_forward": 20.0}
+    rows = table([record(0, resumed=Resumed(times=1, seconds=9.0), costs=costs), record(1, costs=costs)]).splitlines()
+    assert [("250 ms^" in row) for row in rows if "small" in row] == [True, False]
+    assert not any("20^" in row for row in rows)
+    assert any(row.startswith("^ this trial was resumed from a checkpoint") for row in rows)
 
 
 def test_records_of_two_machines_say_which_one_they_are_of():

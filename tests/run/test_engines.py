@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import dask
 import distributed
@@ -11,12 +12,15 @@ import psutil
 import pytest
 
 from nodebench.errors import BadInput
+from nodebench.run.checkpoints import Checkpoints, checkpoint_files
 from nodebench.run.engines import dask as dask_engine
 from nodebench.run.engines.dask import DaskEngine
 from nodebench.run.engines.local import LocalEngine
 from nodebench.run.fork_server import start_fork_server
+from nodebench.run.isolation import run_isolated
 from nodebench.run.multiply import multiply
-from nodebench.spec import DataSource, Grid, Limits, Request, Status
+from nodebench.run.store import Run
+from nodebench.spec import DataSource, Grid, Limits, Request, Status, Study
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +191,42 @@ def test_workers_that_may_have_no_children_are_refused_with_the_cure():
         pytest.raises(BadInput, match="start it with --no-nanny"),
     ):
         run(DaskEngine(cluster.scheduler_address), trials(0))
+
+
+def long_trial(tmp_path):
+    """A trial that has left a checkpoint in a run of its own, and the checkpoints of that run."""
+    grid = Grid(task="test/random", preset="smoke", solver="rk4", overrides={"seconds": 0.02}, threads=1)
+    (trial,), _ = multiply(grid, DataSource())
+    checkpoints = Checkpoints.of(Run.create(tmp_path, Study(groups={"typed": grid}), {}).folder, 0.05)
+    run_isolated(trial, Limits(), DataSource(), lambda progress: None, checkpoints=checkpoints)
+    assert list(checkpoint_files(checkpoints.folder).values()) == [trial.id]
+    return trial, checkpoints
+
+
+def resume(engine, trial, checkpoints):
+    """Run a trial once; return its record and the notices that it gave."""
+    notices: list[str] = []
+    requests = {trial.id: Request()}
+    found = engine.run(
+        [trial], Limits(), DataSource(), lambda t, p: notices.append(p.notice), requests, checkpoints=checkpoints
+    )
+    ((record, _),) = found
+    return record, [notice for notice in notices if notice]
+
+
+def test_a_trial_goes_on_from_its_checkpoint_and_says_so(engine, tmp_path):
+    record, notices = resume(engine, *long_trial(tmp_path))
+    assert record.status is Status.OK
+    assert record.resumed.times == 1
+    assert len(notices) == 1
+    assert notices[0].startswith("goes on from its checkpoint")
+
+
+def test_a_worker_that_does_not_see_the_folder_of_the_run_uses_no_checkpoint(cluster, tmp_path):
+    trial, checkpoints = long_trial(tmp_path)
+    before = os.listdir(checkpoints.folder / "checkpoints")
+    record, notices = resume(DaskEngine(cluster), trial, replace(checkpoints, run="of another machine"))
+    assert record.status is Status.OK
+    assert record.resumed is None
+    assert notices == []
+    assert os.listdir(checkpoints.folder / "checkpoints") == before

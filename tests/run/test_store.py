@@ -1,9 +1,11 @@
 import fcntl
+import gc
 import json
 import os
 from pathlib import Path
 
 import pytest
+from evidence import evidence
 
 from nodebench.errors import BadInput
 from nodebench.run.store import Run, kept_records, list_runs, records_below, runs_below
@@ -288,3 +290,18 @@ def test_results_that_cannot_be_written_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot write there"):
         Run.create(tmp_path / "file", STUDY, {})
+
+
+def test_the_records_of_a_run_share_what_they_have_in_common(tmp_path):
+    run = Run.create(tmp_path / "results", Study(groups={"typed": Grid(task="toy/spiral")}), {})
+    written = [evidence(seed, options={"noise": 0.5}, costs={"step_seconds": 1.0 + seed}) for seed in range(3)]
+    written.append(evidence(3, options={"noise": 0.1}))
+    for one in written:
+        run.append(one)
+    first, second, third, other = found = run.records()
+    assert found == written
+    assert first.environment is second.environment is third.environment is other.environment
+    assert first.trial.model_fields_set is second.trial.model_fields_set
+    assert first.options is second.options
+    assert other.options == {"noise": 0.1}
+    assert gc.isenabled()

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
+from nodebench.run.checkpoints import Checkpoints
 from nodebench.run.worker import Progress
 from nodebench.spec import DataSource, Limits, Record, Request, Trial
 from nodebench.spec.trajectories import Film
@@ -18,7 +19,7 @@ EVERY_PASS: Requests = MappingProxyType({})
 class Engine(ABC):
     """Runs trials in the order given, as far as it has room, and holds each to its limits.
 
-    Whatever happens to a trial, it ends in one record. An engine writes no file.
+    Whatever happens to a trial, it ends in one record. An engine writes no file; trials write their checkpoints.
     """
 
     # Whether trials run on machines whose cores and devices the parent cannot see.
@@ -41,6 +42,7 @@ class Engine(ABC):
         source: DataSource,
         report: Report,
         requests: Requests = EVERY_PASS,
+        checkpoints: Checkpoints | None = None,
     ) -> Iterator[tuple[Record, Film]]:
         """Yield each trial's record, and the pictures it took, as it ends. An engine runs once.
 
@@ -52,6 +54,7 @@ class Engine(ABC):
             limits, source: of every one of them.
             report: hears of the progress of each, in the caller's thread.
             requests: what is measured of each; every pass, once, of a trial that is not named there.
+            checkpoints: of the run; None for no checkpoints.
 
         Raises:
             BadInput: what runs them turns out to be unfit.

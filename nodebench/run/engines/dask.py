@@ -25,6 +25,7 @@ from distributed.scheduler import KilledWorker
 
 import nodebench
 from nodebench.errors import BadInput, CannotGoOn, first_line
+from nodebench.run.checkpoints import Checkpoints
 from nodebench.run.engines.contract import EVERY_PASS, Engine, Report, Requests
 from nodebench.run.engines.dask_watch import Watch, quiet_libraries
 from nodebench.run.fork_server import wait_for_fork_server
@@ -82,6 +83,7 @@ class DaskEngine(Engine):
         source: DataSource,
         report: Report,
         requests: Requests = EVERY_PASS,
+        checkpoints: Checkpoints | None = None,
     ) -> Iterator[tuple[Record, Film]]:
         """Yield each trial's record, and the pictures it took, as it ends; see ``Engine``."""
         if not trials:
@@ -101,6 +103,7 @@ class DaskEngine(Engine):
                     limits,
                     source,
                     requests.get(trial.id, EVERYTHING),
+                    checkpoints,
                     _versions(),
                     self._token,
                     key=f"nodebench-{trial.id}-{self._token}",
@@ -256,7 +259,7 @@ def _limit_reruns(dask_scheduler: Any) -> None:
 
 def _progress_of(event: tuple[Any, dict[str, Any]]) -> tuple[str, Progress]:
     content = event[1]
-    return content["id"], Progress(content["phase"], content["epochs"], content["row"])
+    return content["id"], Progress(content["phase"], content["epochs"], content["row"], notice=content["notice"])
 
 
 def _outcome(future: distributed.Future, trial: Trial, limits: Limits, where: str) -> tuple[Record, Film] | None:
@@ -314,7 +317,13 @@ def _stop_trials(token: str) -> None:
 
 
 def _on_worker(
-    trial: Trial, limits: Limits, source: DataSource, request: Request, versions: dict[str, str], token: str
+    trial: Trial,
+    limits: Limits,
+    source: DataSource,
+    request: Request,
+    checkpoints: Checkpoints | None,
+    versions: dict[str, str],
+    token: str,
 ) -> tuple[Record, Film] | None:
     """Run a trial in a process of its own on this worker, and tell the parent how it goes; null once stopped."""
     worker = distributed.get_worker()
@@ -325,16 +334,18 @@ def _on_worker(
 
     def report(progress: Progress) -> None:
         with suppress(ValueError):  # the worker is closing
-            content = {"id": trial.id, "phase": progress.phase, "epochs": progress.epochs, "row": progress.row}
-            worker.log_event(TOPIC, content)
+            content = {"phase": progress.phase, "epochs": progress.epochs, "row": progress.row}
+            worker.log_event(TOPIC, content | {"id": trial.id, "notice": progress.notice})
 
     try:
         wait_for_fork_server()
         if stop.asked or token in _stopped:
             return None
         shared = worker.state.nthreads > 1
-        run = partial(run_isolated, trial, limits, source, report, stop, request=request)
-        record, film = run_until_steady(run, 1 if shared else request.attempts)
+        if checkpoints is not None and not checkpoints.are_shared():
+            checkpoints = None
+        run = partial(run_isolated, trial, limits, source, report, stop, request=request, checkpoints=checkpoints)
+        record, film = run_until_steady(run, 1 if shared else request.attempts, checkpoints)
     finally:
         del _running[stop]
     place = record.place.model_copy(update={"host": socket.gethostname(), "shared": shared})

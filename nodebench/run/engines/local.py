@@ -8,6 +8,7 @@ from functools import partial
 from queue import SimpleQueue
 
 from nodebench.instruments.environment import usable_cores
+from nodebench.run.checkpoints import Checkpoints
 from nodebench.run.engines.contract import EVERY_PASS, Engine, Report, Requests
 from nodebench.run.fork_server import wait_for_fork_server
 from nodebench.run.isolation import Stop, run_isolated
@@ -64,6 +65,7 @@ class LocalEngine(Engine):
         source: DataSource,
         report: Report,
         requests: Requests = EVERY_PASS,
+        checkpoints: Checkpoints | None = None,
     ) -> Iterator[tuple[Record, Film]]:
         """Yield each trial's record, and the pictures it took, as it ends; see ``Engine``."""
         if not trials:
@@ -72,8 +74,9 @@ class LocalEngine(Engine):
         events: SimpleQueue[_Progressed | _Ended | _Left] = SimpleQueue()
         slots = _slots(self._jobs, max(trial.threads for trial in trials))
         waiting = _Waiting(trials)
+        common = (limits, source, requests, checkpoints)
         threads = [
-            threading.Thread(target=self._work, args=(slot, waiting, limits, source, requests, events.put), daemon=True)
+            threading.Thread(target=self._work, args=(slot, waiting, *common, events.put), daemon=True)
             for slot in slots
         ]
         for thread in threads:
@@ -108,6 +111,7 @@ class LocalEngine(Engine):
         limits: Limits,
         source: DataSource,
         requests: Requests,
+        checkpoints: Checkpoints | None,
         tell: Callable[[_Progressed | _Ended | _Left], None],
     ) -> None:
         """Run one trial after another on a slot."""
@@ -115,8 +119,8 @@ class LocalEngine(Engine):
         try:
             while not self._stop.asked and (trial := waiting.next()) is not None:
                 request, report = requests.get(trial.id, EVERYTHING), partial(_tell_progress, tell, trial)
-                run = partial(run_isolated, trial, limits, source, report, self._stop, slot.cores, request)
-                record, film = run_until_steady(run, 1 if slot.shared else request.attempts)
+                run = partial(run_isolated, trial, limits, source, report, self._stop, slot.cores, request, checkpoints)
+                record, film = run_until_steady(run, 1 if slot.shared else request.attempts, checkpoints)
                 place = record.place.model_copy(update=here)
                 tell(_Ended(slot, record.model_copy(update={"place": place}), film))
                 slot.taken.acquire()
