@@ -122,7 +122,7 @@ def _candidate(
 ) -> Candidate | None:
     if condition.verdict.is_decided or (condition.why and condition.why.code in _HOPELESS):
         return None
-    replicates, probability = _next_look(condition)
+    replicates, probability = next_look(condition)
     if probability == 0:
         return None
     timed = any(one.part.reading.timed for one in condition.parts)
@@ -137,7 +137,7 @@ def _candidate(
     return Candidate(claim.name, condition.label, replicates, probability, seconds, tuple(todo), timed)
 
 
-def _next_look(condition: ConditionResult) -> tuple[int, float]:
+def next_look(condition: ConditionResult) -> tuple[int, float]:
     """The next number of replicates, and the probability that it decides the condition; 0 if none is left."""
     undecided = [one for one in condition.parts if not one.verdict.is_decided] or list(condition.parts)
     looks = [_look_of(one) for one in undecided]
@@ -151,7 +151,7 @@ def _next_look(condition: ConditionResult) -> tuple[int, float]:
 def _look_of(result: PartResult) -> tuple[int, float]:
     known = result.replicates
     if known is None or known.n < LOOKS[0]:
-        exact = result.part.reading.exact
+        exact = result.part.reading.exact and (known is None or known.are_equal)
         return (CONFIRMED if exact else LOOKS[0]), (1.0 if exact else UNKNOWN_PROBABILITY)
     chances = decision_probabilities(known, result.part.regions)
     later = {n: chance for n, chance in chances.items() if n > known.n}
