@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from nodebench.analysis.surroundings import short_identity
+from nodebench.analysis.surroundings import OF_BACKEND, short_identity, uses
 from nodebench.spec import Record, Status
 from nodebench.spec.trial import Scalar
 
@@ -31,7 +31,8 @@ class Point:
     Attributes:
         axes: the trial's axes and the options of its task, all of them, defaults too; ``points`` of the toys'
             trajectory is ``points``, whatever the preset or an override has made it.
-        machine: what must be equal for figures to be compared, by the name a person knows it by.
+        machine: what must be equal for figures to be compared, by the name a person knows it by. A library that only
+            solvers of another backend use is left out: whether it is installed changes nothing.
         plugins: the installation of each plug-in package that provides the task or the solver, by ``PLUGIN`` and the
             name of the package.
     """
@@ -55,11 +56,12 @@ class Point:
         accelerator = environment.get("accelerator")
         identities = {**(assumed or {}), **_identities(record)}
         installations = {name: _installation(v, identities.get(name)) for name, v in _versions(record).items()}
+        libraries = {name: installations.pop(name) for name in _LIBRARIES}
         machine = {
             "machine": f"{environment.get('cpu')}, {accelerator.get('name')}"
             if accelerator
             else str(environment.get("cpu")),
-            **{name: installations.pop(name) for name in _LIBRARIES},
+            **{name: libraries[name] for name in _LIBRARIES if uses(record.trial, name)},
             "nodebench": str(environment.get("nodebench")),
         }
         if record.measured is not None:
@@ -166,10 +168,15 @@ def incomparable(
 ) -> dict[str, tuple[str, str]]:
     """The settings for which two arms cannot be compared, and their values; those named in ``but`` may differ.
 
-    A plug-in that only one arm uses is part of what is compared. Two installations of a plug-in are not.
+    A plug-in or a backend's library that only one arm uses is part of what is compared. Two installations are not.
     """
     pairs = _differing(first, second, but)
-    return {name: pair for name, pair in pairs.items() if not (name.startswith(PLUGIN) and _ABSENT in pair)}
+    return {name: pair for name, pair in pairs.items() if not (_is_of_one_arm(name) and _ABSENT in pair)}
+
+
+def _is_of_one_arm(setting: str) -> bool:
+    """Whether a setting is an installation that one arm may use and the other not."""
+    return setting.startswith(PLUGIN) or setting in OF_BACKEND
 
 
 def _differing(first: Mapping[str, str], second: Mapping[str, str], but: frozenset[str]) -> dict[str, tuple[str, str]]:

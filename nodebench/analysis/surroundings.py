@@ -14,8 +14,8 @@ USER_CODE = "user's code"  # where hashes of a user's field stand
 _PROGRAM = ("nodebench", "code", "packages", "identities", "plugins", "python", "data", USER_CODE)
 # What older records do not have: where one of two records lacks it, it is not known to differ.
 _LATER = ("identities", "blas")
-# Libraries that nothing else uses, by the backend of a solver.
-_OF_BACKEND = {"torchode": "torchode", "torchdyn": "torchdyn", "diffrax": "diffrax", "jax": "diffrax"}
+# Libraries that only the solvers of one backend use, with that backend.
+OF_BACKEND = {"torchode": "torchode", "torchdyn": "torchdyn", "diffrax": "diffrax", "jax": "diffrax"}
 
 
 def surroundings(record: Record) -> dict[str, str]:
@@ -41,15 +41,19 @@ def changes(first: Record, second: Record) -> Changes:
 
 def reaching(found: Changes, kind: Kind, trial: Trial) -> Changes:
     """Those changes that could change a figure of a kind in a trial; a sampled one feels the whole machine."""
-    backend = (trial.solver or "").partition(":")[0]
 
     def reaches(name: str) -> bool:
         root, _, package = name.partition(".")
-        if root in ("packages", "identities") and package in _OF_BACKEND:
-            return _OF_BACKEND[package] == backend
+        if root in ("packages", "identities") and package in OF_BACKEND:
+            return uses(trial, package)
         return kind is Kind.SAMPLED or root in (*_PROGRAM, *_ARITHMETIC)
 
     return {name: pair for name, pair in found.items() if reaches(name)}
+
+
+def uses(trial: Trial, package: str) -> bool:
+    """Whether a library can have a part in what a trial computes: one that belongs to another backend has none."""
+    return OF_BACKEND.get(package) in (None, (trial.solver or "").partition(":")[0])
 
 
 def told(found: Changes) -> str:

@@ -33,10 +33,41 @@ def environment(**changes) -> dict:
     return {"environment": ENVIRONMENT | changes}
 
 
-@pytest.mark.parametrize("name", ["torch", "torchdiffeq", "scipy", "diffrax", "jax", "torchdyn", "torchode"])
+LIBRARIES = ["torch", "torchdiffeq", "scipy", "diffrax", "jax", "torchdyn", "torchode"]
+BACKENDS = {"diffrax": "diffrax", "jax": "diffrax", "torchdyn": "torchdyn", "torchode": "torchode"}
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
 def test_arms_that_were_measured_with_another_version_of_a_library_are_refused(name):
-    packages = ENVIRONMENT["packages"] | {name: "9.9"}
-    assert f"the arms differ in {name} " in noted(arms(direct=environment(packages=packages)))
+    solver = {"solver": f"{BACKENDS[name]}:dopri5"} if name in BACKENDS else {}
+    old, new = (environment(packages=ENVIRONMENT["packages"] | {name: version}) for version in ("8.8", "9.9"))
+    assert f"the arms differ in {name} " in noted(arms(old | solver, new | solver))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_library_that_a_trial_does_not_use_separates_nothing(name):
+    """Replicates measured before a library was installed, or with another version of it, are one sample."""
+    there, other = (environment(packages=ENVIRONMENT["packages"] | {name: version}) for version in ("8.8", "9.9"))
+    pairs = [
+        evidence(seed, gradient=gradient, costs={"step_seconds": 1.0 + seed / 50 * slower}, **changes)
+        for seed, changes in enumerate([{}, {}, there, there, other, other])
+        for gradient, slower in (("adjoint", 1), ("direct", 0))
+    ]
+    (found,) = judge([claim(Part("{}", SECONDS, A, B, supports=(-INF, 2.0)))], pairs)
+    assert len(found.results[0].sample.values) == 6
+    assert found.results[0].sample.notes == ()
+
+
+def test_the_library_of_one_arm_alone_is_part_of_what_is_compared():
+    diffrax = environment(packages=ENVIRONMENT["packages"] | {"diffrax": "0.7"})
+    pairs = [
+        evidence(seed, solver=solver, costs={"step_seconds": seconds + seed / 50}, **diffrax)
+        for seed in range(5)
+        for solver, seconds in (("diffrax:dopri5", 1.0), ("dopri5", 2.0))
+    ]
+    ours, theirs = Arm("torchdiffeq", {"solver": "dopri5"}), Arm("diffrax", {"solver": "diffrax:dopri5"})
+    (found,) = judge([claim(Part("{}", SECONDS, theirs, ours, supports=(-INF, 0.9)))], pairs)
+    assert found.verdict is Verdict.SUPPORTED
 
 
 def test_arms_of_another_accelerator_or_nodebench_are_refused_and_of_another_numpy_are_not():
