@@ -27,7 +27,7 @@ SAYS = {
     ],
     "own-field": [r"4 ok", r"Use (rk4|dopri5)", r"from torchdiffeq import odeint"],
     "read-a-verdict": [
-        r"memory-constant · paper scope · inconclusive",
+        r"memory-constant · paper scope · supported",
         r"one more evaluation costs the adjoint 0\.0172 % \(exact\) of the bytes",
         r"conditions could be decided",
         r"NFE fwd +2",
