@@ -326,4 +326,4 @@ def _apart(first: Iterable[Configuration], second: Iterable[Configuration]) -> s
 
 
 def _axes(first: Point, second: Point) -> dict[str, tuple[str, str]]:
-    return differing(first, second, but=frozenset({*first.machine, *second.machine}))
+    return differing(first, second, but=frozenset({*first.machine, *first.own, *second.machine, *second.own}))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nodebench.analysis.curves import crossing, ratio_at_equal
-from nodebench.analysis.fairness import Point, by_plugins, points_of, unreliable
+from nodebench.analysis.fairness import Point, by_installations, points_of, unreliable
 from nodebench.analysis.homes import is_at
 from nodebench.analysis.lines import largest
 from nodebench.analysis.readings import Reading
@@ -99,7 +99,7 @@ def _comparable(points: Sequence[Point], arms: tuple[ArmAxes, ArmAxes], over: st
         packages.setdefault(str(point.machine), []).append(point)
     free = {over, *axis_names(Part.METHOD), *(name for arm in arms for name in arm)}
     alike = max(
-        (largest(group, free, machines=True) for some in packages.values() for group in by_plugins(some)),
+        (largest(group, free, machines=True) for some in packages.values() for group in by_installations(some)),
         key=len,
         default=[],
     )

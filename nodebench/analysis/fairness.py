@@ -12,7 +12,7 @@ from nodebench.analysis.surroundings import OF_BACKEND, short_identity, uses
 from nodebench.spec import Record, Status
 from nodebench.spec.trial import Scalar
 
-_LIBRARIES = ("torch", "torchdiffeq", "scipy", "diffrax", "jax", "torchdyn", "torchode")
+_LIBRARIES = ("torch", "torchdiffeq", "scipy")  # what every arm uses
 PLUGIN = "plug-in "  # begins the name of a setting that is the installation of a plug-in
 _ABSENT = "–"
 
@@ -31,16 +31,15 @@ class Point:
     Attributes:
         axes: the trial's axes and the options of its task, all of them, defaults too; ``points`` of the toys'
             trajectory is ``points``, whatever the preset or an override has made it.
-        machine: what must be equal for figures to be compared, by the name a person knows it by. A library that only
-            solvers of another backend use is left out: whether it is installed changes nothing.
-        plugins: the installation of each plug-in package that provides the task or the solver, by ``PLUGIN`` and the
-            name of the package.
+        machine: what must be equal for figures to be compared, by the name a person knows it by.
+        own: the installations that one arm may use and another not: the libraries of the solver's backend, and the
+            plug-in packages that provide the task or the solver, by ``PLUGIN`` and the name of the package.
     """
 
     record: Record
     axes: Mapping[str, Scalar | None] = field(repr=False)
     machine: Mapping[str, str] = field(repr=False)
-    plugins: Mapping[str, str] = field(repr=False, default_factory=dict)
+    own: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     @classmethod
     def of(cls, record: Record, assumed: Mapping[str, str] | None = None) -> "Point":
@@ -56,22 +55,22 @@ class Point:
         accelerator = environment.get("accelerator")
         identities = {**(assumed or {}), **_identities(record)}
         installations = {name: _installation(v, identities.get(name)) for name, v in _versions(record).items()}
-        libraries = {name: installations.pop(name) for name in _LIBRARIES}
+        own = {name: v for name, v in installations.items() if name not in _LIBRARIES and uses(record.trial, name)}
         machine = {
             "machine": f"{environment.get('cpu')}, {accelerator.get('name')}"
             if accelerator
             else str(environment.get("cpu")),
-            **{name: libraries[name] for name in _LIBRARIES if uses(record.trial, name)},
+            **{name: installations[name] for name in _LIBRARIES},
             "nodebench": str(environment.get("nodebench")),
         }
         if record.measured is not None:
             machine["user's code"] = record.measured.code
-        return cls(record, axes | record.options | overrides, machine, installations)
+        return cls(record, axes | record.options | overrides, machine, own)
 
     @cached_property
     def setting(self) -> dict[str, str]:
         """All that must be equal in two arms, but for what is under test."""
-        return {name: str(value) for name, value in self.axes.items()} | dict(self.machine) | dict(self.plugins)
+        return {name: str(value) for name, value in self.axes.items()} | dict(self.machine) | dict(self.own)
 
     @property
     def data(self) -> str | None:
@@ -110,17 +109,17 @@ def points_of(records: Iterable[Record]) -> list[Point]:
     return [Point.of(record, assumed(record)) for record in read]
 
 
-def by_plugins(points: Iterable[Point]) -> list[list[Point]]:
-    """Group points so that no group holds two installations of one plug-in; the group of the latest point is first.
+def by_installations(points: Iterable[Point]) -> list[list[Point]]:
+    """Group points so that no group holds two installations of one package; the group of the latest point is first.
 
-    Points that use no plug-in are in the first group: they can be compared with those that use one. Within a group the
-    points keep their order.
+    Points with no installation of their own are in the first group: they can be compared with those that have one.
+    Within a group the points keep their order.
     """
     ordered = list(points)
     installations: list[dict[str, str]] = []
     groups: dict[int, int] = {}
     for place in sorted(range(len(ordered)), key=lambda one: ordered[one].record.started, reverse=True):
-        used = ordered[place].plugins
+        used = ordered[place].own
         fitting = (i for i, known in enumerate(installations) if all(known.get(n, v) == v for n, v in used.items()))
         groups[place] = next(fitting, len(installations))
         if groups[place] == len(installations):
@@ -132,7 +131,7 @@ def by_plugins(points: Iterable[Point]) -> list[list[Point]]:
 def _versions(record: Record) -> dict[str, object]:
     """The version of each library and of each plug-in, by the names of their settings."""
     packages: Mapping[str, Any] = record.environment.get("packages") or {}
-    return {name: packages.get(name) for name in _LIBRARIES} | {
+    return {name: packages.get(name) for name in (*_LIBRARIES, *OF_BACKEND)} | {
         name: described.get("version") for name, described in _plugins(record).items()
     }
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from nodebench.analysis.fairness import Point, by_plugins, points_of, unreliable
+from nodebench.analysis.fairness import Point, by_installations, points_of, unreliable
 from nodebench.analysis.homes import is_at, is_value
 from nodebench.analysis.statistics import Estimate, estimate, median
 from nodebench.analysis.summary import Configuration, configurations
@@ -154,11 +154,11 @@ def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None], pre
             continue
         if not is_at(point.axes, asked):
             continue
-        may_differ = _CHOICE | {"seed", *point.plugins}
+        may_differ = _CHOICE | {"seed", *point.own}
         fixed = {name: value for name, value in point.setting.items() if name not in may_differ}
         fixed["machine"] = machine_label(record.environment)
         found.setdefault(str(sorted(fixed.items())), []).append(point)
-    groups = [[point.record for point in some] for points in found.values() for some in by_plugins(points)]
+    groups = [[point.record for point in some] for points in found.values() for some in by_installations(points)]
 
     def rank(problem: Problem) -> tuple[int, int, str]:
         some = problem.records

@@ -3,7 +3,7 @@ import math
 import pytest
 from evidence import ENVIRONMENT, claim, evidence
 
-from nodebench.analysis.fairness import Point, by_plugins, differing, is_flow, points_of, unreliable
+from nodebench.analysis.fairness import Point, by_installations, differing, is_flow, points_of, unreliable
 from nodebench.analysis.readings import final
 from nodebench.claims import Verdict, judge
 from nodebench.claims.contract import Arm, Part
@@ -185,9 +185,9 @@ def test_a_plugin_that_only_one_arm_uses_is_part_of_what_is_compared():
 
 def test_groups_of_points_hold_one_installation_of_each_plugin():
     built_in, old, new = evidence(0), plugged(1), plugged(2, OTHER)
-    groups = by_plugins(points_of([built_in, new, old]))
+    groups = by_installations(points_of([built_in, new, old]))
     assert [[point.seed for point in group] for group in groups] == [[0, 2], [1]]
-    assert [len(group) for group in by_plugins(points_of([built_in]))] == [1]
+    assert [len(group) for group in by_installations(points_of([built_in]))] == [1]
 
 
 def test_a_record_without_the_identity_of_its_plugin_compares_by_version():
@@ -197,5 +197,5 @@ def test_a_record_without_the_identity_of_its_plugin_compares_by_version():
         evidence(2, environment=ENVIRONMENT | {"plugins": {"mine": [1]}}),
     )
     points = points_of([named, unnamed, edited])
-    assert points[0].plugins == points[1].plugins == {"plug-in mine": "1.0 (git:11111111)"}
-    assert points[2].plugins == {"plug-in mine": "[1]"}
+    assert points[0].own == points[1].own == {"plug-in mine": "1.0 (git:11111111)"}
+    assert points[2].own == {"plug-in mine": "[1]"}

@@ -232,3 +232,9 @@ def test_two_installations_of_a_plugin_are_two_problems_and_join_what_uses_none(
     first, second = problems([*old, *built_in, *new], {"task": "toy/spiral"}, Present())
     assert {id(record) for record in first.records} == {id(record) for record in [*built_in, *new]}
     assert {id(record) for record in second.records} == {id(record) for record in old}
+
+
+def test_solvers_of_two_libraries_are_choices_of_one_problem():
+    ours, other = records(2, solver="dopri5"), records(2, solver="torchode:dopri5")
+    (problem,) = problems([*ours, *other], {"task": "toy/spiral"}, Present())
+    assert {id(record) for record in problem.records} == {id(record) for record in [*ours, *other]}
