@@ -34,6 +34,7 @@ def run(
     results: str | Path = "results",
     jobs: int | None = None,
     passes: Sequence[str] | None = None,
+    timing: bool = True,
     limits: Limits | None = None,
     data: str | Path | None = None,
     download: bool = False,
@@ -55,6 +56,8 @@ def run(
         results: folder in which the run directory is made.
         jobs: trials at once; one by default, since trials that run together spoil each other's times.
         passes: what is measured: ``training``, ``memory``, ``numerics``; all by default.
+        timing: whether seconds matter. Without it trials run on all cores, and none runs again because the machine
+            changed its speed.
         limits: of each trial.
         data: folder of the full data sets.
         download: whether the loader may fetch the data.
@@ -79,7 +82,7 @@ def run(
         first = error.errors()[0]
         raise BadInput(f"{first['loc'][0]} = {first['input']!r}: {first['msg'].lower()}") from None
     source = DataSource(folder=Path(data).absolute() if data else None, download=download)
-    return _run(Study(groups={"typed": grid}, data=source), results, jobs, passes, limits, progress)
+    return _run(Study(groups={"typed": grid}, data=source, timing=timing), results, jobs, passes, limits, progress)
 
 
 # Arguments of ``run`` that have a name of their own there.

@@ -154,6 +154,14 @@ def run(
     memory_limit: MemoryLimit = None,
     checkpoint_every: CheckpointEvery = None,
     passes: Passes = "",
+    no_timing: Annotated[
+        bool,
+        typer.Option(
+            "--no-timing",
+            help="Seconds do not matter: trials run on all cores, and none runs again if the machine changed speed.",
+            rich_help_panel=WHERE,
+        ),
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     figures: Figures = False,
@@ -191,6 +199,7 @@ def run(
         threads=threads,
         data=data,
         download=download,
+        timing=not no_timing,
     )
     limits = limits_of(timeout, max_nfe, memory_limit)
     execution = Execution(results, retry_failed, jobs, dask or "", limits, passes_of(passes), checkpoint_every)

@@ -52,12 +52,14 @@ class Choices:
     threads: int | None = None
     data: Path | None = None
     download: bool = False
+    timing: bool = True
 
     def study(self) -> Study:
         """All of it, checked."""
         return Study(
             groups={TYPED: self.grid()},
             data=data_source(self.data, self.download),
+            timing=self.timing,
         )
 
     def grid(self) -> Grid:
@@ -103,7 +105,10 @@ class Choices:
 def given(typed: "DataclassInstance") -> list[str]:
     """The options that were typed, as far as they differ from the defaults."""
     names = [field.name for field in fields(typed) if getattr(typed, field.name) != field.default]
-    return ["--" + ("set" if name == "overrides" else name.replace("_", "-")) for name in names]
+    return ["--" + _OPTIONS.get(name, name.replace("_", "-")) for name in names]
+
+
+_OPTIONS = {"overrides": "set", "timing": "no-timing"}
 
 
 def data_source(folder: Path | None, download: bool) -> DataSource:

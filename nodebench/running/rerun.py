@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from nodebench.errors import CannotGoOn
 from nodebench.spec import Reason, ReasonCode, Record, Status
 from nodebench.spec.trajectories import Film
 from nodebench.store.checkpoints import Checkpoints
@@ -12,9 +13,9 @@ def run_until_steady(
 ) -> tuple[Record, Film]:
     """Run a trial until the speed of the machine did not change during it.
 
-    If it changed during every run, the last one is kept, and ``reasons["drifted"]`` says so. A run that fails or is
-    stopped does not replace one that has finished. A trial that was resumed from a checkpoint is kept as it is: where
-    every process is ended after some time, a trial that began anew would never finish.
+    If it changed during every run, the last one is kept, and ``reasons["drifted"]`` says so. A run that fails, is
+    stopped or cannot be started does not replace one that has finished. A trial that was resumed from a checkpoint is
+    kept as it is: where every process is ended after some time, a trial that began anew would never finish.
 
     Args:
         run: runs the trial once.
@@ -29,7 +30,10 @@ def run_until_steady(
     while _drifted(kept[0]) and kept[0].resumed is None and taken < attempts:
         if checkpoints is not None:
             checkpoints.remove(kept[0].id)
-        again = run()
+        try:
+            again = run()
+        except CannotGoOn:  # the next trial meets it too
+            break
         taken += 1
         if again[0].status is not Status.OK:
             break

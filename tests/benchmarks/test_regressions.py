@@ -92,6 +92,7 @@ def asv(tmp_path_factory):
     return run, measure, measure(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plant", PLANTS)
 def test_a_planted_regression_is_found_by_its_benchmark(asv, plant):
     run, measure, before = asv

@@ -2,6 +2,7 @@
 
 import pytest
 
+from nodebench.errors import CannotGoOn
 from nodebench.running.engines.local import LocalEngine
 from nodebench.running.multiply import multiply
 from nodebench.running.rerun import run_until_steady
@@ -54,3 +55,17 @@ def test_a_rerun_that_is_stopped_leaves_the_finished_record():
     record, film = run_until_steady(lambda: (next(outcomes), {}), 3)
     assert (record.status, record.started, film) == (Status.OK, first.started, {})
     assert record.place.attempts == 2
+
+
+def test_a_rerun_that_cannot_start_leaves_the_finished_record():
+    first = run(drifting(), 1)
+    outcomes = iter([first])
+
+    def once() -> tuple[Record, dict]:
+        for record in outcomes:
+            return record, {}
+        raise CannotGoOn("no trial can be started")
+
+    record, _ = run_until_steady(once, 3)
+    assert (record.status, record.place.attempts) == (Status.OK, 1)
+    assert record.reasons["drifted"].code is ReasonCode.DRIFTED

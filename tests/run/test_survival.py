@@ -20,8 +20,32 @@ from nodebench.store.run_folder import RunFolder
 from nodebench.store.upkeep import verify
 
 COMMAND = [sys.executable, "-m", "nodebench", "run"]
-TRIVIAL = ["--task", "toy/exponential", "--preset", "smoke", "--solver", "euler", "--set", "solves=1", "--threads", "1"]
-SLOW = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4", "--set", "seconds=0.001", "--threads", "1"]
+TRIVIAL = [
+    "--task",
+    "toy/exponential",
+    "--preset",
+    "smoke",
+    "--solver",
+    "euler",
+    "--set",
+    "solves=1",
+    "--threads",
+    "1",
+    "--no-timing",
+]
+SLOW = [
+    "--task",
+    "test/faults",
+    "--preset",
+    "smoke",
+    "--solver",
+    "rk4",
+    "--set",
+    "seconds=0.001",
+    "--threads",
+    "1",
+    "--no-timing",
+]
 
 
 class Sweep:
@@ -93,11 +117,11 @@ def assert_gone(processes: list[psutil.Process]) -> None:
     assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_a_parent_killed_twenty_times_loses_and_doubles_nothing(sweep):
+@pytest.mark.parametrize(("kills", "trials"), [(4, 40), pytest.param(20, 120, marks=pytest.mark.slow)])
+def test_a_parent_killed_many_times_loses_and_doubles_nothing(sweep, kills, trials):
     moments = random.Random(0)
-    trials = 120
     arguments = [*TRIVIAL, "--seeds", str(trials), "--jobs", "2"]
-    for kill in range(20):
+    for kill in range(kills):
         process = sweep.start(*(["--resume", "--jobs", "2"] if sweep.has_begun else arguments))
         if kill % 4 == 3:  # anywhere, in its start too
             time.sleep(moments.uniform(0.5, 3.0))
