@@ -10,11 +10,15 @@ __version__ = "0.1.0"
 _HOMES = {
     "BadInput": "errors",
     "Limits": "spec",
+    "Problem": "tasks.problem",
     "Run": "api.result",
     "Verdicts": "api.verdicts",
     "calibrate": "api.calibrate",
     "compare": "api.compare",
+    "evaluations": "solvers.odeint",
     "load": "api.running",
+    "odeint": "solvers.odeint",
+    "odeint_adjoint": "solvers.odeint",
     "recommend": "api.recommend",
     "report": "api.report",
     "reproduce": "api.reproduce",
@@ -39,7 +43,11 @@ if TYPE_CHECKING:
     from nodebench.api.verdicts import Verdicts as Verdicts
     from nodebench.api.verdicts import verdicts as verdicts
     from nodebench.errors import BadInput as BadInput
+    from nodebench.solvers.odeint import evaluations as evaluations
+    from nodebench.solvers.odeint import odeint as odeint
+    from nodebench.solvers.odeint import odeint_adjoint as odeint_adjoint
     from nodebench.spec import Limits as Limits
+    from nodebench.tasks.problem import Problem as Problem
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from nodebench.running.listener import Display, Listener
 from nodebench.running.session import Execution, Session, resume_run
 from nodebench.running.session import run_study as run_session
 from nodebench.spec import DataSource, Grid, Limits, Pass, Preset, Record, Study, Trial, load_study
-from nodebench.spec.grid import replicates
+from nodebench.spec.grid import replicates, task_or_problem
 from nodebench.spec.trial import Scalar
 from nodebench.store.run_folder import RunFolder
 
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from nodebench.running.estimate import Costs
+    from nodebench.tasks.problem import Problem
 
 Values = Scalar | Sequence[Scalar]
 
 
 def run(
-    task: str,
+    task: "str | Problem",
     *,
     options: Mapping[str, Values] | None = None,
     seeds: int | Sequence[int] = 1,
@@ -49,7 +50,7 @@ def run(
         run.plot("nfe_forward", "gradient_error")
 
     Args:
-        task: a name of ``nodebench list tasks``.
+        task: a name of ``nodebench list tasks``, a ``Problem``, or ``file.py:NAME`` of one.
         options: of the task; several values of one multiply into trials.
         seeds: how many replicates, or their seeds.
         preset: scale of the task: ``smoke``, ``quick`` or ``paper``.
@@ -75,7 +76,9 @@ def run(
     for name in axes:
         choose("axis", name, [one for one in Grid.model_fields if one not in _OF_RUN])
     seed = replicates(seeds) if isinstance(seeds, int) else list(seeds)
-    chosen = {"task": task, "preset": choose("preset", preset, list(Preset)), "seed": seed, "overrides": options or {}}
+    name, own = task_or_problem(task) if isinstance(task, str) else _live(task)
+    overrides = {**own, **(options or {})}
+    chosen = {"task": name, "preset": choose("preset", preset, list(Preset)), "seed": seed, "overrides": overrides}
     try:
         grid = Grid.model_validate({**chosen, **axes})
     except ValidationError as error:
@@ -83,6 +86,12 @@ def run(
         raise BadInput(f"{first['loc'][0]} = {first['input']!r}: {first['msg'].lower()}") from None
     source = DataSource(folder=Path(data).absolute() if data else None, download=download)
     return _run(Study(groups={"typed": grid}, data=source, timing=timing), results, jobs, passes, limits, progress)
+
+
+def _live(problem: "Problem") -> tuple[str, dict[str, Scalar]]:
+    from nodebench.tasks import live
+
+    return live.TASK, {"problem": live.keep(problem)}
 
 
 # Arguments of ``run`` that have a name of their own there.

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from nodebench.errors import BadInput, at_least, choose
 from nodebench.spec import Batching, Compile, DataSource, Gradient, Grid, Limits, Pass, Preset, Request, Study
-from nodebench.spec.grid import replicates
+from nodebench.spec.grid import replicates, task_or_problem
 from nodebench.spec.trial import Scalar
 
 if TYPE_CHECKING:
@@ -71,13 +71,14 @@ class Choices:
         if not self.task:
             raise BadInput("--task is missing; 'nodebench list tasks' says which there are")
         at_least(1, seeds=self.seeds)
+        task, own = task_or_problem(self.task)
         numbers = {
             name: [_float(name, part) for part in _parts(name, getattr(self, name))]
             for name in ("rtol", "atol", "step_size", "first_step", "adjoint_rtol", "adjoint_atol")
         }
         try:
             return Grid(
-                task=self.task,
+                task=task,
                 model=_parts("model", self.model),
                 dataset=_parts("dataset", self.dataset),
                 solver=_parts("solver", self.solver),
@@ -93,7 +94,7 @@ class Choices:
                 adjoint_atol=_at_most_one("adjoint_atol", numbers["adjoint_atol"]),
                 preset=Preset(choose("preset", self.preset, list(Preset))),
                 seed=replicates(self.seeds) if self.seeds else [_int("seed", s) for s in _parts("seed", self.seed)],
-                overrides=overrides_of(self.overrides),
+                overrides=own | overrides_of(self.overrides),
                 device=self.device,
                 dtype=choose("dtype", self.dtype, ["float32", "float64"]),
                 threads=self.threads,

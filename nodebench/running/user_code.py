@@ -77,7 +77,7 @@ def _checked(problem: Trial, limits: Limits) -> Measured:
     if record.status is Status.OK and record.measured is not None:
         return record.measured
     failure = record.failure
-    name = str(problem.overrides.get("field", problem.task))
+    name = str(problem.overrides.get("field") or problem.overrides.get("problem") or problem.task)
     message = failure.message if failure else str(record.status)
     if name in message:  # the check itself says what was wrong
         raise BadInput(message)

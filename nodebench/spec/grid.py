@@ -34,6 +34,12 @@ def replicates(count: int) -> list[int]:
     return list(range(count))
 
 
+def task_or_problem(text: str) -> tuple[str, dict[str, Scalar]]:
+    """The task that was typed, with the options that this sets: ``file.py:NAME`` is a problem of the user's own."""
+    file, colon, name = text.rpartition(":")
+    return ("problem", {"problem": text}) if colon and name and file.endswith(".py") else (text, {})
+
+
 # What may differ between a trial and the baseline arm of its interleaved pass.
 COMPARABLE = (
     "model",

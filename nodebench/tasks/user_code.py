@@ -3,21 +3,23 @@
 import ast
 import hashlib
 import importlib
+import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nodebench.distributions import installed
-from nodebench.errors import BadInput
+from nodebench.errors import BadInput, nearest
 from nodebench.solvers.precision import plain_tensors
 from nodebench.spec import Measured
 
@@ -29,28 +31,77 @@ _FOLDERS = {"site-packages", "dist-packages"}
 
 
 def load_module(name: str) -> nn.Module:
-    """Return the torch module behind ``module:name``; a class or a function is called to make it.
+    """Return the torch module behind ``module:name`` or ``file.py:name``; a class or a function is called to make it.
 
     Raises:
         BadInput: it cannot be found or made, or is no module; one line.
     """
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise BadInput(f"'{name}': write it as module:name")
+    made = _made(name, lambda found: found if isinstance(found, nn.Module) else found())
+    if not isinstance(made, nn.Module):
+        raise BadInput(f"{name} is a {type(made).__name__}, not a torch.nn.Module")
+    return made
+
+
+def load_object(name: str) -> Any:
+    """Return the object behind ``module:name`` or ``file.py:name``.
+
+    Raises:
+        BadInput: it cannot be imported, or has no such name; one line.
+    """
+    return _made(name, lambda found: found)
+
+
+def _made(name: str, make: Callable[[Any], Any]) -> Any:
+    place, colon, attribute = name.rpartition(":")
+    if not (place and colon and attribute):
+        raise BadInput(f"'{name}': write it as module:name or file.py:name")
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     try:
-        with _arguments_of(module):
-            found = getattr(importlib.import_module(module), attribute)
-            made = found if isinstance(found, nn.Module) else found()
+        with _arguments_of(place):
+            module = _import(place)
+            if not hasattr(module, attribute):
+                near = nearest(attribute, [one for one in vars(module) if not one.startswith("_")])
+                raise BadInput(f"{place} has no '{attribute}'" + (f"; did you mean {near}?" if near else ""))
+            return make(getattr(module, attribute))
+    except BadInput as error:
+        raise BadInput(f"{name} cannot be made: {error}") from error
     except SystemExit as error:
         reason = f"it ended the program with exit code {error.code}, as a script does that misses an argument"
         raise BadInput(f"{name} cannot be made: {reason}") from error
     except Exception as error:
         raise BadInput(f"{name} cannot be made: {type(error).__name__}: {error}") from error
-    if not isinstance(made, nn.Module):
-        raise BadInput(f"{name} is a {type(made).__name__}, not a torch.nn.Module")
-    return made
+
+
+def _import(place: str) -> ModuleType:
+    """Import a module by its name, or a file by its path, which may also import its neighbours."""
+    if not place.endswith(".py"):
+        return importlib.import_module(place)
+    path = Path(place).absolute()
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}")
+    if (name := module_name(place)) in sys.modules:
+        return sys.modules[name]
+    sys.path[:] = [str(path.parent), *(folder for folder in sys.path if folder != str(path.parent))]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # as an import does: dataclasses and pickle look for it there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def module_name(place: str) -> str:
+    """The name under which a module or a file is imported.
+
+    A file is no module of its own name: ``problem.py`` must not become another ``problem`` that is installed.
+    """
+    return f"file {Path(place).absolute()}" if place.endswith(".py") else place
 
 
 def identify(name: str, made: nn.Module) -> Measured:
@@ -59,7 +110,7 @@ def identify(name: str, made: nn.Module) -> Measured:
     The user's modules are the one that is named, those of the classes of ``made`` and what these import, as far as
     it is no part of Python, of nodebench or of an installed package.
     """
-    starts = [name.partition(":")[0], *(type(part).__module__ for part in made.modules())]
+    starts = [module_name(name.rpartition(":")[0]), *(type(part).__module__ for part in made.modules())]
     files: dict[str, str] = {}
     packages: dict[str, str] = {}
     waiting = list(dict.fromkeys(starts))
@@ -78,7 +129,8 @@ def identify(name: str, made: nn.Module) -> Measured:
             continue
         if path is not None:
             content = path.read_bytes()
-            files[current] = hashlib.sha256(content).hexdigest()[:_DIGITS]
+            label = path.name if current.startswith("file ") else current
+            files[label] = hashlib.sha256(content).hexdigest()[:_DIGITS]
             waiting += _imported(content, module)
         waiting += [current.rpartition(".")[0]]  # a package is run before what is in it
     return Measured(modules=dict(sorted(files.items())), packages=dict(sorted(packages.items())), state=_state(made))

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -20,6 +21,7 @@ from nodebench.spec.reasons import Reason
 from nodebench.spec.record import Resumed
 from nodebench.spec.trajectories import Film
 from nodebench.store.checkpoints import Checkpoints
+from nodebench.tasks import live
 from nodebench.trial import worker
 from nodebench.trial.family import Family
 from nodebench.trial.finite import with_finite_values
@@ -103,6 +105,7 @@ def check_isolated(trial: Trial, limits: Limits, source: DataSource) -> Record:
 
 def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
     started, clock = datetime.now(UTC), time.perf_counter()
+    job = replace(job, problem=live.of_trial(job.trial))
     with _pipe() as (messages, to_messages), _pipe() as (written, to_written):
         context = multiprocessing.get_context("forkserver")
         process = context.Process(target=worker.main, args=(to_messages, to_written, job), name=f"trial-{job.trial.id}")

@@ -35,7 +35,7 @@ from nodebench.spec.figures import several
 from nodebench.spec.record import Resumed
 from nodebench.spec.trajectories import Film
 from nodebench.store.checkpoints import Checkpoints
-from nodebench.tasks import Experiment, find_task
+from nodebench.tasks import Experiment, find_task, live
 from nodebench.trial.build import experiment_of, integrator_of, plugins_of
 from nodebench.trial.devices import resolve_device
 from nodebench.trial.draft import Row
@@ -64,6 +64,7 @@ class Job:
     request: Request = EVERYTHING  # what is measured
     check: bool = False  # no step at all: build the experiment and check the user's code
     checkpoints: Checkpoints | None = None  # of its run
+    problem: live.Pickled | None = None  # of live objects, where the trial has one
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,8 @@ class _Child:
     def _run_passes(self, trial: Trial) -> None:
         began = time.perf_counter()
         self._enter("setup")
+        if self._job.problem is not None:
+            live.receive(self._job.problem)
         self._outcome["options"] = options_of(trial).model_dump(mode="json")
         _plain_arithmetic()
         if self._job.check:

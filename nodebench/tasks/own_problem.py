@@ -1,0 +1,279 @@
+"""``problem``: a ``nodebench.Problem`` of the user's own, from a file or from live objects."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from nodebench.errors import BadInput, first_line
+from nodebench.solvers import Integrator, StepControl
+from nodebench.solvers.odeint import activate
+from nodebench.solvers.precision import convert, converted
+from nodebench.solvers.states import Flat, States, pack, unpack
+from nodebench.spec import Gradient, Preset
+from nodebench.tasks import live
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.problem import Problem, module_of, problem_of
+from nodebench.tasks.user_code import identify, load_object
+
+STEPS = 10  # of an epoch, where there are no data
+
+
+class OwnProblemOptions(Options):
+    """Options of ``problem``."""
+
+    problem: str = ""  # file.py:name or module:name of a nodebench.Problem
+    epochs: int = Field(0, ge=0)  # 0 for those of the problem
+    steps_per_epoch: int = Field(0, ge=0)  # 0 for those of the problem
+
+    @field_validator("problem")
+    @classmethod
+    def _named(cls, text: str) -> str:
+        if "@" not in text and ":" not in text:
+            raise ValueError(f"'{text}': write it as file.py:name or module:name")
+        return text
+
+
+class OwnProblem(Task):
+    """Costs and gradient errors of a problem that the user brings."""
+
+    name = live.TASK
+    about = "a problem of your own: a field or a model with its data and loss, named as --task file.py:NAME"
+    source = "yours"
+    models = {"own": ModelInfo("the field or the model as it is", "yours")}
+    options = OwnProblemOptions
+    presets = {Preset.SMOKE: OwnProblemOptions(epochs=1, steps_per_epoch=3), Preset.QUICK: OwnProblemOptions()}
+    gradient = Gradient.DIRECT
+    rtol = atol = 1e-5
+    step_size = None
+    reference = StepControl(method="dopri8", rtol=1e-9, atol=1e-9, land_on_outputs=True)
+    headlines = ("final_loss",)
+    runs_user_code = True
+
+    def build(self, setup: Setup) -> Experiment:
+        """Build the steps."""
+        named: str = setup.options.problem
+        if not named:
+            raise BadInput("problem: which one? Name it: --task file.py:NAME")
+        torch.manual_seed(setup.seed)
+        problem = problem_of(live.find(named) if "@" in named else load_object(named), named)
+        try:
+            found = _Fields(setup, problem) if problem.field is not None else _Models(setup, problem)
+        except BadInput as error:
+            raise BadInput(f"{named}: {error}") from error
+        except Exception as error:
+            raise BadInput(f"{named}: {type(error).__name__}: {first_line(error)}") from error
+        return found
+
+
+class _Steps(Experiment):
+    """What a field and a model have in common: batches, optimiser, loss."""
+
+    def __init__(self, setup: Setup, problem: Problem, model: nn.Module) -> None:
+        options: OwnProblemOptions = setup.options
+        self._problem, self._setup = problem, setup
+        self.model = convert(model, setup.dtype, setup.device)
+        self.measured = identify("" if "@" in options.problem else options.problem, model)
+        parameters = [one for one in self.model.parameters() if one.requires_grad]
+        if not parameters:
+            raise BadInput("nothing to differentiate: no parameter requires a gradient, and the states are data")
+        made = problem.optimizer(parameters) if problem.optimizer else torch.optim.SGD(parameters, lr=0.0)
+        self.optimizer = made
+        self.epochs = options.epochs or problem.epochs
+        self.steps_per_epoch = options.steps_per_epoch or problem.steps_per_epoch or _length(problem.data)
+        self.generators = None if problem.data is not None else {}
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch; data that are too few begin anew."""
+        for batch in islice(_again(self._problem.data or ()), self.steps_per_epoch):
+            yield self._placed(batch)
+
+    def metrics(self, model: nn.Module) -> dict[str, float | None]:
+        """The loss of the probe batch, and what the problem itself measures."""
+        own: Mapping[str, float] = self._problem.metrics(model) if self._problem.metrics else {}
+        return {"final_loss": float(self.loss(model, self.probe)), **{name: float(one) for name, one in own.items()}}
+
+    def check(self) -> None:
+        """Take the loss of one batch; it must be a real scalar."""
+        with torch.no_grad():
+            found = self.loss(self.model, self.probe)
+        if not isinstance(found, Tensor) or found.numel() != 1 or not found.is_floating_point():
+            shape = f"shape {tuple(found.shape)}, {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+            raise BadInput(f"{self._setup.options.problem}: the loss must be one real number, not {shape}")
+
+    def _placed(self, batch: Any) -> Batch:
+        """A batch as tensors on the device, in the trial's precision."""
+        parts = (batch,) if isinstance(batch, Tensor) else tuple(batch)
+        if not all(isinstance(part, Tensor) for part in parts):
+            kinds = ", ".join(type(part).__name__ for part in parts)
+            raise BadInput(f"a batch of the data must be a tensor or a tuple of tensors, not ({kinds})")
+        return tuple(converted(part.to(self._setup.device), self._setup.dtype) for part in parts)
+
+
+class _Models(_Steps):
+    """A model whose solves pass through ``nodebench.odeint``."""
+
+    def __init__(self, setup: Setup, problem: Problem) -> None:
+        activate(setup.solve)
+        super().__init__(setup, problem, module_of(problem.model, "model"))
+        assert problem.data is not None
+        self.probe = self._placed(next(iter(problem.data)))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        activate(self._setup.solve)  # a process may build two experiments, whose solves alternate
+        assert self._problem.loss is not None
+        return self._problem.loss(model, *batch)
+
+    def metrics(self, model: nn.Module) -> dict[str, float | None]:
+        activate(self._setup.solve)
+        return super().metrics(model)
+
+
+class _Fields(_Steps):
+    """A vector field from its initial states."""
+
+    def __init__(self, setup: Setup, problem: Problem) -> None:
+        field, first = module_of(problem.field, "field"), _first_states(problem, setup.seed)
+        _refuse_complex(first)
+        self._shapes = None if isinstance(first, Tensor) else tuple(tuple(one.shape) for one in first)
+        assert problem.t is not None
+        fixed = pack(first) if isinstance(problem.y0, Tensor | tuple) else None
+        # Fixed states get a gradient, as they would from layers before the solve; those of a training stay as they are.
+        learned = problem.optimizer is None
+        placed = _Placed(field, self._shapes, torch.as_tensor(problem.t), setup.solve, fixed, learned)
+        super().__init__(setup, problem, placed)
+        self._field, self._solved = field, placed
+        self._draws = torch.Generator().manual_seed(setup.seed)
+        if problem.data is None:
+            self.generators = {"states": self._draws}
+        self.probe = self._placed(next(iter(problem.data))) if problem.data is not None else self._drawn(first)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield batches of data, or states that are drawn; fixed states are the model's own."""
+        if self._problem.data is not None:
+            yield from super().batches(epoch)
+            return
+        for _ in range(self.steps_per_epoch):
+            sampler = self._problem.y0
+            yield self._drawn(sampler(self._draws)) if callable(sampler) else self.probe
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The problem's loss of the states at the output times."""
+        start, *rest = batch
+        states = model(start)
+        solved = states if self._shapes is None else unpack(states, self._shapes)
+        if self._problem.loss is not None:
+            return self._problem.loss(solved, *rest)
+        return states[1:].square().mean()
+
+    def counted(self) -> Iterable[nn.Parameter]:
+        """Parameters of the field; the states to start from are none."""
+        return (parameter for parameter in self._field.parameters() if parameter.requires_grad)
+
+    def check(self) -> None:
+        """Evaluate the field at the states; the derivative must have their shape."""
+        placed = self._solved
+        start = placed.start(self.probe[0])
+        try:
+            with torch.no_grad():
+                derivative = placed.vector_field(placed.times.flatten()[0], start)
+        except BadInput:
+            raise
+        except Exception as error:
+            called = f"{self._setup.options.problem}: the field, called with states {tuple(start.shape)}"
+            raise BadInput(f"{called}: {type(error).__name__}: {first_line(error)}") from error
+        if not isinstance(derivative, Tensor) or derivative.shape != start.shape:
+            found = tuple(derivative.shape) if isinstance(derivative, Tensor) else type(derivative).__name__
+            name = self._setup.options.problem
+            raise BadInput(f"{name}: the field maps states {tuple(start.shape)} to {found}; the shape must stay")
+        super().check()
+
+    def _drawn(self, states: States) -> Batch:
+        return self._placed(pack(states))
+
+
+class _Placed(nn.Module):
+    """A field with its output times, and with its initial states where those are fixed.
+
+    Args:
+        shapes: of the tensors of a state that is a tuple; None for a tensor.
+        fixed: the initial states, packed; None where batches bring them.
+        learned: whether fixed states get a gradient.
+    """
+
+    times: Tensor
+
+    def __init__(
+        self,
+        field: nn.Module,
+        shapes: tuple[tuple[int, ...], ...] | None,
+        times: Tensor,
+        solve: Integrator,
+        fixed: Tensor | None,
+        learned: bool,
+    ) -> None:
+        super().__init__()
+        self.vector_field = field if shapes is None else Flat(field, shapes)
+        self.fixed = None if fixed is None else nn.Parameter(fixed.detach().clone(), requires_grad=learned)
+        self.register_buffer("times", times.detach().double())
+        self.solve = solve
+
+    def start(self, given: Tensor) -> Tensor:
+        """The initial states."""
+        return given if self.fixed is None else self.fixed
+
+    def forward(self, given: Tensor) -> Tensor:
+        """Return the states at the output times, shape ``(T, *y0.shape)``."""
+        start = self.start(given)
+        if self.times.ndim == 1:
+            return self.solve(self.vector_field, start, self.times)
+        # Solve at the times of all samples, and take from each sample those that are its own.
+        union, places = torch.unique(self.times, return_inverse=True)
+        states = self.solve(self.vector_field, start, union)
+        samples = torch.arange(len(self.times), device=states.device)
+        return states[places.T, samples]
+
+
+def _first_states(problem: Problem, seed: int) -> States:
+    """The initial states, the first that are drawn, or those of the first batch."""
+    if callable(problem.y0):
+        return problem.y0(torch.Generator().manual_seed(seed))
+    if problem.y0 is not None:
+        return problem.y0
+    assert problem.data is not None
+    batch = next(iter(problem.data))
+    first: Tensor = batch if isinstance(batch, Tensor) else batch[0]
+    return first
+
+
+def _refuse_complex(states: States) -> None:
+    parts = states if isinstance(states, tuple) else (states,)
+    for part in parts:
+        if not isinstance(part, Tensor):
+            raise BadInput(f"initial states must be a tensor or a tuple of tensors, not a {type(part).__name__}")
+        if part.is_complex():
+            raise BadInput("complex states are not supported; solve for real and imaginary part: torch.view_as_real")
+        if not part.is_floating_point():
+            raise BadInput(f"initial states are {part.dtype}; they must be real numbers")
+
+
+def _again(data: Iterable[Any]) -> Iterator[Any]:
+    """The batches of data, from the first one again after the last; none of data that are empty."""
+    while True:
+        batch = None
+        for batch in data:
+            yield batch
+        if batch is None:
+            return
+
+
+def _length(data: Iterable[Any] | None) -> int:
+    if data is None:
+        return STEPS
+    try:
+        return len(data)  # type: ignore[arg-type]  # those without a length are refused
+    except TypeError:
+        raise BadInput("data have no length: give steps_per_epoch") from None

@@ -1,0 +1,139 @@
+"""A problem of the user's own, as a Python value: a vector field or a model, with its data and its loss."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nodebench.errors import BadInput
+from nodebench.solvers.states import PlainFunction, States
+
+Optimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is solved and differentiated: a vector field from initial states, or a model with ODE blocks.
+
+    Example::
+
+        problem = nodebench.Problem(field=Decay(), y0=torch.ones(8, 2), t=torch.linspace(0, 5, 20))
+        run = nodebench.run(problem, solver=["dopri5", "rk4"], gradient=["direct", "adjoint"])
+
+    A model calls ``nodebench.odeint`` in place of torchdiffeq's. Its solver, tolerances and gradient are then those of
+    the trial.
+
+    Attributes:
+        field: vector field ``(t, y) -> dy/dt``: a module, a function, or a class or a function without arguments that
+            makes a module, which is called after ``torch.manual_seed(seed)``.
+        model: a module with ODE blocks, or what makes it, in place of ``field``.
+        y0: initial states of ``field``: a tensor, a tuple of tensors, or a function that draws either from a
+            ``torch.Generator``, once for each step.
+        t: output times of ``field``, from the start time on: shape ``(T,)``, or ``(B, T)`` if each sample has its own.
+        data: batches, such as a ``DataLoader``: tensors or tuples of tensors. Of a field the first one is the initial
+            state.
+        loss: of a field ``loss(states, *rest)``, where ``states`` has shape ``(T, *y0.shape)`` (a tuple has one tensor
+            for each) and ``rest`` is what a batch holds besides the initial state; the mean square of the states after
+            the start by default. Of a model ``loss(model, *batch)``. Returns a scalar.
+        metrics: of the trained model, ``metrics(model)``: numbers by name.
+        optimizer: makes an optimiser from parameters; None to measure steps without learning.
+        epochs: of the training.
+        steps_per_epoch: None for one pass over ``data``, or 10 steps without data.
+        name: stands in records and tables.
+    """
+
+    field: Any = None
+    model: Any = None
+    y0: States | Callable[[torch.Generator], States] | None = None
+    t: Tensor | None = None
+    data: Iterable[Any] | None = None
+    loss: Callable[..., Tensor] | None = None
+    metrics: Callable[[nn.Module], Mapping[str, float]] | None = None
+    optimizer: Optimizer | None = None
+    epochs: int = 1
+    steps_per_epoch: int | None = None
+    name: str = "problem"
+
+    def __post_init__(self) -> None:
+        if (self.field is None) == (self.model is None):
+            raise BadInput("Problem: give either field or model")
+        self._check_parts()
+        self._check_numbers()
+        if self.t is not None:
+            _check_times(torch.as_tensor(self.t))
+
+    def _check_parts(self) -> None:
+        """Refuse what does not belong to a field or to a model."""
+        needed = ("t",) if self.field is not None else ("data", "loss")
+        foreign = () if self.field is not None else ("y0", "t")
+        if missing := [name for name in needed if getattr(self, name) is None]:
+            raise BadInput(f"Problem: {'a field' if self.field is not None else 'a model'} needs {', '.join(missing)}")
+        if given := [name for name in foreign if getattr(self, name) is not None]:
+            raise BadInput(f"Problem: {', '.join(given)} belong to a field, not to a model")
+        if self.field is not None and (self.y0 is None) == (self.data is None):
+            raise BadInput("Problem: a field needs either y0, or data whose batches begin with the initial state")
+        for name in ("loss", "metrics", "optimizer"):
+            if (value := getattr(self, name)) is not None and not callable(value):
+                raise BadInput(f"Problem: {name} must be callable, not a {type(value).__name__}")
+
+    def _check_numbers(self) -> None:
+        for name in ("epochs", "steps_per_epoch"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise BadInput(f"Problem: {name}={value!r}: a whole number, at least 1")
+
+
+def problem_of(found: object, name: str) -> Problem:
+    """Return a problem, or what a function without arguments returns.
+
+    Raises:
+        BadInput: it is none.
+    """
+    made = found() if callable(found) and not isinstance(found, Problem) else found
+    if not isinstance(made, Problem):
+        raise BadInput(f"{name} is a {type(made).__name__}, not a nodebench.Problem nor a function that returns one")
+    return made
+
+
+def module_of(found: Any, name: str) -> nn.Module:
+    """Return a module, what a class or a function without arguments makes, or a function ``(t, y)`` as a module.
+
+    Raises:
+        BadInput: it is none of these.
+    """
+    if isinstance(found, nn.Module):
+        return found
+    if not callable(found):
+        raise BadInput(f"{name} is a {type(found).__name__}, not a torch.nn.Module nor a function")
+    if name == "field" and not inspect.isclass(found) and _needs_two(found):
+        return PlainFunction(found)
+    made = found()
+    if not isinstance(made, nn.Module):
+        raise BadInput(f"{name}() returned a {type(made).__name__}, not a torch.nn.Module")
+    return made
+
+
+def _needs_two(function: Callable[..., Any]) -> bool:
+    """Whether a function takes ``(t, y)``; one whose arguments cannot be read is taken for a field."""
+    try:
+        inspect.signature(function).bind(0, 0)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
+
+
+def _check_times(t: Tensor) -> None:
+    if t.ndim not in (1, 2) or t.shape[-1] < 2:
+        raise BadInput(f"Problem: t has shape {tuple(t.shape)}; it needs (T,) or (B, T), with T at least 2")
+    steps = t.diff(dim=-1)
+    increasing, decreasing = bool((steps > 0).all()), bool((steps < 0).all())
+    if not (increasing or (decreasing and t.ndim == 1)):
+        which = "strictly increasing or decreasing" if t.ndim == 1 else "strictly increasing for each sample"
+        raise BadInput(f"Problem: t must be {which}")
+    if t.ndim == 2 and not bool((t[:, :1] == t[:1, :1]).all()):
+        raise BadInput("Problem: t of shape (B, T) must have the same start time for each sample")
