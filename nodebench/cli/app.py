@@ -212,12 +212,17 @@ def show(
     run: RunName = None,
     figures: Annotated[bool, typer.Option("--figures", help="Draw each trial's figures, as SVG and PNG.")] = False,
     animate: Annotated[bool, typer.Option("--animate", help="Draw them, and a GIF of each training.")] = False,
+    columns: Annotated[
+        str,
+        typer.Option(metavar="all|NAME,…", help="Figures to show, however wide the table. (default: those that fit)"),
+    ] = "",
     results: Results = Path("results"),
 ) -> None:
     """Print a run's table again, and draw its figures."""
+    from nodebench.cli.choices import parts
     from nodebench.cli.show import show_command
 
-    show_command(run, results, figures=figures or animate, animate=animate)
+    show_command(run, results, parts("columns", columns), figures=figures or animate, animate=animate)
 
 
 @app.command(name="list")

@@ -73,17 +73,17 @@ class Choices:
         at_least(1, seeds=self.seeds)
         task, own = task_or_problem(self.task)
         numbers = {
-            name: [_float(name, part) for part in _parts(name, getattr(self, name))]
+            name: [_float(name, part) for part in parts(name, getattr(self, name))]
             for name in ("rtol", "atol", "step_size", "first_step", "adjoint_rtol", "adjoint_atol")
         }
         try:
             return Grid(
                 task=task,
-                model=_parts("model", self.model),
-                dataset=_parts("dataset", self.dataset),
-                solver=_parts("solver", self.solver),
+                model=parts("model", self.model),
+                dataset=parts("dataset", self.dataset),
+                solver=parts("solver", self.solver),
                 gradient=_members("gradient", self.gradient, Gradient),
-                segments=[_int("segments", part) for part in _parts("segments", self.segments)],
+                segments=[_int("segments", part) for part in parts("segments", self.segments)],
                 batching=_members("batching", self.batching, Batching),
                 compile=_members("compile", self.compile, Compile),
                 rtol=numbers["rtol"],
@@ -93,7 +93,7 @@ class Choices:
                 adjoint_rtol=_at_most_one("adjoint_rtol", numbers["adjoint_rtol"]),
                 adjoint_atol=_at_most_one("adjoint_atol", numbers["adjoint_atol"]),
                 preset=Preset(choose("preset", self.preset, list(Preset))),
-                seed=replicates(self.seeds) if self.seeds else [_int("seed", s) for s in _parts("seed", self.seed)],
+                seed=replicates(self.seeds) if self.seeds else [_int("seed", s) for s in parts("seed", self.seed)],
                 overrides=own | overrides_of(self.overrides),
                 device=self.device,
                 dtype=choose("dtype", self.dtype, ["float32", "float64"]),
@@ -138,15 +138,20 @@ def passes_of(text: str) -> tuple[Pass, ...] | None:
         raise BadInput(f"--passes '{text}': {message}") from None
 
 
-def _parts(name: str, text: str) -> list[str]:
-    parts = [part.strip() for part in text.split(",")] if text else []
-    if not all(parts):
+def parts(name: str, text: str) -> list[str]:
+    """The values of an option, by comma.
+
+    Raises:
+        BadInput: one of them is empty.
+    """
+    values = [part.strip() for part in text.split(",")] if text else []
+    if not all(values):
         raise BadInput(f"--{name.replace('_', '-')} '{text}': an empty value between commas")
-    return list(dict.fromkeys(parts))
+    return list(dict.fromkeys(values))
 
 
 def _members(name: str, text: str, kind: type[E]) -> list[E]:
-    return [kind(choose(name, part, list(kind))) for part in _parts(name, text)]
+    return [kind(choose(name, part, list(kind))) for part in parts(name, text)]
 
 
 def _float(name: str, text: str) -> float:

@@ -15,33 +15,36 @@ from nodebench.spec import Batching, Gradient, Record
 
 # A run of more trials ends with a summary.
 LARGE = 40
+WIDEST = 10_000  # characters of a table whose columns were asked for
 
 _LISTS = ("tasks", "models", "datasets", "solvers", "gradients", "batchings")
 
 
-def show_command(run: str | None, results: Path, *, figures: bool, animate: bool) -> None:
+def show_command(run: str | None, results: Path, columns: Sequence[str], *, figures: bool, animate: bool) -> None:
     """Print the table of a run, and draw its figures if asked."""
     from nodebench.cli.figures import draw_figures
     from nodebench.store.run_folder import RunFolder
 
     found = RunFolder.open(results, run)
     records = found.records()
-    print_run(found.folder, records)
+    print_run(found.folder, records, columns)
     if figures:
         draw_figures(found, records, animate=animate)
 
 
-def print_run(folder: Path, records: Sequence[Record], *, whole: bool = True) -> None:
+def print_run(folder: Path, records: Sequence[Record], columns: Sequence[str] = (), *, whole: bool = True) -> None:
     """Print the table of records (or, unless ``whole``, a summary of many), how they ended, and where they lie."""
     from nodebench.tasks import tasks
 
     console = Terminal(highlight=True)
+    if columns:
+        console.width = WIDEST
     headlines = {name: task.headlines for name, task in tasks().items()}
     if len(records) > LARGE and not whole:
         console.print(summary(records))
         console.print(f"All of them: nodebench show {shlex.quote(str(folder))}", soft_wrap=True, highlight=False)
     elif records:
-        console.print(run_table(records, headlines, console))
+        console.print(run_table(records, headlines, console, columns))
     console.print(f"{status_line(records)} · {folder / 'records.jsonl'}", soft_wrap=True, highlight=False)
 
 

@@ -1,5 +1,6 @@
 """The terminal table of a run."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from nodebench.errors import choose
 from nodebench.escapes import for_terminal
 from nodebench.spec import Batching, FieldTrait, Record, Status
 from nodebench.spec.axes import Part, axis_names
@@ -37,6 +39,9 @@ _COSTS = (
 )
 
 
+# The same for a problem of the user's own, which nobody has measured before: how wrong a solve is comes first.
+_OWN_COSTS = (*_COSTS[:3], "solution_error", "gradient_error", *(n for n in _COSTS[3:] if not n.endswith("_error")))
+
 # Axes that a table shows in a column of their own where they differ. Those of the method stand in the columns of
 # solver, tolerance and gradient.
 COLUMN_AXES = ("preset", *axis_names(Part.EXECUTION, Part.REPLICATE))
@@ -47,6 +52,9 @@ _TRAITS = {
     FieldTrait.UPDATES_BUFFERS: "stateful in its buffers",
     FieldTrait.FIXED_BATCH: "bound to a batch size",
 }
+
+ALL_COLUMNS = "all"
+UNSHOWN = ("parameters",)  # of an own problem
 
 # Of a large run, this many failures are told.
 FAILURES = 10
@@ -60,21 +68,32 @@ class _Column:
     right: bool = False
 
 
-def run_table(records: Sequence[Record], headlines: dict[str, tuple[str, ...]], console: Console) -> RenderableType:
+def run_table(
+    records: Sequence[Record],
+    headlines: dict[str, tuple[str, ...]],
+    console: Console,
+    columns: Sequence[str] = (),
+) -> RenderableType:
     """Render the records of a run: one table for each task and data set, then the failures.
 
     Args:
         records: in the order in which they ran.
         headlines: the metrics to show first, by task.
         console: whose width decides how many figures fit.
+        columns: the figures to show, by name, however wide the table becomes; ``all`` of them, or those that fit.
+
+    Raises:
+        BadInput: no record has a figure of that name.
     """
+    for name in columns:
+        choose("column", name, [ALL_COLUMNS, *_names(records)])
     groups: dict[tuple[str, str | None], list[Record]] = {}
     marks = _Marks(_older(records), _machines(records))
     for record in sorted(records, key=_asked):
         groups.setdefault((record.trial.task, record.trial.dataset), []).append(record)
     parts: list[RenderableType] = []
     for (task, dataset), group in groups.items():
-        parts.append(_table(task, dataset, group, headlines.get(task, ()), console, marks))
+        parts.append(_table(task, dataset, group, headlines.get(task, ()), console, marks, columns))
     parts += failures(records)
     if any(record.drifted for record in records):
         parts.append(Text("~ the machine's speed changed by a quarter or more during this trial", style="yellow"))
@@ -169,7 +188,8 @@ def _table(
     headlines: tuple[str, ...],
     console: Console,
     marks: _Marks,
-) -> "_RecordTable":
+    wanted: Sequence[str],
+) -> RenderableType:
     varying = _varying(records)
     columns = [_Column("model", lambda r: r.trial.model + ("†" if r.id in marks.older else ""))]
     if len(marks.machines) > 1:
@@ -181,14 +201,35 @@ def _table(
             _Column("gradient", lambda r: r.trial.gradient_label),
         ]
     columns += [_Column(axis, partial(_axis, axis), right=True) for axis in varying]
-    figures = [*headlines[:1], *(name for name in (*headlines[1:], *_COSTS) if _measured(name, records))]
+    figures = _chosen(records, headlines, wanted)
     columns += [_Column(figure(name).label, partial(_cell, name), right=True) for name in figures]
     shared = _shared(records[0], dataset, varying)
-    title = f"{task} · {shared}"
-    return _RecordTable(title, _fitting(columns, records, console.width), records)
+    fitting = _fitting(columns, records, math.inf if wanted else console.width)
+    table = _RecordTable(f"{task} · {shared}", fitting, records)
+    if not (left_out := [column.label for column in columns[len(fitting) :]]):
+        return table
+    told = f"{several(len(left_out), 'more column')}: {', '.join(left_out)}; nodebench show --columns {ALL_COLUMNS}"
+    return Group(table, Text(told, style="dim"))
 
 
-def _fitting(columns: Sequence[_Column], records: Sequence[Record], width: int) -> list[tuple[_Column, int]]:
+def _chosen(records: Sequence[Record], headlines: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """The figures of a table: those that were asked for, or the headlines and the costs."""
+    if wanted:
+        asked = _names(records) if ALL_COLUMNS in wanted else wanted
+        return [name for name in asked if _measured(name, records)]
+    own = any(record.measured is not None for record in records)
+    more = [n for n in dict.fromkeys(n for r in records for n in r.metrics) if n not in UNSHOWN] if own else []
+    names = dict.fromkeys([*headlines[1:], *more, *(_OWN_COSTS if own else _COSTS)])
+    return [*headlines[:1], *(name for name in names if name not in headlines[:1] and _measured(name, records))]
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    """Every figure of some records: metrics, then costs."""
+    figures = [name for record in records for name in (*record.metrics, *record.costs)]
+    return list(dict.fromkeys([*figures, "duration_seconds"]))
+
+
+def _fitting(columns: Sequence[_Column], records: Sequence[Record], width: float) -> list[tuple[_Column, int]]:
     """The first columns that fit into a width, at least one, each with its own width in characters."""
     fitting: list[tuple[_Column, int]] = []
     used = 0
@@ -260,7 +301,7 @@ def _cell(name: str, record: Record) -> str:
     return text + "".join(mark for mark, applies in marks.items() if applies)
 
 
-def _measured(name: str, records: list[Record]) -> bool:
+def _measured(name: str, records: Sequence[Record]) -> bool:
     if name == "sample_evaluations":  # the calls again, unless samples stepped on their own
         return any(record.trial.batching is Batching.EACH for record in records)
     return any(_value(record, name) is not None for record in records)

@@ -1,11 +1,13 @@
 import io
 import sys
 
+import pytest
 from rich.console import Console
 
 from nodebench.cli.show import print_run
+from nodebench.errors import BadInput
 from nodebench.reporting.tables import run_table, summary
-from nodebench.spec import Failure, Record, Status, Trial
+from nodebench.spec import Failure, Measured, Record, Status, Trial
 from nodebench.spec.record import Place, Resumed
 
 
@@ -113,3 +115,42 @@ def test_a_large_run_ends_with_a_summary_and_its_first_failures(capsys, tmp_path
     assert "… and 5 more" in shown
     print_run(tmp_path, records, whole=False)
     assert "All of them: nodebench show" in capsys.readouterr().out
+
+
+FIGURES = {
+    "nfe_forward": 20.0,
+    "step_seconds": 0.25,
+    "tensor_peak_bytes": 5e6,
+    "solution_error": 1e-6,
+    "vjp_calls": 8.0,
+}
+
+
+def narrow(records, width: int, columns=()) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(run_table(records, {"toy/spiral": ("loss",)}, console, columns))
+    return console.export_text()
+
+
+def test_columns_that_do_not_fit_are_named():
+    assert "more column" not in narrow([record(0, costs=FIGURES)], 120)
+    text = " ".join(narrow([record(0, costs=FIGURES)], 36).split())
+    assert "3 more columns: sol. error, VJPs, trial; nodebench show --columns all" in text
+
+
+def test_columns_that_are_asked_for_are_shown_alone_or_all():
+    one = record(0, costs=FIGURES, metrics={"loss": 3.0})
+    heads = narrow([one], 200, ["solution_error"])
+    assert ("1e-06" in heads, "250 ms" in heads) == (True, False)
+    assert all(word in narrow([one], 200, ["all"]) for word in ("1e-06", "250 ms", "5 MB", "trial"))
+    with pytest.raises(BadInput, match=r"no column named 'sol_error'; did you mean solution_error\?"):
+        narrow([one], 200, ["sol_error"])
+
+
+def test_a_problem_of_the_users_own_shows_its_metrics_and_errors_first():
+    own = Measured(modules={"mine.py": "0" * 16}, packages={}, state="0" * 16)
+    records = [record(0, costs=FIGURES, metrics={"loss": 1.0, "parameters": 3.0, "accuracy": 0.75}, measured=own)]
+    header = next(line for line in narrow(records, 200).splitlines() if "model" in line)
+    words = header.split()
+    assert words.index("accuracy") < words.index("fwd") < words.index("error") < words.index("step")
+    assert "params" not in words
