@@ -25,6 +25,15 @@ def shared_data() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(autouse=True)
+def _no_field_was_seen_before() -> None:
+    """A trial has a process of its own. Tests share one, and the fields of many are no model that makes new ones."""
+    if "nodebench.solvers.diffrax" in sys.modules:
+        from nodebench.solvers import adapters
+
+        adapters()["diffrax"].forget()
+
+
 @pytest.fixture
 def nodebench(monkeypatch, capsys, tmp_path):
     """Run the command line in this process, in an empty folder: (exit code, output, errors)."""

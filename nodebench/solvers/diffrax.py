@@ -45,6 +45,10 @@ class DiffraxAdapter(SolverAdapter):
     in_torch = False
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the fields that were compiled, for the next trial in this process."""
         self._compiled = Kept[Any]()
 
     @cache  # noqa: B019 - one adapter lives as long as the process
