@@ -113,7 +113,7 @@ gone = odd_gone:Adapter
 mine = odd_parts:Euler
 raising = odd_parts:Raising
 """
-EULER = ["run", "--preset", "smoke", "--threads", "1", "--no-timing", "--json", "--task"]
+EULER = ["run", "--preset", "smoke", "--threads", "1", "--json", "--task"]
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -7,7 +7,18 @@ from datetime import UTC, datetime
 from nodebench.errors import CannotGoOn
 from nodebench.running.engines.contract import Engine, Report
 from nodebench.running.multiply import multiply
-from nodebench.spec import DataSource, Gradient, Grid, Limits, Preset, Record, Status, Trial
+from nodebench.spec import (
+    DataSource,
+    Gradient,
+    Grid,
+    Limits,
+    Pass,
+    Preset,
+    Record,
+    Request,
+    Status,
+    Trial,
+)
 from nodebench.spec.calibration import Calibration, Rounds
 from nodebench.spec.figures import Kind, figure
 
@@ -16,6 +27,9 @@ LOADS = (
     Grid(task="toy/spiral", gradient=[Gradient.DIRECT], overrides={"epochs": [1]}),
     Grid(task="mnist", preset=Preset.SMOKE),
 )
+
+# Errors against a reference are computed: what noise they have is that of the training's loss.
+_REQUEST = Request(passes=(Pass.TRAINING, Pass.MEMORY))
 
 
 def loads(threads: int | None) -> list[Trial]:
@@ -49,7 +63,8 @@ def measure_noise(
     """
     started, records = datetime.now(UTC), list[Record]()
     of_round = replicates * len(trials)
-    for record, _ in engine.run([*trials] * (rounds * replicates), Limits(), DataSource(), report):
+    every, requests = [*trials] * (rounds * replicates), {trial.id: _REQUEST for trial in trials}
+    for record, _ in engine.run(every, Limits(), DataSource(), report, requests):
         if record.status is not Status.OK:
             why = record.failure.message if record.failure else record.status.sentence
             raise CannotGoOn(f"the load {record.trial.task} ended as {record.status}: {why}")

@@ -9,7 +9,7 @@ from nodebench.errors import BadInput
 from nodebench.running.baseline import baseline_of
 from nodebench.running.multiply import Product, product_of, refuse_more_than_most
 from nodebench.spec import EVERYTHING, DataSource, Request, Study, Trial
-from nodebench.spec.request import ATTEMPTS
+from nodebench.spec.request import attempts
 from nodebench.spec.trial import Scalar
 from nodebench.tasks import find_task
 
@@ -131,7 +131,7 @@ def _add(
 
 
 def _request(study: Study, baseline: Trial | None) -> Request:
-    return Request(passes=study.passes, against=baseline, attempts=ATTEMPTS if study.timing else 1)
+    return Request(passes=study.passes, against=baseline, attempts=attempts() if study.timing else 1)
 
 
 def _baseline(trial: Trial, against: Mapping[str, Scalar], group: str) -> Trial:

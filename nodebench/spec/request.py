@@ -1,16 +1,30 @@
 """What is measured of a trial. It says nothing about what the trial is, and so is no part of its id."""
 
+import os
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from nodebench.errors import BadInput
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.trial import Trial
 
-# How often a trial runs at most, if the speed of the machine changed during each run.
-ATTEMPTS = 3
+ATTEMPTS_VARIABLE = "NODEBENCH_ATTEMPTS"
+_ATTEMPTS = 3
+
+
+def attempts() -> int:
+    """How often a trial runs at most, if the speed of the machine changed during each run.
+
+    Raises:
+        BadInput: the environment variable is no such number.
+    """
+    text = os.environ.get(ATTEMPTS_VARIABLE) or str(_ATTEMPTS)
+    if not text.isdecimal() or int(text) < 1:
+        raise BadInput(f"{ATTEMPTS_VARIABLE}={text}: a whole number, at least 1")
+    return int(text)
 
 
 class Pass(StrEnum):

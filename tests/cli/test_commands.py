@@ -16,7 +16,7 @@ from evidence import evidence
 from nodebench.spec import Record
 
 # One thread: two that wait for a core which something else holds take minutes for what one does in seconds.
-SMOKE = ["run", "--preset", "smoke", "--threads", "1", "--no-timing", "--task"]
+SMOKE = ["run", "--preset", "smoke", "--threads", "1", "--task"]
 SPIRAL = [*SMOKE, "toy/spiral", "--set", "epochs=1", "--set", "steps_per_epoch=3"]
 FAULTS = [*SMOKE, "test/faults"]
 COMMAND = [sys.executable, "-m", "nodebench"]

@@ -35,7 +35,7 @@ def test_each_value_that_is_not_finite_has_a_reason_and_the_others_stay():
 
 
 def test_metrics_of_a_real_trial_that_are_not_finite_have_their_reason(nodebench):
-    trial = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4", "--threads", "1", "--no-timing", "--json"]
+    trial = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4", "--threads", "1", "--json"]
     code, out, err = nodebench("run", *trial, "--set", "fault=infinite-metric")
     assert code == 0, err
     record = json.loads(out)
@@ -45,7 +45,7 @@ def test_metrics_of_a_real_trial_that_are_not_finite_have_their_reason(nodebench
 
 
 def test_too_few_batches_are_an_error_that_says_so(nodebench):
-    trial = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4", "--threads", "1", "--no-timing", "--json"]
+    trial = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4", "--threads", "1", "--json"]
     code, out, _ = nodebench("run", *trial, "--set", "fault=few-batches")
     assert code == 1
     record = json.loads(out)

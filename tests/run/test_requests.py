@@ -9,6 +9,7 @@ from nodebench.running.baseline import baseline_of
 from nodebench.running.plan import plan
 from nodebench.running.sweep import missing
 from nodebench.spec import Grid, Interleaved, Pass, Preset, Record, Request, Status, Study, Trial, load_study
+from nodebench.spec.request import attempts
 from nodebench.store.run_folder import RunFolder
 
 RUN = ("run", "--task", "test/faults", "--solver", "rk4", "--preset", "smoke", "--threads", "1", "--quiet")
@@ -22,7 +23,8 @@ def record(trial: Trial, **changes) -> Record:
     return Record(id=trial.id, trial=trial, status=Status.OK, started="", duration_seconds=1.0, **changes)
 
 
-def test_a_trial_that_is_planned_has_the_passes_of_its_study_and_the_baseline_of_its_group():
+def test_a_trial_that_is_planned_has_the_passes_of_its_study_and_the_baseline_of_its_group(monkeypatch):
+    monkeypatch.delenv("NODEBENCH_ATTEMPTS")
     study = Study(
         passes=[Pass.NUMERICS, Pass.TRAINING], timing=False, groups={"a": grid(against={"gradient": "direct"})}
     )
@@ -116,3 +118,22 @@ def test_a_study_whose_baseline_differs_in_what_it_may_not_is_refused(tmp_path, 
     path.write_text(f'[groups.a]\ntask = "toy/spiral"\nagainst = {{ {axis} }}\n')
     with pytest.raises(BadInput, match=message):
         load_study(str(path), Preset.SMOKE)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "three"])
+def test_a_number_of_attempts_that_is_none_is_refused(monkeypatch, text):
+    monkeypatch.setenv("NODEBENCH_ATTEMPTS", text)
+    with pytest.raises(BadInput, match=f"NODEBENCH_ATTEMPTS={text}: a whole number, at least 1"):
+        attempts()
+
+
+def test_a_run_whose_seconds_do_not_matter_runs_each_trial_once(nodebench, monkeypatch, tmp_path):
+    monkeypatch.delenv("NODEBENCH_ATTEMPTS")
+    code, _, err = nodebench(*RUN, "--no-timing", "--passes", "training", "--set", "fault=drift")
+    assert code == 0, err
+    (run,) = (RunFolder(folder) for folder in (tmp_path / "results").iterdir())
+    assert run.study().timing is False
+    (record,) = run.records()
+    assert (record.drifted, record.place.attempts) == (True, 1)
+    code, _, err = nodebench("run", "--resume", "--no-timing")
+    assert (code, "leave out --no-timing" in err) == (2, True)

@@ -29,9 +29,8 @@ TRIVIAL = [
     "solves=1",
     "--threads",
     "1",
-    "--no-timing",
 ]
-FAULTS = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4", "--threads", "1", "--no-timing"]
+FAULTS = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4", "--threads", "1"]
 
 
 def shell(folder: Path, arguments: list[str], rest: str = "", before: str = "", **variables: str):

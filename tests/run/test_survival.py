@@ -31,7 +31,6 @@ TRIVIAL = [
     "solves=1",
     "--threads",
     "1",
-    "--no-timing",
 ]
 SLOW = [
     "--task",
@@ -44,7 +43,6 @@ SLOW = [
     "seconds=0.001",
     "--threads",
     "1",
-    "--no-timing",
 ]
 
 
