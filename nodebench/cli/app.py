@@ -125,7 +125,7 @@ def run(
         ),
     ] = "",
     preset: PresetName = "quick",
-    seed: Annotated[str, typer.Option(metavar="N,…", help="Seeds.", rich_help_panel="What")] = "0",
+    seed: Annotated[str, typer.Option(metavar="N,…", help="Seeds. (default: 0)", rich_help_panel="What")] = "",
     seeds: Annotated[
         int | None,
         typer.Option(metavar="N", help="Replicates: seeds 0 to N-1, in place of --seed.", rich_help_panel="What"),

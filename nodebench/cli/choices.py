@@ -44,7 +44,7 @@ class Choices:
     step_size: str = ""
     first_step: str = ""
     preset: str = "quick"
-    seed: str = "0"
+    seed: str = ""
     seeds: int | None = None
     overrides: tuple[str, ...] = ()
     device: str = "cpu"
@@ -71,6 +71,8 @@ class Choices:
         if not self.task:
             raise BadInput("--task is missing; 'nodebench list tasks' says which there are")
         at_least(1, seeds=self.seeds)
+        if self.seed and self.seeds:
+            raise BadInput(f"--seed {self.seed} and --seeds {self.seeds}: give one of them")
         task, own = task_or_problem(self.task)
         numbers = {
             name: [_float(name, part) for part in parts(name, getattr(self, name))]
@@ -93,7 +95,9 @@ class Choices:
                 adjoint_rtol=_at_most_one("adjoint_rtol", numbers["adjoint_rtol"]),
                 adjoint_atol=_at_most_one("adjoint_atol", numbers["adjoint_atol"]),
                 preset=Preset(choose("preset", self.preset, list(Preset))),
-                seed=replicates(self.seeds) if self.seeds else [_int("seed", s) for s in parts("seed", self.seed)],
+                seed=replicates(self.seeds)
+                if self.seeds
+                else [_int("seed", s) for s in parts("seed", self.seed or "0")],
                 overrides=own | overrides_of(self.overrides),
                 device=self.device,
                 dtype=choose("dtype", self.dtype, ["float32", "float64"]),
@@ -194,7 +198,9 @@ def _override(text: str) -> tuple[str, Scalar]:
 def size_of(option: str, text: str) -> int:
     """Bytes of a size as it is typed."""
     number = text.rstrip("BKMGIbkmgi")
-    unit = text[len(number) :].upper() or "B"
+    unit = text[len(number) :].upper()
+    if text and not unit:
+        raise BadInput(f"--{option} '{text}': {text} of what? Write it as {text}MB, or {text}B for bytes")
     unit = unit if unit.endswith("B") else unit + "B"
     try:
         size = int(float(number) * _UNITS[unit])

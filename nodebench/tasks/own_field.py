@@ -15,22 +15,10 @@ from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setu
 from nodebench.tasks.user_code import identify, load_module
 
 
-class Example(nn.Module):
-    """What is measured where no field is named: a tanh network 64–64–64."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64))
-
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        """Return dy/dt, of the shape ``(B, 64)`` of ``y``."""
-        return self.net(y)
-
-
 class OwnFieldOptions(Options):
     """Options of ``field``."""
 
-    field: str = "nodebench.tasks.own_field:Example"  # module:name of a class, a function or a module
+    field: str = ""  # file.py:name or module:name of a class, a function or a module
     state_shape: str = "64"  # of one sample
     batch_size: int = Field(32, ge=1)
     span: float = Field(1.0, gt=0)  # from t = 0
@@ -51,7 +39,7 @@ class OwnFieldOptions(Options):
     def _named(cls, text: str) -> str:
         module, _, name = text.partition(":")
         if not (module and name):
-            raise ValueError(f"'{text}': write it as module:name")
+            raise ValueError(f"'{text}': write it as file.py:name or module:name")
         return text
 
     def shape(self) -> tuple[int, ...]:
@@ -101,6 +89,8 @@ class _Steps(Experiment):
 
     def __init__(self, setup: Setup) -> None:
         options: OwnFieldOptions = setup.options
+        if not options.field:
+            raise BadInput("field: which one? Name it: --set field=file.py:NAME --set state_shape=64")
         torch.manual_seed(setup.seed)
         field = load_module(options.field)
         self.measured = identify(options.field, field)

@@ -21,7 +21,8 @@ TRAINED = [
 
 
 def experiment(task: str, model: str, seed: int, before: int):
-    grid = Grid(task=task, model=[model], preset="smoke", seed=[seed])
+    own = {"field": ["own_fields:Plain"], "state_shape": ["8"]} if task == "field" else {}
+    grid = Grid(task=task, model=[model], preset="smoke", seed=[seed], overrides=own)
     (trial,) = multiply(grid, DataSource())[0]
     torch.manual_seed(before)  # what else was drawn in the process must not matter
     return experiment_of(trial, integrator("rk4", step_size=0.5), DataSource())
