@@ -83,7 +83,7 @@ class Choices:
                 task=task,
                 model=parts("model", self.model),
                 dataset=parts("dataset", self.dataset),
-                solver=parts("solver", self.solver),
+                solver=[_solver(name) for name in parts("solver", self.solver)],
                 gradient=_members("gradient", self.gradient, Gradient),
                 segments=[_int("segments", part) for part in parts("segments", self.segments)],
                 batching=_members("batching", self.batching, Batching),
@@ -168,6 +168,13 @@ def _float(name: str, text: str) -> float:
     return value
 
 
+def _solver(name: str) -> str:
+    file = name.partition(":")[0]
+    if file.endswith(".py") and (Path(file).is_absolute() or ".." in Path(file).parts):
+        raise BadInput(f"--solver '{name}': start nodebench in the folder of the file, or in one above it")
+    return name
+
+
 def _int(name: str, text: str) -> int:
     if not text.isdecimal():
         raise BadInput(f"--{name} '{text}': not a whole number from 0 on")
@@ -199,7 +206,7 @@ def size_of(option: str, text: str) -> int:
     """Bytes of a size as it is typed."""
     number = text.rstrip("BKMGIbkmgi")
     unit = text[len(number) :].upper()
-    if text and not unit:
+    if text.replace(".", "", 1).isdecimal():
         raise BadInput(f"--{option} '{text}': {text} of what? Write it as {text}MB, or {text}B for bytes")
     unit = unit if unit.endswith("B") else unit + "B"
     try:

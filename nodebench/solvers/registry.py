@@ -1,16 +1,19 @@
 """Find solvers by the names that trials use; each adapter lists its own methods."""
 
+import hashlib
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nodebench.distributions import Installed
+from nodebench.distributions import DIGITS, Installed
 from nodebench.errors import BadInput, choose
+from nodebench.objects import load_object
 from nodebench.plugins import Plugin, PluginWarning, calling, load_plugins
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl
 from nodebench.spec import Batching, Compile, Gradient
@@ -26,9 +29,32 @@ def adapters() -> dict[str, SolverAdapter]:
 
 
 def source_of_solver(name: str) -> Installed | None:
-    """The package that registers the adapter of a solver; None for an adapter of nodebench, or of nobody."""
-    plugin = _registered().get(parts_of(name)[0])
+    """The package or the file that has the adapter of a solver; None for an adapter of nodebench, or of nobody."""
+    backend = parts_of(name)[0]
+    plugin = _of_file(backend) if _names_file(backend) else _registered().get(backend)
     return plugin.source if plugin else None
+
+
+@cache
+def _of_file(backend: str) -> Plugin:
+    """The adapter that a user's file defines, under the name by which it was asked for.
+
+    Raises:
+        BadInput: the file cannot be imported, or the object is no adapter.
+    """
+    adapter = load_object(backend, lambda found: found() if isinstance(found, type) else found)
+    try:
+        _checked_backend(adapter)
+    except TypeError as error:
+        raise BadInput(f"{backend}: {error}") from error
+    adapter.backend = backend
+    file = Path(backend.partition(":")[0])
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:DIGITS]
+    return Plugin(adapter, Installed(file.name, "file", None, f"files:{digest}"))
+
+
+def _names_file(backend: str) -> bool:
+    return ".py:" in backend
 
 
 @cache
@@ -132,7 +158,11 @@ def full_name(adapter: SolverAdapter, method: str) -> str:
 
 
 def parts_of(name: str) -> tuple[str, str]:
-    """Backend and method of a solver's name."""
+    """Backend and method of a solver's name; ``file.py:ADAPTER:method`` is one of the user's own."""
+    if ".py:" in name:
+        file, _, rest = name.partition(":")
+        adapter, _, method = rest.partition(":")
+        return f"{file}:{adapter}", method
     backend, colon, method = name.partition(":")
     return (backend, method) if colon else (BARE, name)
 
@@ -148,13 +178,15 @@ def find_solver(name: str) -> tuple[SolverAdapter, str, Method]:
             adapter fails.
     """
     backend, method = parts_of(name)
-    adapter = adapters().get(backend)
+    adapter = _of_file(backend).part if _names_file(backend) else adapters().get(backend)
     if adapter is None:
         choose("solver", name, solver_names())
         raise AssertionError(name)
     if not is_installed(adapter):
         raise BadInput(f"solver {name}: {adapter.package} is not installed. {install_hint(adapter)}")
     methods = methods_of(adapter)
+    if not method and len(methods) == 1:
+        (method,) = methods
     if method not in methods:
         choose("solver", name, solver_names() if backend == BARE else [full_name(adapter, m) for m in methods])
     method = methods[method].alias_of or method

@@ -37,6 +37,8 @@ class OwnFieldOptions(Options):
     @field_validator("field")
     @classmethod
     def _named(cls, text: str) -> str:
+        if not text:
+            raise ValueError("which one? Name it: --set field=file.py:NAME --set state_shape=64")
         module, _, name = text.partition(":")
         if not (module and name):
             raise ValueError(f"'{text}': write it as file.py:name or module:name")
@@ -89,8 +91,6 @@ class _Steps(Experiment):
 
     def __init__(self, setup: Setup) -> None:
         options: OwnFieldOptions = setup.options
-        if not options.field:
-            raise BadInput("field: which one? Name it: --set field=file.py:NAME --set state_shape=64")
         torch.manual_seed(setup.seed)
         field = load_module(options.field)
         self.measured = identify(options.field, field)

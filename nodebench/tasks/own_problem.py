@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from nodebench.errors import BadInput, first_line
+from nodebench.objects import load_object
 from nodebench.solvers import Integrator, StepControl
 from nodebench.solvers.odeint import activate
 from nodebench.solvers.precision import convert, converted
@@ -17,7 +18,7 @@ from nodebench.spec import Gradient, Preset
 from nodebench.tasks import live
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
 from nodebench.tasks.problem import Problem, module_of, problem_of
-from nodebench.tasks.user_code import identify, load_object
+from nodebench.tasks.user_code import identify
 
 STEPS = 10  # of an epoch, where there are no data
 
@@ -32,6 +33,8 @@ class OwnProblemOptions(Options):
     @field_validator("problem")
     @classmethod
     def _named(cls, text: str) -> str:
+        if not text:
+            raise ValueError("which one? Name it: --task file.py:NAME")
         if "@" not in text and ":" not in text:
             raise ValueError(f"'{text}': write it as file.py:name or module:name")
         return text
@@ -56,8 +59,6 @@ class OwnProblem(Task):
     def build(self, setup: Setup) -> Experiment:
         """Build the steps."""
         named: str = setup.options.problem
-        if not named:
-            raise BadInput("problem: which one? Name it: --task file.py:NAME")
         torch.manual_seed(setup.seed)
         problem = problem_of(live.find(named) if "@" in named else load_object(named), named)
         try:

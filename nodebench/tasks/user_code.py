@@ -2,24 +2,21 @@
 
 import ast
 import hashlib
-import importlib
-import importlib.util
-import os
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nodebench.distributions import installed
-from nodebench.errors import BadInput, nearest
+from nodebench.errors import BadInput
+from nodebench.objects import load_object, module_name
 from nodebench.solvers.precision import plain_tensors
 from nodebench.spec import Measured
 
@@ -36,72 +33,10 @@ def load_module(name: str) -> nn.Module:
     Raises:
         BadInput: it cannot be found or made, or is no module; one line.
     """
-    made = _made(name, lambda found: found if isinstance(found, nn.Module) else found())
+    made = load_object(name, lambda found: found if isinstance(found, nn.Module) else found())
     if not isinstance(made, nn.Module):
         raise BadInput(f"{name} is a {type(made).__name__}, not a torch.nn.Module")
     return made
-
-
-def load_object(name: str) -> Any:
-    """Return the object behind ``module:name`` or ``file.py:name``.
-
-    Raises:
-        BadInput: it cannot be imported, or has no such name; one line.
-    """
-    return _made(name, lambda found: found)
-
-
-def _made(name: str, make: Callable[[Any], Any]) -> Any:
-    place, colon, attribute = name.rpartition(":")
-    if not (place and colon and attribute):
-        raise BadInput(f"'{name}': write it as module:name or file.py:name")
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        with _arguments_of(place):
-            module = _import(place)
-            if not hasattr(module, attribute):
-                near = nearest(attribute, [one for one in vars(module) if not one.startswith("_")])
-                raise BadInput(f"{place} has no '{attribute}'" + (f"; did you mean {near}?" if near else ""))
-            return make(getattr(module, attribute))
-    except BadInput as error:
-        raise BadInput(f"{name} cannot be made: {error}") from error
-    except SystemExit as error:
-        reason = f"it ended the program with exit code {error.code}, as a script does that misses an argument"
-        raise BadInput(f"{name} cannot be made: {reason}") from error
-    except Exception as error:
-        raise BadInput(f"{name} cannot be made: {type(error).__name__}: {error}") from error
-
-
-def _import(place: str) -> ModuleType:
-    """Import a module by its name, or a file by its path, which may also import its neighbours."""
-    if not place.endswith(".py"):
-        return importlib.import_module(place)
-    path = Path(place).absolute()
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}")
-    if (name := module_name(place)) in sys.modules:
-        return sys.modules[name]
-    sys.path[:] = [str(path.parent), *(folder for folder in sys.path if folder != str(path.parent))]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # as an import does: dataclasses and pickle look for it there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def module_name(place: str) -> str:
-    """The name under which a module or a file is imported.
-
-    A file is no module of its own name: ``problem.py`` must not become another ``problem`` that is installed.
-    """
-    return f"file {Path(place).absolute()}" if place.endswith(".py") else place
 
 
 def identify(name: str, made: nn.Module) -> Measured:
@@ -134,17 +69,6 @@ def identify(name: str, made: nn.Module) -> Measured:
             waiting += _imported(content, module)
         waiting += [current.rpartition(".")[0]]  # a package is run before what is in it
     return Measured(modules=dict(sorted(files.items())), packages=dict(sorted(packages.items())), state=_state(made))
-
-
-@contextmanager
-def _arguments_of(module: str) -> Iterator[None]:
-    """A module that reads the command line when it is imported sees no arguments, and not those of nodebench."""
-    before = sys.argv
-    sys.argv = [module]
-    try:
-        yield
-    finally:
-        sys.argv = before
 
 
 def _file(module: ModuleType) -> Path | None:

@@ -29,7 +29,8 @@ def options_with(task: Task, preset: Preset, given: dict[str, Scalar]) -> Option
         try:
             return task.options.model_validate(described(task, base) | given)
         except ValidationError as error:
-            raise BadInput(f"--set {', '.join(f'{k}={v}' for k, v in given.items())}: {plain(error)}") from None
+            typed = f"--set {', '.join(f'{k}={v}' for k, v in given.items())}" if given else f"task {task.name}"
+            raise BadInput(f"{typed}: {plain(error)}") from None
 
 
 def preset_of(task: Task, preset: Preset) -> Options:
