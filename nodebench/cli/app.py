@@ -32,6 +32,7 @@ from nodebench.cli.options import (
     Timeout,
     Yes,
 )
+from nodebench.errors import BadInput
 
 app = typer.Typer(
     name="nodebench",
@@ -64,7 +65,15 @@ def nodebench(
 
 @app.command()
 def run(
-    task: Annotated[str, typer.Option(help="Task to run; see 'nodebench list tasks'.", rich_help_panel="What")] = "",
+    name: Annotated[str, typer.Argument(metavar="[TASK]", help="The same as --task.", show_default=False)] = "",
+    task: Annotated[
+        str,
+        typer.Option(
+            metavar="TASK",
+            help="Task to run, see 'nodebench list tasks', or file.py:NAME of a problem of your own.",
+            rich_help_panel="What",
+        ),
+    ] = "",
     model: Annotated[
         str, typer.Option(metavar="NAME,…", help="Network variants of the task.", rich_help_panel="What")
     ] = "",
@@ -175,8 +184,10 @@ def run(
     from nodebench.cli.run import Manner, run_command
     from nodebench.running.session import Execution
 
+    if name and task:
+        raise BadInput(f"the task is given twice: {name} and --task {task}")
     choices = Choices(
-        task=task,
+        task=name or task,
         model=model,
         dataset=dataset,
         solver=solver,
@@ -227,12 +238,15 @@ def show(
 
 @app.command(name="list")
 def list_(
-    what: Annotated[str, typer.Argument(metavar="[tasks|models|datasets|solvers|gradients|batchings]")] = "tasks",
+    what: Annotated[
+        str, typer.Argument(metavar="[tasks|models|datasets|options|solvers|gradients|batchings]")
+    ] = "tasks",
+    task: Annotated[str, typer.Argument(metavar="[TASK]", help="Whose options to list.")] = "",
 ) -> None:
-    """Say what exists: tasks, models, data sets, solvers, gradients, batchings."""
+    """Say what exists: tasks, models, data sets, options of a task, solvers, gradients, batchings."""
     from nodebench.cli.show import list_command
 
-    list_command(what)
+    list_command(what, task)
 
 
 @app.command()

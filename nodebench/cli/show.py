@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 from rich import box
 from rich.table import Table
@@ -17,7 +18,7 @@ from nodebench.spec import Batching, Gradient, Record
 LARGE = 40
 WIDEST = 10_000  # characters of a table whose columns were asked for
 
-_LISTS = ("tasks", "models", "datasets", "solvers", "gradients", "batchings")
+_LISTS = ("tasks", "models", "datasets", "options", "solvers", "gradients", "batchings")
 
 
 def show_command(run: str | None, results: Path, columns: Sequence[str], *, figures: bool, animate: bool) -> None:
@@ -48,9 +49,14 @@ def print_run(folder: Path, records: Sequence[Record], columns: Sequence[str] = 
     console.print(f"{status_line(records)} · {folder / 'records.jsonl'}", soft_wrap=True, highlight=False)
 
 
-def list_command(what: str) -> None:
-    """Print one of the lists."""
+def list_command(what: str, task: str) -> None:
+    """Print one of the lists; that of options is of one task."""
     choose("list", what, _LISTS)
+    if bool(task) != (what == "options"):
+        raise BadInput("list options TASK lists the options of a task" if task == "" else f"list {what} takes no task")
+    if what == "options":
+        print_rows(_options(task))
+        return
     lists: dict[str, Callable[[], Rows]] = {
         "tasks": _tasks,
         "models": _models,
@@ -140,6 +146,35 @@ def _datasets() -> Rows:
             for name, info in task.datasets.items()
         ),
     ]
+
+
+def _options(task: str) -> Rows:
+    """Each option with its type and its value in each preset; a dash for one that has to be given."""
+    from nodebench.tasks import find_task
+
+    found = find_task(task)
+    values = [preset.model_dump(mode="json") for preset in found.presets.values()]
+    return [
+        ("option", "values", *found.presets),
+        *(
+            (name, _kind(field.annotation), *(_shown(value[name]) for value in values))
+            for name, field in found.options.model_fields.items()
+        ),
+    ]
+
+
+def _kind(annotation: object) -> str:
+    """The type of an option for a person: ``int``, or the words to choose from."""
+    words = get_args(annotation) or getattr(annotation, "__members__", {}).values()
+    if words and all(isinstance(word, str) for word in words):
+        return ", ".join(str(word) for word in words)
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "–" if value in ("", None) else str(value)
 
 
 def _solvers() -> Rows:

@@ -259,3 +259,28 @@ def test_figures_of_a_run_leave_its_json_alone(nodebench):
 def test_data_sets_are_listed(nodebench):
     _, out, _ = nodebench("list", "datasets")
     assert all(name in out for name in ("mnist-5k", "mnist-60k", "ecgsyn", "mitdb", "ecg5000"))
+
+
+def test_options_of_a_task_are_listed_with_their_presets(nodebench):
+    code, out, _ = nodebench("list", "options", "mnist")
+    assert code == 0
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line.strip()}
+    assert rows["option"][1:] == ["values", "smoke", "quick", "paper"]
+    assert rows["epochs"] == ["epochs", "int", "1", "8", "160"]
+    assert rows["schedule"][1:3] == ["steps,", "cosine"]
+    for arguments, told in (
+        (["options"], "list options TASK"),
+        (["options", "mnits"], "did you mean mnist?"),
+        (["tasks", "mnist"], "list tasks takes no task"),
+    ):
+        code, _, err = nodebench("list", *arguments)
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert told in err
+
+
+def test_a_task_can_be_named_without_its_option(nodebench):
+    trial = ["--preset", "smoke", "--solver", "euler", "--set", "solves=1", "--threads", "1", "--json"]
+    named, option = (nodebench("run", *task, *trial) for task in (["toy/exponential"], ["--task", "toy/exponential"]))
+    assert (named[0], json.loads(named[1])["id"]) == (0, json.loads(option[1])["id"])
+    code, _, err = nodebench("run", "toy/exponential", "--task", "mnist")
+    assert (code, "the task is given twice: toy/exponential and --task mnist" in err) == (2, True)
