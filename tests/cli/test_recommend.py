@@ -12,6 +12,8 @@ from nodebench.spec import Grid, Preset, Study
 from nodebench.store.run_folder import RunFolder
 from nodebench.tasks import find_task
 
+pytestmark = pytest.mark.usefixtures("reruns")
+
 FIELD = """
 import torch
 from torch import nn
@@ -195,9 +197,15 @@ def test_what_could_not_be_timed_is_counted(nodebench, tmp_path):
         ([*OWN, "--measure", "--seeds", "0"], "at least 1"),
         ([*OWN, "--measure", "--threads", "0"], "at least 1"),
         ([*OWN, "--measure", "--solver", "dopry5"], "did you mean dopri5"),
-        (["recommend", "--field", "mine:Drif", "--state-shape", "3", "--measure"], "has no attribute 'Drif'"),
+        (
+            ["recommend", "--field", "mine:Drif", "--state-shape", "3", "--measure"],
+            "mine has no 'Drif'; did you mean Drift?",
+        ),
         (["recommend", "--field", "yours:Drift", "--state-shape", "3", "--measure"], "No module named 'yours'"),
-        (["recommend", "--field", "mine.Drift", "--state-shape", "3", "--measure"], "write it as module:name"),
+        (
+            ["recommend", "--field", "mine.Drift", "--state-shape", "3", "--measure"],
+            "write it as file.py:name or module:name",
+        ),
         (["recommend", "--field", "mine:Narrow", "--state-shape", "3", "--measure"], "the shape must stay"),
         (["recommend", "--field", "mine:Named", "--state-shape", "3", "--measure"], "missing 1 required"),
         (["recommend", "--field", "mine:number", "--state-shape", "3", "--measure"], "not a torch.nn.Module"),

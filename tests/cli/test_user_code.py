@@ -9,6 +9,8 @@ import pytest
 from nodebench.spec import Status
 from nodebench.store.run_folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("reruns")
+
 FIELD = """
 import torch
 from torch import nn
