@@ -18,8 +18,12 @@ from nodebench.trial.training_state import from_bytes, state_of, to_bytes
 CPU = torch.device("cpu")
 OURS = sorted(name for name, task in tasks().items() if type(task).__module__.startswith("nodebench."))
 MNIST = {"epochs": 2, "train_images": 96, "augment": True}
+OWN = {
+    "field": {"field": "own_fields:Plain", "state_shape": "8"},
+    "problem": {"problem": "own_problems:drawn"},
+}
 CASES = {
-    **{name: (name, {}, 1) for name in OURS},
+    **{name: (name, OWN.get(name, {}), 1) for name in OURS},
     "mnist, cosine": ("mnist", MNIST | {"schedule": "cosine"}, 2),
     "mnist, steps": ("mnist", MNIST | {"decay_epochs": "1"}, 3),
     "toy/spiral, linear": ("toy/spiral", {"schedule": "linear"}, 4),
