@@ -246,18 +246,14 @@ _FAULTS = {
 
 
 def _slow_down(marker: str) -> None:
-    """Make this process slower from here on: a thread that takes the interpreter from every other."""
+    """Make this process many times slower from here on: threads that take the interpreter from every other."""
     if marker and Path(marker).exists():
         return
     if marker:
         Path(marker).touch()
     sys.setswitchinterval(0.02)
-
-    def burn() -> None:
-        while True:
-            pass
-
-    threading.Thread(target=burn, daemon=True).start()
+    for _ in range(4):
+        threading.Thread(target=_burn, daemon=True).start()
 
 
 class _Model(nn.Module):

@@ -105,8 +105,16 @@ def descendants(process: subprocess.Popen) -> list[psutil.Process]:
         return []
 
 
+def command_line(process: psutil.Process) -> str:
+    """Empty for a process that has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def fork_server(process: subprocess.Popen) -> psutil.Process:
-    (server,) = (p for p in psutil.Process(process.pid).children() if "forkserver" in " ".join(p.cmdline()))
+    (server,) = (p for p in psutil.Process(process.pid).children() if "forkserver" in command_line(p))
     return server
 
 
@@ -410,7 +418,7 @@ def test_a_worker_without_nodebench_is_one_line(sweep, dask):
 
 def test_ctrl_c_while_local_workers_start_ends_without_a_traceback(sweep):
     process = sweep.start(*TRIVIAL, "--dask", "local", "--jobs", "2")
-    while not (starting := [one for one in descendants(process) if "spawn_main" in " ".join(one.cmdline())]):
+    while not (starting := [one for one in descendants(process) if "spawn_main" in command_line(one)]):
         time.sleep(0.02)
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
