@@ -289,7 +289,7 @@ def test_the_record_is_complete():
     assert record.environment["packages"]["torchdiffeq"]
     assert len(record.calibration) == 2
     assert record.passes_agree is True
-    assert record.options == {"fault": "none", "seconds": 0.0}
+    assert record.options == {"fault": "none", "seconds": 0.0, "marker": ""}
     assert record.trial.id == record.id
 
 
