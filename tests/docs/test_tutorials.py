@@ -26,7 +26,7 @@ SAYS = {
         r"conditions could be decided",
         r"NFE fwd +2",
         r"seed-euler-resnet \(default\): supported by all of its records",
-        r"before: supported; (?s:.*)now: supported; ",
+        r"before: \w+; .*differ by 0 \(exact\)(?s:.*)now: \w+; .*differ by 0 \(exact\)",
     ],
     "track-regressions": [r"surroundings: the same", r"identical", r"calibrations.jsonl"],
 }
