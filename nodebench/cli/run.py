@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,11 +128,6 @@ def _choose_threads(study: Study, planned: "Plan", manner: Manner) -> "ThreadCho
 
 def resume(run: Run, manner: Manner) -> int:
     """Go on with a run and return the exit code."""
-    return resume_run(run, manner).code
-
-
-def resume_run(run: Run, manner: Manner, again: Collection[str] = ()) -> Ended:
-    """Run the trials that a run lacks and, whatever their records say, those whose ids are in ``again``."""
     _check(manner)
     run.refuse_link()
     study = _overridden(run.study(), manner)
@@ -146,7 +141,7 @@ def resume_run(run: Run, manner: Manner, again: Collection[str] = ()) -> Ended:
     records = run.records()
     todo = missing(planned.planned, records, retry_failed=manner.retry_failed)
     check_before_run([one.trial for one in todo], study.limits, records, run.folder.name)
-    return _run(run, study, planned, engine, manner, again)
+    return _run(run, study, planned, engine, manner).code
 
 
 def _check(manner: Manner) -> None:
@@ -209,15 +204,14 @@ def with_data(study: Study) -> Study:
     return study.model_copy(update={"data": DataSource(folder=Path(folder).absolute())})
 
 
-def _run(run: Run, study: Study, plan: "Plan", engine: "Engine", manner: Manner, again: Collection[str] = ()) -> Ended:
-    """Run what is missing and the trials named by ``again``; print the table and how to go on."""
+def _run(run: Run, study: Study, plan: "Plan", engine: "Engine", manner: Manner) -> Ended:
+    """Run what is missing; print the table and how to go on."""
     from nodebench.run.estimate import costs_on
     from nodebench.run.sweep import missing, sweep
 
     with run.writing():
         records = {record.id: record for record in run.records()}
-        due = {one.trial.id for one in missing(plan.planned, list(records.values()), retry_failed=manner.retry_failed)}
-        todo = [one for one in plan.planned if one.trial.id in due or one.trial.id in again]
+        todo = missing(plan.planned, list(records.values()), retry_failed=manner.retry_failed)
         _prepare(engine, todo, manner)
         costs = costs_on(run.environment(), manner.results, but=run)
         for record in records.values():
