@@ -62,6 +62,12 @@ class StepControl:
         """Whether a second ODE is solved for the gradient."""
         return self.gradient is not None and self.gradient.solves_backwards
 
+    @property
+    def adjoint_tolerances_differ(self) -> bool:
+        """Whether the adjoint has tolerances other than those of the forward solve."""
+        own = (self.adjoint_rtol, self.adjoint_atol)
+        return self.adjoint_rtol is not None and own != (self.rtol, self.atol)
+
 
 def takes_one(field: nn.Module, t: Tensor, y: Tensor) -> bool:
     """Whether a field can be evaluated at the members ``y`` alone; one that holds something for each cannot."""

@@ -92,7 +92,7 @@ class ScipyAdapter(SolverAdapter):
                 "solver.set_initial_value(y0, times[0])\nstates = [y0, *(solver.integrate(t) for t in times[1:])]"
             )
         told = f'method="scipy_solver", {written_tolerances(control.rtol, control.atol)}'
-        if (control.adjoint_rtol, control.adjoint_atol) not in ((None, None), (control.rtol, control.atol)):
+        if control.adjoint_tolerances_differ:
             told += f", adjoint_rtol={written(control.adjoint_rtol)}, adjoint_atol={written(control.adjoint_atol)}"
         return (
             "from torchdiffeq import odeint_adjoint\n\n"

@@ -110,8 +110,7 @@ class TorchdiffeqAdapter(SolverAdapter):
             arguments.append(written_tolerances(control.rtol, control.atol))
         if options:
             arguments.append("options={" + ", ".join(f'"{k}": {v}' for k, v in options.items()) + "}")
-        apart = (control.adjoint_rtol, control.adjoint_atol) != (control.rtol, control.atol)
-        if control.solves_backwards and control.adjoint_rtol is not None and apart:
+        if control.solves_backwards and control.adjoint_tolerances_differ:
             rtol, atol = written(control.adjoint_rtol), written(control.adjoint_atol)
             arguments.append(f"adjoint_rtol={rtol}, adjoint_atol={atol}")
         if control.gradient is Gradient.ADJOINT_SEMINORM:

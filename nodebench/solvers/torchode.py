@@ -126,8 +126,7 @@ class TorchodeAdapter(SolverAdapter):
         if control.gradient is Gradient.ADJOINT:
             # The library finds the parameters of a term that is a module.
             adjoint = f"{'Joint' * joint}BacksolveAdjoint(term, *parts)"
-            apart = (control.adjoint_rtol, control.adjoint_atol) != (control.rtol, control.atol)
-            if apart and free:
+            if control.adjoint_tolerances_differ and free:
                 numbers = f"{written(control.adjoint_atol)}, {written(control.adjoint_rtol)}"
                 backwards = [
                     f"back = torchode.IntegralController({numbers}, term=term)",
