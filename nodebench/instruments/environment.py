@@ -28,8 +28,7 @@ def describe_environment(device: str = "cpu") -> dict[str, Any]:
     What cannot be read is null.
     """
     return software() | {
-        "cpu": _cpu_model(),
-        "microarchitecture": _microarchitecture(),
+        **_processor(),
         "cores": {
             "logical": os.cpu_count(),
             "physical": psutil.cpu_count(logical=False),
@@ -94,25 +93,22 @@ def _version(package: str) -> str | None:
     return found.version if found else None
 
 
-def _cpu_model() -> str | None:
-    return _cpuinfo("model name", "Model") or platform.processor() or None
+def _processor() -> dict[str, str | None]:
+    """The processor: its name (``cpu``), and ``microarchitecture``, such as ``family 25 model 1, AVX2``.
 
-
-def _microarchitecture() -> str:
-    """``family 25 model 1, AVX2``: a virtual machine gives processors that round differently one name.
-
-    Last, the instructions that torch uses.
+    A virtual machine may report one name for processors whose results differ in the last digit. The instructions are
+    those that torch uses.
     """
-    family, model = _cpuinfo("cpu family"), _cpuinfo("model\t")
-    known = f"family {family} model {model}" if family and model else platform.machine()
-    return f"{known}, {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _cpuinfo(*names: str) -> str | None:
+    known: dict[str, str] = {}
     for line in (_read("/proc/cpuinfo") or "").splitlines():
-        if line.startswith(names):
-            return line.split(":", 1)[1].strip()
-    return None
+        name, _, value = line.partition(":")
+        known.setdefault(name.strip(), value.strip())
+    family, model = known.get("cpu family"), known.get("model")
+    kind = f"family {family} model {model}" if family and model else platform.machine()
+    return {
+        "cpu": known.get("model name") or known.get("Model") or platform.processor() or None,
+        "microarchitecture": f"{kind}, {torch.backends.cpu.get_cpu_capability()}",
+    }
 
 
 def _blas() -> str | None:

@@ -39,14 +39,14 @@ def test_usable_cores_are_cut_to_the_quota_of_a_container(monkeypatch, quota, co
 
 def test_the_processor_is_named_by_the_system_or_by_python(monkeypatch):
     files(monkeypatch, cpuinfo="processor : 0\nmodel name : Fast: 3 GHz\nmodel name : other")
-    assert environment._cpu_model() == "Fast: 3 GHz"
+    assert environment._processor()["cpu"] == "Fast: 3 GHz"
     files(monkeypatch, cpuinfo="processor : 0\nModel : Raspberry Pi 5")
-    assert environment._cpu_model() == "Raspberry Pi 5"
+    assert environment._processor()["cpu"] == "Raspberry Pi 5"
     files(monkeypatch)
     monkeypatch.setattr("platform.processor", lambda: "arm")
-    assert environment._cpu_model() == "arm"
+    assert environment._processor()["cpu"] == "arm"
     monkeypatch.setattr("platform.processor", lambda: "")
-    assert environment._cpu_model() is None
+    assert environment._processor()["cpu"] is None
 
 
 def test_the_environment_tells_the_limits_of_the_container_and_what_runs_the_code(monkeypatch):

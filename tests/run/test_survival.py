@@ -193,7 +193,7 @@ def limit_files() -> None:
 
 @pytest.mark.parametrize("kind", ["limit", "tmpfs"])
 def test_a_full_disk_is_one_message_and_loses_nothing(sweep, kind, request):
-    # Python would leave compiled modules cut at the limit behind, and read them later.
+    # Otherwise Python writes compiled modules that are cut off at the limit, and later tests cannot load them.
     options = {"preexec_fn": limit_files, "env": os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}}
     if kind == "tmpfs":
         small = sweep.folder / "results"

@@ -336,10 +336,11 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))  # a file beyond this si
 if sys.argv.pop(1) == "killed":
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # and who tries is killed
 main()
-"""  # run with -B: Python would leave compiled modules cut at the limit behind, and read them later
+"""
 
 
 def nodebench_merge(results, first, second, how):
+    # Without -B Python writes compiled modules that are cut off at the limit, and later tests cannot load them.
     command = [sys.executable, "-B", "-c", MERGE, how, "results", "merge", first, second, "--results", str(results)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
