@@ -212,15 +212,24 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path):
 
 
 def test_a_sample_of_the_committed_records_reproduces(tmp_path):
-    """Drawn by the commit, so that it changes. New code is no excuse here; other libraries or another processor are."""
+    """Drawn by the commit, so that it changes. New code is no excuse here; other libraries or another processor are.
+
+    An older record does not say which of several processors of one name it had. Another one rounds differently: counts
+    stay the same, and a computed figure changes by a billionth at most or, after training, stays within the interval of
+    its replicates.
+    """
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     published = ROOT / "results" / "published"
     sample = ["--results", str(published), "--sample", "3", "--within", "6", "--pick", commit.stdout.strip(), "--json"]
-    excused = ("packages.", "cpu", "microarchitecture", "blas", "platform", "python")
+    excused = ("packages.", "cpu", "blas", "platform", "python")
     for study in ("memory", "solvers", "fig3"):
         (run,) = [path.parent for path in published.glob(f"*-{study}/records.jsonl")]
         for record in json.loads(command(tmp_path, "reproduce", str(run), *sample, code=None).stdout)["records"]:
             assert record["status"] == ["ok", "ok"]
             for name, one in record["figures"].items():
                 elsewhere = any(cause.startswith(excused) for cause in one["explained_by"])
-                assert one["kind"] == "sampled" or one["outcome"] == "identical" or elsewhere, (record["id"], name, one)
+                billionth = one["second"] == pytest.approx(one["first"], rel=1e-9, abs=0)
+                close = billionth or one["outcome"] == "within the interval"
+                rounded = "microarchitecture" in one["explained_by"] and one["kind"] == "computed" and close
+                same = one["outcome"] == "identical" or rounded
+                assert one["kind"] == "sampled" or same or elsewhere, (record["id"], name, one)

@@ -21,12 +21,12 @@ SAYS = {
     "add-a-task": [r"toy/decay", r"direct", r"4 ok"],
     "own-field": [r"4 ok", r"Use (rk4|dopri5)", r"from torchdiffeq import odeint"],
     "read-a-verdict": [
-        r"memory-constant · paper scope · (supported|refuted|depends|partly|inconclusive)",
-        r"one more evaluation costs the adjoint 0\.\d+ % \(exact\) of the bytes",
+        r"memory-constant · paper scope · inconclusive",
+        r"one more evaluation costs the adjoint 0\.0172 % \(exact\) of the bytes",
         r"conditions could be decided",
         r"NFE fwd +2",
         r"seed-euler-resnet \(default\): supported by all of its records",
-        r"before: \w+; .*differ by 0 \(exact\)(?s:.*)now: \w+; .*differ by 0 \(exact\)",
+        r"before: inconclusive; .*differ by 0 \(exact\)(?s:.*)now: inconclusive; .*differ by 0 \(exact\)",
     ],
     "track-regressions": [r"surroundings: the same", r"identical", r"calibrations.jsonl"],
 }
