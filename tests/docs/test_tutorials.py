@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -100,6 +101,14 @@ def test_task_and_solver_of_the_tutorials_work_together(tmp_path):
     assert ralston["costs"]["nfe_forward"] == 4 * 2 * 2  # four intervals of two steps of 0.125, two stages
     assert dopri5["costs"]["solution_error"] < 1e-5 < ralston["costs"]["solution_error"] < 1e-2
     assert dopri5["metrics"]["rate_error"] < 0.5
+
+
+def test_the_python_of_the_readme_measures_a_problem(tmp_path):
+    (program,) = blocks((ROOT / "README.md").read_text(), "python")
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith(" own ")]
+    assert sorted(row[1:3] for row in rows) == [["dopri5", "1e-3"], ["dopri5", "1e-5"], ["euler", ANY], ["rk4", ANY]]
 
 
 def test_every_link_of_the_front_pages_leads_somewhere():
