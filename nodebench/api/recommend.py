@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from nodebench.analysis.recommend import Limits, Recommendation
 from nodebench.analysis.recommend import recommend as recommend_from
 from nodebench.api.recommend_records import Asked, basis, kept, matching, measured, with_task
-from nodebench.api.running import Values, listener
+from nodebench.api.running import Values, listener, named
 from nodebench.errors import BadInput
 from nodebench.running.listener import Listener
 from nodebench.running.session import Session
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from nodebench.tasks.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Recommended:
 
 
 def recommend(
-    task: str = "",
+    task: "str | Problem" = "",
     *,
     field: str = "",
     state_shape: str = "",
@@ -71,7 +73,7 @@ def recommend(
     """Recommend a solver, tolerance and gradient method under limits of error and memory.
 
     Args:
-        task: a name of ``nodebench list tasks``.
+        task: a name of ``nodebench list tasks``, a ``Problem``, or ``file.py:NAME`` of one.
         field: a vector field of your own, ``MODULE:CLASS``, in place of a task.
         state_shape: of one sample of its state: ``64`` or ``1,28,28``.
         model: of the task; empty for its first one.
@@ -90,10 +92,12 @@ def recommend(
     Raises:
         BadInput: the problem is not known, or no record answers.
     """
+    name, own = named(task)
     given = {
-        name: [value] if isinstance(value, str | int | float) else value for name, value in (options or {}).items()
+        name: [value] if isinstance(value, str | int | float) else value
+        for name, value in {**own, **(options or {})}.items()
     }
-    asked = with_task(Asked(task, field, state_shape, model, given, device, threads))
+    asked = with_task(Asked(name, field, state_shape, model, given, device, threads))
     if error is not None and error <= 0:
         raise BadInput(f"--error {error:g}: a positive number, relative to the gradient's size")
     if measure and machine:

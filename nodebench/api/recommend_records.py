@@ -150,7 +150,7 @@ def matching(asked: Asked, found: Found, machine: str, results: Path) -> list[Pr
 
     records = [record for some in found.by_run.values() for record in some]
     candidates = problems(records, asked.wanted, _present(find_task(asked.task)))
-    if asked.field and found.session is None:
+    if find_task(asked.task).runs_user_code and found.session is None:
         candidates = _of_present_code(candidates)
     if not candidates:
         raise BadInput(f"nothing is known of this under {results}. Measure it: {asked.again}")
@@ -169,7 +169,7 @@ def _present(task: "Task") -> Present:
 
 
 def _of_present_code(found: Sequence[Problem]) -> list[Problem]:
-    """Leave out records that were made with other code of the field than there is now."""
+    """Leave out records that were made with other code of the user's than there is now."""
     from nodebench.running.user_code import of_present_code
 
     kept = [replace(one, records=of_present_code(one.records, LIMITS)) for one in found]

@@ -76,7 +76,7 @@ def run(
     for name in axes:
         choose("axis", name, [one for one in Grid.model_fields if one not in _OF_RUN])
     seed = replicates(seeds) if isinstance(seeds, int) else list(seeds)
-    name, own = task_or_problem(task) if isinstance(task, str) else _live(task)
+    name, own = named(task)
     overrides = {**own, **(options or {})}
     chosen = {"task": name, "preset": choose("preset", preset, list(Preset)), "seed": seed, "overrides": overrides}
     try:
@@ -88,10 +88,13 @@ def run(
     return _run(Study(groups={"typed": grid}, data=source, timing=timing), results, jobs, passes, limits, progress)
 
 
-def _live(problem: "Problem") -> tuple[str, dict[str, Scalar]]:
+def named(task: "str | Problem") -> tuple[str, dict[str, Scalar]]:
+    """The name of a task, and the option that names a problem of the user's own."""
+    if isinstance(task, str):
+        return task_or_problem(task)
     from nodebench.tasks import live
 
-    return live.TASK, {"problem": live.keep(problem)}
+    return live.TASK, {"problem": live.keep(task)}
 
 
 # Arguments of ``run`` that have a name of their own there.

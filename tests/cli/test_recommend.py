@@ -219,3 +219,29 @@ def test_bad_input_ends_in_one_line(nodebench, field, arguments, words):
     assert words in err
     assert err.strip().count("\n") == 0
     assert "Traceback" not in err + out
+
+
+PROBLEM = """
+import torch
+import nodebench
+
+decay = nodebench.Problem(field=lambda t, y: -y, y0=torch.ones(4, 2), t=torch.linspace(0, 1, 5))
+"""
+
+
+def test_a_problem_in_a_file_is_measured_and_the_answer_found_again_until_it_is_edited(nodebench, tmp_path):
+    (tmp_path / "mine.py").write_text(PROBLEM)
+    ask = ["recommend", "--task", "mine.py:decay", "--error", "1e-2"]
+    code, out, err = nodebench(*ask, "--measure", "--solver", "rk4", "--seeds", "1", "--threads", "1")
+    assert code == 0, err
+    assert "problem=mine.py:decay" in out.replace("\n", "")
+    code, again, err = nodebench(*ask)
+    assert code == 0, err
+    choice = [line for line in out.splitlines() if line.startswith("Use rk4")]
+    assert choice
+    assert choice == [line for line in again.splitlines() if line.startswith("Use ")]
+    (tmp_path / "mine.py").write_text(PROBLEM.replace("-y", "-2 * y"))
+    code, _, err = nodebench(*ask)
+    assert code == 2
+    assert "other code" in err
+    assert "Measure it: nodebench recommend --task problem --set problem=mine.py:decay --measure" in err
