@@ -78,7 +78,6 @@ class _Steps(Experiment):
         options: OwnProblemOptions = setup.options
         self._problem, self._setup = problem, setup
         self.model = convert(model, setup.dtype, setup.device)
-        self.measured = identify("" if "@" in options.problem else options.problem, model)
         parameters = [one for one in self.model.parameters() if one.requires_grad]
         if not parameters:
             raise BadInput("nothing to differentiate: no parameter requires a gradient, and the states are data")
@@ -87,6 +86,11 @@ class _Steps(Experiment):
         self.epochs = options.epochs or problem.epochs
         self.steps_per_epoch = options.steps_per_epoch or problem.steps_per_epoch or _length(problem.data)
         self.generators = None if problem.data is not None else {}
+
+    def _identify(self) -> None:
+        """Hash the code, the initial weights and the probe batch, which stands for the data."""
+        named: str = self._setup.options.problem
+        self.measured = identify("" if "@" in named else named, self.model, self.probe)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch; data that are too few begin anew."""
@@ -123,6 +127,7 @@ class _Models(_Steps):
         super().__init__(setup, problem, module_of(problem.model, "model"))
         assert problem.data is not None
         self.probe = self._placed(next(iter(problem.data)))
+        self._identify()
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         activate(self._setup.solve)  # a process may build two experiments, whose solves alternate
@@ -152,6 +157,7 @@ class _Fields(_Steps):
         if problem.data is None:
             self.generators = {"states": self._draws}
         self.probe = self._placed(next(iter(problem.data))) if problem.data is not None else self._drawn(first)
+        self._identify()
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield batches of data, or states that are drawn; fixed states are the model's own."""

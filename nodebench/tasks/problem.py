@@ -38,7 +38,8 @@ class Problem:
         loss: of a field ``loss(states, *rest)``, where ``states`` has shape ``(T, *y0.shape)`` (a tuple has one tensor
             for each) and ``rest`` is what a batch holds besides the initial state; the mean square of the states after
             the start by default. Of a model ``loss(model, *batch)``. Returns a scalar.
-        metrics: of the trained model, ``metrics(model)``: numbers by name.
+        metrics: of the trained model, ``metrics(model)``: numbers by name. Of a field, ``model.vector_field`` is the
+            trained field.
         optimizer: makes an optimiser from parameters; None to measure steps without learning.
         epochs: of the training.
         steps_per_epoch: None for one pass over ``data``, or 10 steps without data.

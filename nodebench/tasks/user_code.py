@@ -39,8 +39,13 @@ def load_module(name: str) -> nn.Module:
     return made
 
 
-def identify(name: str, made: nn.Module) -> Measured:
+def identify(name: str, made: nn.Module, data: Iterable[Tensor] = ()) -> Measured:
     """Return the hashes of the code and of the present state of a module that ``load_module`` made.
+
+    Args:
+        name: as given to ``load_module``; empty where no file or module is named.
+        made: the module.
+        data: tensors that belong to the state.
 
     The user's modules are the one that is named, those of the classes of ``made`` and what these import, as far as
     it is no part of Python, of nodebench or of an installed package.
@@ -68,7 +73,9 @@ def identify(name: str, made: nn.Module) -> Measured:
             files[label] = hashlib.sha256(content).hexdigest()[:_DIGITS]
             waiting += _imported(content, module)
         waiting += [current.rpartition(".")[0]]  # a package is run before what is in it
-    return Measured(modules=dict(sorted(files.items())), packages=dict(sorted(packages.items())), state=_state(made))
+    return Measured(
+        modules=dict(sorted(files.items())), packages=dict(sorted(packages.items())), state=_state(made, data)
+    )
 
 
 def _file(module: ModuleType) -> Path | None:
@@ -117,12 +124,13 @@ def _distributions(top: str) -> dict[str, str]:
     return {name: f"{one.version}@{one.commit}" if one.commit else one.version for name, one in found.items() if one}
 
 
-def _state(made: nn.Module) -> str:
-    """The hash of all tensors of a module, with their names, shapes and types."""
+def _state(made: nn.Module, data: Iterable[Tensor]) -> str:
+    """The hash of all tensors of a module, with their names, shapes and types, and of data."""
     tensors: Iterable[tuple[str, Tensor]] = (
         *made.named_parameters(),
         *made.named_buffers(),
         *sorted(plain_tensors(made).items()),
+        *(("data", tensor) for tensor in data),
     )
     known = hashlib.sha256()
     for name, tensor in tensors:

@@ -1,5 +1,6 @@
 """Problems that users bring: as values, in files, from live objects, and models that solve with ``odeint``."""
 
+import dataclasses
 import json
 import math
 import os
@@ -113,6 +114,21 @@ def test_a_field_is_fitted_to_data():
     """The rate that carries 1 to 1/4 within one unit of time is log 4."""
     draft = measured("fitted", preset="quick")
     assert draft.metrics["rate"] == pytest.approx(math.log(4), rel=1e-2)
+
+
+@pytest.mark.parametrize("name", ["function", "frozen_field"])
+def test_the_adjoint_of_a_field_without_trained_parameters_reaches_the_states(name):
+    """Without parameters the gradient is that of the initial states."""
+    draft = measured(name, gradient=["adjoint"])
+    assert draft.costs["nfe_backward"] > 0
+    assert draft.costs["gradient_error"] < 1e-4
+
+
+def test_other_data_of_the_same_code_are_another_state(monkeypatch):
+    states = [experiment("fitted")[2].measured.state for _ in range(2)]
+    changed = dataclasses.replace(own_problems.fitted, data=[(torch.ones(4, 2), torch.full((4, 2), 0.5))])
+    monkeypatch.setattr(own_problems, "fitted", changed)
+    assert states[0] == states[1] != experiment("fitted")[2].measured.state
 
 
 @pytest.mark.parametrize("gradient", ["direct", "adjoint"])
