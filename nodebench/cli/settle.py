@@ -116,9 +116,8 @@ class _Measuring:
         """Run the missing trials of a candidate; false if it was interrupted."""
         for asked, planned in candidate.todo:
             study = with_data(asked.model_copy(update={"data": self._data}))
-            session = run_planned(
-                study, planned, Execution(self._results, jobs=jobs), self._environment, self._listener
-            )
+            todo = planned if candidate.timed else [one.once() for one in planned]
+            session = run_planned(study, todo, Execution(self._results, jobs=jobs), self._environment, self._listener)
             if session.failure:
                 raise CannotGoOn(session.failure)
             self.interrupted = session.stopped

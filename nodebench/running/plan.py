@@ -1,7 +1,7 @@
 """Which trials a study means, and in which order they run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from random import Random
 
@@ -43,6 +43,10 @@ class Planned:
         if self.asked.against is None:
             return self.asked
         return self.asked.model_copy(update={"against": self.asked.against.model_copy(update={"seed": self.seed})})
+
+    def once(self) -> "Planned":
+        """The same trial, which does not run again if the speed of the machine changes: its times are not read."""
+        return replace(self, asked=self.asked.model_copy(update={"attempts": 1}))
 
 
 @dataclass(frozen=True)

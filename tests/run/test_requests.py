@@ -34,6 +34,14 @@ def test_a_trial_that_is_planned_has_the_passes_of_its_study_and_the_baseline_of
     assert plan(study.model_copy(update={"timing": True})).planned[0].request.attempts == 3
 
 
+def test_a_trial_whose_times_are_not_read_is_planned_to_run_once(monkeypatch):
+    monkeypatch.delenv("NODEBENCH_ATTEMPTS")
+    (one,) = plan(Study(groups={"a": grid(against={"gradient": "direct"})})).planned
+    assert (one.request.attempts, one.once().request.attempts) == (3, 1)
+    assert one.once().request.model_copy(update={"attempts": 3}) == one.request
+    assert one.once().trial == one.trial
+
+
 def test_what_is_measured_is_no_part_of_the_id():
     bare, full = grid(), grid(against={"gradient": "direct"})
     assert plan(Study(groups={"a": bare})).trials == plan(Study(passes=["training"], groups={"a": full})).trials
