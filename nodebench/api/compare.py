@@ -8,10 +8,10 @@ from nodebench.analysis.changes import compare as compare_records
 from nodebench.analysis.noise import Noise, noise_of
 from nodebench.api.result import Run
 from nodebench.api.running import load
-from nodebench.errors import BadInput
 from nodebench.spec import Record
 from nodebench.spec.calibration import machine_of
 from nodebench.store.calibrations import calibrations
+from nodebench.store.run_folder import RunFolder
 
 
 def compare(first: Run | str | Path, second: Run | str | Path, *, results: str | Path = "results") -> Comparison:
@@ -31,7 +31,7 @@ def compare(first: Run | str | Path, second: Run | str | Path, *, results: str |
     runs = [one if isinstance(one, Run) else load(one, results=results) for one in (first, second)]
     for run in runs:
         if not run.records:
-            raise BadInput(f"run {run.name} has no records yet")
+            raise RunFolder(run.folder).no_record()
     return compare_records(runs[0].records, runs[1].records, noise_here(Path(results), [run.records for run in runs]))
 
 

@@ -5,6 +5,7 @@ universal claim are corrected over its conditions (Holm 1979), and then those of
 (Benjamini and Hochberg 1995). Exact figures, and identities, take no part in the corrections.
 """
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -17,7 +18,9 @@ from nodebench.claims.freeze import Frozen
 from nodebench.claims.gate import incompetent
 from nodebench.claims.gather import Evidence, Sample, pooled, samples
 from nodebench.claims.outcome import Verdict, Why, WhyCode
+from nodebench.claims.registry import CLAIMS
 from nodebench.claims.result import CheckedControl, ClaimResult, ConditionResult, PartResult
+from nodebench.plugins import PluginWarning, one_line
 from nodebench.spec import Record
 from nodebench.spec.calibration import Calibration
 from nodebench.spec.figures import several
@@ -42,8 +45,23 @@ def judge(
     """
     frozen = frozen or Frozen()
     evidence = Evidence(records, calibrations, frozen.contents)
-    drafts = [_draft(claim, evidence) for claim in claims]
-    return [conclude(draft, frozen.date(draft.claim)) for draft in corrected(drafts)]
+    drafts = [_draft_of_any(claim, evidence) for claim in claims]
+    return [
+        draft if draft.why else conclude(draft, frozen.date(draft.claim))  # a broken claim has no more to say
+        for draft in corrected(drafts)
+    ]
+
+
+def _draft_of_any(claim: Claim, evidence: Evidence) -> ClaimResult:
+    """The conditions of a claim; none of one whose code fails, which is of another package."""
+    if claim in CLAIMS:
+        return _draft(claim, evidence)
+    try:
+        return _draft(claim, evidence)
+    except Exception as error:
+        message = f"claim {claim.name} is not judged: its code failed: {one_line(error)}"
+        warnings.warn(message, PluginWarning, stacklevel=2)
+        return ClaimResult(claim, Verdict.NOT_TESTED, why=Why(WhyCode.BROKEN, message))
 
 
 def _draft(claim: Claim, evidence: Evidence) -> ClaimResult:

@@ -32,6 +32,7 @@ class WhyCode(StrEnum):
     CORRECTED = "corrected"  # decided by itself, not after the correction for the number of verdicts
     HOME_OPEN = "home-open"  # the home condition is not decided
     CONDITIONS_OPEN = "conditions-open"  # some condition of a universal claim is not decided
+    BROKEN = "broken"  # the code of another package's claim failed
 
 
 @dataclass(frozen=True)

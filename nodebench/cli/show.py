@@ -97,7 +97,7 @@ def export_command(run: str | None, results: Path, format: str, out: Path | None
     found = RunFolder.open(results, run)
     records = found.records()
     if not records:
-        raise BadInput(f"run {found.folder.name} has no records yet")
+        raise found.no_record()
     content = export(records, format)
     try:
         if out is None:

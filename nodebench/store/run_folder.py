@@ -241,6 +241,13 @@ class RunFolder:
         with collector_paused():
             return list({record.id: record for record in good_records(path)}.values())
 
+    def no_record(self) -> BadInput:
+        """What to raise where a record is needed, and there is none yet, or none that can be read."""
+        path = self.folder / RECORDS
+        written = is_there(path) and path.stat().st_size > 0
+        name = self.folder.name
+        return BadInput(f"no record of run {name} can be read" if written else f"run {name} has no records yet")
+
     def film(self, record: Record) -> Film:
         """The pictures of a record's training by epoch; empty where none were taken, or they cannot be read."""
         path = self.film_path(record)

@@ -13,6 +13,7 @@ from nodebench.claims import Control, Kind, Verdict, judge
 from nodebench.claims.contract import SOLVING, Arm, Fit, Part
 from nodebench.claims.outcome import WhyCode
 from nodebench.claims.words import verdict_line
+from nodebench.plugins import PluginWarning
 from nodebench.spec import Status
 from nodebench.spec.calibration import Calibration
 from nodebench.spec.record import Interleaved
@@ -454,3 +455,15 @@ def test_noise_of_another_machine_and_figures_that_are_no_times_are_left_alone()
     bytes_ = replace(SECONDS, reading=final("tensor_peak_bytes"))
     of_bytes = [r.model_copy(update={"costs": {"tensor_peak_bytes": r.costs["step_seconds"]}}) for r in records]
     assert judge([claim(bytes_)], of_bytes, [LOUD])[0].verdict is Verdict.REFUTED
+
+
+def test_a_claim_of_another_package_whose_code_fails_leaves_the_others():
+    def fails(record):
+        raise KeyError("mine")
+
+    broken = claim(replace(LOSS, reading=replace(LOSS.reading, get=fails)), id="broken")
+    whole = claim(LOSS, id="whole")
+    with pytest.warns(PluginWarning, match="claim broken .* is not judged: its code failed: KeyError: 'mine'"):
+        first, second = judge([broken, whole], of(around(0.5)))
+    assert (first.verdict, first.why.code) == (Verdict.NOT_TESTED, WhyCode.BROKEN)
+    assert second.verdict is Verdict.SUPPORTED

@@ -284,3 +284,16 @@ def test_a_task_can_be_named_without_its_option(nodebench):
     assert (named[0], json.loads(named[1])["id"]) == (0, json.loads(option[1])["id"])
     code, _, err = nodebench("run", "toy/exponential", "--task", "mnist")
     assert (code, "the task is given twice: toy/exponential and --task mnist" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [("", "run bad has no records yet"), ("garbage\n", "no record of run bad can be read")]
+)
+def test_a_run_without_a_record_says_whether_one_was_written(nodebench, tmp_path, content, told):
+    run = tmp_path / "results" / "bad"
+    run.mkdir(parents=True)
+    (run / "study.toml").write_text("")
+    (run / "records.jsonl").write_text(content)
+    for command in (["export", "bad"], ["compare", "bad", "bad"]):
+        code, _, err = nodebench(*command)
+        assert (code, told in err) == (2, True)
