@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodebench.errors import choose
-from nodebench.spec import Record, Study
+from nodebench.spec import Record, Status, Study
 from nodebench.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -83,20 +83,27 @@ class Run:
     def plot(self, x: str, y: str, *, by: str = "solver", ax: "Axes | None" = None) -> "Axes":
         """Plot one column of ``frame()`` against another, a point for each trial that ended well.
 
+        Where a column is a time, trials whose times may not be used (the machine changed speed, or others ran on the
+        same cores) are left out.
+
         Args:
             x, y: columns of ``frame()``: ``nfe_forward``, ``rtol``, ``step_seconds``.
             by: the column that colours and marks the points.
             ax: where to draw; a new figure where it is None.
 
         Raises:
-            BadInput: there is no such column.
+            BadInput: there is no such column, or nothing to draw.
         """
+        from nodebench.analysis.fairness import unreliable
         from nodebench.reporting.scatter import scatter
+        from nodebench.spec.figures import FIGURES
 
         whole = self.frame()
         for name in (x, y, by):
             choose("column", name, whole.columns)
-        return scatter(whole[whole.status == "ok"], x, y, by, ax)
+        timed = any(FIGURES[name].is_time for name in (x, y) if name in FIGURES)
+        usable = [one.status is Status.OK and unreliable(one, timed) is None for one in self.records]
+        return scatter(whole[usable], x, y, by, ax)
 
     def _repr_html_(self) -> str:
         return f"<p>{self.name}: {len(self.records)} trials</p>{self.summary().to_html(index=False, na_rep='–')}"

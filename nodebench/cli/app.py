@@ -236,6 +236,26 @@ def show(
     show_command(run, results, parts("columns", columns), figures=figures or animate, animate=animate)
 
 
+@app.command()
+def plot(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run; 'latest'.", show_default=False)],
+    x: Annotated[str, typer.Argument(metavar="X", help="Column: nfe_forward, rtol, step_seconds.")],
+    y: Annotated[str, typer.Argument(metavar="Y", help="Column: solution_error, gradient_error.")],
+    by: Annotated[str, typer.Option(metavar="COLUMN", help="What colours and marks the points.")] = "solver",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An .svg, .png or .pdf. (default: in RUN/figures)")
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Plot one column of a run's table against another, a point for each trial.
+
+    Example: nodebench plot latest nfe_forward solution_error --by solver
+    """
+    from nodebench.cli.plot import plot_command
+
+    plot_command(run, x, y, by, results, out)
+
+
 @app.command(name="list")
 def list_(
     what: Annotated[

@@ -4,32 +4,57 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from nodebench.errors import BadInput
+from nodebench.escapes import for_matplotlib
 from nodebench.spec.axes import AXES
 from nodebench.spec.figures import FIGURES
 
+_LONG = 1e3  # from the least value to the greatest
 _DECADE = 10.0  # values that span more than this are drawn on a logarithmic axis
 
 
 def scatter(table: pd.DataFrame, x: str, y: str, by: str, ax: Axes | None = None) -> Axes:
-    """Draw a point for each row, with the labels and units of the figures."""
+    """Draw a point for each row, with the labels and units of the figures.
+
+    Raises:
+        BadInput: no row has both values.
+    """
+    shown = table[list(dict.fromkeys([x, y, by]))].dropna(subset=[x, y])
+    if shown.empty:
+        raise BadInput(f"no trial has a value of both {x} and {y} that may be used")
+    if not pd.api.types.is_numeric_dtype(shown[by]):
+        shown[by] = shown[by].map(lambda value: for_matplotlib(str(value)))
     if ax is None:
         ax = plt.subplots(layout="constrained")[1]
-    drawn = sns.scatterplot(table, x=x, y=y, hue=by, style=by, ax=ax)
+    drawn = sns.scatterplot(shown, x=x, y=y, hue=by, style=by, ax=ax)
     drawn.set(xlabel=_label(x), ylabel=_label(y))
-    for name, scale in ((x, drawn.set_xscale), (y, drawn.set_yscale)):
-        if _spans_decades(table[name]):
+    for name, axis, scale in ((x, drawn.xaxis, drawn.set_xscale), (y, drawn.yaxis, drawn.set_yscale)):
+        if _spans_decades(shown[name]):
             scale("log")
+            _tick(axis, shown[name].max() / shown[name].min())
     if legend := drawn.get_legend():
         legend.set_title(AXES[by].label if by in AXES else by)
     return drawn
+
+
+def _tick(axis: Axis, span: float) -> None:
+    """Label 1, 2 and 5 of each decade on a short logarithmic axis, and the decades alone on a long one."""
+    if span > _LONG:
+        axis.set_minor_formatter(NullFormatter())
+        return
+    axis.set_minor_locator(LogLocator(subs=(2, 5)))
+    for label in (axis.set_major_formatter, axis.set_minor_formatter):
+        label(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _label(name: str) -> str:
     if name in FIGURES:
         known = FIGURES[name]
         return known.label if known.unit in ("1", "order") else f"{known.label} ({known.unit})"
-    return AXES[name].label if name in AXES else name
+    return AXES[name].label if name in AXES else for_matplotlib(name)
 
 
 def _spans_decades(values: pd.Series) -> bool:

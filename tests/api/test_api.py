@@ -1,5 +1,6 @@
 """What ``import nodebench`` offers, as a program or a notebook uses it."""
 
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 
 import nodebench
 from nodebench.spec import Status
+from nodebench.store.run_folder import RunFolder
 
 mpl.use("Agg")
 
@@ -87,6 +89,16 @@ def test_a_plot_shows_each_trial_with_labels(run):
     assert axes.get_legend().get_title().get_text() == "gradient"
     with pytest.raises(nodebench.BadInput, match="did you mean nfe_forward"):
         run.plot("nfe_forwards", "gradient_error")
+
+
+def test_times_that_may_not_be_used_are_not_drawn(run, tmp_path):
+    folder = tmp_path / "spoiled"
+    shutil.copytree(run.folder, folder)
+    records = [one.model_copy(update={"drifted": one.trial.seed == 0}) for one in run.records]
+    RunFolder(folder).rewrite([one.line().encode() + b"\n" for one in records])
+    spoiled = nodebench.load(folder)
+    assert len(spoiled.plot("nfe_forward", "step_seconds").collections[0].get_offsets()) == 2
+    assert len(spoiled.plot("nfe_forward", "tensor_peak_bytes").collections[0].get_offsets()) == 4
 
 
 def test_what_cannot_be_run_is_refused_before_anything_is_written(tmp_path):

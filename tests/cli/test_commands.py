@@ -297,3 +297,21 @@ def test_a_run_without_a_record_says_whether_one_was_written(nodebench, tmp_path
     for command in (["export", "bad"], ["compare", "bad", "bad"]):
         code, _, err = nodebench(*command)
         assert (code, told in err) == (2, True)
+
+
+def test_a_plot_of_two_columns_is_written_where_it_is_asked_for(nodebench, tmp_path):
+    assert nodebench(*SPIRAL, "--solver", "rk4", "--gradient", "direct,adjoint", "--quiet")[0] == 0
+    code, out, err = nodebench("plot", "latest", "nfe_forward", "gradient_error", "--by", "gradient")
+    assert code == 0, err
+    drawing = Path(out.strip().rsplit(" · ", 1)[1]).read_text()
+    assert all(word in drawing for word in ("<svg", "grad. error", "NFE fwd", "adjoint"))
+    assert nodebench("plot", "latest", "rtol", "nfe_forward", "--out", "a.png")[0] == 2  # rk4 has no tolerance
+    assert nodebench("plot", "latest", "threads", "nfe_forward", "--out", "a.png")[0] == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    for arguments, told in (
+        (["latest", "nfe", "gradient_error"], "no column named 'nfe'"),
+        (["latest", "threads", "nfe_forward", "--out", "a.gif"], "no format named 'gif'"),
+        (["nothing", "threads", "nfe_forward"], "no run named 'nothing'"),
+    ):
+        code, _, err = nodebench("plot", *arguments)
+        assert (code, told in err, len(err.splitlines())) == (2, True, 1)
