@@ -133,10 +133,10 @@ def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list
         return [max(same, key=lambda record: record.started)], []
     try:
         return RunFolder.open(results, what).records(), []
-    except BadInput as error:
+    except BadInput:
         near = nearest(what, [claim.id for claim in all_claims()])
-        hint = f"; did you mean the claim {near}?" if near else ""
-        raise BadInput(f"'{what}' is no record's id, no claim and no run in {results}{hint} {error}") from None
+        hint = f"did you mean the claim {near}?" if near else "'nodebench claims list' and 'results list' name them"
+        raise BadInput(f"'{what}' is no claim, no record's id and no run in {results}; {hint}") from None
 
 
 _FEWEST_DIGITS = 6

@@ -130,6 +130,7 @@ def test_a_sample_is_drawn_by_its_word():
     ("arguments", "told"),
     [
         (["reproduce", "memory-constnt"], "did you mean the claim memory-constant?"),
+        (["reproduce", "zzzz"], "'zzzz' is no claim, no record's id and no run in results; 'nodebench claims list'"),
         (["reproduce", "memory-constant"], "has no record in results yet"),
         (["reproduce", "a", "--sample", "0"], "--sample 0: at least 1"),
         (["reproduce", "a", "--within", "0.001"], "none of the 4 records of 'a' takes 0.001 s or less"),
