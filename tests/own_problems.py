@@ -90,7 +90,8 @@ fitted = nodebench.Problem(
     t=torch.tensor([0.0, 1.0]),
     loss=lambda states, target: (states[-1] - target).square().mean(),
     optimizer=adam,
-    epochs=200,
+    epochs=10,
+    steps_per_epoch=20,  # the one batch again and again
     metrics=lambda model: {"rate": float(model.vector_field.rate)},
 )
 classifier = nodebench.Problem(
