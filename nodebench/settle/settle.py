@@ -12,11 +12,14 @@ from nodebench.claims import Claim, ClaimResult, all_claims, judge
 from nodebench.claims.freeze import Frozen, frozen_declarations
 from nodebench.running.estimate import Costs, costs_on
 from nodebench.settle.candidates import Candidate, candidates, decided
-from nodebench.spec import DataSource
+from nodebench.spec import DataSource, Limits, Trial
 from nodebench.store.calibrations import calibrations
 from nodebench.store.published import own_records
+from nodebench.trial.isolation import foresee
 
 LEAST_PROBABILITY = 0.05  # below it a look is not worth its time
+PROBE_SECONDS = 60.0  # for a few steps of a trial whose cost is not known
+LONG_SECONDS = 3600.0  # taken for a trial whose few steps take longer
 
 
 @dataclass
@@ -59,6 +62,8 @@ class Settling:
     ) -> tuple[list[ClaimResult], set[str]]:
         """Measure until the time is up, nothing more would decide, or it is interrupted.
 
+        Trials whose cost is not known are probed before the condition that needs them is measured.
+
         Args:
             hours: the time.
             measure: runs the trials of a candidate with a number of jobs, and stores their records; false if it was
@@ -73,18 +78,37 @@ class Settling:
         results = self.judged()
         before = decided(results)
         tried: set[frozenset[str]] = set()
+        probed: list[tuple[Trial, float]] = []
         while time.monotonic() < until:
             costs = costs_on(environment, self.results)
+            for trial, seconds in probed:
+                costs.learn(trial, seconds)
             left = until - time.monotonic()
             todo = [one for one in self.candidates(results, costs) if self._is_worth(one, left, tried)]
             if not todo:
                 break
+            if found := self._probe(todo[0], costs):
+                probed += found
+                continue  # what it costs may put another one first
             report(todo[0], results)
             tried.add(todo[0].trials)
             if not measure(todo[0], 1 if todo[0].timed else self.jobs):
                 break
             results = self.judged()
         return results, decided(results) - before
+
+    def _probe(self, candidate: Candidate, costs: Costs) -> list[tuple[Trial, float]]:
+        """Foresee the seconds of the trials whose cost is not known, one of each configuration, from a few steps."""
+        unknown = {
+            one.configuration.id: one.trial
+            for _, planned in candidate.todo
+            for one in planned
+            if not costs.knows(one.trial)
+        }
+        return [
+            (trial, foresee(trial, self.data, Limits(timeout=PROBE_SECONDS)) or LONG_SECONDS)
+            for trial in unknown.values()
+        ]
 
     def _is_worth(self, one: Candidate, left: float, tried: set[frozenset[str]]) -> bool:
         jobs = 1 if one.timed else self.jobs
