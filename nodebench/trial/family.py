@@ -14,6 +14,7 @@ from nodebench.trial.fork_server import PROCESSES, fork_server_pid
 
 # How long to wait for the end of killed processes, at most. A zombie that no process reaps does not count as alive.
 KILL_SECONDS = 5.0
+END_SECONDS = 1.0  # for the end of a fork server that has closed its connections
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
@@ -43,9 +44,17 @@ class Family:
         """Whether the leader runs or is stopped; a zombie has ended."""
         return self._leader is not None and _is_alive(self._leader)
 
-    def server_is_alive(self) -> bool:
-        """Whether the fork server runs that has started the leader, and will tell its exit code."""
-        return self._server is not None and _is_alive(self._server)
+    def server_has_ended(self) -> bool:
+        """Whether the fork server that has started the leader has ended, and will not tell its exit code.
+
+        A process that is killed closes its connections some moments before it has ended: wait for that.
+        """
+        deadline = time.perf_counter() + END_SECONDS
+        while self._server is not None and _is_alive(self._server):
+            if time.perf_counter() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
 
     def memory_above(self, limit: int) -> int | None:
         """Bytes that the trial holds, if they are more than ``limit``, else ``None``.

@@ -266,7 +266,7 @@ class _Watch:
         with PROCESSES:
             self._process.join(timeout=5)
             code = self._process.exitcode
-        if code == UNKNOWN_EXIT_CODE and not self._family.server_is_alive():
+        if code == UNKNOWN_EXIT_CODE and self._family.server_has_ended():
             message = "the process ended without a result; its exit code is unknown, since the fork server was killed"
             return self.partial(Status.CRASHED, message)
         if code is None:
