@@ -7,11 +7,11 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from nodebench.errors import BadInput, first_line
 from nodebench.solvers import Integrator, StepControl
 from nodebench.solvers.precision import convert
 from nodebench.spec import Gradient, Preset
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.field_check import check_field, evaluate
 from nodebench.tasks.user_code import identify, load_module
 
 
@@ -100,7 +100,9 @@ class _Steps(Experiment):
         convert(field, setup.dtype, setup.device)
         self._name = options.field
         if any(is_lazy(parameter) for parameter in (*field.parameters(), *field.buffers())):
-            self._evaluate(field, starts)  # lazy layers take their shapes from the first batch
+            evaluate(
+                field, _start_time(starts), starts, self._name
+            )  # lazy layers take their shapes from the first batch
         self._field, self._starts = field, starts
         self.model = convert(_Placed(field, starts, times, setup.solve), setup.dtype, setup.device)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.0)
@@ -124,21 +126,9 @@ class _Steps(Experiment):
         return (parameter for parameter in self._field.parameters() if parameter.requires_grad)
 
     def check(self) -> None:
-        """Evaluate the field at the trial's batch; the derivative must have the shape and the kind of the states."""
-        found, starts = self._evaluate(self._field, self._starts), self._starts
-        if not isinstance(found, Tensor):
-            raise BadInput(f"{self._name} returns a {type(found).__name__}, not a tensor")
-        states, derivative = tuple(starts.shape), tuple(found.shape)
-        if derivative != states:
-            raise BadInput(f"{self._name} maps states {states} to {derivative}; the shape must stay")
-        if not found.is_floating_point():
-            raise BadInput(f"{self._name} maps states of {starts.dtype} to {found.dtype}; it must return real numbers")
+        """Evaluate the field at the trial's batch."""
+        check_field(self._field, _start_time(self._starts), self._starts, self._name)
 
-    def _evaluate(self, field: nn.Module, starts: Tensor) -> Tensor:
-        try:
-            with torch.no_grad():
-                derivative: Tensor = field(torch.zeros((), device=starts.device, dtype=starts.dtype), starts)
-        except (Exception, SystemExit) as error:
-            called = f"{self._name}, called with states {tuple(starts.shape)}"
-            raise BadInput(f"{called}: {type(error).__name__}: {first_line(error)}") from error
-        return derivative
+
+def _start_time(states: Tensor) -> Tensor:
+    return torch.zeros((), device=states.device, dtype=states.dtype)

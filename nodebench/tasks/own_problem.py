@@ -17,6 +17,7 @@ from nodebench.solvers.states import Flat, States, pack, unpack
 from nodebench.spec import Gradient, Preset
 from nodebench.tasks import live
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.field_check import check_field
 from nodebench.tasks.problem import Problem, module_of, problem_of
 from nodebench.tasks.user_code import identify
 
@@ -63,12 +64,11 @@ class OwnProblem(Task):
         torch.manual_seed(setup.seed)
         problem = problem_of(live.find(named) if "@" in named else load_object(named), named)
         try:
-            found = _Fields(setup, problem) if problem.field is not None else _Models(setup, problem)
+            return _Fields(setup, problem) if problem.field is not None else _Models(setup, problem)
         except BadInput as error:
             raise BadInput(f"{named}: {error}") from error
         except Exception as error:
             raise BadInput(f"{named}: {type(error).__name__}: {first_line(error)}") from error
-        return found
 
 
 class _Steps(Experiment):
@@ -81,8 +81,7 @@ class _Steps(Experiment):
         parameters = [one for one in self.model.parameters() if one.requires_grad]
         if not parameters:
             raise BadInput("nothing to differentiate: no parameter requires a gradient, and the states are data")
-        made = problem.optimizer(parameters) if problem.optimizer else torch.optim.SGD(parameters, lr=0.0)
-        self.optimizer = made
+        self.optimizer = problem.optimizer(parameters) if problem.optimizer else torch.optim.SGD(parameters, lr=0.0)
         self.epochs = options.epochs or problem.epochs
         self.steps_per_epoch = options.steps_per_epoch or problem.steps_per_epoch or _length(problem.data)
         self.generators = None if problem.data is not None else {}
@@ -94,7 +93,8 @@ class _Steps(Experiment):
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch; data that are too few begin anew."""
-        for batch in islice(_again(self._problem.data or ()), self.steps_per_epoch):
+        assert self._problem.data is not None
+        for batch in islice(_again(self._problem.data), self.steps_per_epoch):
             yield self._placed(batch)
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
@@ -143,7 +143,8 @@ class _Fields(_Steps):
     """A vector field from its initial states."""
 
     def __init__(self, setup: Setup, problem: Problem) -> None:
-        field, first = module_of(problem.field, "field"), _first_states(problem, setup.seed)
+        batch = None if problem.data is None else next(iter(problem.data))
+        field, first = module_of(problem.field, "field"), _first_states(problem, setup.seed, batch)
         _refuse_complex(first)
         self._shapes = None if isinstance(first, Tensor) else tuple(tuple(one.shape) for one in first)
         assert problem.t is not None
@@ -156,7 +157,7 @@ class _Fields(_Steps):
         self._draws = torch.Generator().manual_seed(setup.seed)
         if problem.data is None:
             self.generators = {"states": self._draws}
-        self.probe = self._placed(next(iter(problem.data))) if problem.data is not None else self._drawn(first)
+        self.probe = self._drawn(first) if batch is None else self._placed(batch)
         self._identify()
 
     def batches(self, epoch: int) -> Iterator[Batch]:
@@ -182,21 +183,9 @@ class _Fields(_Steps):
         return (parameter for parameter in self._field.parameters() if parameter.requires_grad)
 
     def check(self) -> None:
-        """Evaluate the field at the states; the derivative must have their shape."""
-        placed = self._solved
-        start = placed.start(self.probe[0])
-        try:
-            with torch.no_grad():
-                derivative = placed.vector_field(placed.times.flatten()[0], start)
-        except BadInput:
-            raise
-        except Exception as error:
-            called = f"{self._setup.options.problem}: the field, called with states {tuple(start.shape)}"
-            raise BadInput(f"{called}: {type(error).__name__}: {first_line(error)}") from error
-        if not isinstance(derivative, Tensor) or derivative.shape != start.shape:
-            found = tuple(derivative.shape) if isinstance(derivative, Tensor) else type(derivative).__name__
-            name = self._setup.options.problem
-            raise BadInput(f"{name}: the field maps states {tuple(start.shape)} to {found}; the shape must stay")
+        """Evaluate the field at the states, then take the loss."""
+        placed, named = self._solved, self._setup.options.problem
+        check_field(placed.vector_field, placed.times.flatten()[0], placed.start(self.probe[0]), f"{named}: the field")
         super().check()
 
     def _drawn(self, states: States) -> Batch:
@@ -245,14 +234,12 @@ class _Placed(nn.Module):
         return states[places.T, samples]
 
 
-def _first_states(problem: Problem, seed: int) -> States:
+def _first_states(problem: Problem, seed: int, batch: Any) -> States:
     """The initial states, the first that are drawn, or those of the first batch."""
     if callable(problem.y0):
         return problem.y0(torch.Generator().manual_seed(seed))
     if problem.y0 is not None:
         return problem.y0
-    assert problem.data is not None
-    batch = next(iter(problem.data))
     first: Tensor = batch if isinstance(batch, Tensor) else batch[0]
     return first
 
