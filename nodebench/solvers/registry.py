@@ -30,9 +30,13 @@ def adapters() -> dict[str, SolverAdapter]:
 
 def source_of_solver(name: str) -> Installed | None:
     """The package or the file that has the adapter of a solver; None for an adapter of nodebench, or of nobody."""
-    backend = parts_of(name)[0]
-    plugin = _of_file(backend) if _names_file(backend) else _registered().get(backend)
+    plugin = _plugin_of(parts_of(name)[0])
     return plugin.source if plugin else None
+
+
+def _plugin_of(backend: str) -> Plugin | None:
+    """The adapter of a backend: registered, or of a user's file; None if there is none."""
+    return _of_file(backend) if _names_file(backend) else _registered().get(backend)
 
 
 @cache
@@ -53,8 +57,8 @@ def _of_file(backend: str) -> Plugin:
     return Plugin(adapter, Installed(file.name, "file", None, f"files:{digest}"))
 
 
-def _names_file(backend: str) -> bool:
-    return ".py:" in backend
+def _names_file(name: str) -> bool:
+    return ".py:" in name
 
 
 @cache
@@ -159,7 +163,7 @@ def full_name(adapter: SolverAdapter, method: str) -> str:
 
 def parts_of(name: str) -> tuple[str, str]:
     """Backend and method of a solver's name; ``file.py:ADAPTER:method`` is one of the user's own."""
-    if ".py:" in name:
+    if _names_file(name):
         file, _, rest = name.partition(":")
         adapter, _, method = rest.partition(":")
         return f"{file}:{adapter}", method
@@ -178,10 +182,11 @@ def find_solver(name: str) -> tuple[SolverAdapter, str, Method]:
             adapter fails.
     """
     backend, method = parts_of(name)
-    adapter = _of_file(backend).part if _names_file(backend) else adapters().get(backend)
-    if adapter is None:
+    plugin = _plugin_of(backend)
+    if plugin is None:
         choose("solver", name, solver_names())
         raise AssertionError(name)
+    adapter: SolverAdapter = plugin.part
     if not is_installed(adapter):
         raise BadInput(f"solver {name}: {adapter.package} is not installed. {install_hint(adapter)}")
     methods = methods_of(adapter)
