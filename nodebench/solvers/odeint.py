@@ -104,17 +104,13 @@ def odeint_adjoint(
 def _measured(func: Func, y0: States, t: Tensor, event_fn: object) -> Any:
     if event_fn is not None:
         raise BadInput("odeint: event_fn cannot be measured in a trial")
-    solve, module = _active[0], _module(func)
-    times = t.to(pack(y0).dtype) if t.dtype != pack(y0).dtype else t
+    solve, module, start = _active[0], _module(func), pack(y0)
+    times = t.to(start.dtype)
     if isinstance(y0, Tensor):
-        return solve(module, y0, times)
+        return solve(module, start, times)
     shapes = tuple(one.shape for one in y0)
-    states = solve(Flat(module, shapes), pack(y0), times)
-    return unpack(states, shapes)
+    return unpack(solve(Flat(module, shapes), start, times), shapes)
 
 
 def _module(func: Func) -> nn.Module:
     return func if isinstance(func, nn.Module) else PlainFunction(cast(Callable[[Tensor, Tensor], Tensor], func))
-
-
-__all__ = ["activate", "counter", "evaluations", "odeint", "odeint_adjoint"]
