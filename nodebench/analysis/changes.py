@@ -167,7 +167,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
     before, after = configurations(first), configurations(second)
     common = _common(before, after)
     of_time, of_other = assumed_noise(first, second)
-    assumed = {name: of_time if figure(name).is_time else of_other for name in _SAMPLED}
+    taken = {name: of_time if figure(name).is_time else of_other for name in _SAMPLED} | dict(noise or {})
     if not common:
         raise BadInput(f"the two runs have no trial in common: {_apart(before, after)}")
     axes = varying([one for one, _ in common])
@@ -188,7 +188,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
             usable = {seed for seed, pair in good.items() if not _spoiled(pair, figure(name).is_time)}
             values = {s: (a[name], b[name]) for s, (a, b) in figures.items() if s in usable and name in a and name in b}
             if values:
-                found.append(_change(label, name, values, {**assumed, **(noise or {})}))
+                found.append(_change(label, name, values, taken))
     ids = {record.id for record in first}, {record.id for record in second}
     matched = [pair for _, pairs in common for pair in pairs.values()]
     surroundings = {name: pair for a, b in matched for name, pair in changes(a, b).items()}
