@@ -151,9 +151,10 @@ def _datasets() -> Rows:
 def _options(task: str) -> Rows:
     """Each option with its type and its value in each preset; a dash for one that has to be given."""
     from nodebench.tasks import find_task
+    from nodebench.trial.options import described
 
     found = find_task(task)
-    values = [preset.model_dump(mode="json") for preset in found.presets.values()]
+    values = [described(found, preset, "json") for preset in found.presets.values()]
     return [
         ("option", "values", *found.presets),
         *(
