@@ -169,7 +169,7 @@ def _present(task: "Task") -> Present:
 
 
 def _of_present_code(found: Sequence[Problem]) -> list[Problem]:
-    """Leave out records that were made with other code of the user's than there is now."""
+    """Leave out records that were made before the user changed the code."""
     from nodebench.running.user_code import of_present_code
 
     kept = [replace(one, records=of_present_code(one.records, LIMITS)) for one in found]

@@ -123,7 +123,7 @@ def exit_code(session: Session) -> int:
 def say_how_to_go_on(session: Session, execution: Execution) -> None:
     """Print what is finished and the command that runs the rest, where something is left."""
     typed = execution.limits.model_dump(exclude_none=True).items()
-    options = "".join(f" --{_OPTIONS[name]} {value}{'B' * (name == 'memory')}" for name, value in typed)
+    options = "".join(f" {_OPTIONS[name].format(value)}" for name, value in typed)
     every = execution.checkpoint_every
     options += "" if every is None else f" --checkpoint-every {every:g}"
     options += f" --passes {','.join(execution.passes)}" if execution.passes else ""
@@ -138,7 +138,7 @@ def say_how_to_go_on(session: Session, execution: Execution) -> None:
         _say(f"Run the failed trials again with:\n  {command} --retry-failed")
 
 
-_OPTIONS = {"timeout": "timeout", "max_nfe": "max-nfe", "memory": "memory-limit"}
+_OPTIONS = {"timeout": "--timeout {}", "max_nfe": "--max-nfe {}", "memory": "--memory-limit {}B"}
 
 
 def _watching(manner: Manner) -> Watching:
