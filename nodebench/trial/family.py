@@ -11,6 +11,7 @@ from contextlib import suppress
 import psutil
 
 from nodebench.trial.fork_server import PROCESSES, fork_server_pid
+from nodebench.trial.processes import ends_within, find, is_alive
 
 # How long to wait for the end of killed processes, at most. A zombie that no process reaps does not count as alive.
 KILL_SECONDS = 5.0
@@ -37,24 +38,19 @@ class Family:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._leader = _find(pid)
-        self._server = _find(fork_server_pid())
+        self._leader = find(pid)
+        self._server = find(fork_server_pid())
 
     def leader_is_alive(self) -> bool:
         """Whether the leader runs or is stopped; a zombie has ended."""
-        return self._leader is not None and _is_alive(self._leader)
+        return self._leader is not None and is_alive(self._leader)
 
     def server_has_ended(self) -> bool:
         """Whether the fork server that has started the leader has ended, and will not tell its exit code.
 
         A process that is killed closes its connections some moments before it has ended: wait for that.
         """
-        deadline = time.perf_counter() + END_SECONDS
-        while self._server is not None and _is_alive(self._server):
-            if time.perf_counter() > deadline:
-                return False
-            time.sleep(0.01)
-        return True
+        return ends_within(self._server, END_SECONDS)
 
     def memory_above(self, limit: int) -> int | None:
         """Bytes that the trial holds, if they are more than ``limit``, else ``None``.
@@ -77,7 +73,7 @@ class Family:
         deadline = time.perf_counter() + KILL_SECONDS
         while True:  # what is killed may have started others meanwhile
             found += [one for one in [*self._members(), *_orphans()] if one not in found]
-            alive = [one for one in found if _is_alive(one)]
+            alive = [one for one in found if is_alive(one)]
             for one in alive:
                 with suppress(psutil.Error):
                     one.kill()
@@ -101,7 +97,7 @@ def _orphans() -> list[psutil.Process]:
 
     What a running trial starts stays below that trial. What an orphan has started is an orphan once that has ended.
     """
-    server = _find(fork_server_pid())
+    server = find(fork_server_pid())
     if server is None or sys.platform != "linux":
         return []
     try:
@@ -112,25 +108,11 @@ def _orphans() -> list[psutil.Process]:
         return []
 
 
-def _find(pid: int | None) -> psutil.Process | None:
-    try:
-        return None if pid is None else psutil.Process(pid)
-    except psutil.Error:
-        return None
-
-
 def _with_descendants(process: psutil.Process) -> list[psutil.Process]:
     try:
         return [process, *process.children(recursive=True)]
     except psutil.Error:
         return []
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
 
 
 def _resident(process: psutil.Process) -> int:

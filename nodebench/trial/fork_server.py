@@ -8,9 +8,8 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -94,12 +93,9 @@ def fork(process: BaseProcess) -> None:
 
 def _wait_for_the_servers_end() -> None:
     """Wait until a server that closes its connections has ended: until then no new one is started."""
-    import psutil  # needed in this case only
+    from nodebench.trial.processes import ends_within, find  # psutil is needed in this case only
 
-    pid, deadline = fork_server_pid(), time.monotonic() + END_SECONDS
-    with suppress(psutil.NoSuchProcess):
-        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-            time.sleep(0.01)
+    ends_within(find(fork_server_pid()), END_SECONDS)
 
 
 @contextmanager
