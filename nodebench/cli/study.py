@@ -189,11 +189,9 @@ def _time(found: "Estimate", at_once: int) -> str:
 
 def _probe(trials: list[Trial], source: DataSource, costs: "Costs") -> None:
     """Find out by short runs what trials cost, one of each configuration."""
-    from nodebench.running.estimate import Costs
-    from nodebench.trial.isolation import foresee
+    from nodebench.running.estimate import probe
 
-    seen = Costs()
-    for trial in track(trials, "probing", console=Terminal(stderr=True), transient=True):
-        if not seen.knows(trial) and (seconds := foresee(trial, source)) is not None:
-            seen.learn(trial, seconds)
+    shown = track(trials, "probing", console=Terminal(stderr=True), transient=True)
+    for trial, seconds in probe(shown, source):
+        if seconds is not None:
             costs.learn(trial, seconds)

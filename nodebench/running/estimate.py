@@ -1,13 +1,13 @@
 """How long trials will take, from what trials like them took on this machine."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from nodebench.spec import Record, Status, Trial
+from nodebench.spec import DataSource, Limits, Record, Status, Trial
 from nodebench.spec.axes import AXES, Part, axis_names
 from nodebench.spec.calibration import machine_of
 from nodebench.store.run_folder import RunFolder, list_runs, records_of
@@ -81,6 +81,31 @@ def estimate(trials: Iterable[Trial], costs: Costs) -> Estimate:
     unknown = len(found) - len(seconds)
     mean = sum(seconds) / len(seconds) if seconds else 0.0
     return Estimate(sum(seconds) + unknown * mean, sure, len(seconds) - sure, unknown)
+
+
+def probe(
+    trials: Iterable[Trial], source: DataSource, limits: Limits | None = None
+) -> Iterator[tuple[Trial, float | None]]:
+    """Run a few steps of one trial of each configuration, and yield the seconds foreseen for the whole of it.
+
+    Args:
+        trials: of any number of configurations.
+        source: where the data lie.
+        limits: of each probe.
+
+    Yields:
+        tuple: a trial and its seconds, None if its probe failed.
+    """
+    from nodebench.trial.isolation import foresee  # imports torch
+
+    seen, tried = Costs(), set[str]()
+    for trial in trials:
+        if not seen.knows(trial) and trial.configuration not in tried:
+            tried.add(trial.configuration)
+            seconds = foresee(trial, source, limits)
+            if seconds is not None:
+                seen.learn(trial, seconds)
+            yield trial, seconds
 
 
 def costs_on(environment: Mapping[str, Any], results: Path, but: RunFolder | None = None) -> Costs:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from nodebench.claims import Claim, ClaimResult, all_claims, judge
 from nodebench.claims.freeze import Frozen, frozen_declarations
-from nodebench.running.estimate import Costs, costs_on
+from nodebench.running.estimate import Costs, costs_on, probe
 from nodebench.settle.candidates import Candidate, candidates, decided
 from nodebench.spec import DataSource, Limits, Trial
 from nodebench.store.calibrations import calibrations
 from nodebench.store.published import own_records
-from nodebench.trial.isolation import foresee
 
 LEAST_PROBABILITY = 0.05  # below it a look is not worth its time
 PROBE_SECONDS = 60.0  # for a few steps of a trial whose cost is not known
@@ -99,16 +98,9 @@ class Settling:
 
     def _probe(self, candidate: Candidate, costs: Costs) -> list[tuple[Trial, float]]:
         """Foresee the seconds of the trials whose cost is not known, one of each configuration, from a few steps."""
-        unknown = {
-            one.configuration.id: one.trial
-            for _, planned in candidate.todo
-            for one in planned
-            if not costs.knows(one.trial)
-        }
-        return [
-            (trial, foresee(trial, self.data, Limits(timeout=PROBE_SECONDS)) or LONG_SECONDS)
-            for trial in unknown.values()
-        ]
+        unknown = [one.trial for _, planned in candidate.todo for one in planned if not costs.knows(one.trial)]
+        found = probe(unknown, self.data, Limits(timeout=PROBE_SECONDS))
+        return [(trial, LONG_SECONDS if seconds is None else seconds) for trial, seconds in found]
 
     def _is_worth(self, one: Candidate, left: float, tried: set[frozenset[str]]) -> bool:
         jobs = 1 if one.timed else self.jobs
