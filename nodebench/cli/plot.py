@@ -6,9 +6,9 @@ from pathlib import Path
 from nodebench.api.running import load
 from nodebench.cli.conventions import LATEST
 from nodebench.cli.figures import FIGURES
+from nodebench.cli.output import save
 from nodebench.cli.terminal import Terminal
-from nodebench.errors import BadInput, choose
-from nodebench.paths import make_folder, write_file
+from nodebench.errors import choose
 from nodebench.store.run_folder import RunFolder
 
 FORMATS = ("svg", "png", "pdf")
@@ -25,18 +25,12 @@ def plot_command(run: str, x: str, y: str, by: str, results: Path, out: Path | N
     mpl.use("Agg")
     format = "svg" if out is None else choose("format", out.suffix.removeprefix(".") or "none", FORMATS)
     found = load(None if run == LATEST else run, results=results)
+    run_folder = RunFolder(found.folder)
     if not found.records:
-        raise RunFolder(found.folder).no_record()
+        raise run_folder.no_record()
     figure = found.plot(x, y, by=by).get_figure(root=True)
     assert figure is not None
     content = BytesIO()
-    figure.savefig(content, format=format, dpi=200)
-    try:
-        if out is None:
-            make_folder(found.folder, FIGURES)
-            out = write_file(found.folder, FIGURES, f"{y}-over-{x}.svg", content=content.getvalue())
-        else:
-            out.write_bytes(content.getvalue())
-    except OSError as error:
-        raise BadInput(f"{out or found.folder}: cannot write there: {error.strerror or error}") from error
-    Terminal(soft_wrap=True).print(f"{y} over {x} · {out}")
+    figure.savefig(content, format=format, dpi=200, metadata={"Date": None} if format == "svg" else None)
+    path = save(run_folder, out, FIGURES, f"{y}-over-{x}.svg", content=content.getvalue())
+    Terminal(soft_wrap=True).print(f"{y} over {x} · {path}")

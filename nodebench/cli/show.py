@@ -8,9 +8,9 @@ from typing import get_args
 from rich import box
 from rich.table import Table
 
+from nodebench.cli.output import save
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, choose
-from nodebench.paths import write_file
 from nodebench.reporting.tables import run_table, status_line, summary
 from nodebench.spec import Batching, Gradient, Record
 
@@ -98,16 +98,8 @@ def export_command(run: str | None, results: Path, format: str, out: Path | None
     records = found.records()
     if not records:
         raise found.no_record()
-    content = export(records, format)
-    try:
-        if out is None:
-            found.refuse_link()
-            out = write_file(found.folder, f"records.{format}", content=content)
-        else:
-            out.write_bytes(content)
-    except OSError as error:
-        raise BadInput(f"--out {out or found.folder}: cannot write there: {error.strerror or error}") from error
-    Terminal(soft_wrap=True).print(f"{len(records)} records · {out}")
+    path = save(found, out, f"records.{format}", content=export(records, format))
+    Terminal(soft_wrap=True).print(f"{len(records)} records · {path}")
 
 
 Rows = list[tuple[str, ...]]

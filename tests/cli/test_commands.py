@@ -308,6 +308,9 @@ def test_a_plot_of_two_columns_is_written_where_it_is_asked_for(nodebench, tmp_p
     assert nodebench("plot", "latest", "rtol", "nfe_forward", "--out", "a.png")[0] == 2  # rk4 has no tolerance
     assert nodebench("plot", "latest", "threads", "nfe_forward", "--out", "a.png")[0] == 0
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    (run,) = (tmp_path / "results").iterdir()
+    (tmp_path / "linked").symlink_to(run)
+    assert nodebench("plot", "linked", "threads", "nfe_forward")[0] == 2  # nothing is written through a link
     for arguments, told in (
         (["latest", "nfe", "gradient_error"], "no column named 'nfe'"),
         (["latest", "threads", "nfe_forward", "--out", "a.gif"], "no format named 'gif'"),
