@@ -18,18 +18,7 @@ from nodebench.store.run_folder import list_runs
 from nodebench.trial.scratch import remove_stale
 
 COMMAND = [sys.executable, "-m", "nodebench", "run"]
-TRIVIAL = [
-    "--task",
-    "toy/exponential",
-    "--preset",
-    "smoke",
-    "--solver",
-    "euler",
-    "--set",
-    "solves=1",
-    "--threads",
-    "1",
-]
+TRIVIAL = ["--task", "toy/exponential", "--preset", "smoke", "--solver", "euler", "--set", "solves=1", "--threads", "1"]
 FAULTS = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4", "--threads", "1"]
 
 

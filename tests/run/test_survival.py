@@ -20,30 +20,8 @@ from nodebench.store.run_folder import RunFolder
 from nodebench.store.upkeep import verify
 
 COMMAND = [sys.executable, "-m", "nodebench", "run"]
-TRIVIAL = [
-    "--task",
-    "toy/exponential",
-    "--preset",
-    "smoke",
-    "--solver",
-    "euler",
-    "--set",
-    "solves=1",
-    "--threads",
-    "1",
-]
-SLOW = [
-    "--task",
-    "test/faults",
-    "--preset",
-    "smoke",
-    "--solver",
-    "rk4",
-    "--set",
-    "seconds=0.001",
-    "--threads",
-    "1",
-]
+TRIVIAL = ["--task", "toy/exponential", "--preset", "smoke", "--solver", "euler", "--set", "solves=1", "--threads", "1"]
+SLOW = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4", "--set", "seconds=0.001", "--threads", "1"]
 
 
 class Sweep:
