@@ -196,7 +196,8 @@ def _panel(axes: Axes, shown: Trajectories, example: int, component: int) -> Non
     axes.plot(
         shown.observed_times[example], shown.observed[example, :, component], "o", color=OBSERVED, ms=2, alpha=0.5
     )
-    axes.plot(shown.times, shown.true[example, :, component], color=TRUE, linewidth=1.3)
+    true = _connected(np.column_stack([shown.times, shown.true[example, :, component]]))
+    axes.plot(*true.T, color=TRUE, linewidth=1.3)
     fitted = _connected(np.column_stack([shown.times, shown.fitted[example, :, component]]))
     axes.plot(*fitted.T, "--", color=FITTED, linewidth=1.5)
     axes.set(xlim=(first, last), ylim=_limits(shown, example, component, 0.4))

@@ -17,7 +17,7 @@ from nodebench.spec import DataSource, Exclusion, Grid, Trial
 from nodebench.spec.axes import as_stored
 from nodebench.spec.grid import MOST_TRIALS
 from nodebench.spec.trial import Scalar
-from nodebench.tasks import Task, dataset_of, find_task
+from nodebench.tasks import Task, data_card_of, dataset_of, find_task
 from nodebench.trial.devices import device_kind, resolve_device
 from nodebench.trial.options import described, options_of, options_with, plain, preset_of
 
@@ -80,7 +80,9 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
     used: set[tuple[str, Any]] = set()
     unfit: dict[str, Unfit] = {}
     reasons: dict[str, None] = {}
-    surroundings = product(_datasets(task, grid, source), _overrides(task, grid))
+    surroundings = [*product(_datasets(task, grid, source), _overrides(task, grid))]
+    for dataset, overrides in surroundings:
+        data_card_of(task, dataset, options_with(task, grid.preset, overrides), source)  # refuses what does not fit
     for (dataset, overrides), build in product(surroundings, _combinations(task, grid)):
         try:
             trial = build(dataset=dataset, overrides=overrides, **common)

@@ -127,13 +127,14 @@ def resume_run(run: RunFolder, how: Execution, listener: "Listener") -> Session:
     engine = _start_engine(study, how)
     from nodebench.running.plan import plan
     from nodebench.running.sweep import missing
-    from nodebench.running.user_code import check_before_run
+    from nodebench.running.user_code import check_before_run, refuse_changed_data
 
     with listener.planning():
         planned = plan(study, elsewhere=engine.elsewhere)
     records = run.records()
     todo = missing(planned.planned, records, retry_failed=how.retry_failed)
     check_before_run([one.trial for one in todo], study.limits, records, run.folder.name)
+    refuse_changed_data([one.trial for one in todo], study.data, records, run.folder.name)
     return _run(run, study, planned, engine, how, listener)
 
 

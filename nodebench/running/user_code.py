@@ -1,6 +1,6 @@
-"""The user's code that trials run: checked before a run begins, and compared with what records were made with.
+"""The user's code and data of trials: checked before a run begins, and compared with what records were made with.
 
-It is never imported into the process of a command: each check is a process of its own, with the limits of a trial.
+Code is never imported into the process of a command: each check is a process of its own, with the limits of a trial.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from nodebench.errors import BadInput
 from nodebench.spec import DataSource, Limits, Measured, Record, Status, Trial
 from nodebench.spec.record import differing
-from nodebench.tasks import find_task
+from nodebench.tasks import data_card_of, find_task
 from nodebench.trial.isolation import check_isolated
+from nodebench.trial.options import options_of
 
 
 def check_user_code(trials: Iterable[Trial], limits: Limits) -> dict[str, Measured]:
@@ -43,6 +44,27 @@ def check_before_run(trials: Sequence[Trial], limits: Limits, finished: Iterable
         if now is not None and record.measured is not None and record.measured.code != now.code:
             what = differing(record.measured, now)
             raise BadInput(f"the user's code has changed since run {run} was made: {what}. Start a new run")
+
+
+def refuse_changed_data(trials: Iterable[Trial], source: DataSource, finished: Iterable[Record], run: str) -> None:
+    """Refuse to go on with a run whose records were made with other data of the user's.
+
+    Raises:
+        BadInput: the data have changed, or cannot be read.
+    """
+    present = {}
+    for trial in trials:
+        if (key := _data_of(trial)) not in present:
+            present[key] = data_card_of(find_task(trial.task), trial.dataset, options_of(trial), source)
+    for record in finished:
+        now = present.get(_data_of(record.trial))
+        if now is not None and record.data is not None and record.data.sha256 != now.sha256:
+            raise BadInput(f"the data in {source.folder} have changed since run {run} was made. Start a new run")
+
+
+def _data_of(trial: Trial) -> str:
+    """What the data of a trial depend on."""
+    return trial.model_dump_json(include={"task", "dataset", "preset", "overrides"})
 
 
 def of_present_code(records: Iterable[Record], limits: Limits) -> list[Record]:

@@ -197,6 +197,16 @@ class Task(ABC):
         """
         raise NotImplementedError
 
+    def data_card(self, dataset: str | None, options: Any, source: DataSource) -> DataCard | None:
+        """Describe the user's own data as every trial will, before any runs; None where the task has no such data.
+
+        A run whose data have changed is not resumed. Asked only of a task that has ``datasets``.
+
+        Raises:
+            BadInput: the data cannot be read, or the options do not fit them; the message is one line.
+        """
+        return None
+
     @abstractmethod
     def build(self, setup: Setup) -> Experiment:
         """Build the experiment of one trial."""

@@ -12,6 +12,7 @@ from nodebench.errors import choose
 from nodebench.plugins import Plugin, calling, load_plugins
 from nodebench.solvers import StepControl
 from nodebench.spec import DataSource, Gradient, Preset
+from nodebench.spec.record import DataCard
 from nodebench.spec.trial import Scalar
 from nodebench.tasks.contract import DatasetInfo, ModelInfo, Options, Task
 
@@ -48,6 +49,18 @@ def dataset_of(task: Task, wanted: str | None, source: DataSource, preset: Prese
         if not isinstance(found, str):
             raise TypeError(f"it returned {type(found).__name__}, not the name of a data set")
     return found
+
+
+def data_card_of(task: Task, dataset: str | None, options: Options, source: DataSource) -> DataCard | None:
+    """The card of the user's own data; see ``Task.data_card``.
+
+    Raises:
+        BadInput: they cannot be used, or the task fails.
+    """
+    if not task.datasets:
+        return None
+    with calling_task(task, "data_card()"):
+        return task.data_card(dataset, options, source)
 
 
 def calling_task(task: Task, method: str) -> AbstractContextManager[None]:

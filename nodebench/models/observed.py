@@ -1,0 +1,221 @@
+"""Models of series that are observed at times of their own, with gaps: what each has seen, and what it predicts.
+
+Every model is called with ``values`` ``(B, n, D)``, which are 0 where ``seen`` ``(B, n, D)`` is false, and ``times``
+``(B, n)``, increasing from 0. It returns its prediction ``(B, n, D)`` at all the times, and a KL divergence ``(B,)`` in
+nats, which is 0 for models without a latent variable. A series with fewer than n times repeats its last time, where
+nothing is seen.
+
+Source: Rubanova, Chen and Duvenaud 2019, arXiv 1907.03907, sections 2 to 4.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from nodebench.models.latent import gaps, pick
+from nodebench.solvers import Integrator
+
+
+class LatentOde(nn.Module):
+    """A variational autoencoder: a GRU reads what was seen backwards, and an ODE goes out from the latent start.
+
+    A batch is solved once, over the union of its times; each series picks its own.
+
+    Args:
+        dimension: components of the series.
+        hidden: units of the GRU and of the readout.
+        field: of the latent state, of dimension ``latent``.
+        latent: dimension of the latent state.
+        solve: the integrator.
+    """
+
+    def __init__(self, dimension: int, hidden: int, field: nn.Module, latent: int, solve: Integrator) -> None:
+        super().__init__()
+        self.recurrence = nn.GRU(2 * dimension + 1, hidden, batch_first=True)
+        self.head = nn.Linear(hidden, 2 * latent)
+        self.field = field
+        self.readout = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, dimension))
+        self.solve = solve
+
+    def forward(self, values: Tensor, seen: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict; ``draw`` are standard normal numbers ``(B, L)`` that choose the latent start in the posterior."""
+        posterior = self.posterior(values, seen, times)
+        start = posterior.mean + posterior.stddev * draw
+        grid, where = torch.unique(times, return_inverse=True)
+        states = self.solve(self.field, start, grid).transpose(0, 1)
+        prior = Normal(torch.zeros_like(start), torch.ones_like(start), validate_args=False)
+        return self.readout(pick(states, where)), kl_divergence(posterior, prior).sum(-1)
+
+    def posterior(self, values: Tensor, seen: Tensor, times: Tensor) -> Normal:
+        """The posterior of the latent start, over ``(B, L)``; times at which nothing was seen are skipped."""
+        known = seen.any(-1)
+        count = known.sum(1)
+        # The times at which something was seen, the last one first, then the others.
+        order = (known.long() * (1 + torch.arange(known.shape[1], device=known.device))).argsort(1, descending=True)
+        values, seen = pick(values, order), pick(seen.to(values), order)
+        inputs = torch.cat([values, seen, -gaps(times.gather(1, order))], -1)
+        packed = pack_padded_sequence(inputs, count.cpu().clamp(min=1), batch_first=True, enforce_sorted=False)
+        _, last = self.recurrence(packed)
+        mean, log_variance = self.head(last[-1]).chunk(2, -1)
+        return Normal(mean, torch.exp(0.5 * log_variance), validate_args=False)
+
+
+class Recurrence(Protocol):
+    """The hidden states of a recurrent network, each from what was seen before its time."""
+
+    def __call__(self, values: Tensor, seen: Tensor, times: Tensor) -> Tensor:
+        """Return the states ``(B, n, H)``."""
+
+
+class Recurrent(nn.Module):
+    """Predicts each time from what was seen before it and, with a second network, from what was seen after it.
+
+    Args:
+        dimension: components of the series.
+        hidden: units.
+        before: reads forwards.
+        after: reads backwards; None to predict from the past alone.
+    """
+
+    def __init__(self, dimension: int, hidden: int, before: nn.Module, after: nn.Module | None) -> None:
+        super().__init__()
+        self.before, self.after = before, after
+        self.readout = nn.Linear(hidden * (1 if after is None else 2), dimension)
+
+    def forward(self, values: Tensor, seen: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict; ``draw`` is not used."""
+        states = [self.before(values, seen, times)]
+        if self.after is not None:
+            place, inside = backwards(times)
+            read = self.after(pick(values, place), pick(seen, place) & inside, -times.gather(1, place))
+            states.append(pick(read, place))
+        return self.readout(torch.cat(states, -1)), values.new_zeros(len(values))
+
+
+def backwards(times: Tensor) -> tuple[Tensor, Tensor]:
+    """The places ``(B, n)`` of each series in reverse, and which of them are of the series ``(B, n, 1)``.
+
+    What a short series is filled up with stays at its end.
+    """
+    length = (gaps(times) > 0).sum(1) + 1  # (B, 1)
+    step = torch.arange(times.shape[1], device=times.device)
+    return (length - 1 - step).clamp(min=0), (step < length).unsqueeze(-1)
+
+
+class GruDt(nn.Module):
+    """A GRU that is told what was seen at the time before, and the time since."""
+
+    def __init__(self, dimension: int, hidden: int) -> None:
+        super().__init__()
+        self.recurrence = nn.GRU(2 * dimension + 1, hidden, batch_first=True)
+
+    def forward(self, values: Tensor, seen: Tensor, times: Tensor) -> Tensor:
+        """Return the states ``(B, n, H)``."""
+        last = torch.cat([values, seen.to(values)], -1)
+        before = torch.cat([torch.zeros_like(last[:, :1]), last[:, :-1]], 1)
+        states, _ = self.recurrence(torch.cat([before, gaps(times)], -1))
+        return states
+
+
+class OdeRnn(nn.Module):
+    """An ODE between the times, and a GRU cell at each time at which something was seen.
+
+    The time between two observations differs from series to series. Each interval is solved over [0, 1], with the field
+    multiplied by the length of the interval.
+
+    Args:
+        dimension: components of the series.
+        hidden: dimension of the state.
+        field: of the state.
+        solve: the integrator.
+    """
+
+    def __init__(self, dimension: int, hidden: int, field: nn.Module, solve: Integrator) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(2 * dimension, hidden)
+        self.field = Rescaled(field)
+        self.solve = solve
+
+    def forward(self, values: Tensor, seen: Tensor, times: Tensor) -> Tensor:
+        """Return the states ``(B, n, H)`` just before each time."""
+        inputs, known = torch.cat([values, seen.to(values)], -1), seen.any(-1, keepdim=True)
+        unit, lengths = times.new_tensor([0.0, 1.0]), gaps(times)
+        state, found = values.new_zeros(len(values), self.cell.hidden_size), []
+        for i in range(times.shape[1]):
+            if i:
+                extended = torch.cat([state, lengths[:, i]], -1)
+                state = self.solve(self.field, extended, unit)[-1, :, :-1]
+            found.append(state)
+            state = torch.where(known[:, i], self.cell(inputs[:, i], state), state)
+        return torch.stack(found, 1)
+
+
+class Rescaled(nn.Module):
+    """A field over an interval of length 1: ``d[y, L]/ds = [L field(y), 0]``. The length is part of the state."""
+
+    def __init__(self, field: nn.Module) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, t: Tensor, extended: Tensor) -> Tensor:
+        """Return the derivative of ``(B, H + 1)``."""
+        length = extended[:, -1:]
+        return torch.cat([length * self.field(t, extended[:, :-1]), torch.zeros_like(length)], -1)
+
+
+# --- baselines without parameters
+
+
+class Constant(nn.Module):
+    """The mean of what was seen of each series; 0 where nothing was."""
+
+    def forward(self, values: Tensor, seen: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict."""
+        mean = values.sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp(min=1)
+        return mean.expand_as(values), values.new_zeros(len(values))
+
+
+class LastValue(nn.Module):
+    """The last value that was seen before each time, or else the first one after it."""
+
+    def forward(self, values: Tensor, seen: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict."""
+        before, after = neighbours(seen)
+        where = torch.where(before >= 0, before, after.clamp(max=values.shape[1] - 1))
+        return values.gather(1, where), values.new_zeros(len(values))
+
+
+class Linear(nn.Module):
+    """Straight lines between the values that were seen.
+
+    Outside them the line through the first and the last one goes on: the "drift method" of Hyndman and Athanasopoulos,
+    Forecasting: Principles and Practice, section 5.2.
+    """
+
+    def forward(self, values: Tensor, seen: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict."""
+        before, after = neighbours(seen)
+        n = values.shape[1]
+        first, last = after[:, :1].clamp(max=n - 1), before[:, -1:].clamp(min=0)
+        outside = (before < 0) | (after >= n)
+        anchor = torch.where(before >= 0, before, first)
+        left, right = torch.where(outside, first, before), torch.where(outside, last, after)
+        clock = times.unsqueeze(-1).expand_as(values)
+        rise, run = (x.gather(1, right) - x.gather(1, left) for x in (values, clock))
+        slope = torch.where(run > 0, rise / run.where(run > 0, 1.0), 0.0)
+        return values.gather(1, anchor) + slope * (clock - clock.gather(1, anchor)), values.new_zeros(len(values))
+
+
+def neighbours(seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each component was seen last, at or before each time, and next, at or after it; as ``seen`` ``(B, n, D)``.
+
+    -1 and n stand for never.
+    """
+    n = seen.shape[1]
+    place = torch.arange(n, device=seen.device)[None, :, None].expand_as(seen)
+    before = torch.where(seen, place, -1).cummax(1).values
+    after = torch.where(seen, place, n).flip(1).cummin(1).values.flip(1)
+    return before, after
