@@ -1,13 +1,15 @@
 """Which solver, tolerance and gradient method to use."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nodebench.analysis.recommend import Limits, Recommendation
 from nodebench.analysis.recommend import recommend as recommend_from
 from nodebench.api.recommend_records import Asked, basis, kept, matching, measured, with_task
+from nodebench.api.recommend_within import measured_within
 from nodebench.api.running import Values, listener, named
 from nodebench.errors import BadInput
 from nodebench.running.listener import Listener
@@ -15,6 +17,7 @@ from nodebench.running.session import Session
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from nodebench.tasks.problem import Problem
 
@@ -28,12 +31,14 @@ class Recommended:
         basis: records, replicates, runs and machine, in one sentence.
         others: how many other problems of this kind are on record.
         session: of the trials that were measured for it; None where records were enough.
+        unmeasured: how many candidates were not measured, since the time was up.
     """
 
     answer: Recommendation | None
     basis: str
     others: int
     session: Session | None
+    unmeasured: int = 0
 
     @property
     def choice(self) -> str | None:
@@ -48,8 +53,63 @@ class Recommended:
         candidates = self.answer.candidates if self.answer else ()
         return pd.DataFrame([{name: getattr(one, name) for name in names} for one in candidates], columns=list(names))
 
+    @property
+    def code(self) -> str | None:
+        """Lines of Python that solve with the choice in its own library; None where nothing meets the limits."""
+        from nodebench.solvers import code_of, find_solver
+        from nodebench.trial.build import control_of
+
+        if self.answer is None or self.answer.choice is None:
+            return None
+        trial = self.answer.choice.record.trial
+        assert trial.solver is not None
+        return code_of(find_solver(trial.solver)[0], control_of(trial))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recommendation as plain values, ready for JSON.
+
+        Returns:
+            dict: ``problem``, ``basis``, ``choice``, ``runner_up`` and ``code``; ``time_of_runner_up``, the seconds of
+            the runner-up over those of the choice with their 95 % interval and n; ``candidates``, rows as in
+            ``frame()`` with gradient errors, seconds and bytes; and ``unmeasured``. What is not known is None.
+        """
+        if self.answer is None:
+            return {}
+        ratio, second = self.answer.dearer, self.answer.runner_up
+        interval = ratio and {"ratio": ratio.value, "low": ratio.low, "high": ratio.high, "n": ratio.n}
+        rows = self.frame().to_dict("records")
+        return {
+            "problem": self.answer.problem,
+            "basis": self.basis,
+            "choice": self.choice,
+            "runner_up": second.name if second else None,
+            "time_of_runner_up": interval,
+            "code": self.code,
+            "candidates": [{str(name): _plain(value) for name, value in row.items()} for row in rows],
+            "unmeasured": self.unmeasured,
+        }
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Plot error of the gradient over seconds of a step, a point for each candidate that has both.
+
+        Args:
+            ax: where to draw; a new figure where it is None.
+
+        Raises:
+            BadInput: no candidate has both.
+        """
+        from nodebench.reporting.scatter import pareto
+
+        return pareto(self.frame(), ax)
+
     def _repr_html_(self) -> str:
         return f"{self.frame().to_html(index=False, na_rep='–')}<p>{self.basis}</p>"
+
+
+def _plain(value: Any) -> str | float | None:
+    if isinstance(value, str):
+        return str(value)
+    return None if value is None or math.isnan(value) else float(value)
 
 
 def recommend(
@@ -62,6 +122,7 @@ def recommend(
     error: float | None = None,
     max_memory: float | None = None,
     measure: bool = False,
+    minutes: float | None = None,
     solver: Sequence[str] = (),
     seeds: int = 3,
     device: str = "cpu",
@@ -81,8 +142,9 @@ def recommend(
         error: largest relative error of the gradient.
         max_memory: most bytes of a training step.
         measure: whether trials are run now, for some minutes; otherwise the records of ``results`` answer.
+        minutes: measure now, for so long at most: every candidate once, then again those that may be the choice.
         solver: with ``measure``, these solvers alone.
-        seeds: with ``measure``, replicates.
+        seeds: with ``measure`` and no ``minutes``, replicates.
         device: with ``measure``, where.
         threads: CPU threads of a trial; None for any.
         machine: a part of the name of the machine whose records answer; empty for this machine.
@@ -100,14 +162,18 @@ def recommend(
     asked = with_task(Asked(name, field, state_shape, model, given, device, threads))
     if error is not None and error <= 0:
         raise BadInput(f"--error {error:g}: a positive number, relative to the gradient's size")
+    measure = measure or minutes is not None
     if measure and machine:
         raise BadInput("--machine chooses among records, and --measure makes new ones here: leave one of them out")
     if solver and not measure:
         raise BadInput("--solver goes with --measure: from records the best of all is named")
-    folder = Path(results)
-    found = measured(asked, solver, seeds, folder, listener(progress)) if measure else kept(folder)
+    folder, limits = Path(results), Limits(error, max_memory)
+    if minutes is not None:
+        found = measured_within(asked, solver, minutes, limits, folder, listener(progress))
+    else:
+        found = measured(asked, solver, seeds, folder, listener(progress)) if measure else kept(folder)
     if found.session and (found.session.failure or found.session.stopped):
         return Recommended(None, "", 0, found.session)
     known = matching(asked, found, machine, folder)
-    answer = recommend_from(known[0], Limits(error, max_memory))
-    return Recommended(answer, basis(known[0], found), len(known) - 1, found.session)
+    answer = recommend_from(known[0], limits)
+    return Recommended(answer, basis(known[0], found), len(known) - 1, found.session, found.unmeasured)

@@ -89,10 +89,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Found:
-    """Records by the name of their run, and the session that measured them; None if none did."""
+    """Records.
+
+    Attributes:
+        by_run: by the name of their run.
+        session: that measured them; None if none did.
+        unmeasured: how many candidates were not measured, since the time was up.
+    """
 
     by_run: Mapping[str, Sequence[Record]]
     session: Session | None = None
+    unmeasured: int = 0
 
 
 def with_task(asked: Asked) -> Asked:
@@ -122,10 +129,14 @@ def measured(asked: Asked, solvers: Sequence[str], seeds: int, results: Path, li
         results: where the run is kept.
         listener: shows the progress.
     """
-    at_least(1, seeds=seeds, threads=asked.threads)
-    study = Study(name=RECOMMEND, groups=dict(_grids(asked, solvers, seeds)))
-    session = run_study(study, Execution(results, limits=LIMITS), listener)
+    session = run_study(study_of(asked, solvers, seeds), Execution(results, limits=LIMITS), listener)
     return Found({session.run.folder.name: session.records}, session)
+
+
+def study_of(asked: Asked, solvers: Sequence[str], seeds: int) -> Study:
+    """The study of everything that may be recommended; see ``measured``."""
+    at_least(1, seeds=seeds, threads=asked.threads)
+    return Study(name=RECOMMEND, groups=dict(_grids(asked, solvers, seeds)))
 
 
 def kept(results: Path) -> Found:

@@ -333,6 +333,14 @@ def recommend(
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure now, for minutes.", rich_help_panel=WHERE)
     ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            metavar="M",
+            help="Measure now, for so long at most: everything once, then again what may still be the choice.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     solver: Annotated[
         str, typer.Option(metavar="NAME,…", help="With --measure: these alone.", rich_help_panel=WHERE)
     ] = "",
@@ -350,6 +358,15 @@ def recommend(
         ),
     ] = "",
     results: Results = Path("results"),
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Draw error over time of all candidates: .svg, .png or .pdf.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON on standard output.", rich_help_panel=OUTPUT)
+    ] = False,
 ) -> int:
     """Recommend a solver, tolerance and gradient method under memory and error limits.
 
@@ -361,5 +378,15 @@ def recommend(
 
     asked = Asked(task, field, state_shape, model, overrides_of(set_ or ()), device, threads)
     return recommend_command(
-        asked, max_memory, error, results, measure=measure, solver=solver, seeds=seeds, machine=machine
+        asked,
+        max_memory,
+        error,
+        results,
+        measure=measure,
+        minutes=minutes,
+        solver=solver,
+        seeds=seeds,
+        machine=machine,
+        plot=plot,
+        json=json,
     )

@@ -2,14 +2,18 @@
 
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nodebench.api.running import load
 from nodebench.cli.conventions import LATEST
 from nodebench.cli.figures import FIGURES
 from nodebench.cli.output import save
 from nodebench.cli.terminal import Terminal
-from nodebench.errors import choose
+from nodebench.errors import BadInput, choose
 from nodebench.store.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FORMATS = ("svg", "png", "pdf")
 
@@ -20,17 +24,43 @@ def plot_command(run: str, x: str, y: str, by: str, results: Path, out: Path | N
     Raises:
         BadInput: there is no such run or column, nothing to draw, or the file cannot be written.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    format = "svg" if out is None else choose("format", out.suffix.removeprefix(".") or "none", FORMATS)
+    format = "svg" if out is None else format_of(out)
     found = load(None if run == LATEST else run, results=results)
     run_folder = RunFolder(found.folder)
     if not found.records:
         raise run_folder.no_record()
-    figure = found.plot(x, y, by=by).get_figure(root=True)
+    content = _drawn(found.plot(x, y, by=by), format)
+    path = save(run_folder, out, FIGURES, f"{y}-over-{x}.svg", content=content)
+    Terminal(soft_wrap=True).print(f"{y} over {x} · {path}")
+
+
+def format_of(path: Path) -> str:
+    """The format of a figure, by the name of its file.
+
+    Raises:
+        BadInput: figures have no such format.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    return choose("format", path.suffix.removeprefix(".") or "none", FORMATS)
+
+
+def draw(axes: "Axes", path: Path) -> None:
+    """Write a figure.
+
+    Raises:
+        BadInput: the file cannot be written, or figures have no such format.
+    """
+    try:
+        path.write_bytes(_drawn(axes, format_of(path)))
+    except OSError as error:
+        raise BadInput(f"{path}: cannot write there: {error.strerror or error}") from error
+
+
+def _drawn(axes: "Axes", format: str) -> bytes:
+    figure = axes.get_figure(root=True)
     assert figure is not None
     content = BytesIO()
     figure.savefig(content, format=format, dpi=200, metadata={"Date": None} if format == "svg" else None)
-    path = save(run_folder, out, FIGURES, f"{y}-over-{x}.svg", content=content.getvalue())
-    Terminal(soft_wrap=True).print(f"{y} over {x} · {path}")
+    return content.getvalue()

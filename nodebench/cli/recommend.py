@@ -8,15 +8,16 @@ from rich.table import Table
 
 from nodebench.analysis.recommend import Candidate, Fate, Limits, Recommendation, needs_another_time
 from nodebench.analysis.statistics import LEVEL
-from nodebench.api.recommend import recommend
+from nodebench.api.recommend import Recommended, recommend
 from nodebench.api.recommend_records import LIMITS as BUDGETS
 from nodebench.api.recommend_records import Asked
 from nodebench.cli.choices import size_of
 from nodebench.cli.conventions import OK
+from nodebench.cli.plot import draw, format_of
 from nodebench.cli.run import Watching, exit_code, say_how_to_go_on
-from nodebench.cli.terminal import Terminal
+from nodebench.cli.terminal import Terminal, print_json
 from nodebench.running.session import Execution
-from nodebench.spec.figures import figure
+from nodebench.spec.figures import figure, several
 
 
 def recommend_command(
@@ -26,29 +27,41 @@ def recommend_command(
     results: Path,
     *,
     measure: bool,
+    minutes: float | None,
     solver: str,
     seeds: int,
     machine: str = "",
+    plot: Path | None = None,
+    json: bool = False,
 ) -> int:
     """Name a choice from the records kept here, or from new ones, and return the exit code."""
+    if plot is not None:
+        format_of(plot)
     limits = Limits(error, None if max_memory is None else float(size_of("max-memory", max_memory)))
     done = recommend(
         **vars(asked),
         error=limits.error,
         max_memory=limits.memory,
         measure=measure,
+        minutes=minutes,
         solver=[part.strip() for part in solver.split(",") if part.strip()],
         seeds=seeds,
         machine=machine,
         results=results,
-        progress=Watching(),
+        progress=Watching(json=json),
     )
-    if done.session:
+    if done.session and (minutes is None or done.answer is None):
         say_how_to_go_on(done.session, Execution(results, limits=BUDGETS))
     if done.answer is None:
         assert done.session is not None
         return exit_code(done.session)
-    _print(done.answer, limits, done.others, done.basis)
+    if json:
+        print_json(done.as_dict())
+    else:
+        _print(done, done.answer, limits)
+    if plot is not None:
+        draw(done.plot(), plot)
+        Terminal(stderr=True, soft_wrap=True).print(f"the candidates, error over time · {plot}")
     return OK
 
 
@@ -62,7 +75,7 @@ _STYLES = {
 }
 
 
-def _print(answer: Recommendation, limits: Limits, others: int, basis: str) -> None:
+def _print(done: Recommended, answer: Recommendation, limits: Limits) -> None:
     console = Terminal(soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in ("solver, tolerance, gradient", "grad. error", "step", "memory", "n", ""):
@@ -77,11 +90,13 @@ def _print(answer: Recommendation, limits: Limits, others: int, basis: str) -> N
             console.print(f"{one.name}: {one.why}")
     if any(_by_process(one) for one in answer.candidates):
         console.print("* growth of the whole process: JAX's memory is seen by no other meter")
-    console.print(basis)
+    console.print(done.basis)
+    if done.unmeasured:
+        console.print(f"The time was up before {several(done.unmeasured, 'candidate')} could be measured.")
     if untimed := _untimed(answer):
         console.print(untimed)
-    if others:
-        console.print(f"{others} other problems of this kind are on record; --model and --set choose among them.")
+    if done.others:
+        console.print(f"{done.others} other problems of this kind are on record; --model and --set choose among them.")
     if answer.choice is None:
         known = "could be timed" if any(one.fate is Fate.UNTIMED for one in answer.candidates) else "was measured"
         console.print(f"\nNothing that {known} meets the limits{_nearest(answer, limits)}.")
@@ -89,7 +104,7 @@ def _print(answer: Recommendation, limits: Limits, others: int, basis: str) -> N
     console.print()
     for line in _told(answer):
         console.print(line)
-    console.print(f"\n{_code(answer.choice)}")
+    console.print(f"\n{done.code}")
 
 
 _NUMBERS = ("grad. error", "step", "memory", "n")
@@ -120,7 +135,7 @@ def _by_process(one: Candidate) -> bool:
 def _told(answer: Recommendation) -> list[str]:
     choice, second = answer.choice, answer.runner_up
     assert choice is not None
-    lines = [f"Use {choice.name}.", *_in_torch(answer)]
+    lines = [f"Use {choice.name}: {choice.why}.", *_in_torch(answer)]
     if second is None:
         return [*lines, "Nothing else that was measured meets the limits: there is no runner-up."]
     if answer.dearer is None:
@@ -154,14 +169,3 @@ def _nearest(answer: Recommendation, limits: Limits) -> str:
             best = min(known, key=lambda one: getattr(one, name))
             told += f"; the least {name} is {figure(metric).format(getattr(best, name))}, of {best.name}"
     return told
-
-
-def _code(choice: Candidate) -> str:
-    """The lines that use a candidate, in its own library."""
-    from nodebench.solvers import code_of, find_solver
-    from nodebench.trial.build import control_of
-
-    trial = choice.record.trial
-    assert trial.solver is not None
-    adapter, _, _ = find_solver(trial.solver)
-    return code_of(adapter, control_of(trial))

@@ -40,6 +40,26 @@ def scatter(table: pd.DataFrame, x: str, y: str, by: str, ax: Axes | None = None
     return drawn
 
 
+def pareto(candidates: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw error over time of the candidates of a recommendation, and name those that are chosen or on the front.
+
+    Args:
+        candidates: a row each, with the columns ``name``, ``error``, ``seconds`` and ``fate``.
+        ax: where to draw; a new figure where it is None.
+
+    Raises:
+        BadInput: no candidate has both figures.
+    """
+    table = candidates.rename(columns={"error": "gradient_error", "seconds": "step_seconds"})
+    drawn = scatter(table, "step_seconds", "gradient_error", "fate", ax)
+    for row in table.dropna(subset=["step_seconds", "gradient_error"]).itertuples():
+        if row.fate in ("chosen", "on the front"):
+            name = for_matplotlib(str(row.name))
+            place = (row.step_seconds, row.gradient_error)
+            drawn.annotate(name, place, xytext=(4, 4), textcoords="offset points", fontsize="small")
+    return drawn
+
+
 def _tick(axis: Axis, span: float) -> None:
     """Label 1, 2 and 5 of each decade on a short logarithmic axis, and the decades alone on a long one."""
     if span > _LONG:

@@ -142,9 +142,15 @@ def run_planned(
     study: Study, planned: "Sequence[Planned]", how: Execution, environment: Mapping[str, Any], listener: "Listener"
 ) -> Session:
     """Make a new run of some trials of a study, which were planned before."""
+    return run_more(RunFolder.create(how.results, study, environment), study, planned, how, listener)
+
+
+def run_more(
+    run: RunFolder, study: Study, planned: "Sequence[Planned]", how: Execution, listener: "Listener"
+) -> Session:
+    """Add trials to a run, which were planned before."""
     from nodebench.running.plan import Plan
 
-    run = RunFolder.create(how.results, study, environment)
     return _run(run, study, Plan(list(planned), []), _start_engine(study, how), how, listener)
 
 

@@ -28,7 +28,12 @@ SAYS = {
     ],
     "own-field": [r"4 ok", r"Use (rk4|dopri5)", r"from torchdiffeq import odeint"],
     "own-problem": [r"problem=pendulum.py:pendulum", r"adjoint +\d", r"problem=classifier.py:classifier", r"4 ok"],
-    "own-series": [r"waves.csv \(48 / 12\)", r"latent-ode +dopri5", r"constant +– ", r"objective=interpolate", r"\d+ figures · "],
+    "own-series": [
+        r"waves.csv \(48 / 12\)",
+        r"latent-ode +dopri5",
+        r"objective=interpolate",
+        r"\d+ figures · ",
+    ],
     "read-a-verdict": [
         r"memory-constant · paper scope · supported",
         r"one more evaluation costs the adjoint 0\.0172 % \(exact\) of the bytes",

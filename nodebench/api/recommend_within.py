@@ -1,0 +1,97 @@
+"""Measuring for a recommendation within a time: everything once, then again what may still become the choice."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from nodebench.analysis.recommend import Candidate, Fate, Limits, Recommendation
+from nodebench.analysis.recommend import recommend as recommend_from
+from nodebench.api.recommend_records import LIMITS, Asked, Found, matching, study_of
+from nodebench.errors import BadInput
+from nodebench.running.deadline import Until
+from nodebench.running.listener import Listener
+from nodebench.running.session import Execution, Session, run_more, run_study
+from nodebench.spec import Status, Study, Trial
+
+LEAST, MOST = 3, 10  # replicates of what may be chosen
+NEAR = 1.5  # times the seconds of the choice; what is slower is not measured again
+
+
+def measured_within(
+    asked: Asked, solvers: Sequence[str], minutes: float, limits: Limits, results: Path, listener: Listener
+) -> Found:
+    """Run every candidate once, then the choice and those nearly as fast again, until the choice is sure.
+
+    Args:
+        asked: the problem.
+        solvers: names; empty for the default ones.
+        minutes: the time. What runs when it is up is stopped.
+        limits: what a choice must meet.
+        results: where the run is kept.
+        listener: shows the progress.
+
+    Raises:
+        BadInput: the time is up before any candidate was measured.
+    """
+    if not minutes > 0:
+        raise BadInput(f"--minutes {minutes:g}: a positive number")
+    until = Until(listener, 60 * minutes)
+    how = Execution(results, limits=LIMITS)
+    session = run_study(study_of(asked, solvers, seeds=1), how, until)
+    found = _found(session, session.planned)
+    if not found.unmeasured < session.planned and not (session.stopped or session.failure):
+        raise BadInput(f"--minutes {minutes:g}: the time was up before a trial had ended")
+    candidates = session.planned
+    study = session.run.study()
+    for seed in range(1, MOST):
+        if session.stopped or session.failure or until.left <= 0:
+            break
+        answer = recommend_from(matching(asked, found, "", results)[0], limits)
+        again = contenders(answer, seed)
+        if not again:
+            break
+        session = _run_again(session, study, [one.record.trial for one in again], seed, how, until)
+        found = _found(session, candidates)
+    return found
+
+
+def _found(session: Session, candidates: int) -> Found:
+    """The trials that have ended by themselves."""
+    ended = [record for record in session.records if record.status is not Status.INTERRUPTED]
+    known = {record.trial.model_copy(update={"seed": 0}).id for record in ended}
+    return Found({session.run.folder.name: ended}, session, candidates - len(known))
+
+
+def contenders(answer: Recommendation, replicates: int) -> list[Candidate]:
+    """The candidates that may be the choice: it, those nearly as fast, and those whose time could not be used.
+
+    Args:
+        answer: of what was measured so far.
+        replicates: how many each contender has.
+
+    Returns:
+        list: empty where nothing meets the limits, or the choice is sure.
+    """
+    choice = answer.choice
+    if choice is None:
+        return [one for one in answer.candidates if one.fate is Fate.UNTIMED]
+    if replicates >= LEAST and answer.dearer is not None and answer.dearer.low > 1:
+        return []
+    assert choice.seconds is not None
+    near = NEAR * choice.seconds
+    fit = [one for one in answer.candidates if one.fate in (Fate.CHOSEN, Fate.FRONT, Fate.BEATEN, Fate.UNTIMED)]
+    found = [one for one in fit if one.seconds is None or one.seconds <= near]
+    if answer.runner_up is not None and answer.runner_up not in found:
+        found.append(answer.runner_up)
+    return found if len(found) > 1 else []
+
+
+def _run_again(
+    session: Session, study: Study, trials: Iterable[Trial], seed: int, how: Execution, until: Until
+) -> Session:
+    """Run trials with another seed, in the same run."""
+    from nodebench.running.plan import plan
+
+    ids = {trial.model_copy(update={"seed": seed}).id for trial in trials}
+    groups = {name: grid.model_copy(update={"seed": [seed]}) for name, grid in study.groups.items()}
+    study = study.model_copy(update={"groups": groups})
+    return run_more(session.run, study, [one for one in plan(study).planned if one.trial.id in ids], how, until)

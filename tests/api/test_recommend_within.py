@@ -1,0 +1,101 @@
+"""Measuring for a recommendation within a time."""
+
+import time
+
+import pytest
+from evidence import evidence
+
+from nodebench import recommend
+from nodebench.analysis.recommend import Limits, Present, problems
+from nodebench.analysis.recommend import recommend as recommend_from
+from nodebench.api.recommend_within import contenders
+from nodebench.errors import BadInput
+from nodebench.running.deadline import Until
+from nodebench.running.listener import Listener
+
+
+def answer_of(seconds: dict[str, list[float]], error: float | None = None):
+    """Of solvers with these seconds, by seed, under a limit of error."""
+    records = [
+        evidence(seed, solver=solver, costs={"step_seconds": one, "gradient_error": 1e-4, "tensor_peak_bytes": 1000.0})
+        for solver, some in seconds.items()
+        for seed, one in enumerate(some)
+    ]
+    (problem, *_) = problems(records, {}, Present())
+    return recommend_from(problem, Limits(error=error))
+
+
+def names(answer, replicates: int) -> set[str]:
+    return {str(one.record.trial.solver) for one in contenders(answer, replicates)}
+
+
+def test_what_is_nearly_as_fast_is_measured_again_and_what_is_slow_is_not():
+    answer = answer_of({"dopri5": [1.0], "bosh3": [1.2], "rk4": [3.0]})
+    assert names(answer, 1) == {"dopri5", "bosh3"}
+
+
+def test_the_runner_up_is_measured_again_however_slow():
+    assert names(answer_of({"dopri5": [1.0], "rk4": [9.0]}), 1) == {"dopri5", "rk4"}
+
+
+def test_a_choice_that_is_sure_is_measured_no_more():
+    seconds = {"dopri5": [1.0, 1.01, 1.02], "bosh3": [1.3, 1.31, 1.33]}
+    assert names(answer_of({name: some[:2] for name, some in seconds.items()}), 2) == {"dopri5", "bosh3"}
+    assert names(answer_of(seconds), 3) == set()
+
+
+def test_nothing_is_measured_again_where_nothing_meets_the_limits():
+    assert names(answer_of({"dopri5": [1.0], "rk4": [2.0]}, error=1e-9), 1) == set()
+
+
+def test_a_session_is_stopped_when_the_time_is_up():
+    stopped = []
+    with Until(Listener(), 0.05).interruption(lambda: stopped.append(time.monotonic())) as received:
+        while not stopped:
+            time.sleep(0.01)
+    assert received == []  # nobody pressed Ctrl-C
+
+
+def test_a_session_that_ends_in_time_is_not_stopped():
+    stopped = []
+    until = Until(Listener(), 0.2)
+    with until.interruption(lambda: stopped.append(1)):
+        pass
+    while until.left > -0.1:
+        time.sleep(0.02)
+    assert stopped == []
+
+
+def test_time_that_is_up_at_once_is_told(tmp_path):
+    with pytest.raises(BadInput, match="the time was up before a trial had ended"):
+        recommend("toy/spiral", minutes=0.001, solver=["rk4"], threads=1, results=tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan")])
+def test_minutes_are_positive(tmp_path, minutes):
+    with pytest.raises(BadInput, match="a positive number"):
+        recommend("toy/spiral", minutes=minutes, results=tmp_path, progress=False)
+
+
+@pytest.mark.slow
+def test_every_candidate_is_measured_and_the_contenders_again(tmp_path):
+    """The choice and the runner-up have three replicates or more, in one run, and the answer is plain data."""
+    done = recommend(
+        "toy/spiral",
+        minutes=9,
+        solver=["rk4"],
+        threads=1,
+        options={"steps_per_epoch": 2},
+        results=tmp_path,
+        progress=False,
+    )
+    assert done.unmeasured == 0
+    assert len(list(tmp_path.iterdir())) == 1
+    by_name = {one.name: len(one.configuration.records) for one in done.answer.candidates}
+    assert min(by_name.values()) >= 1
+    if done.choice is not None and len(contenders(done.answer, 1)) > 1:
+        assert by_name[done.choice] >= 3
+    told = done.as_dict()
+    assert told["choice"] == done.choice
+    assert [row["name"] for row in told["candidates"]] == [one.name for one in done.answer.candidates]
+    assert told["code"] is None or "odeint" in told["code"]
