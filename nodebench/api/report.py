@@ -62,9 +62,7 @@ def report(
     Raises:
         BadInput: there is no record, a format does not exist, or a file cannot be written.
     """
-    chosen = [choose("format", name, WRITERS) for name in formats]
-    if not chosen:
-        raise BadInput(f"--format: nothing. Allowed: {', '.join(WRITERS)}")
+    chosen = _formats(formats)
     folder, target = Path(results), Path(out)
     kept = apart(runs_below(folder), folder)
     of_run: dict[str, RunFolder] = {}
@@ -85,9 +83,48 @@ def report(
             path.write_text(with_verdicts(path.read_text(), found, records, where))
         except (OSError, ValueError) as error:
             raise BadInput(f"--readme {path}: {error}") from error
-    first = next((target / f"index.{name}" for name in ("html", "md") if name in chosen), target)
     left_out = folder / PUBLISHED if kept.beside and not with_published else None
-    return Report(first, Verdicts(found), len(records), len(pages), left_out)
+    return Report(_first(target, chosen), Verdicts(found), len(records), len(pages), left_out)
+
+
+def report_run(run: RunFolder, out: Path | None = None, formats: Sequence[str] = ("html",)) -> Path:
+    """Write the page of one run: work-precision plots, training, pictures and every configuration.
+
+    Args:
+        run: the run.
+        out: folder to write; None for ``report`` in the run directory.
+        formats: as of ``report``.
+
+    Returns:
+        Path: the page, or the folder where the formats have none.
+
+    Raises:
+        BadInput: there is no record, a format does not exist, or a file cannot be written.
+    """
+    from nodebench.reporting.run_page import run_page
+
+    chosen = _formats(formats)
+    records = run.records()
+    if not records:
+        raise run.no_record()
+    if out is None:
+        run.refuse_link()
+    target = out or run.folder / "report"
+    pages = [run_page(run.folder.name, records, run.film)]
+    write({name: content for format in chosen for name, content in WRITERS[format](pages).items()}, target)
+    return _first(target, chosen)
+
+
+def _formats(names: Sequence[str]) -> list[str]:
+    chosen = [choose("format", name, WRITERS) for name in names]
+    if not chosen:
+        raise BadInput(f"--format: nothing. Allowed: {', '.join(WRITERS)}")
+    return chosen
+
+
+def _first(target: Path, formats: Sequence[str]) -> Path:
+    """The first page of a report, or its folder where the formats have none."""
+    return next((target / f"index.{name}" for name in ("html", "md") if name in formats), target)
 
 
 def _records(runs: Sequence[RunFolder], of_run: dict[str, RunFolder]) -> list[Record]:

@@ -105,6 +105,23 @@ class Run:
         usable = [one.status is Status.OK and unreliable(one, timed) is None for one in self.records]
         return scatter(whole[usable], x, y, by, ax)
 
+    def report(self, out: str | Path | None = None, *, formats: Sequence[str] = ("html",)) -> Path:
+        """Write a page of this run: work-precision plots, training, pictures and every configuration.
+
+        Args:
+            out: folder to write; None for ``report`` in the run directory.
+            formats: ``html``, ``md``, ``latex``, ``csv``.
+
+        Returns:
+            Path: the page.
+
+        Raises:
+            BadInput: there is no record, a format does not exist, or a file cannot be written.
+        """
+        from nodebench.api.report import report_run
+
+        return report_run(RunFolder(self.folder), None if out is None else Path(out), formats)
+
     def _repr_html_(self) -> str:
         return f"<p>{self.name}: {len(self.records)} trials</p>{self.summary().to_html(index=False, na_rep='–')}"
 

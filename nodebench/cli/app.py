@@ -288,12 +288,41 @@ def export(
 @app.command()
 def report(
     results: Results = Path("results"),
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.", rich_help_panel=OUTPUT)] = Path(
-        "reports/latest"
-    ),
+    run: Annotated[
+        str,
+        typer.Option(
+            metavar="RUN",
+            help="A page of one run alone: its name, or latest.",
+            rich_help_panel=WHERE,
+        ),
+    ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder to write. (default: reports/latest; with --run: RUN/report)",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     format: Annotated[
-        str, typer.Option(metavar="NAME,…", help="html, md, latex, csv.", rich_help_panel=OUTPUT)
-    ] = "html,md,latex,csv",
+        str,
+        typer.Option(
+            metavar="NAME,…",
+            help="html, md, latex, csv. (default: all four; with --run: html)",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "",
+    open_: Annotated[
+        bool, typer.Option("--open", help="Open the first page in the browser.", rich_help_panel=OUTPUT)
+    ] = False,
+    serve: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            help="Serve the pages here until Ctrl-C; 0: a free port.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     readme: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A README to write the verdicts into.", rich_help_panel=OUTPUT),
@@ -303,10 +332,19 @@ def report(
         typer.Option("--with-published", help="Show results/published beside your own records.", rich_help_panel=WHERE),
     ] = False,
 ) -> None:
-    """Write the report: verdicts on the published claims, and a page for each claim and study."""
-    from nodebench.cli.report import report_command
+    """Write the report: verdicts on the published claims, and a page for each claim and study.
 
-    report_command(results, out, format, readme, with_published=with_published)
+    Example: nodebench report --run latest --open
+    """
+    from nodebench.cli.report import ALL_FORMATS, report_command, report_run_command, show_page
+
+    if run and (readme or with_published):
+        raise BadInput(f"--run {run}: leave out --readme and --with-published, which are of the whole report")
+    if run:
+        page = report_run_command(run, results, out, format or "html")
+    else:
+        page = report_command(results, out, format or ALL_FORMATS, readme, with_published=with_published)
+    show_page(page, open_=open_, port=serve)
 
 
 @app.command()

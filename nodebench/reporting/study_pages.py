@@ -86,8 +86,8 @@ def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -
         blocks += crossovers(shipped, some, which)
         blocks += equals(shipped, some, which)
     for side, records in sides.items():
-        blocks += _tables(name, records, side)
-        blocks += _failures(name, records, side)
+        blocks += tables(name, records, side)
+        blocks += failures(name, records, side)
     blocks += [Heading("Reproduce it"), Code(f"nodebench study run {name if as_shipped else 'FILE.toml'}")]
     about = study.about if study else "a study of the user's own"
     if study and not as_shipped:
@@ -107,10 +107,10 @@ def _by_preset(sides: Sides) -> dict[str, list[Record]]:
 
 def _terms(study: Study | None, sides: Sides) -> list[tuple[str, str]]:
     terms = [("Source", study.source)] if study else []
-    return [*terms, *(((side or "Records").capitalize(), _counts(records)) for side, records in sides.items())]
+    return [*terms, *(((side or "Records").capitalize(), counts(records)) for side, records in sides.items())]
 
 
-def _counts(records: Sequence[Record]) -> str:
+def counts(records: Sequence[Record]) -> str:
     """How many records there are, how they ended, and how many have times that are left out."""
     seeds = len({record.trial.seed for record in records})
     reasons = [why for record in records if (why := unreliable(record, timed=True))]
@@ -120,7 +120,7 @@ def _counts(records: Sequence[Record]) -> str:
     return f"{several(len(records), 'trial')}, {several(seeds, 'seed')}: {status_line(records)}{marks}"
 
 
-def _tables(name: str, records: Sequence[Record], side: str) -> list[Block]:
+def tables(name: str, records: Sequence[Record], side: str) -> list[Block]:
     """A table for each task, and a word on what its marks mean."""
     blocks: list[Block] = [Heading(", ".join(filter(None, ("Every configuration", side))))]
     tasks: dict[tuple[str, str | None], list[Record]] = {}
@@ -194,7 +194,8 @@ def _spread(name: str, values: Sequence[float]) -> str:
     return middle if low == high else f"{middle} [{low}, {high}]"
 
 
-def _failures(name: str, records: Sequence[Record], side: str) -> list[Block]:
+def failures(name: str, records: Sequence[Record], side: str) -> list[Block]:
+    """The trials that failed, each with its message."""
     heading = Heading(", ".join(filter(None, ("Failures", side))))
     failed = [record for record in records if record.status is not Status.OK]
     if not failed:
