@@ -12,11 +12,13 @@ _HOMES = {
     "Limits": "spec",
     "Problem": "tasks.problem",
     "Run": "api.result",
+    "Runs": "api.result",
     "Verdicts": "api.verdicts",
     "calibrate": "api.calibrate",
     "compare": "api.compare",
     "evaluations": "solvers.odeint",
     "load": "api.running",
+    "load_runs": "api.running",
     "odeint": "solvers.odeint",
     "odeint_adjoint": "solvers.odeint",
     "recommend": "api.recommend",
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from nodebench.api.report import report as report
     from nodebench.api.reproduce import reproduce as reproduce
     from nodebench.api.result import Run as Run
+    from nodebench.api.result import Runs as Runs
     from nodebench.api.running import load as load
+    from nodebench.api.running import load_runs as load_runs
     from nodebench.api.running import resume as resume
     from nodebench.api.running import run as run
     from nodebench.api.running import run_study as run_study

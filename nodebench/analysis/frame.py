@@ -11,7 +11,8 @@ from nodebench.escapes import for_spreadsheet
 from nodebench.spec import Record
 from nodebench.spec.calibration import machine_label
 
-EXPORT_FORMATS = ("csv", "parquet", "json")
+EXPORT_FORMATS = ("csv", "parquet", "json", "latex")
+TABLES = ("trials", "history", "profile")
 
 
 def frame(records: Sequence[Record]) -> pd.DataFrame:
@@ -46,23 +47,66 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def export(records: Sequence[Record], format: str) -> bytes:
-    """Records as the content of a file: ``csv`` and ``parquet`` as one flat table, ``json`` as the whole records.
+def table(
+    trials: pd.DataFrame, records: Sequence[Record], which: str = "trials", columns: Sequence[str] = ()
+) -> pd.DataFrame:
+    """A table of records.
 
-    In CSV, text that a spreadsheet would take for a formula has an apostrophe in front.
+    Args:
+        trials: what ``frame`` gives of the records.
+        records: any.
+        which: ``trials``, one row a record; ``history``, one row an epoch; ``profile``, one row for each setting that a
+            trained network was solved with. The last two have the columns of ``frame`` before their own.
+        columns: those that are wanted, in this order; all by default.
 
     Raises:
-        BadInput: the format is unknown.
+        BadInput: there is no such table or column.
+    """
+    choose("table", which, TABLES)
+    found = trials
+    if which != "trials":
+        figures = {name for record in records for name in (*record.metrics, *record.costs)}
+        axes = trials.drop(columns=list(figures)).to_dict("records")
+        found = pd.DataFrame(
+            trial | {f"{which}.{name}": value for name, value in row.items()}
+            for trial, record in zip(axes, records, strict=True)
+            for row in getattr(record, which)
+        )
+    for name in columns:
+        choose("column", name, found.columns)
+    return found[list(columns)] if columns else found
+
+
+def export(
+    trials: pd.DataFrame, records: Sequence[Record], format: str, which: str = "trials", columns: Sequence[str] = ()
+) -> bytes:
+    """A table of records as the content of a file; see ``table``.
+
+    ``json`` without columns has the whole records, with history and profile. In CSV, text that a spreadsheet would take
+    for a formula has an apostrophe in front. Numbers of ``latex`` have four digits.
+
+    Raises:
+        BadInput: there is no such format, table or column.
     """
     choose("format", format, EXPORT_FORMATS)
-    if format == "json":
+    if format == "json" and which == "trials" and not columns:
         return ("[\n" + ",\n".join(record.line() for record in records) + "\n]\n").encode()
-    content = io.BytesIO()
+    found, content = table(trials, records, which, columns), io.BytesIO()
     if format == "csv":
-        _without_formulas(frame(records)).to_csv(content, index=False)
+        _without_formulas(found).to_csv(content, index=False)
+    elif format == "parquet":
+        found.to_parquet(content, index=False)
     else:
-        frame(records).to_parquet(content, index=False)
+        content.write(_text(found, format).encode())
     return content.getvalue()
+
+
+def _text(found: pd.DataFrame, format: str) -> str:
+    if format == "json":
+        return found.to_json(orient="records", indent=1) + "\n"
+    shown = found.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
+    styled = shown.where(found.notna(), None).style.format(escape="latex", na_rep="--").hide(axis="index")
+    return str(styled.format_index(escape="latex", axis=1).to_latex(hrules=True))
 
 
 def _without_formulas(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,13 +1,15 @@
-"""A run as a value: its records, and tables and plots of them."""
+"""Runs as values: their records, and tables and plots of them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
-from nodebench.errors import choose
+from nodebench.errors import BadInput, choose
 from nodebench.spec import Record, Status, Study
+from nodebench.spec.figures import several
 from nodebench.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -15,33 +17,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WIDTH = 160  # characters of a text table
+_MOST_COLUMNS = 8  # of a table for a paper
 _COSTS = ("nfe_forward", "nfe_backward", "step_seconds", "tensor_peak_bytes", "gradient_error")
 
 
-class Run:
-    """The records of one run.
-
-    Attributes:
-        folder: the run directory, with ``study.toml``, ``environment.json`` and ``records.jsonl``.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+class Records(ABC):
+    """Records with tables and plots of them."""
 
     @property
+    @abstractmethod
     def name(self) -> str:
-        """The name of the run directory."""
-        return self.folder.name
+        """What the records are of."""
 
     @property
-    def study(self) -> Study:
-        """What the run was made from."""
-        return RunFolder(self.folder).study()
-
-    @cached_property
+    @abstractmethod
     def records(self) -> Sequence[Record]:
         """One record a trial: axes, status, metrics, costs, history by epoch, environment."""
-        return RunFolder(self.folder).records()
 
     def frame(self) -> "pd.DataFrame":
         """The records as a table, one row a trial.
@@ -105,6 +96,73 @@ class Run:
         usable = [one.status is Status.OK and unreliable(one, timed) is None for one in self.records]
         return scatter(whole[usable], x, y, by, ax)
 
+    def _repr_html_(self) -> str:
+        return f"<p>{self.name}: {len(self.records)} trials</p>{self.summary().to_html(index=False, na_rep='–')}"
+
+    def export(
+        self, path: str | Path, *, table: str = "trials", columns: Sequence[str] = (), format: str | None = None
+    ) -> Path:
+        """Write a table of the records to a file.
+
+        Args:
+            path: of the file.
+            table: ``trials``, one row a trial; ``history``, one row an epoch; ``profile``, one row for each setting of
+                the solver that a trained network was evaluated with.
+            columns: those that are wanted, in this order; all by default, for LaTeX the eight most telling ones.
+            format: ``csv``, ``parquet``, ``json`` or ``latex``; None for that of the ending of ``path``.
+
+        Raises:
+            BadInput: there is no such format, table or column, or the file cannot be written.
+        """
+        path = Path(path)
+        ending = path.suffix.removeprefix(".") or "none"
+        content = self.exported(format or ("latex" if ending == "tex" else ending), table, columns)
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise BadInput(f"{path}: cannot write there: {error.strerror or error}") from error
+        return path
+
+    def exported(self, format: str, table: str = "trials", columns: Sequence[str] = ()) -> bytes:
+        """The content of the file that ``export`` writes."""
+        from nodebench.analysis.frame import export
+
+        if format == "latex" and table == "trials" and not columns:
+            columns = self._telling()
+        return export(self.frame(), self.records, format, table, columns)
+
+    def _telling(self) -> list[str]:
+        """The columns of the summary that a page is wide enough for."""
+        shown = self.summary()
+        same = shown["status"].nunique() < 2
+        return [name for name in shown.columns if not (same and name == "status")][:_MOST_COLUMNS]
+
+
+class Run(Records):
+    """The records of one run.
+
+    Attributes:
+        folder: the run directory, with ``study.toml``, ``environment.json`` and ``records.jsonl``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def name(self) -> str:
+        """The name of the run directory."""
+        return self.folder.name
+
+    @property
+    def study(self) -> Study:
+        """What the run was made from."""
+        return RunFolder(self.folder).study()
+
+    @cached_property
+    def records(self) -> Sequence[Record]:
+        """One record a trial: axes, status, metrics, costs, history by epoch, environment."""
+        return RunFolder(self.folder).records()
+
     def report(self, out: str | Path | None = None, *, formats: Sequence[str] = ("html",)) -> Path:
         """Write a page of this run: work-precision plots, training, pictures and every configuration.
 
@@ -122,11 +180,50 @@ class Run:
 
         return report_run(RunFolder(self.folder), None if out is None else Path(out), formats)
 
-    def _repr_html_(self) -> str:
-        return f"<p>{self.name}: {len(self.records)} trials</p>{self.summary().to_html(index=False, na_rep='–')}"
-
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}: {len(self.records)} trials)"
+
+
+class Runs(Records, Sequence[Run]):
+    """Several runs, with all of their records.
+
+    Args:
+        runs: in the order in which their records stand.
+    """
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._runs = tuple(runs)
+
+    @property
+    def name(self) -> str:
+        """How many runs they are."""
+        return several(len(self), "run")
+
+    @cached_property
+    def records(self) -> Sequence[Record]:
+        """The records of every run, one run after the other."""
+        return [record for run in self._runs for record in run.records]
+
+    def frame(self) -> "pd.DataFrame":
+        """The table of ``Run.frame`` for all records, with the column ``run`` in front."""
+        found = super().frame()
+        found.insert(0, "run", [run.name for run in self._runs for _ in run.records])
+        return found
+
+    @overload
+    def __getitem__(self, place: int) -> Run: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> "Runs": ...
+
+    def __getitem__(self, place: int | slice) -> "Run | Runs":
+        return Runs(self._runs[place]) if isinstance(place, slice) else self._runs[place]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __repr__(self) -> str:
+        return f"Runs({len(self)}: {len(self.records)} trials)"
 
 
 def _varies(whole: "pd.DataFrame", name: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from nodebench.api.result import Run
+from nodebench.api.result import Run, Runs
 from nodebench.errors import BadInput, choose
 from nodebench.running.listener import Display, Listener
 from nodebench.running.session import Execution, Session, resume_run
@@ -15,7 +15,7 @@ from nodebench.running.session import run_study as run_session
 from nodebench.spec import DataSource, Grid, Limits, Pass, Preset, Record, Study, Trial, load_study
 from nodebench.spec.grid import replicates, task_or_problem
 from nodebench.spec.trial import Scalar
-from nodebench.store.run_folder import RunFolder
+from nodebench.store.run_folder import RunFolder, runs_below
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -141,6 +141,15 @@ def load(name: str | Path | None = None, *, results: str | Path = "results") -> 
         BadInput: there is none.
     """
     return Run(RunFolder.open(Path(results), None if name is None else str(name)).folder)
+
+
+def load_runs(folder: str | Path = "results") -> Runs:
+    """Read every run in a folder and in the folders below it.
+
+    Raises:
+        BadInput: there is none.
+    """
+    return Runs([Run(run.folder) for run in runs_below(Path(folder))])
 
 
 def resume(run: Run, *, retry_failed: bool = False, jobs: int | None = None, progress: bool | Listener = True) -> Run:

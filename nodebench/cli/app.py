@@ -272,17 +272,25 @@ def list_(
 @app.command()
 def export(
     run: RunName = None,
-    format: Annotated[str, typer.Option("--format", help="csv, parquet or json.")] = "csv",
+    every: Annotated[bool, typer.Option("--all", help="Every run of --results, in one table.")] = False,
+    format: Annotated[str, typer.Option("--format", help="csv, parquet, json or latex.")] = "csv",
+    table: Annotated[str, typer.Option(metavar="NAME", help="trials, history (a row an epoch) or profile.")] = "trials",
+    columns: Annotated[
+        str, typer.Option(metavar="NAME,…", help="Columns in this order. (default: all; for latex eight)")
+    ] = "",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="File to write. (default: RUN/records.FORMAT)"),
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Write a run's records as a table for other programs."""
+    """Write the records of a run as a table for other programs.
+
+    Example: nodebench export --all --format parquet --out records.parquet
+    """
     from nodebench.cli.show import export_command
 
-    export_command(run, results, format, out)
+    export_command(run, results, format, out, every=every, table=table, columns=columns)
 
 
 @app.command()

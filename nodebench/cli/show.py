@@ -89,17 +89,26 @@ def print_rows(rows: "Rows") -> None:
     Terminal(highlight=True).print(table)
 
 
-def export_command(run: str | None, results: Path, format: str, out: Path | None) -> None:
-    """Write the records of a run to a file."""
-    from nodebench.analysis.frame import export
+def export_command(
+    run: str | None, results: Path, format: str, out: Path | None, *, every: bool, table: str, columns: str
+) -> None:
+    """Write a table of the records of a run, or of every run, to a file."""
+    from nodebench.analysis.frame import EXPORT_FORMATS
+    from nodebench.api.running import load, load_runs
     from nodebench.store.run_folder import RunFolder
 
-    found = RunFolder.open(results, run)
-    records = found.records()
-    if not records:
-        raise found.no_record()
-    path = save(found, out, f"records.{format}", content=export(records, format))
-    Terminal(soft_wrap=True).print(f"{len(records)} records · {path}")
+    if every and run is not None:
+        raise BadInput(f"--all is every run in {results}: leave out {run}")
+    choose("format", format, EXPORT_FORMATS)
+    folder = RunFolder(results) if every else RunFolder.open(results, run)
+    found = load_runs(results) if every else load(folder.folder)
+    if not found.records:
+        raise folder.no_record()
+    wanted = [part.strip() for part in columns.split(",") if part.strip()]
+    content = found.exported(format, table, wanted)
+    name = "records" if table == "trials" else table
+    path = save(folder, out, f"{name}.{'tex' if format == 'latex' else format}", content=content)
+    Terminal(soft_wrap=True).print(f"{len(found.records)} records · {path}")
 
 
 Rows = list[tuple[str, ...]]
