@@ -1,12 +1,22 @@
 """The commands and their options."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from nodebench import __version__
 from nodebench.cli.checks import calibrate, compare, doctor, reproduce
+from nodebench.cli.completion import (
+    of_batchings,
+    of_compiles,
+    of_gradients,
+    of_models,
+    of_runs,
+    of_solvers,
+    of_tasks,
+)
 from nodebench.cli.groups import claims_app, results_app, study_app
 from nodebench.cli.options import (
     LIMITS,
@@ -34,8 +44,34 @@ from nodebench.cli.options import (
 )
 from nodebench.errors import BadInput
 
+# As --help lists them: what is used most comes first.
+_ORDER = (
+    "run",
+    "show",
+    "plot",
+    "report",
+    "recommend",
+    "compare",
+    "export",
+    "list",
+    "study",
+    "claims",
+    "results",
+    "reproduce",
+    "calibrate",
+    "doctor",
+)
+
+
+class _Ordered(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands, in the order of ``_ORDER``."""
+        return sorted(self.commands, key=_ORDER.index)
+
+
 app = typer.Typer(
     name="nodebench",
+    cls=_Ordered,
     help="The benchmark and reproducibility suite for Neural ODEs.",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -65,28 +101,40 @@ def nodebench(
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(metavar="[TASK]", help="The same as --task.", show_default=False)] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="[TASK]", help="The same as --task.", show_default=False, autocompletion=of_tasks)
+    ] = "",
     task: Annotated[
         str,
         typer.Option(
             metavar="TASK",
             help="Task to run, see 'nodebench list tasks', or file.py:NAME of a problem of your own.",
+            autocompletion=of_tasks,
             rich_help_panel="What",
         ),
     ] = "",
     model: Annotated[
-        str, typer.Option(metavar="NAME,…", help="Network variants of the task.", rich_help_panel="What")
+        str,
+        typer.Option(
+            metavar="NAME,…", help="Network variants of the task.", autocompletion=of_models, rich_help_panel="What"
+        ),
     ] = "",
     dataset: Annotated[
         str, typer.Option(metavar="NAME,…", help="Data sets of the task, where it has any.", rich_help_panel="What")
     ] = "",
     solver: Annotated[
-        str, typer.Option(metavar="NAME,…", help="Solvers. (default: dopri5)", rich_help_panel="What")
+        str,
+        typer.Option(
+            metavar="NAME,…", help="Solvers. (default: dopri5)", autocompletion=of_solvers, rich_help_panel="What"
+        ),
     ] = "",
     gradient: Annotated[
         str,
         typer.Option(
-            metavar="NAME,…", help="See 'nodebench list gradients'. (default: the task's)", rich_help_panel="What"
+            metavar="NAME,…",
+            help="See 'nodebench list gradients'. (default: the task's)",
+            autocompletion=of_gradients,
+            rich_help_panel="What",
         ),
     ] = "",
     segments: Annotated[
@@ -97,11 +145,21 @@ def run(
     ] = "",
     batching: Annotated[
         str,
-        typer.Option(metavar="NAME,…", help="joint, worst, each. (default: the library's)", rich_help_panel="What"),
+        typer.Option(
+            metavar="NAME,…",
+            help="joint, worst, each. (default: the library's)",
+            autocompletion=of_batchings,
+            rich_help_panel="What",
+        ),
     ] = "",
     compile: Annotated[
         str,
-        typer.Option(metavar="NAME,…", help="eager, field, solver. (default: eager)", rich_help_panel="What"),
+        typer.Option(
+            metavar="NAME,…",
+            help="eager, field, solver. (default: eager)",
+            autocompletion=of_compiles,
+            rich_help_panel="What",
+        ),
     ] = "",
     rtol: Annotated[
         str,
@@ -301,6 +359,7 @@ def report(
         typer.Option(
             metavar="RUN",
             help="A page of one run alone: its name, or latest.",
+            autocompletion=of_runs,
             rich_help_panel=WHERE,
         ),
     ] = "",
@@ -357,7 +416,15 @@ def report(
 
 @app.command()
 def recommend(
-    task: Annotated[str, typer.Option(help="A task; see 'nodebench list tasks'.", rich_help_panel="What")] = "",
+    task: Annotated[
+        str,
+        typer.Option(
+            metavar="TASK",
+            help="A task; see 'nodebench list tasks'.",
+            autocompletion=of_tasks,
+            rich_help_panel="What",
+        ),
+    ] = "",
     field: Annotated[
         str, typer.Option(metavar="MODULE:CLASS", help="A vector field of your own.", rich_help_panel="What")
     ] = "",

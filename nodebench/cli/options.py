@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from nodebench.cli.completion import of_claims, of_presets, of_runs, of_studies
+
 WHERE, LIMITS, OUTPUT = "Where and how", "Limits", "Output"
 
 Results = Annotated[
@@ -14,13 +16,20 @@ Results = Annotated[
 Data = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Folder of the full data set. (default: $NODEBENCH_DATA_DIR)", rich_help_panel=WHERE
+        metavar="DIR|FILE",
+        help="Folder of the full data set, or your file of series. (default: $NODEBENCH_DATA_DIR)",
+        rich_help_panel=WHERE,
     ),
 ]
 Download = Annotated[bool, typer.Option("--download", help="Let the loader fetch the data.", rich_help_panel=WHERE)]
 Resume = Annotated[
     str | None,
-    typer.Option(metavar="[RUN]", help="Go on with an earlier run, the latest by default.", rich_help_panel=WHERE),
+    typer.Option(
+        metavar="[RUN]",
+        help="Go on with an earlier run, the latest by default.",
+        autocompletion=of_runs,
+        rich_help_panel=WHERE,
+    ),
 ]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="With --resume: run failed trials again.", rich_help_panel=WHERE)
@@ -81,7 +90,18 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_
 Figures = Annotated[
     bool, typer.Option("--figures", help="Draw each trial's figures at the end.", rich_help_panel=OUTPUT)
 ]
-PresetName = Annotated[str, typer.Option(metavar="NAME", help="Scale: smoke, quick, paper.", rich_help_panel="What")]
-StudyName = Annotated[str, typer.Argument(metavar="NAME", help="A study's name, or the path of its .toml file.")]
-RunName = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Name or path of a run; the latest by default.")]
-ClaimId = Annotated[str, typer.Argument(metavar="ID", help="A claim; see 'nodebench claims list'.")]
+PresetName = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Scale: smoke, quick, paper.", autocompletion=of_presets, rich_help_panel="What"),
+]
+StudyName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A study's name, or the path of its .toml file.", autocompletion=of_studies),
+]
+RunName = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="Name or path of a run; the latest by default.", autocompletion=of_runs),
+]
+ClaimId = Annotated[
+    str, typer.Argument(metavar="ID", help="A claim; see 'nodebench claims list'.", autocompletion=of_claims)
+]

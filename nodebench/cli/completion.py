@@ -1,0 +1,86 @@
+"""What the shell completes. Names of solvers and models need torch, which takes some seconds; others come at once."""
+
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from nodebench.spec import Batching, Compile, Gradient, Preset, shipped_studies
+
+
+def of_tasks(incomplete: str) -> list[str]:
+    """Tasks of nodebench, whose entry points cannot have the slash of a name."""
+    ours = [point.name for point in entry_points(group="nodebench.tasks") if point.value.startswith("nodebench.")]
+    return _beginning((name.replace("toy-", "toy/", 1) for name in ours), incomplete)
+
+
+def of_models(context: typer.Context, incomplete: str) -> list[str]:
+    """Models of the task that was typed, by comma."""
+    from nodebench.tasks import tasks
+
+    task = tasks().get(_typed(context, "task") or _typed(context, "name"))
+    return _by_comma(task.models if task else [], incomplete)
+
+
+def of_solvers(incomplete: str) -> list[str]:
+    """Solvers, by comma."""
+    from nodebench.solvers import solver_names
+
+    return _by_comma(solver_names(), incomplete)
+
+
+def of_gradients(incomplete: str) -> list[str]:
+    """Gradients, by comma."""
+    return _by_comma(Gradient, incomplete)
+
+
+def of_batchings(incomplete: str) -> list[str]:
+    """Ways to batch, by comma."""
+    return _by_comma(Batching, incomplete)
+
+
+def of_compiles(incomplete: str) -> list[str]:
+    """What is compiled, by comma."""
+    return _by_comma(Compile, incomplete)
+
+
+def of_presets(incomplete: str) -> list[str]:
+    """Presets."""
+    return _beginning(Preset, incomplete)
+
+
+def of_studies(incomplete: str) -> list[str]:
+    """Studies that come with nodebench."""
+    return _beginning(shipped_studies(), incomplete)
+
+
+def of_runs(context: typer.Context, incomplete: str) -> list[str]:
+    """Runs of the folder of the results."""
+    from nodebench.store.run_folder import list_runs
+
+    folder = Path(_typed(context, "results") or "results")
+    return _beginning((run.folder.name for run in list_runs(folder)), incomplete) if folder.is_dir() else []
+
+
+def of_claims(incomplete: str) -> list[str]:
+    """Claims."""
+    from nodebench.claims import all_claims
+
+    return _beginning(dict.fromkeys(claim.id for claim in all_claims()), incomplete)
+
+
+def _typed(context: typer.Context, name: str) -> str:
+    value: Any = context.params.get(name)
+    return "" if value is None else str(value)
+
+
+def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
+    return [str(name) for name in names if str(name).startswith(incomplete)]
+
+
+def _by_comma(names: Iterable[str], incomplete: str) -> list[str]:
+    """Complete the last of several names."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in _beginning(names, last)]
