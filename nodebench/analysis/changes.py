@@ -55,9 +55,11 @@ class Change:
 
     Attributes:
         configuration: what tells it from the others.
+        figure: that was compared.
         seeds: the replicates that both runs have, in the order of the values.
         first: one value a replicate.
         second: the same of the second run.
+        outcome: what became of it.
         shift: of the logarithm of the ratio, or of the difference where a value is not positive; None where the
             figure was compared exactly.
         relative: whether ``shift`` is of a ratio.
@@ -97,7 +99,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Ending:
-    """A trial that ended otherwise in the second run."""
+    """A trial that ended otherwise in the second run.
+
+    Attributes:
+        configuration: what tells it from the others.
+        seed: of the trial.
+        first: how it ended in the first run.
+        second: how it ended in the second run.
+    """
 
     configuration: str
     seed: int

@@ -11,7 +11,13 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Line:
-    """A least-squares line through the points of one replicate."""
+    """A least-squares line through the points of one replicate.
+
+    Attributes:
+        slope: of the line.
+        intercept: its value at 0.
+        r_squared: share of the variance that it explains.
+    """
 
     slope: float
     intercept: float

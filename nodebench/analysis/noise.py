@@ -28,7 +28,9 @@ class Noise:
 
     Attributes:
         within: of trials of one round.
+        within_freedom: degrees of freedom of ``within``.
         between: of rounds, beyond what the trials in them explain.
+        between_freedom: degrees of freedom of ``between``.
     """
 
     within: float
@@ -71,6 +73,8 @@ class Shift:
     """A difference with its standard error, on the scale that it was taken on.
 
     Attributes:
+        mean: of the difference.
+        error: its standard error.
         freedom: degrees of freedom of the error; 0 where nothing is known of it.
     """
 

@@ -33,6 +33,10 @@ class Repeated:
     """One figure of a trial that was run again.
 
     Attributes:
+        figure: that was measured again.
+        first: the original value.
+        second: the new one.
+        outcome: whether they are equal.
         interval: in which a further replicate of the original would lie at ``LEVEL``; None where it is not known.
         explained_by: changes of the surroundings that could have changed it; empty where it is identical.
     """
@@ -47,7 +51,14 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A record and the one that the same trial gave again."""
+    """A record and the one that the same trial gave again.
+
+    Attributes:
+        record: the original.
+        again: the new one.
+        figures: each with what came of it.
+        surroundings: what has changed of machine, software and data.
+    """
 
     record: Record
     again: Record

@@ -41,7 +41,14 @@ KNOWN_TO = 0.01  # equal values of a sampled metric count as resolved to this sh
 
 @dataclass(frozen=True)
 class Estimate:
-    """An estimate over ``n`` replicates and its interval, in the unit of the values."""
+    """An estimate with its interval, in the unit of the values.
+
+    Attributes:
+        value: the estimate.
+        low: the lower end of the interval.
+        high: the upper end of the interval.
+        n: the number of replicates.
+    """
 
     value: float
     low: float

@@ -40,7 +40,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim's verdict, and what the records that were run again say of it, as they were and as they are now."""
+    """The verdict on a claim by three sets of records.
+
+    Attributes:
+        whole: by all records.
+        before: by those records that were run again, as they were.
+        now: by the new ones.
+    """
 
     whole: ClaimResult
     before: ClaimResult

@@ -37,7 +37,12 @@ class WhyCode(StrEnum):
 
 @dataclass(frozen=True)
 class Why:
-    """Why something is not decided: a code for programs, a message for people."""
+    """Why something is not decided.
+
+    Attributes:
+        code: for programs.
+        message: for people.
+    """
 
     code: WhyCode
     message: str

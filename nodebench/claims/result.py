@@ -13,6 +13,9 @@ class PartResult:
     """One part of a claim under one condition.
 
     Attributes:
+        part: its declaration.
+        sample: the records that it rests on.
+        estimate: with its interval; None where there is none.
         replicates: the numbers behind the estimate, with what is known of their error.
         verdict: by itself, before correction.
         why: why it is not decided; None if it is.
@@ -55,6 +58,9 @@ class ConditionResult:
         label: the condition, for people.
         parts: their results.
         home: whether it is the source's own condition.
+        verdict: after correction.
+        why: why it is not decided; None if it is.
+        p: the least overall error level at which it is decided by itself; 0 for an exact figure.
         p_corrected: after the corrections over the conditions of a universal claim and over all verdicts of a report.
     """
 
@@ -85,7 +91,12 @@ class ConditionResult:
 
 @dataclass(frozen=True)
 class CheckedControl:
-    """A control and its outcome."""
+    """A control and its outcome.
+
+    Attributes:
+        control: its declaration.
+        results: of its parts.
+    """
 
     control: Control
     results: tuple[PartResult, ...]
@@ -106,6 +117,10 @@ class ClaimResult:
     """What the records say about a claim.
 
     Attributes:
+        claim: its declaration.
+        verdict: on the whole claim.
+        conditions: their results.
+        controls: their outcomes.
         why: why it is not decided; None if it is.
         frozen: the date on which its declaration was frozen; None if it was not.
     """

@@ -10,7 +10,12 @@ from nodebench.spec import SolveFailed, Status
 
 @dataclass(frozen=True)
 class Budget:
-    """What a solve may use. ``deadline`` is on the clock of ``time.perf_counter``."""
+    """What a solve may use.
+
+    Attributes:
+        max_nfe: evaluations of one solve; None for no limit.
+        deadline: on the clock of ``time.perf_counter``; None for none.
+    """
 
     max_nfe: int | None = None
     deadline: float | None = None

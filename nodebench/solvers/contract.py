@@ -20,7 +20,12 @@ from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 class Method:
     """A numerical method of a backend.
 
-    ``order`` is None for methods that change it as they go.
+    Attributes:
+        about: one line for a person.
+        order: of accuracy; None for methods that change it as they go.
+        adaptive: whether it chooses its steps.
+        implicit: whether it solves an equation in each step.
+        alias_of: the method of which this is another name; None if it is none.
     """
 
     about: str
@@ -39,12 +44,22 @@ class Method:
 class StepControl:
     """How a solve steps and how it is differentiated.
 
-    ``first_step`` is the first step of each solve by an adaptive method, also of an adjoint's and of each segment; it
-    is positive whatever the direction of time, and None leaves it to the library. ``gradient`` None means that no
-    gradient is needed. Two settings serve measurements and are never part of
-    a trial: a ``step_size`` given to an adaptive method holds its step constant, which is how its order is
-    observed; ``land_on_outputs`` ends a step at each output time, where an adaptive method would step past
-    it and interpolate at an order below its own (in torchdiffeq a quartic, also for ``dopri8``).
+    Attributes:
+        method: the name of the method within its backend.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+        step_size: of a fixed-step method. An adaptive method holds its step at it, which is how its order is observed;
+            no trial does that.
+        gradient: how the solve is differentiated; None where no gradient is needed.
+        adjoint_rtol: relative tolerance of the backward solve.
+        adjoint_atol: absolute tolerance of the backward solve.
+        segments: of the gradient ``checkpoint``; None leaves their number to the library.
+        batching: how the samples of a batch share their steps; None is ``joint``.
+        compile: what is compiled; None for nothing.
+        first_step: of each solve by an adaptive method, also of an adjoint's and of each segment; positive whatever the
+            direction of time. None leaves it to the library.
+        land_on_outputs: whether a step ends at each output time, where an adaptive method would step past it and
+            interpolate at an order below its own (in torchdiffeq a quartic, also for ``dopri8``). No trial asks for it.
     """
 
     method: str

@@ -18,7 +18,12 @@ _TOLERANT = ConfigDict(extra="allow", str_max_length=10_000)
 
 
 class Code(TypedDict, total=False):
-    """The checkout that nodebench ran from."""
+    """The checkout that nodebench ran from.
+
+    Attributes:
+        commit: its hash.
+        dirty: whether files differed from it.
+    """
 
     __pydantic_config__ = _TOLERANT  # type: ignore[misc]
 
@@ -27,7 +32,13 @@ class Code(TypedDict, total=False):
 
 
 class Cores(TypedDict, total=False):
-    """Processor cores: of the machine, and those that the process may use."""
+    """Processor cores.
+
+    Attributes:
+        logical: of the machine, with hyper-threads.
+        physical: of the machine.
+        usable: by the process.
+    """
 
     __pydantic_config__ = _TOLERANT  # type: ignore[misc]
 
@@ -37,7 +48,12 @@ class Cores(TypedDict, total=False):
 
 
 class Container(TypedDict, total=False):
-    """The limits of the control group."""
+    """The limits of the control group.
+
+    Attributes:
+        cpu_max: as in ``cpu.max``.
+        memory_max: as in ``memory.max``.
+    """
 
     __pydantic_config__ = _TOLERANT  # type: ignore[misc]
 
@@ -46,7 +62,13 @@ class Container(TypedDict, total=False):
 
 
 class Accelerator(TypedDict, total=False):
-    """The accelerator that the trial used."""
+    """The accelerator that the trial used.
+
+    Attributes:
+        name: of the device.
+        memory_bytes: of the device.
+        cuda: the version that torch was built with.
+    """
 
     __pydantic_config__ = _TOLERANT  # type: ignore[misc]
 
@@ -59,12 +81,22 @@ class Environment(TypedDict, total=False):
     """A machine and its software. None is a value that could not be read.
 
     Attributes:
+        nodebench: its version.
+        code: the checkout that it ran from.
+        python: version.
+        platform: operating system and architecture.
         packages: versions by package.
         identities: by solver library, the commit or a hash of the files that are installed.
         plugins: the packages that the trial's task and solver come from, where that is not nodebench.
         threads_choice: how the number of threads of a run was chosen, where it was not given.
-        memory_bytes: of the machine.
+        blas: the library behind matrix products.
+        cpu: name of the processor.
+        cores: processor cores.
         threads: of torch, in the process that was described.
+        governor: of the processor's frequency.
+        memory_bytes: of the machine.
+        container: the limits of the control group.
+        accelerator: that the trial used.
     """
 
     __pydantic_config__ = _TOLERANT  # type: ignore[misc]
@@ -88,7 +120,11 @@ class Environment(TypedDict, total=False):
 
 
 class RunEnvironment(Environment, total=False):
-    """What ``environment.json`` holds: also when the run was created, UTC; absent from runs of older versions."""
+    """What ``environment.json`` holds.
+
+    Attributes:
+        created: when the run was created, UTC; absent from runs of older versions.
+    """
 
     __pydantic_config__ = _TOLERANT  # type: ignore[misc]
 

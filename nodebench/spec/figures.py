@@ -26,7 +26,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure."""
+    """One measured figure.
+
+    Attributes:
+        name: in records.
+        label: in tables and plots.
+        unit: of the value in records.
+        better: the direction in which it is better.
+        about: its definition.
+    """
 
     name: str
     label: str

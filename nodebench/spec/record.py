@@ -71,26 +71,48 @@ class SolveFailed(Exception):
 
 
 class Limits(Frozen):
-    """Budgets of one trial; null is no limit."""
+    """Budgets of one trial; null is no limit.
 
-    timeout: Annotated[float, Field(gt=0)] | None = None  # seconds, all passes together
-    max_nfe: Annotated[int, Field(gt=0)] | None = None  # evaluations of one solve, in one direction
-    memory: Annotated[int, Field(gt=0)] | None = None  # bytes, PSS, all processes of the trial together
+    Attributes:
+        timeout: seconds, all passes together.
+        max_nfe: evaluations of one solve, in one direction.
+        memory: bytes, PSS, all processes of the trial together.
+    """
+
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    max_nfe: Annotated[int, Field(gt=0)] | None = None
+    memory: Annotated[int, Field(gt=0)] | None = None
 
 
 class Failure(Frozen):
-    """Where a trial stood when it failed."""
+    """Where a trial stood when it failed.
+
+    Attributes:
+        phase: of the trial.
+        message: what happened, in one line.
+        t: the time that the solve had reached.
+        dt: the step that it tried.
+        nfe: evaluations so far in the solve that failed.
+        stderr: the last lines that the trial printed.
+    """
 
     phase: str | None = None
     message: str
     t: float | None = None
     dt: float | None = None
-    nfe: int | None = None  # evaluations so far in the solve that failed
+    nfe: int | None = None
     stderr: list[str] = Field(default_factory=list)
 
 
 class DataCard(Frozen):
-    """Which data a trial saw. Results of two data sets are never mixed in one table."""
+    """Which data a trial saw. Results of two data sets are never mixed in one table.
+
+    Attributes:
+        name: of the data set.
+        train: items to learn from.
+        test: items to test on.
+        sha256: of the data.
+    """
 
     name: Name
     train: int
@@ -213,35 +235,62 @@ class Record(Frozen):
     """What one trial gave. Figures are named in ``nodebench.spec.figures``.
 
     A figure that could not be measured is null, and ``reasons`` says why; it is never zero.
+
+    Attributes:
+        schema_version: of the record; older records are read.
+        id: of the trial.
+        trial: what was run.
+        status: how it ended.
+        started: ISO 8601, UTC.
+        duration_seconds: of the whole trial.
+        metrics: figures of the task, by name.
+        costs: NFE, seconds, bytes and errors, by name.
+        reasons: why a figure is null, by name.
+        history: one row an epoch.
+        profile: the trained network under other settings of the solver, one row each.
+        passes: those that were asked for; up to schema 3 all.
+        passes_agree: whether the memory pass took the same step as the training: equal NFE and loss.
+        options: of the task, defaults filled in.
+        data: which data the trial saw; None where the task makes its own.
+        calibration: seconds of a fixed load before the trial and after it; of a resumed trial before each process.
+        drifted: whether the machine's speed changed by a quarter or more.
+        environment: machine and software.
+        limits: of the trial.
+        failure: where it failed; None where it did not.
+        place: study, groups and number of the trial in its run, and whether others ran on the same cores.
+        measured: hashes of the user's code and weights, of a task that runs them.
+        traits: what the vector field does besides returning a derivative, each with what was observed.
+        interleaved: times against a baseline in alternating blocks; None where that was not asked for.
+        resumed: how often the trial went on from a checkpoint; None where it ran in one process.
+        wrong: which test items were classified wrongly: packed bits, base64.
     """
 
     schema_version: Annotated[int, Field(strict=True, ge=1)] = SCHEMA_VERSION
     id: RecordId
     trial: Trial
     status: Status
-    started: str  # ISO 8601, UTC
+    started: str
     duration_seconds: float
     metrics: dict[str, float | None] = Field(default_factory=dict, max_length=NAMES)
     costs: dict[str, int | float | None] = Field(default_factory=dict, max_length=NAMES)
     reasons: dict[str, Reason] = Field(default_factory=dict, max_length=NAMES)
     history: Annotated[list[Row], AfterValidator(_with_epochs)] = Field(default_factory=list, max_length=ROWS)
     profile: list[Row] = Field(default_factory=list, max_length=ROWS)
-    passes: tuple[Pass, ...] = tuple(Pass)  # those that were asked for; up to schema 3 all
+    passes: tuple[Pass, ...] = tuple(Pass)
     passes_agree: bool | None = None
     options: dict[str, Any] = Field(default_factory=dict, max_length=NAMES)
     data: DataCard | None = None
-    # Seconds of the fixed load: before the trial and after it; of a resumed trial before each of its processes.
     calibration: list[Positive] = Field(default_factory=list)
     drifted: bool | None = None
     environment: Environment = Field(default_factory=Environment)
     limits: Limits = Limits()
     failure: Failure | None = None
     place: Place = Place()
-    measured: Measured | None = None  # of a task that runs code of the user's
-    traits: dict[FieldTrait, str] = Field(default_factory=dict)  # of the vector field, each with what was observed
+    measured: Measured | None = None
+    traits: dict[FieldTrait, str] = Field(default_factory=dict)
     interleaved: Interleaved | None = None
-    resumed: Resumed | None = None  # None where the trial ran in one process
-    wrong: str | None = None  # which test items were classified wrongly: packed bits, base64
+    resumed: Resumed | None = None
+    wrong: str | None = None
 
     def wrong_items(self) -> list[bool] | None:
         """For each test item, whether it was classified wrongly; None if the task does not say.

@@ -44,12 +44,16 @@ class Study(Frozen):
 
     Attributes:
         name: of the file; empty for a grid typed on the command line.
+        about: one line for a person.
+        source: what was published.
+        claims: ids of the published claims that it feeds.
+        passes: what is measured of each trial; ``training`` is always one of them.
         checkpoint_every: seconds between two checkpoints of a trial's training; 0 for none.
         timing: whether its seconds matter, so that trials run one at a time unless asked otherwise.
         order: seed of the order in which the trials of a replicate run.
         groups: grids by name; a trial that two of them ask for runs once.
-        claims: ids of the published claims that it feeds.
-        passes: what is measured of each trial; ``training`` is always one of them.
+        limits: of each trial.
+        data: where the user's data lie.
     """
 
     name: StudyName = ""

@@ -97,11 +97,29 @@ class Preset(StrEnum):
 class Trial(BaseModel):
     """One frozen point: what is run, and nothing of where or when.
 
-    ``solver``, ``gradient`` and their numbers are null where the model has no ODE, ``rtol`` and ``atol``
-    where the method has no tolerance. A null ``step_size`` of a fixed-step method means one step per
-    output interval, which is torchdiffeq's own default. ``first_step`` is that of each solve by an adaptive
-    method, forwards and backwards; null leaves it to the library. A null ``batching`` is ``joint``, a null ``compile``
-    eager; null ``segments`` of the gradient ``checkpoint`` leave their number to the library.
+    ``solver``, ``gradient`` and their numbers are null where the model has no ODE.
+
+    Attributes:
+        task: its name.
+        model: of the task.
+        solver: its name, with its backend where that is not torchdiffeq: ``dopri5``, ``scipy:LSODA``.
+        rtol: relative tolerance; null where the method has none.
+        atol: absolute tolerance; null where the method has none.
+        step_size: of a fixed-step method; null for one step per output interval, torchdiffeq's own default.
+        first_step: of each solve by an adaptive method, forwards and backwards; null leaves it to the library.
+        gradient: how the solve is differentiated.
+        adjoint_rtol: relative tolerance of the backward solve; null where nothing is solved backwards.
+        adjoint_atol: absolute tolerance of the backward solve; null where nothing is solved backwards.
+        segments: of the gradient ``checkpoint``; null leaves their number to the library.
+        batching: how the samples of a batch share their steps; null is ``joint``.
+        compile: what ``torch.compile`` is given; null is eager.
+        dataset: of the task; null where it makes its own data.
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        dtype: of states and parameters.
+        threads: CPU threads.
+        preset: the scale of the task.
+        overrides: options of the task that differ from the preset.
+        seed: of data, weights and order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

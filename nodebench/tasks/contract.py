@@ -30,7 +30,13 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A network variant of a task. Without gradients it has no ODE: solver and gradient do not apply."""
+    """A network variant of a task.
+
+    Attributes:
+        about: one line for a person.
+        source: where it was published.
+        gradients: those that it can be trained with. Without any it has no ODE: solver and gradient do not apply.
+    """
 
     about: str
     source: str
@@ -39,7 +45,12 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A data set of a task."""
+    """A data set of a task.
+
+    Attributes:
+        about: one line for a person.
+        source: where it was published.
+    """
 
     about: str
     source: str
@@ -47,10 +58,21 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class Setup:
-    """All that a task needs to build an experiment."""
+    """All that a task needs to build an experiment.
+
+    Attributes:
+        model: the network variant.
+        options: the task's own ``Options``.
+        solve: the integrator that the model solves with.
+        seed: of data, weights and order.
+        device: where model and data lie.
+        dtype: of states and parameters.
+        dataset: the data set; None where the task has none.
+        source: where the data are.
+    """
 
     model: str
-    options: Any  # the task's own Options
+    options: Any
     solve: Integrator
     seed: int
     device: torch.device
