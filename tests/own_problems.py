@@ -44,6 +44,25 @@ class Block(nn.Module):
         return self.out(nodebench.odeint(self.second, hidden, ends)[-1])
 
 
+class StiffBlocks(Block):
+    """The same, whose second block takes smaller steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second.rate.data.fill_(50.0)
+
+
+class OneBlock(nn.Module):
+    """A classifier with one ODE block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.only, self.out = Decay(), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(nodebench.odeint(self.only, x, torch.tensor([0.0, 1.0]))[-1])
+
+
 def frozen() -> nn.Module:
     return Decay().requires_grad_(requires_grad=False)
 
@@ -111,3 +130,5 @@ integers = nodebench.Problem(field=lambda t, y: y, y0=torch.ones(4, dtype=torch.
 vector_loss = nodebench.Problem(field=Decay, y0=torch.ones(4, 2), t=TIMES, loss=lambda states: states[-1])
 nothing_to_learn = nodebench.Problem(field=frozen, data=[torch.ones(4, 2)], t=TIMES)
 dictionaries = nodebench.Problem(field=Decay, data=[({"x": 1}, torch.ones(2))], t=TIMES)
+stiff_blocks = nodebench.Problem(model=StiffBlocks, data=loader(), loss=cross_entropy)
+one_block = nodebench.Problem(model=OneBlock, data=loader(), loss=cross_entropy)

@@ -4,7 +4,9 @@ A program imports them in place of torchdiffeq's. Within a trial of the task ``p
 the tolerances and the gradient. Anywhere else they call torchdiffeq with what they are given, and count.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torchdiffeq
@@ -19,6 +21,7 @@ Func = Callable[[Tensor, Any], Any]
 
 _active: list[Integrator] = []  # the integrator of the trial that this process runs, if it runs one
 counter = NfeCounter()  # of the solves outside trials
+_by_field: list[Counter[int]] = []  # evaluations by the id of the field, where somebody counts them
 
 
 def activate(solve: Integrator) -> None:
@@ -29,6 +32,17 @@ def activate(solve: Integrator) -> None:
 def evaluations() -> int:
     """Return how often ``odeint`` and ``odeint_adjoint`` have evaluated vector fields outside trials."""
     return counter.forward + counter.backward
+
+
+@contextmanager
+def counting_by_field() -> Iterator[Counter[int]]:
+    """Count the evaluations of forward solves within a trial by the ``id`` of the field that ``odeint`` was given."""
+    found: Counter[int] = Counter()
+    _by_field.append(found)
+    try:
+        yield found
+    finally:
+        _by_field.remove(found)
 
 
 def odeint(
@@ -105,11 +119,12 @@ def _measured(func: Func, y0: States, t: Tensor, event_fn: object) -> Any:
     if event_fn is not None:
         raise BadInput("odeint: event_fn cannot be measured in a trial")
     solve, module, start = _active[0], _module(func), pack(y0)
-    times = t.to(start.dtype)
-    if isinstance(y0, Tensor):
-        return solve(module, start, times)
-    shapes = tuple(one.shape for one in y0)
-    return unpack(solve(Flat(module, shapes), start, times), shapes)
+    shapes = None if isinstance(y0, Tensor) else tuple(one.shape for one in y0)
+    before = solve.counter.forward
+    states = solve(module if shapes is None else Flat(module, shapes), start, t.to(start.dtype))
+    for found in _by_field:
+        found[id(func)] += solve.counter.forward - before
+    return states if shapes is None else unpack(states, shapes)
 
 
 def _module(func: Func) -> nn.Module:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nodebench.errors import BadInput, first_line
 from nodebench.objects import load_object
 from nodebench.solvers import Integrator, StepControl
-from nodebench.solvers.odeint import activate
+from nodebench.solvers.odeint import activate, counting_by_field
 from nodebench.solvers.precision import convert, converted
 from nodebench.solvers.states import Flat, States, pack, unpack
 from nodebench.spec import Gradient, Preset
@@ -135,8 +135,16 @@ class _Models(_Steps):
         return self._problem.loss(model, *batch)
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
+        """Also the evaluations of each ODE block for the probe batch, where there are several."""
         activate(self._setup.solve)
-        return super().metrics(model)
+        with counting_by_field() as found:
+            self.loss(model, self.probe)
+        names = {id(module): name for name, module in model.named_modules()}
+        blocks = {names[field]: nfe for field, nfe in found.items() if field in names}
+        if len(blocks) < 2 or self._setup.solve.counter.blind:
+            return super().metrics(model)
+        of_blocks = {f"nfe_of_{name.replace('.', '_')}": float(nfe) for name, nfe in blocks.items()}
+        return super().metrics(model) | of_blocks
 
 
 class _Fields(_Steps):

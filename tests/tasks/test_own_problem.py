@@ -139,6 +139,28 @@ def test_the_solves_of_a_model_are_those_of_the_trial(gradient):
     assert measured("classifier", solver="dopri5", preset="quick").metrics["accuracy"] > 0.9
 
 
+def test_each_block_of_a_model_has_its_evaluations():
+    """Against torchdiffeq's own calls of each field, from the same weights and states."""
+    _, _, built = experiment("stiff_blocks")
+    with torch.no_grad():
+        found = built.metrics(built.model)
+    calls = {}
+    states = built.probe[0]
+    for name in ("first", "second"):
+        field, calls[name] = getattr(built.model, name), 0
+
+        def counted(t, y, field=field, name=name):
+            calls[name] += 1
+            return field(t, y)
+
+        with torch.no_grad():
+            states = torchdiffeq.odeint(counted, states, torch.tensor([0.0, 1.0]), rtol=1e-5, atol=1e-5)[-1]
+    assert {name: found[f"nfe_of_{name}"] for name in calls} == calls
+    assert calls["second"] > calls["first"]
+    (one,) = [experiment("one_block")[2]]
+    assert not any(name.startswith("nfe_of_") for name in one.metrics(one.model))
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
