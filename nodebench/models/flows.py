@@ -1,0 +1,196 @@
+"""Densities of points: continuous flows, whose solve carries the log-density along, planar layers, and mixtures.
+
+Every model returns the log-density of points. Sources: Chen et al. 2018, arXiv 1806.07366, section 4; torchdiffeq
+``examples/cnf.py``; Grathwohl et al. 2019 (FFJORD), arXiv 1810.01367; Rezende and Mohamed 2015, arXiv 1505.05770.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nodebench.solvers import Integrator
+
+Trace = Literal["exact", "gaussian", "rademacher"]
+
+
+class ContinuousFlow(nn.Module):
+    """A continuous normalising flow: points flow from the data, at ``end``, to a normal base, at 0.
+
+    Args:
+        field: of the points, ``field(t, z)`` of the shape ``(B, D)`` of ``z``.
+        solve: the integrator.
+        end: the time of the data.
+        base_variance: of the base, in each component.
+        trace: how the trace of the Jacobian is found: ``exact``, by D vector-Jacobian products, or by Hutchinson's
+            estimate with one noise vector a sample, drawn once a solve.
+    """
+
+    times: Tensor
+
+    def __init__(
+        self, field: nn.Module, solve: Integrator, end: float, base_variance: float = 1.0, trace: Trace = "exact"
+    ) -> None:
+        super().__init__()
+        self.field = WithDivergence(field, exact=trace == "exact")
+        self.solve = solve
+        self.base_variance = base_variance
+        self.register_buffer("times", torch.tensor([end, 0.0]))
+
+    def forward(self, points: Tensor, noise: Tensor) -> Tensor:
+        """Return the log-density ``(B,)`` of points ``(B, D)``; ``noise`` ``(B, D)`` estimates the trace."""
+        base, change = self.flow(points, noise, self.times)
+        return normal_log_density(base, self.base_variance) - change
+
+    def flow(self, points: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Move points from the first to the last of the times.
+
+        Returns:
+            tuple: where they end, ``(B, D)``, and the change of their log-density on the way, ``(B,)``.
+        """
+        self.field.noise = noise
+        start = torch.cat([points, torch.zeros_like(points[:, :1])], -1)
+        states = self.solve(self.field, start, times)[-1]
+        return states[:, :-1], states[:, -1]
+
+
+class WithDivergence(nn.Module):
+    """A field of points with the rate of their log-density: ``d[z, log p]/dt = [f(z), -tr df/dz]``.
+
+    Args:
+        field: of the points.
+        exact: whether the trace is exact; otherwise it is estimated with ``noise``.
+
+    Attributes:
+        noise: ``(B, D)``, of mean 0 and covariance 1.
+    """
+
+    noise: Tensor
+
+    def __init__(self, field: nn.Module, exact: bool) -> None:
+        super().__init__()
+        self.field = field
+        self.exact = exact
+
+    def forward(self, t: Tensor, state: Tensor) -> Tensor:
+        """Return the derivative of ``(B, D + 1)``."""
+        differentiated = torch.is_grad_enabled()
+        points = state[:, :-1]
+        with torch.enable_grad():
+            if not points.requires_grad:
+                points = points.detach().requires_grad_()
+            slope = self.field(t, points)
+            trace = self._trace(slope, points)
+        found = torch.cat([slope, -trace.unsqueeze(-1)], -1)
+        return found if differentiated else found.detach()
+
+    def _trace(self, slope: Tensor, points: Tensor) -> Tensor:
+        """The trace ``(B,)`` of the Jacobian, or its estimate; it can be differentiated again."""
+        if not self.exact:
+            (product,) = torch.autograd.grad((slope * self.noise).sum(), points, create_graph=True)
+            return (product * self.noise).sum(-1)
+        rows = [
+            torch.autograd.grad(slope[:, i].sum(), points, create_graph=True)[0][:, i] for i in range(slope.shape[1])
+        ]
+        return torch.stack(rows).sum(0)
+
+
+class PlanarField(nn.Module):
+    """A mean of gated planar units whose weights are a network's of the time: torchdiffeq ``examples/cnf.py``.
+
+    Args:
+        dimension: of the points.
+        hidden: units a layer of the network.
+        units: planar units.
+    """
+
+    def __init__(self, dimension: int, hidden: int, units: int) -> None:
+        super().__init__()
+        self.dimension, self.units = dimension, units
+        self.net = nn.Sequential(
+            nn.Linear(1, hidden),
+            nn.Tanh(),
+            nn.Linear(hidden, hidden),
+            nn.Tanh(),
+            nn.Linear(hidden, units * (3 * dimension + 1)),
+        )
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        """Return dz/dt, of the shape ``(B, D)`` of ``z``."""
+        weights = self.net(t.to(z).reshape(1, 1)).reshape(self.units, 3 * self.dimension + 1)
+        inner, outer, gate, bias = weights.split([self.dimension, self.dimension, self.dimension, 1], -1)
+        return torch.tanh(z @ inner.T + bias.T) @ (outer * torch.sigmoid(gate)) / self.units
+
+
+class ConcatSquashField(nn.Module):
+    """A network whose layers the time gates and shifts: FFJORD's ``concatsquash`` layers, tanh between them."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        pairs = list(pairwise(widths))
+        self.layers = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in pairs)
+        self.gates = nn.ModuleList(nn.Linear(1, outputs) for _, outputs in pairs)
+        self.shifts = nn.ModuleList(nn.Linear(1, outputs, bias=False) for _, outputs in pairs)
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        """Return dz/dt, of the shape ``(B, D)`` of ``z``."""
+        time = t.to(z).reshape(1, 1)
+        for i, (layer, gate, shift) in enumerate(zip(self.layers, self.gates, self.shifts, strict=True)):
+            z = layer(torch.tanh(z) if i else z) * torch.sigmoid(gate(time)) + shift(time)
+        return z
+
+
+class PlanarFlow(nn.Module):
+    """Planar layers from the data to a standard normal base: ``z + u tanh(w z + b)``.
+
+    Source: Rezende and Mohamed, section 4.1.
+
+    ``u`` is moved along ``w`` such that each layer can be inverted (their appendix A.1). The layers are applied to the
+    data, so that the density is exact; they have no inverse in closed form.
+    """
+
+    def __init__(self, dimension: int, layers: int) -> None:
+        super().__init__()
+        self.inner = nn.Parameter(torch.randn(layers, dimension) * 0.1)
+        self.outer = nn.Parameter(torch.randn(layers, dimension) * 0.1)
+        self.bias = nn.Parameter(torch.zeros(layers))
+        self.scale = nn.Parameter(torch.zeros(dimension))
+        self.shift = nn.Parameter(torch.zeros(dimension))
+
+    def forward(self, points: Tensor, noise: Tensor) -> Tensor:
+        """Return the log-density ``(B,)`` of points ``(B, D)``; ``noise`` is not used."""
+        z = (points - self.shift) * torch.exp(self.scale)
+        log_determinant = self.scale.sum()
+        for w, u, b in zip(self.inner, self.outer, self.bias, strict=True):
+            along = (w * u).sum()
+            invertible = u + (functional.softplus(along) - 1 - along) * w / w.square().sum()
+            h = torch.tanh(z @ w + b)
+            log_determinant = log_determinant + torch.log1p((1 - h.square()) * (w * invertible).sum())
+            z = z + h.unsqueeze(-1) * invertible
+        return normal_log_density(z, 1.0) + log_determinant
+
+
+class GaussianMixture(nn.Module):
+    """A mixture of normal densities with diagonal covariances, trained as the flows are: a control."""
+
+    def __init__(self, dimension: int, components: int) -> None:
+        super().__init__()
+        self.means = nn.Parameter(2 * torch.randn(components, dimension))
+        self.log_scales = nn.Parameter(torch.zeros(components, dimension))
+        self.logits = nn.Parameter(torch.zeros(components))
+
+    def forward(self, points: Tensor, noise: Tensor) -> Tensor:
+        """Return the log-density ``(B,)`` of points ``(B, D)``; ``noise`` is not used."""
+        scaled = (points.unsqueeze(1) - self.means) * torch.exp(-self.log_scales)
+        parts = normal_log_density(scaled, 1.0) - self.log_scales.sum(-1)
+        return torch.logsumexp(parts + torch.log_softmax(self.logits, 0), -1)
+
+
+def normal_log_density(points: Tensor, variance: float) -> Tensor:
+    """Log-density ``(...,)`` of points ``(..., D)`` under a normal density of mean 0, equal in each component."""
+    constant = points.shape[-1] * math.log(2 * math.pi * variance)
+    return -0.5 * (points.square().sum(-1) / variance + constant)

@@ -1,0 +1,173 @@
+"""``density``: normalising flows fitted to points of the plane."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from nodebench.models.flows import (
+    ConcatSquashField,
+    ContinuousFlow,
+    GaussianMixture,
+    PlanarField,
+    PlanarFlow,
+    Trace,
+)
+from nodebench.solvers import Integrator, StepControl
+from nodebench.spec import Gradient, Preset
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.planar_densities import DENSITIES
+
+_CHEN = "Chen et al. 2018, arXiv 1806.07366, section 4; torchdiffeq examples/cnf.py"
+_FFJORD = "Grathwohl et al. 2019, arXiv 1810.01367"
+_REZENDE = "Rezende and Mohamed 2015, arXiv 1505.05770, section 4.1"
+DIMENSION = 2
+PROBE = 32  # points
+BLOCK = 2_500  # points whose density is found at once
+
+
+class DensityOptions(Options):
+    """Options of ``density``."""
+
+    density: Literal[
+        "circles", "circles-small", "rings", "8gaussians", "moons", "checkerboard", "pinwheel", "2spirals"
+    ] = "circles"
+    trace: Trace = "exact"  # of the Jacobian; gaussian and rademacher: Hutchinson's estimate
+    epochs: int = Field(5, ge=1)
+    steps_per_epoch: int = Field(100, ge=1)
+    batch_size: int = Field(256, ge=1)  # points, drawn anew at each step
+    learning_rate: float = Field(1e-3, gt=0)
+    hidden: int = Field(64, ge=1)  # units a layer of ffjord; planar-cnf: half of it in its network of the time
+    units: int = Field(64, ge=1)  # planar units of planar-cnf, layers of planar-nf, components of gmm
+    test_points: int = Field(1000, ge=2)
+    grid: int = Field(60, ge=10)  # points an axis on which the mass of the density is found
+
+
+class DensityTask(Task):
+    """Fit a density of the plane by maximum likelihood.
+
+    A continuous flow moves points from the data at the end time to a normal base at time 0, as in the sources:
+    ``planar-cnf`` from 10 to 0 with a base of variance 0.1, ``ffjord`` from 0.5 to 0 with a standard normal base.
+    """
+
+    name = "density"
+    about = "normalising flows on points of the plane: continuous (planar, FFJORD), planar layers, and a mixture"
+    source = f"{_CHEN}; {_FFJORD}"
+    models = {
+        "planar-cnf": ModelInfo("continuous flow, planar units whose weights depend on the time", _CHEN),
+        "ffjord": ModelInfo("continuous flow, three hidden layers that the time gates and shifts", _FFJORD),
+        "planar-nf": ModelInfo("planar layers; no ODE", _REZENDE, frozenset()),
+        "gmm": ModelInfo("mixture of normal densities; no flow", "a control", frozenset()),
+    }
+    options = DensityOptions
+    presets = {
+        Preset.SMOKE: DensityOptions(
+            epochs=1, steps_per_epoch=2, batch_size=32, test_points=64, grid=20, hidden=16, units=8
+        ),
+        Preset.QUICK: DensityOptions(learning_rate=5e-3),
+        Preset.PAPER: DensityOptions(epochs=10, batch_size=512),
+    }
+    gradient = Gradient.ADJOINT
+    rtol = atol = 1e-5
+    step_size = 0.1
+    reference = StepControl(method="dopri5", rtol=1e-8, atol=1e-8, land_on_outputs=True)
+    headlines = ("excess_nats", "nats")
+    brief = {"epochs": 1, "steps_per_epoch": 5}
+
+    def build(self, setup: Setup) -> Experiment:
+        """Build the training of one of the models."""
+        return _Density(setup)
+
+
+class _Density(Experiment):
+    def __init__(self, setup: Setup) -> None:
+        options: DensityOptions = setup.options
+        self._options, self._place = options, (setup.device, setup.dtype)
+        self._truth = DENSITIES[options.density]
+        self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
+        # One test set for all seeds, so that its sampling error can be told from that of the training.
+        self._test = self._truth.sample(options.test_points, torch.Generator().manual_seed(2**33))
+        torch.manual_seed(setup.seed)
+        self.model = _BUILD[setup.model](options, setup.solve).to(setup.device, setup.dtype)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
+        self._draws = torch.Generator().manual_seed(setup.seed + 2**32)
+        self.generators = {"draws": self._draws}
+        self.probe = self._batch(PROBE, torch.Generator().manual_seed(0))
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield points that are drawn anew at each step."""
+        for _ in range(self.steps_per_epoch):
+            yield self._batch(self._options.batch_size, self._draws)
+
+    def _batch(self, count: int, random: torch.Generator) -> Batch:
+        """Points ``(B, 2)``, and the noise ``(B, 2)`` that estimates a trace."""
+        return self._placed(self._truth.sample(count, random), random)
+
+    def _placed(self, points: Tensor, random: torch.Generator) -> Batch:
+        device, dtype = self._place
+        noise = torch.randn(points.shape, generator=random)
+        if self._options.trace == "rademacher":
+            noise = noise.sign()
+        return points.to(device, dtype), noise.to(device, dtype)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Negative mean log-density, in nats."""
+        return -model(*batch).mean()
+
+    def metrics(self, model: nn.Module) -> dict[str, float | None]:
+        """Negative log-density of points never seen, its excess over the true one, the mass, and the way back."""
+        found = self._log_density(model, self._test)
+        nats = -found.mean().item()
+        excess, error = None, None
+        if self._truth.log_density is not None:
+            gap = self._truth.log_density(self._test) - found
+            excess, error = gap.mean().item(), gap.std().item() / len(gap) ** 0.5
+        return {
+            "nats": nats,
+            "excess_nats": excess,
+            "excess_nats_error": error,
+            "density_mass": self._mass(model),
+            "round_trip_error": self._round_trip(model),
+        }
+
+    def _log_density(self, model: nn.Module, points: Tensor) -> Tensor:
+        """Log-density ``(N,)`` of points ``(N, 2)``, in float64 on the CPU."""
+        random = torch.Generator().manual_seed(0)
+        return torch.cat([model(*self._placed(some, random)).double().cpu() for some in points.split(BLOCK)])
+
+    def _mass(self, model: nn.Module) -> float:
+        """The integral of the density over the box of the data, by the midpoint rule; 1 if nothing lies outside."""
+        count, box = self._options.grid, self._truth.box
+        side = 2 * box / count
+        axis = -box + side * (torch.arange(count, dtype=torch.float64) + 0.5)
+        points = torch.cartesian_prod(axis, axis)
+        return float(self._log_density(model, points).exp().sum() * side**2)
+
+    def _round_trip(self, model: nn.Module) -> float | None:
+        """How far points come back from where they were, relative to their size, after a way to the base and back."""
+        if not isinstance(model, ContinuousFlow):
+            return None
+        points, noise = self._placed(self._test[:PROBE], torch.Generator().manual_seed(0))
+        base, _ = model.flow(points, noise, model.times)
+        back, _ = model.flow(base, noise, model.times.flip(0))
+        return float((back - points).norm() / points.norm())
+
+
+def _planar_cnf(options: DensityOptions, solve: Integrator) -> nn.Module:
+    field = PlanarField(DIMENSION, max(1, options.hidden // 2), options.units)
+    return ContinuousFlow(field, solve, end=10.0, base_variance=0.1, trace=options.trace)
+
+
+def _ffjord(options: DensityOptions, solve: Integrator) -> nn.Module:
+    field = ConcatSquashField((DIMENSION, options.hidden, options.hidden, options.hidden, DIMENSION))
+    return ContinuousFlow(field, solve, end=0.5, trace=options.trace)
+
+
+_BUILD: Mapping[str, Callable[[DensityOptions, Integrator], nn.Module]] = {
+    "planar-cnf": _planar_cnf,
+    "ffjord": _ffjord,
+    "planar-nf": lambda options, _: PlanarFlow(DIMENSION, options.units),
+    "gmm": lambda options, _: GaussianMixture(DIMENSION, options.units),
+}

@@ -1,0 +1,252 @@
+"""Densities and flows against closed forms, quadrature and SciPy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from problems import integrator
+from scipy.stats import multivariate_normal
+from torch import nn
+
+from nodebench.models.flows import (
+    ConcatSquashField,
+    ContinuousFlow,
+    GaussianMixture,
+    PlanarField,
+    PlanarFlow,
+    WithDivergence,
+)
+from nodebench.spec import DataSource, Gradient
+from nodebench.tasks import find_task
+from nodebench.tasks.contract import Setup
+from nodebench.tasks.density import DensityOptions
+from nodebench.tasks.planar_densities import DENSITIES
+
+# In nats: of FFJORD's toys and of torchdiffeq's circles, each to the digits known.
+ENTROPIES = {
+    "circles-small": 0.788,
+    "circles": 3.268,
+    "8gaussians": 2.832,
+    "checkerboard": math.log(32),
+    "rings": 2.623,
+    "moons": 2.394,
+}
+
+
+def quadrature(name: str, count: int = 1200) -> tuple[float, float]:
+    """Mass and entropy of a density by the midpoint rule over its box."""
+    density = DENSITIES[name]
+    side = 2 * density.box / count
+    axis = -density.box + side * (torch.arange(count, dtype=torch.float64) + 0.5)
+    mass = entropy = 0.0
+    for x in axis.split(50):
+        logs = density.log_density(torch.cartesian_prod(x, axis))
+        p = logs.exp() * side**2
+        mass += float(p.sum())
+        entropy -= float((p * logs.nan_to_num(neginf=0.0)).sum())
+    return mass, entropy
+
+
+@pytest.mark.parametrize("name", ENTROPIES)
+def test_an_exact_density_has_mass_one_and_the_known_entropy(name):
+    count = 200 if name == "moons" else 1200
+    mass, entropy = quadrature(name, count)
+    assert mass == pytest.approx(1, abs=1e-4)
+    assert entropy == pytest.approx(ENTROPIES[name], abs=2e-3)
+
+
+@pytest.mark.parametrize("name", ENTROPIES)
+def test_points_are_drawn_from_the_density(name):
+    """The mean log-density of points is the negative entropy, within four standard errors."""
+    points = DENSITIES[name].sample(20_000, torch.Generator().manual_seed(0))
+    logs = DENSITIES[name].log_density(points)
+    error = max(float(logs.std()) / len(logs) ** 0.5, 1e-9)
+    assert abs(float(logs.mean()) + ENTROPIES[name]) < 4 * error + 2e-3
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_nearly_all_points_lie_in_the_box(name):
+    points = DENSITIES[name].sample(5000, torch.Generator().manual_seed(1))
+    assert points.shape == (5000, 2)
+    assert (points.abs() <= DENSITIES[name].box).all(1).double().mean() > 0.999
+
+
+class Linear(nn.Module):
+    matrix = torch.tensor([[0.3, 0.8], [-0.5, 0.4]], dtype=torch.float64)
+
+    def forward(self, t, z):
+        return z @ self.matrix
+
+
+def tight(gradient=None):
+    return integrator("dopri5", rtol=1e-10, atol=1e-10, gradient=gradient)
+
+
+POINTS = torch.randn(7, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def test_a_linear_flow_has_its_density_in_closed_form():
+    """The push-forward of a normal density by a linear map is normal."""
+    end, variance = 0.7, 0.5
+    flow = ContinuousFlow(Linear(), tight(), end, variance).double()
+    spread = torch.linalg.matrix_exp(end * Linear.matrix)
+    covariance = (variance * spread.T @ spread).numpy()
+    by_scipy = multivariate_normal(np.zeros(2), covariance).logpdf(POINTS.numpy())
+    with torch.no_grad():
+        assert np.allclose(flow(POINTS, torch.zeros_like(POINTS)).numpy(), by_scipy, atol=1e-8)
+
+
+def fields():
+    torch.manual_seed(0)
+    return PlanarField(2, 8, 5).double(), ConcatSquashField((2, 9, 9, 2)).double()
+
+
+@pytest.mark.parametrize("field", fields(), ids=lambda field: type(field).__name__)
+def test_the_exact_trace_is_that_of_the_jacobian(field):
+    t = torch.tensor(0.3, dtype=torch.float64)
+    state = torch.cat([POINTS, torch.zeros(7, 1, dtype=torch.float64)], 1)
+    with torch.no_grad():
+        found = -WithDivergence(field, exact=True)(t, state)[:, -1]
+    by_hand = [torch.autograd.functional.jacobian(lambda z: field(t, z[None])[0], point).trace() for point in POINTS]
+    assert torch.allclose(found, torch.stack(by_hand), atol=1e-12)
+
+
+def test_an_estimate_is_right_on_average_and_rademacher_noise_varies_less():
+    (_, field), t = fields(), torch.tensor(0.3, dtype=torch.float64)
+    point, count = POINTS[:1].expand(4000, 2), 4000
+    state = torch.cat([point, torch.zeros(count, 1, dtype=torch.float64)], 1)
+    divergence = WithDivergence(field, exact=False)
+    noise = torch.randn(count, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    spreads = {}
+    with torch.no_grad():
+        exact = float(WithDivergence(field, exact=True)(t, state)[0, -1])
+        for name, drawn in (("gaussian", noise), ("rademacher", noise.sign())):
+            divergence.noise = drawn
+            found = divergence(t, state)[:, -1]
+            spreads[name] = float(found.std())
+            assert abs(float(found.mean()) - exact) < 4 * spreads[name] / count**0.5
+    assert spreads["rademacher"] < spreads["gaussian"]
+
+
+def test_planar_units_are_summed_as_their_formula_says():
+    field, t = PlanarField(2, 8, 5).double(), torch.tensor(0.4, dtype=torch.float64)
+    weights = field.net(t.reshape(1, 1)).reshape(5, 7)
+    by_hand = torch.zeros_like(POINTS)
+    for w1, w2, u1, u2, g1, g2, b in weights:
+        h = torch.tanh(POINTS[:, 0] * w1 + POINTS[:, 1] * w2 + b)
+        by_hand += torch.stack([h * u1 * torch.sigmoid(g1), h * u2 * torch.sigmoid(g2)], 1) / 5
+    assert torch.allclose(field(t, POINTS), by_hand)
+
+
+def test_planar_layers_have_the_determinant_of_their_jacobian_and_can_be_inverted():
+    torch.manual_seed(0)
+    flow = PlanarFlow(2, 6).double()
+    for parameter in flow.parameters():
+        parameter.data.normal_(std=2.0)
+
+    def base(point):
+        """The point at the base, from the log-density alone: its gradient with respect to the base is not needed."""
+        z = (point - flow.shift) * torch.exp(flow.scale)
+        for w, u, b in zip(flow.inner, flow.outer, flow.bias, strict=True):
+            along = w @ u
+            moved = u + (torch.log1p(torch.exp(along)) - 1 - along) * w / (w @ w)
+            assert w @ moved >= -1
+            z = z + torch.tanh(z @ w + b) * moved
+        return z
+
+    for point in POINTS:
+        determinant = torch.autograd.functional.jacobian(base, point).det().abs()
+        normal = multivariate_normal(np.zeros(2), np.eye(2)).logpdf(base(point).detach().numpy())
+        found = flow(point[None], torch.zeros(1, 2, dtype=torch.float64))
+        assert float(found) == pytest.approx(float(normal) + float(determinant.log()), abs=1e-9)
+
+
+def test_a_mixture_is_that_of_scipy():
+    torch.manual_seed(0)
+    mixture = GaussianMixture(2, 3).double()
+    mixture.log_scales.data.normal_()
+    mixture.logits.data.normal_()
+    shares = torch.softmax(mixture.logits, 0).detach().numpy()
+    parts = zip(mixture.means.detach().numpy(), mixture.log_scales.exp().square().detach().numpy(), shares, strict=True)
+    by_scipy = sum(share * multivariate_normal(mean, np.diag(variance)).pdf(POINTS) for mean, variance, share in parts)
+    assert np.allclose(mixture(POINTS, POINTS).exp().detach().numpy(), by_scipy)
+
+
+def experiment(model: str, **options):
+    setup = Setup(
+        model=model,
+        options=find_task("density").presets["smoke"].model_copy(update=options),
+        solve=tight(),
+        seed=0,
+        device=torch.device("cpu"),
+        dtype=torch.float64,
+        dataset=None,
+        source=DataSource(),
+    )
+    return find_task("density").build(setup)
+
+
+@pytest.mark.parametrize("model", ["planar-cnf", "ffjord", "gmm"])
+def test_the_mass_of_a_model_is_one_and_its_points_come_back(model):
+    """Under a linear field in place of the network, so that the box holds what it spreads."""
+    built = experiment(model, density="circles", grid=80)
+    if model != "gmm":
+        built.model.field.field = Linear()
+        built.model.base_variance = 0.4
+        built.model.times = torch.tensor([0.5, 0.0], dtype=torch.float64)
+    else:
+        built.model.means.data *= 0.25
+    with torch.no_grad():
+        found = built.metrics(built.model)
+    assert found["density_mass"] == pytest.approx(1, abs=1e-3)
+    if model != "gmm":
+        assert found["round_trip_error"] < 1e-7
+
+
+def test_a_sign_error_in_the_trace_is_seen_in_the_mass(monkeypatch):
+    built = experiment("ffjord", density="circles", grid=80)
+    built.model.field.field = Linear()
+    right = WithDivergence._trace
+    monkeypatch.setattr(WithDivergence, "_trace", lambda self, slope, points: -right(self, slope, points))
+    with torch.no_grad():
+        assert abs(built.metrics(built.model)["density_mass"] - 1) > 0.5
+
+
+def test_excess_nats_of_the_truth_itself_are_none():
+    """A mixture whose parts are the eight normal densities of the data."""
+    built = experiment("gmm", density="8gaussians", units=8, test_points=2000)
+    angles = 2 * math.pi * torch.arange(8, dtype=torch.float64) / 8
+    built.model.means.data = 4 / math.sqrt(2) * torch.stack([angles.cos(), angles.sin()], 1)
+    built.model.log_scales.data.fill_(math.log(0.5 / math.sqrt(2)))
+    with torch.no_grad():
+        found = built.metrics(built.model)
+    assert found["excess_nats"] == pytest.approx(0, abs=1e-12)
+    assert found["nats"] == pytest.approx(ENTROPIES["8gaussians"], abs=0.06)
+
+
+def test_the_adjoint_differentiates_through_the_trace():
+    gradients = {}
+    for gradient in (Gradient.DIRECT, Gradient.ADJOINT):
+        torch.manual_seed(0)
+        flow = ContinuousFlow(ConcatSquashField((2, 6, 2)), tight(gradient), 0.5).double()
+        (-flow(POINTS, torch.zeros_like(POINTS)).mean()).backward()
+        gradients[gradient] = torch.cat([p.grad.flatten() for p in flow.parameters() if p.grad is not None])
+    assert torch.allclose(*gradients.values(), rtol=1e-6, atol=1e-8)
+
+
+def test_every_density_can_be_chosen():
+    assert set(DensityOptions.model_fields["density"].annotation.__args__) == set(DENSITIES)
+
+
+@pytest.mark.slow
+def test_flows_are_trained_to_the_density(nodebench):
+    import json
+
+    options = ["--model", "ffjord,gmm", "--set", "density=8gaussians", "--threads", "1", "--json", "--no-timing"]
+    code, out, err = nodebench("run", "density", *options, "--passes", "training", "--gradient", "direct")
+    assert code == 0, err
+    for line in out.splitlines():
+        metrics = json.loads(line)["metrics"]
+        assert metrics["excess_nats"] < 0.5
+        assert metrics["density_mass"] == pytest.approx(1, abs=0.05)
