@@ -1,6 +1,7 @@
+import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -45,18 +46,46 @@ def reruns() -> Iterator[None]:
         yield
 
 
+def exit_code_of(arguments: Sequence[str], patch: pytest.MonkeyPatch) -> int:
+    """Run the command line in this process; return its exit code."""
+    from nodebench.cli import main
+
+    patch.setattr(sys, "argv", ["nodebench", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
 @pytest.fixture
 def nodebench(monkeypatch, capsys, tmp_path):
     """Run the command line in this process, in an empty folder: (exit code, output, errors)."""
-    from nodebench.cli import main
-
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nodebench", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
+        code = exit_code_of(arguments, monkeypatch)
         out, err = capsys.readouterr()
-        return ended.value.code, out, err
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def nodebench_in():
+    """Run the command line in this process, in a given folder: (exit code, output, errors).
+
+    For fixtures that several tests share. A command in a process of its own would start a fork server of its own, which
+    takes longer than most trials.
+    """
+
+    def run(folder: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="", write_through=True) for _ in range(2))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            code = exit_code_of(arguments, patch)
+        return code, out.buffer.getvalue().decode(), err.buffer.getvalue().decode()
 
     return run

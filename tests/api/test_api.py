@@ -50,9 +50,9 @@ def test_a_grid_multiplies_into_trials(run):
     assert all(one.status is Status.OK for one in run.records)
 
 
-def test_a_run_is_the_one_that_the_command_line_reads(run, results):
-    command = [sys.executable, "-m", "nodebench", "show", "--results", str(results)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def test_a_run_is_the_one_that_the_command_line_reads(run, results, nodebench_in):
+    code, shown, err = nodebench_in(results.parent, "show", "--results", str(results))
+    assert code == 0, err
     assert run.name in shown.replace("\n", "")
     again = nodebench.load(results=results)
     assert (again.name, again.records) == (run.name, run.records)

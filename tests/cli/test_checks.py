@@ -1,7 +1,6 @@
 """compare, reproduce, calibrate, doctor: on real trials."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -13,47 +12,41 @@ import pytest
 from evidence import evidence
 
 from nodebench.cli.reproduce import Choice
+from nodebench.running import noise
+from nodebench.spec import Gradient, Grid, Preset
 from nodebench.spec.calibration import Calibration
 from nodebench.spec.figures import Kind, figure
 from nodebench.store.calibrations import calibrations, keep
 from nodebench.store.run_folder import RunFolder, runs_below
 
 ROOT = Path(__file__).parents[2]
-TRIALS = [
-    "--seeds",
-    "2",
-    "--threads",
-    "1",
-    "--task",
-    "toy/spiral",
-    "--preset",
-    "smoke",
-    "--solver",
-    "dopri5",
-    "--gradient",
-    "direct,adjoint",
-]
-
-
-def command(folder: Path, *arguments: str, code: int | None = 0, **more: str) -> subprocess.CompletedProcess:
-    done = subprocess.run(
-        [sys.executable, "-m", "nodebench", *arguments],
-        cwd=folder,
-        env=os.environ | {"COLUMNS": "160"} | more,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert code is None or done.returncode == code, done.stdout + done.stderr
-    return done
+TRIALS = "--seeds 2 --threads 1 --task toy/spiral --preset smoke --solver dopri5 --gradient direct,adjoint"
+TRIALS += " --set epochs=1 --set points=50 --set span=5"
+# Trials of the tasks that calibrate measures, each of them shorter.
+LOADS = (
+    Grid(task="toy/spiral", preset=Preset.SMOKE, gradient=[Gradient.DIRECT], overrides={"points": [50], "span": [5.0]}),
+    Grid(task="mnist", preset=Preset.SMOKE, model=["mlp"]),
+)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def command(nodebench_in):
+    """Run a command in a folder, on a wide terminal, and check its exit code."""
+
+    def run(folder: Path, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess:
+        done = subprocess.CompletedProcess(arguments, *nodebench_in(folder, *arguments, COLUMNS="160"))
+        assert code is None or done.returncode == code, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(command, tmp_path_factory):
     """A folder with two runs of the same trials: ``results/a`` and ``results/b``."""
     where = tmp_path_factory.mktemp("checks")
     for name in ("a", "b"):
-        command(where, "run", *TRIALS, "--quiet")
+        command(where, "run", *TRIALS.split(), "--quiet")
         (made,) = [path for path in (where / "results").iterdir() if len(path.name) > 1]
         made.rename(where / "results" / name)
     return where
@@ -71,7 +64,7 @@ def planted(folder: Path, name: str, **changes) -> None:
     run.rewrite([record.line().encode() + b"\n" for record in records])
 
 
-def test_two_runs_of_the_same_trials_have_no_difference(folder):
+def test_two_runs_of_the_same_trials_have_no_difference(command, folder):
     assert "surroundings: the same" in command(folder, "compare", "a", "b").stdout
     found = json.loads(command(folder, "compare", "a", "b", "--json").stdout)
     # Whether times alike are called so is tested a hundred times over, in test_changes.py.
@@ -80,7 +73,7 @@ def test_two_runs_of_the_same_trials_have_no_difference(folder):
     assert {"nfe_forward", "nfe_backward", "tensor_peak_bytes", "gradient_error", "trajectory_error", "loss"} <= exact
 
 
-def test_a_planted_evaluation_and_a_planted_delay_are_found(folder):
+def test_a_planted_evaluation_and_a_planted_delay_are_found(command, folder):
     planted(folder, "quiet")
     planted(folder, "c", nfe_forward=lambda nfe: nfe + 1, step_seconds=lambda seconds: 40 * seconds)
     done = command(folder, "compare", "quiet", "c", "--fail-on", "regression", code=1)
@@ -91,7 +84,7 @@ def test_a_planted_evaluation_and_a_planted_delay_are_found(folder):
     command(folder, "compare", "c", "quiet", "--fail-on", "difference", code=1)
 
 
-def test_a_record_is_reproduced_from_itself_alone(folder, tmp_path):
+def test_a_record_is_reproduced_from_itself_alone(command, folder, tmp_path):
     record = RunFolder(folder / "results" / "a").records()[0]
     alone = tmp_path / "results" / "alone"
     alone.mkdir(parents=True)
@@ -110,7 +103,7 @@ def test_a_record_is_reproduced_from_itself_alone(folder, tmp_path):
     assert [run.folder for run in runs_below(stored.folder)] == [stored.folder]
 
 
-def test_a_record_that_was_tampered_with_does_not_reproduce(folder):
+def test_a_record_that_was_tampered_with_does_not_reproduce(command, folder):
     planted(folder, "d", nfe_forward=lambda nfe: nfe + 1)
     done = command(folder, "reproduce", "d", "--sample", "1", "--pick", "x", "--results", "results", code=1)
     assert re.search(r"NFE fwd: .* and no change could explain it", done.stdout)
@@ -142,13 +135,15 @@ def test_a_sample_is_drawn_by_its_word():
         (["calibrate", "--pause", "inf"], "--pause inf: at most 3600"),
     ],
 )
-def test_bad_input_is_one_line(folder, arguments, told):
+def test_bad_input_is_one_line(command, folder, arguments, told):
     done = command(folder, *arguments, code=2)
     assert told in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_noise_of_the_machine_is_measured_stored_and_used(folder, tmp_path):
+@pytest.mark.parametrize("loads", [LOADS, pytest.param(noise.LOADS, marks=pytest.mark.slow)], ids=["short", "whole"])
+def test_the_noise_of_the_machine_is_measured_stored_and_used(command, folder, tmp_path, monkeypatch, loads):
+    monkeypatch.setattr(noise, "LOADS", loads)
     done = command(tmp_path, "calibrate", "--rounds", "2", "--replicates", "2", "--pause", "0", "--threads", "1")
     assert "n = 5" in done.stdout
     assert re.search(r"^ *step  ", done.stdout, re.MULTILINE)
@@ -189,14 +184,14 @@ def test_a_calibration_that_was_stopped_is_not_stored(tmp_path):
     assert not (tmp_path / "results" / "calibrations.jsonl").exists()
 
 
-def test_a_run_without_records_cannot_be_reproduced(tmp_path):
+def test_a_run_without_records_cannot_be_reproduced(command, tmp_path):
     (tmp_path / "results" / "empty").mkdir(parents=True)
     (tmp_path / "results" / "empty" / "study.toml").write_text("")
     done = command(tmp_path, "reproduce", "empty", code=2)
     assert "'empty' has no record yet" in done.stderr
 
 
-def test_the_doctor_finds_a_machine_that_tests_run_on_fit(tmp_path):
+def test_the_doctor_finds_a_machine_that_tests_run_on_fit(command, tmp_path):
     done = command(tmp_path, "doctor")
     assert re.search(r"✓ a trial: ran in a process of its own, in \d", done.stdout)
     assert "✗" not in done.stdout
@@ -205,14 +200,15 @@ def test_the_doctor_finds_a_machine_that_tests_run_on_fit(tmp_path):
     assert list(tmp_path.iterdir()) == []  # it leaves nothing behind
 
 
-def test_the_doctor_says_what_is_missing_and_what_to_do(tmp_path):
+def test_the_doctor_says_what_is_missing_and_what_to_do(command, tmp_path):
     (tmp_path / "file").write_text("")
     done = command(tmp_path, "doctor", "--results", "file/results", code=1)
     assert "✗ runs in file/results: cannot be written" in done.stdout
     assert "give --results DIR" in done.stdout
 
 
-def test_a_sample_of_the_committed_records_reproduces(tmp_path):
+@pytest.mark.parametrize("number", ["1", pytest.param("3", marks=pytest.mark.slow)])
+def test_a_sample_of_the_committed_records_reproduces(command, tmp_path, number):
     """Drawn by the commit, so that it changes. New code is no excuse here; other libraries or another processor are.
 
     An older record does not say which of several processors of one name it had. Another one rounds differently: counts
@@ -221,7 +217,17 @@ def test_a_sample_of_the_committed_records_reproduces(tmp_path):
     """
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     published = ROOT / "results" / "published"
-    sample = ["--results", str(published), "--sample", "3", "--within", "6", "--pick", commit.stdout.strip(), "--json"]
+    sample = [
+        "--results",
+        str(published),
+        "--sample",
+        number,
+        "--within",
+        "6",
+        "--pick",
+        commit.stdout.strip(),
+        "--json",
+    ]
     excused = ("packages.", "cpu", "blas", "platform", "python")
     for study in ("memory", "solvers", "fig3"):
         run = max(path.parent for path in published.glob(f"*-{study}/records.jsonl"))

@@ -170,7 +170,8 @@ def test_version(nodebench):
 
 def interrupted_run(folder: Path) -> subprocess.Popen:
     """A sweep of three slow trials, sent Ctrl-C in the second."""
-    command = [*COMMAND, *FAULTS, "--solver", "rk4", "--seeds", "3", "--set", "seconds=0.001"]
+    slow = ["--set", "seconds=0.003", "--passes", "training"]
+    command = [*COMMAND, *FAULTS, "--solver", "rk4", "--seeds", "3", *slow]
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -182,7 +183,7 @@ def interrupted_run(folder: Path) -> subprocess.Popen:
     return process
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path):
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(nodebench, tmp_path):
     process = interrupted_run(tmp_path)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -191,15 +192,14 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path):
     (run,) = (tmp_path / "results").iterdir()
     assert f"nodebench run --results results --resume {run.name}" in err
 
-    resume = [*COMMAND, "run", "--resume", run.name]
-    again = subprocess.run(resume, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    assert again.returncode == 0, again.stderr
+    code, _, err = nodebench("run", "--resume", run.name)
+    assert code == 0, err
     records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
     finished = [record["id"] for record in records if record["status"] == "ok"]
     assert len(finished) == len(set(finished)) == 3
 
 
-@pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5, 3.5])
+@pytest.mark.parametrize("seconds", [0.5, 2.5, *(pytest.param(s, marks=pytest.mark.slow) for s in (1.5, 3.5))])
 def test_ctrl_c_before_the_first_trial_is_clean_too(tmp_path, seconds):
     command = [*COMMAND, *FAULTS, "--solver", "rk4", "--set", "seconds=0.01"]
     process = subprocess.Popen(
@@ -215,7 +215,7 @@ def test_ctrl_c_before_the_first_trial_is_clean_too(tmp_path, seconds):
 def test_the_live_display_shows_epoch_loss_and_nfe(tmp_path):
     """On a real terminal."""
     parent, child = pty.openpty()
-    command = [*COMMAND, *FAULTS, "--solver", "rk4", "--set", "seconds=0.001"]
+    command = [*COMMAND, *FAULTS, "--solver", "rk4", "--set", "seconds=0.001", "--passes", "training"]
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30"}
     process = subprocess.Popen(command, cwd=tmp_path, stdout=child, stderr=child, env=environment)
     os.close(child)

@@ -6,7 +6,7 @@ import pytest
 
 from nodebench.solvers import registry
 
-RUN = ["run", "--task", "toy/spiral", "--preset", "smoke", "--json", "--threads", "1"]
+RUN = ["run", "--task", "toy/spiral", "--preset", "smoke", "--set", "epochs=1", "--json", "--threads", "1"]
 
 
 def test_what_jax_hides_is_null_with_its_reason(nodebench):

@@ -94,6 +94,7 @@ def test_code_that_cannot_be_used_ends_in_one_line_and_makes_no_run(nodebench, f
     assert not (fields / "results").exists()
 
 
+@pytest.mark.slow  # by day the command runs in the process of the tests, which would not survive it either
 def test_a_field_that_crashes_does_not_take_the_command_with_it(fields):
     command = [sys.executable, "-m", "nodebench", *arguments("crashes")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

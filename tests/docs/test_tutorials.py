@@ -14,7 +14,12 @@ from unittest.mock import ANY
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+# Minutes, for commands that test_checks.py runs too.
+LONG = {"track-regressions"}
+TUTORIALS = [
+    pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LONG else ())
+    for path in sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+]
 # What must stand in the output, as a regular expression: that a command ends well says little of what it did.
 SAYS = {
     "add-a-claim": [r"rk4-doubles-midpoint · default scope · supported", r"rk4 takes 2 × \[1\.\d+, 2\.\d+\]"],
@@ -70,7 +75,7 @@ def prepared(text: str, folder: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path, "PATH": programs, "COLUMNS": "160", "NODEBENCH_ATTEMPTS": attempts}
 
 
-@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("tutorial", TUTORIALS)
 def test_it_does_what_it_says(tutorial, tmp_path):
     text = tutorial.read_text()
     environment = prepared(text, tmp_path)

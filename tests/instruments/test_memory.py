@@ -139,8 +139,9 @@ def step_memory(steps: int, gradient: Gradient, outputs: int = 2, solver: str = 
 
 def test_direct_memory_grows_linearly_with_steps():
     steps = np.array([4, 8, 16, 32, 64, 128, 256])
+    measured = [step_memory(int(n), Gradient.DIRECT) for n in steps]
     for name in ("tensor_peak_bytes", "saved_bytes"):
-        figures = np.array([step_memory(int(n), Gradient.DIRECT)[name] for n in steps])
+        figures = np.array([one[name] for one in measured])
         slope, intercept = np.polyfit(steps, figures, 1)
         assert slope > 0
         assert np.corrcoef(steps, figures)[0, 1] ** 2 > 0.999, (name, intercept)
@@ -180,17 +181,16 @@ def test_the_meter_leaves_gradients_as_they_are():
     assert torch.equal(gradients(True), gradients(False))
 
 
+def bytes_of_each_gradient() -> list[float]:
+    names = ("tensor_peak_bytes", "saved_bytes")
+    return [step_memory(20, gradient, solver="rk4")[name] for gradient in Gradient for name in names]
+
+
 def test_two_processes_measure_the_same_to_the_byte():
-    code = (
-        "from test_memory import step_memory, Gradient;"
-        "print([step_memory(20, g, solver='rk4')[n] for g in Gradient for n in ('tensor_peak_bytes', 'saved_bytes')])"
-    )
     path = f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r};"
-    outputs = {
-        subprocess.run([sys.executable, "-c", path + code], capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
-    }
-    assert len(outputs) == 1
+    code = path + "from test_memory import bytes_of_each_gradient; print(bytes_of_each_gradient())"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert other.strip() == str(bytes_of_each_gradient())
 
 
 def test_process_peak_sees_a_planted_buffer():

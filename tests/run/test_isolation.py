@@ -204,7 +204,7 @@ def test_a_killed_fork_server_does_not_end_a_trial():
             killed.extend(servers())
             killed[0].kill()
 
-    record = run("none", solver="rk4", report=report, seconds=0.005)
+    record = run("none", solver="rk4", report=report, seconds=0.001)
     assert record.status is Status.OK
     assert len(record.history) == 3
     assert servers() != killed
@@ -246,7 +246,7 @@ def test_a_trial_is_one_process_of_its_own_group():
             (child,) = trials_alive()
             seen.append((os.getpgid(child.pid), child.pid))
 
-    assert run("none", solver="rk4", report=report, seconds=0.005).status is Status.OK
+    assert run("none", solver="rk4", report=report, seconds=0.001).status is Status.OK
     ((group, pid),) = seen
     assert group == pid
 

@@ -61,11 +61,6 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen([*COMMAND, *arguments], cwd=folder, **options)
 
 
-def finished(process: subprocess.Popen) -> None:
-    _, err = process.communicate(timeout=600)
-    assert process.returncode == 0, err
-
-
 def only(folder: Path) -> tuple[RunFolder, Record]:
     (run,) = map(RunFolder, (folder / "results").iterdir())
     (record,) = run.records()
@@ -97,21 +92,24 @@ def kill_after_checkpoint(process: subprocess.Popen, folder: Path, delay: float)
         *(pytest.param(name, 5, marks=pytest.mark.slow, id=f"{name}, often") for name in TRAININGS),
     ],
 )
-def test_a_training_killed_at_random_has_the_history_of_one_that_was_not(tmp_path, name, kills):
+def test_a_training_killed_at_random_has_the_history_of_one_that_was_not(nodebench_in, tmp_path, name, kills):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
         folder.mkdir()
-    finished(start(whole, *TRAININGS[name], *COMMON))
+    arguments = [*TRAININGS[name], *COMMON]
+    code, _, err = nodebench_in(whole, "run", *arguments)
+    assert code == 0, err
     moments = random.Random(name)
-    process = start(killed, *TRAININGS[name], *COMMON)
     hits = 0
     for _ in range(kills):
+        process = start(killed, *arguments)
         hits += kill_after_checkpoint(process, killed, moments.uniform(0, 0.3))
         if process.returncode == 0:
             break
-        process = start(killed, "--resume", "--checkpoint-every", "0.2")
-    if process.returncode is None:
-        finished(process)
+        arguments = ["--resume", "--checkpoint-every", "0.2"]
+    else:
+        code, _, err = nodebench_in(killed, "run", *arguments)
+        assert code == 0, err
     (run, record), (expected_run, expected) = only(killed), only(whole)
     assert expected.resumed is None
     assert hits >= 1
@@ -330,7 +328,7 @@ def test_the_time_limit_counts_the_seconds_of_earlier_processes_and_a_longer_one
     assert record.resumed is not None
 
 
-def test_a_killed_trial_goes_on_when_failed_trials_run_again(tmp_path):
+def test_a_killed_trial_goes_on_when_failed_trials_run_again(nodebench, tmp_path):
     process = start(tmp_path, *TRAININGS["everything random"], *COMMON)
     while not stored(tmp_path):
         assert process.poll() is None
@@ -340,7 +338,8 @@ def test_a_killed_trial_goes_on_when_failed_trials_run_again(tmp_path):
     assert process.returncode == 1
     _, record = only(tmp_path)
     assert record.status is Status.CRASHED
-    finished(start(tmp_path, "--resume", "--retry-failed"))
+    code, _, err = nodebench("run", "--resume", "--retry-failed")
+    assert code == 0, err
     assert only(tmp_path)[1].resumed is not None
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 import tomllib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -21,14 +22,17 @@ from nodebench.store.upkeep import verify
 
 COMMAND = [sys.executable, "-m", "nodebench", "run"]
 TRIVIAL = ["--task", "toy/exponential", "--preset", "smoke", "--solver", "euler", "--set", "solves=1", "--threads", "1"]
-SLOW = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4", "--set", "seconds=0.001", "--threads", "1"]
+# Seconds of training, and nothing after it.
+SLOW = ["--task", "test/faults", "--preset", "smoke", "--solver", "rk4", "--set", "seconds=0.003", "--threads", "1"]
+SLOW += ["--passes", "training"]
 
 
 class Sweep:
     """A sweep as somebody runs it in a shell, in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, nodebench_in: Callable) -> None:
         self.folder = folder
+        self._nodebench_in = nodebench_in
 
     @property
     def run(self) -> RunFolder:
@@ -50,10 +54,10 @@ class Sweep:
             **options,
         )
 
-    def finish(self, *arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [*COMMAND, *arguments], cwd=self.folder, capture_output=True, text=True, timeout=300, check=False
-        )
+    def finish(self, *arguments: str) -> tuple[int, str]:
+        """Run a command to its end, in this process; return its exit code and its errors."""
+        code, _, err = self._nodebench_in(self.folder, "run", *arguments)
+        return code, err
 
     def check(self, trials: int) -> None:
         """Every trial is there exactly once, and the store is whole."""
@@ -66,8 +70,8 @@ class Sweep:
 
 
 @pytest.fixture
-def sweep(tmp_path):
-    return Sweep(tmp_path)
+def sweep(tmp_path, nodebench_in):
+    return Sweep(tmp_path, nodebench_in)
 
 
 def wait_for(process: subprocess.Popen, text: str) -> None:
@@ -101,13 +105,13 @@ def assert_gone(processes: list[psutil.Process]) -> None:
     assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
 
 
-@pytest.mark.parametrize(("kills", "trials"), [(4, 40), pytest.param(20, 120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "trials"), [(2, 24), pytest.param(20, 120, marks=pytest.mark.slow)])
 def test_a_parent_killed_many_times_loses_and_doubles_nothing(sweep, kills, trials):
     moments = random.Random(0)
     arguments = [*TRIVIAL, "--seeds", str(trials), "--jobs", "2"]
     for kill in range(kills):
         process = sweep.start(*(["--resume", "--jobs", "2"] if sweep.has_begun else arguments))
-        if kill % 4 == 3:  # anywhere, in its start too
+        if kill % 2:  # anywhere, in its start too
             time.sleep(moments.uniform(0.5, 3.0))
         else:
             wait_for(process, "[1/")
@@ -118,17 +122,18 @@ def test_a_parent_killed_many_times_loses_and_doubles_nothing(sweep, kills, tria
         assert_gone(family)
     assert sweep.has_begun
     assert len(sweep.run.records()) < trials
-    done = sweep.finish("--resume", "--jobs", "2")
-    assert done.returncode == 0, done.stderr
+    code, err = sweep.finish("--resume", "--jobs", "2")
+    assert code == 0, err
     sweep.check(trials)
     lines = (sweep.run.folder / "records.jsonl").read_text().splitlines()
     assert len(lines) == trials
 
 
-def test_a_parent_interrupted_again_and_again_ends_cleanly_and_goes_on(sweep):
+@pytest.mark.parametrize(("times", "trials"), [(1, 20), pytest.param(3, 60, marks=pytest.mark.slow)])
+def test_a_parent_interrupted_again_and_again_ends_cleanly_and_goes_on(sweep, times, trials):
     moments = random.Random(1)
-    arguments = [*TRIVIAL, "--seeds", "30", "--jobs", "2"]
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+    arguments = [*TRIVIAL, "--seeds", str(trials), "--jobs", "2"]
+    for number in (signal.SIGINT, signal.SIGTERM) * times:
         process = sweep.start(*(["--resume", "--jobs", "2"] if sweep.has_begun else arguments))
         wait_for(process, "[1/")
         time.sleep(moments.uniform(0, 0.5))
@@ -139,22 +144,22 @@ def test_a_parent_interrupted_again_and_again_ends_cleanly_and_goes_on(sweep):
         assert "Traceback" not in err
         assert "--resume" in err
         assert_gone(family)
-    assert sweep.finish("--resume", "--jobs", "2").returncode == 0
-    sweep.check(30)
+    assert sweep.finish("--resume", "--jobs", "2")[0] == 0
+    sweep.check(trials)
 
 
 def test_a_killed_trial_is_a_crashed_record_and_the_sweep_goes_on(sweep):
-    process = sweep.start(*SLOW, "--seeds", "4", "--jobs", "2")
+    process = sweep.start(*SLOW, "--seeds", "3", "--jobs", "2")
     wait_for(process, "epoch 1/")
     random.Random(2).choice(fork_server(process).children()).kill()
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert Counter(record.status for record in sweep.run.records()) == {"ok": 3, "crashed": 1}
+    assert Counter(record.status for record in sweep.run.records()) == {"ok": 2, "crashed": 1}
     assert "--retry-failed" in err
-    assert sweep.finish("--resume").returncode == 1  # failed ones only when asked for
-    assert len((sweep.run.folder / "records.jsonl").read_text().splitlines()) == 4
-    assert sweep.finish("--resume", "--retry-failed").returncode == 0
-    sweep.check(4)
+    assert sweep.finish("--resume")[0] == 1  # failed ones only when asked for
+    assert len((sweep.run.folder / "records.jsonl").read_text().splitlines()) == 3
+    assert sweep.finish("--resume", "--retry-failed")[0] == 0
+    sweep.check(3)
 
 
 def test_a_request_to_end_is_the_parents_to_hear(sweep):
@@ -170,22 +175,22 @@ def test_a_request_to_end_is_the_parents_to_hear(sweep):
 
 
 def test_a_killed_fork_server_loses_nothing(sweep):
-    process = sweep.start(*SLOW, "--seeds", "4", "--jobs", "2")
+    process = sweep.start(*SLOW, "--seeds", "3", "--jobs", "2")
     wait_for(process, "epoch 1/")
     fork_server(process).kill()
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err  # running trials go on, and the next one starts another server
     assert "Traceback" not in err
-    sweep.check(4)
+    sweep.check(3)
 
 
 def test_a_second_command_on_the_same_run_is_refused_and_told_who_holds_it(sweep):
-    process = sweep.start(*SLOW, "--seeds", "20")  # enough that it still writes when the second one has started
+    process = sweep.start(*SLOW, "--seeds", "20")  # enough that it still writes when it is killed
     wait_for(process, "epoch 1/")
-    second = sweep.finish("--resume")
-    assert second.returncode == 2
+    code, err = sweep.finish("--resume")
+    assert code == 2
     pattern = rf"being written by process {process.pid}, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d"
-    assert re.search(pattern, second.stderr)
+    assert re.search(pattern, err)
     process.kill()
     process.communicate()
     third = sweep.start("--resume")  # the lock died with its owner
@@ -221,7 +226,7 @@ def test_a_full_disk_is_one_message_and_loses_nothing(sweep, kind, request):
     assert 0 < len(kept) < 20
     if kind == "tmpfs":
         subprocess.run(["mount", "-o", "remount,size=10m", str(sweep.folder / "results")], check=True)
-    assert sweep.finish("--resume").returncode == 0
+    assert sweep.finish("--resume")[0] == 0
     sweep.check(20)
     assert [record.id for record in sweep.run.records()][: len(kept)] == kept
 
@@ -275,7 +280,7 @@ def test_the_installed_command_starts_where_signals_are_handled_first():
 
 @pytest.fixture
 def dask(tmp_path):
-    """A scheduler and two workers, each a process of its own: (address, scheduler, workers)."""
+    """Start a scheduler and some workers, each a process of its own: (address, scheduler, workers)."""
     started: list[subprocess.Popen] = []
 
     def start(program: str, *arguments: str) -> subprocess.Popen:
@@ -284,20 +289,23 @@ def dask(tmp_path):
             started.append(subprocess.Popen(command, stdout=log, stderr=log))
         return started[-1]
 
-    known_at = tmp_path / "scheduler.json"
-    scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(known_at))
-    while not known_at.exists() or not known_at.read_text().strip():
-        time.sleep(0.1)
-    address = json.loads(known_at.read_text())["address"]
-    workers = [start("worker", address, "--nthreads", "1", "--no-nanny") for _ in range(2)]
-    yield address, scheduler, workers
+    def cluster(workers: int) -> tuple[str, subprocess.Popen, list[subprocess.Popen]]:
+        known_at = tmp_path / "scheduler.json"
+        scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(known_at))
+        while not known_at.exists() or not known_at.read_text().strip():
+            time.sleep(0.1)
+        address = json.loads(known_at.read_text())["address"]
+        options = ("--nthreads", "1", "--no-nanny")
+        return address, scheduler, [start("worker", address, *options) for _ in range(workers)]
+
+    yield cluster
     for process in started:
         process.kill()
         process.wait()
 
 
 def test_a_request_to_end_is_the_workers_to_hear(sweep, dask):
-    address, _, workers = dask
+    address, _, workers = dask(1)
     process = sweep.start(*SLOW, "--seeds", "2", "--dask", address)
     wait_for(process, "epoch 1/")
     for one in [child for worker in workers for child in psutil.Process(worker.pid).children(recursive=True)]:
@@ -308,11 +316,11 @@ def test_a_request_to_end_is_the_workers_to_hear(sweep, dask):
 
 
 def test_a_lost_worker_and_a_lost_scheduler_lose_nothing(sweep, dask):
-    address, scheduler, workers = dask
-    process = sweep.start(*SLOW, "--seeds", "16", "--dask", address)
-    wait_for(process, "[3/16]")
+    address, scheduler, workers = dask(2)
+    process = sweep.start(*SLOW, "--seeds", "8", "--dask", address)
+    wait_for(process, "[2/8]")
     workers[0].kill()
-    wait_for(process, "[6/16]")
+    wait_for(process, "[4/8]")
     scheduler.kill()
     _, err = process.communicate(timeout=120)
     assert process.returncode == 3, err
@@ -320,21 +328,20 @@ def test_a_lost_worker_and_a_lost_scheduler_lose_nothing(sweep, dask):
     assert "Traceback" not in err
     assert "Error" not in err
     kept = sweep.run.records()
-    assert 6 <= len(kept) < 16
+    assert 4 <= len(kept) < 8
     assert {record.status for record in kept} == {"ok"}
     assert all(record.place.host and record.environment["packages"]["torch"] for record in kept)
-    done = sweep.finish("--resume", "--jobs", "2")
-    assert done.returncode == 0, done.stderr
-    sweep.check(16)
-    assert len((sweep.run.folder / "records.jsonl").read_text().splitlines()) == 16
+    code, err = sweep.finish("--resume", "--jobs", "2")
+    assert code == 0, err
+    sweep.check(8)
+    assert len((sweep.run.folder / "records.jsonl").read_text().splitlines()) == 8
 
 
 def test_all_workers_lost_is_said_and_ctrl_c_ends_the_command(sweep, dask):
-    address, _, workers = dask
-    process = sweep.start(*SLOW, "--seeds", "16", "--dask", address)
-    wait_for(process, "[2/16]")
-    for worker in workers:
-        worker.kill()
+    address, _, workers = dask(1)
+    process = sweep.start(*SLOW, "--seeds", "4", "--dask", address)
+    wait_for(process, "[1/4]")
+    workers[0].kill()
     wait_for(process, f"no Dask worker is left at {address}")
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -344,10 +351,11 @@ def test_all_workers_lost_is_said_and_ctrl_c_ends_the_command(sweep, dask):
     assert {record.status for record in sweep.run.records()} == {"ok"}
 
 
+@pytest.mark.slow  # it waits for half a minute; test_dask_watch.py has the rule
 def test_a_run_without_any_worker_ends_by_itself(sweep, dask):
-    address, _, workers = dask
-    process = sweep.start(*SLOW, "--seeds", "16", "--dask", address)
-    wait_for(process, "[2/16]")
+    address, _, workers = dask(2)
+    process = sweep.start(*SLOW, "--seeds", "8", "--dask", address)
+    wait_for(process, "[2/8]")
     for worker in workers:
         worker.kill()
     _, err = process.communicate(timeout=120)
@@ -356,10 +364,11 @@ def test_a_run_without_any_worker_ends_by_itself(sweep, dask):
     assert "Traceback" not in err
 
 
+@pytest.mark.slow  # it waits for a quarter of a minute; test_dask_watch.py has the rule
 def test_ctrl_c_ends_the_command_when_a_worker_does_not_answer(sweep, dask):
-    address, _, workers = dask
-    process = sweep.start(*SLOW, "--seeds", "16", "--dask", address)
-    wait_for(process, "[2/16]")
+    address, _, workers = dask(2)
+    process = sweep.start(*SLOW, "--seeds", "8", "--dask", address)
+    wait_for(process, "[2/8]")
     for worker in workers:
         worker.send_signal(signal.SIGSTOP)
     os.killpg(process.pid, signal.SIGINT)
@@ -378,24 +387,22 @@ main()
 
 
 def test_a_worker_without_nodebench_is_one_line(sweep, dask):
-    address, _, workers = dask
-    for worker in workers:
-        worker.kill()
-        worker.wait()
+    address, _, _ = dask(0)
     command = [sys.executable, "-c", WITHOUT_NODEBENCH, address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
     bare = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        done = sweep.finish(*TRIVIAL, "--dask", address)
+        process = sweep.start(*TRIVIAL, "--dask", address)
+        _, err = process.communicate(timeout=300)
     finally:
         bare.kill()
         bare.wait()
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    assert process.returncode == 2
+    (line,) = err.splitlines()
     assert re.search(r"worker tcp://\S+ cannot run nodebench \(.*nodebench.*\): install the parent's versions", line)
 
 
 def test_ctrl_c_while_local_workers_start_ends_without_a_traceback(sweep):
-    process = sweep.start(*TRIVIAL, "--dask", "local", "--jobs", "2")
+    process = sweep.start(*TRIVIAL, "--dask", "local", "--jobs", "1")
     while not (starting := [one for one in descendants(process) if "spawn_main" in command_line(one)]):
         time.sleep(0.02)
     time.sleep(0.5)

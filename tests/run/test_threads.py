@@ -82,7 +82,7 @@ def test_a_run_keeps_the_choice_and_its_reason(nodebench, no_variable, monkeypat
 @several_cores
 def test_a_number_that_was_typed_wins_without_a_probe(nodebench, monkeypatch, tmp_path):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    code, _, err = nodebench(*RUN, "--threads", "2")
+    code, _, err = nodebench(*RUN, "--threads", "2", "--step-size", "0.5", "--passes", "training")
     assert code == 0, err
     assert "threads of a trial" not in err
     (run,) = (tmp_path / "results").iterdir()

@@ -79,9 +79,16 @@ def test_one_beyond_the_end_is_no_failure(solver):
     torch.testing.assert_close(found, exact, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("batching", [None, Batching.EACH])
-@pytest.mark.parametrize("gradient", [None, Gradient.CHECKPOINT])
-def test_diffrax_begins_with_it(batching, gradient):
+@pytest.mark.parametrize(
+    ("gradient", "batching"),
+    [
+        (None, Batching.EACH),
+        (Gradient.CHECKPOINT, None),
+        pytest.param(None, None, marks=pytest.mark.slow),
+        pytest.param(Gradient.CHECKPOINT, Batching.EACH, marks=pytest.mark.slow),
+    ],
+)
+def test_diffrax_begins_with_it(gradient, batching):
     """At a loose tolerance a first step as long as the solve is the only one; by default the library takes more."""
     evaluations = []
     for first_step in (1.0, None):

@@ -1,12 +1,11 @@
-"""Every task at its smallest, under a fixed and an adaptive solver and both gradients, as one study."""
+"""Every task at its smallest, under a fixed and an adaptive solver and both gradients."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from nodebench.spec import Pass, Preset, Status
+from nodebench.store.run_folder import RunFolder, list_runs
 from nodebench.tasks import tasks
 
 TESTS = Path(__file__).parents[1]
@@ -15,36 +14,50 @@ OWN = {  # what tasks measure that have nothing of their own
     "problem": f'problem = "{TESTS / "own_problems.py"}:decay"',
 }
 OURS = sorted(name for name, task in tasks().items() if type(task).__module__.startswith("nodebench."))
+# Solver, gradient and passes. By day each solver and each gradient once, and errors, which take longest, with one.
+EVERY_PASS = [one.value for one in Pass]
+FEW = [("dopri5", "adjoint", ["training", "memory"]), ("rk4", "direct", EVERY_PASS)]
+ALL = [(solver, gradient, EVERY_PASS) for solver in ("dopri5", "rk4") for gradient in ("direct", "adjoint")]
+SMALLER = {"epochs": 1, "batch_size": 50, "points": 50, "span": 5.0, "train_images": 96}  # than some presets
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    """The directory of the run."""
+def group(name: str, solver: str, gradient: str, smaller: bool) -> str:
+    """A group of one trial in a study file."""
+    task = tasks()[name]
+    preset = task.presets[Preset.SMOKE].model_dump()
+    options = [f"{key} = {most}" for key, most in SMALLER.items() if smaller and preset.get(key, 0) > most]
+    options += [OWN[name]] if name in OWN else []
+    lines = [f"[groups.{name.replace('/', '-')}]", f'task = "{name}"', f'solver = "{solver}"', "threads = 1"]
+    lines += [f'gradient = "{gradient}"'] if task.trains else []
+    return "\n".join([*lines, f"overrides = {{ {', '.join(options)} }}"]) + "\n"
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param((FEW, True), id="few"), pytest.param((ALL, False), id="all", marks=pytest.mark.slow)],
+)
+def runs(request, nodebench_in, tmp_path_factory) -> list[RunFolder]:
+    """A run of all tasks for each solver and gradient."""
+    solves, smaller = request.param
     folder = tmp_path_factory.mktemp("every")
-    groups = [
-        f'[groups.{name.replace("/", "-")}]\ntask = "{name}"\nsolver = ["dopri5", "rk4"]\nthreads = 1\n'
-        + 'gradient = ["direct", "adjoint"]\n' * tasks()[name].trains
-        + (f"overrides = {{ {OWN[name]} }}\n" if name in OWN else "")
-        for name in OURS
-    ]
-    (folder / "every.toml").write_text("timing = false\n" + "".join(groups))
-    command = [sys.executable, "-m", "nodebench", "study", "run", "every.toml", "--preset", "smoke", "--quiet"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr + done.stdout[-3000:]
-    (found,) = (folder / "results").iterdir()
-    return found
+    for solver, gradient, passes in solves:
+        study = f"{solver}-{gradient}.toml"
+        groups = [group(name, solver, gradient, smaller) for name in OURS]
+        (folder / study).write_text("\n".join(["timing = false", f"passes = {passes}", *groups]))
+        code, out, err = nodebench_in(folder, "study", "run", study, "--preset", "smoke", "--quiet")
+        assert code == 0, err + out[-3000:]
+    return list_runs(folder / "results")
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_it_ends_well(run, name):
-    records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
-    records = [record for record in records if record["trial"]["task"] == name]
-    assert len(records) == (4 if tasks()[name].trains else 2)
-    for record in records:
-        assert record["status"] == "ok"
-        assert record["passes_agree"] is True
-        assert record["metrics"][tasks()[name].headlines[0]] is not None
+def test_it_ends_well(runs, name):
+    records = [(run, record) for run in runs for record in run.records() if record.trial.task == name]
+    assert len(records) == len(runs)
+    for run, record in records:
+        assert record.status is Status.OK
+        assert record.passes_agree is True
+        assert record.metrics[tasks()[name].headlines[0]] is not None
         if tasks()[name].trains and name not in {"mnist", "field", "problem", "toy/spheres"}:
-            assert (run / "arrays" / f"{record['id']}.npz").is_file()
-    if tasks()[name].datasets:
-        assert len(records[0]["data"]["sha256"]) == 64
+            assert run.film_path(record).is_file()
+        if tasks()[name].datasets:
+            assert len(record.data.sha256) == 64

@@ -1,37 +1,25 @@
 """The known fields under a batch of states, run as trials."""
 
+import json
+
 import pytest
 import torch
 
 from nodebench.models.systems import Sine
 
+RUN = "run --task toy/flow --preset smoke --threads 1 --json --dtype float64 --set solves=1"
+LINE = "--model line --solver dopri5,euler --step-size 0.5,0.01 --set starts=200"
+OSCILLATOR = (
+    "--model van-der-pol --rtol 1e-3 --atol 1e-3 --set mu=2 --set mu=6 --set starts=4 --passes training,numerics"
+)
+
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    import json
-    import subprocess
-    import sys
-
-    folder = tmp_path_factory.mktemp("flows")
-    common = [
-        "run",
-        "--task",
-        "toy/flow",
-        "--preset",
-        "smoke",
-        "--threads",
-        "1",
-        "--json",
-        "--dtype",
-        "float64",
-        "--set",
-        "solves=1",
-    ]
-    line = ["--model", "line", "--solver", "dopri5,euler", "--step-size", "0.5,0.01", "--set", "starts=200"]
+def records(nodebench_in, tmp_path_factory):
     found = []
-    for arguments in (line, ["--model", "van-der-pol", "--rtol", "1e-5", "--set", "mu=2", "--set", "mu=6"]):
-        command = [sys.executable, "-m", "nodebench", *common, *arguments]
-        out = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    for chosen in (LINE, OSCILLATOR):
+        code, out, err = nodebench_in(tmp_path_factory.mktemp("flows"), *RUN.split(), *chosen.split())
+        assert code == 0, err
         found += [json.loads(text) for text in out.splitlines()]
     return found
 
