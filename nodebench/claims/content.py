@@ -7,6 +7,7 @@ later, or a study of the same name that a user wrote, cannot change a verdict.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field
@@ -37,13 +38,16 @@ class Content(Frozen):
 
     def holds(self, axes: Mapping[str, Scalar | None]) -> bool:
         """Whether these axes and options are those of a trial of the group."""
-        wanted = {name: [value] for name, value in self.fixed.items()} | self.varied
-        if any(value is not None and name not in wanted for name, value in axes.items() if name not in _NOT_CONTENT):
-            return False
-        return all(
-            any(_equal(axes.get(name, self.neutral.get(name)), value) for value in values)
-            for name, values in wanted.items()
-        )
+        for name, values in self._wanted.items():
+            value = axes.get(name, self.neutral.get(name))
+            if value not in values and not any(_equal(value, one) for one in values):
+                return False
+        return all(value is None or name in self._wanted or name in _NOT_CONTENT for name, value in axes.items())
+
+    @cached_property
+    def _wanted(self) -> dict[str, list[Scalar | None]]:
+        """The values of each axis and option."""
+        return {name: [value] for name, value in self.fixed.items()} | self.varied
 
 
 def _equal(value: Scalar | None, wanted: Scalar | None) -> bool:

@@ -1,7 +1,9 @@
 """A result in words, for the terminal, the report and the README alike."""
 
+import math
 from collections.abc import Sequence
 
+from nodebench.claims.contract import Part
 from nodebench.claims.outcome import Verdict
 from nodebench.claims.result import ClaimResult, ConditionResult
 from nodebench.spec.figures import several
@@ -39,3 +41,23 @@ def measured(result: ClaimResult) -> str:
 def explanation(result: ClaimResult) -> str:
     """Why a claim is not decided; empty if it is."""
     return result.why.message if result.why and not result.verdict.is_decided else ""
+
+
+def p_text(p: float) -> str:
+    """A p-value; below a thousandth its size says nothing."""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def rule(part: Part, regions: Sequence[tuple[float, float]]) -> str:
+    """What the whole interval of a part must satisfy to be inside one of some regions."""
+    return f"“{part.words.format('…')}”: {' or '.join(_bounds(part, region) for region in regions)}"
+
+
+def _bounds(part: Part, region: tuple[float, float]) -> str:
+    low, high = region
+    number, unit = part.number, part.suffix
+    if math.isinf(low):
+        return f"at most {number(high)}{unit}"
+    if math.isinf(high):
+        return f"at least {number(low)}{unit}"
+    return f"between {number(low)} and {number(high)}{unit}"

@@ -14,13 +14,12 @@ from rich.text import Text
 from nodebench.claims import Claim, ClaimResult, ConditionResult, Verdict, all_claims, judge
 from nodebench.claims.amendments import amended_hashes
 from nodebench.claims.freeze import changed, frozen_again, frozen_declarations, write
-from nodebench.claims.words import explanation, measured, verdict_line
+from nodebench.claims.words import explanation, measured, p_text, rule, verdict_line
 from nodebench.cli.calibrate import resolution
 from nodebench.cli.conventions import OK, TRIAL_FAILED, finite
 from nodebench.cli.show import print_rows
 from nodebench.cli.terminal import Terminal, print_json, print_plain
 from nodebench.errors import BadInput, choose
-from nodebench.reporting.claim_pages import p_text, rule
 from nodebench.spec import Record
 from nodebench.spec.calibration import Calibration
 from nodebench.store.calibrations import calibrations

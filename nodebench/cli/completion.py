@@ -7,8 +7,6 @@ from typing import Any
 
 import typer
 
-from nodebench.spec import Batching, Compile, Gradient, Preset, shipped_studies
-
 
 def of_tasks(incomplete: str) -> list[str]:
     """Tasks of nodebench, whose entry points cannot have the slash of a name."""
@@ -33,26 +31,36 @@ def of_solvers(incomplete: str) -> list[str]:
 
 def of_gradients(incomplete: str) -> list[str]:
     """Gradients, by comma."""
+    from nodebench.spec import Gradient
+
     return _by_comma(Gradient, incomplete)
 
 
 def of_batchings(incomplete: str) -> list[str]:
     """Ways to batch, by comma."""
+    from nodebench.spec import Batching
+
     return _by_comma(Batching, incomplete)
 
 
 def of_compiles(incomplete: str) -> list[str]:
     """What is compiled, by comma."""
+    from nodebench.spec import Compile
+
     return _by_comma(Compile, incomplete)
 
 
 def of_presets(incomplete: str) -> list[str]:
     """Presets."""
+    from nodebench.spec import Preset
+
     return _beginning(Preset, incomplete)
 
 
 def of_studies(incomplete: str) -> list[str]:
     """Studies that come with nodebench."""
+    from nodebench.spec import shipped_studies
+
     return _beginning(shipped_studies(), incomplete)
 
 

@@ -1,12 +1,11 @@
 """A page for each claim: what was said, what was measured, and what else could explain it."""
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 
 from nodebench.analysis.sequential import LOOKS
-from nodebench.claims import ClaimResult, Kind, Part, PartResult
+from nodebench.claims import ClaimResult, Kind, PartResult
 from nodebench.claims.amendments import Amendment
-from nodebench.claims.words import explanation, measured, verdict_line
+from nodebench.claims.words import explanation, measured, p_text, rule, verdict_line
 from nodebench.reporting.charts import forest
 from nodebench.reporting.document import (
     Block,
@@ -132,26 +131,6 @@ def sentence(result: ClaimResult) -> str:
     if shown:
         text += f" {shown[0].upper()}{shown[1:]}."
     return f"{text} {why[0].upper()}{why[1:]}." if why and why not in line else text
-
-
-def p_text(p: float) -> str:
-    """A p-value; below a thousandth its size says nothing."""
-    return "< 0.001" if p < 0.001 else f"{p:.2g}"
-
-
-def rule(part: Part, regions: Sequence[tuple[float, float]]) -> str:
-    """What the whole interval of a part must satisfy to be inside one of some regions."""
-    return f"“{part.words.format('…')}”: {' or '.join(_bounds(part, region) for region in regions)}"
-
-
-def _bounds(part: Part, region: tuple[float, float]) -> str:
-    low, high = region
-    number, unit = part.number, part.suffix
-    if math.isinf(low):
-        return f"at most {number(high)}{unit}"
-    if math.isinf(high):
-        return f"at least {number(low)}{unit}"
-    return f"between {number(low)} and {number(high)}{unit}"
 
 
 def _forest(name: str, results: Sequence[PartResult], published: float | None) -> list[Block]:
