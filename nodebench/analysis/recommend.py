@@ -56,7 +56,8 @@ class Candidate:
     """One way of solving and differentiating, as it was measured.
 
     Attributes:
-        error, seconds, memory: medians over replicates; null where not measured.
+        error, memory: the greatest over replicates, since each must meet the limits; null where not measured.
+        seconds: the median over replicates; null where not measured.
         seen_by: the figure that ``memory`` is.
         fate, why: what became of it.
     """
@@ -238,11 +239,12 @@ def _best(records: Iterable[Record]) -> list[Record]:
 
 
 def _measured(one: Configuration) -> Candidate:
-    """A configuration with its medians."""
-    values = {name: one.values(name) for name in (ERROR, SECONDS, *MEMORY)}
-    seen_by = next((name for name in MEMORY if values[name]), MEMORY[0])
-    middle = {name: median(found) if found else None for name, found in values.items()}
-    return Candidate(one, middle[ERROR], middle[SECONDS], middle[seen_by], seen_by, Fate.BEATEN, "")
+    """A configuration with its greatest error and memory, and its median time."""
+    errors, seconds = one.values(ERROR), one.values(SECONDS)
+    seen_by = next((name for name in MEMORY if one.values(name)), MEMORY[0])
+    worst = max(errors, default=None)
+    most = max(one.values(seen_by), default=None)
+    return Candidate(one, worst, median(seconds) if seconds else None, most, seen_by, Fate.BEATEN, "")
 
 
 def _unfit(one: Candidate, limits: Limits) -> tuple[Fate, str] | None:
@@ -281,7 +283,8 @@ def _judged(one: Candidate, choice: Candidate | None, fit: Sequence[Candidate], 
     if failure is not None:
         return replace(one, fate=failure[0], why=failure[1])
     if choice is not None and one is choice:
-        return replace(one, fate=Fate.CHOSEN, why="the fastest that meets the limits")
+        limited = limits != Limits()
+        return replace(one, fate=Fate.CHOSEN, why="the fastest that meets the limits" if limited else "the fastest")
     dominating = [other for other in fit if other is not one and _dominates(other, one)]
     assert choice is not None
     ratio = _paired(one.configuration, choice.configuration, SECONDS)

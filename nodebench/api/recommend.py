@@ -46,7 +46,7 @@ class Recommended:
         return self.answer.choice.name if self.answer and self.answer.choice else None
 
     def frame(self) -> "pd.DataFrame":
-        """One row a candidate: its medians of gradient error, seconds and bytes, what became of it, and why."""
+        """One row a candidate: its greatest gradient error and bytes, median seconds, what became of it, and why."""
         import pandas as pd
 
         names = ("name", "error", "seconds", "memory", "fate", "why")

@@ -7,20 +7,18 @@ import typer
 from typer.core import TyperGroup
 
 from nodebench import __version__
+from nodebench.cli.answers import export, list_, plot, recommend, report, show
 from nodebench.cli.checks import calibrate, compare, doctor, reproduce
 from nodebench.cli.completion import (
     of_batchings,
     of_compiles,
     of_gradients,
     of_models,
-    of_runs,
     of_solvers,
     of_tasks,
 )
 from nodebench.cli.groups import claims_app, results_app, study_app
 from nodebench.cli.options import (
-    LIMITS,
-    OUTPUT,
     WHERE,
     CheckpointEvery,
     Dask,
@@ -37,7 +35,6 @@ from nodebench.cli.options import (
     Results,
     Resume,
     RetryFailed,
-    RunName,
     Threads,
     Timeout,
     Yes,
@@ -80,8 +77,9 @@ app = typer.Typer(
 )
 for group in (study_app, claims_app, results_app):
     app.add_typer(group)
-for command in (compare, reproduce, calibrate, doctor):
+for command in (show, plot, export, report, recommend, compare, reproduce, calibrate, doctor):
     app.command()(command)
+app.command(name="list")(list_)
 
 
 def _version(wanted: bool) -> None:
@@ -274,232 +272,3 @@ def run(
     execution = Execution(results, retry_failed, jobs, dask or "", limits, passes_of(passes), checkpoint_every)
     manner = Manner(execution, resume, json=json, quiet=quiet, figures=figures, yes=yes)
     return run_command(choices, manner)
-
-
-@app.command()
-def show(
-    run: RunName = None,
-    figures: Annotated[bool, typer.Option("--figures", help="Draw each trial's figures, as SVG and PNG.")] = False,
-    animate: Annotated[bool, typer.Option("--animate", help="Draw them, and a GIF of each training.")] = False,
-    columns: Annotated[
-        str,
-        typer.Option(metavar="all|NAME,…", help="Figures to show, however wide the table. (default: those that fit)"),
-    ] = "",
-    results: Results = Path("results"),
-) -> None:
-    """Print a run's table again, and draw its figures."""
-    from nodebench.cli.choices import parts
-    from nodebench.cli.show import show_command
-
-    show_command(run, results, parts("columns", columns), figures=figures or animate, animate=animate)
-
-
-@app.command()
-def plot(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run; 'latest'.", show_default=False)],
-    x: Annotated[str, typer.Argument(metavar="X", help="Column: nfe_forward, rtol, step_seconds.")],
-    y: Annotated[str, typer.Argument(metavar="Y", help="Column: solution_error, gradient_error.")],
-    by: Annotated[str, typer.Option(metavar="COLUMN", help="What colours and marks the points.")] = "solver",
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An .svg, .png or .pdf. (default: in RUN/figures)")
-    ] = None,
-    results: Results = Path("results"),
-) -> None:
-    """Plot one column of a run's table against another, a point for each trial.
-
-    Example: nodebench plot latest nfe_forward solution_error --by solver
-    """
-    from nodebench.cli.plot import plot_command
-
-    plot_command(run, x, y, by, results, out)
-
-
-@app.command(name="list")
-def list_(
-    what: Annotated[
-        str, typer.Argument(metavar="[tasks|models|datasets|options|solvers|gradients|batchings]")
-    ] = "tasks",
-    task: Annotated[str, typer.Argument(metavar="[TASK]", help="Whose options to list.")] = "",
-) -> None:
-    """Say what exists: tasks, models, data sets, options of a task, solvers, gradients, batchings."""
-    from nodebench.cli.show import list_command
-
-    list_command(what, task)
-
-
-@app.command()
-def export(
-    run: RunName = None,
-    every: Annotated[bool, typer.Option("--all", help="Every run of --results, in one table.")] = False,
-    format: Annotated[str, typer.Option("--format", help="csv, parquet, json or latex.")] = "csv",
-    table: Annotated[str, typer.Option(metavar="NAME", help="trials, history (a row an epoch) or profile.")] = "trials",
-    columns: Annotated[
-        str, typer.Option(metavar="NAME,…", help="Columns in this order. (default: all; for latex eight)")
-    ] = "",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="File to write. (default: RUN/records.FORMAT)"),
-    ] = None,
-    results: Results = Path("results"),
-) -> None:
-    """Write the records of a run as a table for other programs.
-
-    Example: nodebench export --all --format parquet --out records.parquet
-    """
-    from nodebench.cli.show import export_command
-
-    export_command(run, results, format, out, every=every, table=table, columns=columns)
-
-
-@app.command()
-def report(
-    results: Results = Path("results"),
-    run: Annotated[
-        str,
-        typer.Option(
-            metavar="RUN",
-            help="A page of one run alone: its name, or latest.",
-            autocompletion=of_runs,
-            rich_help_panel=WHERE,
-        ),
-    ] = "",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder to write. (default: reports/latest; with --run: RUN/report)",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    format: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,…",
-            help="html, md, latex, csv. (default: all four; with --run: html)",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "",
-    open_: Annotated[
-        bool, typer.Option("--open", help="Open the first page in the browser.", rich_help_panel=OUTPUT)
-    ] = False,
-    serve: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PORT",
-            help="Serve the pages here until Ctrl-C; 0: a free port.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    readme: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A README to write the verdicts into.", rich_help_panel=OUTPUT),
-    ] = None,
-    with_published: Annotated[
-        bool,
-        typer.Option("--with-published", help="Show results/published beside your own records.", rich_help_panel=WHERE),
-    ] = False,
-) -> None:
-    """Write the report: verdicts on the published claims, and a page for each claim and study.
-
-    Example: nodebench report --run latest --open
-    """
-    from nodebench.cli.report import ALL_FORMATS, report_command, report_run_command, show_page
-
-    if run and (readme or with_published):
-        raise BadInput(f"--run {run}: leave out --readme and --with-published, which are of the whole report")
-    if run:
-        page = report_run_command(run, results, out, format or "html")
-    else:
-        page = report_command(results, out, format or ALL_FORMATS, readme, with_published=with_published)
-    show_page(page, open_=open_, port=serve)
-
-
-@app.command()
-def recommend(
-    task: Annotated[
-        str,
-        typer.Option(
-            metavar="TASK",
-            help="A task; see 'nodebench list tasks'.",
-            autocompletion=of_tasks,
-            rich_help_panel="What",
-        ),
-    ] = "",
-    field: Annotated[
-        str, typer.Option(metavar="MODULE:CLASS", help="A vector field of your own.", rich_help_panel="What")
-    ] = "",
-    state_shape: Annotated[
-        str, typer.Option(metavar="N,…", help="Of one sample of your field's state.", rich_help_panel="What")
-    ] = "",
-    model: Annotated[str, typer.Option(help="Of the task. (default: its first)", rich_help_panel="What")] = "",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Option of the task.", rich_help_panel="What"),
-    ] = None,
-    max_memory: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Most that a training step may take: 300MB.", rich_help_panel=LIMITS),
-    ] = None,
-    error: Annotated[
-        float | None, typer.Option(metavar="X", help="Relative error of the gradient.", rich_help_panel=LIMITS)
-    ] = None,
-    measure: Annotated[
-        bool, typer.Option("--measure", help="Measure now, for minutes.", rich_help_panel=WHERE)
-    ] = False,
-    minutes: Annotated[
-        float | None,
-        typer.Option(
-            metavar="M",
-            help="Measure now, for so long at most: everything once, then again what may still be the choice.",
-            rich_help_panel=WHERE,
-        ),
-    ] = None,
-    solver: Annotated[
-        str, typer.Option(metavar="NAME,…", help="With --measure: these alone.", rich_help_panel=WHERE)
-    ] = "",
-    seeds: Annotated[int, typer.Option(metavar="N", help="With --measure: replicates.", rich_help_panel=WHERE)] = 3,
-    device: Annotated[str, typer.Option(help="With --measure: where.", rich_help_panel=WHERE)] = "cpu",
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", help="CPU threads of a trial. (default: any)", rich_help_panel=WHERE)
-    ] = None,
-    machine: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Use the records of the machine whose processor has this in its name. (default: this machine)",
-            rich_help_panel=WHERE,
-        ),
-    ] = "",
-    results: Results = Path("results"),
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Draw error over time of all candidates: .svg, .png or .pdf.", rich_help_panel=OUTPUT
-        ),
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print JSON on standard output.", rich_help_panel=OUTPUT)
-    ] = False,
-) -> int:
-    """Recommend a solver, tolerance and gradient method under memory and error limits.
-
-    Example: nodebench recommend --field mine:Drift --state-shape 64 --error 1e-3 --measure
-    """
-    from nodebench.api.recommend_records import Asked
-    from nodebench.cli.choices import overrides_of
-    from nodebench.cli.recommend import recommend_command
-
-    asked = Asked(task, field, state_shape, model, overrides_of(set_ or ()), device, threads)
-    return recommend_command(
-        asked,
-        max_memory,
-        error,
-        results,
-        measure=measure,
-        minutes=minutes,
-        solver=solver,
-        seeds=seeds,
-        machine=machine,
-        plot=plot,
-        json=json,
-    )

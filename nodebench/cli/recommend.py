@@ -16,6 +16,7 @@ from nodebench.cli.conventions import OK
 from nodebench.cli.plot import draw, format_of
 from nodebench.cli.run import Watching, exit_code, say_how_to_go_on
 from nodebench.cli.terminal import Terminal, print_json
+from nodebench.running.listener import Listener
 from nodebench.running.session import Execution
 from nodebench.spec.figures import figure, several
 
@@ -48,7 +49,7 @@ def recommend_command(
         seeds=seeds,
         machine=machine,
         results=results,
-        progress=Watching(json=json),
+        progress=Listener() if json else Watching(),
     )
     if done.session and (minutes is None or done.answer is None):
         say_how_to_go_on(done.session, Execution(results, limits=BUDGETS))
@@ -65,6 +66,8 @@ def recommend_command(
     return OK
 
 
+INACCURATE = 0.1  # relative error of a gradient
+
 _STYLES = {
     Fate.CHOSEN: "bold green",
     Fate.FRONT: "",
@@ -78,7 +81,7 @@ _STYLES = {
 def _print(done: Recommended, answer: Recommendation, limits: Limits) -> None:
     console = Terminal(soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("solver, tolerance, gradient", "grad. error", "step", "memory", "n", ""):
+    for header in ("solver, tolerance, gradient", "worst error", "step", "memory", "n", ""):
         numeric = header in _NUMBERS
         table.add_column(header, no_wrap=numeric, overflow="fold", justify="right" if numeric else "left")
     for one in answer.candidates:
@@ -96,7 +99,8 @@ def _print(done: Recommended, answer: Recommendation, limits: Limits) -> None:
     if untimed := _untimed(answer):
         console.print(untimed)
     if done.others:
-        console.print(f"{done.others} other problems of this kind are on record; --model and --set choose among them.")
+        others, are = several(done.others, "other problem"), "is" if done.others == 1 else "are"
+        console.print(f"{others} of this kind {are} on record; --model and --set choose among them.")
     if answer.choice is None:
         known = "could be timed" if any(one.fate is Fate.UNTIMED for one in answer.candidates) else "was measured"
         console.print(f"\nNothing that {known} meets the limits{_nearest(answer, limits)}.")
@@ -107,7 +111,7 @@ def _print(done: Recommended, answer: Recommendation, limits: Limits) -> None:
     console.print(f"\n{done.code}")
 
 
-_NUMBERS = ("grad. error", "step", "memory", "n")
+_NUMBERS = ("worst error", "step", "memory", "n")
 
 
 def _row(one: Candidate) -> list[str]:
@@ -135,7 +139,7 @@ def _by_process(one: Candidate) -> bool:
 def _told(answer: Recommendation) -> list[str]:
     choice, second = answer.choice, answer.runner_up
     assert choice is not None
-    lines = [f"Use {choice.name}: {choice.why}.", *_in_torch(answer)]
+    lines = [f"Use {choice.name}: {choice.why}.", *_inaccurate(choice), *_in_torch(answer)]
     if second is None:
         return [*lines, "Nothing else that was measured meets the limits: there is no runner-up."]
     if answer.dearer is None:
@@ -145,6 +149,14 @@ def _told(answer: Recommendation) -> list[str]:
     told = f"The runner-up, {second.name}, takes {ratio.value:.2f} × the time [{ratio.low:.2f}, {ratio.high:.2f}]"
     held = "the choice is sure" if ratio.low > 1 else "no difference found, take either"
     return [*lines, f"{told} ({LEVEL:.0%} interval, n = {ratio.n}): {held}."]
+
+
+def _inaccurate(choice: Candidate) -> list[str]:
+    """A warning where the gradient of the choice is far from the exact one."""
+    if choice.error is None or choice.error < INACCURATE:
+        return []
+    told = figure("gradient_error").format(choice.error)
+    return [f"Its gradient has a relative error of {told}: give --error, or let a solver take smaller steps."]
 
 
 def _in_torch(answer: Recommendation) -> list[str]:

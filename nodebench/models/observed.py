@@ -178,6 +178,14 @@ class Constant(nn.Module):
         return mean.expand_as(values), values.new_zeros(len(values))
 
 
+class Zero(nn.Module):
+    """0, which is the mean of the training series where values are in their standard deviations."""
+
+    def forward(self, values: Tensor, seen: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict."""
+        return torch.zeros_like(values), values.new_zeros(len(values))
+
+
 class LastValue(nn.Module):
     """The last value that was seen before each time, or else the first one after it."""
 

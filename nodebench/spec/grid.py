@@ -35,9 +35,17 @@ def replicates(count: int) -> list[int]:
 
 
 def task_or_problem(text: str) -> tuple[str, dict[str, Scalar]]:
-    """The task that was typed, with the options that this sets: ``file.py:NAME`` is a problem of the user's own."""
+    """The task that was typed, with the options that this sets: ``file.py:NAME`` is a problem of the user's own.
+
+    Raises:
+        BadInput: it looks like a problem, and is not written as one; no task has a colon in its name.
+    """
     file, colon, name = text.rpartition(":")
-    return ("problem", {"problem": text}) if colon and name and file.endswith(".py") else (text, {})
+    if name and file.endswith(".py"):
+        return "problem", {"problem": text}
+    if colon or text.endswith(".py"):
+        raise BadInput(f"--task {text}: write a problem of your own as FILE.py:NAME, as in pendulum.py:pendulum")
+    return text, {}
 
 
 # What may differ between a trial and the baseline arm of its interleaved pass.

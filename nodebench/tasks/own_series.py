@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nodebench.errors import BadInput
 from nodebench.models.fields import MlpField
 from nodebench.models.latent import log_likelihood
-from nodebench.models.observed import Constant, GruDt, LastValue, LatentOde, Linear, OdeRnn, Recurrent
+from nodebench.models.observed import Constant, GruDt, LastValue, LatentOde, Linear, OdeRnn, Recurrent, Zero
 from nodebench.solvers import Integrator, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.spec.record import DataCard
@@ -66,6 +66,7 @@ class OwnSeries(Task):
         "latent-ode": ModelInfo("variational autoencoder: GRU encoder, ODE decoder", _RUBANOVA),
         "ode-rnn": ModelInfo("ODE between the times, a GRU cell at each", _RUBANOVA),
         "gru-dt": ModelInfo("GRU that is told the time since the last point; no ODE", _RUBANOVA, frozenset()),
+        "mean": ModelInfo("mean of the training series; nothing else is learned", _ROLLING, frozenset()),
         "constant": ModelInfo("mean of what is given of a series; nothing is learned", _ROLLING, frozenset()),
         "last": ModelInfo("last value that is given; nothing is learned", _ROLLING, frozenset()),
         "linear": ModelInfo("straight lines between what is given; nothing is learned", _ROLLING, frozenset()),
@@ -323,6 +324,7 @@ _BUILD: Mapping[str, _Build] = {
     "latent-ode": _latent_ode,
     "ode-rnn": _recurrent(_ode_rnn),
     "gru-dt": _recurrent(lambda dimension, options, _: GruDt(dimension, options.hidden)),
+    "mean": lambda *_: Zero(),
     "constant": lambda *_: Constant(),
     "last": lambda *_: LastValue(),
     "linear": lambda *_: Linear(),

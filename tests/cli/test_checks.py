@@ -213,7 +213,8 @@ def test_a_sample_of_the_committed_records_reproduces(command, tmp_path, number)
 
     An older record does not say which of several processors of one name it had. Another one rounds differently: counts
     stay the same, and a computed figure changes by a millionth at most (one that is a difference of numbers of size
-    one, by the rounding of those) or, after training, stays within the interval of its replicates.
+    one, by the rounding of those) or, after training, stays within the interval of its replicates. An observed order is
+    a slope of logarithms of errors, the smallest of which are near the rounding of the states.
     """
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     published = ROOT / "results" / "published"
@@ -235,7 +236,8 @@ def test_a_sample_of_the_committed_records_reproduces(command, tmp_path, number)
             assert record["status"] == ["ok", "ok"]
             for name, one in record["figures"].items():
                 elsewhere = any(cause.startswith(excused) for cause in one["explained_by"])
-                millionth = one["second"] == pytest.approx(one["first"], rel=1e-6, abs=1e-14)
+                digits = {"abs": 1e-3} if name == "observed_order" else {"rel": 1e-6, "abs": 1e-14}
+                millionth = one["second"] == pytest.approx(one["first"], **digits)
                 close = millionth or one["outcome"] == "within the interval"
                 rounded = "microarchitecture" in one["explained_by"] and one["kind"] == "computed" and close
                 same = one["outcome"] == "identical" or rounded

@@ -1,6 +1,7 @@
 """A training that is stored and resumed goes on as one that was never stopped: to the bit, for every task."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ MNIST = {"epochs": 2, "train_images": 96, "augment": True}
 OWN = {
     "field": {"field": "own_fields:Plain", "state_shape": "8"},
     "problem": {"problem": "own_problems:drawn"},
+    "series": {"time": "t", "id": "who"},
 }
+OWN_DATA = Path(__file__).parents[1] / "own_series.csv"
 CASES = {
     **{name: (name, OWN.get(name, {}), 1) for name in OURS},
     "mnist, cosine": ("mnist", MNIST | {"schedule": "cosine"}, 2),
@@ -37,9 +40,10 @@ class RunFolder:
     def __init__(self, task: str, options: dict) -> None:
         # A solver without state or choices of its own keeps the steps short.
         grid = Grid(task=task, preset="smoke", solver=["rk4"], overrides={k: [v] for k, v in options.items()})
-        (trial,) = multiply(grid, DataSource())[0]
+        source = DataSource(folder=OWN_DATA) if task == "series" else DataSource()
+        (trial,) = multiply(grid, source)[0]
         self._counter = NfeCounter()
-        self.experiment = experiment_of(trial, integrator_of(trial, self._counter), DataSource())
+        self.experiment = experiment_of(trial, integrator_of(trial, self._counter), source)
         self.training = Training(self.experiment, CPU, resumable=True)
 
     def take(self, steps: int) -> None:

@@ -42,11 +42,9 @@ def runs(request, nodebench_in, tmp_path_factory) -> list[RunFolder]:
     """A run of all tasks for each solver and gradient."""
     solves, smaller = request.param
     folder = tmp_path_factory.mktemp("every")
-    rows = [f"{who},{t},{who * t}" for who in range(5) for t in range(6)]
-    (folder / "lines.csv").write_text("\n".join(["who,t,x", *rows]))
     others = [name for name in OURS if name != OWN_DATA]
     for solver, gradient, passes in solves:
-        for names, data in ((others, []), ([OWN_DATA], ["--data", "lines.csv"])):
+        for names, data in ((others, []), ([OWN_DATA], ["--data", str(TESTS / "own_series.csv")])):
             study = f"{solver}-{gradient}-{names[0]}.toml"
             groups = [group(name, solver, gradient, smaller) for name in names]
             (folder / study).write_text("\n".join(["timing = false", f"passes = {passes}", *groups]))
