@@ -1,6 +1,5 @@
 """Which solver, tolerance and gradient method to use."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from nodebench.tasks.problem import Problem
+
+
+_COLUMNS = ("name", "error", "seconds", "memory", "fate", "why")
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,11 @@ class Recommended:
         """One row a candidate: its greatest gradient error and bytes, median seconds, what became of it, and why."""
         import pandas as pd
 
-        names = ("name", "error", "seconds", "memory", "fate", "why")
+        return pd.DataFrame(self._rows(), columns=list(_COLUMNS))
+
+    def _rows(self) -> list[dict[str, Any]]:
         candidates = self.answer.candidates if self.answer else ()
-        return pd.DataFrame([{name: getattr(one, name) for name in names} for one in candidates], columns=list(names))
+        return [{name: getattr(one, name) for name in _COLUMNS} for one in candidates]
 
     @property
     def code(self) -> str | None:
@@ -77,7 +81,6 @@ class Recommended:
             return {}
         ratio, second = self.answer.dearer, self.answer.runner_up
         interval = ratio and {"ratio": ratio.value, "low": ratio.low, "high": ratio.high, "n": ratio.n}
-        rows = self.frame().to_dict("records")
         return {
             "problem": self.answer.problem,
             "basis": self.basis,
@@ -85,7 +88,7 @@ class Recommended:
             "runner_up": second.name if second else None,
             "time_of_runner_up": interval,
             "code": self.code,
-            "candidates": [{str(name): _plain(value) for name, value in row.items()} for row in rows],
+            "candidates": self._rows(),
             "unmeasured": self.unmeasured,
         }
 
@@ -104,12 +107,6 @@ class Recommended:
 
     def _repr_html_(self) -> str:
         return f"{self.frame().to_html(index=False, na_rep='–')}<p>{self.basis}</p>"
-
-
-def _plain(value: Any) -> str | float | None:
-    if isinstance(value, str):
-        return str(value)
-    return None if value is None or math.isnan(value) else float(value)
 
 
 def recommend(

@@ -1,4 +1,4 @@
-"""Measuring for a recommendation within a time: everything once, then again what may still become the choice."""
+"""Measure candidates for a recommendation within a time budget."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ def measured_within(
     how = Execution(results, limits=LIMITS)
     session = run_study(study_of(asked, solvers, seeds=1), how, until)
     found = _found(session, session.planned)
-    if not found.unmeasured < session.planned and not (session.stopped or session.failure):
+    if found.unmeasured == session.planned and not (session.stopped or session.failure):
         raise BadInput(f"--minutes {minutes:g}: the time was up before a trial had ended")
     candidates = session.planned
     study = session.run.study()
@@ -62,7 +62,9 @@ def _found(session: Session, candidates: int) -> Found:
 
 
 def contenders(answer: Recommendation, replicates: int) -> list[Candidate]:
-    """The candidates that may be the choice: it, those nearly as fast, and those whose time could not be used.
+    """Return the candidates that may still become the choice, so that they are measured again.
+
+    They are the present choice, those that are nearly as fast, and those whose time could not be used.
 
     Args:
         answer: of what was measured so far.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nodebench.api.verdicts import Verdicts
 from nodebench.errors import BadInput, choose
+from nodebench.reporting.document import Page
 from nodebench.reporting.readme import with_verdicts
 from nodebench.reporting.site import report as report_pages
 from nodebench.reporting.writers import WRITERS, write
@@ -15,6 +16,9 @@ from nodebench.spec.trajectories import Film
 from nodebench.store.calibrations import calibrations
 from nodebench.store.published import PUBLISHED, apart
 from nodebench.store.run_folder import RunFolder, records_of, runs_below
+
+LATEST_REPORT = Path("reports/latest")
+FORMATS = tuple(WRITERS)
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ class Report:
 def report(
     results: str | Path = "results",
     *,
-    out: str | Path = "reports/latest",
-    formats: Sequence[str] = ("html", "md", "latex", "csv"),
+    out: str | Path = LATEST_REPORT,
+    formats: Sequence[str] = FORMATS,
     readme: str | Path | None = None,
     with_published: bool = False,
 ) -> Report:
@@ -75,7 +79,7 @@ def report(
         return of_run[_key(record)].film(record)
 
     pages, found = report_pages(records, films, calibrations(folder), beside)
-    write({name: content for format in chosen for name, content in WRITERS[format](pages).items()}, target)
+    first = _write(pages, target, chosen)
     if readme is not None:
         path = Path(readme)
         try:
@@ -84,7 +88,7 @@ def report(
         except (OSError, ValueError) as error:
             raise BadInput(f"--readme {path}: {error}") from error
     left_out = folder / PUBLISHED if kept.beside and not with_published else None
-    return Report(_first(target, chosen), Verdicts(found), len(records), len(pages), left_out)
+    return Report(first, Verdicts(found), len(records), len(pages), left_out)
 
 
 def report_run(run: RunFolder, out: Path | None = None, formats: Sequence[str] = ("html",)) -> Path:
@@ -109,10 +113,7 @@ def report_run(run: RunFolder, out: Path | None = None, formats: Sequence[str] =
         raise run.no_record()
     if out is None:
         run.refuse_link()
-    target = out or run.folder / "report"
-    pages = [run_page(run.folder.name, records, run.film)]
-    write({name: content for format in chosen for name, content in WRITERS[format](pages).items()}, target)
-    return _first(target, chosen)
+    return _write([run_page(run.folder.name, records, run.film)], out or run.folder / "report", chosen)
 
 
 def _formats(names: Sequence[str]) -> list[str]:
@@ -122,8 +123,9 @@ def _formats(names: Sequence[str]) -> list[str]:
     return chosen
 
 
-def _first(target: Path, formats: Sequence[str]) -> Path:
-    """The first page of a report, or its folder where the formats have none."""
+def _write(pages: Sequence[Page], target: Path, formats: Sequence[str]) -> Path:
+    """Write pages in some formats; return the first page, or the folder where the formats have none."""
+    write({name: content for format in formats for name, content in WRITERS[format](pages).items()}, target)
     return next((target / f"index.{name}" for name in ("html", "md") if name in formats), target)
 
 

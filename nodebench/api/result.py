@@ -132,7 +132,7 @@ class Records(ABC):
         return export(self.frame(), self.records, format, table, columns)
 
     def _telling(self) -> list[str]:
-        """The columns of the summary that a page is wide enough for."""
+        """At most eight columns of the summary, without a status that all trials share."""
         shown = self.summary()
         same = shown["status"].nunique() < 2
         return [name for name in shown.columns if not (same and name == "status")][:_MOST_COLUMNS]

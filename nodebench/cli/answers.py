@@ -132,14 +132,14 @@ def report(
 
     Example: nodebench report --run latest --open
     """
-    from nodebench.cli.report import ALL_FORMATS, report_command, report_run_command, show_page
+    from nodebench.cli.report import report_command, report_run_command, show_page
 
     if run and (readme or with_published):
         raise BadInput(f"--run {run}: leave out --readme and --with-published, which are of the whole report")
     if run:
-        page = report_run_command(run, results, out, format or "html")
+        page = report_run_command(run, results, out, format)
     else:
-        page = report_command(results, out, format or ALL_FORMATS, readme, with_published=with_published)
+        page = report_command(results, out, format, readme, with_published=with_published)
     show_page(page, open_=open_, port=serve)
 
 
@@ -178,7 +178,7 @@ def recommend(
         float | None,
         typer.Option(
             metavar="M",
-            help="Measure now, for so long at most: everything once, then again what may still be the choice.",
+            help="Measure for at most M minutes: every candidate once, then the best ones again.",
             rich_help_panel=WHERE,
         ),
     ] = None,

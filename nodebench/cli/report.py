@@ -5,15 +5,13 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from nodebench.api.report import report, report_run
+from nodebench.api.report import FORMATS, LATEST_REPORT, report, report_run
 from nodebench.cli.conventions import LATEST
 from nodebench.cli.heartbeat import waiting
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput
 from nodebench.store.run_folder import RunFolder
 
-ALL_FORMATS = "html,md,latex,csv"
-LATEST_REPORT = Path("reports/latest")
 LOOPBACK = "127.0.0.1"
 
 
@@ -23,7 +21,7 @@ def report_command(results: Path, out: Path | None, formats: str, readme: Path |
         done = report(
             results,
             out=out or LATEST_REPORT,
-            formats=_names(formats),
+            formats=_names(formats) or FORMATS,
             readme=readme,
             with_published=with_published,
         )
@@ -38,7 +36,7 @@ def report_run_command(name: str, results: Path, out: Path | None, formats: str)
     """Write the page of a run, print where it is, and return it."""
     run = RunFolder.open(results, None if name == LATEST else name)
     with waiting("drawing plots"):
-        page = report_run(run, out, _names(formats))
+        page = report_run(run, out, _names(formats) or ("html",))
     Terminal(soft_wrap=True).print(f"{run.folder.name} · {page}")
     return page
 

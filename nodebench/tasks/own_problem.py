@@ -100,7 +100,11 @@ class _Steps(Experiment):
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """The loss of the probe batch, and what the problem itself measures."""
         own: Mapping[str, float] = self._problem.metrics(model) if self._problem.metrics else {}
-        return {"final_loss": float(self.loss(model, self.probe)), **{name: float(one) for name, one in own.items()}}
+        return self._of_probe(model) | {name: float(one) for name, one in own.items()}
+
+    def _of_probe(self, model: nn.Module) -> dict[str, float | None]:
+        """What the probe batch gives."""
+        return {"final_loss": float(self.loss(model, self.probe))}
 
     def check(self) -> None:
         """Take the loss of one batch; it must be a real scalar."""
@@ -135,16 +139,18 @@ class _Models(_Steps):
         return self._problem.loss(model, *batch)
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
-        """Also the evaluations of each ODE block for the probe batch, where there are several."""
         activate(self._setup.solve)
+        return super().metrics(model)
+
+    def _of_probe(self, model: nn.Module) -> dict[str, float | None]:
+        """Also the evaluations of each ODE block, where there are several."""
         with counting_by_field() as found:
-            self.loss(model, self.probe)
+            loss = super()._of_probe(model)
         names = {id(module): name for name, module in model.named_modules()}
         blocks = {names[field]: nfe for field, nfe in found.items() if field in names}
         if len(blocks) < 2 or self._setup.solve.counter.blind:
-            return super().metrics(model)
-        of_blocks = {f"nfe_of_{name.replace('.', '_')}": float(nfe) for name, nfe in blocks.items()}
-        return super().metrics(model) | of_blocks
+            return loss
+        return loss | {f"nfe_of_{name.replace('.', '_')}": float(nfe) for name, nfe in blocks.items()}
 
 
 class _Fields(_Steps):

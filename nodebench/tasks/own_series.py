@@ -254,15 +254,18 @@ class _Series(Experiment):
         some = self._test.of(torch.arange(min(EXAMPLES, len(self._test.values))))
         longest = max(float(one.times[-1]) for one in self._file.series) or 1.0
         grid, where = torch.unique(some.times, return_inverse=True)
-        place = where.unsqueeze(-1).expand_as(some.values)
-        empty = torch.full((len(where), len(grid), some.values.shape[-1]), torch.nan, dtype=torch.float64)
-        unknown = torch.full_like(some.values, torch.nan)
-        true, seen = (torch.where(which, some.values, unknown) for which in (some.known, some.seen))
-        fitted = torch.where(some.known.any(-1, keepdim=True), self._predict(model, some), unknown)
+        true, seen = (torch.where(which, some.values, torch.nan) for which in (some.known, some.seen))
+        rows, columns = some.known.any(-1).nonzero(as_tuple=True)  # without the times that fill up short series
+
+        def on_grid(values: Tensor) -> Tensor:
+            found = torch.full((len(where), len(grid), values.shape[-1]), torch.nan, dtype=torch.float64)
+            found[rows, where[rows, columns]] = values[rows, columns]
+            return found
+
         return Trajectories(
             times=longest * grid.numpy(),
-            true=self._in_own_unit(_scattered(empty, place, true)),
-            fitted=self._in_own_unit(_scattered(empty, place, fitted)),
+            true=self._in_own_unit(on_grid(true)),
+            fitted=self._in_own_unit(on_grid(self._predict(model, some))),
             observed_times=longest * some.times.numpy(),
             observed=self._in_own_unit(seen),
             trained=(0.0, longest * float(grid[-1])),
@@ -273,17 +276,6 @@ class _Series(Experiment):
     def _in_own_unit(self, values: Tensor) -> np.ndarray:
         """Values ``(..., D)`` as the file has them."""
         return (self._mean + self._std * values).numpy()
-
-
-def _scattered(empty: Tensor, place: Tensor, values: Tensor) -> Tensor:
-    """Values ``(N, n, D)`` at their places of a common grid; those that repeat the last time are equal to it or NaN."""
-    found = empty.clone()
-    for i in range(values.shape[1]):
-        column = values[:, i : i + 1]
-        found.scatter_(
-            1, place[:, i : i + 1], torch.where(column.isfinite(), column, found.gather(1, place[:, i : i + 1]))
-        )
-    return found
 
 
 def _moments(some: Observed) -> tuple[Tensor, Tensor]:
