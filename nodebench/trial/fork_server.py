@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,6 +26,8 @@ PROCESSES = threading.Lock()
 # How often a trial is started at most: once more if the server ended meanwhile.
 ATTEMPTS = 2
 END_SECONDS = 5.0
+# The value of PYTHONSAFEPATH by which the server knows that it was not the user who set it.
+SAFE_PATH = "nodebench"
 _PRELOADED = ["nodebench.trial.server_setup", "nodebench.trial.preload"]
 
 _starting = threading.Lock()
@@ -49,7 +52,7 @@ def start_fork_server() -> None:
             resource_tracker.ensure_running()  # which would clear the mask
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # inherited, for life
             try:
-                with temporary_files_in(_scratch[0]):
+                with temporary_files_in(_scratch[0]), _import_path_as_here():
                     forkserver.ensure_running()
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -96,6 +99,28 @@ def _wait_for_the_servers_end() -> None:
     from nodebench.trial.processes import ends_within, find  # psutil is needed in this case only
 
     ends_within(find(fork_server_pid()), END_SECONDS)
+
+
+@contextmanager
+def _import_path_as_here() -> Iterator[None]:
+    """Have a new interpreter import from the same folders as this process.
+
+    Python up to 3.12 gives the fork server the path of ``python -c``: it begins with the working folder, so that a
+    folder named nodebench there would be imported in place of this package.
+    """
+    library = Path(os.__file__).parent
+    archive = library.parent / f"python{sys.version_info.major}{sys.version_info.minor}.zip"
+    before_library = takewhile(lambda entry: entry not in {str(library), str(archive)}, sys.path)
+    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    os.environ["PYTHONPATH"] = os.pathsep.join(entry or os.getcwd() for entry in before_library)
+    os.environ.setdefault("PYTHONSAFEPATH", SAFE_PATH)  # leaves the working folder out
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextmanager

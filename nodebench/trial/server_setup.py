@@ -1,11 +1,13 @@
 """How the fork server's process behaves; it imports this first."""
 
+import os
 import sys
 import warnings
 from types import TracebackType
 
 from nodebench.trial.descriptors import reserve_standard_descriptors
 from nodebench.trial.family import adopt_orphans
+from nodebench.trial.fork_server import SAFE_PATH
 
 
 def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -13,6 +15,8 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
     print(f"nodebench: fork server: {kind.__name__}: {error}", file=sys.stderr)
 
 
+if os.environ.get("PYTHONSAFEPATH") == SAFE_PATH:
+    del os.environ["PYTHONSAFEPATH"]  # programs that a trial starts import as the user's do
 reserve_standard_descriptors()
 adopt_orphans()
 warnings.filterwarnings("ignore", message="forkserver: waitpid")  # the end of an orphan is no error

@@ -18,6 +18,12 @@ def drifting(marker: str = "") -> Trial:
     return found
 
 
+def drifted() -> Record:
+    """A finished record of a trial that drifted."""
+    record = run(drifting(), 1)
+    return record.model_copy(update={"drifted": True, "calibration": [0.01, 0.02]})
+
+
 def run(trial: Trial, attempts: int, jobs: int = 1) -> Record:
     start_fork_server()
     requests = {trial.id: Request(passes=(Pass.TRAINING,), attempts=attempts)}
@@ -50,7 +56,7 @@ def test_where_one_run_is_asked_for_or_cores_are_shared_it_runs_once(attempts, j
 
 
 def test_a_rerun_that_is_stopped_leaves_the_finished_record():
-    first = run(drifting(), 1)
+    first = drifted()
     outcomes = iter([first, first.model_copy(update={"status": Status.INTERRUPTED, "started": "later"})])
     record, film = run_until_steady(lambda: (next(outcomes), {}), 3)
     assert (record.status, record.started, film) == (Status.OK, first.started, {})
@@ -58,7 +64,7 @@ def test_a_rerun_that_is_stopped_leaves_the_finished_record():
 
 
 def test_a_rerun_that_cannot_start_leaves_the_finished_record():
-    first = run(drifting(), 1)
+    first = drifted()
     outcomes = iter([first])
 
     def once() -> tuple[Record, dict]:

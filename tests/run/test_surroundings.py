@@ -88,6 +88,15 @@ def test_a_temporary_folder_with_a_long_path_will_do(tmp_path):
     assert ours_in(folder) == set()
 
 
+def test_a_folder_named_as_the_package_is_not_imported_in_its_place(tmp_path):
+    (tmp_path / "nodebench").mkdir()
+    (tmp_path / "nodebench" / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    program = Path(sys.executable).with_name("nodebench")  # whose path has no working folder
+    done = subprocess.run([program, "run", *TRIVIAL], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "imported" not in done.stderr
+
+
 @pytest.fixture
 def temporary():
     """A folder whose path is short enough for sockets."""
