@@ -32,10 +32,10 @@ DIGITS = 3  # of an error: what lies behind depends on the order of sums
 Figures = dict[str, float]  # by "problem, solver, gradient, figure"
 
 
-def measured(problems: Sequence[str]) -> Figures:
-    """Every figure of some problems that can be measured with what is installed."""
+def measured(problems: Sequence[str], solvers: Sequence[str] = SOLVERS) -> Figures:
+    """Every figure of some problems and solvers that can be measured with what is installed."""
     found: Figures = {}
-    for names in product(problems, SOLVERS, GRADIENTS):
+    for names in product(problems, solvers, GRADIENTS):
         try:
             given = figures(*names)
         except NotImplementedError:
@@ -79,11 +79,14 @@ def name_of(here: dict[str, str]) -> str:
 def main() -> int:
     """Compare, or accept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--accept", action="store_true", help="store what is measured now")
-    chosen.add_argument("--problem", choices=list(FIELDS), help="compare those of one problem alone")
+    parser.add_argument("--accept", action="store_true", help="store what is measured now")
+    parser.add_argument("--problem", choices=list(FIELDS), help="compare those of one problem alone")
+    parser.add_argument("--solver", choices=SOLVERS, help="compare those of one solver alone")
     arguments = parser.parse_args()
-    here, now = surroundings(), measured([arguments.problem] if arguments.problem else list(FIELDS))
+    if arguments.accept and (arguments.problem or arguments.solver):
+        parser.error("--accept stores all problems and solvers; leave --problem and --solver out")
+    problems = [arguments.problem] if arguments.problem else list(FIELDS)
+    here, now = surroundings(), measured(problems, [arguments.solver] if arguments.solver else SOLVERS)
     if arguments.accept:
         path = BASELINES / name_of(here)
         path.write_text(json.dumps({"surroundings": here, "figures": now}, indent=1) + "\n")

@@ -1,5 +1,6 @@
 """What ``import nodebench`` offers, as a program or a notebook uses it."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -127,9 +128,12 @@ def test_a_failed_trial_has_a_record_and_runs_again(tmp_path):
     limits = nodebench.Limits(max_nfe=3)
     run = nodebench.run("toy/spiral", solver="rk4", limits=limits, results=tmp_path, **SMOKE)
     assert [one.status for one in run.records] == [Status.NFE_BUDGET]
+    (before,) = (run.folder / "records.jsonl").read_text().splitlines()
     again = nodebench.resume(run, retry_failed=True, progress=False)
     assert len(again.records) == 1
-    assert again.records[0].started > run.records[0].started
+    first, second = (run.folder / "records.jsonl").read_text().splitlines()
+    assert first == before
+    assert json.loads(second)["id"] == run.records[0].id
 
 
 def test_verdicts_are_found_by_id_and_by_scope(results, run):

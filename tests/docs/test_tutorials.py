@@ -6,6 +6,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -75,22 +76,26 @@ def prepared(text: str, folder: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path, "PATH": programs, "COLUMNS": "160", "NODEBENCH_ATTEMPTS": attempts}
 
 
+def in_bash(folder: Path, commands: str, environment: dict[str, str]) -> tuple[int, str, str]:
+    """Run commands as a user types them: (exit code, output, errors)."""
+    bash = ["bash", "-euo", "pipefail", "-c", commands]
+    done = subprocess.run(bash, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("tutorial", TUTORIALS)
-def test_it_does_what_it_says(tutorial, tmp_path):
+def test_it_does_what_it_says(tutorial, tmp_path, nodebench_in):
     text = tutorial.read_text()
     environment = prepared(text, tmp_path)
     said = ""
     for commands in blocks(text, "sh"):
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", commands],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
-        said += done.stdout
+        words = shlex.split(commands.replace("\\\n", ""))
+        if words[0] == "nodebench" and "nodebench" not in words[1:] and not list(tmp_path.glob("*.dist-info")):
+            code, out, err = nodebench_in(tmp_path, *words[1:], **environment)  # starts in a tenth of the time
+        else:
+            code, out, err = in_bash(tmp_path, commands, environment)
+        assert code == 0, f"{commands}\n{out}\n{err}"
+        said += out
     for words in SAYS[tutorial.stem]:
         assert re.search(words, said, re.MULTILINE), f"no {words!r} in\n{said}"
 
