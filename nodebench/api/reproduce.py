@@ -11,6 +11,7 @@ from nodebench.analysis.reproduction import Replicates, Reproduction, reproducti
 from nodebench.api.result import Run
 from nodebench.api.running import listener
 from nodebench.claims import ClaimResult, all_claims, judge
+from nodebench.claims.amendments import new_name
 from nodebench.claims.freeze import frozen_declarations
 from nodebench.errors import BadInput, CannotGoOn, at_least, nearest
 from nodebench.running.listener import Listener
@@ -140,7 +141,7 @@ def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list
     try:
         return RunFolder.open(results, what).records(), []
     except BadInput:
-        near = nearest(what, [claim.id for claim in all_claims()])
+        near = new_name(what) or nearest(what, [claim.id for claim in all_claims()])
         hint = f"did you mean the claim {near}?" if near else "'nodebench claims list' and 'results list' name them"
         raise BadInput(f"'{what}' is no claim, no record's id and no run in {results}; {hint}") from None
 

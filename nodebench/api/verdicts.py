@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodebench.claims import ClaimResult, all_claims, judge
+from nodebench.claims.amendments import choose_claim
 from nodebench.claims.freeze import frozen_declarations
 from nodebench.claims.words import measured, verdict_line
-from nodebench.errors import choose
 from nodebench.store.calibrations import calibrations
 from nodebench.store.published import records_to_judge
 
@@ -32,7 +32,7 @@ class Verdicts:
         by_name = {one.claim.id: one for one in reversed(self._results)} | {
             one.claim.name: one for one in self._results
         }
-        return by_name[choose("claim", name, by_name)]
+        return by_name[choose_claim(name, by_name)]
 
     def frame(self) -> "pd.DataFrame":
         """One row a claim.

@@ -1,12 +1,13 @@
 """Amendments: what changed in a declaration after it was written, when, and why."""
 
 import tomllib
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from nodebench.errors import BadInput
+from nodebench.errors import BadInput, choose
 from nodebench.spec.frozen import Frozen
 
 FILE = "amendments.toml"
@@ -66,3 +67,22 @@ def amended_hashes() -> dict[str, list[str]]:
         if one.to:
             found.setdefault(one.claim, []).append(one.to)
     return found
+
+
+def new_name(name: str) -> str | None:
+    """The name that a claim has now, by one that it had; None if no claim had it."""
+    id, space, scope = name.partition(" ")
+    renamed = {one.old: one.new for one in amendments() if one.what == "name"}
+    return f"{renamed[id]}{space}{scope}" if id in renamed else None
+
+
+def choose_claim(name: str, allowed: Iterable[str]) -> str:
+    """Return the name of a claim if it is allowed.
+
+    Raises:
+        BadInput: it is not; the message has the new name of a claim that was renamed, else the nearest match.
+    """
+    names = list(allowed)
+    if name not in names and (new := new_name(name)):
+        raise BadInput(f"the claim '{name}' is now named '{new}'")
+    return choose("claim", name, names)

@@ -49,7 +49,7 @@ def reproduce(
 ) -> int:
     """Run trials again from their records alone, and say which figures come out as they were.
 
-    Example: nodebench reproduce seed-euler-resnet --results results/published
+    Example: nodebench reproduce resnet-is-euler --results results/published
     """
     from nodebench.api.reproduce import Choice
     from nodebench.cli.choices import data_source

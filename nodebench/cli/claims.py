@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nodebench.claims import Claim, ClaimResult, ConditionResult, Verdict, all_claims, judge
-from nodebench.claims.amendments import amended_hashes
+from nodebench.claims.amendments import amended_hashes, choose_claim
 from nodebench.claims.freeze import changed, frozen_again, frozen_declarations, write
 from nodebench.claims.words import explanation, measured, p_text, rule, verdict_line
 from nodebench.cli.calibrate import resolution
@@ -132,7 +132,8 @@ def _table(found: Sequence[ClaimResult]) -> Table:
 def show_claim(id: str, results: Path) -> None:
     """Print everything about a claim, at each of its scopes."""
     console = Terminal()
-    named = [claim for claim in all_claims() if claim.id == choose("claim", id, _ids())]
+    chosen = choose_claim(id, _ids())
+    named = [claim for claim in all_claims() if claim.id == chosen]
     kept = apart(every_run_below(results), results)
     records, known = _records(kept), calibrations(results)
     by_name = {one.claim.name: one for one in judge(all_claims(), records, known, frozen_declarations())}

@@ -10,12 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from nodebench.claims import Claim, ClaimResult, all_claims
+from nodebench.claims.amendments import choose_claim
 from nodebench.claims.words import verdict_line
 from nodebench.cli.conventions import INTERRUPTED, OK
 from nodebench.cli.progress import duration
 from nodebench.cli.run import Watching
 from nodebench.cli.terminal import Terminal
-from nodebench.errors import BadInput, CannotGoOn, at_least, choose
+from nodebench.errors import BadInput, CannotGoOn, at_least
 from nodebench.running.session import Execution, run_planned, with_data
 from nodebench.spec import DataSource
 
@@ -66,7 +67,7 @@ def settle_claims(
 
 def _named(ids: Sequence[str]) -> list[Claim]:
     known = list(dict.fromkeys(claim.id for claim in all_claims()))
-    wanted = {choose("claim", id, known) for id in ids}
+    wanted = {choose_claim(id, known) for id in ids}
     return [claim for claim in all_claims() if not wanted or claim.id in wanted]
 
 

@@ -2,14 +2,18 @@
 
 import subprocess
 import tomllib
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from nodebench.claims import all_claims
+from nodebench.claims.freeze import declaration_hash, frozen_declarations
+
 ROOT = Path(__file__).parents[2]
 AMENDMENTS = tomllib.loads((ROOT / "nodebench/claims/amendments.toml").read_text())["amendment"]
-PARTS = {"sentence", "reading", "region", "conditions", "controls", "arms", "statistics", "added", "removed"}
+PARTS = {"sentence", "reading", "region", "conditions", "controls", "arms", "statistics", "name", "added", "removed"}
 
 
 def test_every_entry_says_what_changed_when_and_why():
@@ -29,6 +33,17 @@ def test_git_has_each_commit_at_its_date():
     for one in AMENDMENTS:
         if one.get("commit"):
             assert datetime.fromisoformat(one["date"]) == _date(one["commit"]), one["commit"]
+
+
+def test_a_change_of_the_name_changes_nothing_else_and_keeps_the_date():
+    claims = {claim.name: claim for claim in all_claims()}
+    frozen = frozen_declarations().claims
+    renamed = [one for one in AMENDMENTS if one["what"] == "name"]
+    assert renamed
+    for one in renamed:
+        hashes = {known.hash: known.date for known in frozen[one["claim"]].history}
+        before = declaration_hash(replace(claims[one["claim"]], id=one["old"]))
+        assert hashes[before] == hashes[one["to"]]
 
 
 def _date(commit: str) -> datetime:

@@ -127,7 +127,8 @@ def test_no_commit_has_rewritten_the_history_of_a_declaration():
         return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout
 
     now = json.loads((root / path).read_text())["claims"]
+    renamed = {f"{one.old} {one.claim.partition(' ')[2]}": one.claim for one in amendments() if one.what == "name"}
     for commit in git("log", "--format=%H", "--", path).split():
         for name, known in json.loads(git("show", f"{commit}:{path}"))["claims"].items():
             hashes = [one["hash"] for one in known["history"]]
-            assert [one["hash"] for one in now[name]["history"]][: len(hashes)] == hashes
+            assert [one["hash"] for one in now[renamed.get(name, name)]["history"]][: len(hashes)] == hashes

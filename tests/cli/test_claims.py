@@ -56,7 +56,7 @@ def test_check_prints_a_verdict_for_each_claim_as_json(nodebench, results):
     code, out, _ = nodebench("claims", "check", "--json")
     verdicts = {(v["id"], v["scope"]): v for v in json.loads(out)}
     assert code == 0
-    euler = verdicts["seed-euler-resnet", "default"]
+    euler = verdicts["resnet-is-euler", "default"]
     assert (euler["verdict"], euler["exact"], euler["line"]) == ("supported", True, "supported in all 2 conditions")
     assert [c["effects"][0]["n"] for c in euler["conditions"]] == [3, 3]
     untested = verdicts["mnist-parity", "paper"]
@@ -73,18 +73,20 @@ def test_published_records_count_only_where_there_are_no_others(nodebench, resul
     (mine / "records.jsonl").write_text(evidence(7, task="toy/random").line() + "\n")
     beside = json.loads(nodebench("claims", "check", "--json")[1])
     verdicts = [
-        next(one["verdict"] for one in found if (one["id"], one["scope"]) == ("seed-euler-resnet", "default"))
+        next(one["verdict"] for one in found if (one["id"], one["scope"]) == ("resnet-is-euler", "default"))
         for found in (alone, beside)
     ]
     assert verdicts == ["supported", "not tested"]
     told = "results/published left out; --results results/published judges it alone"
     assert told in nodebench("claims", "check")[1]
-    code, out, _ = nodebench("claims", "show", "seed-euler-resnet")
+    assert nodebench("claims", "show", "seed-euler-resnet")[2].endswith("is now named 'resnet-is-euler'\n")
+    assert "did you mean the claim resnet-is-euler" in nodebench("reproduce", "seed-euler-resnet")[2]
+    code, out, _ = nodebench("claims", "show", "resnet-is-euler")
     assert (code, "not tested" in out, told in out) == (0, True, True)
-    code, out, _ = nodebench("claims", "show", "seed-euler-resnet", "--results", "results/published")
+    code, out, _ = nodebench("claims", "show", "resnet-is-euler", "--results", "results/published")
     assert ("supported in all 2 conditions" in out, "left out; --results" in out) == (True, False)
-    assert "has no record in results yet" in nodebench("reproduce", "seed-euler-resnet")[2]
-    assert "seed-euler-resnet" in nodebench("claims", "settle", "seed-euler-resnet", "--dry-run")[1]
+    assert "has no record in results yet" in nodebench("reproduce", "resnet-is-euler")[2]
+    assert "resnet-is-euler" in nodebench("claims", "settle", "resnet-is-euler", "--dry-run")[1]
 
 
 def test_check_fails_on_the_verdicts_it_is_given(nodebench, results):
@@ -114,9 +116,9 @@ def test_the_declarations_are_frozen(nodebench):
 
 
 def test_a_dry_run_lists_what_would_decide_and_measures_nothing(nodebench, results):
-    code, out, _ = nodebench("claims", "settle", "seed-fits-spiral", "memory-constant", "--dry-run")
+    code, out, _ = nodebench("claims", "settle", "fits-spiral", "memory-constant", "--dry-run")
     assert code == 0
-    assert "seed-fits-spiral" in out
+    assert "fits-spiral" in out
     assert "memory-constant" in out
     assert "conditions could be decided" in out
     assert sorted(path.name for path in results.iterdir()) == ["kept"]
@@ -127,13 +129,13 @@ def test_settling_measures_what_is_missing_and_decides(nodebench, results):
     path = results / "kept" / "a-run" / "records.jsonl"
     lines = [line for line in path.read_text().splitlines() if json.loads(line)["trial"]["step_size"] == 0.1]
     path.write_text("\n".join(lines) + "\n")
-    code, out, err = nodebench("claims", "settle", "seed-euler-resnet", "--hours", "0.2", "--jobs", "1", "--quiet")
+    code, out, err = nodebench("claims", "settle", "resnet-is-euler", "--hours", "0.2", "--jobs", "1", "--quiet")
     assert code == 0, err
-    assert "decided: seed-euler-resnet (default): supported in all 2 conditions" in out
+    assert "decided: resnet-is-euler (default): supported in all 2 conditions" in out
     made = [run for run in results.iterdir() if run.name != "kept"]
     records = [json.loads(line) for run in made for line in (run / "records.jsonl").read_text().splitlines()]
     assert {(record["trial"]["step_size"], record["trial"]["seed"]) for record in records} == {(0.05, 0), (0.05, 1)}
-    code, out, _ = nodebench("claims", "settle", "seed-euler-resnet", "--hours", "0.2", "--quiet")
+    code, out, _ = nodebench("claims", "settle", "resnet-is-euler", "--hours", "0.2", "--quiet")
     assert "0 more claims are decided" in out
 
 

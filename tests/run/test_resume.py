@@ -186,7 +186,7 @@ def test_a_resumed_trial_says_so_and_its_times_are_those_of_all_processes(run):
     assert record.status is Status.OK
     (notice,) = told
     assert notice.startswith("goes on from its checkpoint, after ")
-    assert record.resumed is not None, err
+    assert record.resumed is not None
     assert record.resumed.times == 1
     assert 0 < record.resumed.seconds < first.duration_seconds
     assert record.reasons["resumed"].code == "resumed"
@@ -320,12 +320,12 @@ def test_the_time_limit_counts_the_seconds_of_earlier_processes_and_a_longer_one
     record = go(trial, run, limits=Limits(timeout=900.0))
     assert record.status is Status.TIMEOUT
     assert record.duration_seconds > 1000.0
-    assert record.resumed is not None, err
+    assert record.resumed is not None
     assert len(record.history) >= len(first.history) >= 1
     run.append(record)
     record = go(trial, run)
     assert record.status is Status.OK
-    assert record.resumed is not None, err
+    assert record.resumed is not None
 
 
 def test_a_killed_trial_goes_on_when_failed_trials_run_again(nodebench, tmp_path):

@@ -103,17 +103,17 @@ def _fits(
 
 _SPIRAL = "the linear spiral"
 _FIELDS = (
-    _fits("seed-fits-spiral", _toy("toy/spiral"), _SPIRAL),
-    _fits("seed-fits-spiral", _toy("toy/spiral"), _SPIRAL, "paper"),
+    _fits("fits-spiral", _toy("toy/spiral"), _SPIRAL),
+    _fits("fits-spiral", _toy("toy/spiral"), _SPIRAL, "paper"),
     _fits(
-        "seed-fits-random",
+        "fits-random-linear",
         _toy("toy/random", stable=True),
         "a random linear field that is stable over the span",
         controls=(_UNSTABLE,),
         trap="fields are drawn until the real parts of their eigenvalues are at most 0.02",
     ),
     _fits(
-        "seed-fits-lotka-volterra",
+        "fits-lotka-volterra",
         _toy("toy/lotka-volterra-linear"),
         "the article's “Volterra–Lotka” field, which is linear,",
     ),
@@ -123,7 +123,7 @@ _FIELDS = (
 def _nonlinear(preset: str) -> Claim:
     small, affine = _toy("toy/nonlinear"), _toy("toy/nonlinear", "affine")
     return Claim(
-        id="seed-nonlinear-hard",
+        id="nonlinear-not-learned",
         scope="paper" if preset == "paper" else "default",
         topic=Topic.ACCURACY,
         sentence="A small network cannot learn the process of the nonlinear field: from new starts and beyond the "
@@ -183,7 +183,7 @@ _CONFOUNDED = (
 )
 _NETWORK_FIELD = (
     Claim(
-        id="seed-mlp-shallow-fails",
+        id="small-network-fails",
         topic=Topic.ACCURACY,
         sentence="On the field of a random network the small network (2–50–2) fails: it fits at most a quarter of such "
         "fields.",
@@ -199,7 +199,7 @@ _NETWORK_FIELD = (
         fairness=_SETUP,
     ),
     Claim(
-        id="seed-mlp-deep-works",
+        id="deep-network-works",
         topic=Topic.ACCURACY,
         sentence="On the field of a random network the deep network (2–150–50–50–2) works: it fits at least half of "
         "such "
@@ -237,7 +237,7 @@ _EULER = Arm(
 )
 _METHOD = (
     Claim(
-        id="seed-euler-resnet",
+        id="resnet-is-euler",
         kind=Kind.IDENTITY,
         topic=Topic.GRADIENTS,
         sentence="A chain of residual blocks with shared weights is Euler's method.",
@@ -262,7 +262,7 @@ _METHOD = (
         ),
     ),
     Claim(
-        id="seed-speed-accuracy",
+        id="faster-at-test",
         topic=Topic.ACCURACY,
         sentence="An ODE layer trades speed for accuracy after training: a quarter of the evaluations for half a "
         "point or "

@@ -33,7 +33,7 @@ def _against(model: str, name: str) -> Part:
 _SERIES_GATE = Gate(final("rmse_over_noise"), limit=1.5)
 _SERIES = (
     Claim(
-        id="seed-missing-points",
+        id="missing-points",
         topic=Topic.SERIES,
         sentence="Missing and irregular observations are handled naturally: a neural ODE has a smaller error than an "
         "RNN "
@@ -55,7 +55,7 @@ _SERIES = (
         fairness="Both see the same observations and take the same number of training steps.",
     ),
     Claim(
-        id="seed-vae-spirals",
+        id="recovers-spirals",
         topic=Topic.SERIES,
         sentence="A latent ODE recovers noisy spirals: its reconstruction is closer to the truth than the "
         "observations are.",
@@ -131,7 +131,7 @@ def _spread(words: str, arm: Arm, label: str) -> Part:
 
 _ECG = (
     Claim(
-        id="seed-ecg-collapse",
+        id="ecg-one-shape",
         topic=Topic.SERIES,
         sentence="A latent ODE of heart beats overfits to a single shape: decoded beats spread at most a quarter as "
         "far as "
@@ -149,7 +149,7 @@ _ECG = (
         gate=_SERIES_GATE,
     ),
     Claim(
-        id="seed-ecg-diverges",
+        id="ecg-diverges",
         topic=Topic.SERIES,
         sentence="Extrapolated to either side, a beat runs off to infinity: at least half of the extrapolations "
         "leave ten "
