@@ -232,6 +232,14 @@ class Task(ABC):
         """
         return None
 
+    def data_summary(self, dataset: str | None, options: Any, source: DataSource) -> str:
+        """Say in one line what the user's own data hold; empty where the task has no such data.
+
+        Raises:
+            BadInput: see ``data_card``.
+        """
+        return ""
+
     @abstractmethod
     def build(self, setup: Setup) -> Experiment:
         """Build the experiment of one trial."""
