@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 _SOLVERS = ("dopri5", "rk4", "midpoint", "euler", "torchode:tsit5", "diffrax:tsit5")
 _GRADIENTS = {
     "diffrax:tsit5": (Gradient.CHECKPOINT,),
+    "rk4": (Gradient.DIRECT, Gradient.ADJOINT),
     "torchode:tsit5": (Gradient.DIRECT,),
     "midpoint": (Gradient.DIRECT, Gradient.ADJOINT),
     "euler": (Gradient.DIRECT, Gradient.ADJOINT),
@@ -36,6 +37,7 @@ _GRADIENTS = {
 # Steps of a solve: powers of two, so that a whole number of them fills the time exactly.
 _STEPS = {"rk4": (4, 8, 16, 32), "midpoint": (16, 64), "euler": (32, 128)}
 _OTHER_STEPS = (8, 32)  # of other methods that take fixed steps
+_MOST_TIMES = 8  # as many steps are taken at most where there are many outputs
 _RTOL = (1e-3, 1e-4, 1e-5, 1e-6)
 OF_USER = "own"  # the data set that is a file of the user's
 OWN = "field"  # the task of a field of the user's own
@@ -298,7 +300,7 @@ def _grids(asked: Asked, solvers: Sequence[str], seeds: int) -> Iterator[tuple[s
     }
     names = list(solvers) or _installed()
     fixed = [name for name in names if not find_solver(name)[2].adaptive]
-    span = longest_solve(Grid(solver=["dopri5"], **shared | {"seed": [0]}), asked.source, LIMITS) if fixed else None
+    longest = longest_solve(Grid(solver=["dopri5"], **shared | {"seed": [0]}), asked.source, LIMITS) if fixed else None
     for name in names:
         adapter, _, method = find_solver(name)
         possible = task.models[model].gradients & adapter.gradients & set(_GRADIENTS.get(name, Gradient))
@@ -311,13 +313,23 @@ def _grids(asked: Asked, solvers: Sequence[str], seeds: int) -> Iterator[tuple[s
             **shared,
         )
         label = name.replace(":", "-")
-        if method.adaptive or span is None:
+        if method.adaptive or longest is None:
             yield label, grid
             continue
-        counts = asked.steps or _STEPS.get(name, _OTHER_STEPS)
+        span, intervals = longest
+        counts = asked.steps or _counts(name, intervals if task.step_size is None else 1)
         yield label, grid.model_copy(update={"step_size": [span / count for count in counts]})
-        if task.step_size is None and not asked.steps:
+        if task.step_size is None and not asked.steps and name == fixed[0]:
             yield f"{label}-outputs", grid
+
+
+def _counts(solver: str, intervals: int) -> list[int]:
+    """The numbers of steps that are tried: more of them where the outputs are many, which tell the scale of time."""
+    counts = _STEPS.get(solver, _OTHER_STEPS)
+    times = 1
+    while times < _MOST_TIMES and times * _STEPS["rk4"][0] < intervals:
+        times *= 2
+    return [times * count for count in counts]
 
 
 def _installed() -> list[str]:

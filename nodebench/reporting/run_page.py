@@ -20,7 +20,7 @@ _MEMORY = Look("step (s)", "peak of a step (bytes)", "xy", joined=False)
 
 
 def run_page(name: str, records: Sequence[Record], films: Films) -> Page:
-    """Lay out a run: work-precision in evaluations, seconds and bytes, the training, pictures, and every configuration.
+    """Lay out a run: what it was, every configuration, work-precision, the training and pictures.
 
     Args:
         name: of the run.
@@ -31,11 +31,11 @@ def run_page(name: str, records: Sequence[Record], films: Films) -> Page:
     by = tuple(axis for axis in _SERIES if axis in differing)
     sides: Sides = {"": records}
     blocks: list[Block] = [Terms(_header(records))]
+    blocks += tables("run", records, "", metrics_first=True)
     over = tuple(axis for axis in differing if axis not in by)
     for plot in (*_clouds(by, over), _training(records, (*by, *over))):
         blocks += draw(plot, "run", sides)
     blocks += pictures("run", records, films)
-    blocks += tables("run", records, "", metrics_first=True)
     blocks += failures("run", records, "")
     blocks += [Code(f"nodebench show {name} --columns all")]
     return Page("index", name, "", blocks)

@@ -52,7 +52,8 @@ _PHASES = {Pass.TRAINING: "timed"}
 Outcome = dict[str, Any]  # the fields of the record that the child knows
 
 
-SPAN = "span"  # of a check: the length of time of the longest solve of the probe batch
+# Of a check: the length of time of the longest solve of the probe batch, and into how many parts its outputs cut it.
+SPAN, INTERVALS = "span", "intervals"
 
 
 @dataclass(frozen=True)
@@ -199,14 +200,15 @@ class _Child:
         if self._job.trial.solver is None:
             return
         assert self._solve is not None
-        spans = [0.0]
+        spans = [(0.0, 0)]
 
         def note(_field: torch.nn.Module, _y0: torch.Tensor, times: torch.Tensor) -> None:
-            spans.append(float((times[-1] - times[0]).abs()))
+            spans.append((float((times[-1] - times[0]).abs()), len(times) - 1))
 
         with torch.no_grad(), self._solve.using(self._counter, observe=note):
             experiment.loss(experiment.model, experiment.probe)
-        self._outcome["metrics"] = {SPAN: max(spans) or None}
+        span, intervals = max(spans)
+        self._outcome["metrics"] = {SPAN: span, INTERVALS: float(intervals)}
 
     def _build(self) -> Experiment:
         """Build the experiment, and the integrator that it solves with."""

@@ -260,7 +260,7 @@ def test_a_problem_in_a_file_is_measured_and_the_answer_found_again_until_it_is_
 
 def test_fixed_steps_are_parts_of_the_time_that_a_solve_takes(tmp_path):
     """The time is known from a solve of the probe batch, also where a user's code alone knows it."""
-    (tmp_path / "mine.py").write_text(PROBLEM.replace("linspace(0, 1, 5)", "linspace(1, 7, 5)"))
+    (tmp_path / "mine.py").write_text(PROBLEM.replace("linspace(0, 1, 5)", "linspace(1, 7, 5)"))  # 4 parts
     asked = Asked("problem", options={"problem": [f"{tmp_path / 'mine.py'}:decay"]})
     groups = study_of(asked, ["rk4", "euler"], seeds=1).groups
     assert groups["rk4"].step_size == [6 / steps for steps in (4, 8, 16, 32)]
@@ -268,6 +268,11 @@ def test_fixed_steps_are_parts_of_the_time_that_a_solve_takes(tmp_path):
     assert groups["rk4-outputs"].step_size == []  # one step from output to output
     (rk4,) = study_of(replace(asked, steps=[5]), ["rk4"], seeds=1).groups.values()
     assert rk4.step_size == [6 / 5]
+    # Many outputs tell that the time is long: twice as many steps, at most eight times as many.
+    (tmp_path / "mine.py").write_text(PROBLEM.replace("linspace(0, 1, 5)", "linspace(1, 7, 8)"))
+    assert study_of(asked, ["euler"], seeds=1).groups["euler"].step_size == [6 / 64, 6 / 256]
+    (tmp_path / "mine.py").write_text(PROBLEM.replace("linspace(0, 1, 5)", "linspace(1, 7, 500)"))
+    assert study_of(asked, ["rk4"], seeds=1).groups["rk4"].step_size == [6 / steps for steps in (32, 64, 128, 256)]
 
 
 def test_a_fixed_step_solver_wins_where_its_steps_suffice():
