@@ -175,8 +175,10 @@ class SolverAdapter(ABC):
         """Solve until an event, for backends that can.
 
         Args:
-            field, y0, control: see ``solve``.
-            times: the start and a later time, which gives the direction, shape ``(2,)``.
+            field: the counted vector field.
+            y0: initial state, any shape ``S``.
+            times: the start and another time, which gives the direction, shape ``(2,)``.
+            control: method, tolerances and gradient.
             event: maps time and state to a number.
 
         Returns:

@@ -143,7 +143,8 @@ def odeint_event(
     The one evaluation of ``func`` in the backward pass, for the gradient of the time, is not counted.
 
     Args:
-        func, y0: see ``odeint``.
+        func: see ``odeint``.
+        y0: see ``odeint``.
         t0: start time, a scalar tensor.
         event_fn: maps time and state to a number; the solve ends where it is zero.
         reverse_time: whether time decreases.
