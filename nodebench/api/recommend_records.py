@@ -303,7 +303,8 @@ def _grids(asked: Asked, solvers: Sequence[str], seeds: int) -> Iterator[tuple[s
     longest = longest_solve(Grid(solver=["dopri5"], **shared | {"seed": [0]}), asked.source, LIMITS) if fixed else None
     for name in names:
         adapter, _, method = find_solver(name)
-        possible = task.models[model].gradients & adapter.gradients & set(_GRADIENTS.get(name, Gradient))
+        tried = Gradient if solvers and name in _STEPS else _GRADIENTS.get(name, Gradient)  # all of what is named
+        possible = task.models[model].gradients & adapter.gradients & set(tried)
         if not method.adaptive:
             possible -= {Gradient.ADJOINT_SEMINORM}  # there is no error norm
         grid = Grid(
