@@ -21,6 +21,8 @@ _HOMES = {
     "load_runs": "api.running",
     "odeint": "solvers.odeint",
     "odeint_adjoint": "solvers.odeint",
+    "odeint_dense": "solvers.odeint",
+    "odeint_event": "solvers.odeint",
     "recommend": "api.recommend",
     "report": "api.report",
     "reproduce": "api.reproduce",
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
     from nodebench.solvers.odeint import evaluations as evaluations
     from nodebench.solvers.odeint import odeint as odeint
     from nodebench.solvers.odeint import odeint_adjoint as odeint_adjoint
+    from nodebench.solvers.odeint import odeint_dense as odeint_dense
+    from nodebench.solvers.odeint import odeint_event as odeint_event
     from nodebench.spec import Limits as Limits
     from nodebench.tasks.problem import Problem as Problem
 

@@ -124,6 +124,8 @@ def recommend(
     seeds: int = 3,
     device: str = "cpu",
     threads: int | None = None,
+    data: str | Path | None = None,
+    steps: Sequence[int] = (),
     machine: str = "",
     results: str | Path = "results",
     progress: bool | Listener = True,
@@ -144,6 +146,8 @@ def recommend(
         seeds: with ``measure`` and no ``minutes``, replicates.
         device: with ``measure``, where.
         threads: CPU threads of a trial; None for any.
+        data: the user's file of the task ``series``, or the folder of the data sets.
+        steps: with ``measure``, steps of a solve by solvers that take fixed steps; empty for several numbers.
         machine: a part of the name of the machine whose records answer; empty for this machine.
         results: folder of the runs.
         progress: whether a progress bar is shown, or what shows it.
@@ -156,12 +160,16 @@ def recommend(
         name: [value] if isinstance(value, str | int | float) else value
         for name, value in {**own, **(options or {})}.items()
     }
-    asked = with_task(Asked(name, field, state_shape, model, given, device, threads))
+    asked = with_task(
+        Asked(name, field, state_shape, model, given, device, threads, Path(data) if data else None, steps)
+    )
     if error is not None and error <= 0:
         raise BadInput(f"--error {error:g}: a positive number, relative to the gradient's size")
     measure = measure or minutes is not None
     if measure and machine:
         raise BadInput("--machine chooses among records, and --measure makes new ones here: leave one of them out")
+    if steps and not measure:
+        raise BadInput("--steps goes with --measure: from records the best of all is named")
     if solver and not measure:
         raise BadInput("--solver goes with --measure: from records the best of all is named")
     folder, limits = Path(results), Limits(error, max_memory)

@@ -5,13 +5,14 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nodebench.analysis.recommend import Options, Present, Problem, by_machine, problems
 from nodebench.errors import BadInput, at_least, choose
 from nodebench.running.listener import Listener
+from nodebench.running.pilot import longest_solve
 from nodebench.running.session import Execution, Session, run_study
-from nodebench.spec import Gradient, Grid, Preset, Record, Study
+from nodebench.spec import DataSource, Gradient, Grid, Preset, Record, Study
 from nodebench.spec import Limits as Budgets
 from nodebench.spec.figures import several
 from nodebench.spec.grid import replicates
@@ -25,9 +26,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 # What is measured where nothing is known; of the libraries those that are installed.
-_SOLVERS = ("dopri5", "torchode:tsit5", "diffrax:tsit5")
-_GRADIENTS = {"diffrax:tsit5": (Gradient.CHECKPOINT,), "torchode:tsit5": (Gradient.DIRECT,)}
+_SOLVERS = ("dopri5", "rk4", "midpoint", "euler", "torchode:tsit5", "diffrax:tsit5")
+_GRADIENTS = {
+    "diffrax:tsit5": (Gradient.CHECKPOINT,),
+    "rk4": (Gradient.DIRECT, Gradient.ADJOINT),
+    "torchode:tsit5": (Gradient.DIRECT,),
+    "midpoint": (Gradient.DIRECT, Gradient.ADJOINT),
+    "euler": (Gradient.DIRECT, Gradient.ADJOINT),
+}
+# Steps of a solve: powers of two, so that a whole number of them fills the time exactly.
+_STEPS = {"rk4": (4, 8, 16, 32), "midpoint": (16, 64), "euler": (32, 128)}
+_OTHER_STEPS = (8, 32)  # of other methods that take fixed steps
+_MOST_TIMES = 8  # as many steps are taken at most where there are many outputs
 _RTOL = (1e-3, 1e-4, 1e-5, 1e-6)
+OF_USER = "own"  # the data set that is a file of the user's
 OWN = "field"  # the task of a field of the user's own
 LIMITS = Budgets(timeout=300.0)  # of one trial
 _NAMED_RUNS = 3  # in what an answer rests on
@@ -45,6 +57,8 @@ class Asked:
         options: of the task that differ from its defaults.
         device: where new trials run.
         threads: of a trial; None for any number.
+        data: the file or folder of the data; None for none.
+        steps: of a solve by a solver of fixed steps, with new trials; empty for those of ``_STEPS``.
     """
 
     task: str = ""
@@ -54,12 +68,20 @@ class Asked:
     options: Mapping[str, Sequence[Scalar]] = dataclasses.field(default_factory=dict)
     device: str = "cpu"
     threads: int | None = None
+    data: Path | None = None
+    steps: Sequence[int] = ()
+
+    @property
+    def source(self) -> DataSource:
+        """Where its data lie."""
+        return DataSource(folder=self.data.absolute() if self.data else None)
 
     @property
     def again(self) -> str:
         """The command that measures it."""
         parts = ["--field", self.field, "--state-shape", self.state_shape] if self.field else ["--task", self.task]
         parts += ["--model", self.model] if self.model else []
+        parts += ["--data", str(self.data)] if self.data else []
         return " ".join(
             [
                 "nodebench recommend",
@@ -135,8 +157,8 @@ def measured(asked: Asked, solvers: Sequence[str], seeds: int, results: Path, li
 
 def study_of(asked: Asked, solvers: Sequence[str], seeds: int) -> Study:
     """The study of everything that may be recommended; see ``measured``."""
-    at_least(1, seeds=seeds, threads=asked.threads)
-    return Study(name=RECOMMEND, groups=dict(_grids(asked, solvers, seeds)))
+    at_least(1, seeds=seeds, threads=asked.threads, steps=min(asked.steps, default=None))
+    return Study(name=RECOMMEND, groups=dict(_grids(asked, solvers, seeds)), data=asked.source)
 
 
 def kept(results: Path) -> Found:
@@ -159,7 +181,9 @@ def matching(asked: Asked, found: Found, machine: str, results: Path) -> list[Pr
     """
     from nodebench.tasks import find_task
 
-    records = [record for some in found.by_run.values() for record in some]
+    sha256 = _sha256(asked)
+    every = (record for some in found.by_run.values() for record in some)
+    records = [one for one in every if sha256 is None or (one.data is not None and one.data.sha256 == sha256)]
     candidates = problems(records, asked.wanted, _present(find_task(asked.task)))
     if find_task(asked.task).runs_user_code and found.session is None:
         candidates = _of_present_code(candidates)
@@ -168,6 +192,26 @@ def matching(asked: Asked, found: Found, machine: str, results: Path) -> list[Pr
     known = by_machine(problem.records[0] for problem in candidates)
     name = _named(machine, known) if machine else _this(known, asked)
     return [problem for problem in candidates if problem.records[0] in known[name]]
+
+
+def _sha256(asked: Asked) -> str | None:
+    """The hash of the user's data as they are now; None for a task that has data of its own.
+
+    Raises:
+        BadInput: the task needs data of the user's, and they are not given or cannot be read.
+    """
+    from nodebench.tasks import data_card_of, dataset_of, find_task
+    from nodebench.trial.options import options_with
+
+    task = find_task(asked.task)
+    if asked.data is None and OF_USER not in task.datasets:
+        return None
+    if not task.datasets:
+        raise BadInput(f"task {task.name} makes its own data: leave out --data")
+    options = options_with(task, Preset.QUICK, {name: values[0] for name, values in asked.given.items()})
+    dataset = dataset_of(task, None, asked.source, Preset.QUICK)
+    card = data_card_of(task, dataset, options, asked.source)
+    return card.sha256 if card else None
 
 
 def _present(task: "Task") -> Present:
@@ -246,25 +290,47 @@ def _grids(asked: Asked, solvers: Sequence[str], seeds: int) -> Iterator[tuple[s
     task = find_task(asked.task)
     model = choose(f"model of task {task.name}", asked.model or next(iter(task.models)), task.models)
     brief: dict[str, list[Scalar]] = {name: [value] for name, value in task.brief.items()}
-    for name in solvers or _installed():
+    shared: dict[str, Any] = {
+        "task": task.name,
+        "model": [model],
+        "seed": replicates(seeds),
+        "overrides": brief | asked.given,
+        "device": asked.device,
+        "threads": asked.threads,
+    }
+    names = list(solvers) or _installed()
+    fixed = [name for name in names if not find_solver(name)[2].adaptive]
+    longest = longest_solve(Grid(solver=["dopri5"], **shared | {"seed": [0]}), asked.source, LIMITS) if fixed else None
+    for name in names:
         adapter, _, method = find_solver(name)
-        possible = task.models[model].gradients & adapter.gradients & set(_GRADIENTS.get(name, Gradient))
+        tried = Gradient if solvers and name in _STEPS else _GRADIENTS.get(name, Gradient)  # all of what is named
+        possible = task.models[model].gradients & adapter.gradients & set(tried)
         if not method.adaptive:
             possible -= {Gradient.ADJOINT_SEMINORM}  # there is no error norm
-        yield (
-            name.replace(":", "-"),
-            Grid(
-                task=task.name,
-                model=[model],
-                solver=[name],
-                gradient=[gradient for gradient in Gradient if gradient in possible],
-                rtol=list(_RTOL) if method.has_tolerance else [],
-                seed=replicates(seeds),
-                overrides=brief | asked.given,
-                device=asked.device,
-                threads=asked.threads,
-            ),
+        grid = Grid(
+            solver=[name],
+            gradient=[gradient for gradient in Gradient if gradient in possible],
+            rtol=list(_RTOL) if method.has_tolerance else [],
+            **shared,
         )
+        label = name.replace(":", "-")
+        if method.adaptive or longest is None:
+            yield label, grid
+            continue
+        span, intervals = longest
+        counts = asked.steps or _counts(name, intervals if task.step_size is None else 1)
+        yield label, grid.model_copy(update={"step_size": [span / count for count in counts]})
+        if task.step_size is None and not asked.steps and name == fixed[0]:
+            yield f"{label}-outputs", grid
+
+
+def _counts(solver: str, intervals: int) -> list[int]:
+    """The numbers of steps that are tried: more of them where the outputs are many, which tell the scale of time."""
+    counts = _STEPS.get(solver, _OTHER_STEPS)
+    times = 1
+    while times < _MOST_TIMES and times * _STEPS["rk4"][0] < intervals:
+        times *= 2
+    return [times * count for count in counts]
 
 
 def _installed() -> list[str]:

@@ -164,6 +164,10 @@ def recommend(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Option of the task.", rich_help_panel="What"),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE|DIR", help="Your file of series, or the data sets.", rich_help_panel="What"),
+    ] = None,
     max_memory: Annotated[
         str | None,
         typer.Option(metavar="SIZE", help="Most that a training step may take: 300MB.", rich_help_panel=LIMITS),
@@ -184,6 +188,12 @@ def recommend(
     ] = None,
     solver: Annotated[
         str, typer.Option(metavar="NAME,…", help="With --measure or --minutes: these alone.", rich_help_panel=WHERE)
+    ] = "",
+    steps: Annotated[
+        str,
+        typer.Option(
+            metavar="N,…", help="With --measure: steps of a solve by fixed-step solvers.", rich_help_panel=WHERE
+        ),
     ] = "",
     seeds: Annotated[int, typer.Option(metavar="N", help="With --measure: replicates.", rich_help_panel=WHERE)] = 3,
     device: Annotated[str, typer.Option(help="With --measure or --minutes: where.", rich_help_panel=WHERE)] = "cpu",
@@ -214,10 +224,11 @@ def recommend(
     Example: nodebench recommend --field mine:Drift --state-shape 64 --error 1e-3 --measure
     """
     from nodebench.api.recommend_records import Asked
-    from nodebench.cli.choices import overrides_of
+    from nodebench.cli.choices import overrides_of, whole_numbers
     from nodebench.cli.recommend import recommend_command
 
-    asked = Asked(task, field, state_shape, model, overrides_of(set_ or ()), device, threads)
+    options = overrides_of(set_ or ())
+    asked = Asked(task, field, state_shape, model, options, device, threads, data, whole_numbers("steps", steps))
     return recommend_command(
         asked,
         max_memory,

@@ -181,6 +181,11 @@ def _int(name: str, text: str) -> int:
     return int(text)
 
 
+def whole_numbers(name: str, text: str) -> list[int]:
+    """The whole numbers of an option, by comma."""
+    return [_int(name, part) for part in parts(name, text)]
+
+
 def _at_most_one(name: str, values: list[T]) -> T | None:
     if len(values) > 1:
         raise BadInput(f"--{name.replace('_', '-')}: one value only, it does not multiply into trials")

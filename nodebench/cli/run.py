@@ -68,6 +68,11 @@ class Watching(Listener):
         if not (self._quiet or self._json):
             _say(f"threads of a trial: {choice.threads} ({choice.because}); --threads N sets another number")
 
+    def data_read(self, summary: str) -> None:
+        """Print what the data hold."""
+        if not (self._quiet or self._json):
+            _say(summary)
+
     def allow(self, trials: Sequence[Trial], costs: Costs, at_once: int) -> None:
         """Ask whether a large run may start."""
         from nodebench.cli.confirm import confirm

@@ -27,12 +27,15 @@ def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Fi
         last = film[max(film)]
         name = slug(f"{study}-{task}-{model}-{preset}-{dataset}")
         planar = bool(last.field.size) or task == "latent-spirals"
+        drawn_as = "true (solid), fitted (dashed) and observed (dots)"
+        if last.names:
+            drawn_as = "given (dots), hidden (circles) and predicted (dashed), of series that no model was trained on"
         title = f"{task} · {model}" + (f" · {dataset}" if dataset else "") + f" · {preset} · seed {record.trial.seed}"
         with style(name):
             drawing = saved(name, portrait(title, last) if planar else over_time(title, last))
         error = record.metrics.get("trajectory_error")
         measured = f" Trajectory error {error:.3g}." if error is not None else ""
-        caption = f"{title}: true (solid), fitted (dashed) and observed (dots).{measured} n = 1."
+        caption = f"{title}: {drawn_as}.{measured} n = 1."
         header, rows = _numbers(last)
         drawn.append(Chart(name, caption, caption, drawing, header, rows, small=True))
     return drawn

@@ -25,6 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from nodebench.escapes import for_matplotlib
 from nodebench.paths import file_name, make_folder, write_file
 from nodebench.spec import Record
+from nodebench.spec.figures import figure
 from nodebench.spec.trajectories import Film, Trajectories
 from nodebench.store.film import LARGEST
 
@@ -53,7 +54,8 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
         drawings["training"] = lambda: training(record)
     if film:
         last = film[max(film)]
-        drawings["portrait"] = lambda: portrait(_title(record), last)
+        if last.true.shape[2] > 1:
+            drawings["portrait"] = lambda: portrait(_title(record), last)
         drawings["time"] = lambda: over_time(_title(record), last)
     make_folder(folder)
     files = []
@@ -66,7 +68,7 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
                 metadata = {"Date": None} if format == "svg" else None
                 drawn.savefig(content, format=format, dpi=200, metadata=metadata)
                 files.append(write_file(folder, f"{stem}.{kind}.{format}", content=content.getvalue()))
-        if animate and len(film) > 1:
+        if animate and len(film) > 1 and film[max(film)].true.shape[2] > 1:
             files.append(write_file(folder, f"{stem}.gif", content=_animation(record, film)))
     return files
 
@@ -104,29 +106,43 @@ def _new(title: str, width: float, height: float) -> Figure:
 
 
 def training(record: Record) -> Figure:
-    """Loss and NFE over the epochs."""
+    """Loss, the task's first metric on unseen data where it is known of several epochs, and NFE over the epochs."""
     names = ("nfe_forward", "nfe_backward", "nfe_probe")
     history = record.history
     calls = {name: _known(history, name) for name in names}
     calls = {name: points for name, points in calls.items() if len(points[0])}
-    drawn = _new(_title(record), WIDTH, 4.4 if calls else 2.6)
-    axes = drawn.subplots(2 if calls else 1, sharex=True, squeeze=False)[:, 0]
+    metric = _first_metric(record)
+    rows = 1 + bool(metric) + bool(calls)
+    drawn = _new(_title(record), WIDTH, 0.8 + 1.8 * rows)
+    axes = drawn.subplots(rows, sharex=True, squeeze=False)[:, 0]
     epochs, loss = _known(history, "loss")
     axes[0].plot(epochs, loss, color=TRUE, marker=".")
     axes[0].set_ylabel("training loss")
     if min(loss) > 0 and max(loss) > 5 * min(loss):
         axes[0].set_yscale("log")
+    if metric:
+        axes[1].plot(*_known(history, metric), color=FITTED, marker=".")
+        axes[1].set_ylabel(figure(metric).label)
     labels = {"nfe_forward": "forward, a step", "nfe_backward": "backward, a step", "nfe_probe": "forward, fixed probe"}
     for (name, points), color, style in zip(calls.items(), (TRUE, FITTED, OBSERVED), ("-", "--", ":"), strict=False):
-        axes[1].plot(*points, style, color=color, marker=".", label=labels[name])
+        axes[-1].plot(*points, style, color=color, marker=".", label=labels[name])
     if calls:
-        axes[1].set_ylabel("NFE")
-        axes[1].set_ylim(bottom=0)
-        axes[1].legend(frameon=False)
+        axes[-1].set_ylabel("NFE")
+        axes[-1].set_ylim(bottom=0)
+        axes[-1].legend(frameon=False)
     axes[-1].set_xlabel("epoch")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     sns.despine(drawn)
     return drawn
+
+
+_NO_METRICS = frozenset({"epoch", "loss", "final_loss", "seconds"})
+
+
+def _first_metric(record: Record) -> str:
+    """The first metric that several epochs have, in the task's own order; empty where there is none."""
+    names = (name for row in record.history for name in row if name not in _NO_METRICS and not name.startswith("nfe_"))
+    return next((name for name in names if len(_known(record.history, name)[0]) > 1), "")
 
 
 def _known(history: list[dict[str, float | None]], name: str) -> tuple[list[float], list[float]]:
@@ -180,6 +196,9 @@ def over_time(title: str, shown: Trajectories) -> Figure:
     panels = [(example, component) for example in range(count) for component in range(components)]
     for axes, (example, component) in zip(grid.flat, panels, strict=True):
         _panel(axes, shown, example, component)
+    for example, name in enumerate(shown.names[:count]):
+        first = panels.index((example, 0))
+        grid.flat[first].set_title(for_matplotlib(name), loc="left", fontsize=9)
     for axes in grid[-1]:
         axes.set_xlabel(for_matplotlib(shown.time_label))
     _legend(drawn, shown, shade=_beyond(shown))
@@ -193,6 +212,11 @@ def _panel(axes: Axes, shown: Trajectories, example: int, component: int) -> Non
     for low, high in ((first, start), (end, last)):
         if high > low:
             axes.axvspan(low, high, linewidth=0, zorder=0, **SHADE)
+    if shown.names:
+        _points(axes, shown, example, component)
+        axes.set(xlim=(first, last), ylim=_limits(shown, example, component, 0.4))
+        axes.set_ylabel(for_matplotlib(shown.labels[component]))
+        return
     axes.plot(
         shown.observed_times[example], shown.observed[example, :, component], "o", color=OBSERVED, ms=2, alpha=0.5
     )
@@ -202,6 +226,31 @@ def _panel(axes: Axes, shown: Trajectories, example: int, component: int) -> Non
     axes.plot(*fitted.T, "--", color=FITTED, linewidth=1.5)
     axes.set(xlim=(first, last), ylim=_limits(shown, example, component, 0.4))
     axes.set_ylabel(for_matplotlib(shown.labels[component]))
+
+
+def _points(axes: Axes, shown: Trajectories, example: int, component: int) -> None:
+    """A series at its own times: what was given, what was hidden, and the prediction, without lines across gaps."""
+    true, given = shown.true[example, :, component], shown.observed[example, :, component]
+    given_times = shown.observed_times[example][np.isfinite(given)]
+    hidden = np.isfinite(true) & ~np.isin(shown.times, given_times)
+    axes.plot(given_times, given[np.isfinite(given)], "o", color=OBSERVED, ms=3)
+    axes.plot(shown.times[hidden], true[hidden], "o", color=TRUE, ms=3.5, mfc="none", mew=0.8)
+    fitted = _connected(np.column_stack([shown.times, shown.fitted[example, :, component]]))
+    axes.plot(*_with_gaps(fitted).T, "--", color=FITTED, linewidth=1.2, marker=".", ms=3)
+    if shown.given_until.size:
+        axes.axvline(float(shown.given_until[example]), color=MUTED, linewidth=0.9, linestyle=":")
+
+
+GAP = 4.0  # times the median distance between points
+
+
+def _with_gaps(points: np.ndarray) -> np.ndarray:
+    """Points ``(n, 2)`` with NaN where two of them are far apart, so that no line joins these."""
+    distances = np.diff(points[:, 0])
+    if not len(distances):
+        return points
+    far = np.flatnonzero(distances > GAP * np.median(distances)) + 1
+    return np.insert(points, far, np.nan, axis=0)
 
 
 def _connected(points: np.ndarray) -> np.ndarray:
@@ -223,16 +272,31 @@ def _limits(shown: Trajectories, example: int, component: int, margin: float) ->
 
 
 def _legend(drawn: Figure, shown: Trajectories, shade: bool) -> None:
-    handles: list[Line2D | Patch] = [
-        Line2D([], [], color=TRUE, label="true"),
-        Line2D([], [], color=FITTED, linestyle="--", label="fitted"),
-        Line2D([], [], color=OBSERVED, marker="o", linestyle="", markersize=4, label="observed"),
-    ]
+    handles = _points_handles(shown) if shown.names else _lines_handles()
     if shown.field.size and not shade:
         handles.append(Line2D([], [], color=FIELD, label="learned field"))
     if shade:
         handles.append(Patch(**SHADE, label="not trained on"))
     drawn.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+
+
+def _lines_handles() -> list[Line2D | Patch]:
+    return [
+        Line2D([], [], color=TRUE, label="true"),
+        Line2D([], [], color=FITTED, linestyle="--", label="fitted"),
+        Line2D([], [], color=OBSERVED, marker="o", linestyle="", markersize=4, label="observed"),
+    ]
+
+
+def _points_handles(shown: Trajectories) -> list[Line2D | Patch]:
+    found: list[Line2D | Patch] = [
+        Line2D([], [], color=OBSERVED, marker="o", linestyle="", markersize=4, label="given"),
+        Line2D([], [], color=TRUE, marker="o", mfc="none", linestyle="", markersize=4, label="hidden"),
+        Line2D([], [], color=FITTED, linestyle="--", marker=".", label="predicted"),
+    ]
+    if shown.given_until.size:
+        found.append(Line2D([], [], color=MUTED, linestyle=":", label="start of the forecast"))
+    return found
 
 
 # --- the film

@@ -1,6 +1,6 @@
 """The page of one run: its figures, pictures and tables. It judges no claim."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from nodebench.analysis.readings import final
 from nodebench.analysis.summary import configurations, varying
@@ -10,6 +10,8 @@ from nodebench.reporting.pictures import pictures
 from nodebench.reporting.study_charts import Plot, Sides, draw, each, rows
 from nodebench.reporting.study_pages import Films, counts, failures, tables
 from nodebench.spec import Record
+from nodebench.spec.calibration import machine_label
+from nodebench.spec.figures import several
 
 _SERIES = ("task", "dataset", "model", "solver", "batching", "compile", "gradient")
 _ERROR = Look("NFE, forward", "relative solution error", "xy", joined=False)
@@ -18,7 +20,7 @@ _MEMORY = Look("step (s)", "peak of a step (bytes)", "xy", joined=False)
 
 
 def run_page(name: str, records: Sequence[Record], films: Films) -> Page:
-    """Lay out a run: work-precision in evaluations, seconds and bytes, the training, pictures, and every configuration.
+    """Lay out a run: what it was, every configuration, work-precision, the training and pictures.
 
     Args:
         name: of the run.
@@ -28,15 +30,51 @@ def run_page(name: str, records: Sequence[Record], films: Films) -> Page:
     differing = varying(configurations(records))
     by = tuple(axis for axis in _SERIES if axis in differing)
     sides: Sides = {"": records}
-    blocks: list[Block] = [Terms([("Records", counts(records))])]
+    blocks: list[Block] = [Terms(_header(records))]
+    blocks += tables("run", records, "", metrics_first=True)
     over = tuple(axis for axis in differing if axis not in by)
     for plot in (*_clouds(by, over), _training(records, (*by, *over))):
         blocks += draw(plot, "run", sides)
     blocks += pictures("run", records, films)
-    blocks += tables("run", records, "")
     blocks += failures("run", records, "")
     blocks += [Code(f"nodebench show {name} --columns all")]
     return Page("index", name, "", blocks)
+
+
+def _header(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """What was run, where, and with which code; what differs between records is listed."""
+
+    def each_of(values: Iterable[str]) -> str:
+        return "; ".join(dict.fromkeys(filter(None, values)))
+
+    trials = [record.trial for record in records]
+    with_model = (" · ".join(filter(None, (one.task, one.dataset, f"preset {one.preset}"))) for one in trials)
+    options = (" · ".join(f"{name}={value}" for name, value in one.overrides.items()) for one in trials)
+    on = (f"{one.device}, {one.dtype}, {several(one.threads, 'thread')}" for one in trials)
+    items = [
+        ("Records", counts(records)),
+        ("Task", each_of(with_model)),
+        ("Options", each_of(options)),
+        ("Data", each_of(_data(record) for record in records)),
+        ("Machine", each_of(machine_label(record.environment) for record in records)),
+        ("Execution", each_of(on)),
+        ("Code", each_of(_code(record) for record in records)),
+    ]
+    return [(name, told) for name, told in items if told]
+
+
+def _data(record: Record) -> str:
+    card = record.data
+    return f"{card.name}, {card.train:,} to learn from and {card.test:,} to test on" if card else ""
+
+
+def _code(record: Record) -> str:
+    """The version and commit of nodebench, and the user's files with their hashes."""
+    code = record.environment.get("code") or {}
+    version, commit = record.environment.get("nodebench"), code.get("commit")
+    told = [f"nodebench {version}" if version else "", f"commit {commit[:12]}" if commit else ""]
+    files = record.measured.modules if record.measured else {}
+    return ", ".join(filter(None, [*told, *(f"{name} {hash_}" for name, hash_ in files.items())]))
 
 
 def _clouds(by: tuple[str, ...], over: tuple[str, ...]) -> list[Plot]:

@@ -120,8 +120,8 @@ def counts(records: Sequence[Record]) -> str:
     return f"{several(len(records), 'trial')}, {several(seeds, 'seed')}: {status_line(records)}{marks}"
 
 
-def tables(name: str, records: Sequence[Record], side: str) -> list[Block]:
-    """A table for each task, and a word on what its marks mean."""
+def tables(name: str, records: Sequence[Record], side: str, *, metrics_first: bool = False) -> list[Block]:
+    """A table for each task, and a word on what its marks mean; ``metrics_first``: before the costs."""
     blocks: list[Block] = [Heading(", ".join(filter(None, ("Every configuration", side))))]
     tasks: dict[tuple[str, str | None], list[Record]] = {}
     for record in records:
@@ -130,7 +130,7 @@ def tables(name: str, records: Sequence[Record], side: str) -> list[Block]:
     for (task, dataset), some in tasks.items():
         found = configurations(some)
         broken |= any(one.breaks_flow for one in found)
-        blocks.append(_table(name, task, dataset, found, side))
+        blocks.append(_table(name, task, dataset, found, side, metrics_first))
     if broken:
         blocks.append(
             Paragraph(
@@ -140,10 +140,13 @@ def tables(name: str, records: Sequence[Record], side: str) -> list[Block]:
     return blocks
 
 
-def _table(study: str, task: str, dataset: str | None, found: Sequence[Configuration], side: str) -> Table:
+def _table(
+    study: str, task: str, dataset: str | None, found: Sequence[Configuration], side: str, metrics_first: bool
+) -> Table:
     axes = [name for name in varying(found) if name not in ("task", "dataset")] or ["model"]
     others = sorted({metric for one in found for record in one.records for metric in record.metrics})
-    measured = [name for name in dict.fromkeys([*_FIGURES, *others]) if any(one.values(name) for one in found)]
+    names = [*others, *_FIGURES] if metrics_first else [*_FIGURES, *others]
+    measured = [name for name in dict.fromkeys(names) if any(one.values(name) for one in found)]
     header = [*axes, "n"]
     for name in measured:
         header.append(figure(name).label)

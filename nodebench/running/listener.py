@@ -42,6 +42,9 @@ class Listener:
     def threads_chosen(self, choice: "ThreadChoice") -> None:
         """Hear of the number of threads that was chosen, since nobody asked for one."""
 
+    def data_read(self, summary: str) -> None:
+        """Hear what the user's own data hold."""
+
     def allow(self, trials: Sequence[Trial], costs: Costs, at_once: int) -> None:
         """Decide whether a new run may start.
 

@@ -6,10 +6,14 @@ from nodebench.errors import CannotGoOn
 from nodebench.spec import Reason, ReasonCode, Record, Status
 from nodebench.spec.trajectories import Film
 from nodebench.store.checkpoints import Checkpoints
+from nodebench.trial.worker import Progress
 
 
 def run_until_steady(
-    run: Callable[[], tuple[Record, Film]], attempts: int, checkpoints: Checkpoints | None = None
+    run: Callable[[], tuple[Record, Film]],
+    attempts: int,
+    checkpoints: Checkpoints | None = None,
+    report: Callable[[Progress], None] | None = None,
 ) -> tuple[Record, Film]:
     """Run a trial until the speed of the machine did not change during it.
 
@@ -21,6 +25,7 @@ def run_until_steady(
         run: runs the trial once.
         attempts: the most times that it runs.
         checkpoints: of the trial's run; the one of a finished trial is removed before the trial runs again.
+        report: hears that the trial runs again.
 
     Returns:
         The record, whose place says how often the trial was started, and the pictures of its training.
@@ -30,6 +35,9 @@ def run_until_steady(
     while _drifted(kept[0]) and kept[0].resumed is None and taken < attempts:
         if checkpoints is not None:
             checkpoints.remove(kept[0].id)
+        if report is not None:
+            told = f"the speed of the machine changed, which spoils times: runs again, {taken + 1} of {attempts}"
+            report(Progress("start", notice=told))
         try:
             again = run()
         except CannotGoOn:  # the next trial meets it too

@@ -90,7 +90,7 @@ def run_study(study: Study, how: Execution, listener: "Listener") -> Session:
     from nodebench.instruments import describe_environment
     from nodebench.running.estimate import costs_on
     from nodebench.running.plan import plan
-    from nodebench.running.user_code import check_before_run
+    from nodebench.running.user_code import check_before_run, data_summaries
 
     study = with_data(_overridden(study, how))
     single = with_threads(study, 1)  # the same study where every grid names its threads
@@ -98,6 +98,8 @@ def run_study(study: Study, how: Execution, listener: "Listener") -> Session:
         planned = plan(single, elsewhere=engine.elsewhere)
     if not planned.planned:
         raise BadInput(f"nothing to run: {'; '.join(planned.left_out)}")
+    for summary in data_summaries(planned.trials, study.data):
+        listener.data_read(summary)
     check_before_run(planned.trials, study.limits, ())
     chosen = None if engine.elsewhere or single == study else _choose_threads(study, planned, how)
     study = with_threads(study, chosen.threads if chosen else 1)

@@ -62,6 +62,17 @@ def refuse_changed_data(trials: Iterable[Trial], source: DataSource, finished: I
             raise BadInput(f"the data in {source.folder} have changed since run {run} was made. Start a new run")
 
 
+def data_summaries(trials: Iterable[Trial], source: DataSource) -> list[str]:
+    """What the user's own data of trials hold, a line for each different use of them."""
+    by_use = {_data_of(trial): trial for trial in trials}
+    found = []
+    for trial in by_use.values():
+        task = find_task(trial.task)
+        if task.datasets:
+            found.append(task.data_summary(trial.dataset, options_of(trial), source))
+    return [text for text in dict.fromkeys(found) if text]
+
+
 def _data_of(trial: Trial) -> str:
     """What the data of a trial depend on."""
     return trial.model_dump_json(include={"task", "dataset", "preset", "overrides"})

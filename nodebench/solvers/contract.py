@@ -5,7 +5,7 @@ A new adapter is a subclass of ``SolverAdapter`` and one entry point in the grou
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
+
+Event = Callable[[Tensor, Tensor], Tensor]  # of time and state; the solve ends where its value changes its sign
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,27 @@ class SolverAdapter(ABC):
             The states at ``times``, shape ``(T, *S)``, of the dtype and on the device of ``y0``; the trial ends as an
             error otherwise.
         """
+
+    def solve_until_event(
+        self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl, event: Event
+    ) -> tuple[Tensor, Tensor]:
+        """Solve until an event, for backends that can.
+
+        Args:
+            field: the counted vector field.
+            y0: initial state, any shape ``S``.
+            times: the start and another time, which gives the direction, shape ``(2,)``.
+            control: method, tolerances and gradient.
+            event: maps time and state to a number.
+
+        Returns:
+            The time of the event, a scalar, and the states at the start and at the event, shape ``(2, *S)``.
+
+        Raises:
+            SolveFailed: the backend or the gradient has no events.
+        """
+        whose = f"backend {self.backend} with gradient {control.gradient}"
+        raise SolveFailed(Status.UNSUPPORTED, f"{whose} has no events; use a solver of torchdiffeq, direct or adjoint")
 
     def unseen(self, control: StepControl) -> Mapping[str, str]:
         """Figures of a training step that the meters cannot see here, each with the reason."""

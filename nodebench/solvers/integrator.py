@@ -11,7 +11,7 @@ from torch.utils.checkpoint import CheckpointError
 
 from nodebench.instruments import CountedField, NfeCounter
 from nodebench.solvers.checkpoint import NOT_REPEATED
-from nodebench.solvers.contract import SolverAdapter, StepControl, check_states
+from nodebench.solvers.contract import Event, SolverAdapter, StepControl, check_states
 from nodebench.solvers.kept import Kept
 from nodebench.spec import Compile, SolveFailed, Status
 
@@ -46,19 +46,37 @@ class Integrator:
 
         ``field`` is a module, so that the adjoint and the float64 reference find its parameters.
         """
-        self.latest = self.counter
-        if self._observe is not None:
-            self._observe(field, y0.detach(), times.detach())
-        if self.control.solves_backwards and any(p.is_complex() and p.requires_grad for p in field.parameters()):
-            raise SolveFailed(Status.UNSUPPORTED, COMPLEX_ADJOINT)
-        self.counter.begin_solve()
-        counted = CountedField(field, self.counter, self._compile(field))
+        counted = self._begin(field, y0, times)
         states = self.adapter.solve(counted, y0, times, self.control)
         self.counter.end_solve()
         check_states(self.adapter.backend, states, y0, times)
         if self._trace is not None:
             self._trace.append((field, y0.detach(), times.detach(), states.detach()))
         return states
+
+    def until_event(self, field: nn.Module, y0: Tensor, times: Tensor, event: Event) -> tuple[Tensor, Tensor]:
+        """Return the time of an event and the states ``(2, *y0.shape)``; see ``SolverAdapter.solve_until_event``.
+
+        Where solves are traced, this one counts as a solve from the start to the event.
+        """
+        counted = self._begin(field, y0, times)
+        time, states = self.adapter.solve_until_event(counted, y0, times, self.control, event)
+        self.counter.end_solve()
+        check_states(self.adapter.backend, states, y0, times)
+        if self._trace is not None:
+            ends = torch.stack([times[0].detach(), time.detach().reshape(()).to(times)])
+            self._trace.append((field, y0.detach(), ends, states.detach()))
+        return time, states
+
+    def _begin(self, field: nn.Module, y0: Tensor, times: Tensor) -> CountedField:
+        """Begin a solve; return the field with the counter."""
+        self.latest = self.counter
+        if self._observe is not None:
+            self._observe(field, y0.detach(), times.detach())
+        if self.control.solves_backwards and any(p.is_complex() and p.requires_grad for p in field.parameters()):
+            raise SolveFailed(Status.UNSUPPORTED, COMPLEX_ADJOINT)
+        self.counter.begin_solve()
+        return CountedField(field, self.counter, self._compile(field))
 
     def _compile(self, field: nn.Module) -> nn.Module | None:
         if self.control.compile is not Compile.FIELD:

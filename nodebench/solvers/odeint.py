@@ -1,4 +1,4 @@
-"""``odeint`` and ``odeint_adjoint`` with the signatures of torchdiffeq, whose solves a trial can measure.
+"""The functions of torchdiffeq, with its signatures, whose solves a trial can measure.
 
 A program imports them in place of torchdiffeq's. Within a trial of the task ``problem`` the trial decides the solver,
 the tolerances and the gradient. Anywhere else they call torchdiffeq with what they are given, and count.
@@ -11,13 +11,22 @@ from typing import Any, cast
 
 import torchdiffeq
 from torch import Tensor, nn
+from torchdiffeq._impl.adjoint import find_parameters
+from torchdiffeq._impl.misc import _all_adjoint_callback_names, _all_callback_names
 
 from nodebench.errors import BadInput
 from nodebench.instruments import CountedField, NfeCounter
+from nodebench.solvers.contract import Event
 from nodebench.solvers.integrator import Integrator
-from nodebench.solvers.states import Flat, PlainFunction, States, pack, unpack
+from nodebench.solvers.states import Flat, PlainFunction, Shapes, States, WithParameters, pack, unpack
+from nodebench.spec import SolveFailed, Status
 
 Func = Callable[[Tensor, Any], Any]
+
+HIDDEN_PARAMETERS = (
+    "an adjoint needs the parameters of the field, and this field is a function that uses some; make it a"
+    " torch.nn.Module, or give odeint_adjoint adjoint_params that are torch.nn.Parameters"
+)
 
 _active: list[Integrator] = []  # the integrator of the trial that this process runs, if it runs one
 counter = NfeCounter()  # of the solves outside trials
@@ -30,7 +39,7 @@ def activate(solve: Integrator) -> None:
 
 
 def evaluations() -> int:
-    """Return how often ``odeint`` and ``odeint_adjoint`` have evaluated vector fields outside trials."""
+    """Return how often the functions of this module have evaluated vector fields outside trials."""
     return counter.forward + counter.backward
 
 
@@ -50,8 +59,8 @@ def odeint(
     y0: States,
     t: Tensor,
     *,
-    rtol: float = 1e-7,
-    atol: float = 1e-9,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
     method: str | None = None,
     options: dict[str, Any] | None = None,
     event_fn: Callable[[Tensor, Any], Tensor] | None = None,
@@ -67,16 +76,13 @@ def odeint(
         rtol, atol, method, options, event_fn: see ``torchdiffeq.odeint``.
 
     Returns:
-        The states at ``t``, shape ``(T, *y0.shape)``, for each tensor of a tuple; with ``event_fn`` what torchdiffeq
-        returns.
-
-    Raises:
-        BadInput: within a trial, ``event_fn`` is given.
+        The states at ``t``, shape ``(T, *y0.shape)``, for each tensor of a tuple; with ``event_fn`` the time of the
+        event and the states at the start and at the event.
     """
     if _active:
         return _measured(func, y0, t, event_fn)
     more = {"rtol": rtol, "atol": atol, "method": method, "options": options, "event_fn": event_fn}
-    return torchdiffeq.odeint(CountedField(_module(func), counter), y0, t, **more)
+    return torchdiffeq.odeint(_counted(func), y0, t, **more)
 
 
 def odeint_adjoint(
@@ -84,48 +90,152 @@ def odeint_adjoint(
     y0: States,
     t: Tensor,
     *,
-    rtol: float = 1e-7,
-    atol: float = 1e-9,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
     method: str | None = None,
     options: dict[str, Any] | None = None,
     event_fn: Callable[[Tensor, Any], Tensor] | None = None,
-    adjoint_rtol: float | None = None,
-    adjoint_atol: float | None = None,
+    adjoint_rtol: Any = None,
+    adjoint_atol: Any = None,
     adjoint_method: str | None = None,
     adjoint_options: dict[str, Any] | None = None,
     adjoint_params: Sequence[Tensor] | None = None,
 ) -> Any:
     """Solve as ``odeint`` does; outside trials gradients are those of ``torchdiffeq.odeint_adjoint``.
 
-    Within a trial the trial decides the gradient too, so that both functions do the same.
+    Within a trial the trial decides the gradient too, so that both functions do the same. Every parameter of ``func``
+    and every ``torch.nn.Parameter`` in ``adjoint_params`` gets a gradient.
+    """
+    adjoint_params = None if adjoint_params is None else tuple(adjoint_params)
+    if _active:
+        return _measured(func, y0, t, event_fn, adjoint_params or ())
+    if adjoint_params is None and isinstance(func, nn.Module):
+        adjoint_params = tuple(find_parameters(func))  # those of a replica of DataParallel are in no other module
+    return torchdiffeq.odeint_adjoint(
+        func if adjoint_params is None else _counted(func),  # torchdiffeq refuses a function without parameters
+        y0,
+        t,
+        rtol=rtol,
+        atol=atol,
+        method=method,
+        options=options,
+        event_fn=event_fn,
+        adjoint_rtol=adjoint_rtol,
+        adjoint_atol=adjoint_atol,
+        adjoint_method=adjoint_method,
+        adjoint_options=adjoint_options,
+        adjoint_params=adjoint_params,
+    )
+
+
+def odeint_event(
+    func: Func,
+    y0: States,
+    t0: Tensor,
+    *,
+    event_fn: Callable[[Tensor, Any], Tensor],
+    reverse_time: bool = False,
+    odeint_interface: Callable[..., Any] = odeint,
+    **more: Any,
+) -> Any:
+    """Solve until an event, whose time has a gradient; see ``torchdiffeq.odeint_event``.
+
+    The one evaluation of ``func`` in the backward pass, for the gradient of the time, is not counted.
+
+    Args:
+        func: see ``odeint``.
+        y0: see ``odeint``.
+        t0: start time, a scalar tensor.
+        event_fn: maps time and state to a number; the solve ends where it is zero.
+        reverse_time: whether time decreases.
+        odeint_interface: ``odeint`` or ``odeint_adjoint`` of nodebench.
+        more: arguments of ``odeint_interface``.
+
+    Returns:
+        The time of the event, and the states at the start and at the event.
+    """
+    given = {"event_fn": event_fn, "reverse_time": reverse_time, "odeint_interface": odeint_interface}
+    return torchdiffeq.odeint_event(func, y0, t0, **given, **more)
+
+
+def odeint_dense(
+    func: Func,
+    y0: Tensor,
+    t0: Tensor,
+    t1: Tensor,
+    *,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
+    method: str | None = None,
+    options: dict[str, Any] | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """Solve with dopri5 and return the solution as a function of time; see ``torchdiffeq.odeint_dense``.
+
+    Raises:
+        BadInput: within a trial, whose solver may have no such function.
     """
     if _active:
-        return _measured(func, y0, t, event_fn)
-    if not isinstance(func, nn.Module) and adjoint_params is None:
-        raise BadInput("odeint_adjoint: func must be a torch.nn.Module, or adjoint_params be given")
-    more: dict[str, Any] = {"rtol": rtol, "atol": atol, "method": method, "options": options, "event_fn": event_fn}
-    given = {
-        "adjoint_rtol": adjoint_rtol,
-        "adjoint_atol": adjoint_atol,
-        "adjoint_method": adjoint_method,
-        "adjoint_options": adjoint_options,
-        "adjoint_params": adjoint_params,
-    }
-    more |= {name: value for name, value in given.items() if value is not None}
-    return torchdiffeq.odeint_adjoint(CountedField(_module(func), counter), y0, t, **more)
+        raise BadInput("odeint_dense cannot be measured in a trial; call odeint with the times that are needed")
+    more = {"rtol": rtol, "atol": atol, "method": method, "options": options}
+    found: Callable[[Tensor], Tensor] = torchdiffeq.odeint_dense(_counted(func), y0, t0, t1, **more)
+    return found
 
 
-def _measured(func: Func, y0: States, t: Tensor, event_fn: object) -> Any:
-    if event_fn is not None:
-        raise BadInput("odeint: event_fn cannot be measured in a trial")
-    solve, module, start = _active[0], _module(func), pack(y0)
+def _counted(func: Func) -> CountedField:
+    """A field whose calls are counted, with the callbacks that torchdiffeq looks for."""
+    counted = CountedField(_module(func), counter)
+    names = (*_all_callback_names, *_all_adjoint_callback_names)
+    counted.__dict__.update({name: getattr(func, name) for name in names if hasattr(func, name)})
+    return counted
+
+
+def _of_vector(event_fn: Callable[[Tensor, Any], Tensor], shapes: Shapes | None) -> Event:
+    """An event of tuples of tensors as one of vectors."""
+    return event_fn if shapes is None else lambda t, y: event_fn(t, unpack(y, shapes))
+
+
+def _measured(
+    func: Func,
+    y0: States,
+    t: Tensor,
+    event_fn: Callable[[Tensor, Any], Tensor] | None,
+    parameters: Sequence[Tensor] = (),
+) -> Any:
+    """Solve as the trial does."""
+    solve, module, start = _active[0], _module(func, parameters), pack(y0)
     shapes = None if isinstance(y0, Tensor) else tuple(one.shape for one in y0)
+    if solve.control.solves_backwards and not isinstance(func, nn.Module):
+        _refuse_hidden_parameters(func, module, y0, t)
+    field, times = module if shapes is None else Flat(module, shapes), t.to(start.dtype)
     before = solve.counter.forward
-    states = solve(module if shapes is None else Flat(module, shapes), start, t.to(start.dtype))
+    if event_fn is None:
+        time, states = None, solve(field, start, times)
+    else:
+        time, states = solve.until_event(field, start, times[:2], _of_vector(event_fn, shapes))
     for found in _by_field:
         found[id(func)] += solve.counter.forward - before
-    return states if shapes is None else unpack(states, shapes)
+    unpacked = states if shapes is None else unpack(states, shapes)
+    return unpacked if time is None else (time, unpacked)
 
 
-def _module(func: Func) -> nn.Module:
-    return func if isinstance(func, nn.Module) else PlainFunction(cast(Callable[[Tensor, Tensor], Tensor], func))
+def _refuse_hidden_parameters(func: Func, module: nn.Module, y0: States, t: Tensor) -> None:
+    """Refuse a function whose derivative depends on parameters that an adjoint would not find.
+
+    Raises:
+        SolveFailed: it does.
+    """
+    if next(module.parameters(), None) is not None:
+        return
+    states = y0.detach() if isinstance(y0, Tensor) else tuple(one.detach() for one in y0)
+    derivative: States = func(t[0].detach(), states)
+    parts = (derivative,) if isinstance(derivative, Tensor) else derivative
+    if any(part.requires_grad for part in parts):
+        raise SolveFailed(Status.UNSUPPORTED, HIDDEN_PARAMETERS)
+
+
+def _module(func: Func, parameters: Sequence[Tensor] = ()) -> nn.Module:
+    """A field as a module, with more parameters than its own if there are some."""
+    module = func if isinstance(func, nn.Module) else PlainFunction(cast(Callable[[Tensor, Tensor], Tensor], func))
+    own = set(map(id, module.parameters()))
+    more = [one for one in parameters if isinstance(one, nn.Parameter) and id(one) not in own]
+    return WithParameters(module, more) if more else module

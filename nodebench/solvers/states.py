@@ -55,3 +55,21 @@ class Flat(nn.Module):
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Return dy/dt, shape ``(N,)`` as ``y``."""
         return pack(tuple(self.field(t, unpack(y, self._shapes))))
+
+
+class WithParameters(nn.Module):
+    """A vector field that depends on parameters which its module does not have.
+
+    Args:
+        field: maps ``(t, y)`` to dy/dt.
+        parameters: what it depends on.
+    """
+
+    def __init__(self, field: nn.Module, parameters: Sequence[nn.Parameter]) -> None:
+        super().__init__()
+        self.field = field
+        self.more = nn.ParameterList(parameters)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, of the shape of ``y``."""
+        return self.field(t, y)

@@ -1,7 +1,7 @@
 """torchdiffeq: every explicit and implicit method that the installed version lists."""
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torchdiffeq._impl.solvers import AdaptiveStepsizeODESolver, FixedGridODESol
 
 from nodebench.instruments import CountedField
 from nodebench.solvers.checkpoint import SEGMENTS, checkpointed
-from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written, written_tolerances
+from nodebench.solvers.contract import Event, Method, SolverAdapter, StepControl, written, written_tolerances
 from nodebench.spec import Batching, Gradient, Status
 
 # What the library does not say of itself.
@@ -67,8 +67,40 @@ class TorchdiffeqAdapter(SolverAdapter):
 
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
         """Call ``odeint`` or ``odeint_adjoint`` with exactly what the trial says."""
+        solve = self._call(field, y0, times, control)
+        if control.gradient is Gradient.CHECKPOINT:
+            return checkpointed(solve, y0, times, control, self.methods()[control.method].adaptive)
+        states: Tensor = solve(y0, times)
+        return states
+
+    def solve_until_event(
+        self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl, event: Event
+    ) -> tuple[Tensor, Tensor]:
+        """Call ``odeint`` or ``odeint_adjoint`` with ``event_fn``."""
+        if control.gradient is Gradient.CHECKPOINT:
+            return super().solve_until_event(field, y0, times, control, event)
+        time, states = self._call(field, y0, times, control)(y0, times, event_fn=event)
+        return time, states
+
+    def _call(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Callable[..., Any]:
+        """The library's function for a gradient, with everything but the states and times to solve at."""
         method = self.methods()[control.method]
         field.__dict__.update(dict.fromkeys(_CALLBACKS, field.counter.on_step))
+        options = self._options(y0, times, control, method)
+        arguments: dict[str, Any] = {"method": control.method, "options": options}
+        if control.rtol is not None and control.atol is not None:
+            arguments |= {"rtol": control.rtol, "atol": control.atol}
+        if not control.solves_backwards:
+            return partial(torchdiffeq.odeint, field, **arguments)
+        arguments |= {"adjoint_rtol": control.adjoint_rtol, "adjoint_atol": control.adjoint_atol}
+        if control.gradient is Gradient.ADJOINT_SEMINORM and method.adaptive:
+            # A copy of the options: without adjoint_options the library shares the dictionary itself.
+            arguments["adjoint_options"] = {**options, "norm": "seminorm"}
+        return partial(torchdiffeq.odeint_adjoint, field, **arguments)
+
+    @staticmethod
+    def _options(y0: Tensor, times: Tensor, control: StepControl, method: Method) -> dict[str, Any]:
+        """The options of the library's method."""
         options: dict[str, Any] = {}
         if control.step_size is not None:
             constant = ("first_step", "min_step", "max_step") if method.adaptive else ("step_size",)
@@ -81,24 +113,7 @@ class TorchdiffeqAdapter(SolverAdapter):
             options["step_t"] = times[1:]
         if control.batching is Batching.WORST:
             options["norm"] = _worst_sample
-        arguments: dict[str, Any] = {"method": control.method, "options": options}
-        if control.rtol is not None and control.atol is not None:
-            arguments |= {"rtol": control.rtol, "atol": control.atol}
-
-        def direct(y0: Tensor, times: Tensor) -> Tensor:
-            return torchdiffeq.odeint(field, y0, times, **arguments)
-
-        match control.gradient:
-            case Gradient.ADJOINT | Gradient.ADJOINT_SEMINORM:
-                arguments |= {"adjoint_rtol": control.adjoint_rtol, "adjoint_atol": control.adjoint_atol}
-                if control.gradient is Gradient.ADJOINT_SEMINORM and method.adaptive:
-                    # A copy of the options: without adjoint_options the library shares the dictionary itself.
-                    arguments["adjoint_options"] = {**options, "norm": "seminorm"}
-                return torchdiffeq.odeint_adjoint(field, y0, times, **arguments)
-            case Gradient.CHECKPOINT:
-                return checkpointed(direct, y0, times, control, method.adaptive)
-            case _:
-                return direct(y0, times)
+        return options
 
     def code(self, control: StepControl) -> str:
         """A call of ``odeint`` or ``odeint_adjoint``."""

@@ -17,6 +17,8 @@ class Trajectories:
         time_label, labels: of the time and of the D components, units included.
         axes, field: a learned field in the plane of the first two components, on the grid of
             ``axes[0]`` ``(X,)`` and ``axes[1]`` ``(Y,)``: ``(Y, X, 2)``; empty where there is none.
+        names: of the N examples, where ``true`` and ``fitted`` are known at points and not as lines; empty elsewhere.
+        given_until: where the forecast of each example starts, ``(N,)``; empty where nothing is forecast.
     """
 
     times: np.ndarray
@@ -28,7 +30,9 @@ class Trajectories:
     time_label: str
     labels: tuple[str, ...]
     axes: np.ndarray = field(default_factory=lambda: np.empty((2, 0)))
+    given_until: np.ndarray = field(default_factory=lambda: np.empty(0))
     field: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 2)))
+    names: tuple[str, ...] = ()
 
 
 # Trajectories by the epoch after which they were taken; 0 is before training.

@@ -101,7 +101,12 @@ def _trajectories(arrays: dict[str, np.ndarray]) -> Trajectories:
     labels, time_label = arrays["labels"], arrays["time_label"]
     if labels.dtype.kind != "U" or labels.ndim != 1 or time_label.dtype.kind != "U" or time_label.ndim != 0:
         raise BadInput("labels: texts")
-    numbers = {name: _drawable(name, arrays[name]) for name in _FIELDS if name not in ("labels", "time_label")}
+    names = arrays.get("names", np.array([], dtype=str))
+    if names.size and (names.dtype.kind != "U" or names.ndim != 1):
+        raise BadInput("names: texts")
+    arrays = {"given_until": np.empty(0)} | arrays  # films of earlier versions have none
+    texts = ("labels", "time_label", "names")
+    numbers = {name: _drawable(name, arrays[name]) for name in _FIELDS if name not in texts}
     trained = numbers.pop("trained")
     _check_shape("trained", trained, (2,))
     start, end = trained.tolist()
@@ -110,6 +115,7 @@ def _trajectories(arrays: dict[str, np.ndarray]) -> Trajectories:
         trained=(start, end),
         time_label=str(time_label)[:MOST_LABEL],
         labels=tuple(label[:MOST_LABEL] for label in labels.tolist()),
+        names=tuple(str(name)[:MOST_LABEL] for name in names.tolist()),
     )
     _check(found)
     return found
@@ -128,8 +134,8 @@ def _check(one: Trajectories) -> None:
     if one.true.ndim != 3:
         raise BadInput(f"true: {one.true.ndim} dimensions; 3")
     examples, times, components = one.true.shape
-    if not 1 <= examples <= MOST_EXAMPLES or not 2 <= components <= MOST_COMPONENTS or times < 1:
-        limits = f"1 to {MOST_EXAMPLES} examples, 2 to {MOST_COMPONENTS} components, at least 1 time"
+    if not 1 <= examples <= MOST_EXAMPLES or not 1 <= components <= MOST_COMPONENTS or times < 1:
+        limits = f"1 to {MOST_EXAMPLES} examples, 1 to {MOST_COMPONENTS} components, at least 1 time"
         raise BadInput(f"true: {one.true.shape}; {limits}")
     _check_shape("times", one.times, (times,))
     _check_shape("fitted", one.fitted, one.true.shape)
@@ -140,6 +146,10 @@ def _check(one: Trajectories) -> None:
         raise BadInput(f"labels: {len(one.labels)}; one for each of the {components} components")
     if not np.all(np.isfinite(one.times)) or not np.all(np.isfinite(one.trained)):
         raise BadInput("times: a value that is not finite")
+    if one.names and len(one.names) != examples:
+        raise BadInput(f"names: {len(one.names)}; one for each of the {examples} examples")
+    if one.given_until.size:
+        _check_shape("given_until", one.given_until, (examples,))
     side = one.axes.shape[-1] if one.axes.ndim else 0
     _check_shape("axes", one.axes, (2, side))
     _check_shape("field", one.field, (side, side, 2))

@@ -184,6 +184,8 @@ class Task(ABC):
         atol: absolute tolerance.
         step_size: of fixed-step methods; None for one step per output interval.
         reference: the solve that errors are measured against, run in float64.
+        second_reference: of fields of which ``reference`` needs too many evaluations, such as ones that are not smooth,
+            of which a method of lower order may need fewer; None for none.
         headlines: the metrics that a table shows, the first one first.
         trains: whether there is a loss to differentiate.
         datasets: the data sets to choose from; without any it makes its own data from the seed.
@@ -203,6 +205,7 @@ class Task(ABC):
     atol: ClassVar[float]
     step_size: ClassVar[float | None]
     reference: ClassVar[StepControl]
+    second_reference: ClassVar[StepControl | None] = None
     headlines: ClassVar[tuple[str, ...]]
     trains: ClassVar[bool] = True
     datasets: ClassVar[Mapping[str, DatasetInfo]] = {}
@@ -228,6 +231,14 @@ class Task(ABC):
             BadInput: the data cannot be read, or the options do not fit them; the message is one line.
         """
         return None
+
+    def data_summary(self, dataset: str | None, options: Any, source: DataSource) -> str:
+        """Say in one line what the user's own data hold; empty where the task has no such data.
+
+        Raises:
+            BadInput: see ``data_card``.
+        """
+        return ""
 
     @abstractmethod
     def build(self, setup: Setup) -> Experiment:

@@ -62,6 +62,7 @@ class OwnField(Task):
     rtol = atol = 1e-5
     step_size = 0.0625
     reference = StepControl(method="dopri8", rtol=1e-9, atol=1e-9, land_on_outputs=True)
+    second_reference = StepControl(method="dopri5", rtol=1e-9, atol=1e-9, land_on_outputs=True)
     headlines = ("growth",)
     runs_user_code = True
 

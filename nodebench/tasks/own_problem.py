@@ -54,6 +54,7 @@ class OwnProblem(Task):
     rtol = atol = 1e-5
     step_size = None
     reference = StepControl(method="dopri8", rtol=1e-9, atol=1e-9, land_on_outputs=True)
+    second_reference = StepControl(method="dopri5", rtol=1e-9, atol=1e-9, land_on_outputs=True)
     headlines = ("final_loss",)
     brief = {"epochs": 1, "steps_per_epoch": STEPS}
     runs_user_code = True

@@ -98,6 +98,10 @@ class OwnSeries(Task):
         """Read the file and split its series."""
         return _card(_read(source, options), options, source)
 
+    def data_summary(self, dataset: str | None, options: OwnSeriesOptions, source: DataSource) -> str:
+        """Say what the file holds, and what of it is used."""
+        return f"{_file(source).name}: {_read(source, options).about}"
+
     def build(self, setup: Setup) -> Experiment:
         """Build the training of one of the models."""
         return _Series(setup)
@@ -201,6 +205,7 @@ class _Series(Experiment):
         self._mean, self._std = _moments(every.of(train))
         every = every._replace(values=torch.where(every.known, (every.values - self._mean) / self._std, 0.0))
         self._train, self._test = every.of(train), every.of(test)
+        self._test_names = [self._file.series[i].name for i in test.tolist()]
         self.data = _card(self._file, options, setup.source)
         torch.manual_seed(setup.seed)
         self.model = _BUILD[setup.model](len(self._file.columns), options, setup.solve).to(setup.device, setup.dtype)
@@ -262,6 +267,8 @@ class _Series(Experiment):
             found[rows, where[rows, columns]] = values[rows, columns]
             return found
 
+        last_given = torch.where(some.given, some.times, -1.0).max(1).values
+        is_forecast = self._options.objective == "forecast"
         return Trajectories(
             times=longest * grid.numpy(),
             true=self._in_own_unit(on_grid(true)),
@@ -271,6 +278,8 @@ class _Series(Experiment):
             trained=(0.0, longest * float(grid[-1])),
             time_label=f"{self._options.time} since the start" + (f" ({self._file.unit})" if self._file.unit else ""),
             labels=self._file.columns,
+            names=tuple(name or f"series {i + 1}" for i, name in enumerate(self._test_names[: len(some.times)])),
+            given_until=longest * last_given.numpy() if is_forecast else np.empty(0),
         )
 
     def _in_own_unit(self, values: Tensor) -> np.ndarray:

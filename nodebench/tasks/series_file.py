@@ -15,10 +15,14 @@ LEAST = 2  # observed times of a series; one with fewer is left out
 
 
 class OneSeries(NamedTuple):
-    """One series: times ``(n,)``, increasing, and values ``(n, D)``, NaN where nothing was observed; in float64."""
+    """One series: times ``(n,)``, increasing, and values ``(n, D)``, NaN where nothing was observed; in float64.
+
+    Its name is its id, with the number of the piece where series are cut.
+    """
 
     times: np.ndarray
     values: np.ndarray
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,13 @@ class SeriesFile:
         columns: the names of the D components.
         unit: of the times: ``days`` where the file has dates, else empty.
         series: in the order of their ids.
+        about: what the file holds and what of it is used, in one line.
     """
 
     columns: tuple[str, ...]
     unit: str
     series: Sequence[OneSeries]
+    about: str = ""
 
     def sha256(self) -> str:
         """The hash of the names, times and values."""
@@ -72,11 +78,34 @@ def read_series(path: Path, time: str, id: str, columns: Sequence[str], window: 
         times = (times / rounding).round() * rounding
     whole = pd.DataFrame({name: _numbers(path, name, table[name]) for name in chosen})
     means = whole.groupby([_ids(path, table, id), times], sort=True).mean().dropna(how="all")
-    series = [piece for _, rows in means.groupby(level=0) for piece in _pieces(rows, window)]
+    series = [piece for id_, rows in means.groupby(level=0) for piece in _pieces(str(id_), rows, window)]
     if not series:
         hint = "choose a smaller window" if window else f"is '{id}' the column of their ids?"
         raise BadInput(f"{path.name}: no series has {window or LEAST} observed times; {hint}")
-    return SeriesFile(tuple(map(str, chosen)), unit, series)
+    unused = [str(name) for name in table.columns if name not in {time, id, *chosen}]
+    told = [_sizes(series, unit), f"columns {', '.join(map(str, chosen))}"]
+    told += [f"not used: {', '.join(unused)}"] if unused else []
+    told += _left_out(whole, means, series)
+    return SeriesFile(tuple(map(str, chosen)), unit, series, "; ".join(told))
+
+
+def _sizes(series: Sequence[OneSeries], unit: str) -> str:
+    """How many series there are, and how many times they have."""
+    counts = [len(one.times) for one in series]
+    each = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    longest = max(float(one.times[-1]) for one in series)
+    return f"{len(series):,} series of {each} times, {sum(counts):,} in all, the longest of {longest:g} {unit}".strip()
+
+
+def _left_out(whole: pd.DataFrame, means: pd.DataFrame, series: Sequence[OneSeries]) -> list[str]:
+    """What became of rows that are no observation of their own."""
+    observed = int(whole.notna().any(axis=1).sum())
+    counts = {
+        "rows without a value": len(whole) - observed,
+        "rows merged with another of the same time": observed - len(means),
+        "times of series or pieces that are too short": len(means) - sum(len(one.times) for one in series),
+    }
+    return [f"{what}: {count:,}" for what, count in counts.items() if count]
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -127,11 +156,13 @@ def _ids(path: Path, table: pd.DataFrame, id: str) -> "pd.Series[str]":
     return table[id].astype(str)
 
 
-def _pieces(rows: pd.DataFrame, window: int) -> list[OneSeries]:
+def _pieces(id: str, rows: pd.DataFrame, window: int) -> list[OneSeries]:
     """The pieces of one series, each with times from its own start; those that are too short are left out."""
     times = rows.index.get_level_values(1).to_numpy(dtype=np.float64)
     values = rows.to_numpy(dtype=np.float64)
     size = window or len(times)
     starts = range(0, len(times), size)
-    pieces = [OneSeries(times[i : i + size] - times[i], values[i : i + size]) for i in starts]
+    names = [f"{id} piece {number}".strip() if window else id for number in range(1, len(starts) + 1)]
+    cut = zip(starts, names, strict=True)
+    pieces = [OneSeries(times[i : i + size] - times[i], values[i : i + size], name) for i, name in cut]
     return [piece for piece in pieces if len(piece.times) >= (window or LEAST)]

@@ -74,11 +74,7 @@ class Numerics:
         if reason is not None:
             self._draft.missing(names, reason)
             return
-        try:
-            self._errors(reference)
-        except Exception as error:
-            unknown = [name for name in names if name not in self._draft.costs]
-            self._draft.missing(unknown, no_reference(self._solve, error))
+        self._errors(reference)
 
     def _probe_batch(self) -> None:
         """Find out whether the field can be evaluated at a batch of another size."""
@@ -131,7 +127,8 @@ class Numerics:
     def _reference(self) -> Reference:
         limit = REFERENCE_MAX_NFE if self._task.trains else REFERENCE_MAX_NFE_UNTRAINED
         budget = replace(self._budget, max_nfe=limit)
-        return Reference(self._experiment, self._solve, self._task.reference, self._budget, budget)
+        task = self._task
+        return Reference(self._experiment, self._solve, task.reference, self._budget, budget, task.second_reference)
 
     def _without_reference(self) -> Reason | None:
         """Why nothing can be compared with a reference here; None if it can."""
@@ -149,11 +146,25 @@ class Numerics:
         return rtol is not None and rtol < 10 * (self._task.reference.rtol or 0)
 
     def _errors(self, reference: Reference) -> None:
-        """Compare solution and gradient on the probe batch with the reference, at the trained weights."""
-        trained = reference.solve_as_trained(differentiate=self._task.trains)
-        self._draft.costs["solution_error"] = reference.solution_error(trained.trace)
+        """Compare solution and gradient on the probe batch with the reference, at the trained weights.
+
+        A field may have no float64 copy by itself where the model that makes it has one: the errors are independent.
+        """
+        compared: dict[tuple[str, ...], Callable[[], dict[str, int | float | None]]] = {
+            ("solution_error",): lambda: {"solution_error": reference.solution_error(trained.trace)}
+        }
         if self._task.trains:
-            self._draft.costs |= reference.gradient_errors(trained)
+            compared["gradient_error", "gradient_cosine"] = lambda: reference.gradient_errors(trained)
+        try:
+            trained = reference.solve_as_trained(differentiate=self._task.trains)
+        except Exception as error:
+            self._draft.missing([name for names in compared for name in names], no_reference(self._solve, error))
+            return
+        for names, compare in compared.items():
+            try:
+                self._draft.costs |= compare()
+            except Exception as error:
+                self._draft.missing(list(names), no_reference(self._solve, error))
 
     @property
     def _is_adaptive(self) -> bool:

@@ -1,7 +1,8 @@
 """Errors of solution and gradient against a float64 solve of the same problem."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 from nodebench.instruments import Budget, NfeCounter
 from nodebench.solvers import Integrator, StepControl, Trace, find_solver
 from nodebench.solvers.precision import NoCopy, converted, copy_in_float64, flat_double, plain_tensors
-from nodebench.spec import Gradient
+from nodebench.spec import Gradient, SolveFailed, Status
 from nodebench.tasks import Batch, Experiment
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -53,18 +56,40 @@ class Reference:
         control: method and tolerances of the reference.
         budget: of a solve of the trial.
         reference_budget: of a solve of the reference.
+        second: the reference of fields of which ``control`` needs more evaluations than the budget; None for none.
     """
 
     def __init__(
-        self, experiment: Experiment, solve: Integrator, control: StepControl, budget: Budget, reference_budget: Budget
+        self,
+        experiment: Experiment,
+        solve: Integrator,
+        control: StepControl,
+        budget: Budget,
+        reference_budget: Budget,
+        second: StepControl | None = None,
     ) -> None:
         self._experiment = experiment
         self._solve = solve
-        self._adapter, _, _ = find_solver(control.method)
-        self._control = replace(control, gradient=Gradient.DIRECT)
+        self._second = second
+        self._use(control)
         self._budget = budget
         self._reference_budget = reference_budget
+
+    def _use(self, control: StepControl) -> None:
+        self._adapter, _, _ = find_solver(control.method)
+        self._control = replace(control, gradient=Gradient.DIRECT)
         self._solved: list[_Solved] = []
+
+    def _compared(self, compare: Callable[[], _T]) -> _T:
+        """Compare with the reference, and with the second one where the first needs too many evaluations."""
+        try:
+            return compare()
+        except SolveFailed as error:
+            if self._second is None or error.status is not Status.NFE_BUDGET:
+                raise
+        second, self._second = self._second, None
+        self._use(second)
+        return compare()
 
     def solve_as_trained(self, differentiate: bool) -> Trained:
         """Solve the probe batch as the trial does, with its gradient if ``differentiate``."""
@@ -89,6 +114,9 @@ class Reference:
         Raises:
             NoCopy: the field has no float64 copy.
         """
+        return self._compared(lambda: self._solution_error(trace))
+
+    def _solution_error(self, trace: Trace) -> float:
         differences, sizes = [], []
         with torch.no_grad(), self._solve.using(NfeCounter(self._reference_budget), self._control, self._adapter):
             for field, y0, times, states in trace:
@@ -116,10 +144,13 @@ class Reference:
         assert trained.gradient is not None
         if trained.fixed:
             raise NoCopy(f"the attribute '{trained.fixed[0]}' was computed from parameters once, outside of forward")
+        gradient = trained.gradient
+        return self._compared(lambda: self._gradient_errors(gradient))
+
+    def _gradient_errors(self, gradient: Tensor) -> dict[str, int | float | None]:
         probe = tuple(converted(part, torch.float64) for part in self._experiment.probe)
         with self._solve.using(NfeCounter(self._reference_budget), self._control, self._adapter):
             exact = self._gradient(copy_in_float64(self._experiment.model), probe)
-        gradient = trained.gradient
         return {
             "gradient_error": ((gradient - exact).norm() / exact.norm()).item(),
             "gradient_cosine": torch.nn.functional.cosine_similarity(gradient, exact, dim=0).item(),

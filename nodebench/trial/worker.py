@@ -52,6 +52,10 @@ _PHASES = {Pass.TRAINING: "timed"}
 Outcome = dict[str, Any]  # the fields of the record that the child knows
 
 
+# Of a check: the length of time of the longest solve of the probe batch, and into how many parts its outputs cut it.
+SPAN, INTERVALS = "span", "intervals"
+
+
 @dataclass(frozen=True)
 class Job:
     """One trial with what it needs of its surroundings."""
@@ -180,7 +184,7 @@ class _Child:
         self._outcome["options"] = options_of(trial).model_dump(mode="json")
         _plain_arithmetic()
         if self._job.check:
-            self._build().check()
+            self._check(self._build())
         elif self._job.probe:
             self._passes = self._passes_over(self._build())
             setup = time.perf_counter() - began
@@ -189,6 +193,22 @@ class _Child:
             self._measure(self._passes_over(self._build()))
         else:
             self._measure(self._resumed_or_new(self._new_saver(self._job.checkpoints, began)))
+
+    def _check(self, experiment: Experiment) -> None:
+        """Check the user's code; of a trial with a solver also tell how long its longest solve is."""
+        experiment.check()
+        if self._job.trial.solver is None:
+            return
+        assert self._solve is not None
+        spans = [(0.0, 0)]
+
+        def note(_field: torch.nn.Module, _y0: torch.Tensor, times: torch.Tensor) -> None:
+            spans.append((float((times[-1] - times[0]).abs()), len(times) - 1))
+
+        with torch.no_grad(), self._solve.using(self._counter, observe=note):
+            experiment.loss(experiment.model, experiment.probe)
+        span, intervals = max(spans)
+        self._outcome["metrics"] = {SPAN: span, INTERVALS: float(intervals)}
 
     def _build(self) -> Experiment:
         """Build the experiment, and the integrator that it solves with."""

@@ -4,10 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from evidence import evidence
 
+from nodebench.analysis.recommend import Limits, Present, problems
+from nodebench.analysis.recommend import recommend as recommend_from
+from nodebench.api.recommend_records import Asked, study_of
 from nodebench.spec import Grid, Preset, Study
 from nodebench.store.run_folder import RunFolder
 from nodebench.tasks import find_task
@@ -67,6 +71,8 @@ def test_a_field_of_ones_own_is_measured_and_the_answer_found_again(nodebench, f
         "--measure",
         "--solver",
         "rk4",
+        "--steps",
+        "16",
         "--seeds",
         "2",
         "--error",
@@ -116,7 +122,7 @@ def test_ctrl_c_while_measuring_recommends_nothing(tmp_path):
 
 
 def test_trials_whose_time_was_spoiled_run_again(nodebench, tmp_path):
-    measure = ["--measure", "--solver", "rk4", "--seeds", "1", "--threads", "1"]
+    measure = ["--measure", "--solver", "rk4", "--steps", "4", "--seeds", "1", "--threads", "1"]
     code, out, err = nodebench("recommend", "--task", "test/faults", *measure, "--set", f"marker={tmp_path / 'first'}")
     assert code == 0, err
     (run,) = (tmp_path / "results").iterdir()
@@ -195,6 +201,11 @@ def test_what_could_not_be_timed_is_counted(nodebench, tmp_path):
         ([*OWN, "--max-memory", "much"], "--max-memory 'much': not a size"),
         ([*OWN, "--solver", "rk4"], "--solver goes with --measure"),
         ([*OWN, "--measure", "--seeds", "0"], "at least 1"),
+        ([*OWN, "--measure", "--steps", "0"], "--steps 0: at least 1"),
+        ([*OWN, "--measure", "--steps", "few"], "--steps 'few': not a whole number"),
+        ([*OWN, "--steps", "4"], "--steps goes with --measure"),
+        (["recommend", "--task", "series"], "add --data FILE.csv"),
+        ([*OWN, "--data", "mine.py"], "leave out --data"),
         ([*OWN, "--measure", "--threads", "0"], "at least 1"),
         ([*OWN, "--measure", "--solver", "dopry5"], "did you mean dopri5"),
         (
@@ -232,7 +243,7 @@ decay = nodebench.Problem(field=lambda t, y: -y, y0=torch.ones(4, 2), t=torch.li
 def test_a_problem_in_a_file_is_measured_and_the_answer_found_again_until_it_is_edited(nodebench, tmp_path):
     (tmp_path / "mine.py").write_text(PROBLEM)
     ask = ["recommend", "--task", "mine.py:decay", "--error", "1e-2"]
-    code, out, err = nodebench(*ask, "--measure", "--solver", "rk4", "--seeds", "1", "--threads", "1")
+    code, out, err = nodebench(*ask, "--measure", "--solver", "rk4", "--steps", "4", "--seeds", "1", "--threads", "1")
     assert code == 0, err
     assert "problem=mine.py:decay" in out.replace("\n", "")
     code, again, err = nodebench(*ask)
@@ -245,3 +256,56 @@ def test_a_problem_in_a_file_is_measured_and_the_answer_found_again_until_it_is_
     assert code == 2
     assert "other code" in err
     assert "Measure it: nodebench recommend --task problem --set problem=mine.py:decay --measure" in err
+
+
+def test_fixed_steps_are_parts_of_the_time_that_a_solve_takes(tmp_path):
+    """The time is known from a solve of the probe batch, also where a user's code alone knows it."""
+    (tmp_path / "mine.py").write_text(PROBLEM.replace("linspace(0, 1, 5)", "linspace(1, 7, 5)"))  # 4 parts
+    asked = Asked("problem", options={"problem": [f"{tmp_path / 'mine.py'}:decay"]})
+    groups = study_of(asked, ["rk4", "euler"], seeds=1).groups
+    assert groups["rk4"].step_size == [6 / steps for steps in (4, 8, 16, 32)]
+    assert groups["euler"].step_size == [6 / 32, 6 / 128]
+    assert groups["rk4-outputs"].step_size == []  # one step from output to output
+    (rk4,) = study_of(replace(asked, steps=[5]), ["rk4"], seeds=1).groups.values()
+    assert rk4.step_size == [6 / 5]
+    # Many outputs tell that the time is long: twice as many steps, at most eight times as many.
+    for outputs, solver, steps in ((8, "euler", (64, 256)), (500, "rk4", (32, 64, 128, 256))):
+        file = tmp_path / f"mine_{outputs}.py"  # of equal size and age two files would share their bytecode
+        file.write_text(PROBLEM.replace("linspace(0, 1, 5)", f"linspace(1, 7, {outputs})"))
+        other = Asked("problem", options={"problem": [f"{file}:decay"]})
+        assert study_of(other, [solver], seeds=1).groups[solver].step_size == [6 / count for count in steps]
+
+
+def test_a_fixed_step_solver_wins_where_its_steps_suffice():
+    """Of equal error the solver of fewer evaluations is faster; several numbers of steps let it be found."""
+    found = [
+        evidence(0, solver=solver, gradient="direct", options={}, costs=COSTS | costs, **step)
+        for solver, step, costs in (
+            ("dopri5", {"rtol": 1e-3, "atol": 1e-3}, {"step_seconds": 1.0, "gradient_error": 1e-3}),
+            ("rk4", {"rtol": None, "atol": None, "step_size": 0.25}, {"step_seconds": 0.5, "gradient_error": 5e-2}),
+            ("rk4", {"rtol": None, "atol": None, "step_size": 0.125}, {"step_seconds": 0.8, "gradient_error": 2e-3}),
+        )
+    ]
+    (problem, *_) = problems(found, {}, Present())
+    answer = recommend_from(problem, Limits(error=1e-2))
+    assert answer.choice is not None
+    assert answer.choice.name == "rk4 h=0.125 direct"
+
+
+def test_records_of_another_file_of_series_do_not_answer(nodebench, tmp_path, monkeypatch):
+    monkeypatch.setenv("NODEBENCH_ATTEMPTS", "1")
+    for name, shift in (("a.csv", 0.0), ("b.csv", 1.0)):
+        rows = [f"{series},{i / 5},{shift + i * (series + 1) / 10}" for series in range(4) for i in range(6)]
+        (tmp_path / name).write_text("\n".join(["id,time,x", *rows]) + "\n")
+    ask = ["recommend", "--task", "series", "--set", "id=id"]
+    sizes = ["--set", "hidden=4", "--set", "latent=2", "--set", "steps_per_epoch=1", "--set", "batch_size=4"]
+    measure = ["--measure", "--solver", "euler", "--steps", "4", "--seeds", "1", "--threads", "1"]
+    code, out, err = nodebench(*ask, *sizes, "--data", "a.csv", *measure)
+    assert code == 0, err
+    assert "euler h=0.25 direct" in out
+    code, again, err = nodebench(*ask, *sizes, "--data", "a.csv")
+    assert code == 0, err
+    assert "euler h=0.25 direct" in again
+    code, _, err = nodebench(*ask, *sizes, "--data", "b.csv")
+    assert code == 2
+    assert "Measure it: nodebench recommend --task series --data b.csv --set id=id" in err

@@ -40,6 +40,8 @@ def test_a_page_has_figures_and_every_configuration(nodebench, run):
     for told in ("Error of the solution over evaluations", "Error of the gradient over time", "Loss over training"):
         assert told in text
     assert "<nav" not in text  # there is no other page
+    for told in ("toy/spiral · preset", "a processor", "cpu, float32, 1 thread"):
+        assert told in text
     links = [name for name in re.findall(r'(?:href|src)="([^"#]+)"', text) if ":" not in name]
     assert [name for name in links if not (page.parent / name).exists()] == []
     (table,) = (page.parent / "data").glob("study-run-toy-spiral*.csv")

@@ -5,6 +5,7 @@ from PIL import Image
 from nodebench.reporting.plots import draw_trial, over_time, portrait, training
 from nodebench.spec import Gradient, Record, Status, Trial
 from nodebench.spec.trajectories import Trajectories
+from nodebench.store.film import load_film, save_film
 
 
 def picture(examples: int = 1, field: bool = True, silent: bool = False) -> Trajectories:
@@ -115,3 +116,52 @@ def test_what_is_too_large_for_an_axis_is_not_drawn(tmp_path):
     assert [path.name for path in drawn[0]] == [path.name for path in drawn[1]]
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*drawn, strict=True))
     assert draw_trial(usual.model_copy(update={"history": rows}), {}, tmp_path / "none") == []
+
+
+def series() -> Trajectories:
+    """Two series of one component, given until 1 and hidden from 5 on."""
+    times = np.array([0.0, 0.5, 1.0, 5.0, 5.5])
+    true = np.stack([np.sin(times), np.cos(times)])[..., None]
+    given = np.where(times <= 1, true[..., 0], np.nan)[..., None]
+    both = np.stack([times, times])
+    until = np.array([1.0, 1.0])
+    return Trajectories(
+        times,
+        true,
+        true + 0.1,
+        both,
+        given,
+        (0.0, 5.5),
+        "t",
+        ("level",),
+        names=("buoy 1", "buoy 2"),
+        given_until=until,
+    )
+
+
+def test_a_series_has_its_name_its_hidden_points_and_no_line_across_a_gap(tmp_path):
+    drawn = over_time("a title", series())
+    first, second = drawn.axes
+    assert [axes.get_title(loc="left") for axes in (first, second)] == ["buoy 1", "buoy 2"]
+    given, hidden, predicted, start = first.lines
+    assert (given.get_xdata().tolist(), hidden.get_xdata().tolist()) == ([0.0, 0.5, 1.0], [5.0, 5.5])
+    assert hidden.get_markerfacecolor() == "none"
+    assert np.isnan(predicted.get_xdata()).tolist() == [False, False, False, True, False, False]
+    assert start.get_xdata() == [1.0, 1.0]
+    labels = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert labels == ["given", "hidden", "predicted", "start of the forecast"]
+    save_film(tmp_path / "a.npz", {1: series()})
+    again = load_film(tmp_path / "a.npz")[1]
+    assert (again.names, again.given_until.tolist()) == (("buoy 1", "buoy 2"), [1.0, 1.0])
+    files = draw_trial(record(ode=False), {1: again}, tmp_path)
+    assert {path.name.split(".")[1] for path in files} == {"time", "training"}  # one component has no plane
+
+
+def test_the_training_shows_the_error_on_unseen_data():
+    trial = Trial(task="series", model="gru-dt")
+    history = [{"epoch": float(k), "loss": 2.0 / k, "rmse": 1.0 + 0.1 * k} for k in (1, 2, 3)]
+    drawn = training(
+        Record(id=trial.id, trial=trial, status=Status.OK, started="", duration_seconds=1, history=history)
+    )
+    assert [axes.get_ylabel() for axes in drawn.axes] == ["training loss", "RMSE"]
+    assert drawn.axes[1].lines[0].get_ydata().tolist() == pytest.approx([1.1, 1.2, 1.3])

@@ -91,7 +91,7 @@ def test_a_torchscript_field_has_the_errors_of_its_python_twin():
 @pytest.mark.parametrize(
     ("field", "missing", "words"),
     [
-        ("OpenFile", ERRORS, "the attribute 'log' cannot be copied"),
+        ("OpenFile", ERRORS, "log' cannot be copied"),
         ("NonLeaf", ERRORS[1:], "the attribute 'field.A' was computed from parameters once"),
         ("GlobalConstant", ERRORS, "double != float"),
     ],

@@ -58,7 +58,9 @@ def test_where_one_run_is_asked_for_or_cores_are_shared_it_runs_once(attempts, j
 def test_a_rerun_that_is_stopped_leaves_the_finished_record():
     first = drifted()
     outcomes = iter([first, first.model_copy(update={"status": Status.INTERRUPTED, "started": "later"})])
-    record, film = run_until_steady(lambda: (next(outcomes), {}), 3)
+    notices = []
+    record, film = run_until_steady(lambda: (next(outcomes), {}), 3, report=lambda event: notices.append(event.notice))
+    assert [text.rpartition(": ")[2] for text in notices] == ["runs again, 2 of 3"]
     assert (record.status, record.started, film) == (Status.OK, first.started, {})
     assert record.place.attempts == 2
 

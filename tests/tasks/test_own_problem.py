@@ -293,16 +293,3 @@ def test_outside_trials_the_drop_in_is_torchdiffeq_and_counts(name):
     ours, theirs = solved(getattr(nodebench, name)), solved(getattr(torchdiffeq, name))
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     assert nodebench.evaluations() > before > -1
-
-
-def test_an_event_ends_a_solve_outside_trials_and_is_refused_within(monkeypatch):
-    def event(t, y):
-        return y[0] - 0.5
-
-    def solve():
-        return nodebench.odeint(own_problems.Decay(), torch.ones(1), torch.tensor([0.0, 5.0]), event_fn=event)
-
-    assert float(solve()[0].detach()) == pytest.approx(math.log(2) / own_problems.RATE, rel=1e-4)
-    monkeypatch.setattr("nodebench.solvers.odeint._active", [experiment("decay")[1]])
-    with pytest.raises(BadInput, match="event_fn cannot be measured"):
-        solve()

@@ -326,3 +326,19 @@ def test_one_series_has_nothing_to_test_on(nodebench, file):
     code, _, errors = nodebench("run", "--task", "series", "--set", "time=t", "--data", str(file))
     assert code == 2
     assert "there is one series, and none to test on: name the column that tells series apart" in errors
+
+
+def test_a_summary_says_what_a_file_holds_and_what_of_it_is_used(tmp_path):
+    path = tmp_path / "levels.csv"
+    rows = ["a,2024-01-01,1.0,ok", "a,2024-01-03,2.0,ok", "a,2024-01-03,4.0,ok", "a,2024-01-02,,ok"]
+    rows += ["b,2024-01-01,1.0,bad", "b,2024-01-02,1.0,bad", "b,2024-01-05,1.0,bad", "c,2024-01-01,1.0,ok"]
+    path.write_text("\n".join(["who,when,level [m],quality", *rows]))
+    found = read_series(path, "when", "who", [], 0, 0.0)
+    assert found.about == (
+        "2 series of 2 to 3 times, 5 in all, the longest of 4 days; columns level [m]; not used: quality;"
+        " rows without a value: 1; rows merged with another of the same time: 1;"
+        " times of series or pieces that are too short: 1"
+    )
+    assert [one.name for one in found.series] == ["a", "b"]
+    cut = read_series(path, "when", "who", [], 2, 0.0)
+    assert [one.name for one in cut.series] == ["a piece 1", "b piece 1"]

@@ -345,7 +345,7 @@ def _on_worker(
         if checkpoints is not None and not checkpoints.are_shared():
             checkpoints = None
         run = partial(run_isolated, trial, limits, source, report, stop, request=request, checkpoints=checkpoints)
-        record, film = run_until_steady(run, 1 if shared else request.attempts, checkpoints)
+        record, film = run_until_steady(run, 1 if shared else request.attempts, checkpoints, report)
     finally:
         del _running[stop]
     place = record.place.model_copy(update={"host": socket.gethostname(), "shared": shared})

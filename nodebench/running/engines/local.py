@@ -120,7 +120,7 @@ class LocalEngine(Engine):
             while not self._stop.asked and (trial := waiting.next()) is not None:
                 request, report = requests.get(trial.id, EVERYTHING), partial(_tell_progress, tell, trial)
                 run = partial(run_isolated, trial, limits, source, report, self._stop, slot.cores, request, checkpoints)
-                record, film = run_until_steady(run, 1 if slot.shared else request.attempts, checkpoints)
+                record, film = run_until_steady(run, 1 if slot.shared else request.attempts, checkpoints, report)
                 place = record.place.model_copy(update=here)
                 tell(_Ended(slot, record.model_copy(update={"place": place}), film))
                 slot.taken.acquire()
