@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from nodebench.errors import BadInput, nearest
@@ -50,7 +51,7 @@ def _import(place: str) -> ModuleType:
     if (name := module_name(place)) in sys.modules:
         return sys.modules[name]
     sys.path[:] = [str(path.parent), *(folder for folder in sys.path if folder != str(path.parent))]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_AsItIs(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -61,6 +62,15 @@ def _import(place: str) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+class _AsItIs(SourceFileLoader):
+    """Compiles a file each time: bytecode is kept for files of equal size and second, which an edit may not change."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code of the file as it is now."""
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
 
 
 def module_name(place: str) -> str:
