@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nodebench.solvers import Integrator
+from nodebench.solvers import Solve
 
 Trace = Literal["exact", "gaussian", "rademacher"]
 
@@ -33,7 +33,7 @@ class ContinuousFlow(nn.Module):
     times: Tensor
 
     def __init__(
-        self, field: nn.Module, solve: Integrator, end: float, base_variance: float = 1.0, trace: Trace = "exact"
+        self, field: nn.Module, solve: Solve, end: float, base_variance: float = 1.0, trace: Trace = "exact"
     ) -> None:
         super().__init__()
         self.field = WithDivergence(field, exact=trace == "exact")
@@ -67,9 +67,11 @@ class WithDivergence(nn.Module):
 
     Attributes:
         noise: ``(B, D)``, of mean 0 and covariance 1.
+        carried: components of the state that are no points.
     """
 
     noise: Tensor
+    carried = 1
 
     def __init__(self, field: nn.Module, exact: bool) -> None:
         super().__init__()
@@ -79,8 +81,8 @@ class WithDivergence(nn.Module):
     def forward(self, t: Tensor, state: Tensor) -> Tensor:
         """Return the derivative of ``(B, D + 1)``."""
         differentiated = torch.is_grad_enabled()
-        points = state[:, :-1]
         with torch.enable_grad():
+            points = state[:, :-1]
             if not points.requires_grad:
                 points = points.detach().requires_grad_()
             slope = self.field(t, points)
@@ -138,7 +140,7 @@ class ConcatSquashField(nn.Module):
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
         """Return dz/dt, of the shape ``(B, D)`` of ``z``."""
-        time = t.to(z).reshape(1, 1)
+        time = t.to(z).reshape(-1, 1)  # a solver that steps each sample on its own gives it (B, 1)
         for i, (layer, gate, shift) in enumerate(zip(self.layers, self.gates, self.shifts, strict=True)):
             z = layer(torch.tanh(z) if i else z) * torch.sigmoid(gate(time)) + shift(time)
         return z

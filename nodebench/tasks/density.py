@@ -15,10 +15,11 @@ from nodebench.models.flows import (
     PlanarFlow,
     Trace,
 )
-from nodebench.solvers import Integrator, StepControl
+from nodebench.solvers import Solve, StepControl
 from nodebench.spec import Gradient, Preset
-from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup, Task
 from nodebench.tasks.planar_densities import DENSITIES
+from nodebench.tasks.regularised import RegularisedOptions, regularised
 
 _CHEN = "Chen et al. 2018, arXiv 1806.07366, section 4; torchdiffeq examples/cnf.py"
 _FFJORD = "Grathwohl et al. 2019, arXiv 1810.01367"
@@ -28,7 +29,7 @@ PROBE = 32  # points
 BLOCK = 2_500  # points whose density is found at once
 
 
-class DensityOptions(Options):
+class DensityOptions(RegularisedOptions):
     """Options of ``density``."""
 
     density: Literal[
@@ -93,7 +94,8 @@ class _Density(Experiment):
         # One test set for all seeds, so that its sampling error can be told from that of the training.
         self._test = self._truth.sample(options.test_points, torch.Generator().manual_seed(2**33))
         torch.manual_seed(setup.seed)
-        self.model = _BUILD[setup.model](options, setup.solve).to(setup.device, setup.dtype)
+        self._solve = regularised(setup.solve, options)
+        self.model = _BUILD[setup.model](options, self._solve).to(setup.device, setup.dtype)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
         self._draws = torch.Generator().manual_seed(setup.seed + 2**32)
         self.generators = {"draws": self._draws}
@@ -116,8 +118,8 @@ class _Density(Experiment):
         return points.to(device, dtype), noise.to(device, dtype)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Negative mean log-density, in nats."""
-        return -model(*batch).mean()
+        """Negative mean log-density, in nats, and penalties."""
+        return -model(*batch).mean() + self._solve.take_penalty()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Negative log-density of points never seen, its excess over the true one, the mass, and the way back."""
@@ -158,17 +160,17 @@ class _Density(Experiment):
         return float((back - points).norm() / points.norm())
 
 
-def _planar_cnf(options: DensityOptions, solve: Integrator) -> nn.Module:
+def _planar_cnf(options: DensityOptions, solve: Solve) -> nn.Module:
     field = PlanarField(DIMENSION, max(1, options.hidden // 2), options.units)
     return ContinuousFlow(field, solve, end=10.0, base_variance=0.1, trace=options.trace)
 
 
-def _ffjord(options: DensityOptions, solve: Integrator) -> nn.Module:
+def _ffjord(options: DensityOptions, solve: Solve) -> nn.Module:
     field = ConcatSquashField((DIMENSION, options.hidden, options.hidden, options.hidden, DIMENSION))
     return ContinuousFlow(field, solve, end=0.5, trace=options.trace)
 
 
-_BUILD: Mapping[str, Callable[[DensityOptions, Integrator], nn.Module]] = {
+_BUILD: Mapping[str, Callable[[DensityOptions, Solve], nn.Module]] = {
     "planar-cnf": _planar_cnf,
     "ffjord": _ffjord,
     "planar-nf": lambda options, _: PlanarFlow(DIMENSION, options.units),

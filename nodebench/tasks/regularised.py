@@ -1,0 +1,28 @@
+"""Options of regularised training, which tasks with an ODE inherit."""
+
+from pydantic import Field
+
+from nodebench.models.regularised import Regularisation, RegularisedIntegrator
+from nodebench.solvers import Integrator
+from nodebench.tasks.contract import Options
+
+
+class PenaltyOptions(Options):
+    """Weights of penalties that are integrated along each solve of the training; 0 leaves one out."""
+
+    kinetic: float = Field(0.0, ge=0)  # of the squared field (RNODE)
+    jacobian: float = Field(0.0, ge=0)  # of the squared Jacobian (RNODE)
+    taylor2: float = Field(0.0, ge=0)  # of the squared second derivative of the solution (TayNODE)
+    taylor3: float = Field(0.0, ge=0)  # of the squared third derivative
+
+
+class RegularisedOptions(PenaltyOptions):
+    """The same for tasks whose solves have no outputs between start and end."""
+
+    steer: float = Field(0.0, ge=0, lt=1)  # the end time varies by up to this share of the span (STEER)
+
+
+def regularised(solve: Integrator, options: PenaltyOptions) -> RegularisedIntegrator:
+    """The integrator of a task with these options."""
+    weights = options.model_dump(include=set(RegularisedOptions.model_fields))
+    return RegularisedIntegrator(solve, Regularisation(**weights))
