@@ -13,8 +13,8 @@ from torch.func import jvp
 
 from nodebench.solvers import Integrator
 
-# The integral is carried this much smaller than it is, so that its error does not choose the steps. For that, the authors
-# of RNODE give it tolerances of 1e20, which few solvers can.
+# The integral is carried this much smaller than it is, so that its error does not choose the steps. For that the
+# authors of RNODE give it tolerances of 1e20, which few solvers can.
 SCALE = 1e-6
 
 Field = Callable[[Tensor, Tensor], Tensor]
