@@ -1,6 +1,7 @@
 """What a model made of a few examples, as arrays: all that a figure of it needs."""
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +18,8 @@ class Trajectories:
         time_label, labels: of the time and of the D components, units included.
         axes, field: a learned field in the plane of the first two components, on the grid of
             ``axes[0]`` ``(X,)`` and ``axes[1]`` ``(Y,)``: ``(Y, X, 2)``; empty where there is none.
+        density: a learned density on that grid, ``(Y, X)``; empty where there is none.
+        moved: points of the base of a flow at ``times``, ``(T, P, 2)``; empty where there is none.
     """
 
     times: np.ndarray
@@ -27,8 +30,10 @@ class Trajectories:
     trained: tuple[float, float]
     time_label: str
     labels: tuple[str, ...]
-    axes: np.ndarray = field(default_factory=lambda: np.empty((2, 0)))
-    field: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 2)))
+    axes: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((2, 0)))
+    field: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0, 2)))
+    density: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0)))
+    moved: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0, 2)))
 
 
 # Trajectories by the epoch after which they were taken; 0 is before training.

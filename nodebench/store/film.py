@@ -20,11 +20,13 @@ from nodebench.spec.bounded import open_regular, reason
 from nodebench.spec.trajectories import Film, Trajectories
 
 _FIELDS = [field.name for field in fields(Trajectories)]
+_LATER = ("density", "moved")  # not in films of earlier versions
 MOST_BYTES = 64 << 20  # of all arrays of a file together
 MOST_ARRAYS = 10_000
 MOST_EPOCHS = 1000
 MOST_EXAMPLES = 64  # each has a panel of its own
 MOST_COMPONENTS = 64
+MOST_POINTS = 2000  # of a flow
 MOST_LABEL = 200  # characters
 LARGEST = 1e30  # in size; matplotlib cannot scale an axis to much more
 
@@ -101,7 +103,8 @@ def _trajectories(arrays: dict[str, np.ndarray]) -> Trajectories:
     labels, time_label = arrays["labels"], arrays["time_label"]
     if labels.dtype.kind != "U" or labels.ndim != 1 or time_label.dtype.kind != "U" or time_label.ndim != 0:
         raise BadInput("labels: texts")
-    numbers = {name: _drawable(name, arrays[name]) for name in _FIELDS if name not in ("labels", "time_label")}
+    wanted = [name for name in _FIELDS if name in arrays or name not in _LATER]
+    numbers = {name: _drawable(name, arrays[name]) for name in wanted if name not in ("labels", "time_label")}
     trained = numbers.pop("trained")
     _check_shape("trained", trained, (2,))
     start, end = trained.tolist()
@@ -142,7 +145,13 @@ def _check(one: Trajectories) -> None:
         raise BadInput("times: a value that is not finite")
     side = one.axes.shape[-1] if one.axes.ndim else 0
     _check_shape("axes", one.axes, (2, side))
-    _check_shape("field", one.field, (side, side, 2))
+    if one.field.size or not one.density.size:
+        _check_shape("field", one.field, (side, side, 2))
+    if one.density.size:
+        _check_shape("density", one.density, (side, side))
+    points = one.moved.shape[1] if one.moved.ndim == 3 else 0
+    if one.moved.size:
+        _check_shape("moved", one.moved, (times, min(points, MOST_POINTS), 2))
     steps = np.diff(one.axes)
     if side and (side < 2 or not np.all(steps > 0) or not np.allclose(steps, steps[:, :1], rtol=1e-3)):
         raise BadInput("axes: evenly spaced, increasing values")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from nodebench.models.flows import (
 from nodebench.models.splines import SplineFlow
 from nodebench.solvers import Solve, StepControl
 from nodebench.spec import Gradient, Preset
+from nodebench.spec.trajectories import Trajectories
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup, Task
 from nodebench.tasks.planar_densities import DENSITIES
 from nodebench.tasks.regularised import RegularisedOptions, regularised
@@ -41,6 +43,8 @@ FFJORD_TOYS: Mapping[str, str | int | float] = {
     "end_time": "trained",
 }
 PROBE = 32  # points
+FRAMES = 17  # of a flow in time
+POINTS = 500  # in a picture
 BLOCK = 2_500  # points whose density is found at once
 
 
@@ -168,7 +172,8 @@ class _Density(Experiment):
             return dict.fromkeys(
                 ("end_time", "estimate_bias", "estimate_bias_error", "estimate_spread", "rademacher_spread")
             )
-        end, errors = {"end_time": model.end}, {}
+        end: dict[str, float | None] = {"end_time": model.end}
+        errors = {}
         if self._options.noise == "evaluation":
             return end
         for trace in ("gaussian", "rademacher"):
@@ -192,6 +197,34 @@ class _Density(Experiment):
         axis = -box + side * (torch.arange(count, dtype=torch.float64) + 0.5)
         points = torch.cartesian_prod(axis, axis)
         return float(self._log_density(model, points).exp().sum() * side**2)
+
+    def picture(self, model: nn.Module) -> Trajectories:
+        """Points of the data, the density on a grid, and points of the base on their way to the data."""
+        axis = torch.linspace(-self._truth.box, self._truth.box, self._options.grid, dtype=torch.float64)
+        y, x = torch.meshgrid(axis, axis, indexing="ij")
+        found = self._log_density(model, torch.stack([x.flatten(), y.flatten()], 1)).exp().reshape(x.shape)
+        times, moved = torch.zeros(1), torch.empty(0, 0, DIMENSION)
+        if isinstance(model, ContinuousFlow):
+            times = torch.linspace(0, float(model.times[0]), FRAMES)
+            normal = torch.randn(POINTS, DIMENSION, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            start = (model.base_variance**0.5 * normal).to(*self._place)
+            moved = model.flow(start, start, times.to(start))[..., :-1]
+            times = times * model.end / times[-1]
+        data = self._test[:POINTS].unsqueeze(0)
+        unknown = np.full((1, len(times), DIMENSION), np.nan)
+        return Trajectories(
+            times=times.numpy(),
+            true=unknown,
+            fitted=unknown,
+            observed_times=np.zeros(data.shape[:2]),
+            observed=data.numpy(),
+            trained=(0.0, float(times[-1])),
+            time_label="time",
+            labels=("x", "y"),
+            axes=torch.stack([axis, axis]).numpy(),
+            density=found.numpy(),
+            moved=moved.double().cpu().numpy(),
+        )
 
     def _round_trip(self, model: nn.Module) -> float | None:
         """How far points come back from where they were, relative to their size, after a way to the base and back."""

@@ -364,3 +364,17 @@ def test_flows_are_trained_to_the_density(nodebench):
         metrics = json.loads(line)["metrics"]
         assert metrics["excess_nats"] < 0.5
         assert metrics["density_mass"] == pytest.approx(1, abs=0.05)
+
+
+def test_a_picture_has_the_density_on_its_grid_and_the_points_of_the_flow():
+    built = experiment("ffjord", density="circles", grid=30)
+    built.model.field.field = Linear()
+    built.model.eval()
+    with torch.no_grad():
+        shown = built.picture(built.model)
+        point = torch.tensor([[shown.axes[0][20], shown.axes[1][7]]])
+        assert shown.density[7, 20] == pytest.approx(float(built.model(point, point).exp()))
+    assert shown.times[-1] == 0.5
+    spread = torch.matrix_exp(0.5 * Linear.matrix).numpy()
+    assert np.allclose(shown.moved[-1], shown.moved[0] @ spread, atol=1e-7)
+    assert shown.moved.shape[1:] == (500, 2)
