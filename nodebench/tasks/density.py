@@ -94,7 +94,7 @@ class DensityTask(Task):
         Preset.SMOKE: DensityOptions(
             epochs=1, steps_per_epoch=2, batch_size=32, test_points=64, grid=20, hidden=16, units=8
         ),
-        Preset.QUICK: DensityOptions(learning_rate=5e-3),
+        Preset.QUICK: DensityOptions(learning_rate=5e-3, batch_size=128),
         Preset.PAPER: DensityOptions(density="circles-small", epochs=10, batch_size=512),
     }
     gradient = Gradient.ADJOINT
