@@ -11,6 +11,7 @@ from nodebench.claims.papers import (
     chen2018_costs,
     chen2018_memory,
     chen2018_solving,
+    densities,
     later,
     libraries,
 )
@@ -25,6 +26,7 @@ CLAIMS: tuple[Claim, ...] = (
     *breakdown_series.CLAIMS,
     *later.CLAIMS,
     *libraries.CLAIMS,
+    *densities.CLAIMS,
 )
 
 

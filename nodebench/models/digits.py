@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nodebench.models.ode_block import OdeBlock
-from nodebench.solvers import Integrator
+from nodebench.solvers import Solve
 
 WIDTH = 64
 
@@ -77,7 +77,7 @@ def _head() -> list[nn.Module]:
     ]
 
 
-def ode_net(solve: Integrator) -> nn.Sequential:
+def ode_net(solve: Solve) -> nn.Sequential:
     """One ODE block on [0, 1]: 208,266 parameters. Logits ``(N, 10)`` from images ``(N, 1, 28, 28)``."""
     # The stem is drawn before the block, so that equal seeds give all these networks equal stems.
     stem = _stem()

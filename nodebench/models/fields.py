@@ -87,6 +87,7 @@ class Delayed(nn.Module):
     def __init__(self, field: nn.Module, start: Tensor) -> None:
         super().__init__()
         self.field = field
+        self.training = field.training  # made anew in each forward pass
         self.register_buffer("start", start)  # (B, 1)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ Every model returns the log-density of points. Sources: Chen et al. 2018, arXiv 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -13,9 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nodebench.solvers import Integrator
+from nodebench.solvers import Solve
 
 Trace = Literal["exact", "gaussian", "rademacher"]
+
+
+def noise_like(points: Tensor, trace: Trace, random: torch.Generator | None = None) -> Tensor:
+    """Noise of mean 0 and covariance 1 for an estimate of the trace, of the shape of points, on the CPU."""
+    normal = torch.randn(points.shape, generator=random)
+    return normal.sign() if trace == "rademacher" else normal
 
 
 class ContinuousFlow(nn.Module):
@@ -26,36 +33,78 @@ class ContinuousFlow(nn.Module):
         solve: the integrator.
         end: the time of the data.
         base_variance: of the base, in each component.
-        trace: how the trace of the Jacobian is found: ``exact``, by D vector-Jacobian products, or by Hutchinson's
-            estimate with one noise vector a sample, drawn once a solve.
+        trace: how the trace of the Jacobian is found in training: ``exact``, by D vector-Jacobian products, or by
+            Hutchinson's estimate with one noise vector a sample. In evaluation it is exact, as in FFJORD's script.
+        redraw: draw the noise anew at each evaluation of the field in place of once a solve.
+        train_end: learn the end time; ``end`` is its initial value.
     """
 
     times: Tensor
 
     def __init__(
-        self, field: nn.Module, solve: Integrator, end: float, base_variance: float = 1.0, trace: Trace = "exact"
+        self,
+        field: nn.Module,
+        solve: Solve,
+        end: float,
+        base_variance: float = 1.0,
+        trace: Trace = "exact",
+        redraw: bool = False,
+        train_end: bool = False,
     ) -> None:
         super().__init__()
-        self.field = WithDivergence(field, exact=trace == "exact")
+        draw = partial(noise_like, trace=trace) if redraw else None
+        self.field = WithDivergence(Stretched(field) if train_end else field, exact=trace == "exact", draw=draw)
         self.solve = solve
+        self.trace = trace
         self.base_variance = base_variance
         self.register_buffer("times", torch.tensor([end, 0.0]))
 
-    def forward(self, points: Tensor, noise: Tensor) -> Tensor:
-        """Return the log-density ``(B,)`` of points ``(B, D)``; ``noise`` ``(B, D)`` estimates the trace."""
-        base, change = self.flow(points, noise, self.times)
-        return normal_log_density(base, self.base_variance) - change
+    @property
+    def end(self) -> float:
+        """The time of the data."""
+        rate = self.field.field.rate if isinstance(self.field.field, Stretched) else 1.0
+        return float(self.times[0] * rate)
 
-    def flow(self, points: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-        """Move points from the first to the last of the times.
+    def forward(self, points: Tensor, noise: Tensor, exact: bool | None = None) -> Tensor:
+        """Return the log-density ``(B,)`` of points ``(B, D)``.
+
+        ``noise`` ``(B, D)`` estimates the trace unless ``exact``, by default as the model says.
+        """
+        self.field.exact = (self.trace == "exact" or not self.training) if exact is None else exact
+        states = self.flow(points, noise, self.times)[-1]
+        return normal_log_density(states[:, :-1], self.base_variance) - states[:, -1]
+
+    def flow(self, points: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        """Move points from the first of the times through all others.
 
         Returns:
-            tuple: where they end, ``(B, D)``, and the change of their log-density on the way, ``(B,)``.
+            Tensor: ``(T, B, D + 1)``, where they are at the times, and the change of their log-density since the first.
         """
         self.field.noise = noise
         start = torch.cat([points, torch.zeros_like(points[:, :1])], -1)
-        states = self.solve(self.field, start, times)[-1]
-        return states[:, :-1], states[:, -1]
+        return self.solve(self.field, start, times)
+
+
+class Stretched(nn.Module):
+    """A field whose time is stretched by a factor that is learned: ``dz/ds = r f(r s, z)``, so that an end time is.
+
+    As in FFJORD, ``r`` is the square of a parameter. The end time itself is given to the solver there; here a gradient
+    with respect to times is not asked of it.
+    """
+
+    def __init__(self, field: nn.Module) -> None:
+        super().__init__()
+        self.field = field
+        self.root = nn.Parameter(torch.ones(()))
+
+    @property
+    def rate(self) -> Tensor:
+        """The factor."""
+        return self.root.square()
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        """Return dz/ds, of the shape of ``z``."""
+        return self.rate * self.field(self.rate * t, z)
 
 
 class WithDivergence(nn.Module):
@@ -64,23 +113,27 @@ class WithDivergence(nn.Module):
     Args:
         field: of the points.
         exact: whether the trace is exact; otherwise it is estimated with ``noise``.
+        draw: draws the noise of one evaluation, of the shape of points; without it ``noise`` serves for a whole solve.
 
     Attributes:
         noise: ``(B, D)``, of mean 0 and covariance 1.
+        carried: components of the state that are no points.
     """
 
     noise: Tensor
+    carried = 1
 
-    def __init__(self, field: nn.Module, exact: bool) -> None:
+    def __init__(self, field: nn.Module, exact: bool, draw: Callable[[Tensor], Tensor] | None = None) -> None:
         super().__init__()
         self.field = field
         self.exact = exact
+        self._draw = draw
 
     def forward(self, t: Tensor, state: Tensor) -> Tensor:
         """Return the derivative of ``(B, D + 1)``."""
         differentiated = torch.is_grad_enabled()
-        points = state[:, :-1]
         with torch.enable_grad():
+            points = state[:, :-1]
             if not points.requires_grad:
                 points = points.detach().requires_grad_()
             slope = self.field(t, points)
@@ -91,8 +144,9 @@ class WithDivergence(nn.Module):
     def _trace(self, slope: Tensor, points: Tensor) -> Tensor:
         """The trace ``(B,)`` of the Jacobian, or its estimate; it can be differentiated again."""
         if not self.exact:
-            (product,) = torch.autograd.grad((slope * self.noise).sum(), points, create_graph=True)
-            return (product * self.noise).sum(-1)
+            noise = self.noise if self._draw is None else self._draw(points).to(points)
+            (product,) = torch.autograd.grad((slope * noise).sum(), points, create_graph=True)
+            return (product * noise).sum(-1)
         rows = [
             torch.autograd.grad(slope[:, i].sum(), points, create_graph=True)[0][:, i] for i in range(slope.shape[1])
         ]
@@ -138,7 +192,7 @@ class ConcatSquashField(nn.Module):
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
         """Return dz/dt, of the shape ``(B, D)`` of ``z``."""
-        time = t.to(z).reshape(1, 1)
+        time = t.to(z).reshape(-1, 1)  # a solver that steps each sample on its own gives it (B, 1)
         for i, (layer, gate, shift) in enumerate(zip(self.layers, self.gates, self.shifts, strict=True)):
             z = layer(torch.tanh(z) if i else z) * torch.sigmoid(gate(time)) + shift(time)
         return z

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nodebench.solvers import Integrator
+from nodebench.solvers import Solve
 
 
 class OdeBlock(nn.Module):
@@ -19,7 +19,7 @@ class OdeBlock(nn.Module):
         times: start and end.
     """
 
-    def __init__(self, field: nn.Module, solve: Integrator, times: Sequence[float] = (0.0, 1.0)) -> None:
+    def __init__(self, field: nn.Module, solve: Solve, times: Sequence[float] = (0.0, 1.0)) -> None:
         super().__init__()
         self.field = field
         self.solve = solve

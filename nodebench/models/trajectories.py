@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from nodebench.models.fields import Delayed
-from nodebench.solvers import Integrator
+from nodebench.solvers import Solve
 
 # Two times closer than this share of the longest one are the same time.
 SAME_TIME = 1e-6
@@ -36,7 +36,7 @@ class OdeTrajectories(nn.Module):
     a regular grid have one grid in common, and their union is no larger than one window.
     """
 
-    def __init__(self, field: nn.Module, solve: Integrator) -> None:
+    def __init__(self, field: nn.Module, solve: Solve) -> None:
         super().__init__()
         self.field = field
         self.solve = solve

@@ -21,7 +21,7 @@ from nodebench.analysis.statistics import median
 from nodebench.claims import PartResult, Verdict
 from nodebench.escapes import for_matplotlib
 from nodebench.reporting import plots
-from nodebench.reporting.plots import MUTED, TRUE
+from nodebench.reporting.colours import MUTED, TRUE
 from nodebench.store.film import LARGEST
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B59B00")

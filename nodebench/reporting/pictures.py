@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from nodebench.reporting.charts import saved, style
 from nodebench.reporting.document import Block, Chart, slug
-from nodebench.reporting.plots import over_time, portrait
+from nodebench.reporting.plots import density, over_time, portrait
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film, Trajectories
 
@@ -31,6 +31,13 @@ def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Fi
         if last.names:
             drawn_as = "given (dots), hidden (circles) and predicted (dashed), of series that no model was trained on"
         title = f"{task} · {model}" + (f" · {dataset}" if dataset else "") + f" · {preset} · seed {record.trial.seed}"
+        if last.density.size:
+            with style(name):
+                drawing = saved(name, density(title, last))
+            samples = "points drawn from the model, " if last.moved.size else ""
+            caption = f"{title}: points of the data, {samples}and the density of the model on the same axes. n = 1."
+            drawn.append(Chart(name, caption, caption, drawing))
+            continue
         with style(name):
             drawing = saved(name, portrait(title, last) if planar else over_time(title, last))
         error = record.metrics.get("trajectory_error")

@@ -1,7 +1,6 @@
 """Figures of one trial: its training, its trajectories over time and in the plane, and a film of them.
 
-True lines are solid, fitted ones dashed, as in the Breakdown article; colours are Okabe and Ito's, which the
-colour-blind can tell apart.
+True lines are solid, fitted ones dashed, as in the Breakdown article.
 """
 
 import io
@@ -24,13 +23,13 @@ from matplotlib.ticker import MaxNLocator
 
 from nodebench.escapes import for_matplotlib
 from nodebench.paths import file_name, make_folder, write_file
+from nodebench.reporting.colours import FIELD, FITTED, MUTED, OBSERVED, TRUE
+from nodebench.reporting.density_plots import draw_density, draw_flow, panels
 from nodebench.spec import Record
 from nodebench.spec.figures import figure
 from nodebench.spec.trajectories import Film, Trajectories
 from nodebench.store.film import LARGEST
 
-TRUE, FITTED, OBSERVED, FIELD = "#000000", "#D55E00", "#0072B2", "#B8B8B8"
-MUTED = "#444444"
 SHADE: dict[str, Any] = {"color": "#7F7F7F", "alpha": 0.15}  # stands on light and on dark pages
 FORMATS = ("svg", "png")
 WIDTH = 5.0  # inches; text of 10 points stays readable at half of it
@@ -52,10 +51,12 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
     drawings: dict[str, Callable[[], Figure]] = {}
     if _known(record.history, "loss")[0]:
         drawings["training"] = lambda: training(record)
-    if film:
-        last = film[max(film)]
-        if last.true.shape[2] > 1:
-            drawings["portrait"] = lambda: portrait(_title(record), last)
+    last = film[max(film)] if film else None
+    if last and last.density.size:
+        drawings["density"] = lambda: density(_title(record), last)
+    elif last and last.true.shape[2] > 1:
+        drawings["portrait"] = lambda: portrait(_title(record), last)
+    if last and not last.density.size:
         drawings["time"] = lambda: over_time(_title(record), last)
     make_folder(folder)
     files = []
@@ -70,6 +71,8 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
                 files.append(write_file(folder, f"{stem}.{kind}.{format}", content=content.getvalue()))
         if animate and len(film) > 1 and film[max(film)].true.shape[2] > 1:
             files.append(write_file(folder, f"{stem}.gif", content=_animation(record, film)))
+        if animate and last and last.moved.size:
+            files.append(write_file(folder, f"{stem}.flow.gif", content=_flow(_title(record), last)))
     return files
 
 
@@ -182,6 +185,14 @@ def _plane(axes: Axes, shown: Trajectories, example: int) -> None:
     axes.plot(*_connected(shown.fitted[example])[:, :2].T, "--", color=FITTED, linewidth=1.5, zorder=4)
     axes.set_xlabel(for_matplotlib(shown.labels[0]))
     axes.set_ylabel(for_matplotlib(shown.labels[1]))
+
+
+def density(title: str, shown: Trajectories) -> Figure:
+    """Data, samples of the model and its density side by side, on the same axes."""
+    count = panels(shown)
+    drawn = _new(title, 2.6 * count, 3.1)
+    draw_density(drawn.subplots(1, count, squeeze=False)[0], shown)
+    return drawn
 
 
 # --- over time
@@ -303,24 +314,46 @@ def _points_handles(shown: Trajectories) -> list[Line2D | Patch]:
 
 
 def _animation(record: Record, film: Film) -> bytes:
-    """The portrait, epoch by epoch, as a GIF."""
+    """The portrait or the density, epoch by epoch, as a GIF."""
     epochs = sorted(film)
-    drawn = portrait(_frame_title(record, epochs[-1]), film[epochs[-1]])
+    last = film[epochs[-1]]
+    draw = density if last.density.size else portrait
+    drawn = draw(_frame_title(record, epochs[-1]), last)
+
+    def show(epoch: int) -> None:
+        if film[epoch].density.size:
+            draw_density(drawn.axes, film[epoch])
+        else:
+            for example, axes in enumerate(drawn.axes[: len(film[epoch].true)]):
+                _plane(axes, film[epoch], example)
+        drawn.suptitle(for_matplotlib(_frame_title(record, epoch)), fontsize=9, color=MUTED)
+
+    return _gif(drawn, epochs, show)
+
+
+def _flow(title: str, shown: Trajectories) -> bytes:
+    """The points of a flow from its base to the data, as a GIF."""
+    drawn = _new(title, 3.6, 4.0)
+    axes = drawn.subplots()
+    draw_flow(axes, shown, 0)
+    return _gif(drawn, list(range(len(shown.times))), lambda step: draw_flow(axes, shown, step))
+
+
+def _gif(drawn: Figure, frames: list[int], show: Callable[[int], None]) -> bytes:
+    """A figure whose panels ``show`` draws anew for each frame; the last one stays."""
     drawn.draw_without_rendering()
     drawn.set_layout_engine("none")  # the layout is found once, and stands still
-    grid = drawn.axes
 
-    def show(epoch: int) -> list[Axes]:
-        for example, axes in enumerate(grid[: len(film[epoch].true)]):
+    def cleared(frame: int) -> list[Axes]:
+        for axes in drawn.axes:
             axes.clear()
-            _plane(axes, film[epoch], example)
-        drawn.suptitle(for_matplotlib(_frame_title(record, epoch)), fontsize=9, color=MUTED)
-        return grid
+        show(frame)
+        return drawn.axes
 
-    frames = epochs + epochs[-1:] * (FRAMES_PER_SECOND * LAST_FRAME_SECONDS)
+    frames = frames + frames[-1:] * (FRAMES_PER_SECOND * LAST_FRAME_SECONDS)
     with TemporaryDirectory(prefix="nodebench-") as folder:
         path = Path(folder) / "animation.gif"
-        FuncAnimation(drawn, show, frames=frames).save(path, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=100)
+        FuncAnimation(drawn, cleared, frames=frames).save(path, writer=PillowWriter(fps=FRAMES_PER_SECOND), dpi=100)
         return path.read_bytes()
 
 

@@ -1,7 +1,7 @@
 """Solver adapters, found by entry point; each is one backend behind one protocol."""
 
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl
-from nodebench.solvers.integrator import Integrator, Observer, Trace
+from nodebench.solvers.integrator import Integrator, Observer, Solve, Trace
 from nodebench.solvers.registry import (
     adapters,
     canonical_name,
@@ -19,6 +19,7 @@ __all__ = [
     "Integrator",
     "Method",
     "Observer",
+    "Solve",
     "SolverAdapter",
     "StepControl",
     "Trace",

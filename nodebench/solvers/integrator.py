@@ -20,6 +20,8 @@ COMPLEX_ADJOINT = (
     "use direct or checkpoint"
 )
 
+# How a model solves: field, y0 and times to the states at the times, as ``Integrator`` does.
+Solve = Callable[[nn.Module, Tensor, Tensor], Tensor]
 Trace = list[tuple[nn.Module, Tensor, Tensor, Tensor]]
 Observer = Callable[[nn.Module, Tensor, Tensor], None]  # of field, y0 and times, before the solve
 

@@ -145,6 +145,11 @@ _ALL = (
     Figure("excess_nats_error", "± nats", "1", "lower", "standard error of the excess over the points"),
     Figure("density_mass", "mass", "1", "neither", "integral of the density over the box of the data; 1 is right"),
     Figure("round_trip_error", "round trip", "1", "lower", "relative error of points after a way to the base and back"),
+    Figure("end_time", "end time", "1", "neither", "time of the data in a continuous flow"),
+    Figure("estimate_bias", "est. bias", "1", "neither", "log-density by an estimated trace less the exact one, mean"),
+    Figure("estimate_bias_error", "± est. bias", "1", "lower", "standard error of the bias over the points"),
+    Figure("estimate_spread", "est. spread", "1", "lower", "standard deviation of the same, normal noise"),
+    Figure("rademacher_spread", "Rad. spread", "1", "lower", "standard deviation of the same, Rademacher noise"),
     Figure("elbo", "ELBO", "1", "higher", "evidence lower bound on series never seen, mean over them, nats"),
     Figure("kl", "KL", "1", "neither", "divergence of the posterior of the latent start from its prior, nats"),
     Figure(

@@ -1,6 +1,7 @@
 """What a model made of a few examples, as arrays: all that a figure of it needs."""
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +20,8 @@ class Trajectories:
             ``axes[0]`` ``(X,)`` and ``axes[1]`` ``(Y,)``: ``(Y, X, 2)``; empty where there is none.
         names: of the N examples, where ``true`` and ``fitted`` are known at points and not as lines; empty elsewhere.
         given_until: where the forecast of each example starts, ``(N,)``; empty where nothing is forecast.
+        density: a learned density on that grid, ``(Y, X)``; empty where there is none.
+        moved: points of the base of a flow at ``times``, ``(T, P, 2)``; empty where there is none.
     """
 
     times: np.ndarray
@@ -29,9 +32,11 @@ class Trajectories:
     trained: tuple[float, float]
     time_label: str
     labels: tuple[str, ...]
-    axes: np.ndarray = field(default_factory=lambda: np.empty((2, 0)))
-    given_until: np.ndarray = field(default_factory=lambda: np.empty(0))
-    field: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 2)))
+    axes: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((2, 0)))
+    field: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0, 2)))
+    density: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0)))
+    moved: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0, 2)))
+    given_until: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
     names: tuple[str, ...] = ()
 
 

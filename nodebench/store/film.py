@@ -20,11 +20,13 @@ from nodebench.spec.bounded import open_regular, reason
 from nodebench.spec.trajectories import Film, Trajectories
 
 _FIELDS = [field.name for field in fields(Trajectories)]
+_LATER = ("density", "moved", "given_until")  # not in films of earlier versions
 MOST_BYTES = 64 << 20  # of all arrays of a file together
 MOST_ARRAYS = 10_000
 MOST_EPOCHS = 1000
 MOST_EXAMPLES = 64  # each has a panel of its own
 MOST_COMPONENTS = 64
+MOST_POINTS = 2000  # of a flow
 MOST_LABEL = 200  # characters
 LARGEST = 1e30  # in size; matplotlib cannot scale an axis to much more
 
@@ -104,9 +106,9 @@ def _trajectories(arrays: dict[str, np.ndarray]) -> Trajectories:
     names = arrays.get("names", np.array([], dtype=str))
     if names.size and (names.dtype.kind != "U" or names.ndim != 1):
         raise BadInput("names: texts")
-    arrays = {"given_until": np.empty(0)} | arrays  # films of earlier versions have none
     texts = ("labels", "time_label", "names")
-    numbers = {name: _drawable(name, arrays[name]) for name in _FIELDS if name not in texts}
+    wanted = [name for name in _FIELDS if name not in texts and (name in arrays or name not in _LATER)]
+    numbers = {name: _drawable(name, arrays[name]) for name in wanted}
     trained = numbers.pop("trained")
     _check_shape("trained", trained, (2,))
     start, end = trained.tolist()
@@ -152,7 +154,13 @@ def _check(one: Trajectories) -> None:
         _check_shape("given_until", one.given_until, (examples,))
     side = one.axes.shape[-1] if one.axes.ndim else 0
     _check_shape("axes", one.axes, (2, side))
-    _check_shape("field", one.field, (side, side, 2))
+    if one.field.size or not one.density.size:
+        _check_shape("field", one.field, (side, side, 2))
+    if one.density.size:
+        _check_shape("density", one.density, (side, side))
+    points = one.moved.shape[1] if one.moved.ndim == 3 else 0
+    if one.moved.size:
+        _check_shape("moved", one.moved, (times, min(points, MOST_POINTS), 2))
     steps = np.diff(one.axes)
     if side and (side < 2 or not np.all(steps > 0) or not np.allclose(steps, steps[:, :1], rtol=1e-3)):
         raise BadInput("axes: evenly spaced, increasing values")

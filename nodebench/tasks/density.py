@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -14,31 +15,54 @@ from nodebench.models.flows import (
     PlanarField,
     PlanarFlow,
     Trace,
+    noise_like,
 )
-from nodebench.solvers import Integrator, StepControl
+from nodebench.models.splines import SplineFlow
+from nodebench.solvers import Solve, StepControl
 from nodebench.spec import Gradient, Preset
-from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.spec.trajectories import Trajectories
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup, Task
 from nodebench.tasks.planar_densities import DENSITIES
+from nodebench.tasks.regularised import RegularisedOptions, regularised
 
 _CHEN = "Chen et al. 2018, arXiv 1806.07366, section 4; torchdiffeq examples/cnf.py"
 _FFJORD = "Grathwohl et al. 2019, arXiv 1810.01367"
 _REZENDE = "Rezende and Mohamed 2015, arXiv 1505.05770, section 4.1"
+_SPLINES = "Durkan et al. 2019, arXiv 1906.04032"
 DIMENSION = 2
+
+# What FFJORD's authors train their toys with (``train_toy.py``): ``ffjord`` at the preset ``paper`` with these options.
+# 100 points a step, and an end time that starts at 0.5 and is learned.
+FFJORD_TOYS: Mapping[str, str | int | float] = {
+    "density": "8gaussians",
+    "epochs": 20,
+    "steps_per_epoch": 500,
+    "batch_size": 100,
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-5,
+    "end_time": "trained",
+}
 PROBE = 32  # points
+FRAMES = 17  # of a flow in time
+POINTS = 500  # in a picture
 BLOCK = 2_500  # points whose density is found at once
 
 
-class DensityOptions(Options):
+class DensityOptions(RegularisedOptions):
     """Options of ``density``."""
 
     density: Literal[
         "circles", "circles-small", "rings", "8gaussians", "moons", "checkerboard", "pinwheel", "2spirals"
     ] = "circles"
-    trace: Trace = "exact"  # of the Jacobian; gaussian and rademacher: Hutchinson's estimate
+    # Of the Jacobian, in training; gaussian and rademacher: Hutchinson's estimate. In evaluation it is exact.
+    trace: Trace = "exact"
+    noise: Literal["solve", "evaluation"] = "solve"  # of the estimate: drawn once a solve, or at each evaluation
+    end_time: Literal["fixed", "trained"] = "fixed"
     epochs: int = Field(5, ge=1)
     steps_per_epoch: int = Field(100, ge=1)
     batch_size: int = Field(256, ge=1)  # points, drawn anew at each step
     learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
     hidden: int = Field(64, ge=1)  # units a layer of ffjord; planar-cnf: half of it in its network of the time
     units: int = Field(64, ge=1)  # planar units of planar-cnf, layers of planar-nf, components of gmm
     test_points: int = Field(1000, ge=2)
@@ -51,8 +75,8 @@ class DensityTask(Task):
     A continuous flow moves points from the data at the end time to a normal base at time 0, as in the sources:
     ``planar-cnf`` from 10 to 0 with a base of variance 0.1, ``ffjord`` from 0.5 to 0 with a standard normal base.
 
-    The preset ``paper`` has the data and the training of torchdiffeq's script. FFJORD's toys are trained otherwise:
-    10,000 steps of 100 points, weight decay 1e-5, and an end time that is learned, which this task does not have.
+    The preset ``paper`` has the data and the training of torchdiffeq's script; ``FFJORD_TOYS`` are the settings of
+    FFJORD's authors.
     """
 
     name = "density"
@@ -62,6 +86,7 @@ class DensityTask(Task):
         "planar-cnf": ModelInfo("continuous flow, planar units whose weights depend on the time", _CHEN),
         "ffjord": ModelInfo("continuous flow, three hidden layers that the time gates and shifts", _FFJORD),
         "planar-nf": ModelInfo("planar layers; no ODE", _REZENDE, frozenset()),
+        "nsf": ModelInfo("neural spline flow of zuko, three transforms; no ODE", _SPLINES, frozenset()),
         "gmm": ModelInfo("mixture of normal densities; no flow", "a control", frozenset()),
     }
     options = DensityOptions
@@ -69,7 +94,7 @@ class DensityTask(Task):
         Preset.SMOKE: DensityOptions(
             epochs=1, steps_per_epoch=2, batch_size=32, test_points=64, grid=20, hidden=16, units=8
         ),
-        Preset.QUICK: DensityOptions(learning_rate=5e-3),
+        Preset.QUICK: DensityOptions(learning_rate=5e-3, batch_size=128),
         Preset.PAPER: DensityOptions(density="circles-small", epochs=10, batch_size=512),
     }
     gradient = Gradient.ADJOINT
@@ -88,13 +113,16 @@ class _Density(Experiment):
     def __init__(self, setup: Setup) -> None:
         options: DensityOptions = setup.options
         self._options, self._place = options, (setup.device, setup.dtype)
-        self._truth = DENSITIES[options.density]
+        self._seed, self._truth = setup.seed, DENSITIES[options.density]
         self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
         # One test set for all seeds, so that its sampling error can be told from that of the training.
         self._test = self._truth.sample(options.test_points, torch.Generator().manual_seed(2**33))
         torch.manual_seed(setup.seed)
-        self.model = _BUILD[setup.model](options, setup.solve).to(setup.device, setup.dtype)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
+        self._solve = regularised(setup.solve, options)
+        self.model = _BUILD[setup.model](options, self._solve).to(setup.device, setup.dtype)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+        )
         self._draws = torch.Generator().manual_seed(setup.seed + 2**32)
         self.generators = {"draws": self._draws}
         self.probe = self._batch(PROBE, torch.Generator().manual_seed(0))
@@ -110,14 +138,11 @@ class _Density(Experiment):
 
     def _placed(self, points: Tensor, random: torch.Generator) -> Batch:
         device, dtype = self._place
-        noise = torch.randn(points.shape, generator=random)
-        if self._options.trace == "rademacher":
-            noise = noise.sign()
-        return points.to(device, dtype), noise.to(device, dtype)
+        return points.to(device, dtype), noise_like(points, self._options.trace, random).to(device, dtype)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Negative mean log-density, in nats."""
-        return -model(*batch).mean()
+        """Negative mean log-density, in nats, and penalties."""
+        return -model(*batch).mean() + self._solve.take_penalty()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Negative log-density of points never seen, its excess over the true one, the mass, and the way back."""
@@ -133,12 +158,37 @@ class _Density(Experiment):
             "excess_nats_error": error,
             "density_mass": self._mass(model),
             "round_trip_error": self._round_trip(model),
+            **self._estimates(model, found),
         }
 
     def _log_density(self, model: nn.Module, points: Tensor) -> Tensor:
         """Log-density ``(N,)`` of points ``(N, 2)``, in float64 on the CPU."""
         random = torch.Generator().manual_seed(0)
         return torch.cat([model(*self._placed(some, random)).double().cpu() for some in points.split(BLOCK)])
+
+    def _estimates(self, model: nn.Module, exact: Tensor) -> dict[str, float | None]:
+        """What Hutchinson's estimate makes of the log-density of the test points, with one noise vector for each."""
+        if not isinstance(model, ContinuousFlow):
+            return dict.fromkeys(
+                ("end_time", "estimate_bias", "estimate_bias_error", "estimate_spread", "rademacher_spread")
+            )
+        end: dict[str, float | None] = {"end_time": model.end}
+        errors = {}
+        if self._options.noise == "evaluation":
+            return end
+        for trace in ("gaussian", "rademacher"):
+            random = torch.Generator().manual_seed(self._seed + 2**34)
+            points, _ = self._placed(self._test, random)
+            noise = noise_like(points, trace, random).to(points)
+            errors[trace] = model(points, noise, exact=False).double().cpu() - exact
+        spreads = {trace: error.std().item() for trace, error in errors.items()}
+        return {
+            **end,
+            "estimate_bias": errors["gaussian"].mean().item(),
+            "estimate_bias_error": spreads["gaussian"] / len(exact) ** 0.5,
+            "estimate_spread": spreads["gaussian"],
+            "rademacher_spread": spreads["rademacher"],
+        }
 
     def _mass(self, model: nn.Module) -> float:
         """The integral of the density over the box of the data, by the midpoint rule; 1 if nothing lies outside."""
@@ -148,29 +198,66 @@ class _Density(Experiment):
         points = torch.cartesian_prod(axis, axis)
         return float(self._log_density(model, points).exp().sum() * side**2)
 
+    def picture(self, model: nn.Module) -> Trajectories:
+        """Points of the data, the density on a grid, and points of the base on their way to the data."""
+        axis = torch.linspace(-self._truth.box, self._truth.box, self._options.grid, dtype=torch.float64)
+        y, x = torch.meshgrid(axis, axis, indexing="ij")
+        found = self._log_density(model, torch.stack([x.flatten(), y.flatten()], 1)).exp().reshape(x.shape)
+        times, moved = torch.zeros(1), torch.empty(0, 0, DIMENSION)
+        if isinstance(model, ContinuousFlow):
+            times = torch.linspace(0, float(model.times[0]), FRAMES)
+            normal = torch.randn(POINTS, DIMENSION, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            start = (model.base_variance**0.5 * normal).to(*self._place)
+            moved = model.flow(start, start, times.to(start))[..., :-1]
+            times = times * model.end / times[-1]
+        data = self._test[:POINTS].unsqueeze(0)
+        unknown = np.full((1, len(times), DIMENSION), np.nan)
+        return Trajectories(
+            times=times.numpy(),
+            true=unknown,
+            fitted=unknown,
+            observed_times=np.zeros(data.shape[:2]),
+            observed=data.numpy(),
+            trained=(0.0, float(times[-1])),
+            time_label="time",
+            labels=("x", "y"),
+            axes=torch.stack([axis, axis]).numpy(),
+            density=found.numpy(),
+            moved=moved.double().cpu().numpy(),
+        )
+
     def _round_trip(self, model: nn.Module) -> float | None:
         """How far points come back from where they were, relative to their size, after a way to the base and back."""
         if not isinstance(model, ContinuousFlow):
             return None
         points, noise = self._placed(self._test[:PROBE], torch.Generator().manual_seed(0))
-        base, _ = model.flow(points, noise, model.times)
-        back, _ = model.flow(base, noise, model.times.flip(0))
+        model.field.exact = True
+        base = model.flow(points, noise, model.times)[-1, :, :-1]
+        back = model.flow(base, noise, model.times.flip(0))[-1, :, :-1]
         return float((back - points).norm() / points.norm())
 
 
-def _planar_cnf(options: DensityOptions, solve: Integrator) -> nn.Module:
+def _planar_cnf(options: DensityOptions, solve: Solve) -> nn.Module:
     field = PlanarField(DIMENSION, max(1, options.hidden // 2), options.units)
-    return ContinuousFlow(field, solve, end=10.0, base_variance=0.1, trace=options.trace)
+    return _continuous(field, options, solve, 10.0, 0.1)
 
 
-def _ffjord(options: DensityOptions, solve: Integrator) -> nn.Module:
+def _ffjord(options: DensityOptions, solve: Solve) -> nn.Module:
     field = ConcatSquashField((DIMENSION, options.hidden, options.hidden, options.hidden, DIMENSION))
-    return ContinuousFlow(field, solve, end=0.5, trace=options.trace)
+    return _continuous(field, options, solve, 0.5, 1.0)
 
 
-_BUILD: Mapping[str, Callable[[DensityOptions, Integrator], nn.Module]] = {
+def _continuous(
+    field: nn.Module, options: DensityOptions, solve: Solve, end: float, base_variance: float
+) -> ContinuousFlow:
+    redraw, train_end = options.noise == "evaluation", options.end_time == "trained"
+    return ContinuousFlow(field, solve, end, base_variance, options.trace, redraw, train_end)
+
+
+_BUILD: Mapping[str, Callable[[DensityOptions, Solve], nn.Module]] = {
     "planar-cnf": _planar_cnf,
     "ffjord": _ffjord,
     "planar-nf": lambda options, _: PlanarFlow(DIMENSION, options.units),
+    "nsf": lambda options, _: SplineFlow(DIMENSION, options.hidden),
     "gmm": lambda options, _: GaussianMixture(DIMENSION, options.units),
 }

@@ -11,15 +11,16 @@ from torch.nn import functional
 
 from nodebench.errors import BadInput
 from nodebench.models import digits
-from nodebench.solvers import Integrator, StepControl
+from nodebench.solvers import Solve, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.tasks import digit_data
-from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup, Task
+from nodebench.tasks.regularised import RegularisedOptions, regularised
 
 _SCRIPT = "torchdiffeq examples/odenet_mnist.py"
 _NO_ODE: frozenset[Gradient] = frozenset()
 
-_BUILD: dict[str, Callable[[Integrator], nn.Module]] = {
+_BUILD: dict[str, Callable[[Solve], nn.Module]] = {
     "odenet": digits.ode_net,
     "resnet": lambda _: digits.res_net(6),
     "rknet": digits.ode_net,
@@ -30,7 +31,7 @@ _BUILD: dict[str, Callable[[Integrator], nn.Module]] = {
 }
 
 
-class MnistOptions(Options):
+class MnistOptions(RegularisedOptions):
     """Options of ``mnist``; the defaults are the public script's."""
 
     epochs: int = Field(160, ge=1)
@@ -135,7 +136,8 @@ class _Classification(Experiment):
         self._labels = data.train_labels.to(setup.device)
         self._test = data.test_images.to(setup.device, setup.dtype), data.test_labels.to(setup.device)
         torch.manual_seed(setup.seed)
-        self.model = _BUILD[setup.model](setup.solve).to(setup.device, setup.dtype)
+        self._solve = regularised(setup.solve, options)
+        self.model = _BUILD[setup.model](self._solve).to(setup.device, setup.dtype)
         rate = options.learning_rate / options.loss_scale
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=options.momentum)
         self._order = torch.Generator().manual_seed(setup.seed)
@@ -178,9 +180,10 @@ class _Classification(Experiment):
         return padded[which, 0, rows[:, :, None], columns[:, None, :]].unsqueeze(1)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean cross-entropy, scaled."""
+        """Mean cross-entropy and penalties, scaled."""
         images, labels = batch
-        return self._options.loss_scale * functional.cross_entropy(model(images), labels)
+        entropy = functional.cross_entropy(model(images), labels)
+        return self._options.loss_scale * (entropy + self._solve.take_penalty())
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Error and loss over the whole test set."""

@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from nodebench.models.fields import MlpField
 from nodebench.models.ode_block import OdeBlock
-from nodebench.solvers import StepControl
+from nodebench.solvers import Solve, StepControl
 from nodebench.spec import Gradient, Preset
 from nodebench.spec.record import DataCard
-from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup, Task
+from nodebench.tasks.regularised import RegularisedOptions, regularised
 
 _OTT = "Ott et al. 2021, arXiv 2007.15386, section 2.3"
 _DUPONT = "Dupont et al. 2019, arXiv 1904.01681, section 5"
@@ -22,7 +23,7 @@ _DUPONT = "Dupont et al. 2019, arXiv 1904.01681, section 5"
 SHELLS = ((0.0, 0.5, 0), (1.0, 1.5, 1), (2.0, 2.5, 0))
 
 
-class SpheresOptions(Options):
+class SpheresOptions(RegularisedOptions):
     """Options of ``toy/spheres``."""
 
     epochs: int = Field(50, ge=1)
@@ -91,7 +92,8 @@ class _Shells(Experiment):
         digest = sha256(b"".join(part.numpy().tobytes() for part in (*train, *test)))
         self.data = DataCard(name="spheres", train=len(train[1]), test=len(test[1]), sha256=digest.hexdigest())
         torch.manual_seed(setup.seed)
-        self.model = _network(setup, options).to(setup.device, setup.dtype)
+        self._solve = regularised(setup.solve, options)
+        self.model = _network(setup.model, options, self._solve).to(setup.device, setup.dtype)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
         self._rate = options.learning_rate
         self._order = torch.Generator().manual_seed(setup.seed)
@@ -119,9 +121,9 @@ class _Shells(Experiment):
             yield self._points[rows], self._classes[rows]
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean cross-entropy."""
+        """Mean cross-entropy and penalties."""
         points, classes = batch
-        return functional.cross_entropy(model(points), classes)
+        return functional.cross_entropy(model(points), classes) + self._solve.take_penalty()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Error and loss on the test points."""
@@ -134,10 +136,10 @@ class _Shells(Experiment):
         }
 
 
-def _network(setup: Setup, options: SpheresOptions) -> nn.Module:
+def _network(name: str, options: SpheresOptions, solve: Solve) -> nn.Module:
     widths = (options.dimension, options.hidden, options.hidden)
-    if setup.model == "mlp":
+    if name == "mlp":
         hidden = MlpField((*widths, options.hidden), nn.ReLU).net
         return nn.Sequential(hidden, nn.ReLU(), nn.Linear(options.hidden, 2))
     field = MlpField((*widths, options.dimension), nn.ReLU)
-    return nn.Sequential(OdeBlock(field, setup.solve), nn.Linear(options.dimension, 2))
+    return nn.Sequential(OdeBlock(field, solve), nn.Linear(options.dimension, 2))

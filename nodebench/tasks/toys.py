@@ -11,7 +11,7 @@ from torch import nn
 from nodebench.models import systems
 from nodebench.models.fields import Cubed, MlpField, Squeezed
 from nodebench.models.trajectories import INTERPOLATIONS, GruTrajectories, ObservedTrajectories, OdeTrajectories
-from nodebench.solvers import StepControl
+from nodebench.solvers import Solve, StepControl
 from nodebench.spec import Gradient, Preset
 from nodebench.tasks.contract import Experiment, ModelInfo, Setup, Task
 from nodebench.tasks.trajectory_fit import FitOptions, Observations, TrajectoryFit
@@ -83,12 +83,12 @@ class Toy(Task):
     def build(self, setup: Setup) -> Experiment:
         """Build the fit of a trajectory."""
 
-        def model(observed: Observations) -> nn.Module:
+        def model(observed: Observations, solve: Solve) -> nn.Module:
             if setup.model == "gru-dt":
                 return GruTrajectories(2, GRU_HIDDEN)
             if setup.model in INTERPOLATIONS:
                 return ObservedTrajectories(setup.model, *observed)
-            return OdeTrajectories(self.network(setup), setup.solve)
+            return OdeTrajectories(self.network(setup), solve)
 
         y0 = torch.tensor(self.y0, dtype=torch.float64)
         return TrajectoryFit(setup, self.system(setup), y0, self.start, model)

@@ -9,15 +9,17 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from nodebench.models.systems import exact_states
+from nodebench.solvers import Solve
 from nodebench.spec.trajectories import Trajectories
-from nodebench.tasks.contract import Batch, Experiment, Options, Setup
+from nodebench.tasks.contract import Batch, Experiment, Setup
+from nodebench.tasks.regularised import PenaltyOptions, regularised
 
 HELD_OUT_STARTS = 8
 FIELD_GRID = 20  # points an axis
 FIELD_TIMES = 5
 
 
-class FitOptions(Options):
+class FitOptions(PenaltyOptions):
     """Options of a toy; the defaults are the Breakdown article's."""
 
     epochs: int = Field(50, ge=1)
@@ -81,11 +83,16 @@ class TrajectoryFit(Experiment):
         system: the true field, a module in float64.
         y0: the initial state ``(D,)``.
         start: the initial time.
-        model: makes the model from the observations, after the seed is set.
+        model: makes the model from the observations and what it solves with, after the seed is set.
     """
 
     def __init__(
-        self, setup: Setup, system: nn.Module, y0: Tensor, start: float, model: Callable[[Observations], nn.Module]
+        self,
+        setup: Setup,
+        system: nn.Module,
+        y0: Tensor,
+        start: float,
+        model: Callable[[Observations, Solve], nn.Module],
     ) -> None:
         options: FitOptions = setup.options
         self._options, self._system, self._start = options, system, start
@@ -96,7 +103,8 @@ class TrajectoryFit(Experiment):
         truth = exact_states(system, y0, times)
         self.observations = Observations(times, observe(truth, options.noise, random))
         torch.manual_seed(setup.seed)
-        self.model = model(self.observations).to(setup.device, setup.dtype)
+        self._solve = regularised(setup.solve, options)
+        self.model = model(self.observations, self._solve).to(setup.device, setup.dtype)
         self.optimizer = torch.optim.RMSprop(self.model.parameters(), lr=options.learning_rate)
         self._order = torch.Generator().manual_seed(setup.seed)
         self.generators = {"order": self._order}
@@ -132,9 +140,10 @@ class TrajectoryFit(Experiment):
         return tuple(tensor.to(self._device, self._dtype) for tensor in tensors)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean absolute error over the windows, scaled."""
+        """Mean absolute error over the windows, and penalties, scaled."""
         y0, start, elapsed, targets = batch
-        return self._options.loss_scale * (model(y0, start, elapsed) - targets).abs().mean()
+        error = (model(y0, start, elapsed) - targets).abs().mean()
+        return self._options.loss_scale * (error + self._solve.take_penalty())
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Errors against the exact trajectories, over the span, beyond it, and from starts never seen."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nodebench.reporting.plots import draw_trial, over_time, portrait, training
+from nodebench.reporting.plots import density, draw_trial, over_time, portrait, training
 from nodebench.spec import Gradient, Record, Status, Trial
 from nodebench.spec.trajectories import Trajectories
 from nodebench.store.film import load_film, save_film
@@ -18,6 +18,19 @@ def picture(examples: int = 1, field: bool = True, silent: bool = False) -> Traj
     return Trajectories(
         times, true, fitted, np.tile(times[:20:2], (examples, 1)), true[:, :20:2], (0.0, 1.5), "time (s)",
         ("x (mV)", "x′ (mV/s)"), *((axes, np.stack([-y, x], -1)) if field else ()),
+    )  # fmt: skip
+
+
+def plane(flows: bool, peak: float = 1.0) -> Trajectories:
+    """A density of the plane, with or without a flow."""
+    axes = np.stack([np.linspace(-2, 2, 9)] * 2)
+    x, y = np.meshgrid(*axes)
+    times = np.linspace(0, 1, 3 if flows else 1)
+    unknown = np.full((1, len(times), 2), np.nan)
+    moved = np.linspace(1, 2, 3)[:, None, None] * np.array([[0.5, 0.0], [0.0, 0.8]]) if flows else np.empty((0, 0, 2))
+    return Trajectories(
+        times, unknown, unknown, np.zeros((1, 4)), np.ones((1, 4, 2)), (0.0, 1.0), "time", ("x", "y"), axes,
+        density=peak * np.exp(-(x**2) - y**2), moved=moved,
     )  # fmt: skip
 
 
@@ -43,6 +56,27 @@ def test_every_figure_is_drawn_as_svg_and_png(tmp_path, shown):
             pixels = np.asarray(Image.open(path).convert("L"))
             assert pixels.std() > 5
             assert pixels.shape[1] == 1000
+
+
+@pytest.mark.parametrize(("flows", "titles"), [(True, 3), (False, 2)])
+def test_a_density_is_drawn_beside_points_on_the_same_axes(tmp_path, flows, titles):
+    shown = plane(flows)
+    drawn = density("title", shown)
+    assert len(drawn.axes) == titles
+    assert {(axes.get_xlim(), axes.get_ylim()) for axes in drawn.axes} == {((-2, 2), (-2, 2))}
+    if flows:
+        assert np.allclose(drawn.axes[1].lines[0].get_xydata(), shown.moved[-1])
+    kinds = {
+        path.name.split(".", 1)[1] for path in draw_trial(record(), {0: plane(flows, 0.5), 3: shown}, tmp_path, True)
+    }
+    films = {"gif", "flow.gif"} if flows else {"gif"}
+    assert kinds == {f"{k}.{f}" for k in ("density", "training") for f in ("png", "svg")} | films
+    if flows:
+        (film,) = tmp_path.glob("*.flow.gif")
+        with Image.open(film) as frames:
+            first = np.asarray(frames.convert("L"), dtype=float)
+            frames.seek(2)
+            assert np.abs(np.asarray(frames.convert("L"), dtype=float) - first).max() > 100  # the points have moved
 
 
 def test_a_fit_that_runs_off_does_not_flatten_the_truth(tmp_path):

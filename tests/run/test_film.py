@@ -123,3 +123,28 @@ def test_what_cannot_be_drawn_is_drawn_as_a_gap(tmp_path):
     record = Record(id=trial.id, trial=trial, status=Status.OK, started="2026-01-01", duration_seconds=1.0)
     drawn = draw_trial(record, load_film(tmp_path / "a.npz"), tmp_path / "figures")
     assert {path.suffix for path in drawn} == {".svg", ".png"}
+
+
+DENSITY = replace(
+    FIRST, axes=np.array([[0.0, 1.0, 2.0]] * 2), density=np.arange(9.0).reshape(3, 3), moved=np.ones((5, 4, 2))
+)
+
+
+def test_a_density_and_its_flow_are_read_as_they_were_written(tmp_path):
+    save_film(tmp_path / "a.npz", {1: DENSITY})
+    (found,) = load_film(tmp_path / "a.npz").values()
+    np.testing.assert_array_equal(found.density, DENSITY.density)
+    np.testing.assert_array_equal(found.moved, DENSITY.moved)
+
+
+def test_a_film_of_an_earlier_version_has_no_density(tmp_path):
+    save_arrays(tmp_path / "a.npz", density=None, moved=None)
+    (found,) = load_film(tmp_path / "a.npz").values()
+    assert found.density.size == found.moved.size == 0
+
+
+@pytest.mark.parametrize("changes", [{"density": np.ones((2, 3))}, {"moved": np.ones((4, 4, 2))}])
+def test_a_density_that_does_not_fit_its_axes_or_times_is_refused(tmp_path, changes):
+    save_film(tmp_path / "a.npz", {1: replace(DENSITY, **changes)})
+    with pytest.raises(BadInput, match=next(iter(changes))):
+        load_film(tmp_path / "a.npz")

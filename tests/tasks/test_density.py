@@ -1,6 +1,8 @@
 """Densities and flows against closed forms, quadrature and SciPy."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,11 +18,12 @@ from nodebench.models.flows import (
     PlanarField,
     PlanarFlow,
     WithDivergence,
+    noise_like,
 )
-from nodebench.spec import DataSource, Gradient
+from nodebench.spec import DataSource, Gradient, SolveFailed
 from nodebench.tasks import find_task
 from nodebench.tasks.contract import Setup
-from nodebench.tasks.density import DensityOptions
+from nodebench.tasks.density import FFJORD_TOYS, DensityOptions
 from nodebench.tasks.planar_densities import DENSITIES
 
 # In nats: of FFJORD's toys and of torchdiffeq's circles, each to the digits known.
@@ -83,6 +86,7 @@ def tight(gradient=None):
     return integrator("dopri5", rtol=1e-10, atol=1e-10, gradient=gradient)
 
 
+CONTINUOUS = ("planar-cnf", "ffjord")
 POINTS = torch.randn(7, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -187,21 +191,131 @@ def experiment(model: str, **options):
     return find_task("density").build(setup)
 
 
-@pytest.mark.parametrize("model", ["planar-cnf", "ffjord", "gmm"])
+@pytest.mark.parametrize("model", ["planar-cnf", "ffjord", "nsf", "gmm"])
 def test_the_mass_of_a_model_is_one_and_its_points_come_back(model):
     """Under a linear field in place of the network, so that the box holds what it spreads."""
+    if model == "nsf":
+        pytest.importorskip("zuko")
     built = experiment(model, density="circles", grid=80)
-    if model != "gmm":
+    if model in CONTINUOUS:
         built.model.field.field = Linear()
         built.model.base_variance = 0.4
         built.model.times = torch.tensor([0.5, 0.0], dtype=torch.float64)
-    else:
+    elif model == "gmm":
         built.model.means.data *= 0.25
     with torch.no_grad():
         found = built.metrics(built.model)
     assert found["density_mass"] == pytest.approx(1, abs=1e-3)
-    if model != "gmm":
+    if model in CONTINUOUS:
         assert found["round_trip_error"] < 1e-7
+
+
+def test_a_spline_flow_without_its_library_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "zuko.flows", None)
+    with pytest.raises(SolveFailed, match=r"pip install 'nodebench\[flows\]'"):
+        experiment("nsf")
+
+
+@pytest.mark.slow
+def test_the_task_does_not_import_the_library_of_spline_flows():
+    assert (
+        "zuko"
+        not in subprocess.run(
+            [sys.executable, "-X", "importtime", "-c", "import nodebench.tasks.density"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stderr
+    )
+
+
+def test_a_continuous_flow_has_the_density_of_zukos_at_equal_weights():
+    """zuko has an adjoint, a solver (Dormand-Prince) and a trace of its own."""
+    transforms = pytest.importorskip("zuko.transforms")
+    torch.manual_seed(0)
+    field = ConcatSquashField((2, 16, 16, 2)).double()
+    for parameter in field.parameters():
+        parameter.data.mul_(2)
+    flow = ContinuousFlow(field, tight(Gradient.ADJOINT), 0.5).double()
+    theirs = transforms.FreeFormJacobianTransform(field, 0.5, 0.0, field.parameters(), atol=1e-10, rtol=1e-10)
+
+    def by_zuko():
+        base, log_determinant = theirs.call_and_ladj(POINTS)
+        return torch.distributions.Normal(0.0, 1.0).log_prob(base).sum(-1) + log_determinant
+
+    ways = [flow(POINTS, torch.zeros_like(POINTS)), by_zuko()]
+    assert torch.allclose(*ways, rtol=0, atol=1e-7)
+    gradients = []
+    for logs in ways:
+        field.zero_grad()
+        logs.mean().backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in field.parameters()]))
+    assert torch.allclose(*gradients, rtol=1e-5, atol=1e-7)
+
+
+def evaluations(redraw: bool) -> int:
+    torch.manual_seed(0)
+    solve = integrator("dopri5", rtol=1e-5, atol=1e-5)
+    flow = ContinuousFlow(ConcatSquashField((2, 16, 2)), solve, 0.5, trace="gaussian", redraw=redraw)
+    points = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        flow(points, noise_like(points, "gaussian"))
+    return solve.counter.forward
+
+
+def test_noise_that_is_redrawn_takes_an_adaptive_solver_many_more_steps():
+    """The solver takes noise for curvature: torchdiffeq issue 120."""
+    assert evaluations(redraw=True) > 5 * evaluations(redraw=False)
+
+
+def test_the_trace_is_exact_in_evaluation_whatever_it_is_in_training():
+    torch.manual_seed(0)
+    flow = ContinuousFlow(ConcatSquashField((2, 8, 2)), tight(), 0.5, trace="rademacher").double()
+    noise = noise_like(POINTS, "rademacher").double()
+    exact = flow(POINTS, noise, exact=True)
+    assert not torch.allclose(flow(POINTS, noise), exact, atol=1e-3)
+    assert torch.equal(flow.eval()(POINTS, noise), exact)
+
+
+def test_a_learned_end_time_starts_at_the_fixed_one_and_has_a_gradient():
+    flows = []
+    for train_end in (False, True):
+        torch.manual_seed(0)
+        flows.append(ContinuousFlow(ConcatSquashField((2, 8, 2)), tight(), 0.5, train_end=train_end).double())
+    fixed, learned = flows
+    assert torch.allclose(learned(POINTS, POINTS), fixed(POINTS, POINTS), atol=1e-9)
+    assert fixed.end == learned.end == 0.5
+
+    learned(POINTS, POINTS).mean().backward()
+    root, values = learned.field.field.root, []
+    for end in (0.5 + 1e-4, 0.5 - 1e-4):  # of the flow whose end time is fixed there
+        fixed.times = torch.tensor([end, 0.0], dtype=torch.float64)
+        values.append(float(fixed(POINTS, POINTS).mean().detach()))
+    # The end time is half the square of the parameter, so that both have one gradient at 1.
+    assert float(root.grad) == pytest.approx((values[0] - values[1]) / 2e-4, rel=1e-4)
+    root.data.fill_(1.2)
+    assert learned.end == pytest.approx(0.72)
+
+
+def test_the_spread_of_estimates_is_that_of_a_quadratic_form():
+    """Under a linear field the error is the time times a form in the noise, of known variance."""
+    built = experiment("ffjord", density="8gaussians", test_points=4000)
+    built.model.field.field = Linear()
+    built.model.times = torch.tensor([0.5, 0.0], dtype=torch.float64)
+    with torch.no_grad():
+        found = built.metrics(built.model)
+    form = (Linear.matrix + Linear.matrix.T) / 2
+    gaussian = 0.5 * math.sqrt(2 * float(form.square().sum()))
+    rademacher = 0.5 * math.sqrt(2 * float((form - form.diag().diag()).square().sum()))
+    assert found["estimate_spread"] == pytest.approx(gaussian, rel=0.1)
+    assert found["rademacher_spread"] == pytest.approx(rademacher, rel=0.1)
+    assert found["estimate_bias_error"] == pytest.approx(found["estimate_spread"] / 4000**0.5)
+    assert abs(found["estimate_bias"]) < 4 * found["estimate_bias_error"]
+
+
+def test_the_settings_of_the_authors_are_options_of_the_task():
+    assert DensityOptions().model_copy(update=FFJORD_TOYS) == DensityOptions.model_validate(dict(FFJORD_TOYS))
+    assert FFJORD_TOYS["epochs"] * FFJORD_TOYS["steps_per_epoch"] == 10_000
 
 
 def test_a_sign_error_in_the_trace_is_seen_in_the_mass(monkeypatch):
@@ -250,3 +364,17 @@ def test_flows_are_trained_to_the_density(nodebench):
         metrics = json.loads(line)["metrics"]
         assert metrics["excess_nats"] < 0.5
         assert metrics["density_mass"] == pytest.approx(1, abs=0.05)
+
+
+def test_a_picture_has_the_density_on_its_grid_and_the_points_of_the_flow():
+    built = experiment("ffjord", density="circles", grid=30)
+    built.model.field.field = Linear()
+    built.model.eval()
+    with torch.no_grad():
+        shown = built.picture(built.model)
+        point = torch.tensor([[shown.axes[0][20], shown.axes[1][7]]])
+        assert shown.density[7, 20] == pytest.approx(float(built.model(point, point).exp()))
+    assert shown.times[-1] == 0.5
+    spread = torch.matrix_exp(0.5 * Linear.matrix).numpy()
+    assert np.allclose(shown.moved[-1], shown.moved[0] @ spread, atol=1e-7)
+    assert shown.moved.shape[1:] == (500, 2)

@@ -64,3 +64,25 @@ DIFFRAX = _source(
     "https://docs.kidger.site/diffrax/further_details/benchmarks/",
     "text",
 )
+FFJORD = _source(
+    "Grathwohl et al. 2019 (FFJORD)",
+    "section 3.1",
+    "we can use a fixed noise vector ϵ for the duration of each solve without introducing bias",
+    "https://arxiv.org/abs/1810.01367",
+    "text",
+)
+FFJORD_TOYS = _source(
+    "Grathwohl et al. 2019 (FFJORD)",
+    "abstract",
+    "a continuous-time invertible generative model with unbiased density estimation and one-pass sampling",
+    "https://arxiv.org/abs/1810.01367",
+)
+RNODE = _source(
+    "Finlay et al. 2020 (RNODE)",
+    "abstract",
+    "Simpler dynamics lead to faster convergence and to fewer discretizations of the solver, considerably decreasing "
+    "wall-clock time without loss in performance",
+    "https://arxiv.org/abs/2002.02798",
+)
+TAYNODE = "Kelly et al. 2020, arXiv 2007.04504"
+STEER = "Ghosh et al. 2020, arXiv 2006.10711"

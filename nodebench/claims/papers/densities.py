@@ -1,0 +1,219 @@
+"""Claims on continuous normalizing flows: Chen et al. 2018, FFJORD, and regularised training."""
+
+import math
+from dataclasses import replace
+
+from nodebench.analysis.readings import at_epoch, final, quotient, total
+from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Part, Topic, Where
+from nodebench.claims.papers.sources import FFJORD, FFJORD_TOYS, RNODE, STEER, TAYNODE, chen2018
+
+_INF = math.inf
+_NATS = final("excess_nats")
+_ADJOINT: Where = {"task": "density", "solver": "dopri5", "rtol": 1e-5, "gradient": "adjoint", "trace": "exact"}
+_UNREGULARISED: Where = {"kinetic": None, "jacobian": None, "taylor2": None, "taylor3": None, "steer": None}
+_DATA = ("circles", "moons")
+
+_PLAIN = Arm("plain", {**_ADJOINT, **_UNREGULARISED, "model": "ffjord", "density": "circles"})
+_PLANAR_CNF = Arm("planar CNF", {**_ADJOINT, **_UNREGULARISED, "model": "planar-cnf", "density": _DATA})
+_PLANAR_NF = Arm(
+    "planar NF", {"task": "density", "model": "planar-nf", "density": _DATA, "epochs": 5, "steps_per_epoch": 100}
+)
+_LONG_NF = _PLANAR_NF.but("planar NF, eight times the iterations", steps_per_epoch=800)
+_MIXTURE = Arm("mixture", {"task": "density", "model": "gmm", "density": _DATA})
+_FITS = Gate(_NATS)
+
+
+def _excess(arm: Arm, name: str, home: Where | None = None) -> Part:
+    """How far a flow is from the exact density."""
+    return Part(
+        f"{name} is {{}} nats above the entropy of the data",
+        _NATS,
+        arm,
+        supports=(-_INF, 0.1),
+        refutes=((0.3, _INF),),
+        conditions=("density",) if isinstance(arm.where["density"], tuple) else (),
+        home=home,
+        label=name,
+    )
+
+
+def _against(layers: Arm, label: str, home: Where | None) -> Part:
+    """The nats of a planar continuous flow over those of planar layers."""
+    return Part(
+        "the planar CNF has {} nats more than planar layers",
+        final("nats"),
+        _PLANAR_CNF,
+        layers,
+        "difference",
+        supports=(-_INF, 0.0),
+        refutes=((0.05, _INF),),
+        conditions=("density",),
+        home=home,
+        may_differ=(*SOLVING, "steps_per_epoch"),
+        label=label,
+    )
+
+
+def _regularised(name: str, **weights: float) -> tuple[Part, Part, Part]:
+    """A regularised field against the plain one: evaluations at test, nats, and evaluations of a training step."""
+    fewer = Part(
+        "the regularised field takes {} the evaluations for a fixed batch",
+        at_epoch("nfe_probe", -1),
+        _PLAIN.but(name, **weights),
+        _PLAIN,
+        supports=(-_INF, 0.9),
+        refutes=((1.0, _INF),),
+        home={},
+        joint=name,
+        may_differ=tuple(weights),
+        scale="log",
+        unit="×",
+        label=name,
+    )
+    as_well = replace(
+        fewer,
+        words="it is {} nats worse",
+        reading=final("nats"),
+        combine="difference",
+        supports=(-_INF, 0.05),
+        refutes=((0.1, _INF),),
+        scale="linear",
+        unit="",
+    )
+    training = replace(
+        fewer,
+        words="a training step takes {} the evaluations, those of the penalty counted",
+        reading=total(final("nfe_forward"), final("nfe_backward")),
+        supports=(-_INF, 1.0),
+        refutes=None,
+        home=None,
+        joint="",
+        label=f"{name}, training",
+    )
+    return fewer, as_well, training
+
+
+CLAIMS = (
+    Claim(
+        id="cnf-density",
+        topic=Topic.DENSITIES,
+        sentence="A continuous normalizing flow fits two-dimensional densities with disconnected parts: "
+        "it comes within 0.1 nats of their entropy.",
+        source=FFJORD_TOYS,
+        published="pictures; no nats",
+        home="circles with FFJORD, two circles and two moons with a planar CNF",
+        studies=("densities",),
+        parts=(_excess(_PLAIN, "FFJORD", home={}), _excess(_PLANAR_CNF, "the planar CNF", home={})),
+        controls=(Control("a mixture of 64 normal densities comes within 0.1 nats", _excess(_MIXTURE, "the mixture")),),
+        traps=(
+            "500 steps; the sources take 1,000 to 10,000",
+            "a normal density is about 0.6 nats above the entropy of the circles, so that 0.3 is half of that",
+        ),
+        fairness="One learning rate, 5e-3, for all models; the sources have 1e-3 and more steps.",
+        gate=_FITS,
+    ),
+    Claim(
+        id="cnf-beats-nf",
+        topic=Topic.DENSITIES,
+        sentence="A planar continuous flow of 64 units fits at least as well as 64 planar layers, "
+        "which have difficulty with two moons.",
+        source=chen2018(
+            "section 4.1",
+            "this model has difficulty fitting the two moons dataset",
+        ),
+        published="Figure 5: pictures of 64 units against 64 layers",
+        home="two circles and two moons by maximum likelihood, 64 units and layers",
+        studies=("densities",),
+        parts=(
+            _against(_PLANAR_NF, "equal iterations", home={"density": _DATA}),
+            _against(_LONG_NF, "about equal time: eight times the iterations for the layers", home=None),
+            Part(
+                "64 planar layers are {} nats above the entropy of two moons",
+                _NATS,
+                _PLANAR_NF.but("planar NF", density="moons"),
+                supports=(0.1, _INF),
+                refutes=((-_INF, 0.05),),
+                home={},
+                label="layers on two moons",
+            ),
+        ),
+        traps=(
+            "Figure 4 (known densities by their divergence, M = 2, 8, 32) is not tested, nor is the cost of inversion",
+            "planar layers are applied to the data, whose density is then exact; they have no inverse in closed form",
+        ),
+        fairness="Equal data, batches and Adam; planar layers have equal iterations, and eight times as many.",
+    ),
+    Claim(
+        id="hutchinson-unbiased",
+        topic=Topic.DENSITIES,
+        sentence="One noise vector a solve leaves the estimated log-density unbiased; drawing it at each evaluation "
+        "costs an adaptive solver at least twice the evaluations; Rademacher noise varies less than normal noise.",
+        source=FFJORD,
+        published="–",
+        home="one trained FFJORD, the exact trace as reference",
+        studies=("densities",),
+        parts=(
+            Part(
+                "the estimated log-density is {} nats above the exact one, mean over 1,000 points",
+                final("estimate_bias"),
+                _PLAIN,
+                supports=(-0.05, 0.05),
+                home={},
+                label="bias",
+            ),
+            Part(
+                "noise drawn at each evaluation takes {} the evaluations",
+                final("nfe_forward"),
+                _PLAIN.but("redrawn", rtol=1e-3, trace="gaussian", noise="evaluation"),
+                _PLAIN.but("once a solve", rtol=1e-3, trace="gaussian", noise="solve"),
+                supports=(2.0, _INF),
+                refutes=((-_INF, 1.5),),
+                home={},
+                may_differ=("noise",),
+                scale="log",
+                unit="×",
+                label="redrawn",
+            ),
+            Part(
+                "estimates by Rademacher noise spread {} as much as those by normal noise",
+                quotient(final("rademacher_spread"), final("estimate_spread")),
+                _PLAIN,
+                supports=(-_INF, 1.0),
+                home={},
+                scale="log",
+                unit="×",
+                label="Rademacher",
+            ),
+        ),
+        traps=(
+            "the sentence on redrawn noise is torchdiffeq issue 120, not the paper's",
+            "at a tolerance of 1e-3 in the first 40 steps of training; the ratio grows as the tolerance falls",
+        ),
+        fairness="All estimates are of one trained field, at the same points.",
+    ),
+    Claim(
+        id="regularised-faster",
+        topic=Topic.EVALUATIONS,
+        sentence="A field that is trained with a penalty on its kinetic energy and Jacobian takes fewer evaluations, "
+        "and fits as well.",
+        source=RNODE,
+        published="2.8 times less wall time (as reported)",
+        home="continuous normalizing flows",
+        studies=("densities",),
+        parts=_regularised("RNODE", kinetic=0.01, jacobian=0.01),
+        controls=tuple(
+            Control(f"so does {name} ({source})", _regularised(name, **weights)[0])
+            for name, source, weights in (
+                ("TayNODE", TAYNODE, {"taylor2": 0.001}),
+                ("STEER", STEER, {"steer": 0.5}),
+            )
+        ),
+        traps=(
+            "two dimensions, where a plain field takes few evaluations already; the source's are images",
+            "evaluations are counted, not seconds: a product with the Jacobian beside each is not in them",
+            "TayNODE saves at test time only (its issue 5): a second derivative is counted as one more evaluation",
+        ),
+        fairness="The weights were chosen before any trial and not tuned; each penalty is a mean over components.",
+        gate=_FITS,
+    ),
+)

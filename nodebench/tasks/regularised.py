@@ -1,0 +1,31 @@
+"""Options of regularised training, which tasks with an ODE inherit."""
+
+from pydantic import Field
+
+from nodebench.models.regularised import Regularisation, RegularisedIntegrator
+from nodebench.solvers import Integrator
+from nodebench.tasks.contract import Options
+
+
+class PenaltyOptions(Options):
+    """Weights of penalties that are integrated along each solve of the training.
+
+    Without them a trial is what it was before they existed, hence None: frozen claims read its records.
+    """
+
+    kinetic: float | None = Field(None, ge=0)  # of the squared field (RNODE)
+    jacobian: float | None = Field(None, ge=0)  # of the squared Jacobian (RNODE)
+    taylor2: float | None = Field(None, ge=0)  # of the squared second derivative of the solution (TayNODE)
+    taylor3: float | None = Field(None, ge=0)  # of the squared third derivative
+
+
+class RegularisedOptions(PenaltyOptions):
+    """The same for tasks whose solves have no outputs between start and end."""
+
+    steer: float | None = Field(None, ge=0, lt=1)  # the end time varies by up to this share of the span (STEER)
+
+
+def regularised(solve: Integrator, options: PenaltyOptions) -> RegularisedIntegrator:
+    """The integrator of a task with these options."""
+    weights = options.model_dump(include=set(RegularisedOptions.model_fields), exclude_none=True)
+    return RegularisedIntegrator(solve, Regularisation(**weights))
