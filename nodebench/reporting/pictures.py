@@ -26,7 +26,7 @@ def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Fi
             continue
         last = film[max(film)]
         name = slug(f"{study}-{task}-{model}-{preset}-{dataset}")
-        planar = bool(last.field.size) or task == "latent-spirals"
+        planar = last.planar or task == "latent-spirals"
         title = f"{task} · {model}" + (f" · {dataset}" if dataset else "") + f" · {preset} · seed {record.trial.seed}"
         with style(name):
             drawing = saved(name, portrait(title, last) if planar else over_time(title, last))

@@ -17,6 +17,8 @@ import numpy as np
 import seaborn as sns
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -30,6 +32,8 @@ from nodebench.store.film import LARGEST
 
 TRUE, FITTED, OBSERVED, FIELD = "#000000", "#D55E00", "#0072B2", "#B8B8B8"
 MUTED = "#444444"
+LEVELS = np.linspace(-1.5, 1.5, 13)  # of a learned function whose targets are −1 and 1
+SHADES = mpl.colormaps["PuOr"]
 SHADE: dict[str, Any] = {"color": "#7F7F7F", "alpha": 0.15}  # stands on light and on dark pages
 FORMATS = ("svg", "png")
 WIDTH = 5.0  # inches; text of 10 points stays readable at half of it
@@ -53,8 +57,10 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
         drawings["training"] = lambda: training(record)
     if film:
         last = film[max(film)]
-        drawings["portrait"] = lambda: portrait(_title(record), last)
-        drawings["time"] = lambda: over_time(_title(record), last)
+        if plane := last.true.shape[2] > 1:
+            drawings["portrait"] = lambda: portrait(_title(record), last)
+        if len(last.times) > 1:
+            drawings["time"] = lambda: over_time(_title(record), last)
     make_folder(folder)
     files = []
     with style():
@@ -66,7 +72,7 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
                 metadata = {"Date": None} if format == "svg" else None
                 drawn.savefig(content, format=format, dpi=200, metadata=metadata)
                 files.append(write_file(folder, f"{stem}.{kind}.{format}", content=content.getvalue()))
-        if animate and len(film) > 1:
+        if animate and len(film) > 1 and plane:
             files.append(write_file(folder, f"{stem}.gif", content=_animation(record, film)))
     return files
 
@@ -147,17 +153,25 @@ def portrait(title: str, shown: Trajectories) -> Figure:
     drawn = _new(title, WIDTH, 0.6 + 4.2 * rows / columns)
     for axes, example in zip(drawn.subplots(rows, columns, squeeze=False).flat, range(count), strict=False):
         _plane(axes, shown, example)
+    if shown.surface.size:
+        shades = ScalarMappable(BoundaryNorm(LEVELS, SHADES.N, extend="both"), SHADES)
+        drawn.colorbar(shades, ax=drawn.axes, label="output", ticks=[-1, 0, 1])
     _legend(drawn, shown, shade=False)
     sns.despine(drawn)
     return drawn
 
 
 def _plane(axes: Axes, shown: Trajectories, example: int) -> None:
+    if shown.surface.size:
+        axes.contourf(*shown.axes, shown.surface, LEVELS, cmap=SHADES, extend="both", zorder=0)
+        axes.contour(*shown.axes, shown.surface, [0.0], colors=TRUE, linewidths=1.0, zorder=1)
+        axes.set_aspect("equal")
     if shown.field.size:
         u, v = shown.field[..., 0], shown.field[..., 1]
         axes.streamplot(
             shown.axes[0], shown.axes[1], u, v, color=FIELD, linewidth=0.7, density=1.1, arrowsize=0.7, zorder=1
         )
+    if shown.planar:
         axes.set(xlim=shown.axes[0][[0, -1]], ylim=shown.axes[1][[0, -1]])
     else:
         axes.set(xlim=_limits(shown, example, 0, 0.25), ylim=_limits(shown, example, 1, 0.25))
@@ -228,6 +242,8 @@ def _legend(drawn: Figure, shown: Trajectories, shade: bool) -> None:
         Line2D([], [], color=FITTED, linestyle="--", label="fitted"),
         Line2D([], [], color=OBSERVED, marker="o", linestyle="", markersize=4, label="observed"),
     ]
+    if shown.surface.size:  # no lines but the one where the output is 0
+        handles = [Line2D([], [], color=TRUE, label="output 0"), *handles[2:]]
     if shown.field.size and not shade:
         handles.append(Line2D([], [], color=FIELD, label="learned field"))
     if shade:

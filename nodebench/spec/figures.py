@@ -113,8 +113,9 @@ _COUNTED = ("parameters", "timed_steps")
 _ALL = (
     # Metrics of the tasks.
     Figure("loss", "loss", "1", "lower", "mean training loss of the last epoch"),
-    Figure("test_error", "test error", "%", "lower", "share of test images put in the wrong class"),
-    Figure("test_loss", "test loss", "1", "lower", "mean cross-entropy on the test images"),
+    Figure("test_error", "test error", "%", "lower", "share of test items put in the wrong class"),
+    Figure("test_loss", "test loss", "1", "lower", "loss on the test items; of classifiers, mean cross-entropy"),
+    Figure("map_error", "map error", "1", "lower", "RMS error of a learned map on a line, over the RMS of its targets"),
     Figure("trajectory_error", "traj. error", "1", "lower", "mean|ŷ − y| / mean|y − ȳ| over the whole span"),
     Figure(
         "extrapolation_error",

@@ -17,6 +17,7 @@ class Trajectories:
         time_label, labels: of the time and of the D components, units included.
         axes, field: a learned field in the plane of the first two components, on the grid of
             ``axes[0]`` ``(X,)`` and ``axes[1]`` ``(Y,)``: ``(Y, X, 2)``; empty where there is none.
+        surface: a learned function of the same plane on the same grid, ``(Y, X)``; empty where there is none.
     """
 
     times: np.ndarray
@@ -28,7 +29,13 @@ class Trajectories:
     time_label: str
     labels: tuple[str, ...]
     axes: np.ndarray = field(default_factory=lambda: np.empty((2, 0)))
+    surface: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     field: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 2)))
+
+    @property
+    def planar(self) -> bool:
+        """Whether something is known over the plane of the first two components."""
+        return bool(self.field.size or self.surface.size)
 
 
 # Trajectories by the epoch after which they were taken; 0 is before training.

@@ -20,6 +20,7 @@ from nodebench.spec.bounded import open_regular, reason
 from nodebench.spec.trajectories import Film, Trajectories
 
 _FIELDS = [field.name for field in fields(Trajectories)]
+_LATER = ("surface",)  # fields that older films do not have
 MOST_BYTES = 64 << 20  # of all arrays of a file together
 MOST_ARRAYS = 10_000
 MOST_EPOCHS = 1000
@@ -101,7 +102,9 @@ def _trajectories(arrays: dict[str, np.ndarray]) -> Trajectories:
     labels, time_label = arrays["labels"], arrays["time_label"]
     if labels.dtype.kind != "U" or labels.ndim != 1 or time_label.dtype.kind != "U" or time_label.ndim != 0:
         raise BadInput("labels: texts")
-    numbers = {name: _drawable(name, arrays[name]) for name in _FIELDS if name not in ("labels", "time_label")}
+    texts = "labels", "time_label"
+    wanted = [name for name in _FIELDS if name not in texts and (name in arrays or name not in _LATER)]
+    numbers = {name: _drawable(name, arrays[name]) for name in wanted}
     trained = numbers.pop("trained")
     _check_shape("trained", trained, (2,))
     start, end = trained.tolist()
@@ -128,8 +131,8 @@ def _check(one: Trajectories) -> None:
     if one.true.ndim != 3:
         raise BadInput(f"true: {one.true.ndim} dimensions; 3")
     examples, times, components = one.true.shape
-    if not 1 <= examples <= MOST_EXAMPLES or not 2 <= components <= MOST_COMPONENTS or times < 1:
-        limits = f"1 to {MOST_EXAMPLES} examples, 2 to {MOST_COMPONENTS} components, at least 1 time"
+    if not 1 <= examples <= MOST_EXAMPLES or not 1 <= components <= MOST_COMPONENTS or times < 1:
+        limits = f"1 to {MOST_EXAMPLES} examples, 1 to {MOST_COMPONENTS} components, at least 1 time"
         raise BadInput(f"true: {one.true.shape}; {limits}")
     _check_shape("times", one.times, (times,))
     _check_shape("fitted", one.fitted, one.true.shape)
@@ -142,7 +145,9 @@ def _check(one: Trajectories) -> None:
         raise BadInput("times: a value that is not finite")
     side = one.axes.shape[-1] if one.axes.ndim else 0
     _check_shape("axes", one.axes, (2, side))
-    _check_shape("field", one.field, (side, side, 2))
+    for name, array, tail in (("field", one.field, (2,)), ("surface", one.surface, ())):
+        if array.size or array.shape != (0, 0, *tail):
+            _check_shape(name, array, (side, side, *tail))
     steps = np.diff(one.axes)
     if side and (side < 2 or not np.all(steps > 0) or not np.allclose(steps, steps[:, :1], rtol=1e-3)):
         raise BadInput("axes: evenly spaced, increasing values")
