@@ -242,8 +242,8 @@ def _legend(drawn: Figure, shown: Trajectories, shade: bool) -> None:
         Line2D([], [], color=FITTED, linestyle="--", label="fitted"),
         Line2D([], [], color=OBSERVED, marker="o", linestyle="", markersize=4, label="observed"),
     ]
-    if shown.surface.size:  # no lines but the one where the output is 0
-        handles = [Line2D([], [], color=TRUE, label="output 0"), *handles[2:]]
+    if shown.surface.size:  # the one line is where the output is 0
+        handles[:2] = [Line2D([], [], color=TRUE, label="output 0")]
     if shown.field.size and not shade:
         handles.append(Line2D([], [], color=FIELD, label="learned field"))
     if shade:

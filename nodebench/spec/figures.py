@@ -122,11 +122,18 @@ _ALL = (
         "extrap. error",
         "1",
         "lower",
-        "the same on the half span that follows, from the same start",
+        "the same beyond the span, from the same start: half a span, of toy/hybrid-lotka-volterra four",
     ),
     Figure("held_out_error", "held-out error", "1", "lower", "the same over the span from initial states never seen"),
     Figure(
         "field_error", "field error", "1", "lower", "relative L2 error of the learned field in the trajectory's box"
+    ),
+    Figure(
+        "interaction_error",
+        "interaction error",
+        "1",
+        "lower",
+        "relative L2 error of the learned interaction along the true trajectory within the span",
     ),
     Figure("growth", "growth", "1", "neither", "largest norm of the true state over the span, over that of its start"),
     Figure(
