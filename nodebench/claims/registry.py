@@ -11,6 +11,7 @@ from nodebench.claims.papers import (
     chen2018_costs,
     chen2018_memory,
     chen2018_solving,
+    families,
     later,
     libraries,
 )
@@ -24,6 +25,7 @@ CLAIMS: tuple[Claim, ...] = (
     *breakdown.CLAIMS,
     *breakdown_series.CLAIMS,
     *later.CLAIMS,
+    *families.CLAIMS,
     *libraries.CLAIMS,
 )
 
