@@ -1,6 +1,7 @@
 """What a model made of a few examples, as arrays: all that a figure of it needs."""
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,9 +29,9 @@ class Trajectories:
     trained: tuple[float, float]
     time_label: str
     labels: tuple[str, ...]
-    axes: np.ndarray = field(default_factory=lambda: np.empty((2, 0)))
-    surface: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
-    field: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 2)))
+    axes: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((2, 0)))
+    field: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0, 2)))
+    surface: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0)))
 
     @property
     def planar(self) -> bool:
