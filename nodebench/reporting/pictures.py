@@ -32,14 +32,21 @@ def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Fi
             drawing = saved(name, portrait(title, last) if planar else over_time(title, last))
         error = record.metrics.get("trajectory_error")
         measured = f" Trajectory error {error:.3g}." if error is not None else ""
-        caption = f"{title}: true (solid), fitted (dashed) and observed (dots).{measured} n = 1."
+        lines = "true (solid), fitted (dashed) and observed (dots)"
+        if last.surface.size:
+            lines = "output over the plane (colour), where it is 0 (line), and observed points (dots)"
+        caption = f"{title}: {lines}.{measured} n = 1."
         header, rows = _numbers(last)
         drawn.append(Chart(name, caption, caption, drawing, header, rows, small=True))
     return drawn
 
 
 def _numbers(shown: Trajectories) -> tuple[list[str], list[tuple[float, ...]]]:
-    """What is drawn as lines, as a table."""
+    """What is drawn as lines, as a table; of a surface, its values along the middle of the plane."""
+    if shown.surface.size:
+        middle = len(shown.surface) // 2
+        header = [shown.labels[0], f"output at {shown.labels[1]} = {shown.axes[1][middle]:.3g}"]
+        return header, [(float(x), float(z)) for x, z in zip(shown.axes[0], shown.surface[middle], strict=True)]
     header = ["example", shown.time_label]
     header += [f"{label}, {which}" for which in ("true", "fitted") for label in shown.labels]
     rows = [

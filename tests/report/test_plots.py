@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from nodebench.reporting.pictures import pictures
 from nodebench.reporting.plots import draw_trial, over_time, portrait, training
 from nodebench.spec import Gradient, Record, Status, Trial
 from nodebench.spec.trajectories import Trajectories
@@ -115,3 +118,20 @@ def test_what_is_too_large_for_an_axis_is_not_drawn(tmp_path):
     assert [path.name for path in drawn[0]] == [path.name for path in drawn[1]]
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*drawn, strict=True))
     assert draw_trial(usual.model_copy(update={"history": rows}), {}, tmp_path / "none") == []
+
+
+def test_a_surface_is_told_by_its_values_along_the_middle():
+    axis = np.linspace(-2, 2, 5)
+    nothing = np.full((1, 1, 2), np.nan)
+    shown = replace(
+        picture(field=False),
+        times=np.zeros(1),
+        true=nothing,
+        fitted=nothing,
+        axes=np.stack([axis, axis]),
+        surface=np.add.outer(10 * axis, axis),
+    )
+    (drawn,) = pictures("run", [record()], lambda _: {3: shown})
+    assert drawn.header == ["x (mV)", "output at x′ (mV/s) = 0"]
+    assert drawn.rows == [(x, x) for x in axis]
+    assert "where it is 0 (line)" in drawn.caption
