@@ -12,6 +12,7 @@ from nodebench.claims.papers import (
     chen2018_memory,
     chen2018_solving,
     densities,
+    families,
     later,
     libraries,
 )
@@ -25,6 +26,7 @@ CLAIMS: tuple[Claim, ...] = (
     *breakdown.CLAIMS,
     *breakdown_series.CLAIMS,
     *later.CLAIMS,
+    *families.CLAIMS,
     *libraries.CLAIMS,
     *densities.CLAIMS,
 )

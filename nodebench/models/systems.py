@@ -51,6 +51,34 @@ class LotkaVolterra(nn.Module):
         return Linear([[0.0, -cls.b * cls.c / cls.d], [cls.d * cls.a / cls.b, 0.0]])
 
 
+class LotkaVolterraScenario(LotkaVolterra):
+    """The same with the constants of the universal differential equations' first scenario.
+
+    Source: Rackauckas et al. 2020, arXiv 2001.04385; ``LotkaVolterra/scenario_1.jl`` of the authors.
+    """
+
+    a, b, c, d = 1.3, 0.9, 1.8, 0.8
+
+    def interaction(self, y: Tensor) -> Tensor:
+        """What each species gains by the other, of the shape ``(..., 2)`` of ``y``."""
+        met = y.prod(-1)
+        return torch.stack([-self.b * met, self.d * met], -1)
+
+
+class DampedOscillator(nn.Module):
+    """Position x and velocity v of ``x'' = −2 γ x' − (γ² + ω²) x``, an oscillator of frequency ω damped at the rate γ.
+
+    Source: Norcliffe et al. 2020, arXiv 2006.07220, section 5; the authors' ``damped_oscillators/make_data.py``.
+    """
+
+    rate, frequency = 0.1, 1.0
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, of the shape ``(..., 2)`` of ``y``."""
+        x, v = y.unbind(-1)
+        return torch.stack([v, -2 * self.rate * v - (self.rate**2 + self.frequency**2) * x], -1)
+
+
 class BlendedFields(nn.Module):
     """Two linear fields, blended by sigmoids of ``±⟨y, anchor⟩``.
 

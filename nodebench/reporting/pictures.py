@@ -26,10 +26,7 @@ def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Fi
             continue
         last = film[max(film)]
         name = slug(f"{study}-{task}-{model}-{preset}-{dataset}")
-        planar = bool(last.field.size) or task == "latent-spirals"
-        drawn_as = "true (solid), fitted (dashed) and observed (dots)"
-        if last.names:
-            drawn_as = "given (dots), hidden (circles) and predicted (dashed), of series that no model was trained on"
+        planar = last.planar or task == "latent-spirals"
         title = f"{task} · {model}" + (f" · {dataset}" if dataset else "") + f" · {preset} · seed {record.trial.seed}"
         if last.density.size:
             with style(name):
@@ -42,14 +39,27 @@ def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Fi
             drawing = saved(name, portrait(title, last) if planar else over_time(title, last))
         error = record.metrics.get("trajectory_error")
         measured = f" Trajectory error {error:.3g}." if error is not None else ""
-        caption = f"{title}: {drawn_as}.{measured} n = 1."
+        caption = f"{title}: {_drawn_as(last)}.{measured} n = 1."
         header, rows = _numbers(last)
         drawn.append(Chart(name, caption, caption, drawing, header, rows, small=True))
     return drawn
 
 
+def _drawn_as(shown: Trajectories) -> str:
+    """What stands for what in the drawing of trajectories or of a function."""
+    if shown.names:
+        return "given (dots), hidden (circles) and predicted (dashed), of series that no model was trained on"
+    if shown.surface.size:
+        return "output over the plane (colour), where it is 0 (line), and observed points (dots)"
+    return "true (solid), fitted (dashed) and observed (dots)"
+
+
 def _numbers(shown: Trajectories) -> tuple[list[str], list[tuple[float, ...]]]:
-    """What is drawn as lines, as a table."""
+    """What is drawn as lines, as a table; of a surface, its values along the middle of the plane."""
+    if shown.surface.size:
+        middle = len(shown.surface) // 2
+        header = [shown.labels[0], f"output at {shown.labels[1]} = {shown.axes[1][middle]:.3g}"]
+        return header, [(float(x), float(z)) for x, z in zip(shown.axes[0], shown.surface[middle], strict=True)]
     header = ["example", shown.time_label]
     header += [f"{label}, {which}" for which in ("true", "fitted") for label in shown.labels]
     rows = [

@@ -16,6 +16,8 @@ import numpy as np
 import seaborn as sns
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -30,6 +32,8 @@ from nodebench.spec.figures import figure
 from nodebench.spec.trajectories import Film, Trajectories
 from nodebench.store.film import LARGEST
 
+LEVELS = np.linspace(-1.5, 1.5, 13)  # of a learned function whose targets are −1 and 1
+SHADES = mpl.colormaps["PuOr"]
 SHADE: dict[str, Any] = {"color": "#7F7F7F", "alpha": 0.15}  # stands on light and on dark pages
 FORMATS = ("svg", "png")
 WIDTH = 5.0  # inches; text of 10 points stays readable at half of it
@@ -52,11 +56,12 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
     if _known(record.history, "loss")[0]:
         drawings["training"] = lambda: training(record)
     last = film[max(film)] if film else None
+    plane = last is not None and last.true.shape[2] > 1
     if last and last.density.size:
         drawings["density"] = lambda: density(_title(record), last)
-    elif last and last.true.shape[2] > 1:
+    elif last and plane:
         drawings["portrait"] = lambda: portrait(_title(record), last)
-    if last and not last.density.size:
+    if last and not last.density.size and len(last.times) > 1:
         drawings["time"] = lambda: over_time(_title(record), last)
     make_folder(folder)
     files = []
@@ -69,7 +74,7 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
                 metadata = {"Date": None} if format == "svg" else None
                 drawn.savefig(content, format=format, dpi=200, metadata=metadata)
                 files.append(write_file(folder, f"{stem}.{kind}.{format}", content=content.getvalue()))
-        if animate and len(film) > 1 and film[max(film)].true.shape[2] > 1:
+        if animate and len(film) > 1 and plane:
             files.append(write_file(folder, f"{stem}.gif", content=_animation(record, film)))
         if animate and last and last.moved.size:
             files.append(write_file(folder, f"{stem}.flow.gif", content=_flow(_title(record), last)))
@@ -166,17 +171,25 @@ def portrait(title: str, shown: Trajectories) -> Figure:
     drawn = _new(title, WIDTH, 0.6 + 4.2 * rows / columns)
     for axes, example in zip(drawn.subplots(rows, columns, squeeze=False).flat, range(count), strict=False):
         _plane(axes, shown, example)
+    if shown.surface.size:
+        shades = ScalarMappable(BoundaryNorm(LEVELS, SHADES.N, extend="both"), SHADES)
+        drawn.colorbar(shades, ax=drawn.axes, label="output", ticks=[-1, 0, 1])
     _legend(drawn, shown, shade=False)
     sns.despine(drawn)
     return drawn
 
 
 def _plane(axes: Axes, shown: Trajectories, example: int) -> None:
+    if shown.surface.size:
+        axes.contourf(*shown.axes, shown.surface, LEVELS, cmap=SHADES, extend="both", zorder=0)
+        axes.contour(*shown.axes, shown.surface, [0.0], colors=TRUE, linewidths=1.0, zorder=1)
+        axes.set_aspect("equal")
     if shown.field.size:
         u, v = shown.field[..., 0], shown.field[..., 1]
         axes.streamplot(
             shown.axes[0], shown.axes[1], u, v, color=FIELD, linewidth=0.7, density=1.1, arrowsize=0.7, zorder=1
         )
+    if shown.planar:
         axes.set(xlim=shown.axes[0][[0, -1]], ylim=shown.axes[1][[0, -1]])
     else:
         axes.set(xlim=_limits(shown, example, 0, 0.25), ylim=_limits(shown, example, 1, 0.25))
@@ -284,6 +297,8 @@ def _limits(shown: Trajectories, example: int, component: int, margin: float) ->
 
 def _legend(drawn: Figure, shown: Trajectories, shade: bool) -> None:
     handles = _points_handles(shown) if shown.names else _lines_handles()
+    if shown.surface.size:  # the one line is where the output is 0
+        handles[:2] = [Line2D([], [], color=TRUE, label="output 0")]
     if shown.field.size and not shade:
         handles.append(Line2D([], [], color=FIELD, label="learned field"))
     if shade:

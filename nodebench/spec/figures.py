@@ -113,19 +113,27 @@ _COUNTED = ("parameters", "timed_steps")
 _ALL = (
     # Metrics of the tasks.
     Figure("loss", "loss", "1", "lower", "mean training loss of the last epoch"),
-    Figure("test_error", "test error", "%", "lower", "share of test images put in the wrong class"),
-    Figure("test_loss", "test loss", "1", "lower", "mean cross-entropy on the test images"),
+    Figure("test_error", "test error", "%", "lower", "share of test items put in the wrong class"),
+    Figure("test_loss", "test loss", "1", "lower", "loss on the test items; of classifiers, mean cross-entropy"),
+    Figure("map_error", "map error", "1", "lower", "RMS error of a learned map on a line, over the RMS of its targets"),
     Figure("trajectory_error", "traj. error", "1", "lower", "mean|ŷ − y| / mean|y − ȳ| over the whole span"),
     Figure(
         "extrapolation_error",
         "extrap. error",
         "1",
         "lower",
-        "the same on the half span that follows, from the same start",
+        "the same beyond the span, from the same start: half a span, of toy/hybrid-lotka-volterra four",
     ),
     Figure("held_out_error", "held-out error", "1", "lower", "the same over the span from initial states never seen"),
     Figure(
         "field_error", "field error", "1", "lower", "relative L2 error of the learned field in the trajectory's box"
+    ),
+    Figure(
+        "interaction_error",
+        "interaction error",
+        "1",
+        "lower",
+        "relative L2 error of the learned interaction along the true trajectory within the span",
     ),
     Figure("growth", "growth", "1", "neither", "largest norm of the true state over the span, over that of its start"),
     Figure(

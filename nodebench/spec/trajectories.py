@@ -22,6 +22,7 @@ class Trajectories:
         given_until: where the forecast of each example starts, ``(N,)``; empty where nothing is forecast.
         density: a learned density on that grid, ``(Y, X)``; empty where there is none.
         moved: points of the base of a flow at ``times``, ``(T, P, 2)``; empty where there is none.
+        surface: a learned function of the same plane on the same grid, ``(Y, X)``; empty where there is none.
     """
 
     times: np.ndarray
@@ -38,6 +39,12 @@ class Trajectories:
     moved: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0, 2)))
     given_until: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
     names: tuple[str, ...] = ()
+    surface: np.ndarray = dataclasses.field(default_factory=lambda: np.empty((0, 0)))
+
+    @property
+    def planar(self) -> bool:
+        """Whether something is known over the plane of the first two components."""
+        return bool(self.field.size or self.surface.size)
 
 
 # Trajectories by the epoch after which they were taken; 0 is before training.

@@ -20,7 +20,7 @@ from nodebench.spec.bounded import open_regular, reason
 from nodebench.spec.trajectories import Film, Trajectories
 
 _FIELDS = [field.name for field in fields(Trajectories)]
-_LATER = ("density", "moved", "given_until")  # not in films of earlier versions
+_LATER = ("density", "moved", "given_until", "surface")  # not in films of earlier versions
 MOST_BYTES = 64 << 20  # of all arrays of a file together
 MOST_ARRAYS = 10_000
 MOST_EPOCHS = 1000
@@ -154,10 +154,9 @@ def _check(one: Trajectories) -> None:
         _check_shape("given_until", one.given_until, (examples,))
     side = one.axes.shape[-1] if one.axes.ndim else 0
     _check_shape("axes", one.axes, (2, side))
-    if one.field.size or not one.density.size:
-        _check_shape("field", one.field, (side, side, 2))
-    if one.density.size:
-        _check_shape("density", one.density, (side, side))
+    for name, array, tail in (("field", one.field, (2,)), ("surface", one.surface, ()), ("density", one.density, ())):
+        if array.size or array.shape != (0, 0, *tail):
+            _check_shape(name, array, (side, side, *tail))
     points = one.moved.shape[1] if one.moved.ndim == 3 else 0
     if one.moved.size:
         _check_shape("moved", one.moved, (times, min(points, MOST_POINTS), 2))

@@ -28,6 +28,8 @@ _BUILD: dict[str, Callable[[Solve], nn.Module]] = {
     "no-block": lambda _: digits.res_net(0),
     "resnet-1": lambda _: digits.res_net(1),
     "resnet-tied": lambda _: digits.tied_res_net(6),
+    "augmented": digits.augmented_ode_net,
+    "resnet-augmented": lambda _: digits.augmented_res_net(6),
 }
 
 
@@ -81,6 +83,10 @@ class Mnist(Task):
         "no-block": ModelInfo("stem and head alone", "torchdiffeq issue 32", _NO_ODE),
         "resnet-1": ModelInfo("one residual block", "torchdiffeq issue 25", _NO_ODE),
         "resnet-tied": ModelInfo("one residual block, taken six times", "torchdiffeq issue 25", _NO_ODE),
+        "augmented": ModelInfo(
+            f"the ODE-Net with {digits.EXTRA} more channels that start at 0", "Dupont et al. 2019, arXiv 1904.01681"
+        ),
+        "resnet-augmented": ModelInfo("six residual blocks with the same extra channels", "a control", _NO_ODE),
     }
     options = MnistOptions
     presets = {

@@ -1,7 +1,6 @@
 """``toy/spheres``: classify points on concentric spheres, the synthetic set of Ott et al. 2021."""
 
-from collections.abc import Iterator
-from hashlib import sha256
+from functools import partial
 
 import torch
 from pydantic import Field
@@ -12,12 +11,12 @@ from nodebench.models.fields import MlpField
 from nodebench.models.ode_block import OdeBlock
 from nodebench.solvers import Solve, StepControl
 from nodebench.spec import Gradient, Preset
-from nodebench.spec.record import DataCard
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup, Task
+from nodebench.tasks.points import DUPONT, PointsFit
 from nodebench.tasks.regularised import RegularisedOptions, regularised
 
 _OTT = "Ott et al. 2021, arXiv 2007.15386, section 2.3"
-_DUPONT = "Dupont et al. 2019, arXiv 1904.01681, section 5"
+_DUPONT = f"{DUPONT}, section 5"
 
 # Inner and outer radius of each shell, and its class.
 SHELLS = ((0.0, 0.5, 0), (1.0, 1.5, 1), (2.0, 2.5, 0))
@@ -80,45 +79,15 @@ def shells(points: int, dimension: int, random: torch.Generator) -> tuple[Tensor
     return radius.unsqueeze(1) * direction, table[which, 2].long()
 
 
-class _Shells(Experiment):
+class _Shells(PointsFit):
     def __init__(self, setup: Setup) -> None:
         options: SpheresOptions = setup.options
-        self._batch_size = options.batch_size
         train = shells(options.train_points, options.dimension, torch.Generator().manual_seed(setup.seed + 2**32))
         # One test set for all seeds, so that its sampling error can be told from that of the training.
         test = shells(options.test_points, options.dimension, torch.Generator().manual_seed(2**33))
-        self._points, self._classes = self._placed(setup, train)
-        self._test = self._placed(setup, test)
-        digest = sha256(b"".join(part.numpy().tobytes() for part in (*train, *test)))
-        self.data = DataCard(name="spheres", train=len(train[1]), test=len(test[1]), sha256=digest.hexdigest())
-        torch.manual_seed(setup.seed)
         self._solve = regularised(setup.solve, options)
-        self.model = _network(setup.model, options, self._solve).to(setup.device, setup.dtype)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
-        self._rate = options.learning_rate
-        self._order = torch.Generator().manual_seed(setup.seed)
-        self.generators = {"order": self._order}
-        self.epochs = options.epochs
-        self.steps_per_epoch = max(1, len(self._classes) // options.batch_size)
-        self.probe = self._points[:32], self._classes[:32]
-
-    @staticmethod
-    def _placed(setup: Setup, data: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        points, classes = data
-        return points.to(setup.device, setup.dtype), classes.to(setup.device)
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Let the learning rate fall linearly to 0, so that the training is over at its end."""
-        assert self.optimizer is not None
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate * (1 - epoch / self.epochs)
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        """Whole batches only."""
-        order = torch.randperm(len(self._classes), generator=self._order)
-        for i in range(self.steps_per_epoch):
-            rows = order[i * self._batch_size : (i + 1) * self._batch_size].to(self._classes.device)
-            yield self._points[rows], self._classes[rows]
+        network = partial(_network, setup.model, options, self._solve)
+        super().__init__(setup, "spheres", train, test, network, falling=True)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean cross-entropy and penalties."""
@@ -127,7 +96,7 @@ class _Shells(Experiment):
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Error and loss on the test points."""
-        points, classes = self._test
+        points, classes = self.test
         logits = model(points)
         wrong = int((logits.argmax(1) != classes).sum())
         return {

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -66,7 +67,7 @@ class Toy(Task):
     rtol, atol = 1e-7, 1e-9
     step_size = None
     reference = StepControl(method="dopri8", rtol=1e-11, atol=1e-11, land_on_outputs=True)
-    headlines = ("trajectory_error",)
+    headlines: ClassVar[tuple[str, ...]] = ("trajectory_error",)
     brief = {"epochs": 1, "steps_per_epoch": 10}
 
     @abstractmethod
@@ -80,18 +81,22 @@ class Toy(Task):
             return MlpField((2, 2)).start_small()
         return MlpField(WIDTHS[name.removesuffix("-t")], sees_time=name.endswith("-t")).start_small()
 
+    def model(self, setup: Setup, observed: Observations, solve: Solve) -> nn.Module:
+        """The model that says where starts are at later times."""
+        if setup.model == "gru-dt":
+            return GruTrajectories(2, GRU_HIDDEN)
+        if setup.model in INTERPOLATIONS:
+            return ObservedTrajectories(setup.model, *observed)
+        return OdeTrajectories(self.network(setup), solve)
+
     def build(self, setup: Setup) -> Experiment:
         """Build the fit of a trajectory."""
+        return self.fitted(setup, TrajectoryFit)
 
-        def model(observed: Observations, solve: Solve) -> nn.Module:
-            if setup.model == "gru-dt":
-                return GruTrajectories(2, GRU_HIDDEN)
-            if setup.model in INTERPOLATIONS:
-                return ObservedTrajectories(setup.model, *observed)
-            return OdeTrajectories(self.network(setup), solve)
-
+    def fitted(self, setup: Setup, fit: type[TrajectoryFit]) -> TrajectoryFit:
+        """The fit of the toy's trajectory, by a class of such experiments."""
         y0 = torch.tensor(self.y0, dtype=torch.float64)
-        return TrajectoryFit(setup, self.system(setup), y0, self.start, model)
+        return fit(setup, self.system(setup), y0, self.start, partial(self.model, setup))
 
 
 class Spiral(Toy):

@@ -1,7 +1,7 @@
 """Fitting one observed trajectory of a known system: the experiment behind the toys."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -86,6 +86,8 @@ class TrajectoryFit(Experiment):
         model: makes the model from the observations and what it solves with, after the seed is set.
     """
 
+    beyond: ClassVar[float] = 0.5  # how long the extrapolation is tested, in spans
+
     def __init__(
         self,
         setup: Setup,
@@ -108,7 +110,7 @@ class TrajectoryFit(Experiment):
         self.optimizer = torch.optim.RMSprop(self.model.parameters(), lr=options.learning_rate)
         self._order = torch.Generator().manual_seed(setup.seed)
         self.generators = {"order": self._order}
-        self._evaluation = _Evaluation.of(system, y0, start, options)
+        self._evaluation = _Evaluation.of(system, y0, start, options, self.beyond)
         self.probe = self._batch(torch.Generator().manual_seed(0))
 
     def begin_epoch(self, epoch: int) -> None:
@@ -158,6 +160,11 @@ class TrajectoryFit(Experiment):
             "field_error": self._field_error(model),
             "growth": float(truth.states[0, :inside].norm(dim=-1).max() / truth.states[0, 0].norm()),
         }
+
+    @property
+    def true_states(self) -> Tensor:
+        """Exact states ``(T, D)`` of the observed trajectory over its span, in float64."""
+        return self._evaluation.states[0, : len(self._evaluation.times) - self._evaluation.beyond]
 
     def _predict(self, model: nn.Module, states: Tensor, times: Tensor) -> Tensor:
         """Trajectories ``(N, T, D)`` in float64 from the first of ``states``."""
@@ -219,7 +226,7 @@ def trajectory_error(predicted: Tensor, true: Tensor) -> float:
 class _Evaluation(NamedTuple):
     """Exact trajectories to test against.
 
-    ``states`` ``(1 + HELD_OUT_STARTS, T, D)``: the first is the one that was observed, continued for half its
+    ``states`` ``(1 + HELD_OUT_STARTS, T, D)``: the first is the one that was observed, continued beyond its
     span; the others start anywhere in its box. The last ``beyond`` times lie outside the span.
     """
 
@@ -228,9 +235,9 @@ class _Evaluation(NamedTuple):
     beyond: int
 
     @classmethod
-    def of(cls, system: nn.Module, y0: Tensor, start: float, options: FitOptions) -> "_Evaluation":
+    def of(cls, system: nn.Module, y0: Tensor, start: float, options: FitOptions, spans: float) -> "_Evaluation":
         steps = options.points - 1
-        beyond = steps // 2
+        beyond = int(spans * steps)
         times = start + options.span * torch.arange(steps + beyond + 1, dtype=torch.float64) / steps
         main = exact_states(system, y0, times).unsqueeze(0)
         low, high = _box(main[0, : steps + 1])

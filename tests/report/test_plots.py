@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from nodebench.reporting.pictures import pictures
 from nodebench.reporting.plots import density, draw_trial, over_time, portrait, training
 from nodebench.spec import Gradient, Record, Status, Trial
 from nodebench.spec.trajectories import Trajectories
@@ -199,3 +202,20 @@ def test_the_training_shows_the_error_on_unseen_data():
     )
     assert [axes.get_ylabel() for axes in drawn.axes] == ["training loss", "RMSE"]
     assert drawn.axes[1].lines[0].get_ydata().tolist() == pytest.approx([1.1, 1.2, 1.3])
+
+
+def test_a_surface_is_told_by_its_values_along_the_middle():
+    axis = np.linspace(-2, 2, 5)
+    nothing = np.full((1, 1, 2), np.nan)
+    shown = replace(
+        picture(field=False),
+        times=np.zeros(1),
+        true=nothing,
+        fitted=nothing,
+        axes=np.stack([axis, axis]),
+        surface=np.add.outer(10 * axis, axis),
+    )
+    (drawn,) = pictures("run", [record()], lambda _: {3: shown})
+    assert drawn.header == ["x (mV)", "output at x′ (mV/s) = 0"]
+    assert drawn.rows == [(x, x) for x in axis]
+    assert "where it is 0 (line)" in drawn.caption

@@ -36,6 +36,41 @@ def test_a_film_is_read_as_it_was_written(tmp_path):
     assert again[3].labels == ("x′", "y")
 
 
+def test_a_film_from_before_surfaces_is_read(tmp_path):
+    save_arrays(tmp_path / "a.npz", surface=None)
+    assert load_film(tmp_path / "a.npz")[0].surface.shape == (0, 0)
+
+
+def test_a_surface_must_fit_its_axes(tmp_path):
+    axes = np.stack([np.arange(3.0)] * 2)
+    save_arrays(tmp_path / "a.npz", axes=axes, surface=np.zeros((3, 2)))
+    with pytest.raises(BadInput, match="surface"):
+        load_film(tmp_path / "a.npz")
+    save_arrays(tmp_path / "a.npz", axes=axes, surface=np.ones((3, 3)))  # without a field
+    assert load_film(tmp_path / "a.npz")[0].planar
+
+
+def test_each_drawing_needs_what_it_shows(tmp_path):
+    """One component has no plane; one time has no course."""
+    trial = Trial(task="toy/annuli", model="odenet")
+    record = Record(id=trial.id, trial=trial, status=Status.OK, started="2026-01-01", duration_seconds=1.0)
+    nothing = np.full((1, 1, 2), np.nan)
+    axis = np.linspace(-2, 2, 5)
+    surface = replace(
+        FIRST,
+        times=np.zeros(1),
+        true=nothing,
+        fitted=nothing,
+        axes=np.stack([axis, axis]),
+        surface=np.add.outer(axis, axis),
+    )
+    line = replace(FIRST, true=FIRST.true[..., :1], fitted=FIRST.fitted[..., :1], observed=FIRST.observed[..., :1])
+    for shown, kind in ((surface, "portrait"), (line, "time")):
+        films = {0: shown, 1: shown}
+        drawn = draw_trial(record, films, tmp_path / kind, animate=True)
+        assert {path.name.split(".")[1] for path in drawn} == ({kind, "gif"} if kind == "portrait" else {kind})
+
+
 def test_what_stands_still_is_stored_once(tmp_path):
     save_film(tmp_path / "a.npz", {0: FIRST, 1: replace(FIRST, fitted=np.ones((1, 5, 2)))})
     with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:

@@ -20,6 +20,8 @@ OURS = sorted(name for name, task in tasks().items() if type(task).__module__.st
 EVERY_PASS = [one.value for one in Pass]
 FEW = [("dopri5", "adjoint", ["training", "memory"]), ("rk4", "direct", EVERY_PASS)]
 ALL = [(solver, gradient, EVERY_PASS) for solver in ("dopri5", "rk4") for gradient in ("direct", "adjoint")]
+# Tasks that compare families of fields: by night each of their models, by day the first one as of all others.
+FAMILIES = ("toy/annuli", "toy/crossing", "toy/damped-cosine", "toy/hybrid-lotka-volterra")
 SMALLER = {"epochs": 1, "batch_size": 50, "points": 50, "span": 5.0, "train_images": 96}  # than some presets
 
 
@@ -30,6 +32,7 @@ def group(name: str, solver: str, gradient: str, smaller: bool) -> str:
     options = [f"{key} = {most}" for key, most in SMALLER.items() if smaller and preset.get(key, 0) > most]
     options += [OWN[name]] if name in OWN else []
     lines = [f"[groups.{name.replace('/', '-')}]", f'task = "{name}"', f'solver = "{solver}"', "threads = 1"]
+    lines += [f"model = {list(tasks()[name].models)}"] if name in FAMILIES and not smaller else []
     lines += [f'gradient = "{gradient}"'] if task.trains else []
     return "\n".join([*lines, f"overrides = {{ {', '.join(options)} }}"]) + "\n"
 
@@ -56,7 +59,9 @@ def runs(request, nodebench_in, tmp_path_factory) -> list[RunFolder]:
 @pytest.mark.parametrize("name", OURS)
 def test_it_ends_well(runs, name):
     records = [(run, record) for run in runs for record in run.records() if record.trial.task == name]
-    assert len(records) == len(runs) / 2  # each solver and gradient has two runs
+    models = {record.trial.model for _, record in records}
+    assert len(records) == len(models) * len(runs) / 2  # each solver and gradient has two runs
+    assert models in ({next(iter(tasks()[name].models))}, set(tasks()[name].models))
     for run, record in records:
         assert record.status is Status.OK
         assert record.passes_agree is True

@@ -15,7 +15,9 @@ TRAINED = [
     *(("mnist", model) for model in find_task("mnist").models),
     ("field", "own"),
     ("latent-spirals", "latent-ode"),
+    ("toy/annuli", "augmented"),
     ("toy/contracting", "squeezed"),
+    ("toy/damped-cosine", "heavy-ball"),
     ("toy/nonlinear", "small"),
 ]
 

@@ -86,3 +86,26 @@ RNODE = _source(
 )
 TAYNODE = "Kelly et al. 2020, arXiv 2007.04504"
 STEER = "Ghosh et al. 2020, arXiv 2006.10711"
+AUGMENTED = _source(
+    "Dupont et al. 2019 (Augmented Neural ODEs)",
+    "section 1; the figures are in the authors' notebook",
+    "ANODEs significantly reduce the computational cost of both forward and backward passes of the model compared with "
+    "NODEs. Our experiments also show that ANODEs generalize better, achieve lower losses with fewer parameters and "
+    "are more stable to train.",
+    "https://arxiv.org/abs/1904.01681",
+    "text",
+)
+SECOND_ORDER = _source(
+    "Norcliffe et al. 2020 (SONODE)",
+    "abstract",
+    "we compare SONODEs and ANODEs on synthetic and real dynamical systems and demonstrate that the inductive biases "
+    "of the former generally result in faster training and better performance",
+    "https://arxiv.org/abs/2006.07220",
+)
+HEAVY_BALL = _source(
+    "Xia et al. 2021 (Heavy Ball Neural ODEs)",
+    "abstract",
+    "Our method requires remarkably fewer forward and backward NFEs, is more accurate, and learns long-term "
+    "dependencies more effectively than the other ODE-based neural network models.",
+    "https://arxiv.org/abs/2110.04840",
+)
