@@ -2,6 +2,7 @@
 
 import torch
 
+from nodebench.models.regularised import Regularisation, RegularisedIntegrator
 from suite.problems import FIELDS, GRADIENTS, SOLVERS, integrator, problem
 
 
@@ -62,3 +63,32 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         self.one.loss(self.solve).backward()
         self.optimizer.step()
+
+
+class Penalty:
+    """A training step with a penalty on the field; "none" is the same step without one."""
+
+    params = (["none", "kinetic", "jacobian", "taylor2", "taylor3"],)
+    param_names = ("penalty",)
+    timeout = 240.0
+    version = "1"
+
+    def setup(self, penalty: str) -> None:
+        """Load the weights, and take a step."""
+        torch.set_num_threads(1)
+        self.one = problem("spiral")
+        self.inner = integrator("rk4", "direct", self.one.times)
+        weights = {} if penalty == "none" else {penalty: 0.1}
+        self.solve = RegularisedIntegrator(self.inner, Regularisation(**weights))
+        self.time_step(penalty)
+
+    def time_step(self, penalty: str) -> None:
+        """Forward and backward."""
+        loss = self.one.loss(self.solve) + self.solve.take_penalty()
+        loss.backward()
+
+    def track_nfe(self, penalty: str) -> int:
+        """Evaluations of the field in the forward pass, those of the penalty included."""
+        before = self.inner.counter.forward
+        self.time_step(penalty)
+        return self.inner.counter.forward - before

@@ -64,6 +64,8 @@ class StorageMeter(TorchDispatchMode):
             for part in _strided_parts(tensor):
                 self._see(part)
             return
+        if tensor._is_zerotensor():  # a tangent of forward-mode differentiation that has a size and no memory
+            return
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         known = self._sizes.get(key)

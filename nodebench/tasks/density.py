@@ -52,7 +52,18 @@ class DensityOptions(RegularisedOptions):
     """Options of ``density``."""
 
     density: Literal[
-        "circles", "circles-small", "rings", "8gaussians", "moons", "checkerboard", "pinwheel", "2spirals"
+        "circles",
+        "circles-small",
+        "rings",
+        "8gaussians",
+        "moons",
+        "checkerboard",
+        "pinwheel",
+        "2spirals",
+        "u1",
+        "u2",
+        "u3",
+        "u4",
     ] = "circles"
     # Of the Jacobian, in training; gaussian and rademacher: Hutchinson's estimate. In evaluation it is exact.
     trace: Trace = "exact"

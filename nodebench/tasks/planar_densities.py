@@ -1,16 +1,21 @@
 """Densities of the plane from which points are drawn, with the exact log-density where there is one.
 
-Sources: FFJORD ``lib/toy_data.py`` (all but ``circles-small``); torchdiffeq ``examples/cnf.py`` (``circles-small``).
+Sources: FFJORD ``lib/toy_data.py``; torchdiffeq ``examples/cnf.py`` (``circles-small``); Rezende and Mohamed 2015,
+arXiv 1505.05770, table 1 (``u1`` to ``u4``, which are exp(−U) of energies U, cut to a box: three of them have no finite
+mass on the plane).
 """
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 Random = torch.Generator
+ENERGY_BOX = 4.0  # half of the side
+_CELLS = 1000  # an axis of the integral over that box
 NODES = 256  # of the integral over a half circle; they lie an eighth of the noise apart
 
 
@@ -122,6 +127,67 @@ def spirals() -> Density:
     return Density(sample, None, 4.0)
 
 
+def energy(potential: Callable[[Tensor, Tensor], Tensor], least: float) -> Density:
+    """The density proportional to ``exp(−U)`` in a box.
+
+    Args:
+        potential: U of the two coordinates.
+        least: a value that U nowhere falls below, for drawing by rejection.
+    """
+
+    @cache
+    def log_mass() -> float:
+        side = 2 * ENERGY_BOX / _CELLS
+        axis = -ENERGY_BOX + side * (torch.arange(_CELLS, dtype=torch.float64) + 0.5)
+        x, y = torch.meshgrid(axis, axis, indexing="ij")
+        return math.log(float((-potential(x, y)).exp().sum()) * side**2)
+
+    def sample(count: int, random: Random) -> Tensor:
+        found = [torch.empty(0, 2, dtype=torch.float64)]
+        while sum(map(len, found)) < count:
+            points = ENERGY_BOX * (2 * torch.rand(4 * count, 2, generator=random, dtype=torch.float64) - 1)
+            level = torch.rand(len(points), generator=random, dtype=torch.float64)
+            found.append(points[level < (least - potential(*points.unbind(1))).exp()])
+        return torch.cat(found)[:count]
+
+    def log_density(points: Tensor) -> Tensor:
+        inside = (points.abs() <= ENERGY_BOX).all(1)
+        return torch.where(inside, -potential(*points.unbind(1)) - log_mass(), -math.inf)
+
+    return Density(sample, log_density, ENERGY_BOX)
+
+
+def _ring(x: Tensor, y: Tensor) -> Tensor:
+    """U1: a ring of radius 2, heavier to the left and to the right."""
+    sides = torch.stack([-((x - at) / 0.6).square() / 2 for at in (2.0, -2.0)])
+    return ((torch.hypot(x, y) - 2) / 0.4).square() / 2 - sides.logsumexp(0)
+
+
+def _wave(x: Tensor, y: Tensor) -> Tensor:
+    """U2: along a sine."""
+    return (_off_sine(x, y) / 0.4).square() / 2
+
+
+def _split(x: Tensor, y: Tensor) -> Tensor:
+    """U3: along a sine that parts in two in the middle."""
+    other = _off_sine(x, y) + 3 * (-((x - 1) / 0.6).square() / 2).exp()
+    return _either((_off_sine(x, y), 0.35), (other, 0.35))
+
+
+def _fork(x: Tensor, y: Tensor) -> Tensor:
+    """U4: along a sine that forks to the right."""
+    other = _off_sine(x, y) + 3 * ((x - 1) / 0.3).sigmoid()
+    return _either((_off_sine(x, y), 0.4), (other, 0.35))
+
+
+def _off_sine(x: Tensor, y: Tensor) -> Tensor:
+    return y - (math.pi * x / 2).sin()
+
+
+def _either(*parts: tuple[Tensor, float]) -> Tensor:
+    return -torch.stack([-(distance / width).square() / 2 for distance, width in parts]).logsumexp(0)
+
+
 def _mixture(points: Tensor, means: Tensor, noise: float) -> Tensor:
     """Log-density of an even mixture of normal densities about ``means`` ``(K, 2)``."""
     squares = torch.cdist(points, means).square()
@@ -147,4 +213,8 @@ DENSITIES: dict[str, Density] = {
     "checkerboard": checkerboard(),
     "pinwheel": pinwheel(),
     "2spirals": spirals(),
+    "u1": energy(_ring, -math.log(2)),
+    "u2": energy(_wave, 0.0),
+    "u3": energy(_split, -math.log(2)),
+    "u4": energy(_fork, -math.log(2)),
 }

@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 from nodebench.instruments import MemoryMeter, ProcessPeak
 from nodebench.instruments.memory import StorageMeter
 from nodebench.models.digits import ode_net
+from nodebench.models.regularised import Regularisation, RegularisedIntegrator
 from nodebench.spec import Gradient
 
 CPU = torch.device("cpu")
@@ -91,6 +92,24 @@ def test_the_meter_equals_the_profiler_on_an_ode_net_step_under_direct():
     metered, profiled = metered_peak(step), profiled_peak(step)
     assert metered > 10e6
     assert 0 <= profiled - metered <= 32 * 8
+
+
+@pytest.mark.parametrize("penalty", ["kinetic", "jacobian", "taylor2"])
+def test_the_meter_equals_the_profiler_on_a_step_with_second_derivatives(penalty):
+    """Up to the Python numbers that become operands, of eight bytes each."""
+
+    def step():
+        torch.manual_seed(0)
+        field, start = Network(), torch.ones(2000, 3)
+        inner = integrator("rk4", step_size=0.25, gradient=Gradient.DIRECT)
+        solve = RegularisedIntegrator(inner, Regularisation(**{penalty: 0.1}))
+        loss = solve(field, start, torch.tensor([0.0, 1.0])).square().mean()
+        (loss + solve.take_penalty()).backward()
+
+    step()
+    metered, profiled = metered_peak(step), profiled_peak(step)
+    assert metered > 1e6
+    assert 0 <= profiled - metered <= 256 * 8
 
 
 def test_a_view_counts_once_and_a_freed_storage_not_at_all():

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from problems import integrator
-from scipy.stats import multivariate_normal
+from scipy.integrate import dblquad, quad
+from scipy.stats import multivariate_normal, norm
 from torch import nn
 
 from nodebench.models.flows import (
@@ -73,6 +74,49 @@ def test_nearly_all_points_lie_in_the_box(name):
     points = DENSITIES[name].sample(5000, torch.Generator().manual_seed(1))
     assert points.shape == (5000, 2)
     assert (points.abs() <= DENSITIES[name].box).all(1).double().mean() > 0.999
+
+
+def mass_of(name: str) -> float:
+    """The integral of exp(−U) over [−4, 4]², by SciPy: along y in closed form where U is that of normal densities."""
+    if name == "u1":
+        return dblquad(lambda y, x: math.exp(-energies(x, y)[name]), -4, 4, -4, 4, epsabs=1e-4, epsrel=1e-4)[0]
+
+    def along_y(x: float) -> float:
+        w1 = math.sin(2 * math.pi * x / 4)
+        w2, w3 = 3 * math.exp(-0.5 * ((x - 1) / 0.6) ** 2), 3 / (1 + math.exp(-(x - 1) / 0.3))
+        parts = {"u2": [(w1, 0.4)], "u3": [(w1, 0.35), (w1 - w2, 0.35)], "u4": [(w1, 0.4), (w1 - w3, 0.35)]}[name]
+        shares = (norm(mean, width).cdf([-4, 4]) @ [-1, 1] for mean, width in parts)
+        return sum(math.sqrt(2 * math.pi) * width * share for (_, width), share in zip(parts, shares, strict=True))
+
+    return quad(along_y, -4, 4, epsrel=1e-6)[0]
+
+
+def energies(x: float, y: float) -> dict[str, float]:
+    """The four energies of Rezende and Mohamed 2015, table 1, written out with the names that they have there."""
+    w1 = math.sin(2 * math.pi * x / 4)
+    w2 = 3 * math.exp(-0.5 * ((x - 1) / 0.6) ** 2)
+    w3 = 3 / (1 + math.exp(-(x - 1) / 0.3))
+    sides = math.exp(-0.5 * ((x - 2) / 0.6) ** 2) + math.exp(-0.5 * ((x + 2) / 0.6) ** 2)
+    return {
+        "u1": 0.5 * ((math.hypot(x, y) - 2) / 0.4) ** 2 - math.log(sides),
+        "u2": 0.5 * ((y - w1) / 0.4) ** 2,
+        "u3": -math.log(math.exp(-0.5 * ((y - w1) / 0.35) ** 2) + math.exp(-0.5 * ((y - w1 + w2) / 0.35) ** 2)),
+        "u4": -math.log(math.exp(-0.5 * ((y - w1) / 0.4) ** 2) + math.exp(-0.5 * ((y - w1 + w3) / 0.35) ** 2)),
+    }
+
+
+@pytest.mark.parametrize("name", ["u1", "u2", "u3", "u4"])
+def test_a_density_of_an_energy_is_that_of_its_source(name):
+    total, entropy = quadrature(name, 400)
+    assert total == pytest.approx(1, abs=1e-4)
+    mass = mass_of(name)
+    for x, y in ((1.3, 0.4), (-1.9, -0.2), (0.2, 0.9), (2.5, -1.0)):
+        expected = -energies(x, y)[name] - math.log(mass)
+        found = DENSITIES[name].log_density(torch.tensor([[x, y]], dtype=torch.float64))
+        assert float(found) == pytest.approx(expected, abs=2e-4)
+    assert DENSITIES[name].log_density(torch.tensor([[0.0, 4.1]], dtype=torch.float64)) == -math.inf
+    logs = DENSITIES[name].log_density(DENSITIES[name].sample(20_000, torch.Generator().manual_seed(0)))
+    assert abs(float(logs.mean()) + entropy) < 4 * float(logs.std()) / len(logs) ** 0.5
 
 
 class Linear(nn.Module):
