@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from nodebench.solvers import Integrator
+from nodebench.solvers import Solve
 
 
 class Fence(NamedTuple):
@@ -57,7 +57,7 @@ class Encoder(nn.Module):
 class OdeDecoder(nn.Module):
     """Solves a latent field from the latent start, and reads the signal off the states."""
 
-    def __init__(self, field: nn.Module, readout: nn.Module, solve: Integrator) -> None:
+    def __init__(self, field: nn.Module, readout: nn.Module, solve: Solve) -> None:
         super().__init__()
         self.field = field
         self.readout = readout

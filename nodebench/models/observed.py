@@ -16,7 +16,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from nodebench.models.latent import gaps, pick
-from nodebench.solvers import Integrator
+from nodebench.solvers import Solve
 
 
 class LatentOde(nn.Module):
@@ -32,7 +32,7 @@ class LatentOde(nn.Module):
         solve: the integrator.
     """
 
-    def __init__(self, dimension: int, hidden: int, field: nn.Module, latent: int, solve: Integrator) -> None:
+    def __init__(self, dimension: int, hidden: int, field: nn.Module, latent: int, solve: Solve) -> None:
         super().__init__()
         self.recurrence = nn.GRU(2 * dimension + 1, hidden, batch_first=True)
         self.head = nn.Linear(hidden, 2 * latent)
@@ -133,7 +133,7 @@ class OdeRnn(nn.Module):
         solve: the integrator.
     """
 
-    def __init__(self, dimension: int, hidden: int, field: nn.Module, solve: Integrator) -> None:
+    def __init__(self, dimension: int, hidden: int, field: nn.Module, solve: Solve) -> None:
         super().__init__()
         self.cell = nn.GRUCell(2 * dimension, hidden)
         self.field = Rescaled(field)

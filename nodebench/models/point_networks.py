@@ -8,7 +8,7 @@ from nodebench.models.augmented import Augment
 from nodebench.models.fields import MlpField
 from nodebench.models.ode_block import OdeBlock
 from nodebench.models.second_order import HeavyBall, Launch, SecondOrder
-from nodebench.solvers import Integrator
+from nodebench.solvers import Solve
 
 BLOCKS = 4  # of a residual network
 
@@ -45,7 +45,7 @@ def residual_chain(width: int, hidden: int, activation: Activation) -> nn.Sequen
     return nn.Sequential(*(Residual(MlpField(widths, activation).net) for _ in range(BLOCKS)))
 
 
-def point_flow(width: int, hidden: int, activation: Activation, solve: Integrator) -> OdeBlock:
+def point_flow(width: int, hidden: int, activation: Activation, solve: Solve) -> OdeBlock:
     """The flow of a field with two hidden layers that sees the time, over [0, 1].
 
     Source: ``ODEFunc`` in the authors' code of Dupont et al. 2019.
@@ -54,7 +54,7 @@ def point_flow(width: int, hidden: int, activation: Activation, solve: Integrato
 
 
 def second_order_flow(
-    dimension: int, hidden: int, activation: Activation, solve: Integrator, heavy_ball: bool
+    dimension: int, hidden: int, activation: Activation, solve: Solve, heavy_ball: bool
 ) -> nn.Sequential:
     """The position at time 1 of a second-order flow whose initial velocity is learned."""
     field: nn.Module

@@ -92,13 +92,13 @@ class _Fit(PointsFit):
             "annuli",
             annuli(options.inner_points, options.outer_points, options.dimension, train),
             annuli(inner, outer, options.dimension, test),
-            lambda: family(setup, options.dimension, lambda width: nn.Linear(width, 1)),
+            lambda solve: family(setup, solve, options.dimension, lambda width: nn.Linear(width, 1)),
         )
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The smooth L1 loss of the authors' code."""
+        """The smooth L1 loss of the authors' code, and penalties."""
         points, targets = batch
-        return functional.smooth_l1_loss(model(points), targets)
+        return functional.smooth_l1_loss(model(points), targets) + self._solve.take_penalty()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Share of test points on the wrong side of 0, in per cent, and the loss on them."""

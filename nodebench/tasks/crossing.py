@@ -62,13 +62,17 @@ class _Fit(PointsFit):
         train = 2 * torch.rand(options.train_points, 1, generator=random, dtype=torch.float64) - 1
         test = torch.linspace(-1, 1, TEST_POINTS, dtype=torch.float64).unsqueeze(1)
         super().__init__(
-            setup, "crossing", _mapped(train), _mapped(test), lambda: family(setup, 1, lambda _: Leading(1))
+            setup,
+            "crossing",
+            _mapped(train),
+            _mapped(test),
+            lambda solve: family(setup, solve, 1, lambda _: Leading(1)),
         )
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The smooth L1 loss of the authors' code."""
+        """The smooth L1 loss of the authors' code, and penalties."""
         points, targets = batch
-        return functional.smooth_l1_loss(model(points), targets)
+        return functional.smooth_l1_loss(model(points), targets) + self._solve.take_penalty()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Relative error of the map, and the loss, on test points."""

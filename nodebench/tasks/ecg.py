@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import sha256
 from typing import ClassVar, Literal
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from nodebench.errors import BadInput
 from nodebench.models.fields import MlpField
 from nodebench.models.latent import Encoder, Fence, GruDecoder, OdeDecoder, SeriesVae, pick
-from nodebench.solvers import Integrator, StepControl
+from nodebench.solvers import Solve, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.spec.record import DataCard
 from nodebench.spec.trajectories import Trajectories
@@ -146,7 +147,7 @@ class _Beats(SeriesTraining):
         self._times = torch.linspace(0, options.duration, POINTS, dtype=torch.float64)
         # Training knows no time outside the part that is given.
         self._first, self._last = int(where.min()), int(where.max())
-        super().__init__(setup, self._series(train, where), options.noise, lambda: _model(setup, options))
+        super().__init__(setup, self._series(train, where), options.noise, partial(_model, setup.model, options))
         self._place = setup.device, setup.dtype
 
     def _series(self, beats: Tensor, where: Tensor) -> Series:
@@ -275,13 +276,13 @@ def spread(beats: Tensor) -> float:
     return (beats - beats.mean(0)).square().mean().sqrt().item()
 
 
-def _model(setup: Setup, options: EcgOptions) -> SeriesVae:
+def _model(name: str, options: EcgOptions, solve: Solve) -> SeriesVae:
     encoder = Encoder(2, options.encoder_hidden, options.latent, "gru", options.encoder_sees_gaps)
-    return SeriesVae(encoder, _DECODERS[setup.model](options, setup.solve))
+    return SeriesVae(encoder, _DECODERS[name](options, solve))
 
 
-def _ode(activation: type[nn.Module], damped: bool = False) -> Callable[[EcgOptions, Integrator], OdeDecoder]:
-    def build(options: EcgOptions, solve: Integrator) -> OdeDecoder:
+def _ode(activation: type[nn.Module], damped: bool = False) -> Callable[[EcgOptions, Solve], OdeDecoder]:
+    def build(options: EcgOptions, solve: Solve) -> OdeDecoder:
         latent, hidden = options.latent, options.hidden
         damping = options.damping if damped else 0.0
         field = MlpField((latent, hidden, hidden, latent), activation, damping=damping)
@@ -290,7 +291,7 @@ def _ode(activation: type[nn.Module], damped: bool = False) -> Callable[[EcgOpti
     return build
 
 
-_DECODERS: dict[str, Callable[[EcgOptions, Integrator], OdeDecoder | GruDecoder]] = {
+_DECODERS: dict[str, Callable[[EcgOptions, Solve], OdeDecoder | GruDecoder]] = {
     "latent-ode": _ode(nn.ELU),
     "latent-ode-tanh": _ode(nn.Tanh),
     "latent-ode-damped": _ode(nn.Tanh, damped=True),

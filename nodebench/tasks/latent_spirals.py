@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nodebench.models.fields import MlpField
 from nodebench.models.latent import Encoder, OdeDecoder, RnnForecaster, SeriesVae, pick
-from nodebench.solvers import Integrator, StepControl
+from nodebench.solvers import Solve, StepControl
 from nodebench.spec import Gradient, Preset
 from nodebench.spec.trajectories import Trajectories
 from nodebench.tasks.contract import Experiment, ModelInfo, Setup, Task
@@ -155,7 +155,7 @@ class _Spirals(SeriesTraining):
         train = make_spirals(options, options.spirals, random)
         self._test = make_spirals(options, options.test_spirals, random, held_out=True)
         build = _BUILD[setup.model]
-        super().__init__(setup, train.series(), options.noise_level, lambda: build(options, setup.solve))
+        super().__init__(setup, train.series(), options.noise_level, lambda solve: build(options, solve))
         self._place = setup.device, setup.dtype
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
@@ -205,7 +205,7 @@ class _Spirals(SeriesTraining):
         )
 
 
-def _latent_ode(options: SpiralsOptions, solve: Integrator) -> nn.Module:
+def _latent_ode(options: SpiralsOptions, solve: Solve) -> nn.Module:
     """Encoder, field and decoder with the widths of paper and script."""
     latent, hidden = options.latent, options.hidden
     layers = [hidden] * (2 if options.variant == "script" else 1)
@@ -215,7 +215,7 @@ def _latent_ode(options: SpiralsOptions, solve: Integrator) -> nn.Module:
     return SeriesVae(encoder, OdeDecoder(field, readout, solve))
 
 
-_BUILD: dict[str, Callable[[SpiralsOptions, Integrator], nn.Module]] = {
+_BUILD: dict[str, Callable[[SpiralsOptions, Solve], nn.Module]] = {
     "latent-ode": _latent_ode,
     "rnn": lambda options, _: RnnForecaster(2, options.encoder_hidden, sees_gaps=False),
     "rnn-dt": lambda options, _: RnnForecaster(2, options.encoder_hidden, sees_gaps=True),

@@ -7,15 +7,16 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from nodebench.solvers import Integrator, StepControl
+from nodebench.solvers import Solve, StepControl
 from nodebench.solvers.precision import convert
 from nodebench.spec import Gradient, Preset
-from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup, Task
 from nodebench.tasks.field_check import check_field, evaluate
+from nodebench.tasks.regularised import PenaltyOptions, regularised
 from nodebench.tasks.user_code import identify, load_module
 
 
-class OwnFieldOptions(Options):
+class OwnFieldOptions(PenaltyOptions):
     """Options of ``field``."""
 
     field: str = ""  # file.py:name or module:name of a class, a function or a module
@@ -76,7 +77,7 @@ class _Placed(nn.Module):
 
     times: Tensor
 
-    def __init__(self, field: nn.Module, starts: Tensor, times: Tensor, solve: Integrator) -> None:
+    def __init__(self, field: nn.Module, starts: Tensor, times: Tensor, solve: Solve) -> None:
         super().__init__()
         self.field = field
         self.starts = nn.Parameter(starts)
@@ -105,7 +106,8 @@ class _Steps(Experiment):
                 field, _start_time(starts), starts, self._name
             )  # lazy layers take their shapes from the first batch
         self._field, self._starts = field, starts
-        self.model = convert(_Placed(field, starts, times, setup.solve), setup.dtype, setup.device)
+        self._solve = regularised(setup.solve, options)
+        self.model = convert(_Placed(field, starts, times, self._solve), setup.dtype, setup.device)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.0)
         self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
         self.probe = (torch.zeros(1, device=setup.device, dtype=setup.dtype),)  # the states are the model's own
@@ -115,8 +117,8 @@ class _Steps(Experiment):
             yield self.probe
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean square of the states at the output times."""
-        return model()[1:].square().mean()
+        """Mean square of the states at the output times, and penalties."""
+        return model()[1:].square().mean() + self._solve.take_penalty()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         states = model()

@@ -14,11 +14,12 @@ from nodebench.errors import BadInput
 from nodebench.models.fields import MlpField
 from nodebench.models.latent import log_likelihood
 from nodebench.models.observed import Constant, GruDt, LastValue, LatentOde, Linear, OdeRnn, Recurrent, Zero
-from nodebench.solvers import Integrator, StepControl
+from nodebench.solvers import Solve, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.spec.record import DataCard
 from nodebench.spec.trajectories import Trajectories
-from nodebench.tasks.contract import Batch, DatasetInfo, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.contract import Batch, DatasetInfo, Experiment, ModelInfo, Setup, Task
+from nodebench.tasks.regularised import PenaltyOptions, regularised
 
 if TYPE_CHECKING:
     from nodebench.tasks.series_file import SeriesFile
@@ -31,7 +32,7 @@ _RUBANOVA = "Rubanova et al. 2019, arXiv 1907.03907"
 _ROLLING = "Hyndman and Athanasopoulos, Forecasting: Principles and Practice, section 5.2"
 
 
-class OwnSeriesOptions(Options):
+class OwnSeriesOptions(PenaltyOptions):
     """Options of ``series``."""
 
     time: str = "time"  # column of the times: numbers or dates
@@ -208,7 +209,9 @@ class _Series(Experiment):
         self._test_names = [self._file.series[i].name for i in test.tolist()]
         self.data = _card(self._file, options, setup.source)
         torch.manual_seed(setup.seed)
-        self.model = _BUILD[setup.model](len(self._file.columns), options, setup.solve).to(setup.device, setup.dtype)
+        self._solve = regularised(setup.solve, options)
+        model = _BUILD[setup.model](len(self._file.columns), options, self._solve)
+        self.model = model.to(setup.device, setup.dtype)
         parameters = list(self.model.parameters())
         self.optimizer = torch.optim.Adam(parameters, lr=options.learning_rate) if parameters else None
         self._order = torch.Generator().manual_seed(setup.seed)
@@ -229,10 +232,11 @@ class _Series(Experiment):
         return values, some.known.to(device), some.seen.to(device), times, draw
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Negative evidence lower bound (or likelihood) of all that was observed, mean over the series, in nats."""
+        """Negative evidence lower bound, or likelihood, of what was observed, mean over the series; and penalties."""
         values, known, seen, times, draw = batch
         predicted, kl = model(values * seen, seen, times, draw)
-        return (kl - log_likelihood(values, torch.where(known, predicted, values), self._options.noise)).mean()
+        bound = kl - log_likelihood(values, torch.where(known, predicted, values), self._options.noise)
+        return bound.mean() + self._solve.take_penalty()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Errors on series never seen: at hidden times, at the given ones, and of each column in its own unit."""
@@ -299,15 +303,15 @@ def _rms(error: Tensor, where: Tensor) -> float | None:
     return error[where].square().mean().sqrt().item() if where.any() else None
 
 
-def _latent_ode(dimension: int, options: OwnSeriesOptions, solve: Integrator) -> nn.Module:
+def _latent_ode(dimension: int, options: OwnSeriesOptions, solve: Solve) -> nn.Module:
     field = MlpField((options.latent, options.hidden, options.hidden, options.latent))
     return LatentOde(dimension, options.hidden, field, options.latent, solve)
 
 
-def _recurrent(make: Callable[[int, OwnSeriesOptions, Integrator], nn.Module]) -> "_Build":
+def _recurrent(make: Callable[[int, OwnSeriesOptions, Solve], nn.Module]) -> "_Build":
     """Forecasts read the past; interpolations read what was seen after a time, too."""
 
-    def build(dimension: int, options: OwnSeriesOptions, solve: Integrator) -> nn.Module:
+    def build(dimension: int, options: OwnSeriesOptions, solve: Solve) -> nn.Module:
         before = make(dimension, options, solve)
         after = make(dimension, options, solve) if options.objective == "interpolate" else None
         return Recurrent(dimension, options.hidden, before, after)
@@ -315,12 +319,12 @@ def _recurrent(make: Callable[[int, OwnSeriesOptions, Integrator], nn.Module]) -
     return build
 
 
-def _ode_rnn(dimension: int, options: OwnSeriesOptions, solve: Integrator) -> nn.Module:
+def _ode_rnn(dimension: int, options: OwnSeriesOptions, solve: Solve) -> nn.Module:
     field = MlpField((options.hidden, options.hidden, options.hidden))
     return OdeRnn(dimension, options.hidden, field, solve)
 
 
-_Build = Callable[[int, OwnSeriesOptions, Integrator], nn.Module]
+_Build = Callable[[int, OwnSeriesOptions, Solve], nn.Module]
 _BUILD: Mapping[str, _Build] = {
     "latent-ode": _latent_ode,
     "ode-rnn": _recurrent(_ode_rnn),

@@ -9,9 +9,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nodebench.models.point_networks import augmented, point_flow, residual_chain, second_order_flow
+from nodebench.solvers import Solve
 from nodebench.spec import Gradient
 from nodebench.spec.record import DataCard
-from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup
+from nodebench.tasks.regularised import RegularisedOptions, regularised
 
 DUPONT = "Dupont et al. 2019, arXiv 1904.01681"
 _CODE = f"{DUPONT}, the authors' notebook"
@@ -35,7 +37,7 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "softplus":
 Labelled = tuple[Tensor, Tensor]  # points (N, D) in float64, and their targets (N, ...)
 
 
-class PointOptions(Options):
+class PointOptions(RegularisedOptions):
     """Options of the tasks that compare families of flows; the defaults are those of the authors' notebook."""
 
     epochs: int = Field(12, ge=1)
@@ -46,22 +48,23 @@ class PointOptions(Options):
     extra: int = Field(1, ge=0)  # dimensions of the augmented models
 
 
-def family(setup: Setup, dimension: int, read: Callable[[int], nn.Module]) -> nn.Module:
+def family(setup: Setup, solve: Solve, dimension: int, read: Callable[[int], nn.Module]) -> nn.Module:
     """A model of ``FAMILIES`` on points of ``dimension`` components.
 
     Args:
         setup: of the trial; its options are ``PointOptions``.
+        solve: what flows are solved with.
         dimension: of the points.
         read: makes the layer that reads a state of so many components.
     """
     options: PointOptions = setup.options
     rest = options.hidden, _ACTIVATIONS[options.activation]
     if setup.model in ("second-order", "heavy-ball"):
-        flow = second_order_flow(dimension, *rest, setup.solve, heavy_ball=setup.model == "heavy-ball")
+        flow = second_order_flow(dimension, *rest, solve, heavy_ball=setup.model == "heavy-ball")
         return nn.Sequential(flow, read(dimension))
     extra = options.extra if "augmented" in setup.model else 0
     width = dimension + extra
-    inner = residual_chain(width, *rest) if "resnet" in setup.model else point_flow(width, *rest, setup.solve)
+    inner = residual_chain(width, *rest) if "resnet" in setup.model else point_flow(width, *rest, solve)
     return nn.Sequential(augmented(extra, inner), read(width))
 
 
@@ -69,11 +72,11 @@ class PointsFit(Experiment):
     """Learn the targets of points with Adam, in whole batches.
 
     Args:
-        setup: of the trial; its options have ``epochs``, ``batch_size`` and ``learning_rate``.
+        setup: of the trial; its options have ``epochs``, ``batch_size``, ``learning_rate`` and those of penalties.
         name: of the data.
         train: what is learned from.
         test: what is tested on.
-        network: makes the model, after the seed is set.
+        network: makes the model from what it solves with, after the seed is set.
         falling: whether the learning rate falls linearly to 0, so that the training is over at its end.
     """
 
@@ -83,7 +86,7 @@ class PointsFit(Experiment):
         name: str,
         train: Labelled,
         test: Labelled,
-        network: Callable[[], nn.Module],
+        network: Callable[[Solve], nn.Module],
         falling: bool = False,
     ) -> None:
         options = setup.options
@@ -93,7 +96,8 @@ class PointsFit(Experiment):
         digest = sha256(b"".join(part.numpy().tobytes() for part in (*train, *test)))
         self.data = DataCard(name=name, train=len(train[1]), test=len(test[1]), sha256=digest.hexdigest())
         torch.manual_seed(setup.seed)
-        self.model = network().to(setup.device, setup.dtype)
+        self._solve = regularised(setup.solve, options)
+        self.model = network(self._solve).to(setup.device, setup.dtype)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
         self._order = torch.Generator().manual_seed(setup.seed)
         self.generators = {"order": self._order}

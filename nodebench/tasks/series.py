@@ -8,12 +8,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nodebench.models.latent import log_likelihood
-from nodebench.tasks.contract import Batch, Experiment, Options, Setup
+from nodebench.solvers import Solve
+from nodebench.tasks.contract import Batch, Experiment, Setup
+from nodebench.tasks.regularised import PenaltyOptions, regularised
 
 PROBE = 16  # series
 
 
-class SeriesOptions(Options):
+class SeriesOptions(PenaltyOptions):
     """Options of training on series."""
 
     epochs: int = Field(20, ge=1)
@@ -48,16 +50,17 @@ class SeriesTraining(Experiment):
         setup: of the trial; its options are ``SeriesOptions``.
         train: what is learned from.
         noise: standard deviation of the likelihood.
-        model: makes the model, after the seed is set.
+        model: makes the model from what it solves with, after the seed is set.
     """
 
-    def __init__(self, setup: Setup, train: Series, noise: float, model: Callable[[], nn.Module]) -> None:
+    def __init__(self, setup: Setup, train: Series, noise: float, model: Callable[[Solve], nn.Module]) -> None:
         options: SeriesOptions = setup.options
         self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
         self._train = train.to(setup.device, setup.dtype)
         self._noise, self._size, self._latent = noise, options.batch_size, options.latent
         torch.manual_seed(setup.seed)
-        self.model = model().to(setup.device, setup.dtype)
+        self._solve = regularised(setup.solve, options)
+        self.model = model(self._solve).to(setup.device, setup.dtype)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
         self._order = torch.Generator().manual_seed(setup.seed)
         self.generators = {"order": self._order}
@@ -76,9 +79,10 @@ class SeriesTraining(Experiment):
         return observed[rows.to(where.device)], where[rows.to(where.device)], times, draw
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Negative evidence lower bound, mean over the series, in nats; the negative likelihood without a latent."""
+        """Negative evidence lower bound, or likelihood without a latent, mean over series in nats; and penalties."""
         predicted, kl = model(*batch)
-        return (kl - log_likelihood(batch[0], predicted, self._noise)).mean()
+        bound = (kl - log_likelihood(batch[0], predicted, self._noise)).mean()
+        return bound + self._solve.take_penalty()
 
     def bound(self, model: nn.Module, series: Series) -> dict[str, float | None]:
         """Evidence lower bound and KL divergence of other series, mean over them, with fixed draws."""

@@ -13,7 +13,7 @@ from nodebench.solvers import Solve, StepControl
 from nodebench.spec import Gradient, Preset
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup, Task
 from nodebench.tasks.points import DUPONT, PointsFit
-from nodebench.tasks.regularised import RegularisedOptions, regularised
+from nodebench.tasks.regularised import RegularisedOptions
 
 _OTT = "Ott et al. 2021, arXiv 2007.15386, section 2.3"
 _DUPONT = f"{DUPONT}, section 5"
@@ -85,9 +85,7 @@ class _Shells(PointsFit):
         train = shells(options.train_points, options.dimension, torch.Generator().manual_seed(setup.seed + 2**32))
         # One test set for all seeds, so that its sampling error can be told from that of the training.
         test = shells(options.test_points, options.dimension, torch.Generator().manual_seed(2**33))
-        self._solve = regularised(setup.solve, options)
-        network = partial(_network, setup.model, options, self._solve)
-        super().__init__(setup, "spheres", train, test, network, falling=True)
+        super().__init__(setup, "spheres", train, test, partial(_network, setup.model, options), falling=True)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean cross-entropy and penalties."""
