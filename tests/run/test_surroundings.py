@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -116,9 +117,12 @@ def test_what_killed_commands_left_is_removed_at_the_next_start(tmp_path, tempor
     (left,) = ours_in(temporary) - {foreign, link}
     remove_stale(temporary)
     assert left.is_dir()  # its owner lives
-    for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-        one.kill()
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()  # before its children: it would remove the folder when they end
     process.wait()
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
     assert left.is_dir()
     assert shell(tmp_path, TRIVIAL, TMPDIR=str(temporary)).returncode == 0
     assert ours_in(temporary) == {foreign, link}
