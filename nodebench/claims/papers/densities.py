@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from nodebench.analysis.readings import at_epoch, final, quotient, total
-from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Part, Topic, Where
+from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Kind, Part, Topic, Where
 from nodebench.claims.papers.sources import FFJORD, FFJORD_TOYS, RNODE, STEER, TAYNODE, chen2018
 
 _INF = math.inf
@@ -114,6 +114,7 @@ CLAIMS = (
     ),
     Claim(
         id="cnf-beats-nf",
+        kind=Kind.UNIVERSAL,
         topic=Topic.DENSITIES,
         sentence="A planar continuous flow of 64 units fits at least as well as 64 planar layers, "
         "which have difficulty with two moons.",
@@ -145,6 +146,7 @@ CLAIMS = (
     ),
     Claim(
         id="hutchinson-unbiased",
+        kind=Kind.UNIVERSAL,
         topic=Topic.DENSITIES,
         sentence="One noise vector a solve leaves the estimated log-density unbiased; drawing it at each evaluation "
         "costs an adaptive solver at least twice the evaluations; Rademacher noise varies less than normal noise.",
