@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
+from torch.utils.data import Subset, TensorDataset
 
 from nodebench.errors import BadInput, first_line
 from nodebench.objects import load_object
@@ -88,9 +89,10 @@ class _Steps(Experiment):
         self.generators = None if problem.data is not None else {}
 
     def _identify(self) -> None:
-        """Hash the code, the initial weights and the probe batch, which stands for the data."""
+        """Hash the code, the initial weights, the probe batch and the data that lie in memory."""
         named: str = self._setup.options.problem
-        self.measured = identify("" if "@" in named else named, self.model, self.probe)
+        data = (*self.probe, *_contents(self._problem.data))
+        self.measured = identify("" if "@" in named else named, self.model, data)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch; data that are too few begin anew."""
@@ -257,6 +259,20 @@ def _first_states(problem: Problem, seed: int, batch: Any) -> States:
         return problem.y0
     first: Tensor = batch if isinstance(batch, Tensor) else batch[0]
     return first
+
+
+def _contents(data: Any) -> Iterator[Tensor]:
+    """The tensors of data that can be read without drawing anything: listed batches, or a loader's TensorDataset."""
+    if isinstance(data, list | tuple):
+        for batch in data:
+            parts = (batch,) if isinstance(batch, Tensor) else batch
+            yield from (part for part in parts if isinstance(part, Tensor))
+    dataset = getattr(data, "dataset", None)
+    if isinstance(dataset, Subset):
+        yield torch.as_tensor(dataset.indices)
+        dataset = dataset.dataset
+    if isinstance(dataset, TensorDataset):
+        yield from dataset.tensors
 
 
 def _refuse_complex(states: States) -> None:

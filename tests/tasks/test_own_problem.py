@@ -12,6 +12,7 @@ import own_problems
 import pytest
 import torch
 import torchdiffeq
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 import nodebench
 from nodebench.errors import BadInput
@@ -141,6 +142,19 @@ def test_other_data_of_the_same_code_are_another_state(monkeypatch):
     changed = dataclasses.replace(own_problems.fitted, data=[(torch.ones(4, 2), torch.full((4, 2), 0.5))])
     monkeypatch.setattr(own_problems, "fitted", changed)
     assert states[0] == states[1] != experiment("fitted")[2].measured.state
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_a_change_behind_the_first_batch_of_a_loader_is_another_state(monkeypatch, part):
+    def state(last: float) -> str:
+        points = torch.ones(8, 2)
+        points[-1] = last
+        data = TensorDataset(points, torch.full((8, 2), 0.5))
+        loader = DataLoader(Subset(data, range(8)) if part else data, batch_size=4)
+        monkeypatch.setattr(own_problems, "fitted", dataclasses.replace(own_problems.fitted, data=loader))
+        return experiment("fitted")[2].measured.state
+
+    assert state(1.0) == state(1.0) != state(2.0)
 
 
 @pytest.mark.parametrize("gradient", ["direct", "adjoint"])
