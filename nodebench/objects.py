@@ -65,7 +65,11 @@ def _import(place: str) -> ModuleType:
 
 
 class _AsItIs(SourceFileLoader):
-    """Compiles a file each time: bytecode is kept for files of equal size and second, which an edit may not change."""
+    """Compile a file on every import.
+
+    Python reuses cached bytecode if the size of the file and the second of its last change are the same, and so would
+    miss a quick edit.
+    """
 
     def get_code(self, fullname: str) -> CodeType:
         """The code of the file as it is now."""

@@ -22,7 +22,7 @@ from nodebench.solvers import Solve, StepControl
 from nodebench.spec import Gradient, Preset
 from nodebench.spec.trajectories import Trajectories
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup, Task
-from nodebench.tasks.planar_densities import DENSITIES
+from nodebench.tasks.planar_densities import DENSITIES, midpoints
 from nodebench.tasks.regularised import RegularisedOptions, regularised
 
 _CHEN = "Chen et al. 2018, arXiv 1806.07366, section 4; torchdiffeq examples/cnf.py"
@@ -203,11 +203,8 @@ class _Density(Experiment):
 
     def _mass(self, model: nn.Module) -> float:
         """The integral of the density over the box of the data, by the midpoint rule; 1 if nothing lies outside."""
-        count, box = self._options.grid, self._truth.box
-        side = 2 * box / count
-        axis = -box + side * (torch.arange(count, dtype=torch.float64) + 0.5)
-        points = torch.cartesian_prod(axis, axis)
-        return float(self._log_density(model, points).exp().sum() * side**2)
+        points, area = midpoints(self._truth.box, self._options.grid)
+        return float(self._log_density(model, points).exp().sum() * area)
 
     def picture(self, model: nn.Module) -> Trajectories:
         """Points of the data, the density on a grid, and points of the base on their way to the data."""

@@ -33,6 +33,18 @@ class Density(NamedTuple):
     box: float
 
 
+def midpoints(box: float, count: int) -> tuple[Tensor, float]:
+    """The midpoints ``(count², 2)`` of the cells of a square around 0, and the area of a cell.
+
+    Args:
+        box: half of the side of the square.
+        count: cells along each side.
+    """
+    side = 2 * box / count
+    axis = -box + side * (torch.arange(count, dtype=torch.float64) + 0.5)
+    return torch.cartesian_prod(axis, axis), side**2
+
+
 def circles(radii: tuple[float, ...], noise: float) -> Density:
     """Circles of equal weight around 0, blurred by normal noise."""
     choices = torch.tensor(radii, dtype=torch.float64)
@@ -137,10 +149,8 @@ def energy(potential: Callable[[Tensor, Tensor], Tensor], least: float) -> Densi
 
     @cache
     def log_mass() -> float:
-        side = 2 * ENERGY_BOX / _CELLS
-        axis = -ENERGY_BOX + side * (torch.arange(_CELLS, dtype=torch.float64) + 0.5)
-        x, y = torch.meshgrid(axis, axis, indexing="ij")
-        return math.log(float((-potential(x, y)).exp().sum()) * side**2)
+        points, area = midpoints(ENERGY_BOX, _CELLS)
+        return math.log(float((-potential(*points.unbind(1))).exp().sum()) * area)
 
     def sample(count: int, random: Random) -> Tensor:
         found = [torch.empty(0, 2, dtype=torch.float64)]

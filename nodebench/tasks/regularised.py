@@ -10,7 +10,7 @@ from nodebench.tasks.contract import Options
 class PenaltyOptions(Options):
     """Weights of penalties that are integrated along each solve of the training.
 
-    Without them a trial is what it was before they existed, hence None: frozen claims read its records.
+    The default is None, so that records made before these options existed still match the frozen claims.
     """
 
     kinetic: float | None = Field(None, ge=0)  # of the squared field (RNODE)

@@ -16,7 +16,7 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
 
 
 if os.environ.get("PYTHONSAFEPATH") == SAFE_PATH:
-    del os.environ["PYTHONSAFEPATH"]  # programs that a trial starts import as the user's do
+    del os.environ["PYTHONSAFEPATH"]  # it would change how programs import that a trial starts
 reserve_standard_descriptors()
 adopt_orphans()
 warnings.filterwarnings("ignore", message="forkserver: waitpid")  # the end of an orphan is no error
