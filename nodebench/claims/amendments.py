@@ -60,15 +60,6 @@ def amendments() -> list[Amendment]:
         raise BadInput(f"{path}: {str(error).splitlines()[0]}") from error
 
 
-def amended_hashes() -> dict[str, list[str]]:
-    """By the name of a claim, the hashes of declarations that an amendment describes."""
-    found: dict[str, list[str]] = {}
-    for one in amendments():
-        if one.to:
-            found.setdefault(one.claim, []).append(one.to)
-    return found
-
-
 def new_name(name: str) -> str | None:
     """The name that a claim has now, by one that it had; None if no claim had it."""
     id, space, scope = name.partition(" ")

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from nodebench.analysis.readings import Reading
+from nodebench.claims.amendments import Amendment
 from nodebench.claims.content import Content
 from nodebench.claims.contract import Claim
 from nodebench.errors import BadInput
@@ -109,16 +110,26 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def changed(claims: Iterable[Claim], frozen: Frozen) -> list[Claim]:
-    """The claims whose declaration is not the frozen one."""
-    return [claim for claim in claims if frozen.date(claim) is None]
+def changed(claims: Iterable[Claim], contents: Mapping[str, Sequence[Content]], frozen: Frozen) -> list[Claim]:
+    """The claims whose declaration, or the trials that it asks for, are not the frozen ones.
+
+    Args:
+        claims: all claims.
+        contents: by name, the trials that the studies of each ask for now.
+        frozen: the frozen declarations.
+    """
+    return [
+        claim
+        for claim in claims
+        if frozen.date(claim) is None or not extends(frozen.claims[claim.name].contents, contents[claim.name])
+    ]
 
 
 def frozen_again(
     claims: Sequence[Claim],
     contents: Mapping[str, Sequence[Content]],
     frozen: Frozen,
-    amended: Mapping[str, Iterable[str]],
+    amended: Iterable[Amendment],
     date: str,
 ) -> Frozen:
     """The frozen declarations after freezing these claims on a date.
@@ -127,19 +138,20 @@ def frozen_again(
         claims: all claims.
         contents: by name, the trials that the studies of each ask for now.
         frozen: the declarations frozen so far.
-        amended: by name, the hashes of the declarations that an amendment describes.
+        amended: all amendments; one that is older than the last declaration describes another change.
         date: ISO 8601.
 
     Raises:
         BadInput: a declaration, or the trials that it asks for, changed without an amendment.
     """
     found: dict[str, FrozenClaim] = {}
+    described = list(amended)
+    stale = changed(claims, contents, frozen)
     for claim in claims:
         known, now = frozen.claims.get(claim.name), declaration_hash(claim)
         history = known.history if known else ()
-        same = known is not None and history[-1].hash == now and extends(known.contents, contents[claim.name])
-        if not same:
-            if known is not None and now not in amended.get(claim.name, ()):
+        if claim in stale:
+            if history and not _has_amendment(claim.name, now, history[-1].date, described):
                 raise BadInput(
                     f"the declaration of {claim.name} changed: describe the change in amendments.toml with to = "
                     f"'{now}', "
@@ -149,6 +161,10 @@ def frozen_again(
         found[claim.name] = FrozenClaim(history=history, contents=tuple(contents[claim.name]))
     gone = {name: claim for name, claim in frozen.claims.items() if name not in found}
     return Frozen(claims=found | gone)
+
+
+def _has_amendment(name: str, now: str, since: str, amended: Iterable[Amendment]) -> bool:
+    return any(one.claim == name and one.to == now and one.date > since for one in amended)
 
 
 def extends(old: Sequence[Content], new: Sequence[Content]) -> bool:

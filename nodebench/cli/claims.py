@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nodebench.claims import Claim, ClaimResult, ConditionResult, Verdict, all_claims, judge
-from nodebench.claims.amendments import amended_hashes, choose_claim
+from nodebench.claims.amendments import amendments, choose_claim
 from nodebench.claims.freeze import changed, frozen_again, frozen_declarations, write
 from nodebench.claims.words import explanation, measured, p_text, rule, verdict_line
 from nodebench.cli.calibrate import resolution
@@ -193,14 +193,14 @@ def freeze_claims(check: bool) -> int:
     """Freeze the declarations of this checkout; with ``check``, only say which are not frozen, and return 1 if any."""
     from nodebench.settle.asked import contents
 
-    frozen = frozen_declarations()
+    claims, frozen = all_claims(), frozen_declarations()
+    asked = contents(claims)
     if check:
-        missing = changed(all_claims(), frozen)
+        missing = changed(claims, asked, frozen)
         for claim in missing:
-            print_plain(f"{claim.name}: its declaration is not the frozen one")
+            print_plain(f"{claim.name}: its declaration or the trials of its studies are not the frozen ones")
         return TRIAL_FAILED if missing else OK
-    claims = all_claims()
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    again = frozen_again(claims, contents(claims), frozen, amended_hashes(), date)
+    again = frozen_again(claims, asked, frozen, amendments(), date)
     print_plain(f"{len(again.claims)} declarations frozen in {write(again)}")
     return OK

@@ -21,6 +21,8 @@ THREADS = 1
 UNKNOWN_PROBABILITY = 0.3
 # Seconds of a trial of which nothing is known yet.
 UNKNOWN_SECONDS = 120.0
+# Of a condition that cannot decide its claim, against one that can.
+ASIDE = 0.1
 _HOPELESS = frozenset({WhyCode.INCOMPETENT, WhyCode.STILL_TRAINING})
 
 
@@ -33,6 +35,7 @@ class Candidate:
         condition: its label.
         replicates: after the look.
         probability: that the look decides the condition.
+        worth: what deciding the condition contributes to deciding its claim.
         seconds: estimated time of the missing trials, one after another.
         todo: the missing trials, by the study that they belong to.
         timed: whether a time is read from them, so that they must run alone.
@@ -42,6 +45,7 @@ class Candidate:
     condition: str
     replicates: int
     probability: float
+    worth: float
     seconds: float
     todo: tuple[tuple[Study, tuple[Planned, ...]], ...]
     timed: bool
@@ -53,8 +57,8 @@ class Candidate:
 
     @property
     def rate(self) -> float:
-        """Expected decisions an hour."""
-        return 3600 * self.probability / max(self.seconds, 1.0)
+        """Expected decisions of claims an hour."""
+        return 3600 * self.worth * self.probability / max(self.seconds, 1.0)
 
 
 def candidates(
@@ -80,7 +84,7 @@ def candidates(
             continue
         planned = _Planned(result.claim, available)
         there = _there(result.claim, points, contents.get(result.claim.name))
-        found += [c for one in result.conditions if (c := _candidate(result.claim, one, planned, there, costs))]
+        found += [c for one in result.conditions if (c := _candidate(result, one, planned, there, costs))]
     return sorted(found, key=lambda one: -one.rate)
 
 
@@ -118,8 +122,9 @@ def _there(claim: Claim, points: Iterable[Point], contents: Sequence[Content] | 
 
 
 def _candidate(
-    claim: Claim, condition: ConditionResult, planned: _Planned, there: Mapping[bool, set[str]], costs: Costs
+    result: ClaimResult, condition: ConditionResult, planned: _Planned, there: Mapping[bool, set[str]], costs: Costs
 ) -> Candidate | None:
+    claim = result.claim
     if condition.verdict.is_decided or (condition.why and condition.why.code in _HOPELESS):
         return None
     replicates, probability = next_look(condition)
@@ -134,7 +139,17 @@ def _candidate(
     if not todo:
         return None
     seconds = sum(_seconds(one.trial, costs) for _, missing in todo for one in missing)
-    return Candidate(claim.name, condition.label, replicates, probability, seconds, tuple(todo), timed)
+    worth = worth_of(result, condition)
+    return Candidate(claim.name, condition.label, replicates, probability, worth, seconds, tuple(todo), timed)
+
+
+def worth_of(result: ClaimResult, condition: ConditionResult) -> float:
+    """One for a condition that decides its claim alone; a share where all conditions are needed."""
+    if result.verdict.is_decided:
+        return ASIDE
+    if result.claim.kind is Kind.UNIVERSAL:
+        return 1 / sum(not one.verdict.is_decided for one in result.conditions)
+    return 1.0 if condition.home else ASIDE
 
 
 def next_look(condition: ConditionResult) -> tuple[int, float]:

@@ -44,6 +44,9 @@ class MnistOptions(RegularisedOptions):
     # along half a cosine, to 0.
     schedule: Literal["steps", "cosine"] = "steps"
     decay_epochs: str = "60,100,140"
+    # Over these first epochs the learning rate also rises from 0, step by step. A training that starts at a high rate
+    # can lose several epochs at some seeds.
+    warmup_epochs: int = Field(0, ge=0)
     # The loss times this, the learning rate divided by it: the same training in exact arithmetic. The adjoint's
     # absolute tolerance depends on it; a summed loss is the mean times the batch size.
     loss_scale: float = Field(1.0, gt=0)
@@ -104,6 +107,7 @@ class Mnist(Task):
             batch_size=64,
             schedule="cosine",
             decay_epochs="",
+            warmup_epochs=1,
             augment=False,
             train_images=4000,
             test_images=1000,
@@ -116,7 +120,7 @@ class Mnist(Task):
     reference = StepControl(method="dopri5", rtol=1e-7, atol=1e-7, land_on_outputs=True)
     headlines = ("test_error",)
     datasets = digit_data.DATASETS
-    brief = {"epochs": 1, "decay_epochs": "", "train_images": 320, "test_images": 100}
+    brief = {"epochs": 1, "decay_epochs": "", "warmup_epochs": 0, "train_images": 320, "test_images": 100}
 
     def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:
         """The 5,000 digits that come with the package, or the full set where ``source`` has it."""
@@ -152,25 +156,25 @@ class _Classification(Experiment):
         self.steps_per_epoch = max(1, len(self._labels) // options.batch_size)
         self.probe = self._images[: options.probe_images], self._labels[: options.probe_images]
 
-    def begin_epoch(self, epoch: int) -> None:
-        if self._options.schedule == "steps":
-            decays = sum(epoch >= boundary for boundary in self._options.decay_boundaries())
-            self._set_rate(0.1**decays)
-
-    def _set_rate(self, share: float) -> None:
-        """Set the learning rate to a share of the initial one."""
+    def _set_rate(self, epoch: int, step: int) -> None:
+        """Set the learning rate of a step of an epoch."""
+        options, done = self._options, epoch + step / self.steps_per_epoch
+        if options.schedule == "steps":
+            rate = 0.1 ** sum(epoch >= boundary for boundary in options.decay_boundaries())
+        else:
+            rate = (1 + math.cos(math.pi * done / self.epochs)) / 2
+        if done < options.warmup_epochs:
+            rate *= (done + 1 / self.steps_per_epoch) / options.warmup_epochs
         assert self.optimizer is not None
         for group in self.optimizer.param_groups:
-            group["lr"] = share * self._options.learning_rate / self._options.loss_scale
+            group["lr"] = rate * options.learning_rate / options.loss_scale
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Whole batches only; what is left over waits for another epoch's order, as in the script."""
         size = self._options.batch_size
         order = torch.randperm(len(self._labels), generator=self._order)
         for i in range(self.steps_per_epoch):
-            if self._options.schedule == "cosine":
-                done = (epoch * self.steps_per_epoch + i) / (self.epochs * self.steps_per_epoch)
-                self._set_rate((1 + math.cos(math.pi * done)) / 2)
+            self._set_rate(epoch, i)
             rows = order[i * size : (i + 1) * size].to(self._labels.device)
             images = self._images[rows]
             yield (self._random_crop(images) if self._options.augment else images), self._labels[rows]

@@ -11,7 +11,7 @@ from evidence import claim
 
 from nodebench.analysis.readings import at_epoch, final
 from nodebench.claims import CLAIMS, Kind
-from nodebench.claims.amendments import amendments
+from nodebench.claims.amendments import Amendment, amendments
 from nodebench.claims.content import Content
 from nodebench.claims.contract import Arm, Gate, Part
 from nodebench.claims.freeze import (
@@ -23,6 +23,7 @@ from nodebench.claims.freeze import (
     frozen_declarations,
 )
 from nodebench.errors import BadInput
+from nodebench.settle.asked import contents
 
 PART = Part("{}", final("test_loss"), Arm("small", {"model": "small"}), supports=(-math.inf, 1.0))
 FIRST = claim(PART)
@@ -61,22 +62,35 @@ def test_the_hash_is_the_same_in_another_process():
 
 
 def frozen(*claims, amended=None, before=None, content=CONTENT, date="2026-01-01"):
-    contents = {one.name: [content] for one in claims}
-    return frozen_again(claims, contents, before or Frozen(), amended or {}, date)
+    asked = {one.name: [content] for one in claims}
+    return frozen_again(claims, asked, before or Frozen(), amended or [], date)
+
+
+def amendment(of, date):
+    return Amendment(
+        claim=of.name,
+        date=date,
+        what="sentence",
+        old="",
+        new="",
+        reason="",
+        after_first_results=False,
+        to=declaration_hash(of),
+    )
 
 
 def test_a_frozen_declaration_has_a_date_and_a_changed_one_has_none():
     known = frozen(FIRST)
     assert known.date(FIRST) == "2026-01-01"
-    assert changed([FIRST, FIRST.but(sentence="other")], known) == [FIRST.but(sentence="other")]
+    asked = {FIRST.name: [CONTENT]}
+    assert changed([FIRST, FIRST.but(sentence="other")], asked, known) == [FIRST.but(sentence="other")]
 
 
 def test_a_change_needs_an_amendment_and_keeps_the_history():
     known, second = frozen(FIRST), FIRST.but(sentence="It is not so.")
     with pytest.raises(BadInput, match=f"to = '{declaration_hash(second)}'"):
         frozen(second, before=known)
-    amended = {second.name: [declaration_hash(second)]}
-    again = frozen(second, before=known, amended=amended, date="2026-02-02")
+    again = frozen(second, before=known, amended=[amendment(second, "2026-02-01")], date="2026-02-02")
     assert [one.date for one in again.claims[second.name].history] == ["2026-01-01", "2026-02-02"]
     assert again.date(second) == "2026-02-02"
     assert again.date(FIRST) is None
@@ -85,8 +99,15 @@ def test_a_change_needs_an_amendment_and_keeps_the_history():
 def test_other_trials_are_a_change_too_and_a_new_neutral_option_is_none():
     known = frozen(FIRST)
     more = CONTENT.model_copy(update={"fixed": CONTENT.fixed | {"epochs": 8}})
-    with pytest.raises(BadInput, match="changed"):
-        frozen(FIRST, before=known, content=more)
+    assert changed([FIRST], {FIRST.name: [more]}, known) == [FIRST]
+    for older in (
+        [],
+        [amendment(FIRST, "2025-12-31")],
+    ):  # the second describes an earlier change
+        with pytest.raises(BadInput, match="changed"):
+            frozen(FIRST, before=known, content=more, amended=older)
+    again = frozen(FIRST, before=known, content=more, amended=[amendment(FIRST, "2026-01-02")])
+    assert again.claims[FIRST.name].contents == (more,)
     neutral = Content(
         fixed=CONTENT.fixed | {"stable": False}, varied=CONTENT.varied, neutral=CONTENT.neutral | {"stable": False}
     )
@@ -98,7 +119,7 @@ def test_other_trials_are_a_change_too_and_a_new_neutral_option_is_none():
 
 
 def test_every_declaration_is_frozen():
-    assert [one.name for one in changed(CLAIMS, frozen_declarations())] == []
+    assert [one.name for one in changed(CLAIMS, contents(CLAIMS), frozen_declarations())] == []
 
 
 def test_every_change_since_the_first_freezing_has_an_amendment():

@@ -7,9 +7,9 @@ import pytest
 from evidence import claim, evidence
 
 from nodebench.analysis.readings import final
-from nodebench.claims import judge
+from nodebench.claims import Kind, Verdict, judge
 from nodebench.claims.contract import Arm, Part
-from nodebench.settle.candidates import UNKNOWN_PROBABILITY, next_look
+from nodebench.settle.candidates import ASIDE, UNKNOWN_PROBABILITY, next_look, worth_of
 
 DIRECT = Arm("direct", {"gradient": "direct"})
 BYTES = Part("{} bytes", replace(final("tensor_peak_bytes"), exact=True), DIRECT, supports=(-math.inf, 100.0))
@@ -32,3 +32,35 @@ def condition(values: list[float]):
 )
 def test_a_figure_declared_exact_needs_two_replicates_unless_they_differ(values, looked):
     assert next_look(condition(values)) == looked
+
+
+LOSS = replace(BYTES, reading=final("test_loss"), conditions=("rtol",))
+
+
+@pytest.mark.parametrize(
+    ("home", "kind", "worth"),
+    [
+        ({"rtol": 1e-3}, Kind.CONDITIONAL, {"0.001": 1.0, "1e-5": ASIDE}),
+        ({}, Kind.CONDITIONAL, {"0.001": 1.0, "1e-5": 1.0}),
+        (None, Kind.UNIVERSAL, {"0.001": 1 / 2, "1e-5": 1 / 2}),
+    ],
+)
+def test_a_condition_that_cannot_decide_its_claim_is_worth_less(home, kind, worth):
+    records = [
+        evidence(seed, gradient="direct", rtol=rtol, metrics={"test_loss": 50.0 + 60 * seed})
+        for seed in range(5)
+        for rtol in (1e-3, 1e-5)
+    ]
+    result = judge([claim(replace(LOSS, home=home), kind=kind)], records)[0]
+    assert {one.label.split()[-1]: worth_of(result, one) for one in result.conditions} == worth
+
+
+def test_the_rest_of_a_decided_claim_is_worth_less():
+    records = [
+        evidence(seed, gradient="direct", rtol=rtol, metrics={"test_loss": value + seed})
+        for seed in range(5)
+        for rtol, value in ((1e-3, 50.0), (1e-5, 98.0))
+    ]
+    result = judge([claim(replace(LOSS, home={"rtol": 1e-3}))], records)[0]
+    assert result.verdict is Verdict.SUPPORTED
+    assert [worth_of(result, one) for one in result.conditions if not one.verdict.is_decided] == [ASIDE]

@@ -43,15 +43,29 @@ def test_a_scaled_loss_trains_the_same_network():
         assert torch.allclose(first, second, atol=1e-6)
 
 
-def test_a_cosine_schedule_falls_to_nothing():
-    experiment, _ = built("mnist", model="mlp", overrides={"schedule": "cosine", "epochs": 2})
-    rates = []
-    for epoch in range(2):
+def rates_of(**overrides):
+    experiment, _ = built("mnist", model="mlp", overrides=overrides)
+    found = []
+    for epoch in range(experiment.epochs):
         experiment.begin_epoch(epoch)
         for _ in experiment.batches(epoch):
-            rates.append(experiment.optimizer.param_groups[0]["lr"])
-    steps = len(rates)
-    assert rates == pytest.approx([0.1 * (1 + np.cos(np.pi * i / steps)) / 2 for i in range(steps)])
+            found.append(experiment.optimizer.param_groups[0]["lr"])
+    return found
+
+
+def test_a_cosine_schedule_falls_to_nothing():
+    rates = rates_of(schedule="cosine", epochs=2)
+    assert rates == pytest.approx([0.1 * (1 + np.cos(np.pi * i / len(rates))) / 2 for i in range(len(rates))])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "steps"])
+def test_a_warm_up_multiplies_the_schedule_by_a_line_from_nothing_to_one(schedule):
+    options = {"schedule": schedule, "epochs": 4, "decay_epochs": "2"}
+    plain, warmed = np.array(rates_of(**options)), np.array(rates_of(**options, warmup_epochs=2))
+    steps = len(plain) // 2
+    assert steps > 1
+    assert warmed[:steps] / plain[:steps] == pytest.approx(np.arange(1, steps + 1) / steps)
+    assert list(warmed[steps:]) == list(plain[steps:])
 
 
 @pytest.mark.parametrize("seed", range(8))
