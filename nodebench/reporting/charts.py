@@ -36,6 +36,7 @@ SUPPORT = "#009E73"
 # Stands for the colour of the page's text, which light and dark pages set otherwise.
 INK = "#010203"
 WIDTH = 6.4  # inches
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _STYLE = {
     "font.family": "sans-serif",
@@ -75,9 +76,7 @@ def saved(name: str, drawn: Figure) -> Drawing:
 
 def _svg(drawn: Figure) -> str:
     svg = io.StringIO()
-    if engine := drawn.get_layout_engine():  # once, and not again with every saving
-        engine.execute(drawn)
-        drawn.set_layout_engine("none")
+    plots.lay_out(drawn)
     drawn.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     text = svg.getvalue()
     text = text[text.index("<svg") :]
@@ -102,7 +101,7 @@ def forest(name: str, results: Sequence[PartResult], published: float | None, ra
     part = shown[0].part
     scale = 100 if part.unit == "%" else 1
     with style(name):
-        drawn = Figure(figsize=(WIDTH, 1.1 + 0.42 * len(shown)), layout="constrained")
+        drawn = Figure(figsize=(WIDTH, 1.1 + 0.42 * len(shown)))
         axes = drawn.subplots()
         values = [v * scale for one in shown for v in _on_axis(one)]
         values += [published * scale] if published is not None and (published > 0 or not ratio) else []
@@ -171,11 +170,16 @@ def _window(values: Sequence[float], ratio: bool) -> tuple[float, float]:
 def _plain_log(axis: mpl.axis.Axis) -> None:
     """Numbers as one says them on a logarithmic axis of less than three decades; powers of ten beyond."""
     low, high = sorted(axis.get_view_interval())
+    axis.set_minor_locator(NullLocator())  # they cost half of the drawing, and say nothing
     if high / low > 1000:
+        axis.set_major_formatter(FuncFormatter(_power_of_ten))  # Matplotlib's own sets it as mathematics, which is slow
         return
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low > 4 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(NullLocator())  # they cost half of the drawing, and say nothing
+
+
+def _power_of_ten(value: float, _: int) -> str:
+    return "10" + str(round(math.log10(value))).translate(_SUPERSCRIPT)
 
 
 # --- figures against figures
@@ -220,7 +224,7 @@ class Look:
 def against(name: str, series: Sequence[Series], look: Look, published: Sequence[Series] = ()) -> Drawing:
     """Draw medians over replicates, with the range from the least to the greatest; published values are hollow."""
     with style(name):
-        drawn = Figure(figsize=(WIDTH, 3.6 + 0.2 * (len(series) > 6)), layout="constrained")
+        drawn = Figure(figsize=(WIDTH, 3.6 + 0.2 * (len(series) > 6)))
         axes = drawn.subplots()
         drawable = list(map(_drawable, series))
         for index, one in enumerate(drawable):

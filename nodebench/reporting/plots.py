@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -68,6 +69,7 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
     with style():
         for kind, draw in drawings.items():
             drawn = draw()
+            lay_out(drawn)
             for format in FORMATS:
                 content = io.BytesIO()
                 # Without a date the same records give the same file.
@@ -91,6 +93,11 @@ def style(salt: str = "nodebench", **more: Any) -> Iterator[None]:
         yield
 
 
+def lay_out(drawn: Figure) -> None:
+    """Place what a figure holds, once; a figure that keeps the engine draws everything once more with every saving."""
+    ConstrainedLayoutEngine().execute(drawn)
+
+
 def _stem(record: Record) -> str:
     """A file name that a person can tell apart from its neighbours."""
     trial = record.trial
@@ -105,7 +112,7 @@ def _title(record: Record) -> str:
 
 
 def _new(title: str, width: float, height: float) -> Figure:
-    drawn = Figure(figsize=(width, height), layout="constrained")
+    drawn = Figure(figsize=(width, height))
     drawn.suptitle(for_matplotlib(title), fontsize=9, color=MUTED)
     return drawn
 
@@ -173,7 +180,7 @@ def portrait(title: str, shown: Trajectories) -> Figure:
         _plane(axes, shown, example)
     if shown.surface.size:
         shades = ScalarMappable(BoundaryNorm(LEVELS, SHADES.N, extend="both"), SHADES)
-        drawn.colorbar(shades, ax=drawn.axes, label="output", ticks=[-1, 0, 1])
+        drawn.colorbar(shades, ax=drawn.axes, use_gridspec=False, label="output", ticks=[-1, 0, 1])
     _legend(drawn, shown, shade=False)
     sns.despine(drawn)
     return drawn
@@ -356,8 +363,7 @@ def _flow(title: str, shown: Trajectories) -> bytes:
 
 def _gif(drawn: Figure, frames: list[int], show: Callable[[int], None]) -> bytes:
     """A figure whose panels ``show`` draws anew for each frame; the last one stays."""
-    drawn.draw_without_rendering()
-    drawn.set_layout_engine("none")  # the layout is found once, and stands still
+    lay_out(drawn)
 
     def cleared(frame: int) -> list[Axes]:
         for axes in drawn.axes:
