@@ -171,6 +171,7 @@ def test_a_torn_calibration_is_dropped_and_a_broken_one_named(tmp_path, caplog):
     assert "calibrations.jsonl: 1 calibrations left out: line 1: " in caplog.text
 
 
+@pytest.mark.slow
 def test_a_calibration_that_was_stopped_is_not_stored(tmp_path):
     words = [sys.executable, "-m", "nodebench", "calibrate", "--replicates", "2", "--pause", "600", "--threads", "1"]
     with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

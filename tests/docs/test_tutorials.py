@@ -15,8 +15,8 @@ from unittest.mock import ANY
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Minutes, for commands that test_checks.py runs too.
-LONG = {"track-regressions"}
+# Minutes; by day the others show that the tutorials work, and other tests run the commands of these.
+LONG = {"add-a-task", "from-python", "own-field", "own-series", "track-regressions"}
 TUTORIALS = [
     pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LONG else ())
     for path in sorted((ROOT / "docs" / "tutorials").glob("*.md"))

@@ -140,6 +140,7 @@ def is_trial(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_stopped_parent_does_not_turn_a_finished_trial_into_a_timeout(tmp_path):
     arguments = [*FAULTS, "--set", "seconds=0.001", "--passes", "training", "--timeout", "15"]
     process = subprocess.Popen([*COMMAND, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -157,7 +158,7 @@ def test_a_stopped_parent_does_not_turn_a_finished_trial_into_a_timeout(tmp_path
     assert record.duration_seconds < 15
 
 
-@pytest.mark.parametrize("times", [1, 100])
+@pytest.mark.parametrize("times", [1, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_fork_that_fails_is_no_interruption(tmp_path, times):
     """The operating system refuses forks from the third one on, once or for good; a trial runs meanwhile."""
     arguments = [*FAULTS, "--set", "seconds=0.002", "--passes", "training", "--seeds", "4", "--jobs", "2"]

@@ -204,7 +204,7 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
 
 
-@pytest.mark.parametrize("kind", ["limit", "tmpfs"])
+@pytest.mark.parametrize("kind", ["limit", pytest.param("tmpfs", marks=pytest.mark.slow)])
 def test_a_full_disk_is_one_message_and_loses_nothing(sweep, kind, request):
     # Otherwise Python writes compiled modules that are cut off at the limit, and later tests cannot load them.
     options = {"preexec_fn": limit_files, "env": os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}}
@@ -304,6 +304,7 @@ def dask(tmp_path):
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_request_to_end_is_the_workers_to_hear(sweep, dask):
     address, _, workers = dask(1)
     process = sweep.start(*SLOW, "--seeds", "2", "--dask", address)
@@ -337,6 +338,7 @@ def test_a_lost_worker_and_a_lost_scheduler_lose_nothing(sweep, dask):
     assert len((sweep.run.folder / "records.jsonl").read_text().splitlines()) == 8
 
 
+@pytest.mark.slow
 def test_all_workers_lost_is_said_and_ctrl_c_ends_the_command(sweep, dask):
     address, _, workers = dask(1)
     process = sweep.start(*SLOW, "--seeds", "4", "--dask", address)
@@ -413,6 +415,7 @@ def test_ctrl_c_while_local_workers_start_ends_without_a_traceback(sweep):
     assert_gone(starting)
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_local_workers_keeps_what_is_finished(sweep):
     process = sweep.start(*SLOW, "--seeds", "8", "--dask", "local", "--jobs", "2")
     wait_for(process, "[1/")

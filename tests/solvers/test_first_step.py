@@ -83,7 +83,7 @@ def test_one_beyond_the_end_is_no_failure(solver):
     ("gradient", "batching"),
     [
         (None, Batching.EACH),
-        (Gradient.CHECKPOINT, None),
+        pytest.param(Gradient.CHECKPOINT, None, marks=pytest.mark.slow),
         pytest.param(None, None, marks=pytest.mark.slow),
         pytest.param(Gradient.CHECKPOINT, Batching.EACH, marks=pytest.mark.slow),
     ],

@@ -26,8 +26,10 @@ def events():
 @pytest.mark.parametrize(
     "control",
     [
-        {"gradient": Gradient.CHECKPOINT},
-        {"gradient": Gradient.CHECKPOINT, "batching": Batching.EACH, "first_step": 0.1},
+        pytest.param({"gradient": Gradient.CHECKPOINT}, marks=pytest.mark.slow),
+        pytest.param(
+            {"gradient": Gradient.CHECKPOINT, "batching": Batching.EACH, "first_step": 0.1}, marks=pytest.mark.slow
+        ),
         {"gradient": Gradient.ADJOINT},
     ],
     ids=lambda control: " ".join(map(str, control.values())),
