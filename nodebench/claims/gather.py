@@ -62,6 +62,8 @@ class Sample:
 
 
 def _axis_text(name: str, value: Scalar | None) -> str:
+    if value is None:
+        return f"default {name}"
     if isinstance(value, bool):
         return name if value else f"not {name}"
     text = short(value) if isinstance(value, float) else str(value)

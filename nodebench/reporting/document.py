@@ -134,6 +134,14 @@ class Links:
 
 
 @dataclass(frozen=True)
+class Urls:
+    """Addresses elsewhere, by name, behind a word or two that say what they are."""
+
+    title: str
+    items: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class Code:
     """What is to be typed."""
 
@@ -148,7 +156,7 @@ class Folded:
     text: str
 
 
-Block = Heading | Paragraph | Bullets | Terms | Links | Code | Folded | Table | Chart
+Block = Heading | Paragraph | Bullets | Terms | Links | Urls | Code | Folded | Table | Chart
 
 
 @dataclass(frozen=True)

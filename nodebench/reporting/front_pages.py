@@ -11,6 +11,7 @@ from nodebench.reporting.document import (
     Block,
     Bullets,
     Cell,
+    Chart,
     Code,
     Heading,
     Links,
@@ -20,6 +21,7 @@ from nodebench.reporting.document import (
     Terms,
     number,
 )
+from nodebench.reporting.overview import Row, overview, rows
 from nodebench.spec import Preset, Record, Status, load_study, shipped_studies
 from nodebench.spec.axes import AXES, Axis
 from nodebench.spec.figures import FIGURES
@@ -43,7 +45,12 @@ def index_page(
     """One line a claim, under the sentences that sum up; with the verdict of the published records if given."""
     headline, checks = _split(results)
     blocks: list[Block] = [Paragraph(text) for text in summary(results, records)]
-    blocks.append(verdict_table(headline, published=published))
+    if drawn := rows(headline):
+        blocks.append(_overview(drawn))
+    blocks += [
+        Links([("questions", "Questions", "what users ask, answered in one sentence each")]),
+        verdict_table(headline, published=published),
+    ]
     if checks:
         blocks += [
             Heading("Checks of the instruments"),
@@ -62,6 +69,35 @@ def index_page(
         ),
     ]
     return Page("index", "Neural ODEs: the published claims, measured", "Verdicts on the published claims", blocks)
+
+
+def _overview(shown: Sequence[Row]) -> Chart:
+    caption = (
+        "Every claim that has been measured: the condition shown in the table, with its interval, the region that "
+        "supports the claim, and the published value where there is one. Each row has its own scale; hollow circles "
+        "are not decided."
+    )
+    header = ("claim", "scope", "verdict", "estimate", "low", "high", "n")
+    data = [
+        (
+            row.result.claim.id,
+            row.result.claim.scope,
+            row.result.verdict.value,
+            row.estimate.value,
+            row.estimate.low,
+            row.estimate.high,
+            row.estimate.n,
+        )
+        for row in shown
+    ]
+    return Chart(
+        "overview",
+        caption,
+        "; ".join(f"{row.result.claim.name}: {row.words}" for row in shown),
+        overview("overview", shown),
+        header,
+        data,
+    )
 
 
 def _split(results: Sequence[ClaimResult]) -> tuple[list[ClaimResult], list[ClaimResult]]:

@@ -10,6 +10,7 @@ from nodebench.reporting.amendment_page import amendment_page
 from nodebench.reporting.claim_pages import claim_pages
 from nodebench.reporting.document import Page, distinct
 from nodebench.reporting.front_pages import index_page, method_page
+from nodebench.reporting.question_page import question_page
 from nodebench.reporting.study_charts import Sides
 from nodebench.reporting.study_pages import Films, study_pages
 from nodebench.spec import Record, shipped_studies
@@ -45,8 +46,9 @@ def report(
     of_claims = claim_pages(results, studies, changes, published)
     of_studies = study_pages(studies, films)
     first = index_page(results, ordered, of_studies, published)
+    asked = question_page(results)
     last = [method_page(results, [*ordered, *others], own), amendment_page(results, changes)]
-    return distinct([first, *of_claims, *of_studies, *last]), results
+    return distinct([first, asked, *of_claims, *of_studies, *last]), results
 
 
 def _sides(own: Mapping[str, Sequence[Record]], others: Mapping[str, Sequence[Record]]) -> dict[str, Sides]:

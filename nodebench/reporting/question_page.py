@@ -1,0 +1,46 @@
+"""The page of questions: each answered in its first sentence, by the records."""
+
+from collections.abc import Mapping, Sequence
+
+from nodebench.claims import ClaimResult
+from nodebench.claims.words import explanation, measured, verdict_line
+from nodebench.reporting.document import Block, Code, Heading, Links, Page, Paragraph, Urls
+from nodebench.reporting.questions import QUESTIONS, Question
+
+OPEN = "Not decided yet."
+UNKNOWN = "Not measured yet."
+
+
+def question_page(results: Sequence[ClaimResult]) -> Page:
+    """Every question with its answer, the claims behind it, where it was asked, and the command that measures it."""
+    known = {result.claim.name: result for result in results}
+    blocks = [block for question in QUESTIONS for block in _answered(question, known)]
+    return Page("questions", "What users ask", "Questions of users, answered by the records", blocks)
+
+
+def answer(question: Question, results: Mapping[str, ClaimResult]) -> str:
+    """The answer, with what was measured for the first of the claims.
+
+    Args:
+        question: to be answered.
+        results: by the name of the claim.
+    """
+    first = next((results[name] for name in question.claims if name in results), None)
+    if first is None:
+        return UNKNOWN
+    words = measured(first)
+    shown = f" {words[0].upper()}{words[1:]}." if words else ""
+    if first.verdict.is_decided:
+        return question.answers[first.verdict] + shown
+    return OPEN + (f" So far:{shown}" if shown else "") + f" Reason: {explanation(first)}."
+
+
+def _answered(question: Question, results: Mapping[str, ClaimResult]) -> list[Block]:
+    blocks: list[Block] = [Heading(question.text), Paragraph(answer(question, results), strong=True)]
+    blocks.append(Paragraph(question.advice))
+    behind = [results[name] for name in question.claims if name in results]
+    if behind:
+        blocks.append(Links([(f"claim-{one.claim.id}", one.claim.name, verdict_line(one)) for one in behind]))
+    if question.links:
+        blocks.append(Urls("Asked in", question.links))
+    return [*blocks, Code(question.command)]

@@ -1,0 +1,199 @@
+"""What users of the field ask, and the claims and commands that answer it."""
+
+from dataclasses import dataclass
+
+from nodebench.claims import Verdict
+
+_ISSUES = "https://github.com/{}/issues/{}"
+_REPOSITORIES = {
+    "torchdiffeq": "rtqichen/torchdiffeq",
+    "torchdyn": "DiffEqML/torchdyn",
+    "diffrax": "patrick-kidger/diffrax",
+    "torchode": "martenlienen/torchode",
+    "torchsde": "google-research/torchsde",
+    "DiffEqFlux": "SciML/DiffEqFlux.jl",
+}
+YES_NO = {Verdict.SUPPORTED: "Yes.", Verdict.REFUTED: "No.", Verdict.PARTLY: "In part.", Verdict.DEPENDS: "It depends."}
+NO_YES = YES_NO | {Verdict.SUPPORTED: "No.", Verdict.REFUTED: "Yes."}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, as users put it.
+
+    Attributes:
+        text: the question.
+        asked: where, as ``library number``.
+        claims: the names of the claims that answer it, the one that answers it best first.
+        answers: the word that begins the answer, by the verdict of the first of these claims.
+        advice: what to do, or what to look at; empty where the measured figure says all.
+        command: measures the answer on the reader's machine.
+    """
+
+    text: str
+    asked: tuple[str, ...]
+    claims: tuple[str, ...]
+    answers: dict[Verdict, str]
+    advice: str
+    command: str
+
+    @property
+    def links(self) -> list[tuple[str, str]]:
+        """The issues where it was asked: their names and addresses."""
+        found = []
+        for one in self.asked:
+            library, number = one.split()
+            found.append((f"{library} #{number}", _ISSUES.format(_REPOSITORIES[library], number)))
+        return found
+
+
+QUESTIONS = (
+    Question(
+        "Does training through the adjoint really use constant memory?",
+        ("torchdiffeq 259", "torchdiffeq 54", "torchdiffeq 247", "torchdyn 138", "diffrax 685"),
+        ("memory-constant (paper)", "memory-constant (default)"),
+        YES_NO,
+        "Constant is meant in the number of solver steps. The solution at each output time is stored, so that many "
+        "output times need memory with any gradient; ask for the last state alone where that is enough.",
+        "nodebench study run memory",
+    ),
+    Question(
+        "Is the adjoint slower than backpropagation through the solver?",
+        ("torchdiffeq 243",),
+        ("adjoint-cheaper (default)", "discretise-then-optimise (default)"),
+        NO_YES,
+        "The adjoint solves the state once more, backwards. Use it where memory is short, not to save time.",
+        "nodebench study run gradients",
+    ),
+    Question(
+        "Does the backward pass need half of the forward evaluations?",
+        ("torchdiffeq 97", "torchdiffeq 77"),
+        ("backward-half (default)", "backward-half (paper)"),
+        YES_NO,
+        "Each output time restarts the backward solve, and the adjoint's tolerance meets the size of the gradient: a "
+        "summed loss asks for more steps than a mean.",
+        "nodebench study run intervals",
+    ),
+    Question(
+        "Is the ODE block needed at all, or do one or two residual blocks do as well?",
+        ("torchdiffeq 25", "torchdiffeq 32", "torchdiffeq 10", "torchdiffeq 65"),
+        ("mnist-parameters (default)", "mnist-parity (default)"),
+        {
+            Verdict.SUPPORTED: "It is needed.",
+            Verdict.REFUTED: "One residual block does as well.",
+            Verdict.PARTLY: "One residual block comes close.",
+            Verdict.DEPENDS: "It depends on the data.",
+        },
+        "Compare with a network of as many parameters, and with one that has no block at all.",
+        "nodebench study run table1",
+    ),
+    Question(
+        "Does a latent ODE predict beyond the observed window better than an RNN?",
+        ("torchdiffeq 117", "torchdiffeq 91", "torchdiffeq 230"),
+        ("latent-ode-extrapolates (default)", "latent-ode-extrapolates (paper)"),
+        YES_NO,
+        "The public script is not the setting of the paper's Table 2: its dynamics and its noise differ. Say whether "
+        "an RMSE is to the clean or to the noisy points.",
+        "nodebench study run table2",
+    ),
+    Question(
+        "Does the number of evaluations grow during training?",
+        ("torchdiffeq 153", "torchdiffeq 120", "torchdyn 82"),
+        ("nfe-grows (default)", "regularised-faster (default)", "augmented-helps (default)"),
+        YES_NO,
+        "Draw the noise of a trace estimator once for each solve. Penalties on the field and extra dimensions are "
+        "meant to keep the evaluations down.",
+        "nodebench study run growth",
+    ),
+    Question(
+        "Can I train with one tolerance and test with a looser one?",
+        (),
+        ("looser-at-test (default)", "faster-at-test (default)", "coarse-solver-collapse (default)"),
+        YES_NO,
+        "Check first that the accuracy holds under a finer solver: a network trained with coarse steps is no ODE.",
+        "nodebench study run tolerance",
+    ),
+    Question(
+        "Which tolerance do I need in training?",
+        ("torchdiffeq 77", "torchdiffeq 100"),
+        ("looser-in-training (default)", "error-follows-tolerance (default)"),
+        {
+            Verdict.SUPPORTED: "1e-3 is enough for a classifier.",
+            Verdict.REFUTED: "1e-3 is not enough for a classifier.",
+            Verdict.PARTLY: "1e-3 costs a little accuracy.",
+            Verdict.DEPENDS: "It depends on the task.",
+        },
+        "float32 has no error below about 1e-6, whatever the tolerance.",
+        "nodebench study run tolerance",
+    ),
+    Question(
+        "Does batching samples into one state cost evaluations?",
+        (),
+        ("batching-free (default)", "torchode-batching (default)"),
+        NO_YES,
+        "All samples of a batch share their steps, so that the hardest sample sets them. torchode and diffrax can step "
+        "each sample by itself.",
+        "nodebench study run batching",
+    ),
+    Question(
+        "Is another library faster?",
+        ("torchdiffeq 200", "torchdiffeq 169", "diffrax 82", "diffrax 187", "diffrax 466"),
+        ("diffrax-faster (default)",),
+        YES_NO,
+        "Compare at equal error, not at equal tolerance, and count the compilation apart.",
+        "nodebench study run libraries",
+    ),
+    Question(
+        "Is a GPU slower than a CPU?",
+        (
+            "torchdiffeq 15",
+            "torchdiffeq 174",
+            "torchdiffeq 186",
+            "torchdyn 161",
+            "torchsde 114",
+            "DiffEqFlux 102",
+            "torchode 34",
+        ),
+        (),
+        YES_NO,
+        "A solve is a chain of small steps. Measure both devices at your batch size and width.",
+        "nodebench run mnist --device cuda",
+    ),
+    Question(
+        "Is the gradient of the adjoint right?",
+        ("torchdiffeq 211", "torchdiffeq 88"),
+        ("anode-memory-gradient (default)",),
+        {
+            Verdict.SUPPORTED: "Not for fields that contract strongly.",
+            Verdict.REFUTED: "Yes, also for fields that contract.",
+            Verdict.PARTLY: "In part.",
+            Verdict.DEPENDS: "It depends on the field.",
+        },
+        "A tighter adjoint tolerance helps; checkpoints keep the exact gradient at little memory.",
+        "nodebench study run gradients-all",
+    ),
+    Question(
+        "Are fewer evaluations needed if the adjoint's error norm leaves the parameters out?",
+        (),
+        ("seminorm-saves (default)",),
+        YES_NO,
+        "It concerns the backward solve alone; the error norm of the forward solve stays as it is.",
+        "nodebench study run gradients-all",
+    ),
+    Question(
+        "Does a continuous normalizing flow fit better than a flow of layers, and which trace estimator is right?",
+        ("torchdiffeq 95", "diffrax 256", "diffrax 574", "DiffEqFlux 413"),
+        ("cnf-beats-nf (default)", "hutchinson-unbiased (default)", "cnf-density (default)"),
+        YES_NO,
+        "Compare at equal iterations and at equal time. The exact trace is cheap in two dimensions.",
+        "nodebench study run densities",
+    ),
+    Question(
+        "Are missing and irregular observations handled naturally?",
+        (),
+        ("missing-points (default)",),
+        YES_NO,
+        "Compare with a forecast that learns nothing: a constant, the last value, a line.",
+        "nodebench study run observations",
+    ),
+)
