@@ -216,7 +216,8 @@ class Gate:
         limit: the largest error of a competent network, instead of a baseline; with neither, only the training loss
             counts.
         still_falling: the largest relative fall of the training loss in the last tenth of the training. A loss near its
-            floor may exceed it: a fall of at most 1 % of the loss of the first epoch does not count.
+            floor may exceed it: a fall of at most 1 % of the loss of the first epoch, or of this share where it is
+            smaller, does not count.
     """
 
     metric: Reading

@@ -52,9 +52,9 @@ def _unfinished(gate: Gate, arm: Arm, points: Sequence[Point]) -> Why | None:
     if not falls:
         return None
     of_itself, of_first = (fmean(parts) for parts in zip(*falls, strict=True))
-    if of_itself <= gate.still_falling or of_first <= NEGLIGIBLE:
+    if of_itself <= gate.still_falling or of_first <= min(NEGLIGIBLE, gate.still_falling):
         return None
-    message = f"the training loss of {arm.name} still fell by {of_itself:.0%} in the last tenth of the training"
+    message = f"the training loss of {arm.name} still fell by {100 * of_itself:.2g} % in the last tenth of the training"
     return Why(WhyCode.STILL_TRAINING, message)
 
 

@@ -60,7 +60,14 @@ def test_a_training_that_is_not_over_is_not_tested():
     falling = [{"epoch": float(e), "loss": 0.9**e} for e in range(1, 9)]
     found = judged(networks({"odenet": 2.5, "resnet": 2.4, "mlp": 5.0}, history=falling))
     assert (found.verdict, found.why.code) == (Verdict.NOT_TESTED, WhyCode.STILL_TRAINING)
-    assert "still fell by 10%" in found.why.message
+    assert "still fell by 10 %" in found.why.message
+
+
+@pytest.mark.parametrize(("fall", "verdict"), [(0.002, Verdict.SUPPORTED), (0.004, Verdict.NOT_TESTED)])
+def test_a_loss_with_a_floor_above_nothing_has_a_bound_of_its_own(fall, verdict):
+    nats = [{"epoch": float(e), "loss": 3.0 * (1 - fall) ** e} for e in range(1, 9)]
+    gate = Gate(final("test_error"), still_falling=0.003)
+    assert judged(networks({"odenet": 2.5, "resnet": 2.4}, history=nats), gate=gate).verdict is verdict
 
 
 def test_a_limit_takes_the_place_of_a_plain_network():
