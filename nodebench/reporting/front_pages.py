@@ -22,6 +22,7 @@ from nodebench.reporting.document import (
     number,
 )
 from nodebench.reporting.overview import Row, overview, rows
+from nodebench.reporting.question_page import findings
 from nodebench.spec import Preset, Record, Status, load_study, shipped_studies
 from nodebench.spec.axes import AXES, Axis
 from nodebench.spec.figures import FIGURES
@@ -44,7 +45,9 @@ def index_page(
 ) -> Page:
     """One line a claim, under the sentences that sum up; with the verdict of the published records if given."""
     headline, checks = _split(results)
-    blocks: list[Block] = [Paragraph(text) for text in summary(results, records)]
+    blocks: list[Block] = [Paragraph(summary(results, records))]
+    if found := findings(results):
+        blocks.append(Bullets(found))
     if drawn := rows(headline):
         blocks.append(_overview(drawn))
     blocks += [
@@ -106,16 +109,15 @@ def _split(results: Sequence[ClaimResult]) -> tuple[list[ClaimResult], list[Clai
     return [result for result in results if result.claim.kind is not Kind.IDENTITY], checks
 
 
-def summary(results: Sequence[ClaimResult], records: Sequence[Record]) -> list[str]:
-    """How many claims have which verdict, and which are decided."""
+def summary(results: Sequence[ClaimResult], records: Sequence[Record]) -> str:
+    """How many claims have which verdict."""
     headline, checks = _split(results)
     counts = Counter(result.verdict for result in headline)
     shown = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
-    names = {v: [result.claim.name for result in headline if result.verdict is v] for v in _ORDER}
     first = f"Of {len(headline)} claims on Neural ODEs, each at one scope: {shown}; on {len(records):,} records."
     if checks:
         first += f" {len(checks)} identities check the instruments."
-    return [first, *(f"{v.capitalize()}: {', '.join(names[v])}." for v in _ORDER[:4] if names[v])]
+    return first
 
 
 def verdict_table(

@@ -18,6 +18,13 @@ def question_page(results: Sequence[ClaimResult]) -> Page:
     return Page("questions", "What users ask", "Questions of users, answered by the records", blocks)
 
 
+def findings(results: Sequence[ClaimResult], most: int = 5) -> list[str]:
+    """The questions that the records answer, with their answers, the most important first; at most so many."""
+    known = {result.claim.name: result for result in results}
+    decided = [one for one in QUESTIONS if any(known[n].verdict.is_decided for n in one.claims[:1] if n in known)]
+    return [f"{question.text} {answer(question, known)}" for question in decided[:most]]
+
+
 def answer(question: Question, results: Mapping[str, ClaimResult]) -> str:
     """The answer, with what was measured for the first of the claims.
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from nodebench.claims import ClaimResult, Verdict
 from nodebench.reporting.document import Table
 from nodebench.reporting.front_pages import summary, verdict_table
+from nodebench.reporting.question_page import findings
 from nodebench.reporting.writers import markdown_text
 from nodebench.spec import Record
 
 BEGIN, END = "<!-- verdicts: made by nodebench report, not by hand -->", "<!-- end of verdicts -->"
+_PICTURE = "Every measured claim: estimate, interval, region of support and published value"
 _COLUMNS = ("verdict", "claim", "scope", "it says", "conditions", "measured [interval]")
 
 
@@ -33,7 +35,10 @@ def with_verdicts(readme: str, results: Sequence[ClaimResult], records: Sequence
 
 def _block(results: Sequence[ClaimResult], records: Sequence[Record], reports: str) -> str:
     decided = [result for result in results if result.verdict.is_decided]
-    lines = [summary(results, records)[0], "", _table(verdict_table(decided), reports)]
+    lines = [summary(results, records), "", f"![{_PICTURE}]({reports}/figures/overview.svg)", ""]
+    if found := findings(results):
+        lines += [*(f"- {markdown_text(text)}" for text in found), ""]
+    lines.append(_table(verdict_table(decided), reports))
     for verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_TESTED):
         if names := [f"`{result.claim.name}`" for result in results if result.verdict is verdict]:
             lines += ["", f"{verdict.capitalize()}: {', '.join(names)}."]

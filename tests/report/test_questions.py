@@ -10,7 +10,7 @@ from nodebench.analysis.readings import final
 from nodebench.claims import CLAIMS, Topic, Verdict, judge
 from nodebench.claims.contract import Arm, Part
 from nodebench.reporting.overview import overview, rows
-from nodebench.reporting.question_page import OPEN, UNKNOWN, answer, question_page
+from nodebench.reporting.question_page import OPEN, UNKNOWN, answer, findings, question_page
 from nodebench.reporting.questions import NO_YES, QUESTIONS, YES_NO, Question
 from nodebench.spec import shipped_studies
 
@@ -62,6 +62,17 @@ def test_the_page_has_a_heading_and_an_answer_for_each_question():
     answers = [block.text for block in page.blocks if getattr(block, "strong", False)]
     assert len(answers) == len(QUESTIONS)
     assert all(text.startswith((OPEN, UNKNOWN)) for text in answers)  # nothing is claimed without records
+
+
+def test_the_findings_are_the_questions_that_are_decided():
+    decided = result_of([0.5, 0.51, 0.49, 0.5, 0.52])
+    first, second = (replace(decided, claim=decided.claim.but(id=q.claims[0].split()[0])) for q in QUESTIONS[1:3])
+    open_one = replace(first, verdict=Verdict.INCONCLUSIVE)
+    assert findings([open_one]) == []
+    found = findings([second, first])
+    assert [text.partition("?")[0] + "?" for text in found] == [question.text for question in QUESTIONS[1:3]]
+    assert all("0.504" in text for text in found)
+    assert len(findings([second, first], most=1)) == 1
 
 
 def test_the_picture_has_a_row_for_each_measured_claim_by_topic():
