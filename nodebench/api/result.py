@@ -131,6 +131,25 @@ class Records(ABC):
             columns = self._telling()
         return export(self.frame(), self.records, format, table, columns)
 
+    def croissant(self, file: str, content: bytes, table: str = "trials", columns: Sequence[str] = ()) -> bytes:
+        """Metadata of a Parquet file of the records, as MLCommons Croissant 1.0.
+
+        Args:
+            file: its name.
+            content: of the file, as ``exported`` gives it.
+            table, columns: as of ``export``.
+
+        Returns:
+            bytes: JSON-LD, to stand beside the file.
+        """
+        from nodebench import __version__
+        from nodebench.analysis.croissant import croissant
+        from nodebench.analysis.frame import table as table_of
+
+        shown = table_of(self.frame(), self.records, table, columns)
+        date = max(record.started for record in self.records)
+        return croissant(shown, file, content, version=__version__, date=date)
+
     def _telling(self) -> list[str]:
         """At most eight columns of the summary, without a status that all trials share."""
         shown = self.summary()

@@ -70,6 +70,9 @@ def export(
         Path | None,
         typer.Option("--out", metavar="FILE", help="File to write. (default: RUN/records.FORMAT)"),
     ] = None,
+    croissant: Annotated[
+        bool, typer.Option("--croissant", help="Write metadata of the Parquet file, as MLCommons Croissant, beside it.")
+    ] = False,
     results: Results = Path("results"),
 ) -> None:
     """Write the records of a run as a table for other programs.
@@ -78,7 +81,7 @@ def export(
     """
     from nodebench.cli.show import export_command
 
-    export_command(run, results, format, out, every=every, table=table, columns=columns)
+    export_command(run, results, format, out, every=every, table=table, columns=columns, croissant=croissant)
 
 
 def report(

@@ -90,7 +90,15 @@ def print_rows(rows: "Rows") -> None:
 
 
 def export_command(
-    run: str | None, results: Path, format: str, out: Path | None, *, every: bool, table: str, columns: str
+    run: str | None,
+    results: Path,
+    format: str,
+    out: Path | None,
+    *,
+    every: bool,
+    table: str,
+    columns: str,
+    croissant: bool,
 ) -> None:
     """Write a table of the records of a run, or of every run, to a file."""
     from nodebench.analysis.frame import EXPORT_FORMATS
@@ -100,6 +108,8 @@ def export_command(
     if every and run is not None:
         raise BadInput(f"--all is every run in {results}: leave out {run}")
     choose("format", format, EXPORT_FORMATS)
+    if croissant and format != "parquet":
+        raise BadInput(f"--croissant: it describes a Parquet file, not {format}; add --format parquet")
     folder = RunFolder(results) if every else RunFolder.open(results, run)
     found = load_runs(results) if every else load(folder.folder)
     if not found.records:
@@ -108,6 +118,9 @@ def export_command(
     content = found.exported(format, table, wanted)
     name = "records" if table == "trials" else table
     path = save(folder, out, f"{name}.{'tex' if format == 'latex' else format}", content=content)
+    if croissant:
+        metadata = path.with_name(f"{path.stem}.croissant.json")
+        save(folder, metadata, content=found.croissant(path.name, content, table, wanted))
     Terminal(soft_wrap=True).print(f"{len(found.records)} records · {path}")
 
 
