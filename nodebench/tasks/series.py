@@ -61,7 +61,8 @@ class SeriesTraining(Experiment):
         torch.manual_seed(setup.seed)
         self._solve = regularised(setup.solve, options)
         self.model = model(self._solve).to(setup.device, setup.dtype)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
+        parameters = list(self.model.parameters())
+        self.optimizer = torch.optim.Adam(parameters, lr=options.learning_rate) if parameters else None
         self._order = torch.Generator().manual_seed(setup.seed)
         self.generators = {"order": self._order}
         self.probe = self._batch(torch.arange(min(PROBE, len(train.observed))), torch.Generator().manual_seed(0))

@@ -7,6 +7,7 @@ import torch
 from problems import integrator
 
 from nodebench.errors import BadInput
+from nodebench.models.observed import RULES, Baseline
 from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import ecg, ecg_sources, find_task
@@ -23,7 +24,7 @@ def hearts():
 
 def build(model: str = "latent-ode", **overrides):
     small = {"hearts": 10, "beats": 3} | overrides
-    ode = {} if model == "gru-vae" else {"solver": ["rk4"]}
+    ode = {"solver": ["rk4"]} if model.startswith("latent-ode") else {}
     (trial,) = multiply(Grid(task="ecg", model=[model], overrides=small, **ode), NOTHING)[0]
     return experiment_of(trial, integrator("rk4", step_size=0.05), NOTHING)
 
@@ -252,3 +253,43 @@ def test_a_picture_shows_half_a_beat_past_either_end(objective):
     assert picture.times[0] == pytest.approx(-picture.times[-1] + 0.75, abs=1e-6)
     assert np.isfinite(picture.fitted).all()
     assert np.isnan(picture.true[:, 0]).all()
+
+
+# --- baselines that learn nothing, on the beats of one small set
+
+
+@pytest.fixture(params=["reconstruct", "interpolate", "extrapolate"])
+def rules(request, hearts, monkeypatch):
+    """Metrics of each rule, given points and true beats, and where the points stand."""
+    monkeypatch.setattr(ecg, "load", lambda *_: hearts)
+    experiment = build("constant", objective=request.param)
+    with torch.no_grad():
+        found = {name: experiment.metrics(Baseline(rule())) for name, rule in RULES.items()}
+        assert np.isfinite(experiment.picture(experiment.model).fitted).all()
+    return request.param, found, experiment._test.numpy(), experiment._where.numpy()
+
+
+def test_baselines_have_the_errors_of_numpy(rules):
+    objective, found, test, where = rules
+    given = np.stack([beat[rows] for beat, rows in zip(test, where, strict=True)])
+    mean = given.mean(1, keepdims=True)
+    expected = {("constant", "reconstruction_rmse"): given - mean, ("linear", "reconstruction_rmse"): 0 * given}
+    if objective == "interpolate":
+        lines = [
+            [np.interp(range(100), rows, beat[rows, c]) for c in (0, 1)] for beat, rows in zip(test, where, strict=True)
+        ]
+        hidden = np.ones(test.shape[:2], bool)
+        np.put_along_axis(hidden, where, False, 1)
+        expected["linear", "interpolation_rmse"] = (np.moveaxis(np.array(lines), 1, 2) - test)[hidden]
+    if objective == "extrapolate":
+        first, last = where[0, 0], where[0, -1]
+        expected["last-value", "extrapolation_rmse_after"] = test[:, last : last + 1] - test[:, last + 1 :]
+        expected["constant", "extrapolation_rmse_before"] = mean - test[:, :first]
+    for (name, metric), error in expected.items():
+        assert found[name][metric] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-4, abs=1e-5)
+
+
+def test_a_constant_never_leaves_the_range_and_has_no_bound(rules):
+    for name in ("constant", "last-value"):
+        assert rules[1][name]["escape_share"] == 0
+        assert rules[1][name]["elbo"] is None
