@@ -40,6 +40,8 @@ _FIGURES = (
     "hidden_mse",
     "reconstruction_rmse",
     "rmse_over_noise",
+    "mean_beat_over_noise",
+    "linear_over_noise",
     "diversity_ratio",
     "escape_share_before",
     "escape_share_after",

@@ -145,6 +145,16 @@ _ALL = (
     Figure("extrapolation_rmse_before", "RMSE before", "1", "lower", "RMSE on the part of a beat before the given one"),
     Figure("extrapolation_rmse_after", "RMSE after", "1", "lower", "RMSE on the part of a beat after the given one"),
     Figure("rmse_over_noise", "RMSE/ noise", "1", "lower", "RMSE of the signal over the noise estimated in the data"),
+    Figure(
+        "mean_beat_over_noise", "mean beat/ noise", "1", "lower", "the same of one beat for all: the mean training beat"
+    ),
+    Figure(
+        "linear_over_noise",
+        "PCA/ noise",
+        "1",
+        "lower",
+        "the same of as many principal components of the training beats as the latent state has",
+    ),
     Figure("rmse", "RMSE", "1", "lower", "of your own series: RMSE at the hidden times of series never seen, in SD"),
     Figure("rmse_given", "RMSE given", "1", "lower", "the same at the given times"),
     Figure("mae", "MAE", "1", "lower", "mean absolute error at the hidden times of series never seen, in SD"),
