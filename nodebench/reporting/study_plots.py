@@ -216,7 +216,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
             category("model", _SERIES, final("extrapolation_rmse")),
             ("observations",),
             Look("", "RMSE beyond the window", "y", joined=False, categories=_SERIES),
-            groups=("spirals", "spirals-ode-rnn"),
+            groups=("spirals", "spirals-others", "spirals-ode-rnn"),
         ),
     ),
     "solvers": tuple(
