@@ -15,6 +15,7 @@ from nodebench.claims.papers import (
     families,
     later,
     libraries,
+    series,
 )
 from nodebench.plugins import NameTaken, load_plugins
 
@@ -29,6 +30,7 @@ CLAIMS: tuple[Claim, ...] = (
     *families.CLAIMS,
     *libraries.CLAIMS,
     *densities.CLAIMS,
+    *series.CLAIMS,
 )
 
 

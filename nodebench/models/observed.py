@@ -16,25 +16,35 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from nodebench.models.latent import gaps, pick
+from nodebench.models.stepped import OdeRnn
 from nodebench.solvers import Solve
 
 
 class LatentOde(nn.Module):
-    """A variational autoencoder: a GRU reads what was seen backwards, and an ODE goes out from the latent start.
+    """A variational autoencoder: an encoder reads what was seen backwards, and an ODE goes out from the latent start.
 
     A batch is solved once, over the union of its times; each series picks its own.
 
     Args:
         dimension: components of the series.
-        hidden: units of the GRU and of the readout.
+        hidden: units of the encoder and of the readout.
         field: of the latent state, of dimension ``latent``.
         latent: dimension of the latent state.
         solve: the integrator.
+        encoder: reads backwards to the first time; None for a GRU that is told the gaps.
     """
 
-    def __init__(self, dimension: int, hidden: int, field: nn.Module, latent: int, solve: Solve) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        hidden: int,
+        field: nn.Module,
+        latent: int,
+        solve: Solve,
+        encoder: OdeRnn | None = None,
+    ) -> None:
         super().__init__()
-        self.recurrence = nn.GRU(2 * dimension + 1, hidden, batch_first=True)
+        self.encoder = GruEncoder(dimension, hidden) if encoder is None else BackwardsEncoder(encoder)
         self.head = nn.Linear(hidden, 2 * latent)
         self.field = field
         self.readout = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, dimension))
@@ -50,7 +60,20 @@ class LatentOde(nn.Module):
         return self.readout(pick(states, where)), kl_divergence(posterior, prior).sum(-1)
 
     def posterior(self, values: Tensor, seen: Tensor, times: Tensor) -> Normal:
-        """The posterior of the latent start, over ``(B, L)``; times at which nothing was seen are skipped."""
+        """The posterior of the latent start, over ``(B, L)``."""
+        mean, log_variance = self.head(self.encoder(values, seen, times)).chunk(2, -1)
+        return Normal(mean, torch.exp(0.5 * log_variance), validate_args=False)
+
+
+class GruEncoder(nn.Module):
+    """A GRU that reads what was seen backwards, with the gaps; times at which nothing was seen are skipped."""
+
+    def __init__(self, dimension: int, hidden: int) -> None:
+        super().__init__()
+        self.recurrence = nn.GRU(2 * dimension + 1, hidden, batch_first=True)
+
+    def forward(self, values: Tensor, seen: Tensor, times: Tensor) -> Tensor:
+        """Return its last state ``(B, H)``."""
         known = seen.any(-1)
         count = known.sum(1)
         # The times at which something was seen, the last one first, then the others.
@@ -58,9 +81,21 @@ class LatentOde(nn.Module):
         values, seen = pick(values, order), pick(seen.to(values), order)
         inputs = torch.cat([values, seen, -gaps(times.gather(1, order))], -1)
         packed = pack_padded_sequence(inputs, count.cpu().clamp(min=1), batch_first=True, enforce_sorted=False)
-        _, last = self.recurrence(packed)
-        mean, log_variance = self.head(last[-1]).chunk(2, -1)
-        return Normal(mean, torch.exp(0.5 * log_variance), validate_args=False)
+        return self.recurrence(packed)[1][-1]
+
+
+class BackwardsEncoder(nn.Module):
+    """An ODE-RNN that reads backwards, as far as the first time."""
+
+    def __init__(self, network: OdeRnn) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, values: Tensor, seen: Tensor, times: Tensor) -> Tensor:
+        """Return its last state ``(B, H)``."""
+        place, inside = backwards(times)
+        read = self.network.read(pick(values, place), pick(seen, place) & inside, -times.gather(1, place))
+        return read[1].hidden
 
 
 class Recurrence(Protocol):
@@ -118,52 +153,6 @@ class GruDt(nn.Module):
         before = torch.cat([torch.zeros_like(last[:, :1]), last[:, :-1]], 1)
         states, _ = self.recurrence(torch.cat([before, gaps(times)], -1))
         return states
-
-
-class OdeRnn(nn.Module):
-    """An ODE between the times, and a GRU cell at each time at which something was seen.
-
-    The time between two observations differs from series to series. Each interval is solved over [0, 1], with the field
-    multiplied by the length of the interval.
-
-    Args:
-        dimension: components of the series.
-        hidden: dimension of the state.
-        field: of the state.
-        solve: the integrator.
-    """
-
-    def __init__(self, dimension: int, hidden: int, field: nn.Module, solve: Solve) -> None:
-        super().__init__()
-        self.cell = nn.GRUCell(2 * dimension, hidden)
-        self.field = Rescaled(field)
-        self.solve = solve
-
-    def forward(self, values: Tensor, seen: Tensor, times: Tensor) -> Tensor:
-        """Return the states ``(B, n, H)`` just before each time."""
-        inputs, known = torch.cat([values, seen.to(values)], -1), seen.any(-1, keepdim=True)
-        unit, lengths = times.new_tensor([0.0, 1.0]), gaps(times)
-        state, found = values.new_zeros(len(values), self.cell.hidden_size), []
-        for i in range(times.shape[1]):
-            if i:
-                extended = torch.cat([state, lengths[:, i]], -1)
-                state = self.solve(self.field, extended, unit)[-1, :, :-1]
-            found.append(state)
-            state = torch.where(known[:, i], self.cell(inputs[:, i], state), state)
-        return torch.stack(found, 1)
-
-
-class Rescaled(nn.Module):
-    """A field over an interval of length 1: ``d[y, L]/ds = [L field(y), 0]``. The length is part of the state."""
-
-    def __init__(self, field: nn.Module) -> None:
-        super().__init__()
-        self.field = field
-
-    def forward(self, t: Tensor, extended: Tensor) -> Tensor:
-        """Return the derivative of ``(B, H + 1)``."""
-        length = extended[:, -1:]
-        return torch.cat([length * self.field(t, extended[:, :-1]), torch.zeros_like(length)], -1)
 
 
 # --- baselines without parameters
@@ -227,3 +216,38 @@ def neighbours(seen: Tensor) -> tuple[Tensor, Tensor]:
     before = torch.where(seen, place, -1).cummax(1).values
     after = torch.where(seen, place, n).flip(1).cummin(1).values.flip(1)
     return before, after
+
+
+class Baseline(nn.Module):
+    """A rule that learns nothing, as a model of series that are observed at points of their own.
+
+    Args:
+        rule: ``Constant``, ``LastValue`` or ``Linear``.
+    """
+
+    def __init__(self, rule: nn.Module) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def forward(self, observed: Tensor, where: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the rule has at the observations ``(B, n, D)``, and no KL: zeros ``(B,)``; see ``SeriesVae``."""
+        return self.at(observed, times[where], times[where]), observed.new_zeros(len(observed))
+
+    def at(self, observed: Tensor, times: Tensor, asked: Tensor) -> Tensor:
+        """The signal ``(B, T, D)`` at ``asked`` ``(B, T)`` from observations ``(B, n, D)`` at ``times`` ``(B, n)``."""
+        n = times.shape[1]
+        every, order = torch.cat([times, asked], 1).sort(
+            dim=1, stable=True
+        )  # an observation before what is asked there
+        values = torch.cat([observed, observed.new_zeros(*asked.shape, observed.shape[-1])], 1)
+        known = torch.zeros_like(values, dtype=torch.bool)
+        known[:, :n] = True
+        found, _ = self.rule(pick(values, order), pick(known, order), every, observed)
+        return pick(found, order.argsort(1)[:, n:])
+
+    def go_on(self, observed: Tensor, times: Tensor, later: Tensor) -> Tensor:
+        """The signal ``(B, T, D)`` at ``later`` ``(T,)``."""
+        return self.at(observed, times, later.expand(len(times), -1))
+
+
+RULES = {"constant": Constant, "last-value": LastValue, "linear": Linear}

@@ -35,8 +35,13 @@ _FIGURES = (
     "trajectory_error",
     "extrapolation_error",
     "extrapolation_rmse",
+    "extrapolation_rmse_after",
+    "interpolation_rmse",
+    "hidden_mse",
     "reconstruction_rmse",
     "rmse_over_noise",
+    "mean_beat_over_noise",
+    "linear_over_noise",
     "diversity_ratio",
     "escape_share_before",
     "escape_share_after",
@@ -56,7 +61,7 @@ _FIGURES = (
     "residual_error",
 )
 _PUBLISHED = ("test_error", "parameters", "extrapolation_rmse")
-_PICTURED = ("toys", "ecg", "table2")
+_PICTURED = ("toys", "ecg", "table2", "series")
 
 Films = Callable[[Record], Film]
 

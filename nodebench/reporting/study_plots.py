@@ -25,6 +25,7 @@ def _refined(record: Record) -> Iterable[tuple[float, float]]:
 _MODELS = ("odenet", "rknet", "resnet", "resnet-tied", "resnet-1", "no-block", "mlp")
 _TOYS = ("toy/spiral", "toy/random", "toy/lotka-volterra-linear", "toy/lotka-volterra", "toy/nonlinear", "toy/mlp")
 _BEATS = ("latent-ode", "latent-ode-tanh", "latent-ode-damped", "gru-vae")
+_SERIES = ("latent-ode", "ode-rnn", "gru-d", "rnn-dt", "constant", "last-value", "linear")
 _TASKS = ("mnist", "toy/spiral", "latent-spirals", "ecg")
 _NFE, _PEAK = final("nfe_forward"), final("tensor_peak_bytes")
 _BOTH = total(final("nfe_forward"), final("nfe_backward"))
@@ -191,6 +192,33 @@ PLOTS: dict[str, tuple[Plot, ...]] = COMPARISONS | {
         ),
     ),
     "ecg-mitdb": (_DIVERSITY,),
+    "series": (
+        Plot(
+            "interpolation",
+            "Sines: squared error at the points that are not given, against the share that is given",
+            by_axis("observed", final("hidden_mse")),
+            ("model",),
+            Look("share of the points that is given", "MSE at hidden points", "xy"),
+            groups=("periodic", "periodic-gru-d", "periodic-ode-rnn"),
+            over=("solver", "rtol", "atol", "step_size", "gradient"),
+        ),
+        Plot(
+            "forecast-sines",
+            "Sines: error on the second half, from half of the points of the first",
+            category("model", _SERIES, final("hidden_rmse")),
+            (),
+            Look("", "RMSE", "y", joined=False, categories=_SERIES),
+            groups=("periodic-forecast", "periodic-forecast-ode-rnn"),
+        ),
+        Plot(
+            "forecast-spirals",
+            "Spirals: error on 100 points beyond the window",
+            category("model", _SERIES, final("extrapolation_rmse")),
+            ("observations",),
+            Look("", "RMSE beyond the window", "y", joined=False, categories=_SERIES),
+            groups=("spirals", "spirals-others", "spirals-ode-rnn"),
+        ),
+    ),
     "solvers": tuple(
         Plot(
             f"{group}-{name}",

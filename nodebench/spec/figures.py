@@ -145,9 +145,23 @@ _ALL = (
     Figure("extrapolation_rmse_before", "RMSE before", "1", "lower", "RMSE on the part of a beat before the given one"),
     Figure("extrapolation_rmse_after", "RMSE after", "1", "lower", "RMSE on the part of a beat after the given one"),
     Figure("rmse_over_noise", "RMSE/ noise", "1", "lower", "RMSE of the signal over the noise estimated in the data"),
+    Figure(
+        "mean_beat_over_noise", "mean beat/ noise", "1", "lower", "the same of one beat for all: the mean training beat"
+    ),
+    Figure(
+        "linear_over_noise",
+        "PCA/ noise",
+        "1",
+        "lower",
+        "the same of as many principal components of the training beats as the latent state has",
+    ),
     Figure("rmse", "RMSE", "1", "lower", "of your own series: RMSE at the hidden times of series never seen, in SD"),
     Figure("rmse_given", "RMSE given", "1", "lower", "the same at the given times"),
     Figure("mae", "MAE", "1", "lower", "mean absolute error at the hidden times of series never seen, in SD"),
+    Figure("hidden_mse", "hidden MSE", "1", "lower", "mean squared error at the hidden points of series never seen"),
+    Figure("hidden_rmse", "hidden RMSE", "1", "lower", "its root"),
+    Figure("hidden_mse_clean", "clean MSE", "1", "lower", "the same as the hidden MSE, to the points without noise"),
+    Figure("all_mse", "MSE", "1", "lower", "mean squared error at all points of series never seen, given or hidden"),
     Figure("nats", "nats", "1", "lower", "negative mean log-density of points never seen"),
     Figure("excess_nats", "excess nats", "1", "lower", "the same less that of the exact density, at the same points"),
     Figure("excess_nats_error", "± nats", "1", "lower", "standard error of the excess over the points"),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nodebench.errors import BadInput
 from nodebench.models.fields import MlpField
 from nodebench.models.latent import Encoder, Fence, GruDecoder, OdeDecoder, SeriesVae, pick
+from nodebench.models.observed import RULES, Baseline
 from nodebench.solvers import Solve, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.spec.record import DataCard
@@ -21,6 +22,7 @@ from nodebench.spec.trajectories import Trajectories
 from nodebench.tasks import ecg_sources
 from nodebench.tasks.contract import Experiment, ModelInfo, Setup, Task
 from nodebench.tasks.ecg_sources import ECG5000, MITDB, POINTS, SYNTHETIC, Beats, Split
+from nodebench.tasks.observed_training import ROLLING
 from nodebench.tasks.series import Series, SeriesOptions, SeriesTraining, rmse
 
 _ARTICLE = "the Breakdown article"
@@ -57,7 +59,8 @@ class EcgOptions(SeriesOptions):
 class Ecg(Task):
     """Reconstruct, interpolate and extrapolate heart beats.
 
-    All beats share one grid of 100 times, solved once for a batch, see ``SeriesVae``.
+    All beats share one grid of 100 times, solved once for a batch, see ``SeriesVae``. Of the models that learn nothing,
+    the last value and straight lines pass through the given points: only what they make of hidden ones says anything.
     """
 
     name = "ecg"
@@ -70,6 +73,9 @@ class Ecg(Task):
             "the same with tanh, less λz: bounded forwards in time, not backwards", "against the article's divergence"
         ),
         "gru-vae": ModelInfo("the same encoder with a GRU decoder; no ODE", "a discrete baseline", frozenset()),
+        "constant": ModelInfo("mean of the given points of a beat; nothing is learned", ROLLING, frozenset()),
+        "last-value": ModelInfo("last given point; nothing is learned", ROLLING, frozenset()),
+        "linear": ModelInfo("straight lines between the given points; nothing is learned", ROLLING, frozenset()),
     }
     options = EcgOptions
     presets = {
@@ -147,15 +153,22 @@ class _Beats(SeriesTraining):
         self._times = torch.linspace(0, options.duration, POINTS, dtype=torch.float64)
         # Training knows no time outside the part that is given.
         self._first, self._last = int(where.min()), int(where.max())
+        self._linear = self._linear_errors(train) if options.objective == "reconstruct" else (None, None)
         super().__init__(setup, self._series(train, where), options.noise, partial(_model, setup.model, options))
         self._place = setup.device, setup.dtype
 
     def _series(self, beats: Tensor, where: Tensor) -> Series:
         return Series(pick(beats, where), where - self._first, self._times[self._first : self._last + 1])
 
+    def _linear_errors(self, train: Tensor) -> tuple[float, float]:
+        """Errors of the mean beat, and of as many principal components as the latent state has, over the noise."""
+        ranks = 0, self._options.latent
+        mean, best = (rmse(reduced(train, self._test, rank)[..., 0], self._test[..., 0]) for rank in ranks)
+        return mean / self._noise_level, best / self._noise_level
+
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
         """Errors, collapse and divergence on beats never seen, in standard deviations of the signal."""
-        assert isinstance(model, SeriesVae)
+        assert isinstance(model, SeriesVae | Baseline)
         test, where = self._test, self._where
         fitted = self._fit(model)
         hidden = torch.ones(test.shape[:2], dtype=torch.bool).scatter_(1, where, False)
@@ -166,18 +179,22 @@ class _Beats(SeriesTraining):
             **self._outside(fitted),
             **self._by_class(fitted),
         }
+        bound = self.bound(model, self._series(test, where).to(*self._place))
         signal = rmse(pick(fitted, where)[..., 0], pick(test, where)[..., 0])
         inside = slice(self._first, self._last + 1)
         return {
             "diversity_ratio": spread(fitted[:, inside]) / spread(test[:, inside]),
             "rmse_over_noise": signal / self._noise_level,
+            **dict(zip(("mean_beat_over_noise", "linear_over_noise"), self._linear, strict=True)),
             **errors,
             **self._escapes(model),
-            **self.bound(model, self._series(test, where).to(*self._place)),
+            **(bound if isinstance(model, SeriesVae) else dict.fromkeys(bound)),
         }
 
-    def _fit(self, model: SeriesVae) -> Tensor:
+    def _fit(self, model: SeriesVae | Baseline) -> Tensor:
         """Whole test beats as decoded from the given points, ``(N, POINTS, 2)``; NaN where a GRU cannot go."""
+        if isinstance(model, Baseline):
+            return self._by_rule(model, self._times)
         z = self._starts(model)
         return model.decoder(z, self._times.to(z), self._first).double().cpu()
 
@@ -185,6 +202,11 @@ class _Beats(SeriesTraining):
         """The most likely latent starts of test beats, ``(N, L)``."""
         observed, where, times = self._series(self._test[rows], self._where[rows]).to(*self._place)
         return model.most_likely(observed, times[where])
+
+    def _by_rule(self, model: Baseline, asked: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
+        """What a rule makes of test beats at ``asked`` ``(K,)``, in float64 ``(N, K, 2)``."""
+        observed, where, times = self._series(self._test[rows], self._where[rows]).to(*self._place)
+        return model.go_on(observed, times[where], asked.to(times)).double().cpu()
 
     def _outside(self, fitted: Tensor) -> dict[str, float | None]:
         """Errors before and after the given part of the beat."""
@@ -208,7 +230,7 @@ class _Beats(SeriesTraining):
             for name, chosen in rows.items()
         }
 
-    def _escapes(self, model: SeriesVae) -> dict[str, float | None]:
+    def _escapes(self, model: SeriesVae | Baseline) -> dict[str, float | None]:
         """Share of extrapolations, forward and backward from each beat, that leave ten times the signal's range.
 
         A recurrent decoder cannot go backwards: for it only the forward ones count.
@@ -223,11 +245,13 @@ class _Beats(SeriesTraining):
         time = steps.double().median().item() * HORIZON_STEP if len(steps) else None
         return {"escape_share": escaped.double().mean().item(), **shares, "escape_time": time}
 
-    def _far(self, model: SeriesVae) -> dict[str, Tensor]:
+    def _far(self, model: SeriesVae | Baseline) -> dict[str, Tensor]:
         """The decoded signal ``(N, K, 2)`` past either end of what training saw, each ``HORIZON_STEP`` of a beat."""
-        z = self._starts(model)
         anchor, end = self._times[self._first], self._times[self._last]
         steps = HORIZON_STEP * self._options.duration * torch.arange(round(HORIZON / HORIZON_STEP) + 1)
+        if isinstance(model, Baseline):
+            return {"after": self._by_rule(model, end + steps), "before": self._by_rule(model, anchor - steps)}
+        z = self._starts(model)
         forward = torch.cat([anchor.unsqueeze(0), end + steps]).to(z)
         fence = Fence(*(side.to(z) for side in self._fence))
         if isinstance(model.decoder, GruDecoder):
@@ -240,13 +264,12 @@ class _Beats(SeriesTraining):
 
     def picture(self, model: nn.Module) -> Trajectories:
         """Beats never seen: given points, their reconstruction, and half a beat past either end."""
-        assert isinstance(model, SeriesVae)
+        assert isinstance(model, SeriesVae | Baseline)
         times = self._times
         margin = torch.arange(1, POINTS // 2, dtype=torch.float64) * (times[1] - times[0])
         wide = torch.cat([-margin.flip(0), times, times[-1] + margin])
         rows = torch.linspace(0, len(self._test) - 1, EXAMPLES).long()  # neighbours are of one heart
-        z = self._starts(model, rows)
-        decoded = self._decode_wide(model, z, wide, len(margin) + self._first)
+        decoded = self._decode_wide(model, rows, wide, len(margin) + self._first)
         true = torch.full_like(decoded, torch.nan)
         true[:, len(margin) : len(margin) + POINTS] = self._test[rows]
         scale = self._length / self._options.duration
@@ -262,7 +285,10 @@ class _Beats(SeriesTraining):
             labels=("x (SD)", "x′ (SD)"),
         )
 
-    def _decode_wide(self, model: SeriesVae, z: Tensor, wide: Tensor, anchor: int) -> Tensor:
+    def _decode_wide(self, model: SeriesVae | Baseline, rows: Tensor, wide: Tensor, anchor: int) -> Tensor:
+        if isinstance(model, Baseline):
+            return self._by_rule(model, wide, rows)
+        z = self._starts(model, rows)
         if isinstance(model.decoder, GruDecoder):
             return model.decoder(z, wide.to(z), anchor).double().cpu()
         fence = Fence(*(side.to(z) for side in self._fence))
@@ -276,7 +302,20 @@ def spread(beats: Tensor) -> float:
     return (beats - beats.mean(0)).square().mean().sqrt().item()
 
 
-def _model(name: str, options: EcgOptions, solve: Solve) -> SeriesVae:
+def reduced(train: Tensor, test: Tensor, rank: int) -> Tensor:
+    """Test beats ``(N, T, D)`` as the principal components of the training beats have them, at most ``rank`` of them.
+
+    No linear encoder and decoder with so many latent numbers has a smaller squared error on the training beats (Eckart
+    and Young 1936).
+    """
+    mean = train.mean(0).flatten()
+    axes = torch.linalg.svd(train.flatten(1) - mean, full_matrices=False).Vh[:rank]
+    return (mean + (test.flatten(1) - mean) @ axes.T @ axes).reshape(test.shape)
+
+
+def _model(name: str, options: EcgOptions, solve: Solve) -> SeriesVae | Baseline:
+    if name in RULES:
+        return Baseline(RULES[name]())
     encoder = Encoder(2, options.encoder_hidden, options.latent, "gru", options.encoder_sees_gaps)
     return SeriesVae(encoder, _DECODERS[name](options, solve))
 

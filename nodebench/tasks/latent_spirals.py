@@ -9,10 +9,13 @@ from torch import Tensor, nn
 
 from nodebench.models.fields import MlpField
 from nodebench.models.latent import Encoder, OdeDecoder, RnnForecaster, SeriesVae, pick
+from nodebench.models.observed import RULES, Baseline
+from nodebench.models.stepped import Forecaster, GruD, OdeRnn
 from nodebench.solvers import Solve, StepControl
 from nodebench.spec import Gradient, Preset
 from nodebench.spec.trajectories import Trajectories
 from nodebench.tasks.contract import Experiment, ModelInfo, Setup, Task
+from nodebench.tasks.observed_training import GRU_D, ROLLING, RUBANOVA
 from nodebench.tasks.series import Series, SeriesOptions, SeriesTraining, rmse
 
 _PAPER = "Chen et al. 2018, arXiv 1806.07366, section 5.1"
@@ -44,7 +47,11 @@ class LatentSpirals(Task):
     All spirals share one grid of 100 times, and each is observed at ``observations`` of them. A batch is solved
     once over the grid and each spiral picks its own times, so none is lost. An adaptive forward solve
     interpolates its outputs: its NFE does not depend on how many are observed. The adjoint restarts at each
-    time of the grid: about 100 restarts a step, whatever ``observations`` is.
+    time of the grid: about 100 restarts a step, whatever ``observations`` is. An ODE-RNN goes from each observation to
+    the next: step i takes every spiral over its own i-th gap, rescaled to [0, 1], and so solves ``observations`` times.
+
+    The recurrent models predict each observation from those before it. Beyond the window they go on from their own
+    predictions, as if these had been observed.
 
     Every spiral is a window of one of two base curves, at a random place. The variants differ in the curves, the
     noise and the field. ``script``: windows of 0.6 turns, noise 0.3, two hidden ELU layers. (The script means to
@@ -60,6 +67,11 @@ class LatentSpirals(Task):
         "latent-ode": ModelInfo("variational autoencoder with an ODE decoder", _PAPER),
         "rnn": ModelInfo("recurrent network that predicts the next point; no ODE", _PAPER, frozenset()),
         "rnn-dt": ModelInfo("the same, told the time to the next point", _PAPER, frozenset()),
+        "ode-rnn": ModelInfo("ODE between the observations, a GRU cell at each", RUBANOVA),
+        "gru-d": ModelInfo("GRU whose state decays between the observations; no ODE", GRU_D, frozenset()),
+        "constant": ModelInfo("mean of the observations of a spiral; nothing is learned", ROLLING, frozenset()),
+        "last-value": ModelInfo("last observation; nothing is learned", ROLLING, frozenset()),
+        "linear": ModelInfo("straight lines between observations; nothing is learned", ROLLING, frozenset()),
     }
     options = SpiralsOptions
     presets = {
@@ -154,8 +166,10 @@ class _Spirals(SeriesTraining):
         random = torch.Generator().manual_seed(setup.seed + 2**32)
         train = make_spirals(options, options.spirals, random)
         self._test = make_spirals(options, options.test_spirals, random, held_out=True)
+        series = train.series()
         build = _BUILD[setup.model]
-        super().__init__(setup, train.series(), options.noise_level, lambda solve: build(options, solve))
+        mean = series.observed.mean((0, 1))
+        super().__init__(setup, series, options.noise_level, lambda solve: build(options, solve, mean))
         self._place = setup.device, setup.dtype
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
@@ -181,12 +195,12 @@ class _Spirals(SeriesTraining):
             signal = model.decoder(model.most_likely(observed, times[where]), every)
             found = pick(signal, where), signal[:, WINDOW:]
         else:
-            assert isinstance(model, RnnForecaster)
+            assert isinstance(model, RnnForecaster | Forecaster | Baseline)
             found = model(observed, where, times, None)[0], model.go_on(observed, times[where], every[WINDOW:])
         return found[0].double().cpu(), found[1].double().cpu()
 
     def picture(self, model: nn.Module) -> Trajectories:
-        """Spirals never seen, and what the model makes of them; between observations the RNN says nothing."""
+        """Spirals never seen, and what the model makes of them at the observed points and beyond the window."""
         test = self._test
         observed, beyond = self._predict(model, EXAMPLES)
         fitted = torch.full_like(test.clean[:EXAMPLES], torch.nan)
@@ -205,7 +219,7 @@ class _Spirals(SeriesTraining):
         )
 
 
-def _latent_ode(options: SpiralsOptions, solve: Solve) -> nn.Module:
+def _latent_ode(options: SpiralsOptions, solve: Solve, _: Tensor) -> nn.Module:
     """Encoder, field and decoder with the widths of paper and script."""
     latent, hidden = options.latent, options.hidden
     layers = [hidden] * (2 if options.variant == "script" else 1)
@@ -215,8 +229,25 @@ def _latent_ode(options: SpiralsOptions, solve: Solve) -> nn.Module:
     return SeriesVae(encoder, OdeDecoder(field, readout, solve))
 
 
-_BUILD: dict[str, Callable[[SpiralsOptions, Solve], nn.Module]] = {
+def _ode_rnn(options: SpiralsOptions, solve: Solve, _: Tensor) -> nn.Module:
+    units = options.encoder_hidden
+    return Forecaster(OdeRnn(2, units, MlpField((units, units, units)), solve), units, 2)
+
+
+def _gru_d(options: SpiralsOptions, _: Solve, mean: Tensor) -> nn.Module:
+    return Forecaster(GruD(2, options.encoder_hidden, mean), options.encoder_hidden, 2)
+
+
+def _baseline(name: str) -> "_Build":
+    return lambda *_: Baseline(RULES[name]())
+
+
+_Build = Callable[[SpiralsOptions, Solve, Tensor], nn.Module]
+_BUILD: dict[str, _Build] = {
     "latent-ode": _latent_ode,
-    "rnn": lambda options, _: RnnForecaster(2, options.encoder_hidden, sees_gaps=False),
-    "rnn-dt": lambda options, _: RnnForecaster(2, options.encoder_hidden, sees_gaps=True),
+    "rnn": lambda options, *_: RnnForecaster(2, options.encoder_hidden, sees_gaps=False),
+    "rnn-dt": lambda options, *_: RnnForecaster(2, options.encoder_hidden, sees_gaps=True),
+    "ode-rnn": _ode_rnn,
+    "gru-d": _gru_d,
+    **{name: _baseline(name) for name in RULES},
 }

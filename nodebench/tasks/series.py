@@ -1,7 +1,8 @@
 """Learning latent-variable models of many short series: the experiment behind latent spirals and ECG."""
 
+import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -22,6 +23,7 @@ class SeriesOptions(PenaltyOptions):
     steps_per_epoch: int = Field(100, ge=1)
     batch_size: int = Field(1000, ge=1)  # series; all of them where there are no more
     learning_rate: float = Field(0.01, gt=0)
+    schedule: Literal["cosine"] | None = None  # the learning rate falls to 0 along a cosine; None: it is constant
     latent: int = Field(4, ge=1)  # dimension of the latent state
     hidden: int = Field(20, ge=1)  # units a layer, of field and decoder
     encoder_hidden: int = Field(25, ge=1)
@@ -55,22 +57,32 @@ class SeriesTraining(Experiment):
 
     def __init__(self, setup: Setup, train: Series, noise: float, model: Callable[[Solve], nn.Module]) -> None:
         options: SeriesOptions = setup.options
+        self._trained_with = options
         self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
         self._train = train.to(setup.device, setup.dtype)
         self._noise, self._size, self._latent = noise, options.batch_size, options.latent
         torch.manual_seed(setup.seed)
         self._solve = regularised(setup.solve, options)
         self.model = model(self._solve).to(setup.device, setup.dtype)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
+        parameters = list(self.model.parameters())
+        self.optimizer = torch.optim.Adam(parameters, lr=options.learning_rate) if parameters else None
         self._order = torch.Generator().manual_seed(setup.seed)
         self.generators = {"order": self._order}
         self.probe = self._batch(torch.arange(min(PROBE, len(train.observed))), torch.Generator().manual_seed(0))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield batches drawn without replacement, each anew."""
-        for _ in range(self.steps_per_epoch):
+        for step in range(self.steps_per_epoch):
+            self._set_rate((epoch + step / self.steps_per_epoch) / self.epochs)
             rows = torch.randperm(len(self._train.observed), generator=self._order)[: self._size]
             yield self._batch(rows, self._order)
+
+    def _set_rate(self, done: float) -> None:
+        """Set the learning rate after a share of the training."""
+        options = self._trained_with
+        if self.optimizer and options.schedule == "cosine":
+            for group in self.optimizer.param_groups:
+                group["lr"] = options.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
     def _batch(self, rows: Tensor, random: torch.Generator) -> Batch:
         """Observations, where they stand, the grid, and the numbers that choose a latent start."""

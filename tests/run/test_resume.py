@@ -44,6 +44,7 @@ TRAININGS = {
         "--set",
         "schedule=linear",
     ],
+    "periodic": ["--task", "periodic", "--model", "gru-dt", "--set", "epochs=4", "--set", "steps_per_epoch=4"],
     "toy/spheres": ["--task", "toy/spheres", "--set", "epochs=8"],
     "ecg": ["--task", "ecg", "--set", "epochs=3", "--set", "steps_per_epoch=5"],
 }

@@ -7,6 +7,8 @@ import torch
 from problems import integrator
 
 from nodebench.errors import BadInput
+from nodebench.models.fields import MlpField
+from nodebench.models.observed import RULES, Baseline
 from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import ecg, ecg_sources, find_task
@@ -23,7 +25,7 @@ def hearts():
 
 def build(model: str = "latent-ode", **overrides):
     small = {"hearts": 10, "beats": 3} | overrides
-    ode = {} if model == "gru-vae" else {"solver": ["rk4"]}
+    ode = {"solver": ["rk4"]} if model.startswith("latent-ode") else {}
     (trial,) = multiply(Grid(task="ecg", model=[model], overrides=small, **ode), NOTHING)[0]
     return experiment_of(trial, integrator("rk4", step_size=0.05), NOTHING)
 
@@ -252,3 +254,86 @@ def test_a_picture_shows_half_a_beat_past_either_end(objective):
     assert picture.times[0] == pytest.approx(-picture.times[-1] + 0.75, abs=1e-6)
     assert np.isfinite(picture.fitted).all()
     assert np.isnan(picture.true[:, 0]).all()
+
+
+def test_principal_components_find_planted_shapes_and_leave_the_noise():
+    """Three shapes at random strengths: two components miss one of them, three leave what is not in their span."""
+    random = np.random.default_rng(0)
+    shapes = np.linalg.qr(random.standard_normal((40, 3)))[0].T  # orthonormal
+    strength, noise = np.array([5.0, 3.0, 2.0]), 0.01
+    beats = 1 + (random.standard_normal((3000, 3)) * strength) @ shapes + noise * random.standard_normal((3000, 40))
+    train, test = (torch.from_numpy(part.reshape(-1, 20, 2)) for part in (beats[:2000], beats[2000:]))
+    left = [((ecg.reduced(train, test, rank) - test) ** 2).sum((1, 2)).mean().item() for rank in range(4)]
+    assert left[:3] == pytest.approx([38.0, 13.0, 4.0], rel=0.15)
+    assert left[3] == pytest.approx(37 * noise**2, rel=0.05)
+    assert torch.equal(ecg.reduced(train, test, 0)[7], train.mean(0))
+
+
+def test_the_linear_errors_of_the_task_are_those_of_the_eigenvectors_of_the_covariance(hearts, monkeypatch):
+    monkeypatch.setattr(ecg, "load", lambda *_: hearts)
+    experiment = build("constant", latent=5)
+    with torch.no_grad():
+        found = experiment.metrics(experiment.model)
+    mean, std = hearts.train.signal.mean((0, 1)), hearts.train.signal.std((0, 1))
+    train, test = ((part.signal - mean) / std for part in hearts)
+    flat, centre = train.reshape(len(train), -1), train.mean(0).ravel()
+    covariance = np.cov(flat, rowvar=False)
+    axes = np.linalg.eigh(covariance)[1][:, -5:]
+    rest = (test.reshape(len(test), -1) - centre) @ (np.eye(200) - axes @ axes.T)
+    noise = hearts.train.noise / std[0]
+    by_hand = np.sqrt(np.mean(rest.reshape(test.shape)[..., 0] ** 2)) / noise
+    assert found["linear_over_noise"] == pytest.approx(by_hand, rel=1e-6)
+    alone = np.sqrt(np.mean((test - train.mean(0))[..., 0] ** 2)) / noise
+    assert found["mean_beat_over_noise"] == pytest.approx(alone, rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_a_tanh_field_is_bounded_by_its_last_layer_and_an_elu_field_is_not(scale):
+    torch.manual_seed(0)
+    tanh, elu = (MlpField((4, 20, 20, 4), activation) for activation in (torch.nn.Tanh, torch.nn.ELU))
+    states = scale * torch.randn(500, 4)
+    bound = tanh.net[-1].weight.abs().sum(1) + tanh.net[-1].bias.abs()
+    with torch.no_grad():
+        assert (tanh(torch.zeros(()), states).abs() <= bound).all()
+        largest = elu(torch.zeros(()), states).norm(dim=1).max() / states.norm(dim=1).max()
+    assert largest > 0.05  # it grows with the state
+
+
+# --- baselines that learn nothing, on the beats of one small set
+
+
+@pytest.fixture(params=["reconstruct", "interpolate", "extrapolate"])
+def rules(request, hearts, monkeypatch):
+    """Metrics of each rule, given points and true beats, and where the points stand."""
+    monkeypatch.setattr(ecg, "load", lambda *_: hearts)
+    experiment = build("constant", objective=request.param)
+    with torch.no_grad():
+        found = {name: experiment.metrics(Baseline(rule())) for name, rule in RULES.items()}
+        assert np.isfinite(experiment.picture(experiment.model).fitted).all()
+    return request.param, found, experiment._test.numpy(), experiment._where.numpy()
+
+
+def test_baselines_have_the_errors_of_numpy(rules):
+    objective, found, test, where = rules
+    given = np.stack([beat[rows] for beat, rows in zip(test, where, strict=True)])
+    mean = given.mean(1, keepdims=True)
+    expected = {("constant", "reconstruction_rmse"): given - mean, ("linear", "reconstruction_rmse"): 0 * given}
+    if objective == "interpolate":
+        lines = [
+            [np.interp(range(100), rows, beat[rows, c]) for c in (0, 1)] for beat, rows in zip(test, where, strict=True)
+        ]
+        hidden = np.ones(test.shape[:2], bool)
+        np.put_along_axis(hidden, where, False, 1)
+        expected["linear", "interpolation_rmse"] = (np.moveaxis(np.array(lines), 1, 2) - test)[hidden]
+    if objective == "extrapolate":
+        first, last = where[0, 0], where[0, -1]
+        expected["last-value", "extrapolation_rmse_after"] = test[:, last : last + 1] - test[:, last + 1 :]
+        expected["constant", "extrapolation_rmse_before"] = mean - test[:, :first]
+    for (name, metric), error in expected.items():
+        assert found[name][metric] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-4, abs=1e-5)
+
+
+def test_a_constant_never_leaves_the_range_and_has_no_bound(rules):
+    for name in ("constant", "last-value"):
+        assert rules[1][name]["escape_share"] == 0
+        assert rules[1][name]["elbo"] is None

@@ -74,7 +74,7 @@ def test_models_have_the_published_parameters():
     assert parameters(build("rnn").model) == 752
 
 
-@pytest.mark.parametrize("model", ["latent-ode", "rnn", "rnn-dt"])
+@pytest.mark.parametrize("model", ["latent-ode", "rnn", "rnn-dt", "gru-d", "linear"])
 def test_metrics_are_those_of_a_second_computation(model):
     experiment = build(model)
     test, times = experiment._test, experiment._test.times.float()
@@ -100,3 +100,19 @@ def test_a_perfect_model_has_only_the_noise_left():
         metrics = experiment.metrics(experiment.model)
     assert metrics["extrapolation_rmse"] == metrics["reconstruction_rmse"] == 0
     assert metrics["extrapolation_rmse_noisy"] == pytest.approx(0.1, rel=0.03)
+
+
+def test_baselines_have_the_errors_of_numpy():
+    """The mean and the last value of each spiral beyond the window; straight lines pass through the observations."""
+    test = build("constant")._test
+    observed, beyond = pick(test.noisy, test.where), test.clean[:, WINDOW:]
+    found = {}
+    for name in ("constant", "last-value", "linear"):
+        experiment = build(name)
+        with torch.no_grad():
+            found[name] = experiment.metrics(experiment.model)
+    for name, said in (("constant", observed.mean(1)), ("last-value", observed[:, -1])):
+        by_hand = (said.unsqueeze(1) - beyond).square().mean().sqrt().item()
+        assert found[name]["extrapolation_rmse"] == pytest.approx(by_hand, rel=1e-5)
+    noise = (observed - pick(test.clean, test.where)).square().mean().sqrt().item()
+    assert found["linear"]["reconstruction_rmse"] == pytest.approx(noise, rel=1e-5)

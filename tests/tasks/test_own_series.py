@@ -10,7 +10,8 @@ from problems import integrator
 from torch import nn
 
 from nodebench.errors import BadInput
-from nodebench.models.observed import Constant, GruDt, LastValue, LatentOde, Linear, OdeRnn, Recurrent
+from nodebench.models.observed import Constant, GruDt, LastValue, LatentOde, Linear, Recurrent
+from nodebench.models.stepped import OdeRnn
 from nodebench.spec import DataSource
 from nodebench.tasks import find_task
 from nodebench.tasks.contract import Setup
@@ -264,7 +265,7 @@ def test_the_picture_has_observations_and_fit_in_the_unit_of_the_file(file, sour
         assert np.allclose(shown.times[known], rows["t"] - rows["t"].iloc[0])
         assert np.array_equal(np.isfinite(shown.fitted[example, :, 1]), known)
         given = np.isfinite(shown.observed[example, :, 1])
-        if name in ("last", "linear"):  # which pass through what is given
+        if name in ("last-value", "linear"):  # which pass through what is given
             assert np.allclose(shown.fitted[example, known, 1][: given.sum()], rows["y"].iloc[: given.sum()])
     assert shown.labels == ("x", "y")
 
@@ -291,7 +292,9 @@ def test_the_error_of_the_constant_is_the_one_by_hand(nodebench, file, tmp_path)
 
 
 def test_a_run_whose_file_has_changed_is_not_resumed(nodebench, file):
-    code, _, _ = nodebench("run", *SMOKE, "--data", str(file), "--model", "constant,last", "--no-timing", "--quiet")
+    code, _, _ = nodebench(
+        "run", *SMOKE, "--data", str(file), "--model", "constant,last-value", "--no-timing", "--quiet"
+    )
     assert code == 0
     code, _, _ = nodebench("run", "--resume", "latest", "--passes", "training", "--retry-failed", "--quiet")
     assert code == 0

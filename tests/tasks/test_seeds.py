@@ -15,6 +15,7 @@ TRAINED = [
     *(("mnist", model) for model in find_task("mnist").models),
     ("field", "own"),
     ("latent-spirals", "latent-ode"),
+    ("periodic", "gru-d"),
     ("toy/annuli", "augmented"),
     ("toy/contracting", "squeezed"),
     ("toy/damped-cosine", "heavy-ball"),

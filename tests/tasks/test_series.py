@@ -90,3 +90,14 @@ def test_batches_have_the_size_that_is_asked_for_and_no_series_twice():
     assert [len(batch) for batch in drawn] == [7] * 5
     assert all(len({series.numpy().tobytes() for series in batch}) == 7 for batch in drawn)
     assert len({series.numpy().tobytes() for batch in drawn for series in batch}) > 7
+
+
+@pytest.mark.parametrize("schedule", [None, "cosine"])
+def test_the_learning_rate_falls_along_a_cosine_where_asked(schedule):
+    small = {"spirals": 20, "test_spirals": 10, "observations": 30, "epochs": 2, "steps_per_epoch": 3}
+    overrides = small | ({"schedule": schedule} if schedule else {})
+    (trial,) = multiply(Grid(task="latent-spirals", model=["rnn"], overrides=overrides), DataSource())[0]
+    built = experiment_of(trial, integrator("rk4"), DataSource())
+    rates = [built.optimizer.param_groups[0]["lr"] for epoch in range(2) for _ in built.batches(epoch)]
+    falling = [0.01 * (1 + math.cos(math.pi * i / 6)) / 2 for i in range(6)]
+    assert rates == pytest.approx(falling if schedule else [0.01] * 6)

@@ -109,3 +109,10 @@ HEAVY_BALL = _source(
     "dependencies more effectively than the other ODE-based neural network models.",
     "https://arxiv.org/abs/2110.04840",
 )
+PHYSIOME = _source(
+    "Klötergens et al. 2025 (Physiome-ODE)",
+    "abstract",
+    "a baseline model that forecasts a constant value outperforms ODE-based models from the last five years on three "
+    "of these existing datasets",
+    "https://arxiv.org/abs/2502.07489",
+)
