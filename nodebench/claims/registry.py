@@ -13,6 +13,7 @@ from nodebench.claims.papers import (
     chen2018_solving,
     densities,
     families,
+    gradients,
     later,
     libraries,
 )
@@ -27,6 +28,7 @@ CLAIMS: tuple[Claim, ...] = (
     *breakdown_series.CLAIMS,
     *later.CLAIMS,
     *families.CLAIMS,
+    *gradients.CLAIMS,
     *libraries.CLAIMS,
     *densities.CLAIMS,
 )

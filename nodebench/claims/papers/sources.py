@@ -109,3 +109,16 @@ HEAVY_BALL = _source(
     "dependencies more effectively than the other ODE-based neural network models.",
     "https://arxiv.org/abs/2110.04840",
 )
+REVERSIBLE = _source(
+    "McCallum and Foster 2024",
+    "abstract; times in Table 1",
+    "The reversible solvers presented calculate exact gradients, are high-order and numerically stable",
+    "https://arxiv.org/abs/2410.11648",
+)
+SYMPLECTIC = _source(
+    "Matsubara et al. 2021 (symplectic adjoint); Zhuang et al. 2020 (ACA), 2021 (MALI)",
+    "abstract of Matsubara et al.",
+    "The symplectic adjoint method obtains the exact gradient (up to rounding error) with memory proportional to the "
+    "number of uses plus the network size.",
+    "https://arxiv.org/abs/2102.09750",
+)
