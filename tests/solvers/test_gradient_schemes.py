@@ -267,6 +267,14 @@ OWN = (*REPLAYED, Gradient.REVERSIBLE, Gradient.INTERPOLATED)
 
 
 @pytest.mark.parametrize("gradient", OWN)
+def test_a_kept_graph_can_be_differentiated_again(gradient):
+    field, y0 = Network(width=4).double(), Y0.clone().requires_grad_()
+    loss = integrator("rk4", gradient=gradient, step_size=0.25)(field, y0, TIMES).pow(2).sum()
+    first, again = (torch.autograd.grad(loss, [y0, *field.parameters()], retain_graph=True) for _ in range(2))
+    assert all(map(torch.equal, first, again))
+
+
+@pytest.mark.parametrize("gradient", OWN)
 def test_frozen_parameters_and_initial_states_get_no_gradient(gradient):
     field = Network(width=4).double()
     field.net[0].weight.requires_grad_(False)

@@ -148,8 +148,7 @@ class Reversible(Scheme):
         """Go back step by step, computing the states again."""
         y, z = kept
         of_y, of_z = torch.zeros_like(y), torch.zeros_like(z)
-        while self._steps:
-            step = self._steps.pop()
+        for step in reversed(self._steps):
             before = torch.zeros_like(y)
             for index, share in step.outputs:
                 of_y = of_y + share * gradient[index]
