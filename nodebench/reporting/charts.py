@@ -261,7 +261,7 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
             if letter in logs:
                 _plain_log(axis)
         axes.grid(visible=True, color=INK, alpha=0.1)
-        if len(series) + len(published) + len(look.guides) > 1:
+        if len(series) + len(published) + len(look.guides) + look.front > 1:
             drawn.legend(loc="outside lower center", ncols=3)
         sns.despine(drawn)
         return saved(name, drawn)
@@ -277,9 +277,14 @@ def pareto_front(series: Sequence[Series]) -> list[tuple[float, float]]:
 
 
 def _draw_front(axes: Axes, front: Sequence[tuple[float, float]]) -> None:
-    """The border of what is beaten: a step to the right of each point of the front, down to the next one."""
-    xs, ys = zip(*front, strict=True) if front else ((), ())
-    axes.step(xs, ys, where="post", color=INK, linewidth=0.8, linestyle=":", label="Pareto front", zorder=0)
+    """The border of what is beaten: down to each point of the front, and on to the right."""
+    if not front:
+        return
+    right, top = axes.get_xlim()[1], axes.get_ylim()[1]
+    xs, ys = ([*one] for one in zip((front[0][0], top), *front, (right, front[-1][1]), strict=True))
+    axes.step(xs, ys, where="post", color=INK, linewidth=1.2, linestyle=":", label="Pareto front", zorder=0)
+    axes.set_xlim(right=right)
+    axes.set_ylim(top=top)
 
 
 def _drawable(one: Series) -> Series:
