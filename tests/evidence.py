@@ -94,6 +94,7 @@ DIFFERING: dict[str, Any] = {
     "first_step": 0.1,
     "gradient": "adjoint-seminorm",
     "segments": 4,
+    "coupling": 0.9,
     "adjoint_rtol": 1e-4,
     "adjoint_atol": 1e-6,
     "dtype": "float64",

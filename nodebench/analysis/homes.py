@@ -50,6 +50,7 @@ _ASKED = axis_names(without=("task", "preset", "batching", "overrides", "dataset
 _LEFT_OPEN: Mapping[str, Callable[[Trial], Scalar | None]] = {
     "compile": lambda _: None,
     "segments": lambda _: None,
+    "coupling": lambda _: None,
     "first_step": lambda _: None,
     "adjoint_rtol": lambda trial: trial.rtol,
     "adjoint_atol": lambda trial: trial.atol,

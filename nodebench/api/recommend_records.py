@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 _SOLVERS = ("dopri5", "rk4", "midpoint", "euler", "torchode:tsit5", "diffrax:tsit5")
 _GRADIENTS = {
     "diffrax:tsit5": (Gradient.CHECKPOINT,),
-    "rk4": (Gradient.DIRECT, Gradient.ADJOINT),
+    "rk4": (Gradient.DIRECT, Gradient.ADJOINT, Gradient.ACA, Gradient.SYMPLECTIC, Gradient.REVERSIBLE),
     "torchode:tsit5": (Gradient.DIRECT,),
     "midpoint": (Gradient.DIRECT, Gradient.ADJOINT),
     "euler": (Gradient.DIRECT, Gradient.ADJOINT),

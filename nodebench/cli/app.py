@@ -141,6 +141,10 @@ def run(
             metavar="N,…", help="Of the gradient checkpoint. (default: the library's)", rich_help_panel="What"
         ),
     ] = "",
+    coupling: Annotated[
+        str,
+        typer.Option(metavar="X,…", help="λ of the gradient reversible. (default: 0.99)", rich_help_panel="What"),
+    ] = "",
     batching: Annotated[
         str,
         typer.Option(
@@ -249,6 +253,7 @@ def run(
         solver=solver,
         gradient=gradient,
         segments=segments,
+        coupling=coupling,
         batching=batching,
         compile=compile,
         rtol=rtol,

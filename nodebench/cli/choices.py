@@ -35,6 +35,7 @@ class Choices:
     solver: str = ""
     gradient: str = ""
     segments: str = ""
+    coupling: str = ""
     batching: str = ""
     compile: str = ""
     rtol: str = ""
@@ -76,7 +77,7 @@ class Choices:
         task, own = task_or_problem(self.task)
         numbers = {
             name: [_float(name, part) for part in parts(name, getattr(self, name))]
-            for name in ("rtol", "atol", "step_size", "first_step", "adjoint_rtol", "adjoint_atol")
+            for name in ("rtol", "atol", "coupling", "step_size", "first_step", "adjoint_rtol", "adjoint_atol")
         }
         try:
             return Grid(
@@ -86,6 +87,7 @@ class Choices:
                 solver=[_solver(name) for name in parts("solver", self.solver)],
                 gradient=_members("gradient", self.gradient, Gradient),
                 segments=[_int("segments", part) for part in parts("segments", self.segments)],
+                coupling=numbers["coupling"],
                 batching=_members("batching", self.batching, Batching),
                 compile=_members("compile", self.compile, Compile),
                 rtol=numbers["rtol"],

@@ -208,6 +208,7 @@ class Look:
         joined: whether the points of a series are joined, in the order of x.
         reverse: whether x falls from left to right.
         whole: whether x takes whole numbers only, as epochs do.
+        front: whether the Pareto front is drawn: the points that no other one beats in both x and y, less being better.
     """
 
     x: str
@@ -219,6 +220,7 @@ class Look:
     from_zero: bool = False
     whole: bool = False
     categories: tuple[str, ...] = ()  # names of x = 0, 1, 2, …
+    front: bool = False
 
 
 def against(name: str, series: Sequence[Series], look: Look, published: Sequence[Series] = ()) -> Drawing:
@@ -246,6 +248,8 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
                 label=for_matplotlib(label),
             )
             axes.set_xlim(low, high)
+        if look.front:
+            _draw_front(axes, pareto_front(drawable))
         if look.from_zero and "y" not in logs:
             axes.set_ylim(bottom=0)
         if look.whole:
@@ -261,10 +265,30 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
             if letter in logs:
                 _plain_log(axis)
         axes.grid(visible=True, color=INK, alpha=0.1)
-        if len(series) + len(published) + len(look.guides) > 1:
+        if len(series) + len(published) + len(look.guides) + look.front > 1:
             drawn.legend(loc="outside lower center", ncols=3)
         sns.despine(drawn)
         return saved(name, drawn)
+
+
+def pareto_front(series: Sequence[Series]) -> list[tuple[float, float]]:
+    """The medians that no other one beats in both x and y, by rising x; less is better."""
+    found: list[tuple[float, float]] = []
+    for x, y in sorted((x, median(ys)) for one in series for x, ys in one.points.items() if ys):
+        if not found or y < found[-1][1]:
+            found.append((x, y))
+    return found
+
+
+def _draw_front(axes: Axes, front: Sequence[tuple[float, float]]) -> None:
+    """The border of what is beaten: down to each point of the front, and on to the right."""
+    if not front:
+        return
+    right, top = axes.get_xlim()[1], axes.get_ylim()[1]
+    xs, ys = ([*one] for one in zip((front[0][0], top), *front, (right, front[-1][1]), strict=True))
+    axes.step(xs, ys, where="post", color=INK, linewidth=1.2, linestyle=":", label="Pareto front", zorder=0)
+    axes.set_xlim(right=right)
+    axes.set_ylim(top=top)
 
 
 def _drawable(one: Series) -> Series:

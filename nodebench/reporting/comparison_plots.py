@@ -67,6 +67,29 @@ def _with_diffrax(group: str) -> tuple[str, ...]:
     return group, f"{group}-diffrax", f"{group}-diffrax-first-step"
 
 
+def _fronts(name: str, task: str, groups: tuple[str, ...] = ()) -> tuple[Plot, ...]:
+    """The Pareto fronts of gradients: error against memory, error against time, time against memory."""
+    memory = "peak of live tensors (MB)"
+    pairs = (
+        ("error-memory", _PEAK, 1e-6, memory, _GRADIENT, "gradient error"),
+        ("error-time", _SECONDS, 1.0, "training step (s)", _GRADIENT, "gradient error"),
+        ("time-memory", _PEAK, 1e-6, memory, _SECONDS, "training step (s)"),
+    )
+    return tuple(
+        Plot(
+            f"{name}-{kind}",
+            f"{task}: {y_label} against {x_label} by gradient; no gradient beats those on the dotted front in both",
+            each(_scaled(x, scale), y),
+            ("gradient", "solver"),
+            Look(x_label, y_label, "xy", joined=False, front=True),
+            groups or (name,),
+            over=("rtol", "atol", "adjoint_rtol", "adjoint_atol", "step_size"),
+            along="gradient",
+        )
+        for kind, x, scale, x_label, y, y_label in pairs
+    )
+
+
 COMPARISONS: dict[str, tuple[Plot, ...]] = {
     "libraries": (
         *_work_precision("spiral", "Spiral", _with_diffrax("spiral"), _BY_LIBRARY),
@@ -88,6 +111,18 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
             Look("rtol", "process peak (MB)", "x", from_zero=True),
             ("mnist", "mnist-diffrax"),
         ),
+    ),
+    "pareto": tuple(
+        plot
+        for name, task in (
+            ("contracting", "Field squeezed by exp(20)"),
+            ("van-der-pol", "Van der Pol, trajectory fit"),
+            ("spiral", "Spiral, rk4 and the asynchronous leapfrog at one step size"),
+            ("mnist", "MNIST"),
+            ("density", "FFJORD on two circles"),
+            ("ecg", "Latent ODE of heart beats"),
+        )
+        for plot in _fronts(name, task)
     ),
     "gradients-all": (
         *_work_precision("spiral", "Spiral", ("spiral",), _BY_GRADIENT),

@@ -18,7 +18,7 @@ class Unfit(Exception):
 
 
 ADJOINT = ("adjoint_rtol", "adjoint_atol")
-OPTIONAL = ("gradient", "segments", "batching", "compile", "rtol", "atol", "step_size", "first_step")
+OPTIONAL = ("gradient", "segments", "coupling", "batching", "compile", "rtol", "atol", "step_size", "first_step")
 
 
 def with_ode(task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[str, Any], /, **common: Any) -> Trial:
@@ -50,6 +50,7 @@ def with_ode(task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[st
         adjoint_rtol=(grid.adjoint_rtol or rtol) if adjoint else None,
         adjoint_atol=(grid.adjoint_atol or atol) if adjoint else None,
         segments=chosen["segments"] if gradient is Gradient.CHECKPOINT else None,
+        coupling=chosen["coupling"] if gradient is Gradient.REVERSIBLE and adapter.couples else None,
         batching=batching,
         compile=_supported("compile", chosen["compile"], adapter.compiles, solver),
         **common,
@@ -105,6 +106,7 @@ NOT_APPLICABLE = {
     "solver": "the chosen model has no ODE, so it has no solver",
     "gradient": "the chosen model has no ODE, so it has no gradient to choose",
     "segments": "only the gradient 'checkpoint' has segments",
+    "coupling": "only the gradient 'reversible' of torchdiffeq's methods has a coupling",
     "batching": "the chosen model has no ODE, so there is nothing to step",
     "compile": "the chosen model has no ODE, so there is no field to compile",
     "rtol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",

@@ -6,7 +6,8 @@ A new adapter is a subclass of ``SolverAdapter`` and one entry point in the grou
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from enum import Enum
 from typing import Any
 
 import torch
@@ -56,6 +57,7 @@ class StepControl:
         adjoint_rtol: relative tolerance of the backward solve.
         adjoint_atol: absolute tolerance of the backward solve.
         segments: of the gradient ``checkpoint``; None leaves their number to the library.
+        coupling: of the gradient ``reversible``; None is 0.99.
         batching: how the samples of a batch share their steps; None is ``joint``.
         compile: what is compiled; None for nothing.
         first_step: of each solve by an adaptive method, also of an adjoint's and of each segment; positive whatever the
@@ -72,6 +74,7 @@ class StepControl:
     adjoint_rtol: float | None = None
     adjoint_atol: float | None = None
     segments: int | None = None
+    coupling: float | None = None
     batching: Batching | None = None
     compile: Compile | None = None
     first_step: float | None = None
@@ -81,6 +84,11 @@ class StepControl:
     def solves_backwards(self) -> bool:
         """Whether a second ODE is solved for the gradient."""
         return self.gradient is not None and self.gradient.solves_backwards
+
+    @property
+    def needs_parameters(self) -> bool:
+        """Whether the gradient needs all that the field depends on among the field's parameters."""
+        return self.gradient is not None and self.gradient.needs_parameters
 
     @property
     def adjoint_tolerances_differ(self) -> bool:
@@ -124,6 +132,26 @@ def written_tolerances(rtol: float | None, atol: float | None, suffix: str = "")
     return f"rtol{suffix}={written(rtol)}, atol{suffix}={written(atol)}"
 
 
+def adapter_code(solver: str, control: StepControl) -> str:
+    """Lines of Python that do a solve through its adapter, for what no library has."""
+    given = {field.name: getattr(control, field.name) for field in fields(control)[1:]}
+    told = [
+        f"{name}={type(value).__name__}.{value.name}" if isinstance(value, Enum) else f"{name}={value!r}"
+        for name, value in given.items()
+        if value not in (None, False)
+    ]
+    lines = [
+        "from nodebench.instruments import CountedField, NfeCounter",
+        "from nodebench.solvers import StepControl, find_solver",
+        "from nodebench.spec import Batching, Compile, Gradient",
+        "",
+        f"control = StepControl({', '.join([repr(control.method), *told])})",
+        f"adapter = find_solver({solver!r})[0]",
+        "states = adapter.solve(CountedField(field, NfeCounter()), y0, times, control)",
+    ]
+    return "\n".join(lines)
+
+
 class SolverAdapter(ABC):
     """One backend.
 
@@ -136,6 +164,7 @@ class SolverAdapter(ABC):
         package: what has to be installed for it, beside nodebench itself.
         takes_first_step: whether its adaptive methods can be given their first step.
         holds_steps: whether its adaptive methods can be held at a constant step.
+        couples: whether its gradient ``reversible`` has a coupling.
         in_torch: whether its own users write their fields in torch.
     """
 
@@ -147,6 +176,7 @@ class SolverAdapter(ABC):
     package: str | None = None
     takes_first_step: bool = False
     holds_steps: bool = True
+    couples: bool = False
     in_torch: bool = True
 
     @abstractmethod

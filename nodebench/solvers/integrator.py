@@ -10,8 +10,8 @@ from torch._functorch import config as functorch_config
 from torch.utils.checkpoint import CheckpointError
 
 from nodebench.instruments import CountedField, NfeCounter
-from nodebench.solvers.checkpoint import NOT_REPEATED
 from nodebench.solvers.contract import Event, SolverAdapter, StepControl, check_states
+from nodebench.solvers.gradients.checkpoint import NOT_REPEATED
 from nodebench.solvers.kept import Kept
 from nodebench.spec import Compile, SolveFailed, Status
 

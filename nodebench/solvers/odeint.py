@@ -24,7 +24,7 @@ from nodebench.spec import SolveFailed, Status
 Func = Callable[[Tensor, Any], Any]
 
 HIDDEN_PARAMETERS = (
-    "an adjoint needs the parameters of the field, and this field is a function that uses some; make it a"
+    "the gradient needs the parameters of the field, and this field is a function that uses some; make it a"
     " torch.nn.Module, or give odeint_adjoint adjoint_params that are torch.nn.Parameters"
 )
 
@@ -204,7 +204,7 @@ def _measured(
     """Solve as the trial does."""
     solve, module, start = _active[0], _module(func, parameters), pack(y0)
     shapes = None if isinstance(y0, Tensor) else tuple(one.shape for one in y0)
-    if solve.control.solves_backwards and not isinstance(func, nn.Module):
+    if solve.control.needs_parameters and not isinstance(func, nn.Module):
         _refuse_hidden_parameters(func, module, y0, t)
     field, times = module if shapes is None else Flat(module, shapes), t.to(start.dtype)
     before = solve.counter.forward
@@ -219,7 +219,7 @@ def _measured(
 
 
 def _refuse_hidden_parameters(func: Func, module: nn.Module, y0: States, t: Tensor) -> None:
-    """Refuse a function whose derivative depends on parameters that an adjoint would not find.
+    """Refuse a function whose derivative depends on parameters that the gradient would not find.
 
     Raises:
         SolveFailed: it does.

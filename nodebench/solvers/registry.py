@@ -79,6 +79,7 @@ class _Declared(BaseModel):
     package: str | None
     takes_first_step: bool
     holds_steps: bool
+    couples: bool
     in_torch: bool
 
 

@@ -12,8 +12,21 @@ from torchdiffeq._impl.odeint import SOLVERS
 from torchdiffeq._impl.solvers import AdaptiveStepsizeODESolver, FixedGridODESolver
 
 from nodebench.instruments import CountedField
-from nodebench.solvers.checkpoint import SEGMENTS, checkpointed
-from nodebench.solvers.contract import Event, Method, SolverAdapter, StepControl, written, written_tolerances
+from nodebench.solvers.contract import (
+    Event,
+    Method,
+    SolverAdapter,
+    StepControl,
+    adapter_code,
+    written,
+    written_tolerances,
+)
+from nodebench.solvers.gradients.aca import AdaptiveCheckpoint
+from nodebench.solvers.gradients.checkpoint import SEGMENTS, checkpointed
+from nodebench.solvers.gradients.function import Scheme, solve_by
+from nodebench.solvers.gradients.interpolated import InterpolatedAdjoint
+from nodebench.solvers.gradients.reversible import Reversible
+from nodebench.solvers.gradients.symplectic import SymplecticAdjoint
 from nodebench.spec import Batching, Gradient, Status
 
 # What the library does not say of itself.
@@ -32,11 +45,16 @@ _ABOUT = {
     "implicit_adams": "Adams–Moulton, order rising with the steps taken to 12",
 }
 
+_ADJOINTS = (Gradient.ADJOINT, Gradient.ADJOINT_SEMINORM)
+_LIBRARYS = (Gradient.DIRECT, *_ADJOINTS)  # the gradients that are the library's own
 _CALLBACKS = ("callback_step", "callback_step_adjoint")
 
 
 class TorchdiffeqAdapter(SolverAdapter):
-    """torchdiffeq's ``odeint`` (direct, checkpoint) and ``odeint_adjoint`` (adjoint, adjoint-seminorm).
+    """torchdiffeq's ``odeint`` and ``odeint_adjoint`` (adjoint, adjoint-seminorm).
+
+    The other gradients are those of ``nodebench.solvers.gradients``, of the steps that ``odeint`` takes; ``reversible``
+    takes the library's tableau and control of the step size.
 
     Source: https://github.com/rtqichen/torchdiffeq
     """
@@ -46,6 +64,7 @@ class TorchdiffeqAdapter(SolverAdapter):
     gradients = frozenset(Gradient)
     batchings = (Batching.JOINT, Batching.WORST)
     takes_first_step = True
+    couples = True
 
     @cache  # noqa: B019 - one adapter lives as long as the process
     def methods(self) -> Mapping[str, Method]:
@@ -70,6 +89,8 @@ class TorchdiffeqAdapter(SolverAdapter):
         solve = self._call(field, y0, times, control)
         if control.gradient is Gradient.CHECKPOINT:
             return checkpointed(solve, y0, times, control, self.methods()[control.method].adaptive)
+        if scheme := self._scheme(field, solve, y0, times, control):
+            return solve_by(scheme, y0, times)
         states: Tensor = solve(y0, times)
         return states
 
@@ -77,10 +98,28 @@ class TorchdiffeqAdapter(SolverAdapter):
         self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl, event: Event
     ) -> tuple[Tensor, Tensor]:
         """Call ``odeint`` or ``odeint_adjoint`` with ``event_fn``."""
-        if control.gradient is Gradient.CHECKPOINT:
+        if control.gradient not in (None, *_LIBRARYS):
             return super().solve_until_event(field, y0, times, control, event)
         time, states = self._call(field, y0, times, control)(y0, times, event_fn=event)
         return time, states
+
+    def _scheme(
+        self, field: CountedField, solve: Callable[..., Any], y0: Tensor, times: Tensor, control: StepControl
+    ) -> Scheme | None:
+        """How the solve is differentiated, where that is not by the library; None where it is.
+
+        The reversible form of a method has a solution of its own, and so is solved whether a gradient is wanted or not.
+        """
+        method = self.methods()[control.method]
+        options = self._options(y0, times, control, method)
+        if control.gradient is Gradient.REVERSIBLE:
+            return Reversible(field, times, control, options.get("norm"))
+        if control.gradient in (None, *_LIBRARYS) or not torch.is_grad_enabled():
+            return None
+        if control.gradient is Gradient.INTERPOLATED:
+            return InterpolatedAdjoint(field, times, control, options)
+        replay = {Gradient.ACA: AdaptiveCheckpoint, Gradient.SYMPLECTIC: SymplecticAdjoint}[control.gradient]
+        return replay(field, solve, times, control.method)
 
     def _call(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Callable[..., Any]:
         """The library's function for a gradient, with everything but the states and times to solve at."""
@@ -90,7 +129,7 @@ class TorchdiffeqAdapter(SolverAdapter):
         arguments: dict[str, Any] = {"method": control.method, "options": options}
         if control.rtol is not None and control.atol is not None:
             arguments |= {"rtol": control.rtol, "atol": control.atol}
-        if not control.solves_backwards:
+        if control.gradient not in _ADJOINTS:
             return partial(torchdiffeq.odeint, field, **arguments)
         arguments |= {"adjoint_rtol": control.adjoint_rtol, "adjoint_atol": control.adjoint_atol}
         if control.gradient is Gradient.ADJOINT_SEMINORM and method.adaptive:
@@ -117,6 +156,8 @@ class TorchdiffeqAdapter(SolverAdapter):
 
     def code(self, control: StepControl) -> str:
         """A call of ``odeint`` or ``odeint_adjoint``."""
+        if control.gradient not in (None, Gradient.CHECKPOINT, *_LIBRARYS):
+            return adapter_code(control.method, control)
         name = "odeint_adjoint" if control.solves_backwards else "odeint"
         options = {}
         if control.step_size is not None:
@@ -140,7 +181,7 @@ class TorchdiffeqAdapter(SolverAdapter):
         if control.gradient is Gradient.CHECKPOINT:
             fixed = f"fixed_steps(times, {written(control.step_size)})"
             steps = "None" if self.methods()[control.method].adaptive else fixed
-            lines += ["from nodebench.solvers.checkpoint import fixed_steps, solve_in_segments", ""]
+            lines += ["from nodebench.solvers.gradients.checkpoint import fixed_steps, solve_in_segments", ""]
             segments = control.segments or SEGMENTS
             lines += [f"solve = lambda y0, times: odeint(field, y0, times, {told})"]
             lines += [f"states = solve_in_segments(solve, y0, times, {segments}, {steps})"]

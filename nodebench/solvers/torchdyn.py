@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
-from nodebench.solvers.checkpoint import SAME_TIME, checkpointed, fixed_steps
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written_tolerances
+from nodebench.solvers.gradients.checkpoint import SAME_TIME, checkpointed, fixed_steps
 from nodebench.solvers.kept import Kept
 from nodebench.solvers.limits import refuse_frozen, refuse_unused
 from nodebench.spec import Gradient, SolveFailed, Status

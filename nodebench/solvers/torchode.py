@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
-from nodebench.solvers.checkpoint import checkpointed
 from nodebench.solvers.contract import BOUND, Method, SolverAdapter, StepControl, takes_one, written
+from nodebench.solvers.gradients.checkpoint import checkpointed
 from nodebench.solvers.kept import Kept
 from nodebench.solvers.limits import refuse_frozen, refuse_shared
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status

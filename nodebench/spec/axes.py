@@ -60,6 +60,7 @@ _AXES = (
     Axis("first_step", float, Part.METHOD, "first step", "First step of an adaptive method, in the units of time."),
     Axis("gradient", Gradient, Part.METHOD, "gradient", "How the loss reaches the parameters."),
     Axis("segments", int, Part.METHOD, "segments", "Segments of the solve that checkpointing recomputes.", False),
+    Axis("coupling", float, Part.METHOD, "coupling", "Coupling λ of the reversible gradient's two states."),
     Axis("adjoint_rtol", float, Part.METHOD, "adjoint rtol", "Relative tolerance of the adjoint.", follows="rtol"),
     Axis("adjoint_atol", float, Part.METHOD, "adjoint atol", "Absolute tolerance of the adjoint.", follows="rtol"),
     Axis("dtype", str, Part.EXECUTION, "dtype", "Floating-point format of states and parameters."),

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from nodebench.errors import BadInput
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.names import Name
-from nodebench.spec.trial import Batching, Compile, Gradient, Positive, Preset, Scalar, Seed
+from nodebench.spec.trial import Batching, Compile, Coupling, Gradient, Positive, Preset, Scalar, Seed
 
 
 def _listed(value: Any) -> Any:
@@ -54,6 +54,7 @@ COMPARABLE = (
     "solver",
     "gradient",
     "segments",
+    "coupling",
     "batching",
     "compile",
     "rtol",
@@ -111,6 +112,7 @@ class Grid(BaseModel):
     solver: Axis[Name] = []
     gradient: Axis[Gradient] = []
     segments: Axis[Annotated[int, Field(ge=1)]] = []
+    coupling: Axis[Coupling] = []
     batching: Axis[Batching] = []
     compile: Axis[Compile] = []
     rtol: Axis[Positive] = []

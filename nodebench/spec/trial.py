@@ -12,6 +12,8 @@ from nodebench.spec.names import Name
 Scalar = bool | int | float | str
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# At 1 the two states of a reversible method drift apart; at 0 a step could not be undone.
+Coupling = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 
 class Gradient(StrEnum):
@@ -21,11 +23,25 @@ class Gradient(StrEnum):
     CHECKPOINT = "checkpoint"
     ADJOINT = "adjoint"
     ADJOINT_SEMINORM = "adjoint-seminorm"
+    INTERPOLATED = "interpolated"
+    ACA = "aca"
+    SYMPLECTIC = "symplectic"
+    REVERSIBLE = "reversible"
 
     @property
     def solves_backwards(self) -> bool:
         """Whether a second ODE is solved, at tolerances of its own."""
-        return self in (Gradient.ADJOINT, Gradient.ADJOINT_SEMINORM)
+        return self in (Gradient.ADJOINT, Gradient.ADJOINT_SEMINORM, Gradient.INTERPOLATED)
+
+    @property
+    def needs_parameters(self) -> bool:
+        """Whether every tensor that the field depends on must be among the field's parameters."""
+        return self not in (Gradient.DIRECT, Gradient.CHECKPOINT)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is, up to rounding, the derivative of the steps that were taken."""
+        return not self.solves_backwards
 
     @property
     def about(self) -> str:
@@ -54,6 +70,22 @@ _GRADIENT_ABOUT = {
     Gradient.ADJOINT_SEMINORM: (
         "the adjoint, whose error norm leaves the parameters' part out",
         "Kidger et al. 2021, arXiv 2009.09457",
+    ),
+    Gradient.INTERPOLATED: (
+        "the adjoint, which reads the state from the stored forward solution in place of solving it again",
+        "Daulbaev et al. 2020, arXiv 2003.05271",
+    ),
+    Gradient.ACA: (
+        "the direct gradient, with each accepted step taken again on the way back from a kept state",
+        "Zhuang et al. 2020, arXiv 2006.02493",
+    ),
+    Gradient.SYMPLECTIC: (
+        "the direct gradient, with the stages of each step differentiated one by one from a kept state",
+        "Matsubara et al. 2021, arXiv 2102.09750",
+    ),
+    Gradient.REVERSIBLE: (
+        "a reversible form of the method, whose states are computed again from the last one; nothing else is kept",
+        "McCallum and Foster 2024, arXiv 2410.11648",
     ),
 }
 
@@ -111,6 +143,7 @@ class Trial(BaseModel):
         adjoint_rtol: relative tolerance of the backward solve; null where nothing is solved backwards.
         adjoint_atol: absolute tolerance of the backward solve; null where nothing is solved backwards.
         segments: of the gradient ``checkpoint``; null leaves their number to the library.
+        coupling: λ of the gradient ``reversible``, at most 1; null is 0.99.
         batching: how the samples of a batch share their steps; null is ``joint``.
         compile: what ``torch.compile`` is given; null is eager.
         dataset: of the task; null where it makes its own data.
@@ -135,6 +168,7 @@ class Trial(BaseModel):
     adjoint_rtol: Positive | None = None
     adjoint_atol: Positive | None = None
     segments: Annotated[int, Field(ge=1)] | None = None
+    coupling: Coupling | None = None
     batching: Literal[Batching.WORST, Batching.EACH] | None = None
     compile: Literal[Compile.FIELD, Compile.SOLVER] | None = None
     dataset: Name | None = None
@@ -186,6 +220,8 @@ class Trial(BaseModel):
             return "–"
         if self.segments is not None:
             return f"{self.gradient} × {self.segments}"
+        if self.coupling is not None:
+            return f"{self.gradient} λ={self.coupling:g}"
         apart = self.adjoint_rtol is not None and (self.adjoint_rtol, self.adjoint_atol) != (self.rtol, self.atol)
         tolerance = _tolerance(self.adjoint_rtol, self.adjoint_atol) if apart else ""
         return f"{self.gradient} {tolerance}".strip()

@@ -17,6 +17,7 @@ _CONTROL = {
     "adjoint_rtol",
     "adjoint_atol",
     "segments",
+    "coupling",
     "batching",
     "compile",
 }

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from nodebench.instruments import Budget, NfeCounter
 from nodebench.solvers import Integrator, Trace
-from nodebench.solvers.checkpoint import fixed_steps
 from nodebench.solvers.contract import takes_one
+from nodebench.solvers.gradients.checkpoint import fixed_steps
 from nodebench.solvers.precision import flat_double
 
 # Members of a batch that are solved alone, at most.

@@ -8,7 +8,7 @@ from evidence import ENVIRONMENT, claim, evidence
 from nodebench.analysis.readings import final, quotient
 from nodebench.claims import judge
 from nodebench.claims.contract import Arm, Part
-from nodebench.reporting.charts import PALETTE, Look, Series, against, forest
+from nodebench.reporting.charts import PALETTE, Look, Series, against, forest, pareto_front
 from nodebench.reporting.site import PUBLISHED, report
 from nodebench.reporting.study_charts import Plot, by_axis, category, draw, each, rows
 from nodebench.reporting.study_plots import PLOTS
@@ -215,3 +215,16 @@ def test_results_too_large_for_an_axis_are_not_drawn(large, seeds):
     records = [evidence(seed, metrics={"test_error": large if seed < 6 else 0.5}) for seed in range(seeds)]
     (found,) = judge([claim(part)], records)
     assert "<svg" in forest("a", found.results, None, ratio=False).svg
+
+
+def test_the_front_has_what_no_other_point_beats_in_both():
+    """Against every pair: a median is on the front unless another one is at most as large in both, and less in one."""
+    series = [
+        Series("a", {1.0: [3.0], 2.0: [0.9, 1.0, 9.0]}),
+        Series("b", {1.5: [4.0], 3.0: [2.0]}),
+        Series("c", {0.5: [9.0], 1.0: [5.0]}),
+    ]
+    points = [(0.5, 9.0), (1.0, 3.0), (1.0, 5.0), (1.5, 4.0), (2.0, 1.0), (3.0, 2.0)]
+    unbeaten = [(x, y) for x, y in points if not any(a <= x and b <= y and (a, b) != (x, y) for a, b in points)]
+    assert pareto_front(series) == unbeaten
+    assert "Pareto front" in against("a", series, Look("x", "y", "xy", joined=False, front=True)).svg

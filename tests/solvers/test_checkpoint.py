@@ -4,7 +4,7 @@ import pytest
 import torch
 from problems import Network, integrator
 
-from nodebench.solvers.checkpoint import fixed_steps
+from nodebench.solvers.gradients.checkpoint import fixed_steps
 from nodebench.spec import Gradient
 
 

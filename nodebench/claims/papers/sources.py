@@ -116,3 +116,16 @@ PHYSIOME = _source(
     "of these existing datasets",
     "https://arxiv.org/abs/2502.07489",
 )
+REVERSIBLE = _source(
+    "McCallum and Foster 2024",
+    "abstract; times in Table 1",
+    "The reversible solvers presented calculate exact gradients, are high-order and numerically stable",
+    "https://arxiv.org/abs/2410.11648",
+)
+SYMPLECTIC = _source(
+    "Matsubara et al. 2021 (symplectic adjoint); Zhuang et al. 2020 (ACA), 2021 (MALI)",
+    "abstract of Matsubara et al.",
+    "The symplectic adjoint method obtains the exact gradient (up to rounding error) with memory proportional to the "
+    "number of uses plus the network size.",
+    "https://arxiv.org/abs/2102.09750",
+)

@@ -1,0 +1,102 @@
+"""The claims on exact gradients, on planted records: what the papers say is supported, the opposite refuted."""
+
+import pytest
+from evidence import evidence
+
+from nodebench.claims import Verdict, judge
+from nodebench.claims.papers import gradients
+
+REVERSIBLE, EXACT = gradients.CLAIMS
+
+
+def records(figures, **axes):
+    """Records of several gradients, with costs that vary a little over seeds."""
+    return [
+        evidence(
+            seed,
+            study=None,
+            gradient=gradient,
+            **axes,
+            costs={name: value * (1 + 0.01 * (seed % 3)) for name, value in costs.items()},
+        )
+        for seed in range(10)
+        for gradient, costs in figures.items()
+    ]
+
+
+def squeezed(**errors):
+    figures = {name: {"gradient_error": error} for name, error in errors.items()}
+    return records(figures, task="toy/contracting", model="squeezed", options={"rate": 10.0, "points": 2})
+
+
+def by_steps(solver="rk4", **figures):
+    """Peak bytes over evaluations: 100 kB, and what an evaluation adds; seconds a step at the finest steps."""
+    options = {"points": 5, "steps_per_epoch": 5}
+    found = []
+    for step_size in (0.252, 0.063, 0.01575):
+        calls = 4 * 2.52 / step_size
+        costs = {
+            name: {
+                "tensor_peak_bytes": 1e5 + per_call * calls,
+                "nfe_forward": calls,
+                "nfe_backward": ratio * calls,
+                "step_seconds": seconds,
+            }
+            for name, (per_call, seconds, ratio) in figures.items()
+        }
+        fixed = {"solver": solver, "rtol": None, "atol": None, "step_size": step_size, "dtype": "float64"}
+        found += records(costs, **fixed, options=options)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("error", "per_call", "seconds", "verdict"),
+    [
+        (1e-4, 0.0, 1.0, Verdict.SUPPORTED),
+        (0.3, 0.0, 1.0, Verdict.REFUTED),  # the gradient is wrong
+        (1e-4, 1e3, 1.0, Verdict.REFUTED),  # the memory grows as that of direct
+        (1e-4, 0.0, 4.0, Verdict.REFUTED),  # slower than checkpoints
+    ],
+)
+def test_a_reversible_gradient_has_to_be_right_small_and_fast(error, per_call, seconds, verdict):
+    growth = by_steps(direct=(1e3, 1.5, 0), checkpoint=(1e2, 2.0, 1), reversible=(per_call, seconds, 1))
+    (found,) = judge([REVERSIBLE], [*growth, *squeezed(reversible=error, adjoint=0.5)])
+    assert found.verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("symplectic", "ratio", "verdict"),
+    [(1e-3, 1.75, Verdict.SUPPORTED), (1e-2, 1.75, Verdict.REFUTED), (1e-3, 3.0, Verdict.REFUTED)],
+)
+def test_symplectic_gradients_have_to_be_as_exact_as_direct_ones(symplectic, ratio, verdict):
+    """Half of the claim's conditions are planted to hold; the error or the calls of the symplectic adjoint decide."""
+    errors = {"direct": 1e-3, "aca": 1e-3, "adjoint": 0.5}
+    oscillator = records(
+        {name: {"gradient_error": 1e-5} for name in ("direct", "aca", "symplectic")},
+        task="toy/van-der-pol",
+        dtype="float64",
+        rtol=1e-5,
+    )
+    block = records(
+        {
+            "direct": {"tensor_peak_bytes": 10e6},
+            "aca": {"tensor_peak_bytes": 6e6},
+            "symplectic": {"tensor_peak_bytes": 4e6},
+        },
+        task="mnist",
+        model="odenet",
+        options={"batch_size": 8},
+    )
+    fixed = {"solver": "mali:alf", "rtol": None, "atol": None, "step_size": 0.063, "dtype": "float64"}
+    leapfrog = records(
+        {name: {"gradient_error": 1e-4} for name in ("direct", "reversible")},
+        **fixed,
+        options={"points": 5, "steps_per_epoch": 20},
+    )
+    growth = [
+        *by_steps("mali:alf", direct=(1e3, 1.0, 0), reversible=(0.0, 1.0, 1)),
+        *by_steps(direct=(1e3, 1.0, 0), aca=(1e2, 1.0, 1), symplectic=(1e2, 1.0, ratio)),
+    ]
+    planted = [*squeezed(**errors, symplectic=symplectic), *oscillator, *block, *leapfrog, *growth]
+    (found,) = judge([EXACT], planted)
+    assert found.verdict is verdict
