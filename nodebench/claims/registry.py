@@ -11,6 +11,7 @@ from nodebench.claims.papers import (
     chen2018_costs,
     chen2018_memory,
     chen2018_solving,
+    classical,
     densities,
     families,
     later,
@@ -29,6 +30,7 @@ CLAIMS: tuple[Claim, ...] = (
     *families.CLAIMS,
     *libraries.CLAIMS,
     *densities.CLAIMS,
+    *classical.CLAIMS,
 )
 
 

@@ -109,3 +109,19 @@ HEAVY_BALL = _source(
     "dependencies more effectively than the other ODE-based neural network models.",
     "https://arxiv.org/abs/2110.04840",
 )
+_TORCHDIFFEQ = "https://github.com/rtqichen/torchdiffeq/issues"
+MORE_OUTPUTS = _source(
+    "torchdiffeq issue 86",
+    "the library's author, 2020",
+    "Adding more query time points won't increase the number of function evaluations.",
+    f"{_TORCHDIFFEQ}/86",
+    "text",
+)
+EULER_ADJOINT = _source(
+    "torchdiffeq issue 88; the same in issue 211",
+    "a user, 2020",
+    "if I enable the adjoint, the loss diverges to infinity pretty fast using Euler solver, while it keeps decreasing "
+    "for Dopri5 solver",
+    f"{_TORCHDIFFEQ}/88",
+    "text",
+)
