@@ -178,6 +178,7 @@ _ALL = (
     Figure("escape_share_after", "escapes after", "1", "lower", "the same, forwards from the trained window only"),
     Figure("escape_time", "escape time", "1", "higher", "beat lengths until they leave it, median of those that do"),
     Figure("inversions", "inversions", "1", "lower", "share of neighbours on a line whose order a solve turned round"),
+    Figure("rms_error", "RMS error", "1", "lower", "RMS error of the final state's components against DOP853 at 1e-12"),
     Figure("observed_order", "order", "order", "neither", "slope of log error on log step size"),
     Figure("parameters", "params", "1", "lower", "trainable parameters"),
     # Costs of one training step.
