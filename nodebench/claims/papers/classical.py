@@ -1,10 +1,10 @@
-"""Claims on solving itself that users meet first: output times, and Euler's method under the adjoint."""
+"""Claims on solving itself that users meet: output times, Euler's method under the adjoint, stiff fields."""
 
 import math
 
-from nodebench.analysis.readings import Reading, at_epoch, final, quotient
-from nodebench.claims.contract import Arm, Claim, Control, Part, Topic, Wanted, Where
-from nodebench.claims.papers.sources import EULER_ADJOINT, MORE_OUTPUTS
+from nodebench.analysis.readings import Reading, at_epoch, axis, final, quotient
+from nodebench.claims.contract import Arm, Claim, Control, Fit, Kind, Part, Topic, Wanted, Where
+from nodebench.claims.papers.sources import EULER_ADJOINT, MORE_OUTPUTS, STIFF_GRADIENT
 
 _INF = math.inf
 
@@ -164,4 +164,52 @@ _EULER_ADJOINT = Claim(
     fairness="Both arms have the same weights, batches and steps; the learning rate was not tuned for either.",
 )
 
-CLAIMS = (_OUTPUTS_ARE_FREE, _EULER_ADJOINT)
+_L_STABLE = ("diffrax:impliciteuler", "diffrax:kvaerno3", "diffrax:kvaerno4", "diffrax:kvaerno5")
+_ONE = Arm("implicit step", {"task": "toy/stiff-decay", "solver": _L_STABLE})
+_FAST = Fit("stiffness", axis("stiffness"), "slope", logs=True)
+
+
+def _power(words: str, arm: Arm, supports: tuple[float, float], home: Where | None = None) -> Part:
+    """The power of |hλ| that the derivative of one step follows."""
+    return Part(
+        words,
+        final("sensitivity"),
+        arm,
+        supports=supports,
+        conditions=("solver",),
+        fit=_FAST,
+        home=home,
+    )
+
+
+_STIFF_GRADIENT_VANISHES = Claim(
+    id="stiff-gradient-vanishes",
+    kind=Kind.UNIVERSAL,
+    topic=Topic.GRADIENTS,
+    sentence="Under every A- or L-stable method the gradient of a fast rate vanishes: the derivative of a step in λ "
+    "falls at least as fast as 1 / |hλ|, here from 1e2 to 1e6.",
+    source=STIFF_GRADIENT,
+    published="at least as fast as 1 / |hλ|; (hλ)⁻² for implicit Euler",
+    published_value=-1.0,
+    home="one step of the linear test equation y' = λ y by an implicit method",
+    studies=("stiff-gradient",),
+    parts=(_power("it follows the power {} of |hλ|", _ONE, (-_INF, -1.0), home={}),),
+    controls=(
+        Control(
+            "under explicit methods, which are unstable there, it does not fall",
+            _power(
+                "it follows the power {} of |hλ|",
+                _ONE.but("explicit step", solver=("euler", "rk4")),
+                (-0.01, _INF),
+            ),
+        ),
+    ),
+    traps=(
+        "the exact gradient h exp(hλ) vanishes too, and much faster: at |hλ| = 100 it is 4e-44 of h",
+        "a decay that fast leaves nothing in the data from which its rate could be learned, under any method",
+        "one step over the whole decay; a solver that resolves the decay has steps of |hλ| near 1",
+    ),
+    fairness="Each method takes one step of one length from one state in float64; the gradient is the library's own.",
+)
+
+CLAIMS = (_OUTPUTS_ARE_FREE, _EULER_ADJOINT, _STIFF_GRADIENT_VANISHES)

@@ -125,3 +125,10 @@ EULER_ADJOINT = _source(
     f"{_TORCHDIFFEQ}/88",
     "text",
 )
+STIFF_GRADIENT = _source(
+    "Fronk and Petzold 2025",
+    "abstract",
+    "this vanishing gradient phenomenon is not an artifact of any particular method, but a universal feature of all "
+    "A-stable and L-stable stiff numerical integration schemes",
+    "https://arxiv.org/abs/2508.01519",
+)
