@@ -2,7 +2,7 @@
 
 from nodebench.analysis.readings import at_epoch, final, quotient
 from nodebench.reporting.charts import Look
-from nodebench.reporting.study_charts import Plot, by_axis, each
+from nodebench.reporting.study_charts import Plot, by_axis, each, rows
 
 _NFE, _BACKWARD, _GRADIENT = final("nfe_forward"), final("nfe_backward"), final("gradient_error")
 _FALL = quotient(at_epoch("loss", -1), at_epoch("loss", 1))
@@ -78,6 +78,25 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
             along="adjoint_atol",
         )
         for group, name in _TASKS
+    ),
+    "stiff-gradient": (
+        Plot(
+            "sensitivity",
+            "Derivative of one step in the rate of a decay, over the length of the step, against |hλ|",
+            by_axis("stiffness", final("sensitivity")),
+            ("solver",),
+            Look("|hλ|", "|R′(hλ)|", "xy"),
+        ),
+    ),
+    "stiff-learning": (
+        Plot(
+            "loss",
+            "Robertson's reaction: training loss by epoch",
+            rows("history", "epoch", "loss"),
+            ("model", "solver", "gradient"),
+            Look("epoch", "loss", "y", whole=True),
+            ("robertson-torch", "robertson-diffrax"),
+        ),
     ),
     "detest": tuple(
         Plot(
