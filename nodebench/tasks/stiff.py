@@ -19,6 +19,7 @@ from nodebench.tasks.trajectory_fit import trajectory_error
 
 _KIM = "Kim et al. 2021, arXiv 2103.15341; the authors' ROBER.jl"
 HIDDEN = (5,) * 6
+REFERENCE_TOLERANCE = 1e-8  # relative; the trajectory is drawn and fitted to some per cent
 
 
 class StiffOptions(PenaltyOptions):
@@ -101,7 +102,9 @@ class _StiffFit(Experiment):
         self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
         known = _system(options)
         self._known = known
-        self._states = systems.exact_states(known.field, known.start, known.times, 1e-10, "Radau", known.smallest)
+        self._states = systems.exact_states(
+            known.field, known.start, known.times, REFERENCE_TOLERANCE, "Radau", known.smallest
+        )
         self._sizes = self._states.abs().amax(0)
         torch.manual_seed(setup.seed)
         network: nn.Module = MlpField((len(known.start), *HIDDEN, len(known.start)), nn.GELU)
