@@ -37,7 +37,7 @@ class Reading:
     exact: bool = False
 
 
-_EXACT = ("tensor_peak_bytes", "saved_bytes", "parameters", "inversions", "residual_error")
+_EXACT = ("tensor_peak_bytes", "saved_bytes", "parameters", "inversions", "residual_error", "sensitivity")
 
 
 def final(name: str) -> Reading:

@@ -102,8 +102,9 @@ class Replicates:
 
     @property
     def are_equal(self) -> bool:
-        """Whether all values are the same."""
-        return len(set(self.values)) == 1
+        """Whether all values are the same, or the same number on their scale: logarithms round neighbours to one."""
+        logs = self.scale == "log" and all(value > 0 for value in self.values)
+        return len(set(map(math.log, self.values) if logs else self.values)) == 1
 
     @property
     def is_exact(self) -> bool:

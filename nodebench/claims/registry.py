@@ -11,6 +11,7 @@ from nodebench.claims.papers import (
     chen2018_costs,
     chen2018_memory,
     chen2018_solving,
+    classical,
     densities,
     families,
     gradients,
@@ -33,6 +34,7 @@ CLAIMS: tuple[Claim, ...] = (
     *libraries.CLAIMS,
     *densities.CLAIMS,
     *series.CLAIMS,
+    *classical.CLAIMS,
 )
 
 

@@ -177,11 +177,11 @@ def run(
     ] = "",
     adjoint_rtol: Annotated[
         str,
-        typer.Option(metavar="X", help="Tolerance of the adjoint. (default: rtol)", rich_help_panel="What"),
+        typer.Option(metavar="X,…", help="Relative tolerance of the adjoint. (default: rtol)", rich_help_panel="What"),
     ] = "",
     adjoint_atol: Annotated[
         str,
-        typer.Option(metavar="X", help="Tolerance of the adjoint. (default: atol)", rich_help_panel="What"),
+        typer.Option(metavar="X,…", help="Absolute tolerance of the adjoint. (default: atol)", rich_help_panel="What"),
     ] = "",
     step_size: Annotated[
         str,

@@ -94,8 +94,8 @@ class Choices:
                 atol=numbers["atol"],
                 step_size=numbers["step_size"],
                 first_step=numbers["first_step"],
-                adjoint_rtol=_at_most_one("adjoint_rtol", numbers["adjoint_rtol"]),
-                adjoint_atol=_at_most_one("adjoint_atol", numbers["adjoint_atol"]),
+                adjoint_rtol=numbers["adjoint_rtol"],
+                adjoint_atol=numbers["adjoint_atol"],
                 preset=Preset(choose("preset", self.preset, list(Preset))),
                 seed=replicates(self.seeds)
                 if self.seeds
@@ -186,12 +186,6 @@ def _int(name: str, text: str) -> int:
 def whole_numbers(name: str, text: str) -> list[int]:
     """The whole numbers of an option, by comma."""
     return [_int(name, part) for part in parts(name, text)]
-
-
-def _at_most_one(name: str, values: list[T]) -> T | None:
-    if len(values) > 1:
-        raise BadInput(f"--{name.replace('_', '-')}: one value only, it does not multiply into trials")
-    return values[0] if values else None
 
 
 def overrides_of(texts: Sequence[str]) -> dict[str, list[Scalar]]:

@@ -61,6 +61,24 @@ class Cubed(nn.Module):
         return self.field(t, y**3)
 
 
+class Scaled(nn.Module):
+    """A field whose output is multiplied by a constant for each component.
+
+    Source: Kim et al. 2021, arXiv 2103.15341, section III: the equation of a stiff system in scales of its own.
+    """
+
+    scale: Tensor
+
+    def __init__(self, field: nn.Module, scale: Tensor) -> None:
+        super().__init__()
+        self.field = field
+        self.register_buffer("scale", scale)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, of the shape ``(..., D)`` of ``y``."""
+        return self.field(t, y) * self.scale
+
+
 class Squeezed(nn.Module):
     """A field that pulls the last component of the state to 0, at a rate, and leaves the others alone."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import scipy.integrate
@@ -142,6 +143,21 @@ class VanDerPol(nn.Module):
         return torch.stack([v, self.mu * (1 - x**2) * v - x], -1)
 
 
+class Robertson(nn.Module):
+    """Robertson's chemical reaction of three substances, whose rates lie nine powers of ten apart.
+
+    Source: Robertson 1966; Hairer and Wanner 1996, section IV.1.
+    """
+
+    slow, fast, medium = 0.04, 3e7, 1e4
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, of the shape ``(..., 3)`` of ``y``."""
+        a, b, c = y.unbind(-1)
+        gained, lost = self.slow * a - self.medium * b * c, self.fast * b * b
+        return torch.stack([-gained, gained - lost, lost], -1)
+
+
 class Sine(nn.Module):
     """The field ``x' = 2 sin 3x`` on a line, with stable states between unstable ones."""
 
@@ -150,14 +166,23 @@ class Sine(nn.Module):
         return 2 * torch.sin(3 * x)
 
 
-def exact_states(system: nn.Module, y0: Tensor, times: Tensor, tolerance: float = 1e-10) -> Tensor:
-    """States of a system at ``times``, by SciPy's DOP853 in float64.
+def exact_states(
+    system: nn.Module,
+    y0: Tensor,
+    times: Tensor,
+    tolerance: float = 1e-10,
+    method: Literal["DOP853", "Radau"] = "DOP853",
+    smallest: float = 1.0,
+) -> Tensor:
+    """States of a system at ``times``, by SciPy in float64.
 
     Args:
         system: module ``(t, y) -> dy/dt`` in float64.
         y0: start ``(..., D)`` at the first time.
         times: ``(T,)``, increasing.
-        tolerance: relative and absolute.
+        tolerance: relative, and absolute for components of size 1.
+        method: of SciPy; Radau for stiff systems.
+        smallest: size of the smallest component.
 
     Returns:
         Tensor: ``(T, ..., D)`` in float64, on the CPU.
@@ -173,10 +198,10 @@ def exact_states(system: nn.Module, y0: Tensor, times: Tensor, tolerance: float 
         slope,
         span,
         y0.double().numpy().reshape(-1),
-        method="DOP853",
+        method=method,
         t_eval=times.double().numpy(),
         rtol=tolerance,
-        atol=tolerance,
+        atol=tolerance * smallest,
     )
     if not found.success:
         raise ArithmeticError(f"the exact trajectory cannot be computed: {found.message}")

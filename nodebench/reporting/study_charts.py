@@ -222,7 +222,13 @@ def _described(one: Series) -> str:
     return f"{one.label} from {first:.3g} at {xs[0]:g} to {last:.3g} at {xs[-1]:g}"
 
 
-_NAMED = {"rtol": "rtol", "step_size": "h", "window_times": "windows", "irregular": "irregular"}
+_NAMED = {
+    "rtol": "rtol",
+    "adjoint_rtol": "backward rtol",
+    "step_size": "h",
+    "window_times": "windows",
+    "irregular": "irregular",
+}
 
 
 def _label(name: str, point: Point) -> str:

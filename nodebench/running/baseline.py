@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput, choose
-from nodebench.running.combination import ADJOINT, NOT_APPLICABLE, OPTIONAL, Unfit, following_atol, with_ode
+from nodebench.running.combination import NOT_APPLICABLE, OPTIONAL, Unfit, following_atol, with_ode
 from nodebench.solvers import canonical_name
 from nodebench.spec import Grid, Trial
 from nodebench.spec.axes import AXES, as_stored
@@ -34,7 +34,7 @@ def baseline_of(trial: Trial, against: Mapping[str, Scalar]) -> Trial:
     common |= {axis: named[axis] for axis in ("dtype",) if axis in named}
     model = choose(f"model of task {task.name}", named.get("model", trial.model), task.models)
     if task.models[model].gradients:
-        found = _with_axes(task, grid, model, _kept(trial, task) | named, set(named), common)
+        found = _with_axes(task, model, _kept(trial, task) | named, set(named), common)
     else:
         found = Trial(model=model, **common)
     for axis, value in named.items():
@@ -47,24 +47,21 @@ def baseline_of(trial: Trial, against: Mapping[str, Scalar]) -> Trial:
 
 def _kept(trial: Trial, task: Task) -> dict[str, Any]:
     """The axes of a trial as one would type them: what follows from another axis is None."""
-    kept = {axis: getattr(trial, axis) or AXES[axis].unset for axis in ("solver", *OPTIONAL, *ADJOINT)}
+    kept = {axis: getattr(trial, axis) or AXES[axis].unset for axis in ("solver", *OPTIONAL)}
     if trial.rtol is not None and trial.atol == following_atol(task, trial.rtol):
         kept["atol"] = None
-    for axis, forward in zip(ADJOINT, ("rtol", "atol"), strict=True):
+    for axis, forward in (("adjoint_rtol", "rtol"), ("adjoint_atol", "atol")):
         if kept[axis] == getattr(trial, forward):
             kept[axis] = None
     return kept
 
 
-def _with_axes(
-    task: Task, grid: Grid, model: str, axes: dict[str, Any], named: set[str], common: dict[str, Any]
-) -> Trial:
+def _with_axes(task: Task, model: str, axes: dict[str, Any], named: set[str], common: dict[str, Any]) -> Trial:
     """Build a trial of these axes; one that is not named and does not fit has its default."""
-    grid = grid.model_copy(update={axis: axes[axis] for axis in ADJOINT})
     while True:
         chosen = {axis: axes[axis] for axis in OPTIONAL}
         try:
-            return with_ode(task, grid, model, axes["solver"] or "dopri5", chosen, **common)
+            return with_ode(task, model, axes["solver"] or "dopri5", chosen, **common)
         except Unfit as error:
             axis, _ = error.value
             if axis in named or axes.get(axis) is None:

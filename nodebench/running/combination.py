@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nodebench.solvers import Method, SolverAdapter, canonical_name, find_solver
-from nodebench.spec import Batching, Gradient, Grid, Trial
+from nodebench.spec import Batching, Gradient, Trial
 from nodebench.spec.axes import as_stored
 from nodebench.tasks import Task
 
@@ -17,11 +17,22 @@ class Unfit(Exception):
         self.value = value
 
 
-ADJOINT = ("adjoint_rtol", "adjoint_atol")
-OPTIONAL = ("gradient", "segments", "coupling", "batching", "compile", "rtol", "atol", "step_size", "first_step")
+OPTIONAL = (
+    "gradient",
+    "segments",
+    "coupling",
+    "batching",
+    "compile",
+    "rtol",
+    "atol",
+    "step_size",
+    "first_step",
+    "adjoint_rtol",
+    "adjoint_atol",
+)
 
 
-def with_ode(task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[str, Any], /, **common: Any) -> Trial:
+def with_ode(task: Task, model: str, solver: str, chosen: Mapping[str, Any], /, **common: Any) -> Trial:
     """One trial of a model with an ODE; an axis that does not apply to its method is left empty."""
     adapter, _, method = find_solver(solver)
     solver = canonical_name(solver)
@@ -47,8 +58,8 @@ def with_ode(task: Task, grid: Grid, model: str, solver: str, chosen: Mapping[st
         step_size=None if method.adaptive else step_size or task.step_size,
         first_step=_first_step(chosen["first_step"], adapter, method, solver),
         gradient=gradient,
-        adjoint_rtol=(grid.adjoint_rtol or rtol) if adjoint else None,
-        adjoint_atol=(grid.adjoint_atol or atol) if adjoint else None,
+        adjoint_rtol=(chosen["adjoint_rtol"] or rtol) if adjoint else None,
+        adjoint_atol=(chosen["adjoint_atol"] or atol) if adjoint else None,
         segments=chosen["segments"] if gradient is Gradient.CHECKPOINT else None,
         coupling=chosen["coupling"] if gradient is Gradient.REVERSIBLE and adapter.couples else None,
         batching=batching,

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from nodebench.errors import BadInput, choose
 from nodebench.instruments.environment import default_threads, usable_cores
-from nodebench.running.combination import ADJOINT, NOT_APPLICABLE, OPTIONAL, Unfit, with_ode
+from nodebench.running.combination import NOT_APPLICABLE, OPTIONAL, Unfit, with_ode
 from nodebench.solvers import canonical_name
 from nodebench.spec import DataSource, Exclusion, Grid, Trial
 from nodebench.spec.axes import as_stored
@@ -188,19 +188,20 @@ def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
             continue
         optional = {axis: getattr(grid, axis) or [None] for axis in OPTIONAL}
         for solver, *values in product(grid.solver or ["dopri5"], *optional.values()):
-            yield partial(with_ode, task, grid, model, solver, dict(zip(optional, values, strict=True)))
+            yield partial(with_ode, task, model, solver, dict(zip(optional, values, strict=True)))
 
 
-_AXES = ("model", "solver", *OPTIONAL, *ADJOINT)
+_AXES = ("model", "solver", *OPTIONAL)
 
 
 def _wanted(grid: Grid) -> list[tuple[str, Any]]:
     """Every value that the user named."""
     named: list[tuple[str, Any]] = []
     for axis in _AXES:
-        given = getattr(grid, axis)
-        values = given if isinstance(given, list) else [] if given is None else [given]
-        named += [(axis, canonical_name(value) if axis == "solver" else as_stored(axis, value)) for value in values]
+        named += [
+            (axis, canonical_name(value) if axis == "solver" else as_stored(axis, value))
+            for value in getattr(grid, axis)
+        ]
     return named
 
 

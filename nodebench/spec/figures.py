@@ -135,6 +135,22 @@ _ALL = (
         "lower",
         "relative L2 error of the learned interaction along the true trajectory within the span",
     ),
+    Figure(
+        "stiffness",
+        "stiffness",
+        "1",
+        "neither",
+        "largest eigenvalue of the learned field's Jacobian along the true trajectory, in size, times the span",
+    ),
+    Figure("stiffness_ratio", "stiffness/ true", "1", "neither", "the same over that of the true field"),
+    Figure(
+        "sensitivity",
+        "sensitivity",
+        "1",
+        "neither",
+        "size of the derivative of one step in the rate λ, over its length h: |R′(hλ)| of a Runge–Kutta method",
+    ),
+    Figure("exact_sensitivity", "exact sens.", "1", "neither", "the same of the exact solution, exp(hλ)"),
     Figure("growth", "growth", "1", "neither", "largest norm of the true state over the span, over that of its start"),
     Figure(
         "extrapolation_rmse", "extrap. RMSE", "1", "lower", "RMSE on 100 points beyond the window, to the clean curve"
@@ -192,6 +208,7 @@ _ALL = (
     Figure("escape_share_after", "escapes after", "1", "lower", "the same, forwards from the trained window only"),
     Figure("escape_time", "escape time", "1", "higher", "beat lengths until they leave it, median of those that do"),
     Figure("inversions", "inversions", "1", "lower", "share of neighbours on a line whose order a solve turned round"),
+    Figure("rms_error", "RMS error", "1", "lower", "RMS error of the final state's components against DOP853 at 1e-12"),
     Figure("observed_order", "order", "order", "neither", "slope of log error on log step size"),
     Figure("parameters", "params", "1", "lower", "trainable parameters"),
     # Costs of one training step.

@@ -117,8 +117,8 @@ class Grid(BaseModel):
     compile: Axis[Compile] = []
     rtol: Axis[Positive] = []
     atol: Axis[Positive] = []
-    adjoint_rtol: Positive | None = None
-    adjoint_atol: Positive | None = None
+    adjoint_rtol: Axis[Positive] = []
+    adjoint_atol: Axis[Positive] = []
     step_size: Axis[Positive] = []
     first_step: Axis[Positive] = []
     seed: Axis[Seed] = [0]

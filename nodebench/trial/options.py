@@ -58,5 +58,5 @@ def plain(error: ValidationError) -> str:
     """The first complaint of a validation, as one clause."""
     first = error.errors()[0]
     ours = first["msg"].removeprefix("Value error, ")  # what an option's own check says, names and all
-    said = ours if ours != first["msg"] else first["msg"].lower()
+    said = ours if ours != first["msg"] else first["msg"][:1].lower() + first["msg"][1:]
     return ".".join(map(str, first["loc"])) + ": " * bool(first["loc"]) + said

@@ -231,3 +231,12 @@ def test_the_p_value_is_at_most_an_error_exactly_where_the_interval_at_it_lies_i
         p, found = nominal_p(sample, region), interval(sample, error)
         if not math.isclose(p, error, rel_tol=1e-9):
             assert (p <= error) == (region[0] <= found.low and found.high <= region[1])
+
+
+def test_values_that_differ_by_rounding_alone_are_judged_as_equal_ones():
+    """Their logarithms are one number, so that they have no spread at all."""
+    base = 0.00025
+    values = [base, math.nextafter(base, 1), base, base, math.nextafter(base, 0)]
+    assert len({math.log(value) for value in values}) == 1
+    found, equal = (estimate(some, "log") for some in (values, [base] * 5))
+    assert (found.low, found.high) == pytest.approx((equal.low, equal.high))

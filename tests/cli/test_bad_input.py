@@ -22,7 +22,7 @@ BAD = [
     ([*RUN, "--rtol", "-1"], "not a positive number"),
     ([*RUN, "--rtol", "nan"], "not a positive number"),
     ([*RUN, "--atol", "0"], "not a positive number"),
-    ([*RUN, "--adjoint-rtol", "1e-3,1e-4"], "one value only"),
+    ([*RUN, "--adjoint-rtol", "1e-3,small"], "not a positive number"),
     ([*RUN, "--preset", "fast"], "no preset named 'fast'"),
     ([*RUN, "--seed", "-1"], "not a whole number"),
     ([*RUN, "--seed", "1.5"], "not a whole number"),

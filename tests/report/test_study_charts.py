@@ -24,13 +24,13 @@ WORDLESS = Look("here", "there")  # no word in it tells that it shows a time
 def full(plot: Plot, scale: float = 1.0) -> Record:
     """A record with every figure, its times multiplied; of the task, model and solver that a plot has a place for."""
     costs = {name: (0.5 * scale if known.is_time else 7.0) for name, known in FIGURES.items()}
-    row = {"epoch": 1.0, "rtol": 1e-3, "step_size": 0.25, "nfe": 7.0, "nfe_probe": 7.0, "test_error": 7.0}
+    row = {"epoch": 1.0, "rtol": 1e-3, "step_size": 0.25, "nfe": 7.0, "nfe_probe": 7.0, "test_error": 7.0, "loss": 7.0}
     axes = {"task": "mnist", "model": "odenet", "solver": "dopri5", "step_size": 0.25, "segments": 4}
     if plot.look.categories and "latent-ode" in plot.look.categories:
         axes["model"] = "latent-ode"
     if plot.look.categories and "spiral" in plot.look.categories:
         axes["task"] = "toy/spiral"
-    options = dict.fromkeys(("points", "observations", "rate", "mu", "starts", "missing"), 3.0)
+    options = dict.fromkeys(("points", "observations", "rate", "mu", "starts", "missing", "stiffness"), 3.0)
     return evidence(costs=costs, history=[row], profile=[row], options=options, **axes)
 
 

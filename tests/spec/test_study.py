@@ -91,7 +91,13 @@ def test_a_shipped_study_says_what_it_asks_and_whom_it_feeds(name):
     study = load_study(name, Preset.QUICK)
     assert study.about
     assert study.source
-    if name in ("stiffness", "hybrid"):  # nobody has published a number for them
+    if name in (
+        "stiffness",
+        "hybrid",
+        "backward-tolerance",
+        "detest",
+        "stiff-learning",
+    ):  # nobody has published a number for them
         return
     assert study.claims
     assert all(len(grid.seed) >= 5 for grid in study.groups.values())  # replicates of a verdict

@@ -129,3 +129,26 @@ SYMPLECTIC = _source(
     "number of uses plus the network size.",
     "https://arxiv.org/abs/2102.09750",
 )
+_TORCHDIFFEQ = "https://github.com/rtqichen/torchdiffeq/issues"
+MORE_OUTPUTS = _source(
+    "torchdiffeq issue 86",
+    "the library's author, 2020",
+    "Adding more query time points won't increase the number of function evaluations.",
+    f"{_TORCHDIFFEQ}/86",
+    "text",
+)
+EULER_ADJOINT = _source(
+    "torchdiffeq issue 88; the same in issue 211",
+    "a user, 2020",
+    "if I enable the adjoint, the loss diverges to infinity pretty fast using Euler solver, while it keeps decreasing "
+    "for Dopri5 solver",
+    f"{_TORCHDIFFEQ}/88",
+    "text",
+)
+STIFF_GRADIENT = _source(
+    "Fronk and Petzold 2025",
+    "abstract",
+    "this vanishing gradient phenomenon is not an artifact of any particular method, but a universal feature of all "
+    "A-stable and L-stable stiff numerical integration schemes",
+    "https://arxiv.org/abs/2508.01519",
+)

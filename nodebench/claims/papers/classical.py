@@ -1,0 +1,215 @@
+"""Claims on solving itself that users meet: output times, Euler's method under the adjoint, stiff fields."""
+
+import math
+
+from nodebench.analysis.readings import Reading, at_epoch, axis, final, quotient
+from nodebench.claims.contract import Arm, Claim, Control, Fit, Kind, Part, Topic, Wanted, Where
+from nodebench.claims.papers.sources import EULER_ADJOINT, MORE_OUTPUTS, STIFF_GRADIENT
+
+_INF = math.inf
+
+_ONE_STEP: dict[str, Wanted] = {"training": "trajectory", "steps_per_epoch": 1, "gradient": "adjoint"}
+_MANY = Arm("solve with 1,000 output times", {**_ONE_STEP, "task": "toy/spiral", "points": 1000, "rtol": 1e-5})
+_MOVING = _MANY.but(_MANY.name, task="toy/hybrid-lotka-volterra", solver="dopri5")
+_TORCHDIFFEQ = ("dopri5", "bosh3", "dopri8")
+_COUNTED_BACKWARD = (*_TORCHDIFFEQ, "torchode:dopri5", "scipy:RK45", "scipy:LSODA")
+_ANY = ("adjoint", "direct")  # torchdyn has no plain adjoint
+_EVERY = _MANY.but(_MANY.name, solver=(*_COUNTED_BACKWARD, "diffrax:dopri5", "torchdyn:dopri5"), gradient=_ANY)
+_FIXED = Arm(_MANY.name, {**_ONE_STEP, "task": "toy/spiral", "points": 1000, "solver": "rk4", "step_size": 0.1})
+
+
+def _more_evaluations(
+    words: str, reading: Reading, arm: Arm, label: str, conditions: tuple[str, ...] = (), home: Where | None = None
+) -> Part:
+    """Evaluations with 1,000 output times over those with the two that any solve has."""
+    return Part(
+        words,
+        reading,
+        arm,
+        arm.but("solve with 2", points=2),
+        supports=(-_INF, 1.01),
+        conditions=conditions,
+        home=home,
+        scale="log",
+        unit="×",
+        label=label,
+    )
+
+
+_FORWARD = "the solve takes {} the evaluations"
+_BACKWARD = "the backward solve of the adjoint takes {} the evaluations"
+
+_OUTPUTS_ARE_FREE = Claim(
+    id="outputs-are-free",
+    topic=Topic.EVALUATIONS,
+    sentence="More output times cost no evaluations: with 1,000 of them a solve takes at most 1 % more than with 2.",
+    source=MORE_OUTPUTS,
+    published="none",
+    published_value=1.0,
+    home="the forward solve by an adaptive method of torchdiffeq",
+    studies=("outputs",),
+    parts=(
+        _more_evaluations(
+            _FORWARD,
+            final("nfe_forward"),
+            _EVERY,
+            "forward",
+            ("solver",),
+            {"solver": _TORCHDIFFEQ},
+        ),
+        _more_evaluations(_FORWARD, final("nfe_forward"), _MOVING, "forward, Lotka–Volterra", home={}),
+        _more_evaluations(_FORWARD, final("nfe_forward"), _FIXED, "forward, rk4 with steps of 0.1"),
+        _more_evaluations(
+            _BACKWARD,
+            final("nfe_backward"),
+            _MANY.but(_MANY.name, solver=_COUNTED_BACKWARD),
+            "backward",
+            ("solver",),
+        ),
+        _more_evaluations(_BACKWARD, final("nfe_backward"), _MOVING, "backward, Lotka–Volterra"),
+    ),
+    controls=(
+        Control(
+            "the direct gradient changes nothing in the forward solve",
+            _more_evaluations(_FORWARD, final("nfe_forward"), _MOVING.but(_MANY.name, gradient="direct"), "direct"),
+        ),
+        Control(
+            "without a step size a fixed-step method takes a step to each output time",
+            Part(
+                _FORWARD,
+                final("nfe_forward"),
+                _FIXED.but(_MANY.name, step_size=None),
+                _FIXED.but("solve with 2", step_size=None, points=2),
+                supports=(100.0, _INF),
+                scale="log",
+                unit="×",
+                label="rk4, a step an output",
+            ),
+        ),
+    ),
+    traps=(
+        "evaluations alone: an output that is interpolated takes time and memory",
+        "at the initial weights, from which both arms start; on the spiral the field is small there",
+        "an adjoint jumps at each output time, where its solver starts again",
+        "an output that is interpolated has the error of the interpolation",
+    ),
+    fairness="One solve of one field over one span at one tolerance in float64; only the output times differ.",
+)
+
+_COARSE = Arm("adjoint", {"task": "toy/spiral", "solver": "euler", "gradient": "adjoint", "window": 2, "points": 25})
+_STEPS = (1.05, 0.525, 0.2625, 0.13125)
+_WINDOWS = Arm("adjoint", {"task": "toy/spiral", "solver": "euler", "gradient": "adjoint", "window": 10})
+_CONTROL = _COARSE.but("adjoint, dopri5", solver="dopri5", rtol=1e-5)
+_FALL = quotient(at_epoch("loss", -1), at_epoch("loss", 1))
+
+
+def _trained(
+    arm: Arm, diverges: bool, label: str = "", conditions: tuple[str, ...] = (), home: Where | None = None
+) -> Part:
+    """The loss of the last epoch over that of the first; parts of one label hold or fail together."""
+    return Part(
+        f"through the {arm.name} the last epoch has {{}} the loss of the first",
+        _FALL,
+        arm,
+        supports=(1.0, _INF) if diverges else (-_INF, 1.0),
+        conditions=conditions,
+        home=home,
+        scale="log",
+        unit="×",
+        label=label,
+        joint=label,
+    )
+
+
+def _apart(arm: Arm, label: str, conditions: tuple[str, ...] = (), home: Where | None = None) -> tuple[Part, Part]:
+    """The adjoint diverges, direct does not."""
+    direct = arm.but("solver", gradient="direct")
+    return _trained(arm, True, label, conditions, home), _trained(direct, False, label, conditions, home)
+
+
+_EULER_ADJOINT = Claim(
+    id="euler-adjoint-diverges",
+    topic=Topic.GRADIENTS,
+    sentence="With coarse steps of Euler's method, training through the adjoint diverges where training through the "
+    "solver's operations does not.",
+    source=EULER_ADJOINT,
+    published="a plot of the loss",
+    home="one Euler step to the only output time of a window",
+    studies=("euler-adjoint",),
+    parts=(
+        *_apart(_COARSE.but("adjoint", step_size=_STEPS), "one interval", ("step_size",), {"step_size": 1.05}),
+        *_apart(_WINDOWS, "nine intervals of one step"),
+    ),
+    controls=(
+        Control("with dopri5 the loss through the adjoint falls", _trained(_CONTROL, False)),
+        Control(
+            "with one step, direct ends with at most half the loss of the adjoint",
+            Part(
+                "direct ends with {} the loss of the adjoint",
+                at_epoch("loss", -1),
+                _COARSE.but("direct", gradient="direct", step_size=1.05),
+                _COARSE.but("adjoint", step_size=1.05),
+                supports=(-_INF, 0.5),
+                scale="log",
+                unit="×",
+            ),
+        ),
+    ),
+    traps=(
+        "diverges means that the last epoch has a larger mean loss than the first, or that the training failed",
+        "direct fits the Euler map, which is no flow: it may end low and be wrong under a finer solver",
+        "RMSprop bounds each step, so that a wrong gradient drifts where plain gradient descent would run away",
+        "issue 211 is about images; here there is a field of two dimensions",
+    ),
+    fairness="Both arms have the same weights, batches and steps; the learning rate was not tuned for either.",
+)
+
+_L_STABLE = ("diffrax:impliciteuler", "diffrax:kvaerno3", "diffrax:kvaerno4", "diffrax:kvaerno5")
+_ONE = Arm("implicit step", {"task": "toy/stiff-decay", "solver": _L_STABLE})
+_FAST = Fit("stiffness", axis("stiffness"), "slope", logs=True)
+
+
+def _power(words: str, arm: Arm, supports: tuple[float, float], home: Where | None = None) -> Part:
+    """The power of |hλ| that the derivative of one step follows."""
+    return Part(
+        words,
+        final("sensitivity"),
+        arm,
+        supports=supports,
+        conditions=("solver",),
+        fit=_FAST,
+        home=home,
+    )
+
+
+_STIFF_GRADIENT_VANISHES = Claim(
+    id="stiff-gradient-vanishes",
+    kind=Kind.UNIVERSAL,
+    topic=Topic.GRADIENTS,
+    sentence="Under every A- or L-stable method the gradient of a fast rate vanishes: the derivative of a step in λ "
+    "falls at least as fast as 1 / |hλ|, here from 1e2 to 1e6.",
+    source=STIFF_GRADIENT,
+    published="at least as fast as 1 / |hλ|; (hλ)⁻² for implicit Euler",
+    published_value=-1.0,
+    home="one step of the linear test equation y' = λ y by an implicit method",
+    studies=("stiff-gradient",),
+    parts=(_power("it follows the power {} of |hλ|", _ONE, (-_INF, -1.0), home={}),),
+    controls=(
+        Control(
+            "under explicit methods, which are unstable there, it does not fall",
+            _power(
+                "it follows the power {} of |hλ|",
+                _ONE.but("explicit step", solver=("euler", "rk4")),
+                (-0.01, _INF),
+            ),
+        ),
+    ),
+    traps=(
+        "the exact gradient h exp(hλ) vanishes too, and much faster: at |hλ| = 100 it is 4e-44 of h",
+        "a decay that fast leaves nothing in the data from which its rate could be learned, under any method",
+        "one step over the whole decay; a solver that resolves the decay has steps of |hλ| near 1",
+    ),
+    fairness="Each method takes one step of one length from one state in float64; the gradient is the library's own.",
+)
+
+CLAIMS = (_OUTPUTS_ARE_FREE, _EULER_ADJOINT, _STIFF_GRADIENT_VANISHES)

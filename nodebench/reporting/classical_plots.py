@@ -1,0 +1,114 @@
+"""Figures of the studies on solving itself: output times, Euler's method, tolerances of the adjoint, DETEST."""
+
+from nodebench.analysis.readings import at_epoch, final, quotient
+from nodebench.reporting.charts import Look
+from nodebench.reporting.study_charts import Plot, by_axis, each, rows
+
+_NFE, _BACKWARD, _GRADIENT = final("nfe_forward"), final("nfe_backward"), final("gradient_error")
+_FALL = quotient(at_epoch("loss", -1), at_epoch("loss", 1))
+_TASKS = (("spiral", "Spiral"), ("lotka-volterra", "Lotka–Volterra"), ("mnist", "MNIST"))
+_CLASSES = (
+    ("A", "single equations"),
+    ("B", "small systems"),
+    ("C", "moderate systems"),
+    ("D", "orbits"),
+    ("E", "higher-order equations"),
+)
+
+
+def _outputs(name: str, about: str, group: tuple[str, ...], by: tuple[str, ...]) -> tuple[Plot, Plot]:
+    """Evaluations against output times, forward and backward."""
+    return (
+        Plot(
+            f"{name}-forward",
+            f"{about}: calls of the field in the forward solve against output times",
+            by_axis("points", _NFE),
+            by,
+            Look("output times", "NFE, forward", "xy"),
+            group,
+        ),
+        Plot(
+            f"{name}-backward",
+            f"{about}: calls of the field in the backward solve of the adjoint against output times",
+            by_axis("points", _BACKWARD),
+            by,
+            Look("output times", "NFE, backward", "xy"),
+            group,
+        ),
+    )
+
+
+CLASSICAL: dict[str, tuple[Plot, ...]] = {
+    "outputs": (
+        *_outputs("spiral", "Spiral", ("spiral", "torchdyn"), ("solver",)),
+        *_outputs("lv", "Lotka–Volterra, known rates", ("lotka-volterra",), ("gradient",)),
+        *_outputs(
+            "rk4",
+            "rk4 with steps of 0.1, and with one step an output",
+            ("fixed-step", "a-step-an-output"),
+            ("step_size",),
+        ),
+    ),
+    "euler-adjoint": (
+        Plot(
+            "fall",
+            "Loss of the last epoch over that of the first against the step; above 1 the training diverged",
+            by_axis("step_size", _FALL),
+            ("gradient",),
+            Look("step of Euler's method", "loss, last / first epoch", "xy", reverse=True),
+            ("one-interval",),
+        ),
+        Plot(
+            "error",
+            "Error of the trajectory after training against the step, solved as it was trained",
+            by_axis("step_size", final("trajectory_error")),
+            ("gradient",),
+            Look("step of Euler's method", "trajectory error", "xy", reverse=True),
+            ("one-interval",),
+        ),
+    ),
+    "backward-tolerance": tuple(
+        Plot(
+            group,
+            f"{name}: error of the gradient against backward evaluations; each curve runs over the absolute tolerance",
+            each(_BACKWARD, _GRADIENT),
+            ("gradient", "adjoint_rtol"),
+            Look("NFE, backward", "gradient error", "xy"),
+            (group,),
+            along="adjoint_atol",
+        )
+        for group, name in _TASKS
+    ),
+    "stiff-gradient": (
+        Plot(
+            "sensitivity",
+            "Derivative of one step in the rate of a decay, over the length of the step, against |hλ|",
+            by_axis("stiffness", final("sensitivity")),
+            ("solver",),
+            Look("|hλ|", "|R′(hλ)|", "xy"),
+        ),
+    ),
+    "stiff-learning": (
+        Plot(
+            "loss",
+            "Robertson's reaction: training loss by epoch",
+            rows("history", "epoch", "loss"),
+            ("model", "solver", "gradient"),
+            Look("epoch", "loss", "y", whole=True),
+            ("robertson-torch", "robertson-diffrax"),
+        ),
+    ),
+    "detest": tuple(
+        Plot(
+            f"class-{letter}",
+            f"Class {letter}, {about}: RMS error against calls of the field; medians over five problems",
+            each(_NFE, final("rms_error")),
+            ("solver",),
+            Look("NFE", "RMS error", "xy"),
+            where=(("problem", tuple(f"{letter}{i}" for i in range(1, 6))),),
+            along="rtol",
+            over=("problem", "atol"),
+        )
+        for letter, about in _CLASSES
+    ),
+}

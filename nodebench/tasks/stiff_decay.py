@@ -1,0 +1,101 @@
+"""``toy/stiff-decay``: the derivative of one step in the rate of the linear test equation. Nothing is learned."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from nodebench.solvers import Integrator, StepControl
+from nodebench.spec import Gradient, Preset
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+
+_FRONK = "Fronk and Petzold 2025, arXiv 2508.01519"
+
+
+class StiffDecayOptions(Options):
+    """Options of ``toy/stiff-decay``."""
+
+    stiffness: float = Field(10.0, gt=0)  # |hλ| of one step over the whole span, which is 1
+    solves: int = Field(2, ge=1)
+
+
+class StiffDecay(Task):
+    """What a solver gives as gradient of the rate of a fast decay, beside the exact one.
+
+    ``y' = λ y`` from 1, over one step of length h = 1 whatever steps the trial takes in training. The gradient of the
+    result is ``h R'(hλ)``, where R is the method's stability function; that of the exact solution is ``h exp(hλ)``.
+    """
+
+    name = "toy/stiff-decay"
+    about = "y' = λ y in one step: the gradient of its rate by each method, beside the exact one"
+    source = _FRONK
+    models = {"decay": ModelInfo("y' = λ y; λ is a parameter with a learning rate of 0", _FRONK)}
+    options = StiffDecayOptions
+    presets = {Preset.SMOKE: StiffDecayOptions(), Preset.QUICK: StiffDecayOptions()}
+    gradient = Gradient.DIRECT
+    rtol = atol = 1e-6
+    step_size = None
+    reference = StepControl(method="dopri8", rtol=1e-12, atol=1e-12, land_on_outputs=True)
+    headlines = ("sensitivity",)
+
+    def build(self, setup: Setup) -> Experiment:
+        """Build the solves."""
+        return _Decays(setup)
+
+
+class _Decay(nn.Module):
+    def __init__(self, stiffness: float) -> None:
+        super().__init__()
+        self.rate = nn.Parameter(torch.tensor([-stiffness]))
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.rate * y
+
+
+class _Solved(nn.Module):
+    def __init__(self, field: nn.Module, solve: Integrator) -> None:
+        super().__init__()
+        self.field = field
+        self.solve = solve
+
+    def forward(self, start: Tensor, times: Tensor) -> Tensor:
+        return self.solve(self.field, start, times)[-1]
+
+
+class _Decays(Experiment):
+    epochs = 1
+    generators = {}  # draws nothing
+
+    def __init__(self, setup: Setup) -> None:
+        options: StiffDecayOptions = setup.options
+        self._solve, self._gradient, self._stiffness = setup.solve, setup.solve.control.gradient, options.stiffness
+        self.steps_per_epoch = options.solves
+        self.model = _Solved(_Decay(options.stiffness), setup.solve).to(setup.device, setup.dtype)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.0)
+        self.probe = (torch.ones(1, 1), torch.tensor([0.0, 1.0]))
+        self.probe = tuple(tensor.to(setup.device, setup.dtype) for tensor in self.probe)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        for _ in range(self.steps_per_epoch):
+            yield self.probe
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The final state, whose derivative in the rate is asked for."""
+        return model(*batch).sum()
+
+    def metrics(self, model: nn.Module) -> dict[str, float | None]:
+        """The derivative of one step, and the exact one."""
+        return {"sensitivity": self._sensitivity(model), "exact_sensitivity": math.exp(-self._stiffness)}
+
+    def _sensitivity(self, model: nn.Module) -> float | None:
+        """None for a method whose step cannot be held constant."""
+        control, adapter = self._solve.control, self._solve.adapter
+        if adapter.methods()[control.method].adaptive and not adapter.holds_steps:
+            return None
+        one_step = replace(control, step_size=1.0, gradient=self._gradient)
+        with torch.enable_grad(), self._solve.using(self._solve.counter, one_step):
+            (found,) = torch.autograd.grad(self.loss(model, self.probe), list(model.parameters()))
+        return float(found.abs())
