@@ -30,7 +30,8 @@ def full(plot: Plot, scale: float = 1.0) -> Record:
         axes["model"] = "latent-ode"
     if plot.look.categories and "spiral" in plot.look.categories:
         axes["task"] = "toy/spiral"
-    options = dict.fromkeys(("points", "observations", "rate", "mu", "starts", "missing", "stiffness"), 3.0)
+    names = ("points", "observations", "observed", "rate", "mu", "starts", "missing", "stiffness")
+    options = dict.fromkeys(names, 3.0)
     return evidence(costs=costs, history=[row], profile=[row], options=options, **axes)
 
 
