@@ -161,7 +161,7 @@ QUESTIONS = (
     ),
     Question(
         "Is the gradient of the adjoint right?",
-        ("torchdiffeq 211", "torchdiffeq 88"),
+        (),
         ("anode-memory-gradient (default)",),
         {
             Verdict.SUPPORTED: "Not for fields that contract strongly.",
@@ -171,6 +171,31 @@ QUESTIONS = (
         },
         "A tighter adjoint tolerance helps; checkpoints keep the exact gradient at little memory.",
         "nodebench study run gradients-all",
+    ),
+    Question(
+        "Do more output times cost evaluations?",
+        ("torchdiffeq 86",),
+        ("outputs-are-free (default)",),
+        NO_YES | {Verdict.DEPENDS: "Forwards no, backwards yes."},
+        "A method with interpolation solves forwards as if there were one output. The backward solve of the adjoint "
+        "starts anew at each output time.",
+        "nodebench study run outputs",
+    ),
+    Question(
+        "Does training through the adjoint with a coarse fixed step diverge?",
+        ("torchdiffeq 88", "torchdiffeq 211"),
+        ("euler-adjoint-diverges (default)",),
+        YES_NO | {Verdict.DEPENDS: "With very few steps."},
+        "The adjoint of a coarse solve is not the gradient of that solve. Use the direct gradient, or a finer step.",
+        "nodebench study run euler-adjoint",
+    ),
+    Question(
+        "Which gradient keeps little memory and is exact: checkpoints, reversible solvers, the symplectic adjoint?",
+        ("diffrax 549", "diffrax 564", "diffrax 668", "diffrax 593", "diffrax 603", "diffrax 727"),
+        ("reversible-exact (default)", "aca-mali-symplectic (default)"),
+        YES_NO | {Verdict.SUPPORTED: "All of these.", Verdict.REFUTED: "Not all of them."},
+        "The page of the study pareto draws the error of each gradient against its memory and its time.",
+        "nodebench study run pareto",
     ),
     Question(
         "Are fewer evaluations needed if the adjoint's error norm leaves the parameters out?",
@@ -191,7 +216,7 @@ QUESTIONS = (
     Question(
         "Are missing and irregular observations handled naturally?",
         (),
-        ("missing-points (default)",),
+        ("missing-points (default)", "constant-beats-ode (default)"),
         YES_NO,
         "Compare with a forecast that learns nothing: a constant, the last value, a line.",
         "nodebench study run observations",
