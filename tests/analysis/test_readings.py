@@ -35,7 +35,7 @@ def test_a_figure_is_a_metric_or_a_cost():
     record = evidence(metrics={"test_loss": 0.5}, costs={"step_seconds": 2.0})
     assert (LOSS.get(record), SECONDS.get(record), ERROR.get(record)) == (0.5, 2.0, None)
     assert (SECONDS.timed, LOSS.timed) == (True, False)
-    exact = {"tensor_peak_bytes", "saved_bytes", "parameters", "inversions", "residual_error"}
+    exact = {"tensor_peak_bytes", "saved_bytes", "parameters", "inversions", "residual_error", "sensitivity"}
     assert {name for name in FIGURES if final(name).exact} == exact
     assert not any(reading.exact for reading in (at_epoch("loss", 0), probed("solution_error"), axis("rtol")))
 
