@@ -14,6 +14,7 @@ from nodebench.claims.replicate import replicate
 from nodebench.claims.test_items import error_of_test_items, resolution_of_test_items
 from nodebench.claims.usable import usable
 from nodebench.spec import Record
+from nodebench.spec.axes import AXES
 from nodebench.spec.calibration import Calibration
 from nodebench.spec.figures import short
 from nodebench.spec.trial import Scalar
@@ -63,7 +64,7 @@ class Sample:
 
 def _axis_text(name: str, value: Scalar | None) -> str:
     if value is None:
-        return f"default {name}"
+        return f"no {name}" if name in AXES else f"default {name}"
     if isinstance(value, bool):
         return name if value else f"not {name}"
     text = short(value) if isinstance(value, float) else str(value)

@@ -41,7 +41,7 @@ def test_a_change_of_the_name_changes_nothing_else_and_keeps_the_date():
     renamed = [one for one in AMENDMENTS if one["what"] == "name"]
     assert renamed
     for one in renamed:
-        hashes = {known.hash: known.date for known in frozen[one["claim"]].history}
+        hashes = {known.hash: known.date for known in reversed(frozen[one["claim"]].history)}
         before = declaration_hash(replace(claims[one["claim"]], id=one["old"]))
         assert hashes[before] == hashes[one["to"]]
 

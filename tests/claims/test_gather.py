@@ -184,7 +184,7 @@ def test_conditions_are_in_the_order_of_their_numbers():
     points = [with_(options={"points": n}) for n in (100, 9, 30)]
     assert findings(points, "points") == ["points 9", "points 30", "points 100"]
     mixed = [with_(rtol=rtol, atol=rtol, step_size=step) for rtol, step in ((None, 0.1), (1e-3, None), (1e-5, None))]
-    assert findings(mixed, "rtol") == ["rtol None", "rtol 1e-5", "rtol 0.001"]
+    assert findings(mixed, "rtol") == ["no rtol", "rtol 1e-5", "rtol 0.001"]
 
 
 def test_a_condition_is_told_as_a_person_would():

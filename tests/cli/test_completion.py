@@ -55,7 +55,7 @@ def test_names_go_on_from_what_was_typed(complete, incomplete, found):
 def test_models_are_those_of_the_task():
     context = typer.main.get_command(app).make_context("nodebench", ["run"], resilient_parsing=True)
     context.params["task"] = "latent-spirals"
-    assert completion.of_models(context, "rnn,l") == ["rnn,latent-ode"]
+    assert completion.of_models(context, "rnn,lat") == ["rnn,latent-ode"]
 
 
 def test_every_task_of_nodebench_is_completed():
