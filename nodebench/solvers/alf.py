@@ -20,7 +20,6 @@ from nodebench.spec import Gradient
 class LeapfrogAdapter(SolverAdapter):
     """``mali:alf``: fixed steps of the asynchronous leapfrog method, of order 2.
 
-    The method steps a velocity beside the state, and each step can be undone, whatever the field. So the method
     The method steps a velocity beside the state, and each step can be undone, whatever the field. So the method is a
     solver, and its inverse is what the gradient ``reversible`` uses here; ``direct`` differentiates the same steps.
     Source: https://arxiv.org/abs/2102.04668

@@ -71,7 +71,8 @@ def test_software_is_recorded_with_the_libraries_that_are_there(monkeypatch):
 
 
 def test_every_solver_library_of_ours_is_identified():
-    backends = {adapter.package or adapter.backend for adapter in adapters().values() if is_installed(adapter)}
+    libraries = [adapter for adapter in adapters().values() if adapter.backend != "mali"]  # whose method is our own
+    backends = {adapter.package or adapter.backend for adapter in libraries if is_installed(adapter)}
     assert set(environment.software()["identities"]) == backends
 
 
