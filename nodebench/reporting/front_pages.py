@@ -75,10 +75,11 @@ def index_page(
 
 
 def _overview(shown: Sequence[Row]) -> Chart:
+    n = [row.estimate.n for row in shown]
     caption = (
         "Every claim that has been measured: the condition shown in the table, with its interval, the region that "
         "supports the claim, and the published value where there is one. Each row has its own scale; hollow circles "
-        "are not decided."
+        f"are not decided; n = {min(n)} to {max(n)}."
     )
     header = ("claim", "scope", "verdict", "estimate", "low", "high", "n")
     data = [

@@ -58,11 +58,11 @@ class TiedResiduals(nn.Module):
 
 
 @pytest.mark.parametrize("blocks", [1, 3, 8])
-@pytest.mark.parametrize("gradient", list(Gradient))
+@pytest.mark.parametrize("gradient", [one for one in Gradient if one is not Gradient.REVERSIBLE])  # another method
 def test_tied_residual_blocks_are_eulers_method(blocks, gradient):
-    """Outputs to rounding; gradients to rounding for direct and with checkpoints, and only roughly for the adjoint.
+    """Outputs to rounding; gradients to rounding where the method is exact, and only roughly for an adjoint.
 
-    The adjoint solves a second ODE with Euler steps of its own, so its gradient is not the network's.
+    An adjoint solves a second ODE with Euler steps of its own, so its gradient is not the network's.
     """
     torch.manual_seed(0)
     field = ConvField(8).double()
@@ -79,7 +79,7 @@ def test_tied_residual_blocks_are_eulers_method(blocks, gradient):
     (residual, residual_grad), (euler, euler_grad) = results
     assert torch.allclose(residual, euler, rtol=1e-12, atol=1e-12)
     difference = ((residual_grad - euler_grad).norm() / residual_grad.norm()).item()
-    if gradient in (Gradient.DIRECT, Gradient.CHECKPOINT):
+    if gradient in (Gradient.DIRECT, Gradient.CHECKPOINT, Gradient.ACA, Gradient.SYMPLECTIC):
         assert difference < 1e-12
     else:
         assert difference > 1e-6
