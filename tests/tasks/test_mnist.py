@@ -125,6 +125,7 @@ def test_the_learning_rate_falls_as_published():
     rates = []
     for epoch in (0, 59, 60, 99, 100, 140, 159):
         trial.begin_epoch(epoch)
+        next(trial.batches(epoch))
         rates.append(trial.optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 1e-3, 1e-4, 1e-4])
 
