@@ -66,7 +66,7 @@ def test_it_ends_well(runs, name):
         assert record.status is Status.OK
         assert record.passes_agree is True
         assert record.metrics[tasks()[name].headlines[0]] is not None
-        if tasks()[name].trains and name not in {"mnist", "field", "problem", "toy/spheres"}:
+        if tasks()[name].trains and name not in {"mnist", "field", "problem", "toy/spheres", "toy/stiff-decay"}:
             assert run.film_path(record).is_file()
         if tasks()[name].datasets:
             assert len(record.data.sha256) == 64
