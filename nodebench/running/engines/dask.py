@@ -269,7 +269,10 @@ def _outcome(future: distributed.Future, trial: Trial, limits: Limits, where: st
         CannotGoOn: the scheduler is gone, or a worker that came later has other versions.
     """
     if future.status == "finished":
-        found: tuple[Record, Film] | None = future.result()
+        try:
+            found: tuple[Record, Film] | None = future.result()
+        except OSError as lost:  # while the result was on its way
+            raise CannotGoOn(f"the Dask scheduler at {where} is gone") from lost
         return found
     if future.status != "error":
         raise CannotGoOn(f"the Dask scheduler at {where} is gone")
