@@ -69,8 +69,12 @@ class Point:
 
     @cached_property
     def setting(self) -> dict[str, str]:
-        """All that must be equal in two arms, but for what is under test."""
-        return {name: str(value) for name, value in self.axes.items()} | dict(self.machine) | dict(self.own)
+        """All that must be equal in two arms, but for what is under test; an axis without a value is left out.
+
+        A record that is older than an option does not have it, and a later one may have None.
+        """
+        axes = {name: str(value) for name, value in self.axes.items() if value is not None}
+        return axes | dict(self.machine) | dict(self.own)
 
     @property
     def data(self) -> str | None:

@@ -7,6 +7,7 @@ later, or a study of the same name that a user wrote, cannot change a verdict.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -44,6 +45,10 @@ class Content(Frozen):
                 return False
         return all(value is None or name in self._wanted or name in _NOT_CONTENT for name, value in axes.items())
 
+    def filled(self, axes: Mapping[str, Scalar | None]) -> dict[str, Scalar | None]:
+        """Axes and options of a trial of the group, with the options that the task did not have yet."""
+        return {name: self.neutral[name] for name in self._wanted.keys() & self.neutral.keys()} | dict(axes)
+
     @cached_property
     def _wanted(self) -> dict[str, list[Scalar | None]]:
         """The values of each axis and option."""
@@ -73,8 +78,8 @@ def content_of(trials: Iterable[Mapping[str, Any]], neutral: Mapping[str, Any]) 
     )
 
 
-def reads(claim: Claim, contents: Sequence[Content] | None, point: Point) -> bool:
-    """Whether a claim reads a record.
+def as_read(claim: Claim, contents: Sequence[Content] | None, point: Point) -> Point | None:
+    """A record as a claim reads it, with the options that its task did not have yet; None if the claim does not.
 
     Args:
         claim: a claim.
@@ -83,5 +88,13 @@ def reads(claim: Claim, contents: Sequence[Content] | None, point: Point) -> boo
         point: the record.
     """
     if point.axes.get("preset") != claim.preset:
-        return False
-    return contents is None or any(content.holds(point.axes) for content in contents)
+        return None
+    if contents is None:
+        return point
+    content = next((content for content in contents if content.holds(point.axes)), None)
+    return replace(point, axes=content.filled(point.axes)) if content else None
+
+
+def reads(claim: Claim, contents: Sequence[Content] | None, point: Point) -> bool:
+    """Whether a claim reads a record; see ``as_read``."""
+    return as_read(claim, contents, point) is not None

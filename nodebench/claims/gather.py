@@ -7,7 +7,7 @@ from itertools import product
 
 from nodebench.analysis.fairness import Point, differing, incomparable, points_of
 from nodebench.analysis.noise import noise_of
-from nodebench.claims.content import Content, reads
+from nodebench.claims.content import Content, as_read
 from nodebench.claims.contract import Arm, Claim, Part
 from nodebench.claims.outcome import Note, NoteCode
 from nodebench.claims.replicate import replicate
@@ -119,7 +119,8 @@ class Evidence:
             contents = self._contents.get(claim.name)
             tasks = _tasks(claim) or self._by_task
             points = [point for task in tasks for point in self._by_task.get(task, ())]
-            self._of_claim[claim.name] = [point for point in points if reads(claim, contents, point)]
+            read = (as_read(claim, contents, point) for point in points)
+            self._of_claim[claim.name] = [point for point in read if point is not None]
         return self._of_claim[claim.name]
 
 

@@ -75,6 +75,15 @@ def test_an_option_that_a_record_is_too_old_to_have_counts_as_neutral():
     assert judged(losses(), changed).verdict is Verdict.NOT_TESTED
 
 
+@pytest.mark.parametrize("new", [{"noise": 0.0}, {"noise": 0.0, "penalty": None}])
+def test_records_from_before_and_after_an_option_are_replicates_of_one_setting(new):
+    before = losses(3, options={"epochs": 5})
+    after = [evidence(s, metrics={"test_loss": 0.5 + s / 100}, options={"epochs": 5, **new}) for s in (3, 4)]
+    result = judged([*before, *after])
+    assert result.conditions[0].n == 5
+    assert not [note for one in result.results for note in one.sample.notes if "different settings" in str(note)]
+
+
 def test_a_claim_that_was_not_frozen_reads_what_its_arms_name():
     assert judge([claim(LOSS)], losses(options={"anything": 1}))[0].verdict is Verdict.SUPPORTED
 
