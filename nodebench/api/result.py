@@ -137,7 +137,8 @@ class Records(ABC):
         Args:
             file: its name.
             content: of the file, as ``exported`` gives it.
-            table, columns: as of ``export``.
+            table: as of ``export``.
+            columns: as of ``export``.
 
         Returns:
             bytes: JSON-LD, to stand beside the file.
