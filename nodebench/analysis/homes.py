@@ -13,12 +13,13 @@ def homes(record: Record) -> tuple[str, ...]:
     """The studies that a record is of.
 
     A record of a shipped study is of that one, if that study asks for its trial: another study may have had its name.
+    If it is older than an option, it has that option switched off.
     Any other record is of every shipped study that would ask for its trial at its scale, whatever the data set; first
     of that which sets least.
     """
     studies = _studies(record.trial.preset)
     name = record.place.study
-    if name in studies and any(_asks(grid, record) for grid in studies[name].groups.values()):
+    if name in studies and any(_asks(grid, record, older=True) for grid in studies[name].groups.values()):
         return (name,)
     asked = {
         name: min((len(grid.overrides) for grid in study.groups.values() if _asks(grid, record)), default=None)
@@ -32,15 +33,22 @@ def _studies(preset: Preset) -> dict[str, Study]:
     return {name: load_study(name, preset) for name in shipped_studies()}
 
 
-def _asks(grid: Grid, record: Record) -> bool:
+def _asks(grid: Grid, record: Record, older: bool = False) -> bool:
     trial = record.trial
     return (
         grid.task == trial.task
         and all(_asks_for(grid, trial, name) for name in _ASKED)
         and (trial.batching is not Batching.WORST or Batching.WORST in grid.batching)
         and trial.overrides.keys() <= grid.overrides.keys()
-        and all(is_value(record.options.get(name), values) for name, values in grid.overrides.items())
+        and all(_has_option(record, name, values, older) for name, values in grid.overrides.items())
     )
+
+
+def _has_option(record: Record, name: str, wanted: Sequence[Scalar], older: bool) -> bool:
+    """Whether a record has a wanted value of an option; with ``older``, 0 or false is that of a missing option."""
+    if older and name not in record.options and not all(wanted):
+        return True
+    return is_value(record.options.get(name), wanted)
 
 
 # Every axis but those that a study asks for in words of its own, that it is asked for at, or that it leaves free.

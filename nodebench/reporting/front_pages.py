@@ -179,7 +179,7 @@ _RULES = (
 )
 _NOT_MEASURED = (
     "Accuracy at the scale of the papers: claims at paper scope say which command would test them.",
-    "Continuous normalising flows, augmented and regularised fields, and solvers outside Python.",
+    "Solvers outside Python.",
     "Kernel workspaces and allocator overhead: the peak is that of live tensors.",
 )
 

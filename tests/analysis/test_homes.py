@@ -57,3 +57,14 @@ def test_the_name_of_a_shipped_study_makes_no_record_one_of_it():
     own = evidence(study="toys", model="deep")
     assert homes(own) == ()
     assert by_study([own]) == {"toys (not as shipped)": [own]}
+
+
+@pytest.mark.parametrize(
+    ("warm_up", "expected"), [({}, True), ({"warmup_epochs": 0}, True), ({"warmup_epochs": 1}, False)]
+)
+def test_a_record_that_is_older_than_an_option_has_it_switched_off(warm_up, expected):
+    """Study memory asks for MNIST without a warm-up, an option that its first records did not have."""
+    options = {"epochs": 1, "train_images": 128, "test_images": 64, "decay_epochs": "", **warm_up}
+    axes = {"task": "mnist", "model": "odenet", "solver": "rk4", "rtol": None, "atol": None, "step_size": 0.25}
+    record = evidence(study="memory", gradient="direct", options=options, **axes)
+    assert ("memory" in homes(record)) is expected
