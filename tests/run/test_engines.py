@@ -170,6 +170,26 @@ def test_other_versions_are_refused_by_name(cluster, monkeypatch):
         run(DaskEngine(cluster), trials(0))
 
 
+def test_a_worker_that_leaves_while_it_is_asked_is_left_out(tmp_path, monkeypatch):
+    describe, marker = dask_engine._describe_worker, tmp_path / "left"
+
+    def leave_once():
+        try:
+            marker.touch(exist_ok=False)
+        except FileExistsError:
+            return describe()
+        os._exit(1)
+
+    monkeypatch.setattr(dask_engine, "_describe_worker", leave_once)
+    with (
+        dask.config.set({"distributed.worker.daemon": False}),
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+    ):
+        (record,) = run(DaskEngine(cluster.scheduler_address), trials(0))
+    assert marker.exists()
+    assert record.status is Status.OK
+
+
 def test_an_accelerator_is_asked_of_the_workers(cluster):
     (trial,) = trials(0)
     with pytest.raises(BadInput, match="no worker offers GPU=1"):

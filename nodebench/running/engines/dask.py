@@ -21,6 +21,7 @@ from typing import Any
 
 import dask
 import distributed
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 import nodebench
@@ -217,11 +218,7 @@ def _check_workers(client: distributed.Client, trials: Sequence[Trial]) -> None:
     Raises:
         BadInput: they do not, or there is none.
     """
-    try:
-        client.wait_for_workers(1, timeout=None if client.cluster else WORKER_SECONDS)
-    except TimeoutError:
-        raise BadInput(f"the scheduler {client.scheduler.address} has no worker") from None
-    for address, answer in client.run(_describe_worker, on_error="return").items():
+    for address, answer in _ask_workers(client).items():
         if isinstance(answer, Exception):  # it lacks nodebench, or a library that it needs
             raise BadInput(
                 f"worker {address} cannot run nodebench ({first_line(answer)}): install the parent's versions there"
@@ -237,6 +234,23 @@ def _check_workers(client: distributed.Client, trials: Sequence[Trial]) -> None:
     offers = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
     if any(trial.device != "cpu" for trial in trials) and not any(offer.get(GPU, 0) >= 1 for offer in offers):
         raise BadInput(f"no worker offers {GPU}=1; start one with --resources '{GPU}=1'")
+
+
+def _ask_workers(client: distributed.Client) -> dict[str, Any]:
+    """What each worker says of itself, by its address; a worker that leaves while it is asked is left out.
+
+    Raises:
+        BadInput: there is no worker.
+    """
+    answers: dict[str, Any] = {}
+    while not answers:
+        try:
+            client.wait_for_workers(1, timeout=None if client.cluster else WORKER_SECONDS)
+        except TimeoutError:
+            raise BadInput(f"the scheduler {client.scheduler.address} has no worker") from None
+        said = client.run(_describe_worker, on_error="return")
+        answers = {address: answer for address, answer in said.items() if not isinstance(answer, CommClosedError)}
+    return answers
 
 
 def _ask_to_stop(client: distributed.Client, token: str) -> None:
