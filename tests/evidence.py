@@ -98,6 +98,7 @@ DIFFERING: dict[str, Any] = {
     "adjoint_rtol": 1e-4,
     "adjoint_atol": 1e-6,
     "dtype": "float64",
+    "autocast": "bfloat16",
     "threads": 2,
     "preset": "smoke",
     "device": "cuda",

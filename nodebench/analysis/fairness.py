@@ -17,7 +17,9 @@ PLUGIN = "plug-in "  # begins the name of a setting that is the installation of 
 _ABSENT = "–"
 
 # Ends of a trial that tell of the method; any other tells of the machine or of the code.
-OUTCOMES = frozenset({Status.TIMEOUT, Status.NFE_BUDGET, Status.MEMORY_BUDGET, Status.DT_UNDERFLOW, Status.NON_FINITE})
+OUTCOMES = frozenset(
+    {Status.TIMEOUT, Status.NFE_BUDGET, Status.MEMORY_BUDGET, Status.DT_UNDERFLOW, Status.NON_FINITE, Status.STANDSTILL}
+)
 
 # A network trained with fixed steps whose error changes by this much under steps four times finer is no ODE.
 GATE_POINTS = 1.0

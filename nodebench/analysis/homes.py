@@ -59,6 +59,7 @@ _LEFT_OPEN: Mapping[str, Callable[[Trial], Scalar | None]] = {
     "compile": lambda _: None,
     "segments": lambda _: None,
     "coupling": lambda _: None,
+    "autocast": lambda _: None,
     "first_step": lambda _: None,
     "adjoint_rtol": lambda trial: trial.rtol,
     "adjoint_atol": lambda trial: trial.atol,

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nodebench.api.verdicts import Verdicts
+from nodebench.claims.verdict_file import verdicts_json
 from nodebench.errors import BadInput, choose
 from nodebench.reporting.document import Page
 from nodebench.reporting.readme import with_verdicts
 from nodebench.reporting.site import report as report_pages
-from nodebench.reporting.writers import WRITERS, write
+from nodebench.reporting.writers import WRITERS, Files, write
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film
 from nodebench.store.calibrations import calibrations
@@ -51,7 +52,7 @@ def report(
     readme: str | Path | None = None,
     with_published: bool = False,
 ) -> Report:
-    """Judge the claims, and write tables, plots and a page for each claim and study.
+    """Judge the claims, and write tables, plots, a page for each claim and study, and ``verdicts.json`` for programs.
 
     The published records stand apart from the user's own: they are reported where there are no others, and beside the
     others with ``with_published``.
@@ -79,7 +80,7 @@ def report(
         return of_run[_key(record)].film(record)
 
     pages, found = report_pages(records, films, calibrations(folder), beside)
-    first = _write(pages, target, chosen)
+    first = _write(pages, target, chosen, {"verdicts.json": verdicts_json(found)})
     if readme is not None:
         path = Path(readme)
         try:
@@ -123,9 +124,10 @@ def _formats(names: Sequence[str]) -> list[str]:
     return chosen
 
 
-def _write(pages: Sequence[Page], target: Path, formats: Sequence[str]) -> Path:
-    """Write pages in some formats; return the first page, or the folder where the formats have none."""
-    write({name: content for format in formats for name, content in WRITERS[format](pages).items()}, target)
+def _write(pages: Sequence[Page], target: Path, formats: Sequence[str], beside: Files | None = None) -> Path:
+    """Write pages in some formats, and files beside them; return the first page, or the folder where there is none."""
+    files = {name: content for format in formats for name, content in WRITERS[format](pages).items()}
+    write(files | (beside or {}), target)
     return next((target / f"index.{name}" for name in ("html", "md") if name in formats), target)
 
 

@@ -64,7 +64,8 @@ def run(
         download: whether the loader may fetch the data.
         progress: whether a progress bar is shown, or what shows it.
         axes: ``model``, ``solver``, ``gradient``, ``rtol``, ``atol``, ``step_size``, ``dataset``, ``batching``,
-            ``compile``, ``segments``, ``coupling``, ``device``, ``dtype``, ``threads``, each one value or several.
+            ``compile``, ``segments``, ``coupling``, ``device``, ``dtype``, ``autocast``, ``threads``, each
+            one value or several.
 
     Returns:
         Run: the records of all trials. A trial that failed has a record that says how.

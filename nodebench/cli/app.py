@@ -209,7 +209,13 @@ def run(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.", rich_help_panel=WHERE)] = "cpu",
-    dtype: Annotated[str, typer.Option(help="float32 or float64.", rich_help_panel=WHERE)] = "float32",
+    dtype: Annotated[
+        str, typer.Option(metavar="NAME,…", help="float32, float64, bfloat16, float16.", rich_help_panel=WHERE)
+    ] = "float32",
+    autocast: Annotated[
+        str,
+        typer.Option(metavar="NAME,…", help="torch.autocast: bfloat16, float16, none.", rich_help_panel=WHERE),
+    ] = "",
     threads: Threads = None,
     data: Data = None,
     download: Download = False,
@@ -268,6 +274,7 @@ def run(
         overrides=tuple(set_ or ()),
         device=device,
         dtype=dtype,
+        autocast=autocast,
         threads=threads,
         data=data,
         download=download,

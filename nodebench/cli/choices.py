@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from nodebench.errors import BadInput, at_least, choose
 from nodebench.spec import Batching, Compile, DataSource, Gradient, Grid, Limits, Pass, Preset, Request, Study
 from nodebench.spec.grid import replicates, task_or_problem
-from nodebench.spec.trial import Scalar
+from nodebench.spec.trial import EVERY_DTYPE, Autocast, Scalar
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -50,6 +50,7 @@ class Choices:
     overrides: tuple[str, ...] = ()
     device: str = "cpu"
     dtype: str = "float32"
+    autocast: str = ""
     threads: int | None = None
     data: Path | None = None
     download: bool = False
@@ -102,7 +103,8 @@ class Choices:
                 else [_int("seed", s) for s in parts("seed", self.seed or "0")],
                 overrides=own | overrides_of(self.overrides),
                 device=self.device,
-                dtype=choose("dtype", self.dtype, ["float32", "float64"]),
+                dtype=[choose("dtype", one, EVERY_DTYPE) for one in parts("dtype", self.dtype)],
+                autocast=_members("autocast", self.autocast, Autocast),
                 threads=self.threads,
             )
         except ValidationError as error:

@@ -5,18 +5,18 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from nodebench.claims import Claim, ClaimResult, ConditionResult, Verdict, all_claims, judge
+from nodebench.claims import Claim, ClaimResult, Verdict, all_claims, judge
 from nodebench.claims.amendments import amendments, choose_claim
 from nodebench.claims.freeze import changed, frozen_again, frozen_declarations, write
+from nodebench.claims.verdict_file import claim_verdict
 from nodebench.claims.words import explanation, measured, p_text, rule, verdict_line
 from nodebench.cli.calibrate import resolution
-from nodebench.cli.conventions import OK, TRIAL_FAILED, finite
+from nodebench.cli.conventions import OK, TRIAL_FAILED
 from nodebench.cli.show import print_rows
 from nodebench.cli.terminal import Terminal, print_json, print_plain
 from nodebench.errors import BadInput, choose
@@ -51,7 +51,7 @@ def check_claims(results: Path, as_json: bool, fail_on: str) -> int:
         raise BadInput(f"no record in {results} can be read")
     found = judge(all_claims(), records, calibrations(results), frozen_declarations())
     if as_json:
-        print_json([as_object(result) for result in found])
+        print_json([claim_verdict(result).model_dump(mode="json") for result in found])
     else:
         console = Terminal()
         console.print(_table(found))
@@ -71,47 +71,6 @@ def _name_those_left_out(console: Terminal, kept: Apart, results: Path) -> None:
     if kept.beside:
         folder = results / PUBLISHED
         console.print(f"{folder} left out; --results {shlex.quote(str(folder))} judges it alone", soft_wrap=True)
-
-
-def as_object(result: ClaimResult) -> dict[str, Any]:
-    """A result as JSON; an end of an interval that is infinite or unknown is null."""
-    return {
-        "id": result.claim.id,
-        "scope": result.claim.scope,
-        "kind": result.claim.kind,
-        "topic": result.claim.topic,
-        "verdict": result.verdict,
-        "line": verdict_line(result),
-        "exact": result.is_exact,
-        "why": {"code": result.why.code, "message": result.why.message} if result.why else None,
-        "frozen": result.frozen,
-        "conditions": [_condition(condition) for condition in result.conditions],
-        "controls": {checked.control.says: checked.outcome for checked in result.controls},
-        "records": list(result.records),
-    }
-
-
-def _condition(condition: ConditionResult) -> dict[str, Any]:
-    return {
-        "condition": condition.label,
-        "home": condition.home,
-        "verdict": condition.verdict,
-        "exact": condition.is_exact,
-        "p": condition.p,
-        "p_corrected": condition.p_corrected,
-        "why": {"code": condition.why.code, "message": condition.why.message} if condition.why else None,
-        "effects": [
-            {
-                "words": one.words,
-                "estimate": finite(one.estimate.value) if one.estimate else None,
-                "low": finite(one.estimate.low) if one.estimate else None,
-                "high": finite(one.estimate.high) if one.estimate else None,
-                "n": one.estimate.n if one.estimate else 0,
-                "verdict": one.verdict,
-            }
-            for one in condition.parts
-        ],
-    }
 
 
 def _table(found: Sequence[ClaimResult]) -> Table:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nodebench.solvers import Solve
+from nodebench.solvers.precision import time_dtype
 
 
 class OdeBlock(nn.Module):
@@ -27,5 +28,5 @@ class OdeBlock(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """Return the state at the last time, of the same shape as ``y``."""
-        times = torch.tensor(self.times, dtype=y.dtype, device=y.device)
+        times = torch.tensor(self.times, dtype=time_dtype(y.dtype), device=y.device)
         return self.solve(self.field, y, times)[-1]

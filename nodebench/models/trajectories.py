@@ -70,7 +70,7 @@ class GruTrajectories(nn.Module):
         """Return the states ``(B, W, D)``; arguments as for ``OdeTrajectories``."""
         states, h = [y0], y0.new_zeros(len(y0), self.cell.hidden_size)
         for gap in elapsed.diff(dim=1).unbind(1):
-            h = self.cell(torch.cat([states[-1], gap.unsqueeze(1)], 1), h)
+            h = self.cell(torch.cat([states[-1], gap.unsqueeze(1).to(y0)], 1), h)
             states.append(states[-1] + self.readout(h))
         return torch.stack(states, 1)
 

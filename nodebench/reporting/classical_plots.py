@@ -6,6 +6,7 @@ from nodebench.reporting.study_charts import Plot, by_axis, each, rows
 
 _NFE, _BACKWARD, _GRADIENT = final("nfe_forward"), final("nfe_backward"), final("gradient_error")
 _FALL = quotient(at_epoch("loss", -1), at_epoch("loss", 1))
+_FORMAT = ("gradient", "dtype", "autocast")
 _TASKS = (("spiral", "Spiral"), ("lotka-volterra", "Lotka–Volterra"), ("mnist", "MNIST"))
 _CLASSES = (
     ("A", "single equations"),
@@ -65,6 +66,51 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
             ("gradient",),
             Look("step of Euler's method", "trajectory error", "xy", reverse=True),
             ("one-interval",),
+        ),
+    ),
+    "precision": (
+        Plot(
+            "gradient",
+            "Spiral, rk4: error of the gradient against the step, in each number format",
+            by_axis("step_size", _GRADIENT),
+            _FORMAT,
+            Look("step size", "gradient error", "xy", reverse=True),
+            ("steps",),
+            where=(("gradient", ("direct", "adjoint")),),
+        ),
+        Plot(
+            "reversible",
+            "The same through the reversible gradient, which restores the states backwards",
+            by_axis("step_size", _GRADIENT),
+            _FORMAT,
+            Look("step size", "gradient error", "xy", reverse=True),
+            ("steps",),
+            where=(("gradient", ("reversible",)),),
+        ),
+        Plot(
+            "bytes",
+            "Bytes kept for the backward pass against the step, direct",
+            by_axis("step_size", final("saved_bytes"), 1e-3),
+            _FORMAT,
+            Look("step size", "saved (kB)", "xy", reverse=True),
+            ("steps",),
+            where=(("gradient", ("direct",)),),
+        ),
+        Plot(
+            "tolerance",
+            "Spiral, dopri5: evaluations of a solve against the tolerance, in each number format",
+            by_axis("rtol", _NFE),
+            _FORMAT,
+            Look("rtol", "NFE, forward", "xy", reverse=True),
+            ("tolerances",),
+        ),
+        Plot(
+            "training",
+            "Training loss by epoch, in each number format",
+            rows("history", "epoch", "loss"),
+            _FORMAT,
+            Look("epoch", "loss", "y", whole=True),
+            ("training",),
         ),
     ),
     "backward-tolerance": tuple(

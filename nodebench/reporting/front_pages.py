@@ -208,6 +208,7 @@ def method_page(
         ),
         Heading("Make this report"),
         Code("nodebench report"),
+        Paragraph("The file verdicts.json beside these pages has the verdicts for programs."),
     ]
     return Page("method", "How it was measured", "Definitions, machine, versions, cuts, gaps", blocks)
 

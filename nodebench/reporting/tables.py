@@ -17,7 +17,7 @@ from rich.text import Text
 from nodebench.errors import choose
 from nodebench.escapes import for_terminal
 from nodebench.spec import Batching, FieldTrait, Record, Status
-from nodebench.spec.axes import Part, axis_names
+from nodebench.spec.axes import AXES, Part, axis_names
 from nodebench.spec.calibration import machine_label
 from nodebench.spec.figures import figure, several
 
@@ -316,7 +316,8 @@ def _value(record: Record, name: str) -> float | None:
 def _axis(name: str, record: Record) -> str:
     """Where a trial stands on an axis, or on an option of its task, which is no override where it is the preset's."""
     if name in COLUMN_AXES:
-        return str(getattr(record.trial, name))
+        value = getattr(record.trial, name)
+        return str((AXES[name].unset or "–") if value is None else value)
     return str(record.trial.overrides.get(name, record.options.get(name, "–")))
 
 

@@ -30,8 +30,10 @@ def baseline_of(trial: Trial, against: Mapping[str, Scalar]) -> Trial:
     except ValidationError as error:
         raise BadInput(f"against {plain(error)}") from None
     named = {axis: value[0] if isinstance(value := getattr(grid, axis), list) else value for axis in against}
-    common = trial.model_dump(include={"task", "dataset", "device", "dtype", "threads", "preset", "overrides", "seed"})
-    common |= {axis: named[axis] for axis in ("dtype",) if axis in named}
+    common = trial.model_dump(
+        include={"task", "dataset", "device", "dtype", "autocast", "threads", "preset", "overrides", "seed"}
+    )
+    common |= {axis: as_stored(axis, named[axis]) for axis in ("dtype", "autocast") if axis in named}
     model = choose(f"model of task {task.name}", named.get("model", trial.model), task.models)
     if task.models[model].gradients:
         found = _with_axes(task, model, _kept(trial, task) | named, set(named), common)

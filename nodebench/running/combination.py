@@ -41,6 +41,9 @@ def with_ode(task: Task, model: str, solver: str, chosen: Mapping[str, Any], /, 
     if gradient is Gradient.ADJOINT_SEMINORM and not method.adaptive:
         reason = f"solver {solver} takes fixed steps, so gradient '{gradient}' has no error norm to change"
         raise Unfit(("gradient", gradient), reason)
+    if (format := common["autocast"] or common["dtype"]) not in adapter.dtypes:
+        reason = f"solver {solver} computes in {' and '.join(adapter.dtypes)} only, not in {format}"
+        raise Unfit(("solver", solver), reason)
     batching = _supported("batching", chosen["batching"], adapter.batchings, solver)
     if batching is Batching.WORST and not method.adaptive:
         raise Unfit(("batching", batching), f"solver {solver} takes fixed steps, so there is no error to be the worst")
@@ -118,6 +121,7 @@ NOT_APPLICABLE = {
     "gradient": "the chosen model has no ODE, so it has no gradient to choose",
     "segments": "only the gradient 'checkpoint' has segments",
     "coupling": "only the gradient 'reversible' of torchdiffeq's methods has a coupling",
+    "autocast": "torch.autocast computes models in float32; leave --dtype out",
     "batching": "the chosen model has no ODE, so there is nothing to step",
     "compile": "the chosen model has no ODE, so there is no field to compile",
     "rtol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",

@@ -16,7 +16,7 @@ from nodebench.solvers import canonical_name
 from nodebench.spec import DataSource, Exclusion, Grid, Trial
 from nodebench.spec.axes import as_stored
 from nodebench.spec.grid import MOST_TRIALS
-from nodebench.spec.trial import Scalar
+from nodebench.spec.trial import Autocast, Scalar
 from nodebench.tasks import Task, data_card_of, dataset_of, find_task
 from nodebench.trial.devices import device_kind, resolve_device
 from nodebench.trial.options import described, options_of, options_with, plain, preset_of
@@ -62,12 +62,11 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
     task = find_task(grid.task)
     preset_of(task, grid.preset)
     device = device_kind(grid.device) if elsewhere else resolve_device(grid.device)
-    if device == "mps" and grid.dtype == "float64":
+    if device == "mps" and "float64" in grid.dtype:
         raise BadInput("--dtype float64: the device mps has none. Allowed: float32")
     common = {
         "task": task.name,
         "device": device,
-        "dtype": grid.dtype,
         "threads": grid.threads or 1 if elsewhere else _threads(grid.threads),
         "preset": grid.preset,
         "seed": 0,
@@ -83,9 +82,10 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
     surroundings = [*product(_datasets(task, grid, source), _overrides(task, grid))]
     for dataset, overrides in surroundings:
         data_card_of(task, dataset, options_with(task, grid.preset, overrides), source)  # refuses what does not fit
-    for (dataset, overrides), build in product(surroundings, _combinations(task, grid)):
+    formats = _formats(task, grid)
+    for (dataset, overrides), format, build in product(surroundings, formats, _combinations(task, grid)):
         try:
-            trial = build(dataset=dataset, overrides=overrides, **common)
+            trial = build(dataset=dataset, overrides=overrides, **format, **common)
         except ValidationError as error:
             raise BadInput(plain(error)) from None
         except Unfit as error:
@@ -104,7 +104,7 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
 
 def _refuse_too_many(task: Task, grid: Grid) -> None:
     """Count the combinations before any is made."""
-    axes = math.prod(max(1, len(getattr(grid, axis))) for axis in ("solver", *OPTIONAL))
+    axes = math.prod(max(1, len(getattr(grid, axis))) for axis in ("solver", "dtype", "autocast", *OPTIONAL))
     models = grid.model or [next(iter(task.models))]
     of_models = sum(axes if task.models[model].gradients else 1 for model in models)
     options = math.prod(len(values) for values in grid.overrides.values())
@@ -162,6 +162,19 @@ def _datasets(task: Task, grid: Grid, source: DataSource) -> list[str | None]:
     return [dataset_of(task, name, source, grid.preset) for name in wanted]
 
 
+def _formats(task: Task, grid: Grid) -> list[dict[str, Any]]:
+    """Every format of the states with every format of autocast, which is for states in float32."""
+    autocast = grid.autocast or [Autocast.NONE]
+    for name in (*grid.dtype, *(one.value for one in autocast if one is not Autocast.NONE)):
+        choose(f"dtype of task {task.name}", name, task.dtypes)
+    return [
+        {"dtype": dtype, "autocast": as_stored("autocast", one)}
+        for dtype in grid.dtype
+        for one in autocast
+        if one is Autocast.NONE or dtype == "float32"
+    ]
+
+
 def _threads(asked: int | None) -> int:
     cores = usable_cores()
     if asked is not None and not 1 <= asked <= cores:
@@ -191,7 +204,7 @@ def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
             yield partial(with_ode, task, model, solver, dict(zip(optional, values, strict=True)))
 
 
-_AXES = ("model", "solver", *OPTIONAL)
+_AXES = ("model", "solver", "dtype", "autocast", *OPTIONAL)
 
 
 def _wanted(grid: Grid) -> list[tuple[str, Any]]:

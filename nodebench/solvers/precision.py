@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
 
-_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+_COMPLEX = {torch.float64: torch.complex128}  # of any other precision: complex64
 _DEPTH = 4  # nested containers that are searched for tensors
 _REGISTERED = ("_parameters", "_buffers", "_modules")  # what torch itself converts and copies
 
@@ -20,10 +20,15 @@ class NoCopy(Exception):
     """A module that cannot be copied. The message is one line and names the attribute."""
 
 
+def time_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The precision of times beside states of a precision; in 16 bits a time would not feel small steps."""
+    return torch.float32 if dtype.itemsize < torch.float32.itemsize else dtype
+
+
 def converted(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """Return a floating-point tensor in ``dtype``, a complex one in the complex type of that precision."""
     if tensor.is_complex():
-        return tensor.to(_COMPLEX[dtype])
+        return tensor.to(_COMPLEX.get(dtype, torch.complex64))
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 

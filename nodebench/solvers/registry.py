@@ -17,6 +17,7 @@ from nodebench.objects import load_object
 from nodebench.plugins import Plugin, PluginWarning, calling, load_plugins
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl
 from nodebench.spec import Batching, Compile, Gradient
+from nodebench.spec.trial import Dtype
 
 BARE = "torchdiffeq"  # the backend whose methods need no prefix
 
@@ -77,6 +78,7 @@ class _Declared(BaseModel):
     batchings: Annotated[tuple[Batching, ...], Field(min_length=1)]
     compiles: Annotated[tuple[Compile, ...], Field(min_length=1)]
     package: str | None
+    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)]
     takes_first_step: bool
     holds_steps: bool
     couples: bool

@@ -28,6 +28,7 @@ from nodebench.solvers.gradients.interpolated import InterpolatedAdjoint
 from nodebench.solvers.gradients.reversible import Reversible
 from nodebench.solvers.gradients.symplectic import SymplecticAdjoint
 from nodebench.spec import Batching, Gradient, Status
+from nodebench.spec.trial import EVERY_DTYPE
 
 # What the library does not say of itself.
 _ABOUT = {
@@ -63,6 +64,7 @@ class TorchdiffeqAdapter(SolverAdapter):
     source = "https://github.com/rtqichen/torchdiffeq"
     gradients = frozenset(Gradient)
     batchings = (Batching.JOINT, Batching.WORST)
+    dtypes = EVERY_DTYPE
     takes_first_step = True
     couples = True
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nodebench.spec.trial import Batching, Compile, Gradient, Preset, Scalar
+from nodebench.spec.trial import Autocast, Batching, Compile, Gradient, Preset, Scalar
 
 
 class Part(StrEnum):
@@ -64,6 +64,7 @@ _AXES = (
     Axis("adjoint_rtol", float, Part.METHOD, "adjoint rtol", "Relative tolerance of the adjoint.", follows="rtol"),
     Axis("adjoint_atol", float, Part.METHOD, "adjoint atol", "Absolute tolerance of the adjoint.", follows="rtol"),
     Axis("dtype", str, Part.EXECUTION, "dtype", "Floating-point format of states and parameters."),
+    Axis("autocast", Autocast, Part.EXECUTION, "autocast", "Format of torch.autocast.", unset=Autocast.NONE),
     Axis("threads", int, Part.EXECUTION, "threads", "CPU threads of the trial.", False),
     Axis("preset", Preset, Part.PROBLEM, "preset", "Scale of the task."),
     Axis("device", str, Part.EXECUTION, "device", "Kind of device.", False),

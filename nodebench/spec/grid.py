@@ -1,14 +1,14 @@
 """A grid: choices that multiply into trials."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from nodebench.errors import BadInput
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.names import Name
-from nodebench.spec.trial import Batching, Compile, Coupling, Gradient, Positive, Preset, Scalar, Seed
+from nodebench.spec.trial import Autocast, Batching, Compile, Coupling, Dtype, Gradient, Positive, Preset, Scalar, Seed
 
 
 def _listed(value: Any) -> Any:
@@ -64,6 +64,7 @@ COMPARABLE = (
     "step_size",
     "first_step",
     "dtype",
+    "autocast",
 )
 
 
@@ -125,7 +126,8 @@ class Grid(BaseModel):
     preset: Preset = Preset.QUICK
     overrides: OptionAxes = {}
     device: Name = "cpu"
-    dtype: Literal["float32", "float64"] = "float32"
+    dtype: Axis[Dtype] = ["float32"]
+    autocast: Axis[Autocast] = []
     threads: Annotated[int, Field(ge=1)] | None = None
     exclude: list[Exclusion] = []
     against: Annotated[dict[str, Scalar], AfterValidator(_comparable)] = {}

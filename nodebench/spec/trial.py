@@ -3,7 +3,7 @@
 import hashlib
 import json
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -118,12 +118,26 @@ class Compile(StrEnum):
     SOLVER = "solver"
 
 
+class Autocast(StrEnum):
+    """The format in which ``torch.autocast`` evaluates losses and metrics."""
+
+    NONE = "none"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
 class Preset(StrEnum):
     """The scale of a task."""
 
     SMOKE = "smoke"
     QUICK = "quick"
     PAPER = "paper"
+
+
+# Floating-point formats of states and parameters. Beside states of 16 bits times are float32.
+Dtype = Literal["float32", "float64", "bfloat16", "float16"]
+USUAL_DTYPES: tuple[Dtype, ...] = ("float32", "float64")
+EVERY_DTYPE: tuple[Dtype, ...] = get_args(Dtype)
 
 
 class Trial(BaseModel):
@@ -149,6 +163,7 @@ class Trial(BaseModel):
         dataset: of the task; null where it makes its own data.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         dtype: of states and parameters.
+        autocast: the format in which ``torch.autocast`` computes losses and metrics; null computes in ``dtype``.
         threads: CPU threads.
         preset: the scale of the task.
         overrides: options of the task that differ from the preset.
@@ -173,7 +188,8 @@ class Trial(BaseModel):
     compile: Literal[Compile.FIELD, Compile.SOLVER] | None = None
     dataset: Name | None = None
     device: Name = "cpu"
-    dtype: Literal["float32", "float64"] = "float32"
+    dtype: Dtype = "float32"
+    autocast: Literal[Autocast.BFLOAT16, Autocast.FLOAT16] | None = None
     threads: Annotated[int, Field(ge=1)] = 1
     preset: Preset = Preset.QUICK
     overrides: dict[Name, Scalar] = Field(default_factory=dict)

@@ -17,7 +17,7 @@ from nodebench.solvers import Integrator, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.spec.record import DataCard, Measured
 from nodebench.spec.trajectories import Trajectories
-from nodebench.spec.trial import Scalar
+from nodebench.spec.trial import USUAL_DTYPES, Dtype, Scalar
 
 Batch = tuple[Tensor, ...]
 
@@ -189,6 +189,7 @@ class Task(ABC):
         headlines: the metrics that a table shows, the first one first.
         trains: whether there is a loss to differentiate.
         datasets: the data sets to choose from; without any it makes its own data from the seed.
+        dtypes: of the states and parameters that it can have.
         brief: options of a trial of a few steps, for what only costs are asked of.
         runs_user_code: whether an option names code of the user's. Such a trial is built once, and its experiment
             checked, in a process of its own before a run begins.
@@ -209,6 +210,7 @@ class Task(ABC):
     headlines: ClassVar[tuple[str, ...]]
     trains: ClassVar[bool] = True
     datasets: ClassVar[Mapping[str, DatasetInfo]] = {}
+    dtypes: ClassVar[tuple[Dtype, ...]] = USUAL_DTYPES
     brief: ClassVar[Mapping[str, Scalar]] = {}
     runs_user_code: ClassVar[bool] = False
 

@@ -13,6 +13,7 @@ from nodebench.errors import BadInput
 from nodebench.models import digits
 from nodebench.solvers import Solve, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
+from nodebench.spec.trial import EVERY_DTYPE
 from nodebench.tasks import digit_data
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup, Task
 from nodebench.tasks.regularised import RegularisedOptions, regularised
@@ -120,6 +121,7 @@ class Mnist(Task):
     reference = StepControl(method="dopri5", rtol=1e-7, atol=1e-7, land_on_outputs=True)
     headlines = ("test_error",)
     datasets = digit_data.DATASETS
+    dtypes = EVERY_DTYPE
     brief = {"epochs": 1, "decay_epochs": "", "warmup_epochs": 0, "train_images": 320, "test_images": 100}
 
     def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:

@@ -13,7 +13,7 @@ from nodebench.plugins import Plugin, calling, load_plugins
 from nodebench.solvers import StepControl
 from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.spec.record import DataCard
-from nodebench.spec.trial import Scalar
+from nodebench.spec.trial import Dtype, Scalar
 from nodebench.tasks.contract import DatasetInfo, ModelInfo, Options, Task
 
 
@@ -92,6 +92,7 @@ class _Declared(BaseModel):
     headlines: tuple[str, ...]
     trains: bool
     datasets: Mapping[str, InstanceOf[DatasetInfo]]
+    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)]
     brief: Mapping[str, Scalar]
 
 

@@ -14,6 +14,7 @@ from nodebench.models.fields import Cubed, MlpField, Squeezed
 from nodebench.models.trajectories import INTERPOLATIONS, GruTrajectories, ObservedTrajectories, OdeTrajectories
 from nodebench.solvers import Solve, StepControl
 from nodebench.spec import Gradient, Preset
+from nodebench.spec.trial import EVERY_DTYPE
 from nodebench.tasks.contract import Experiment, ModelInfo, Setup, Task
 from nodebench.tasks.trajectory_fit import FitOptions, Observations, TrajectoryFit
 
@@ -46,6 +47,7 @@ class Toy(Task):
     start: ClassVar[float] = 0.0
 
     source = f"{_ARTICLE}; {_DEMO}, without its cube"
+    dtypes = EVERY_DTYPE
     models: ClassVar[Mapping[str, ModelInfo]] = {
         "small": ModelInfo("2–50–2 tanh network", _DEMO),
         "deep": ModelInfo("2–150–50–50–2 tanh network", _ARTICLE),

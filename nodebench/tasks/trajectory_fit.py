@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nodebench.models.systems import exact_states
 from nodebench.solvers import Solve
+from nodebench.solvers.precision import time_dtype
 from nodebench.spec.trajectories import Trajectories
 from nodebench.tasks.contract import Batch, Experiment, Setup
 from nodebench.tasks.regularised import PenaltyOptions, regularised
@@ -99,6 +100,7 @@ class TrajectoryFit(Experiment):
         options: FitOptions = setup.options
         self._options, self._system, self._start = options, system, start
         self._device, self._dtype = setup.device, setup.dtype
+        self._time_dtype = time_dtype(setup.dtype)
         self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
         random = torch.Generator().manual_seed(setup.seed + 2**32)  # the same data whatever the training
         times = observation_times(options, start, random)
@@ -136,10 +138,14 @@ class TrajectoryFit(Experiment):
         rows = starts.unsqueeze(1) + torch.arange(length)
         elapsed = times[rows] - times[starts].unsqueeze(1)
         begun = times[starts] if options.window_times == "own" else times[:1].expand(len(starts))
-        return self._placed(states[starts], begun.unsqueeze(1), elapsed, states[rows])
+        since = self._timed(elapsed)
+        return self._placed(states[starts]), self._timed(begun.unsqueeze(1)), since, self._placed(states[rows])
 
-    def _placed(self, *tensors: Tensor) -> Batch:
-        return tuple(tensor.to(self._device, self._dtype) for tensor in tensors)
+    def _placed(self, states: Tensor) -> Tensor:
+        return states.to(self._device, self._dtype)
+
+    def _timed(self, times: Tensor) -> Tensor:
+        return times.to(self._device, self._time_dtype)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean absolute error over the windows, and penalties, scaled."""
@@ -170,7 +176,7 @@ class TrajectoryFit(Experiment):
         """Trajectories ``(N, T, D)`` in float64 from the first of ``states``."""
         start = torch.full((len(states), 1), self._start, dtype=torch.float64)
         elapsed = (times - self._start).expand(len(states), -1)
-        return model(*self._placed(states[:, 0], start, elapsed)).double().cpu()
+        return model(self._placed(states[:, 0]), self._timed(start), self._timed(elapsed)).double().cpu()
 
     def _field_error(self, model: nn.Module) -> float | None:
         """Relative L2 error of the learned field over the box of the true trajectory, and over the span's times."""
@@ -182,7 +188,7 @@ class TrajectoryFit(Experiment):
         errors, sizes = [], []
         for t in times:
             exact = self._system(t, points)
-            found = learned(*self._placed(t, points)).double().cpu()
+            found = learned(self._timed(t), self._placed(points)).double().cpu()
             errors.append((found - exact).norm())
             sizes.append(exact.norm())
         return float(torch.stack(errors).norm() / torch.stack(sizes).norm())
@@ -202,7 +208,7 @@ class TrajectoryFit(Experiment):
         learned, field = getattr(model, "field", None), np.empty((0, 0, 2))
         if learned is not None:
             middle = torch.tensor(self._start + options.span / 2)
-            field = learned(*self._placed(middle, points)).double().cpu().numpy()
+            field = learned(self._timed(middle), self._placed(points)).double().cpu().numpy()
         return Trajectories(
             times=truth.times.numpy(),
             true=truth.states[:1].numpy(),

@@ -50,7 +50,12 @@ def experiment_of(trial: Trial, solve: Integrator, source: DataSource) -> Experi
         dataset=trial.dataset,
         source=source,
     )
-    return find_task(trial.task).build(setup)
+    experiment = find_task(trial.task).build(setup)
+    if trial.autocast:
+        # As torch's guide says: around the forward computation, and not around backward.
+        autocast = torch.autocast(setup.device.type, getattr(torch, trial.autocast))
+        experiment.loss, experiment.metrics = autocast(experiment.loss), autocast(experiment.metrics)  # type: ignore[method-assign]
+    return experiment
 
 
 def plugins_of(trial: Trial) -> dict[str, dict[str, str | None]]:

@@ -116,7 +116,7 @@ def test_the_gate_is_a_point_of_error_between_the_trained_step_and_one_four_time
 
 @pytest.mark.parametrize("status", list(Status))
 def test_an_outcome_is_a_result_or_a_failure_of_the_method(status):
-    of_the_method = {"ok", "timeout", "nfe-budget", "memory-budget", "dt-underflow", "non-finite"}
+    of_the_method = {"ok", "timeout", "nfe-budget", "memory-budget", "dt-underflow", "non-finite", "standstill"}
     assert Point.of(evidence(status=status)).is_outcome == (status in of_the_method)
 
 

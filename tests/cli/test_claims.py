@@ -2,9 +2,14 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from evidence import evidence
+
+from nodebench.claims.verdict_file import VerdictFile
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -63,6 +68,15 @@ def test_check_prints_a_verdict_for_each_claim_as_json(nodebench, results):
     assert (untested["verdict"], untested["why"]["code"]) == ("not tested", "no-records")
     ends = [e["low"] for v in verdicts.values() for c in v["conditions"] for e in c["effects"]]
     assert not any(math.isinf(end or 0) for end in ends)
+
+
+def test_a_report_has_the_same_verdicts_in_a_file_of_the_documented_schema(nodebench, results):
+    assert nodebench("report", "--format", "csv", "--out", "report")[0] == 0
+    file = json.loads(Path("report/verdicts.json").read_text())
+    assert file["verdicts"] == json.loads(nodebench("claims", "check", "--json")[1])
+    schema = json.loads((ROOT / "docs/reference/verdicts.schema.json").read_text())
+    assert schema == VerdictFile.model_json_schema()
+    assert set(schema["$defs"]["ClaimVerdict"]["properties"]) == set(file["verdicts"][0])
 
 
 def test_published_records_count_only_where_there_are_no_others(nodebench, results):

@@ -38,7 +38,7 @@ def test_every_axis_but_the_seed_has_a_value_to_test_with():
 def test_what_none_stands_for_is_what_a_trial_cannot_hold():
     """A trial stores such a value as None, so that there is one way to write it."""
     unset = {name: axis.unset for name, axis in AXES.items() if axis.unset is not None}
-    assert unset == {"batching": "joint", "compile": "eager"}
+    assert unset == {"batching": "joint", "compile": "eager", "autocast": "none"}
     for name, value in unset.items():
         assert as_stored(name, value) is None
         allowed = [one for choice in get_args(Trial.model_fields[name].annotation) for one in get_args(choice)]

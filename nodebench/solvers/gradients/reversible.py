@@ -27,6 +27,7 @@ from nodebench.solvers.gradients.checkpoint import fixed_steps
 from nodebench.solvers.gradients.function import Pullback, Scheme, leaf
 from nodebench.solvers.gradients.steps import TakenStep, with_outputs
 from nodebench.solvers.gradients.tableau import Tableau, add, last_used, tableau_of
+from nodebench.solvers.precision import time_dtype
 from nodebench.spec import SolveFailed, Status
 
 COUPLING = 0.99  # λ where a trial does not say
@@ -117,7 +118,7 @@ class Reversible(Scheme):
             return self._control.step_size
         sign = 1.0 if self._times[-1] > self._times[0] else -1.0
         step = _select_initial_step(
-            lambda t, y: sign * self.field((sign * t).to(y.abs().dtype), y),
+            lambda t, y: sign * self.field((sign * t).to(time_dtype(y.abs().dtype)), y),
             sign * self._times[0].double(),
             y0,
             self._tableau.order - 1,

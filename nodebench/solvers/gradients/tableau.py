@@ -11,6 +11,7 @@ from torchdiffeq._impl.odeint import SOLVERS
 from torchdiffeq._impl.rk_common import RKAdaptiveStepsizeODESolver
 from torchdiffeq._impl.solvers import FixedGridODESolver
 
+from nodebench.solvers.precision import time_dtype
 from nodebench.spec import SolveFailed, Status
 
 Derivative = Callable[[Tensor, Tensor], Tensor]  # of time and state
@@ -56,7 +57,7 @@ class Tableau:
 
     def time(self, t: float, dt: float, stage: int, like: Tensor) -> Tensor:
         """The time of a stage, a scalar of the real dtype and on the device of a state."""
-        return torch.tensor(t + self.c[stage] * dt, dtype=like.abs().dtype, device=like.device)
+        return torch.tensor(t + self.c[stage] * dt, dtype=time_dtype(like.abs().dtype), device=like.device)
 
     def stage_state(self, y: Tensor, dt: float, stage: int, slopes: Sequence[Tensor]) -> Tensor:
         """The state at which a stage is evaluated."""

@@ -1,0 +1,145 @@
+"""``verdicts.json``: the verdicts for programs, as typed models; their JSON schema is in the documentation."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+import nodebench
+from nodebench.claims.contract import Kind, Topic
+from nodebench.claims.outcome import Verdict, Why, WhyCode
+from nodebench.claims.result import ClaimResult, ConditionResult, PartResult
+from nodebench.claims.words import verdict_line
+from nodebench.spec.frozen import Frozen
+
+
+class WhyUndecided(Frozen):
+    """Why a claim or a condition is not decided."""
+
+    code: WhyCode
+    message: str
+
+
+class Effect(Frozen):
+    """One measured number with its 95 % interval. An end that is infinite or unknown is null."""
+
+    words: str = Field(description="the effect in plain words; empty if nothing was measured")
+    unit: Literal["", "×", "points", "%"] = Field(description="of the number in the words; % is a share times 100")
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int = Field(description="replicates", ge=0)
+    verdict: Verdict = Field(description="by itself, before correction")
+
+
+class Condition(Frozen):
+    """One condition of a claim."""
+
+    condition: str = Field(description="its label; empty if the claim has one condition")
+    home: bool = Field(description="whether it is the source's own condition")
+    verdict: Verdict = Field(description="after correction")
+    exact: bool = Field(description="whether it rests on figures without sampling error")
+    p: float
+    p_corrected: float
+    why: WhyUndecided | None
+    effects: tuple[Effect, ...]
+
+
+class PublishedAs(Frozen):
+    """Where the claim was published, and in which words."""
+
+    paper: str
+    place: str
+    quote: str
+    link: str
+
+
+class ClaimVerdict(Frozen):
+    """The verdict on one claim at one scope."""
+
+    id: str
+    scope: str
+    kind: Kind
+    topic: Topic
+    sentence: str = Field(description="the claim as it is tested")
+    source: PublishedAs
+    published: str = Field(description="the published figures")
+    verdict: Verdict
+    line: str = Field(description="the verdict with the conditions that it rests on")
+    exact: bool
+    why: WhyUndecided | None
+    frozen: str | None = Field(description="the date on which its declaration was frozen")
+    conditions: tuple[Condition, ...]
+    controls: dict[str, str] = Field(description="what each control says, and its outcome")
+    records: tuple[str, ...] = Field(description="the ids of the records behind it")
+
+
+class VerdictFile(Frozen):
+    """The whole file."""
+
+    schema_version: Literal[1] = 1
+    nodebench: str = Field(description="the version of nodebench that judged")
+    verdicts: tuple[ClaimVerdict, ...]
+
+
+def claim_verdict(result: ClaimResult) -> ClaimVerdict:
+    """The verdict on a claim, for programs."""
+    claim, source = result.claim, result.claim.source
+    return ClaimVerdict(
+        id=claim.id,
+        scope=claim.scope,
+        kind=claim.kind,
+        topic=claim.topic,
+        sentence=claim.sentence,
+        source=PublishedAs(paper=source.paper, place=source.place, quote=source.quote, link=source.link),
+        published=claim.published,
+        verdict=result.verdict,
+        line=verdict_line(result),
+        exact=result.is_exact,
+        why=_why(result.why),
+        frozen=result.frozen,
+        conditions=tuple(map(_condition, result.conditions)),
+        controls={checked.control.says: checked.outcome for checked in result.controls},
+        records=result.records,
+    )
+
+
+def verdicts_json(results: Sequence[ClaimResult]) -> bytes:
+    """The content of ``verdicts.json``."""
+    file = VerdictFile(nodebench=nodebench.__version__, verdicts=tuple(map(claim_verdict, results)))
+    return file.model_dump_json(indent=1).encode() + b"\n"
+
+
+def _condition(result: ConditionResult) -> Condition:
+    return Condition(
+        condition=result.label,
+        home=result.home,
+        verdict=result.verdict,
+        exact=result.is_exact,
+        p=result.p,
+        p_corrected=result.p_corrected,
+        why=_why(result.why),
+        effects=tuple(map(_effect, result.parts)),
+    )
+
+
+def _effect(result: PartResult) -> Effect:
+    found = result.estimate
+    return Effect(
+        words=result.words,
+        unit=result.part.unit,
+        estimate=_finite(found.value) if found else None,
+        low=_finite(found.low) if found else None,
+        high=_finite(found.high) if found else None,
+        n=found.n if found else 0,
+        verdict=result.verdict,
+    )
+
+
+def _why(why: Why | None) -> WhyUndecided | None:
+    return WhyUndecided(code=why.code, message=why.message) if why else None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
