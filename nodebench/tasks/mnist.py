@@ -96,11 +96,11 @@ class Mnist(Task):
     presets = {
         Preset.SMOKE: MnistOptions(
             epochs=1,
-            batch_size=32,
+            batch_size=16,
             decay_epochs="",
             augment=False,
-            train_images=128,
-            test_images=64,
+            train_images=64,
+            test_images=32,
             probe_images=4,
         ),
         Preset.QUICK: MnistOptions(

@@ -109,13 +109,13 @@ def test_the_environment_variable_names_the_data(nodebench, monkeypatch):
 def test_mnist_runs_on_the_embedded_digits(nodebench):
     code, out, _ = nodebench(*SMOKE, "mnist", "--solver", "euler", "--quiet")
     assert code == 0
-    assert "mnist-5k (128 / 64)" in out
+    assert "mnist-5k (64 / 32)" in out
 
 
 def test_mnist_runs_on_the_full_set(nodebench, shared_data):
     code, out, _ = nodebench(*SMOKE, "mnist", "--solver", "euler", "--data", str(shared_data), "--quiet")
     assert code == 0
-    assert "mnist-60k (128 / 64)" in out
+    assert "mnist-60k (64 / 32)" in out
 
 
 @pytest.mark.parametrize("what", ["tasks", "models", "solvers", "gradients"])
