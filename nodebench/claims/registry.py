@@ -17,6 +17,7 @@ from nodebench.claims.papers import (
     gradients,
     later,
     libraries,
+    robustness,
     series,
 )
 from nodebench.plugins import NameTaken, load_plugins
@@ -34,6 +35,7 @@ CLAIMS: tuple[Claim, ...] = (
     *libraries.CLAIMS,
     *densities.CLAIMS,
     *series.CLAIMS,
+    *robustness.CLAIMS,
     *classical.CLAIMS,
 )
 

@@ -114,6 +114,11 @@ _ALL = (
     # Metrics of the tasks.
     Figure("loss", "loss", "1", "lower", "mean training loss of the last epoch"),
     Figure("test_error", "test error", "%", "lower", "share of test items put in the wrong class"),
+    Figure("noise_error", "noise error", "%", "lower", "test error on images with Gaussian noise"),
+    Figure(
+        "fgsm_error", "FGSM error", "%", "lower", "test error on images moved along the sign of the loss's gradient"
+    ),
+    Figure("pgd_error", "PGD error", "%", "lower", "the same after ten small steps within the same distance"),
     Figure("test_loss", "test loss", "1", "lower", "loss on the test items; of classifiers, mean cross-entropy"),
     Figure("map_error", "map error", "1", "lower", "RMS error of a learned map on a line, over the RMS of its targets"),
     Figure("trajectory_error", "traj. error", "1", "lower", "mean|ŷ − y| / mean|y − ȳ| over the whole span"),

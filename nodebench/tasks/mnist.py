@@ -15,9 +15,11 @@ from nodebench.solvers import Solve, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.spec.trial import EVERY_DTYPE
 from nodebench.tasks import digit_data
+from nodebench.tasks.attacks import fast_gradient_sign, projected_gradient, with_noise
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup, Task
 from nodebench.tasks.regularised import RegularisedOptions, regularised
 
+Loss = Callable[[Tensor], Tensor]
 _SCRIPT = "torchdiffeq examples/odenet_mnist.py"
 _NO_ODE: frozenset[Gradient] = frozenset()
 
@@ -55,6 +57,10 @@ class MnistOptions(RegularisedOptions):
     train_images: int | None = Field(None, ge=1)  # None: all there are
     test_images: int | None = Field(None, ge=1)
     probe_images: int = Field(16, ge=1)
+    # After the last epoch the network is also tested on images with Gaussian noise of this standard deviation, and on
+    # images attacked by this much; pixels are in [0, 1]. 0: it is not.
+    noise: float = Field(0.0, ge=0)
+    attack: float = Field(0.0, ge=0, le=1)
 
     @field_validator("decay_epochs")
     @classmethod
@@ -155,8 +161,13 @@ class _Classification(Experiment):
         self._order = torch.Generator().manual_seed(setup.seed)
         self.generators = {"order": self._order}
         self.epochs = options.epochs
+        self._is_last = False
         self.steps_per_epoch = max(1, len(self._labels) // options.batch_size)
         self.probe = self._images[: options.probe_images], self._labels[: options.probe_images]
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Remember whether it is the last one."""
+        self._is_last = epoch == self.epochs - 1
 
     def _set_rate(self, epoch: int, step: int) -> None:
         """Set the learning rate of a step of an epoch."""
@@ -206,4 +217,28 @@ class _Classification(Experiment):
             wrong.append(logits.argmax(1) != y)
             loss += functional.cross_entropy(logits, y, reduction="sum").item()
         self.wrong = torch.cat(wrong)
-        return {"test_error": 100 * int(self.wrong.sum()) / len(labels), "test_loss": loss / len(labels)}
+        found = {"test_error": 100 * int(self.wrong.sum()) / len(labels), "test_loss": loss / len(labels)}
+        return found | self._robustness(model)
+
+    def _robustness(self, model: nn.Module) -> dict[str, float | None]:
+        """Errors on perturbed test images, None before the last epoch."""
+        epsilon, perturbed = self._options.attack, dict[str, Callable[[Loss, Tensor], Tensor]]()
+        if self._options.noise:
+            perturbed["noise_error"] = lambda _, x: with_noise(x, self._options.noise)
+        if epsilon:
+            perturbed["fgsm_error"] = lambda loss, x: fast_gradient_sign(loss, x, epsilon)
+            perturbed["pgd_error"] = lambda loss, x: projected_gradient(loss, x, epsilon)
+        if not self._is_last:
+            return dict.fromkeys(perturbed)
+        return {name: self._error(model, perturb) for name, perturb in perturbed.items()}
+
+    def _error(self, model: nn.Module, perturb: Callable[[Loss, Tensor], Tensor]) -> float:
+        """The share of test images, in per cent, that the model misclassifies once they are perturbed."""
+        wrong, (images, labels) = 0, self._test
+        for x, y in zip(images.split(250), labels.split(250), strict=True):
+
+            def loss(some: Tensor, of: Tensor = y) -> Tensor:
+                return functional.cross_entropy(model(some), of, reduction="sum")
+
+            wrong += int((model(perturb(loss, x)).argmax(1) != y).sum())
+        return 100 * wrong / len(labels)

@@ -152,3 +152,10 @@ STIFF_GRADIENT = _source(
     "A-stable and L-stable stiff numerical integration schemes",
     "https://arxiv.org/abs/2508.01519",
 )
+ROBUST = _source(
+    "Yan et al. 2020 (TisODE)",
+    "abstract",
+    "In contrast to conventional convolutional neural networks (CNNs), we find that the ODENets are more robust "
+    "against both random Gaussian perturbations and adversarial attack examples.",
+    "https://arxiv.org/abs/1910.05513",
+)
