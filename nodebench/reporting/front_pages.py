@@ -51,7 +51,12 @@ def index_page(
     if drawn := rows(headline):
         blocks.append(_overview(drawn))
     blocks += [
-        Links([("questions", "Questions", "what users ask, answered in one sentence each")]),
+        Links(
+            [
+                ("questions", "Questions", "what users ask, answered in one sentence each"),
+                ("choice", "Which one to use", "solver, tolerance, gradient and library for an error"),
+            ]
+        ),
         verdict_table(headline, published=published),
     ]
     if checks:

@@ -7,6 +7,7 @@ from nodebench.claims import ClaimResult, all_claims, judge
 from nodebench.claims.amendments import amendments
 from nodebench.claims.freeze import frozen_declarations
 from nodebench.reporting.amendment_page import amendment_page
+from nodebench.reporting.choice_page import choice_page
 from nodebench.reporting.claim_pages import claim_pages
 from nodebench.reporting.document import Page, distinct
 from nodebench.reporting.front_pages import index_page, method_page
@@ -46,9 +47,9 @@ def report(
     of_claims = claim_pages(results, studies, changes, published)
     of_studies = study_pages(studies, films)
     first = index_page(results, ordered, of_studies, published)
-    asked = question_page(results)
+    asked, chosen = question_page(results), choice_page(ordered)
     last = [method_page(results, [*ordered, *others], own), amendment_page(results, changes)]
-    return distinct([first, asked, *of_claims, *of_studies, *last]), results
+    return distinct([first, asked, chosen, *of_claims, *of_studies, *last]), results
 
 
 def _sides(own: Mapping[str, Sequence[Record]], others: Mapping[str, Sequence[Record]]) -> dict[str, Sides]:

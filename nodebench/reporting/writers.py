@@ -25,7 +25,7 @@ MANIFEST = "files.txt"
 
 # Names of files that a report may hold: a manifest that lists any other one is not a report's.
 _OURS = re.compile(
-    r"(?:index|questions|method|amendments|(?:claim|study)-[\w-]+)\.(?:html|md)|style\.css|tables\.js|verdicts\.json"
+    r"(?:index|questions|choice|method|amendments|(?:claim|study)-[\w-]+)\.(?:html|md)|style\.css|tables\.js|verdicts\.json"
     r"|figures/[\w-]+\.svg|latex/[\w-]+\.(?:tex|pdf)|data/[\w-]+\.csv",
     re.ASCII,
 )

@@ -1,0 +1,93 @@
+"""The page for a practitioner: the fastest and the smallest way to a gradient of a given error, task by task."""
+
+from collections.abc import Iterable, Sequence
+
+from nodebench.analysis.recommend import (
+    MEMORY,
+    Candidate,
+    Fate,
+    Limits,
+    Present,
+    Problem,
+    by_machine,
+    problems,
+    recommend,
+)
+from nodebench.reporting.document import Block, Cell, Code, Heading, Page, Paragraph, Table, number, slug
+from nodebench.spec import Record
+from nodebench.spec.figures import figure, short
+
+ERRORS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+LEAST = 5  # candidates with a time, without which there is no choice
+_HEADER = ("gradient error at most", "fastest", "step", "peak", "least memory", "step", "peak")
+_INTRODUCTION = (
+    "For each task, the configurations that were measured under equal conditions, and for each error of the gradient "
+    "two that reach it at every seed: the fastest, and the one that needs the least memory. Times are medians, errors "
+    "and bytes the greatest over the seeds. Memory is compared among those whose tensors PyTorch allocates; that of "
+    "JAX is the growth of the process, and marked so. A dash says that none reaches it."
+)
+_OWN = (
+    "Sizes, machines and fields change the order. The last command measures a field of your own under the same "
+    "candidates and says which one to use."
+)
+
+
+def choice_page(records: Sequence[Record]) -> Page:
+    """A table for each task that has been measured under enough configurations."""
+    blocks: list[Block] = [Paragraph(_INTRODUCTION)]
+    for problem in _largest(records):
+        blocks += _section(problem)
+    blocks += [Heading("Your own field"), Paragraph(_OWN)]
+    blocks.append(Code("nodebench recommend --field mine:Drift --state-shape 64 --error 1e-3 --minutes 5"))
+    return Page("choice", "Which one to use", "Solver, tolerance, gradient and library for an error", blocks)
+
+
+def _largest(records: Sequence[Record]) -> list[Problem]:
+    """Of each task on each machine, the problem of the most timed configurations; tasks in the order of their names."""
+    found = []
+    for some in by_machine(records).values():
+        by_task: dict[str, list[Record]] = {}
+        for record in some:
+            by_task.setdefault(record.trial.task, []).append(record)
+        for task in sorted(by_task):
+            largest = max(problems(by_task[task], {}, Present()), key=_timed, default=None)
+            if largest and _timed(largest) >= LEAST:
+                found.append(largest)
+    return found
+
+
+def _timed(problem: Problem) -> int:
+    return sum(bool(one.timed) and one.error is not None for one in recommend(problem, Limits()).candidates)
+
+
+def _section(problem: Problem) -> list[Block]:
+    task = problem.records[0].trial.task
+    answers = {error: recommend(problem, Limits(error)) for error in ERRORS}
+    described = answers[ERRORS[0]].problem
+    machine = next(iter(by_machine(problem.records)))
+    rows = [[Cell(short(error), error), *_pair(answer.candidates)] for error, answer in answers.items()]
+    caption = f"{described}; on {machine}"
+    return [
+        Heading(task),
+        Table(f"choice-{slug(task)}", caption, _HEADER, rows),
+        Code(f"nodebench recommend --task {task} --error 1e-3 --results results/published"),
+    ]
+
+
+def _pair(candidates: Iterable[Candidate]) -> list[Cell]:
+    """The fastest and the smallest of the candidates that meet the limits."""
+    fit = [one for one in candidates if one.fate in (Fate.CHOSEN, Fate.FRONT, Fate.BEATEN)]
+    fastest = next((one for one in fit if one.fate is Fate.CHOSEN), None)
+    seen = [one for one in fit if one.memory is not None and one.seen_by == MEMORY[0]]
+    smallest = min(seen, key=lambda one: one.memory or 0.0, default=None)
+    return [*_cells(fastest), *_cells(smallest)]
+
+
+def _cells(one: Candidate | None) -> list[Cell]:
+    if one is None:
+        return [Cell("–"), number("–", None), number("–", None)]
+    return [
+        Cell(one.name, kind="code"),
+        number(figure("step_seconds").format(one.seconds), one.seconds),
+        number(figure(one.seen_by).format(one.memory) + ("" if one.seen_by == MEMORY[0] else " (process)"), one.memory),
+    ]

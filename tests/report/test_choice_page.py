@@ -1,0 +1,42 @@
+"""The page for a practitioner, on records whose best choices are known."""
+
+from evidence import evidence
+
+from nodebench.reporting.choice_page import LEAST, choice_page
+from nodebench.reporting.document import Table
+
+
+def records(solver: str, gradient: str, error: float, seconds: float, memory: int):
+    costs = {"gradient_error": error, "step_seconds": seconds, "tensor_peak_bytes": memory}
+    return [evidence(seed, task="toy/spiral", solver=solver, gradient=gradient, costs=costs) for seed in range(2)]
+
+
+def tables(page) -> list[Table]:
+    return [block for block in page.blocks if isinstance(block, Table)]
+
+
+MEASURED = [
+    ("dopri5", "direct", 1e-4, 0.010, 9_000),
+    ("dopri5", "adjoint", 1e-2, 0.020, 1_000),
+    ("dopri8", "direct", 1e-6, 0.030, 20_000),
+    ("bosh3", "direct", 1e-3, 0.005, 30_000),
+    ("fehlberg2", "direct", 0.5, 0.001, 100),
+]
+
+
+def test_it_names_the_fastest_and_the_smallest_that_reach_each_error():
+    (table,) = tables(choice_page([one for row in MEASURED for one in records(*row)]))
+    chosen = {row[0].value: (row[1].text.split()[0], row[4].text.split()[0]) for row in table.rows}
+    assert chosen == {
+        1e-1: ("bosh3", "dopri5"),
+        1e-2: ("bosh3", "dopri5"),
+        1e-3: ("bosh3", "dopri5"),
+        1e-4: ("dopri5", "dopri5"),
+        1e-5: ("dopri8", "dopri8"),
+    }
+    assert [row[4].text.split()[-1] for row in table.rows] == ["adjoint", "adjoint", "direct", "direct", "direct"]
+    assert table.rows[0][2].text == "5 ms"
+
+
+def test_few_configurations_are_no_choice():
+    assert tables(choice_page([one for row in MEASURED[: LEAST - 1] for one in records(*row)])) == []
