@@ -15,7 +15,7 @@ from nodebench.analysis.recommend import (
 )
 from nodebench.reporting.document import Block, Cell, Code, Heading, Page, Paragraph, Table, number, slug
 from nodebench.spec import Record
-from nodebench.spec.figures import figure, short
+from nodebench.spec.figures import figure
 
 ERRORS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 LEAST = 5  # candidates with a time, without which there is no choice
@@ -65,7 +65,10 @@ def _section(problem: Problem) -> list[Block]:
     answers = {error: recommend(problem, Limits(error)) for error in ERRORS}
     described = answers[ERRORS[0]].problem
     machine = next(iter(by_machine(problem.records)))
-    rows = [[Cell(short(error), error), *_pair(answer.candidates)] for error, answer in answers.items()]
+    rows = [
+        [Cell(f"{error:.0e}".replace("e-0", "e-"), error), *_pair(answer.candidates)]
+        for error, answer in answers.items()
+    ]
     caption = f"{described}; on {machine}"
     return [
         Heading(task),
