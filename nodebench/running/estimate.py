@@ -45,10 +45,12 @@ class Costs:
         if record.status in (Status.OK, Status.TIMEOUT):
             self.learn(record.trial, record.duration_seconds)
 
-    def learn(self, trial: Trial, seconds: float) -> None:
-        """Learn what a trial takes."""
+    def learn(self, trial: Trial, seconds: float, alone: bool = False) -> None:
+        """Learn what a trial takes; with ``alone`` nothing follows for trials that differ in more than the seed."""
         for known, names in zip(self._seconds, _LIKENESS, strict=True):
             known[_key(trial, names)].append(seconds)
+            if alone:
+                break
 
     def of(self, trial: Trial) -> tuple[float, bool] | None:
         """Seconds of a trial, the median of those most like it, and whether they are much like it; null if none is."""

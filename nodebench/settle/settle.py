@@ -77,11 +77,11 @@ class Settling:
         results = self.judged()
         before = decided(results)
         tried: set[frozenset[str]] = set()
-        probed: list[tuple[Trial, float]] = []
+        probed: list[tuple[Trial, float | None]] = []
         while time.monotonic() < until:
             costs = costs_on(environment, self.results)
             for trial, seconds in probed:
-                costs.learn(trial, seconds)
+                costs.learn(trial, LONG_SECONDS if seconds is None else seconds, alone=seconds is None)
             left = until - time.monotonic()
             todo = [one for one in self.candidates(results, costs) if self._is_worth(one, left, tried)]
             if not todo:
@@ -96,11 +96,13 @@ class Settling:
             results = self.judged()
         return results, decided(results) - before
 
-    def _probe(self, candidate: Candidate, costs: Costs) -> list[tuple[Trial, float]]:
-        """Foresee the seconds of the trials whose cost is not known, one of each configuration, from a few steps."""
+    def _probe(self, candidate: Candidate, costs: Costs) -> list[tuple[Trial, float | None]]:
+        """Foresee the seconds of the trials whose cost is not known, one of each configuration, from a few steps.
+
+        None where they take too long.
+        """
         unknown = [one.trial for _, planned in candidate.todo for one in planned if not costs.knows(one.trial)]
-        found = probe(unknown, self.data, Limits(timeout=PROBE_SECONDS))
-        return [(trial, LONG_SECONDS if seconds is None else seconds) for trial, seconds in found]
+        return list(probe(unknown, self.data, Limits(timeout=PROBE_SECONDS)))
 
     def _is_worth(self, one: Candidate, left: float, tried: set[frozenset[str]]) -> bool:
         jobs = 1 if one.timed else self.jobs

@@ -100,6 +100,7 @@ def test_a_field_of_ones_own_is_measured_and_the_answer_found_again(nodebench, f
     assert "and 1 kB is allowed" in none
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_measuring_recommends_nothing(tmp_path):
     command = ["recommend", "--task", "toy/spiral", "--measure", "--solver", "rk4", "--threads", "1"]
     process = subprocess.Popen(

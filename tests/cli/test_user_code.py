@@ -112,6 +112,7 @@ def test_records_know_the_code_that_they_measured(nodebench, fields):
     assert records(out)[0]["measured"] == first
 
 
+@pytest.mark.slow
 def test_an_edit_is_seen_by_compare_merge_resume_and_recommend(nodebench, fields):
     """The edit is in a module that the field imports; the trial's id stays the same."""
     measure = ["recommend", "--field", "drift_field:Drift", "--state-shape", "3"]

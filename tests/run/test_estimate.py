@@ -37,6 +37,13 @@ def test_the_time_of_an_eager_trial_is_not_known_for_a_compiled_one():
     assert costs.of(trial(compile="solver")) == (40, False)
 
 
+def test_what_is_learned_of_a_trial_alone_says_nothing_of_others():
+    costs = Costs()
+    costs.learn(trial(rtol=1e-7), 3600, alone=True)
+    assert costs.of(trial(rtol=1e-7, seed=3)) == (3600, True)
+    assert costs.of(trial(rtol=1e-3)) is None
+
+
 def test_an_interrupted_trial_says_nothing_and_a_slow_failure_does():
     assert Costs([record(1, Status.INTERRUPTED)]).of(trial()) is None
     assert Costs([record(0, Status.CRASHED)]).of(trial()) is None

@@ -225,6 +225,7 @@ def test_the_tight_count_leaves_the_random_numbers_of_the_training_as_they_were(
     assert not torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_what_trains_nothing_has_its_error_known_where_a_batch_is_stiff():
     """The float64 reference takes more evaluations than the reference of a gradient may."""
     few = {"mu": [60.0], "solves": 1, "starts": 2}

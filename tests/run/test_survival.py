@@ -316,6 +316,7 @@ def test_a_request_to_end_is_the_workers_to_hear(sweep, dask):
     sweep.check(2)
 
 
+@pytest.mark.slow
 def test_a_lost_worker_and_a_lost_scheduler_lose_nothing(sweep, dask):
     address, scheduler, workers = dask(2)
     process = sweep.start(*SLOW, "--seeds", "8", "--dask", address)

@@ -128,7 +128,7 @@ def test_the_backward_solve_is_the_librarys_own_with_its_own_norm(kind, options)
     assert torch.equal(torch.cat([p.grad.reshape(-1) for p in ours.parameters()]), by_hand)
 
 
-@pytest.mark.parametrize("solver", ["dopri5", "diffrax:dopri5"])
+@pytest.mark.parametrize("solver", ["dopri5", pytest.param("diffrax:dopri5", marks=pytest.mark.slow)])
 def test_the_seminorm_takes_other_steps_than_the_whole_norm(solver):
     if not is_installed(registry.adapters()[registry.parts_of(solver)[0]]):
         pytest.skip(f"{solver} is not installed")
