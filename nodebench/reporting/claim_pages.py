@@ -146,7 +146,8 @@ def _forest(name: str, results: Sequence[PartResult], published: float | None) -
     looks = ", ".join(map(str, LOOKS))
     caption = (
         f"“{words[0].upper()}{words[1:]}”: mean over replicates (dot) with the interval of the last planned look (bar; "
-        f"looks at {looks} replicates, 5 % error over all of them) and each replicate (ticks); n = {_range(n)}."
+        f"looks at {looks} replicates, 5 % error over all of them; before the first a plain 95 % interval) and each "
+        f"replicate (ticks); n = {_range(n)}."
     )
     alt = f"{words}. " + "; ".join(f"{one.sample.label or 'all'}: {one.number}, {one.verdict}" for one in shown) + "."
     rows = [(one.sample.label, seed, value) for one in shown for seed, value in one.sample.values.items()]

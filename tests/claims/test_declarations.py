@@ -27,3 +27,17 @@ def test_the_studies_still_ask_for_the_frozen_trials(claim):
     assert extends(frozen, contents_of(claim))
     trials = [axes_of(one.trial) for study in studies_of(claim) for one in asked(claim, study)]
     assert all(any(content.holds(trial) for content in frozen) for trial in trials)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=[claim.name for claim in CLAIMS])
+def test_no_arm_reads_networks_that_were_trained_for_longer_beside_others(claim):
+    """Under one condition all digits were seen equally often; bytes do not depend on it."""
+    trials = [axes_of(one.trial) for study in studies_of(claim) for one in asked(claim, study)]
+    for part in claim.every_part:
+        for arm in () if part.reading.exact else part.arms:
+            seen: dict[tuple[object, ...], set[tuple[object, object]]] = {}
+            for trial in trials:
+                if trial["task"] == "mnist" and arm.reads(trial):
+                    condition = tuple(trial[axis] for axis in (*part.conditions, *part.along))
+                    seen.setdefault(condition, set()).add((trial["epochs"], trial["train_images"]))
+            assert all(len(trainings) == 1 for trainings in seen.values()), (part.label or part.words, seen)

@@ -4,6 +4,7 @@ Trajectory errors are mean|ŷ − y| / mean|y − ȳ|: at most 0.10 *fits*, at l
 """
 
 import math
+from dataclasses import replace
 
 from nodebench.analysis.readings import Reading, exceeds, final, within
 from nodebench.claims.contract import Arm, Claim, Control, Gate, Kind, Part, Topic, Wanted
@@ -134,11 +135,15 @@ def _nonlinear(preset: str) -> Claim:
         home="the article's nonlinear field, network and training",
         studies=("toys",),
         preset=preset,
-        parts=(
-            _error("from new starts the network", small, _FAILS, _FITS, final("held_out_error"), "new starts"),
-            _error(
-                "beyond the span the network", small, _FAILS, _FITS, final("extrapolation_error"), "beyond the span"
-            ),
+        parts=tuple(
+            replace(
+                _error(words, small, _FAILS, _FITS, final(name), "new starts and beyond the span"),
+                joint="new starts and beyond the span",
+            )
+            for words, name in (
+                ("from new starts the network", "held_out_error"),
+                ("beyond the span the network", "extrapolation_error"),
+            )
         ),
         controls=(
             Control("it fails on the trained trajectory too", _error("the network", small, _FAILS, _FITS)),

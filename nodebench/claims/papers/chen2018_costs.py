@@ -276,8 +276,8 @@ _TIME = (
         sentence="A training step through the adjoint takes no longer than one backpropagated through the solver.",
         source=chen2018(
             "section 3",
-            "not only more memory efficient, but also more computationally efficient than directly backpropagating "
-            "through the integrator",
+            "This suggests that the adjoint sensitivity method is not only more memory efficient, but also more "
+            "computationally efficient than directly backpropagating through the integrator",
         ),
         published="stated, no number",
         published_value=1.0,
@@ -299,6 +299,7 @@ _TIME = (
         traps=(
             "with one output time, as on MNIST, the ratio is smallest; " + RESTARTS,
             BARELY_TRAINED,
+            "the paper infers it from backward solves of half the evaluations; dopri5's are not half (backward-half)",
             "where memory is short the adjoint may be the only way, whatever its time",
             "the paper's own solver cannot be backpropagated directly; the ratio is that of dopri5 on a CPU",
         ),

@@ -145,7 +145,7 @@ CLAIMS = (
                 "the adjoint's gradient",
                 _BLOCK.but("adjoint", train_images=1000),
                 _WRONG,
-                "convolution block, 31 steps of training",
+                "convolution block, 15 steps of training",
                 home={},
             ),
             _gradient_error("the adjoint's gradient", ODENET, _WRONG, "convolution block, trained", home={}),
