@@ -153,3 +153,11 @@ class ClaimResult:
         measured = [one for one in self.conditions if any(result.estimate for result in one.parts)]
         decided = [one for one in measured if one.verdict is self.verdict] or measured
         return next((one for one in decided if one.home), next(iter(decided), None))
+
+    @property
+    def contrary(self) -> ConditionResult | None:
+        """Where the verdict is *depends*, a condition to show beside the headline: the first that says the opposite."""
+        shown = self.headline
+        if self.verdict is not Verdict.DEPENDS or shown is None:
+            return None
+        return next((one for one in self.conditions if one.verdict.is_decided and one.verdict != shown.verdict), None)

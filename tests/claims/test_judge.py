@@ -12,7 +12,7 @@ from nodebench.analysis.statistics import benjamini_hochberg
 from nodebench.claims import Control, Kind, Verdict, judge
 from nodebench.claims.contract import SOLVING, Arm, Fit, Part
 from nodebench.claims.outcome import WhyCode
-from nodebench.claims.words import verdict_line
+from nodebench.claims.words import measured, verdict_line
 from nodebench.plugins import PluginWarning
 from nodebench.spec import Status
 from nodebench.spec.calibration import Calibration
@@ -298,6 +298,8 @@ def test_a_conditional_claim_depends_where_conditions_disagree_and_says_which():
     assert verdict_line(found) == (
         "supported in 2 of 3 conditions (rtol 1e-7; rtol 0.001); refuted in 1 of 3 conditions (rtol 1e-5)"
     )
+    shown = measured(found).split(". ")
+    assert [one.partition(":")[0].lower() for one in shown] == ["rtol 1e-7", "rtol 1e-5"]  # one of either kind
 
 
 def test_a_conditional_claim_needs_its_home_condition():
