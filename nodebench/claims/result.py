@@ -155,9 +155,11 @@ class ClaimResult:
         return next((one for one in decided if one.home), next(iter(decided), None))
 
     @property
-    def contrary(self) -> ConditionResult | None:
-        """Where the verdict is *depends*, a condition to show beside the headline: the first that says the opposite."""
-        shown = self.headline
-        if self.verdict is not Verdict.DEPENDS or shown is None:
-            return None
-        return next((one for one in self.conditions if one.verdict.is_decided and one.verdict != shown.verdict), None)
+    def shown(self) -> tuple[ConditionResult, ...]:
+        """The conditions to show: the headline; where the verdict is *depends*, one supported and one refuted."""
+        if self.verdict is not Verdict.DEPENDS:
+            return (self.headline,) if self.headline else ()
+        home_first = sorted(self.conditions, key=lambda one: not one.home)
+        kinds = (Verdict.SUPPORTED, Verdict.REFUTED)
+        firsts = (next((one for one in home_first if one.verdict is kind), None) for kind in kinds)
+        return tuple(one for one in firsts if one)

@@ -25,8 +25,10 @@ class Effect(Frozen):
     """One measured number with its 95 % interval. An end that is infinite or unknown is null."""
 
     words: str = Field(description="the effect in plain words; empty if nothing was measured")
-    unit: Literal["", "×", "points", "%"] = Field(description="of the number in the words; % is a share times 100")
-    estimate: float | None
+    unit: Literal["", "×", "points", "%"] = Field(
+        description="in the words; for % the numbers below are shares: 0.05 is 5 %"
+    )
+    estimate: float | None = Field(description="null if nothing was measured")
     low: float | None
     high: float | None
     n: int = Field(description="replicates", ge=0)
@@ -40,8 +42,8 @@ class Condition(Frozen):
     home: bool = Field(description="whether it is the source's own condition")
     verdict: Verdict = Field(description="after correction")
     exact: bool = Field(description="whether it rests on figures without sampling error")
-    p: float
-    p_corrected: float
+    p: float = Field(description="the least error level at which the condition is decided by itself")
+    p_corrected: float = Field(description="after the corrections over conditions and over the report")
     why: WhyUndecided | None
     effects: tuple[Effect, ...]
 
@@ -50,7 +52,7 @@ class PublishedAs(Frozen):
     """Where the claim was published, and in which words."""
 
     paper: str
-    place: str
+    place: str = Field(description="section, table or figure")
     quote: str
     link: str
 
@@ -76,7 +78,7 @@ class ClaimVerdict(Frozen):
 
 
 class VerdictFile(Frozen):
-    """The whole file."""
+    """Content of ``verdicts.json``."""
 
     schema_version: Literal[1] = 1
     nodebench: str = Field(description="the version of nodebench that judged")

@@ -34,8 +34,7 @@ def _group(verdict: Verdict, found: Sequence[ConditionResult], total: int) -> st
 
 def measured(result: ClaimResult) -> str:
     """What was measured in the condition to show where there is room for one; of *depends*, in one of either kind."""
-    shown = [one for one in (result.headline, result.contrary) if one]
-    return ". ".join(f"{one.words}; n = {one.n}" for one in shown)
+    return ". ".join(f"{one.words}; n = {one.n}" for one in result.shown)
 
 
 def explanation(result: ClaimResult) -> str:

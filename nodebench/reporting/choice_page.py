@@ -17,18 +17,27 @@ from nodebench.reporting.document import Block, Cell, Code, Heading, Page, Parag
 from nodebench.spec import Record
 from nodebench.spec.figures import figure
 
+# Limits of the relative error of the gradient, one row each.
 ERRORS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-LEAST = 5  # candidates with a time, without which there is no choice
-_HEADER = ("gradient error at most", "fastest", "step", "peak", "least memory", "step", "peak")
+LEAST = 5  # timed configurations that a task needs to get a table
+_HEADER = (
+    "gradient error at most",
+    "fastest",
+    "its step",
+    "its peak",
+    "least memory",
+    "its step time",
+    "its peak memory",
+)
 _INTRODUCTION = (
-    "For each task, the configurations that were measured under equal conditions, and for each error of the gradient "
-    "two that reach it at every seed: the fastest, and the one that needs the least memory. Times are medians, errors "
-    "and bytes the greatest over the seeds. Memory is compared among those whose tensors PyTorch allocates; that of "
-    "JAX is the growth of the process, and marked so. A dash says that none reaches it."
+    "For each task: the fastest configuration, and the one with the least peak memory, whose gradient error is at most "
+    "the given value at every seed. Step times are medians over the seeds, errors and memory maxima. Peak memory is "
+    "that of PyTorch's tensors; for JAX only the growth of the process is known, which is marked and not compared. "
+    "A dash: no measured configuration reaches the error."
 )
 _OWN = (
-    "Sizes, machines and fields change the order. The last command measures a field of your own under the same "
-    "candidates and says which one to use."
+    "The size of the problem, the machine and the field change the order. This command measures your own field and "
+    "recommends a configuration."
 )
 
 

@@ -121,7 +121,6 @@ NOT_APPLICABLE = {
     "gradient": "the chosen model has no ODE, so it has no gradient to choose",
     "segments": "only the gradient 'checkpoint' has segments",
     "coupling": "only the gradient 'reversible' of torchdiffeq's methods has a coupling",
-    "autocast": "torch.autocast computes models in float32; leave --dtype out",
     "batching": "the chosen model has no ODE, so there is nothing to step",
     "compile": "the chosen model has no ODE, so there is no field to compile",
     "rtol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",

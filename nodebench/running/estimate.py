@@ -46,7 +46,7 @@ class Costs:
             self.learn(record.trial, record.duration_seconds)
 
     def learn(self, trial: Trial, seconds: float, alone: bool = False) -> None:
-        """Learn what a trial takes; with ``alone`` nothing follows for trials that differ in more than the seed."""
+        """Learn what a trial takes; with ``alone`` only for trials that differ from it in nothing but the seed."""
         for known, names in zip(self._seconds, _LIKENESS, strict=True):
             known[_key(trial, names)].append(seconds)
             if alone:

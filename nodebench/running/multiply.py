@@ -63,7 +63,7 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
     preset_of(task, grid.preset)
     device = device_kind(grid.device) if elsewhere else resolve_device(grid.device)
     if device == "mps" and "float64" in grid.dtype:
-        raise BadInput("--dtype float64: the device mps has none. Allowed: float32")
+        raise BadInput("--dtype float64: the device mps has none. Allowed: float32, bfloat16, float16")
     common = {
         "task": task.name,
         "device": device,
@@ -104,9 +104,10 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
 
 def _refuse_too_many(task: Task, grid: Grid) -> None:
     """Count the combinations before any is made."""
-    axes = math.prod(max(1, len(getattr(grid, axis))) for axis in ("solver", "dtype", "autocast", *OPTIONAL))
+    formats = len(grid.dtype) * max(1, len(grid.autocast))
+    axes = math.prod(max(1, len(getattr(grid, axis))) for axis in ("solver", *OPTIONAL))
     models = grid.model or [next(iter(task.models))]
-    of_models = sum(axes if task.models[model].gradients else 1 for model in models)
+    of_models = formats * sum(axes if task.models[model].gradients else 1 for model in models)
     options = math.prod(len(values) for values in grid.overrides.values())
     refuse_more_than_most(of_models * max(1, len(grid.dataset)) * options * len(grid.seed))
 
@@ -163,10 +164,24 @@ def _datasets(task: Task, grid: Grid, source: DataSource) -> list[str | None]:
 
 
 def _formats(task: Task, grid: Grid) -> list[dict[str, Any]]:
-    """Every format of the states with every format of autocast, which is for states in float32."""
+    """Every pair of dtype and autocast format; a 16-bit autocast format goes with float32 only.
+
+    Raises:
+        BadInput: the task does not support a format, or a dtype goes with none of the autocast formats.
+    """
     autocast = grid.autocast or [Autocast.NONE]
-    for name in (*grid.dtype, *(one.value for one in autocast if one is not Autocast.NONE)):
-        choose(f"dtype of task {task.name}", name, task.dtypes)
+    for dtype in grid.dtype:
+        choose(f"dtype of task {task.name}", dtype, task.dtypes)
+    for one in autocast:
+        if one is not Autocast.NONE:
+            choose(f"autocast format of task {task.name}", one.value, task.dtypes)
+    alone = [dtype for dtype in grid.dtype if dtype != "float32"]
+    if alone and Autocast.NONE not in autocast:
+        raise BadInput(
+            f"--dtype {alone[0]}: torch.autocast needs float32; leave --dtype out, or add none to --autocast"
+        )
+    if "float32" not in grid.dtype and autocast != [Autocast.NONE]:
+        raise BadInput(f"--autocast {autocast[-1]}: torch.autocast needs float32, which --dtype leaves out")
     return [
         {"dtype": dtype, "autocast": as_stored("autocast", one)}
         for dtype in grid.dtype

@@ -97,10 +97,7 @@ class Settling:
         return results, decided(results) - before
 
     def _probe(self, candidate: Candidate, costs: Costs) -> list[tuple[Trial, float | None]]:
-        """Foresee the seconds of the trials whose cost is not known, one of each configuration, from a few steps.
-
-        None where they take too long.
-        """
+        """Estimate the seconds of one trial of each configuration of unknown cost; None if that takes too long."""
         unknown = [one.trial for _, planned in candidate.todo for one in planned if not costs.knows(one.trial)]
         return list(probe(unknown, self.data, Limits(timeout=PROBE_SECONDS)))
 

@@ -120,17 +120,6 @@ def check_states(backend: str, states: Any, y0: Tensor, times: Tensor) -> None:
         raise SolveFailed(Status.ERROR, f"the adapter of backend {backend} returned {given}; expected {expected}")
 
 
-def stands_still(field: nn.Module, states: Tensor, times: Tensor) -> bool:
-    """Whether states of 16 bits never left the first one though the field does not vanish there.
-
-    Each step was then smaller than half the distance to the next number. The one evaluation is not counted.
-    """
-    if states.dtype.itemsize >= torch.float32.itemsize or len(times) < 2 or not torch.equal(states[0], states[-1]):
-        return False
-    with torch.no_grad():
-        return bool(field(times[0], states[0]).count_nonzero()) and not bool((states - states[0]).count_nonzero())
-
-
 BOUND = "the field holds something for each member of its batch, and so cannot be solved one by one"
 
 
@@ -174,7 +163,7 @@ class SolverAdapter(ABC):
         batchings: how it can step a batch, its default first.
         compiles: what of it can be compiled, its default first.
         package: what has to be installed for it, beside nodebench itself.
-        dtypes: of the states that it can solve.
+        dtypes: those that the states can have.
         takes_first_step: whether its adaptive methods can be given their first step.
         holds_steps: whether its adaptive methods can be held at a constant step.
         couples: whether its gradient ``reversible`` has a coupling.

@@ -10,9 +10,10 @@ from torch._functorch import config as functorch_config
 from torch.utils.checkpoint import CheckpointError
 
 from nodebench.instruments import CountedField, NfeCounter
-from nodebench.solvers.contract import Event, SolverAdapter, StepControl, check_states, stands_still
+from nodebench.solvers.contract import Event, SolverAdapter, StepControl, check_states
 from nodebench.solvers.gradients.checkpoint import NOT_REPEATED
 from nodebench.solvers.kept import Kept
+from nodebench.solvers.precision import is_standstill
 from nodebench.spec import Compile, SolveFailed, Status
 
 COMPLEX_ADJOINT = (
@@ -52,9 +53,10 @@ class Integrator:
         states = self.adapter.solve(counted, y0, times, self.control)
         self.counter.end_solve()
         check_states(self.adapter.backend, states, y0, times)
-        if stands_still(field, states.detach(), times):
+        if is_standstill(field, states.detach(), times):
             raise SolveFailed(
-                Status.STANDSTILL, f"no step moved the state in {str(states.dtype).removeprefix('torch.')}"
+                Status.STANDSTILL,
+                f"no output state differs from the initial one in {str(y0.dtype).removeprefix('torch.')}",
             )
         if self._trace is not None:
             self._trace.append((field, y0.detach(), times.detach(), states.detach()))

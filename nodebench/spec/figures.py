@@ -118,7 +118,7 @@ _ALL = (
     Figure(
         "fgsm_error", "FGSM error", "%", "lower", "test error on images moved along the sign of the loss's gradient"
     ),
-    Figure("pgd_error", "PGD error", "%", "lower", "the same after ten small steps within the same distance"),
+    Figure("pgd_error", "PGD error", "%", "lower", "test error after ten projected gradient steps"),
     Figure("test_loss", "test loss", "1", "lower", "loss on the test items; of classifiers, mean cross-entropy"),
     Figure("map_error", "map error", "1", "lower", "RMS error of a learned map on a line, over the RMS of its targets"),
     Figure("trajectory_error", "traj. error", "1", "lower", "mean|ŷ − y| / mean|y − ȳ| over the whole span"),

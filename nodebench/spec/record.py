@@ -55,8 +55,7 @@ _SENTENCES = {
     Status.MEMORY_BUDGET: "used more memory than allowed; raise --memory-limit or use the adjoint gradient",
     Status.DT_UNDERFLOW: "the step size fell below what the number format can add to t; the field may be stiff",
     Status.NON_FINITE: "the field, the state or the loss became NaN or infinite",
-    Status.STANDSTILL: "every step was smaller than the rounding of the state; use a wider "
-    "number format or larger steps",
+    Status.STANDSTILL: "no output differs from the initial state: each update was rounded to zero; use a wider format",
     Status.CRASHED: "the process died of a signal",
     Status.ERROR: "an exception ended the trial; its last lines are in the record",
     Status.UNSUPPORTED: "this combination cannot be run",

@@ -163,7 +163,7 @@ class Trial(BaseModel):
         dataset: of the task; null where it makes its own data.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         dtype: of states and parameters.
-        autocast: the format in which ``torch.autocast`` computes losses and metrics; null computes in ``dtype``.
+        autocast: the format in which ``torch.autocast`` computes losses and metrics; null is none.
         threads: CPU threads.
         preset: the scale of the task.
         overrides: options of the task that differ from the preset.

@@ -5,11 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-ITERATIONS = 10
+Loss = Callable[[Tensor], Tensor]  # of images, summed over them
+
+_STEPS, _STEP = 10, 1 / 5  # of PGD; the step in units of the distance, as in the code of Yan et al. 2020
 
 
 def with_noise(images: Tensor, sigma: float) -> Tensor:
-    """Add Gaussian noise to images in [0, 1] and cut them to it; the same noise each time.
+    """Add Gaussian noise to images in [0, 1] and clamp the result to [0, 1]; the noise depends on the shape alone.
 
     Source: Yan et al. 2020, arXiv 1910.05513, with ``sigma`` of 50, 75 and 100 in 255.
     """
@@ -17,7 +19,7 @@ def with_noise(images: Tensor, sigma: float) -> Tensor:
     return (images + sigma * noise.to(images)).clamp(0, 1)
 
 
-def fast_gradient_sign(loss: Callable[[Tensor], Tensor], images: Tensor, epsilon: float) -> Tensor:
+def fast_gradient_sign(loss: Loss, images: Tensor, epsilon: float) -> Tensor:
     """Move each pixel by ``epsilon`` along the sign of the gradient of a loss (FGSM).
 
     Source: Goodfellow, Shlens and Szegedy 2015, arXiv 1412.6572.
@@ -30,21 +32,21 @@ def fast_gradient_sign(loss: Callable[[Tensor], Tensor], images: Tensor, epsilon
     return (images + epsilon * _gradient(loss, images).sign()).clamp(0, 1)
 
 
-def projected_gradient(loss: Callable[[Tensor], Tensor], images: Tensor, epsilon: float) -> Tensor:
+def projected_gradient(loss: Loss, images: Tensor, epsilon: float) -> Tensor:
     """Take ten steps of ``epsilon / 5`` along the sign of the gradient, within ``epsilon`` of the image (PGD).
 
-    Where it does less harm than the single step, the gradients do not say where harm is done: they are masked.
+    If it causes fewer errors than the single step, the model masks its gradients.
 
     Source: Madry et al. 2018, arXiv 1706.06083; the steps are those of Yan et al. 2020.
     """
     moved = images
-    for _ in range(ITERATIONS):
-        moved = moved + epsilon / 5 * _gradient(loss, moved).sign()
+    for _ in range(_STEPS):
+        moved = moved + _STEP * epsilon * _gradient(loss, moved).sign()
         moved = torch.minimum(torch.maximum(moved, images - epsilon), images + epsilon).clamp(0, 1)
     return moved
 
 
-def _gradient(loss: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def _gradient(loss: Loss, images: Tensor) -> Tensor:
     with torch.enable_grad():
         leaf = images.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(loss(leaf), leaf)

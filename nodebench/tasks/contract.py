@@ -189,7 +189,7 @@ class Task(ABC):
         headlines: the metrics that a table shows, the first one first.
         trains: whether there is a loss to differentiate.
         datasets: the data sets to choose from; without any it makes its own data from the seed.
-        dtypes: of the states and parameters that it can have.
+        dtypes: those that its states and parameters can have.
         brief: options of a trial of a few steps, for what only costs are asked of.
         runs_user_code: whether an option names code of the user's. Such a trial is built once, and its experiment
             checked, in a process of its own before a run begins.

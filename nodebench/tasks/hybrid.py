@@ -80,7 +80,7 @@ class _HybridFit(TrajectoryFit):
         """Relative L2 error of the learned slope less the known part, against the true interaction."""
         states = self.true_states
         assert isinstance(model, OdeTrajectories)
-        slope = model.field(self._timed(torch.zeros(())), self._placed(states)).double().cpu()
+        slope = model.field(self._placed_times(torch.zeros(())), self._placed(states)).double().cpu()
         learned = slope - torch.tensor(RATES, dtype=torch.float64) * states
         exact = systems.LotkaVolterraScenario().interaction(states)
         return float((learned - exact).norm() / exact.norm())

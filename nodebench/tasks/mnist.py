@@ -15,11 +15,10 @@ from nodebench.solvers import Solve, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
 from nodebench.spec.trial import EVERY_DTYPE
 from nodebench.tasks import digit_data
-from nodebench.tasks.attacks import fast_gradient_sign, projected_gradient, with_noise
+from nodebench.tasks.attacks import Loss, fast_gradient_sign, projected_gradient, with_noise
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup, Task
 from nodebench.tasks.regularised import RegularisedOptions, regularised
 
-Loss = Callable[[Tensor], Tensor]
 _SCRIPT = "torchdiffeq examples/odenet_mnist.py"
 _NO_ODE: frozenset[Gradient] = frozenset()
 
@@ -57,8 +56,8 @@ class MnistOptions(RegularisedOptions):
     train_images: int | None = Field(None, ge=1)  # None: all there are
     test_images: int | None = Field(None, ge=1)
     probe_images: int = Field(16, ge=1)
-    # After the last epoch the network is also tested on images with Gaussian noise of this standard deviation, and on
-    # images attacked by this much; pixels are in [0, 1]. 0: it is not.
+    # Standard deviation of Gaussian noise, and greatest change of a pixel by an attack, for tests after the last epoch;
+    # pixels are in [0, 1]. 0 leaves the test out.
     noise: float = Field(0.0, ge=0)
     attack: float = Field(0.0, ge=0, le=1)
 

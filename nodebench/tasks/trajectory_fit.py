@@ -138,13 +138,13 @@ class TrajectoryFit(Experiment):
         rows = starts.unsqueeze(1) + torch.arange(length)
         elapsed = times[rows] - times[starts].unsqueeze(1)
         begun = times[starts] if options.window_times == "own" else times[:1].expand(len(starts))
-        since = self._timed(elapsed)
-        return self._placed(states[starts]), self._timed(begun.unsqueeze(1)), since, self._placed(states[rows])
+        start = self._placed_times(begun.unsqueeze(1))
+        return self._placed(states[starts]), start, self._placed_times(elapsed), self._placed(states[rows])
 
     def _placed(self, states: Tensor) -> Tensor:
         return states.to(self._device, self._dtype)
 
-    def _timed(self, times: Tensor) -> Tensor:
+    def _placed_times(self, times: Tensor) -> Tensor:
         return times.to(self._device, self._time_dtype)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -176,7 +176,7 @@ class TrajectoryFit(Experiment):
         """Trajectories ``(N, T, D)`` in float64 from the first of ``states``."""
         start = torch.full((len(states), 1), self._start, dtype=torch.float64)
         elapsed = (times - self._start).expand(len(states), -1)
-        return model(self._placed(states[:, 0]), self._timed(start), self._timed(elapsed)).double().cpu()
+        return model(self._placed(states[:, 0]), self._placed_times(start), self._placed_times(elapsed)).double().cpu()
 
     def _field_error(self, model: nn.Module) -> float | None:
         """Relative L2 error of the learned field over the box of the true trajectory, and over the span's times."""
@@ -188,7 +188,7 @@ class TrajectoryFit(Experiment):
         errors, sizes = [], []
         for t in times:
             exact = self._system(t, points)
-            found = learned(self._timed(t), self._placed(points)).double().cpu()
+            found = learned(self._placed_times(t), self._placed(points)).double().cpu()
             errors.append((found - exact).norm())
             sizes.append(exact.norm())
         return float(torch.stack(errors).norm() / torch.stack(sizes).norm())
@@ -208,7 +208,7 @@ class TrajectoryFit(Experiment):
         learned, field = getattr(model, "field", None), np.empty((0, 0, 2))
         if learned is not None:
             middle = torch.tensor(self._start + options.span / 2)
-            field = learned(self._timed(middle), self._placed(points)).double().cpu().numpy()
+            field = learned(self._placed_times(middle), self._placed(points)).double().cpu().numpy()
         return Trajectories(
             times=truth.times.numpy(),
             true=truth.states[:1].numpy(),

@@ -34,6 +34,8 @@ BAD = [
     ([*RUN, "--device", "tpu"], "Allowed: cpu, cuda, mps"),
     ([*RUN, "--device", "cuda:77"], "not present on this machine"),
     ([*RUN, "--dtype", "float8"], "Allowed: float32, float64, bfloat16, float16"),
+    ([*RUN, "--dtype", "float64", "--autocast", "bfloat16"], "torch.autocast needs float32"),
+    ([*RUN, "--dtype", "float64", "--autocast", "none,bfloat16"], "torch.autocast needs float32"),
     ([*RUN, "--autocast", "float32"], "Allowed: none, bfloat16, float16"),
     ([*RUN, "--threads", "0"], "--threads 0"),
     ([*RUN, "--threads", "99999"], "--threads 99999"),

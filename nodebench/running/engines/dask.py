@@ -38,6 +38,7 @@ from nodebench.trial.isolation import Stop, run_isolated
 from nodebench.trial.worker import Progress
 
 # A trial whose worker was lost runs again at most this often.
+QUERIES = 3  # of what the workers run, where all disconnect meanwhile
 RERUNS = 2
 # The resource that a trial on an accelerator takes; a worker offers it with ``--resources GPU=1``.
 GPU = "GPU"
@@ -237,20 +238,20 @@ def _check_workers(client: distributed.Client, trials: Sequence[Trial]) -> None:
 
 
 def _ask_workers(client: distributed.Client) -> dict[str, Any]:
-    """What each worker says of itself, by its address; a worker that leaves while it is asked is left out.
+    """The description of each worker, or its exception, by address; one that disconnects meanwhile is left out.
 
     Raises:
-        BadInput: there is no worker.
+        BadInput: there is no worker, or all disconnect each time.
     """
-    answers: dict[str, Any] = {}
-    while not answers:
+    for _ in range(QUERIES):
         try:
             client.wait_for_workers(1, timeout=None if client.cluster else WORKER_SECONDS)
         except TimeoutError:
             raise BadInput(f"the scheduler {client.scheduler.address} has no worker") from None
         said = client.run(_describe_worker, on_error="return")
-        answers = {address: answer for address, answer in said.items() if not isinstance(answer, CommClosedError)}
-    return answers
+        if answers := {where: one for where, one in said.items() if not isinstance(one, CommClosedError)}:
+            return answers
+    raise BadInput(f"the workers of {client.scheduler.address} disconnect when they are asked what they run")
 
 
 def _ask_to_stop(client: distributed.Client, token: str) -> None:
