@@ -3,7 +3,7 @@
 import math
 
 from nodebench.analysis.readings import axis, final, probed, quotient
-from nodebench.claims.contract import Arm, Claim, Control, Kind, Part, Topic, Wanted, Where
+from nodebench.claims.contract import Arm, Claim, Control, Part, Topic, Wanted, Where
 from nodebench.claims.papers.chen2018_accuracy import ODENET
 from nodebench.claims.papers.sources import chen2018
 
@@ -145,11 +145,9 @@ CLAIMS = (
     ),
     Claim(
         id="order-preserved",
-        kind=Kind.IDENTITY,
         topic=Topic.EVALUATIONS,
         sentence="Trajectories cannot cross: a flow on a line keeps the order of its states, in one joint batch "
-        "(where all "
-        "share their steps) and with each start solved alone.",
+        "(where all share their steps) and with each start solved alone.",
         source=chen2018("section 6, “Uniqueness”", "the solution to an initial value problem exists and is unique"),
         published="a theorem on the exact flow",
         published_value=0.0,
@@ -170,6 +168,9 @@ CLAIMS = (
                 ),
             ),
         ),
-        traps=("one field, whose slopes are ±6 over a span of 1",),
+        traps=(
+            "one field, whose slopes are ±6 over a span of 1: its flow brings neighbours closer than the tolerance",
+            "the theorem is about the exact flow; solutions of which each has an error of its own may change places",
+        ),
     ),
 )
