@@ -180,8 +180,8 @@ _REVERSIBLE_EXACT = Claim(
         "the error is against the solution of the differential equation, so that it has the error of the steps too",
         "adaptive steps of the reversible form end at each output time",
     ),
-    fairness="Equal step sizes or tolerances. Coupling 0.99, the default here; on the squeezed field 0.5, the best of 0.5, "
-    "0.9, 0.99 and 1: with the others the method itself is unstable there, in float64 too.",
+    fairness="Equal step sizes or tolerances. Coupling 0.99, the default here; on the squeezed field 0.5, the best of "
+    "0.5, 0.9, 0.99 and 1: with the others the method itself is unstable there, in float64 too.",
 )
 
 _EXACT_AT_LESS = Claim(
