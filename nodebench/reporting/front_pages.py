@@ -122,7 +122,7 @@ def summary(results: Sequence[ClaimResult], records: Sequence[Record]) -> str:
     shown = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
     first = f"Of {len(headline)} claims on Neural ODEs, each at one scope: {shown}; on {len(records):,} records."
     if checks:
-        first += f" {len(checks)} identities check the instruments."
+        first += f" {len(checks)} {'identity checks' if len(checks) == 1 else 'identities check'} the instruments."
     return first
 
 

@@ -25,8 +25,13 @@ def records(figures, **axes):
 
 
 def squeezed(**errors):
-    figures = {name: {"gradient_error": error} for name, error in errors.items()}
-    return records(figures, task="toy/contracting", model="squeezed", options={"rate": 10.0, "points": 2})
+    """Records on the squeezed field; those of the reversible gradient with the coupling at which it is stable."""
+    field = {"task": "toy/contracting", "model": "squeezed", "options": {"rate": 10.0, "points": 2}}
+    found = []
+    for name, error in errors.items():
+        coupling = 0.5 if name == "reversible" else None
+        found += records({name: {"gradient_error": error}}, coupling=coupling, **field)
+    return found
 
 
 def by_steps(solver="rk4", **figures):
