@@ -57,8 +57,7 @@ _LAST = "the error after the last epoch is reported, not the best one on the tes
 _TEST_SET = "all networks are tested on the same images; the sampling error of that test set is part of the interval"
 _SAME_SCHEDULE = (
     "All networks have the same data, batches, number of epochs and learning-rate schedule; the schedule is that of "
-    "the "
-    "authors' script, shortened, and was tuned once for all networks together."
+    "the authors' script, shortened, and was tuned once for all networks together."
 )
 _STEM = "stem and head hold 132,874 of the ODE-Net's 208,266 parameters (torchdiffeq issue 32)"
 
