@@ -364,3 +364,8 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
 def exp(number: float) -> float:
     """The exponential; infinite where it is beyond every number."""
     return math.exp(number) if number < 700 else math.inf
+
+
+def finite(value: float | None) -> float | None:
+    """A number as JSON has it: an infinity is null."""
+    return None if value in (float("inf"), float("-inf")) else value

@@ -1,12 +1,12 @@
 """``verdicts.json``: the verdicts for programs, as typed models; their JSON schema is in the documentation."""
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 import nodebench
+from nodebench.analysis.statistics import finite
 from nodebench.claims.contract import Kind, Topic
 from nodebench.claims.outcome import Verdict, Why, WhyCode
 from nodebench.claims.result import ClaimResult, ConditionResult, PartResult
@@ -131,9 +131,9 @@ def _effect(result: PartResult) -> Effect:
     return Effect(
         words=result.words,
         unit=result.part.unit,
-        estimate=_finite(found.value) if found else None,
-        low=_finite(found.low) if found else None,
-        high=_finite(found.high) if found else None,
+        estimate=finite(found.value) if found else None,
+        low=finite(found.low) if found else None,
+        high=finite(found.high) if found else None,
         n=found.n if found else 0,
         verdict=result.verdict,
     )
@@ -141,7 +141,3 @@ def _effect(result: PartResult) -> Effect:
 
 def _why(why: Why | None) -> WhyUndecided | None:
     return WhyUndecided(code=why.code, message=why.message) if why else None
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

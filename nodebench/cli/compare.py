@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from nodebench.analysis.changes import Change, Comparison, Outcome
+from nodebench.analysis.statistics import finite
 from nodebench.analysis.surroundings import told
 from nodebench.api.compare import compare
 from nodebench.api.running import load
-from nodebench.cli.conventions import OK, TRIAL_FAILED, finite
+from nodebench.cli.conventions import OK, TRIAL_FAILED
 from nodebench.cli.terminal import Terminal, print_json
 from nodebench.errors import choose
 from nodebench.spec.figures import percent, several, short

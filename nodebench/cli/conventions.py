@@ -9,8 +9,3 @@ INTERRUPTED = 130
 
 # The value of --resume that means the latest run.
 LATEST = "latest"
-
-
-def finite(value: float | None) -> float | None:
-    """A number as JSON has it: an infinity is null."""
-    return None if value in (float("inf"), float("-inf")) else value

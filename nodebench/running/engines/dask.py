@@ -37,8 +37,9 @@ from nodebench.trial.fork_server import wait_for_fork_server
 from nodebench.trial.isolation import Stop, run_isolated
 from nodebench.trial.worker import Progress
 
+# The workers are asked what they run at most this often, where all of them disconnect meanwhile.
+QUERIES = 3
 # A trial whose worker was lost runs again at most this often.
-QUERIES = 3  # of what the workers run, where all disconnect meanwhile
 RERUNS = 2
 # The resource that a trial on an accelerator takes; a worker offers it with ``--resources GPU=1``.
 GPU = "GPU"
