@@ -88,7 +88,7 @@ def test_a_field_of_ones_own_is_measured_and_the_answer_found_again(nodebench, f
     assert "field=mine:Drift" in out
     assert "-recommend: " in out.partition("Based on ")[2]
     assert "\nUse rk4 h=0.0625 " in out
-    assert "from torchdiffeq import odeint" in out
+    assert "\nstates = " in out  # the code of the fastest gradient, whichever it is on this machine
     chosen = next(line for line in out.splitlines() if line.startswith("Use "))
     code, again, err = nodebench(*OWN, "--error", "1e-4")
     assert code == 0, err
