@@ -113,6 +113,27 @@ class Delayed(nn.Module):
         return self.field(self.start + t, y)
 
 
+class Rescaled(nn.Module):
+    """A field on clocks that go from 0 to 1: sample ``i`` is at the time ``start[i] + length[i] t``.
+
+    So samples that are solved over intervals of their own are one batch over one interval.
+    """
+
+    start: Tensor
+    length: Tensor
+
+    def __init__(self, field: nn.Module, start: Tensor, length: Tensor) -> None:
+        super().__init__()
+        self.field = field
+        self.training = field.training  # made anew in each forward pass
+        self.register_buffer("start", start)  # (B, 1)
+        self.register_buffer("length", length)  # (B, 1)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return the derivative by the clock, of the shape ``(B, D)`` of ``y``."""
+        return self.field(self.start + self.length * t, y) * self.length.to(y)
+
+
 class RelaxationField(nn.Module):
     """The Breakdown article's analytic example: ``dx/dt = 1 - x``, solved by ``1 + (x0 - 1) exp(-(t - t0))``."""
 

@@ -80,6 +80,20 @@ class DampedOscillator(nn.Module):
         return torch.stack([v, -2 * self.rate * v - (self.rate**2 + self.frequency**2) * x], -1)
 
 
+class Pendulum(nn.Module):
+    """Angle q and momentum p of a pendulum of mass, length and gravity 1: ``q' = p``, ``p' = −sin q``."""
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, of the shape ``(..., 2)`` of ``y``."""
+        q, p = y.unbind(-1)
+        return torch.stack([p, -q.sin()], -1)
+
+    def energy(self, y: Tensor) -> Tensor:
+        """The energy ``p²/2 + 1 − cos q``, constant along each trajectory, of shape ``(...)``."""
+        q, p = y.unbind(-1)
+        return p**2 / 2 + 1 - q.cos()
+
+
 class BlendedFields(nn.Module):
     """Two linear fields, blended by sigmoids of ``±⟨y, anchor⟩``.
 

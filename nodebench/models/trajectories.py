@@ -1,9 +1,12 @@
 """Models that say where given starts are at given times, each start at times of its own."""
 
+from itertools import pairwise
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
-from nodebench.models.fields import Delayed
+from nodebench.models.fields import Delayed, Rescaled
 from nodebench.solvers import Solve
 
 # Two times closer than this share of the longest one are the same time.
@@ -27,19 +30,34 @@ def shared_grid(elapsed: Tensor) -> tuple[Tensor, Tensor]:
     return grid, torch.searchsorted(grid, elapsed.contiguous(), right=True) - 1
 
 
-class OdeTrajectories(nn.Module):
-    """Trajectories of a field, batched over the union of all their times.
+# How a batch whose samples have output times of their own is solved; see ``OdeTrajectories``.
+OwnTimes = Literal["union", "rescaled", "alone"]
 
-    Every sample keeps its own times: the batch is solved once over the union, and each sample picks its own.
-    An adaptive forward solve costs no more evaluations for that, since outputs are interpolated; the adjoint
-    restarts at each time of the union, so for irregular times its evaluations grow with ``B × W``. Windows of
-    a regular grid have one grid in common, and their union is no larger than one window.
+
+class OdeTrajectories(nn.Module):
+    """Trajectories of a field, where every sample has output times of its own.
+
+    ``own_times`` says how a batch of B samples with W times each is solved:
+
+    - ``union``: one solve with outputs at all distinct times of the batch, of which each sample picks its own. An
+      adaptive forward solve takes no more evaluations for that, since outputs are interpolated; the adjoint restarts at
+      each time of the union, so its evaluations grow with ``B × W``, and so do the stored outputs. Windows of a regular
+      grid have one grid in common, and their union is no larger than one window.
+    - ``rescaled``: one solve for each of the ``W − 1`` intervals, in which every sample goes from its own time to its
+      own next one while the solver's clock goes from 0 to 1. Source: torchdiffeq issue 122.
+    - ``alone``: one solve for each sample, with its own steps.
+
+    Args:
+        field: module ``(t, y) -> dy/dt``.
+        solve: the integrator.
+        own_times: how samples with times of their own are solved.
     """
 
-    def __init__(self, field: nn.Module, solve: Solve) -> None:
+    def __init__(self, field: nn.Module, solve: Solve, own_times: OwnTimes = "union") -> None:
         super().__init__()
         self.field = field
         self.solve = solve
+        self.own_times = own_times
 
     def forward(self, y0: Tensor, start: Tensor, elapsed: Tensor) -> Tensor:
         """Return the states ``(B, W, D)``.
@@ -49,10 +67,25 @@ class OdeTrajectories(nn.Module):
             start: time of each start ``(B, 1)``.
             elapsed: times since the start ``(B, W)``, increasing from 0.
         """
+        if self.own_times == "alone":
+            samples = zip(y0.split(1), start.split(1), elapsed, strict=True)
+            return torch.stack([self._solved(*sample)[:, 0] for sample in samples])
+        if self.own_times == "rescaled":
+            return self._rescaled(y0, start, elapsed)
         grid, index = shared_grid(elapsed)
+        return self._solved(y0, start, grid)[index, torch.arange(len(y0), device=y0.device).unsqueeze(1)]
+
+    def _solved(self, y0: Tensor, start: Tensor, elapsed: Tensor) -> Tensor:
+        """States ``(W, B, D)`` at times ``(W,)`` that all samples share."""
         field = Delayed(self.field, start) if getattr(self.field, "sees_time", False) else self.field
-        states = self.solve(field, y0, grid)
-        return states[index, torch.arange(len(y0), device=y0.device).unsqueeze(1)]
+        return self.solve(field, y0, elapsed)
+
+    def _rescaled(self, y0: Tensor, start: Tensor, elapsed: Tensor) -> Tensor:
+        states, unit = [y0], elapsed.new_tensor([0.0, 1.0])
+        for begun, ended in pairwise(elapsed.unsqueeze(2).unbind(1)):
+            field = Rescaled(self.field, start + begun, ended - begun)
+            states.append(self.solve(field, states[-1], unit)[-1])
+        return torch.stack(states, 1)
 
 
 class GruTrajectories(nn.Module):

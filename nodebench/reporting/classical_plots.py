@@ -1,8 +1,8 @@
-"""Figures of the studies on solving itself: output times, Euler's method, tolerances of the adjoint, DETEST."""
+"""Figures of the studies on solving itself: output times, norms and tolerances of the adjoint, DETEST."""
 
 from nodebench.analysis.readings import at_epoch, final, quotient
 from nodebench.reporting.charts import Look
-from nodebench.reporting.study_charts import Plot, by_axis, each, rows
+from nodebench.reporting.study_charts import Plot, by_axis, category, each, rows
 
 _NFE, _BACKWARD, _GRADIENT = final("nfe_forward"), final("nfe_backward"), final("gradient_error")
 _FALL = quotient(at_epoch("loss", -1), at_epoch("loss", 1))
@@ -48,6 +48,40 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
             "rk4 with steps of 0.1, and with one step an output",
             ("fixed-step", "a-step-an-output"),
             ("step_size",),
+        ),
+    ),
+    "own-times": (
+        Plot(
+            "forward",
+            "Error of the solution against evaluations of the forward solves of a batch",
+            each(_NFE, final("solution_error")),
+            ("solver", "own_times"),
+            Look("NFE, forward", "relative solution error", "xy"),
+            over=("gradient", "batching"),
+        ),
+        Plot(
+            "backward",
+            "Peak of the tensors of a training step through the adjoint, against evaluations of its backward solves",
+            each(_BACKWARD, final("tensor_peak_bytes"), 1e-6),
+            ("solver", "own_times"),
+            Look("NFE, backward", "peak (MB)", "xy"),
+            ("torchdiffeq", "fixed-step"),
+        ),
+    ),
+    "seminorm": (
+        Plot(
+            "backward",
+            "Evaluations of the backward solve, with the full norm and without the parameters",
+            category("task", ("toy/chirality", "toy/pendulum", "density"), _BACKWARD),
+            ("gradient",),
+            Look(
+                "",
+                "NFE, backward",
+                joined=False,
+                from_zero=True,
+                categories=("neural CDE", "Hamiltonian\nnetwork", "flow"),
+            ),
+            over=("model",),
         ),
     ),
     "euler-adjoint": (

@@ -182,6 +182,15 @@ QUESTIONS = (
         "nodebench study run outputs",
     ),
     Question(
+        "Each sample has output times of its own: is one solve over the union of the times the best way?",
+        ("torchdiffeq 86", "torchdiffeq 122", "torchdiffeq 242", "torchode 21", "torchsde 129", "diffrax 500"),
+        ("union-of-times (default)",),
+        YES_NO | {Verdict.DEPENDS: "Forwards yes, backwards through the adjoint no."},
+        "Through the adjoint, rescale each interval to a common one, so that the backward solve starts again once an "
+        "interval instead of once for each time of the union. diffrax and torchode give each sample steps of its own.",
+        "nodebench study run own-times",
+    ),
+    Question(
         "Does training through the adjoint with a coarse fixed step diverge?",
         ("torchdiffeq 88", "torchdiffeq 211"),
         ("euler-adjoint-diverges (default)",),
@@ -203,7 +212,7 @@ QUESTIONS = (
         ("seminorm-saves (default)",),
         YES_NO,
         "It concerns the backward solve alone; the error norm of the forward solve stays as it is.",
-        "nodebench study run gradients-all",
+        "nodebench study run seminorm",
     ),
     Question(
         "Does a continuous normalizing flow fit better than a flow of layers, and which trace estimator is right?",

@@ -141,6 +141,13 @@ _ALL = (
         "relative L2 error of the learned interaction along the true trajectory within the span",
     ),
     Figure(
+        "energy_error",
+        "energy error",
+        "1",
+        "lower",
+        "largest drift of the true energy along the learned trajectory, over the energy at its start",
+    ),
+    Figure(
         "stiffness",
         "stiffness",
         "1",

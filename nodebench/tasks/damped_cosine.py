@@ -61,5 +61,5 @@ class DampedCosine(Toy):
 
     def model(self, setup: Setup, observed: Observations, solve: Solve) -> nn.Module:
         """The trajectories of the field; those of the augmented one without its extra dimension."""
-        flow = OdeTrajectories(self.network(setup), solve)
+        flow = OdeTrajectories(self.network(setup), solve, setup.options.own_times)
         return AugmentedTrajectories(flow, EXTRA) if setup.model == "augmented" else flow

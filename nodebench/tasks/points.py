@@ -32,7 +32,7 @@ FAMILIES = {
         "a damped second-order field; the initial velocity is learned", "Xia et al. 2021, arXiv 2110.04840, section 3"
     ),
 }
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "softplus": nn.Softplus}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "softplus": nn.Softplus}
 
 Labelled = tuple[Tensor, Tensor]  # points (N, D) in float64, and their targets (N, ...)
 
@@ -58,7 +58,7 @@ def family(setup: Setup, solve: Solve, dimension: int, read: Callable[[int], nn.
         read: makes the layer that reads a state of so many components.
     """
     options: PointOptions = setup.options
-    rest = options.hidden, _ACTIVATIONS[options.activation]
+    rest = options.hidden, ACTIVATIONS[options.activation]
     if setup.model in ("second-order", "heavy-ball"):
         flow = second_order_flow(dimension, *rest, solve, heavy_ball=setup.model == "heavy-ball")
         return nn.Sequential(flow, read(dimension))

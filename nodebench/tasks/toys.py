@@ -93,7 +93,7 @@ class Toy(Task):
             return GruTrajectories(2, GRU_HIDDEN)
         if setup.model in INTERPOLATIONS:
             return ObservedTrajectories(setup.model, *observed)
-        return OdeTrajectories(self.network(setup), solve)
+        return OdeTrajectories(self.network(setup), solve, setup.options.own_times)
 
     def build(self, setup: Setup) -> Experiment:
         """Build the fit of a trajectory."""

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from nodebench.models.systems import exact_states
+from nodebench.models.trajectories import OwnTimes
 from nodebench.solvers import Solve
 from nodebench.solvers.precision import time_dtype
 from nodebench.spec.trajectories import Trajectories
@@ -41,6 +42,7 @@ class FitOptions(PenaltyOptions):
     # ``first``: a window is solved at the first times, whatever its own, as the article and the demo do.
     # A field that sees the time is then told a wrong one.
     window_times: Literal["own", "first"] = "own"
+    own_times: OwnTimes = "union"  # how windows with different times are solved in one batch
 
     def observations(self) -> int:
         """How many points are left."""
@@ -50,6 +52,12 @@ class FitOptions(PenaltyOptions):
     def _enough_points(self) -> Self:
         if self.training == "windows" and self.observations() <= self.window:
             raise ValueError(f"{self.observations()} observations make no window of {self.window}")
+        return self
+
+    @model_validator(mode="after")
+    def _penalties_by_the_clock(self) -> Self:
+        if self.own_times == "rescaled" and any(getattr(self, name) for name in PenaltyOptions.model_fields):
+            raise ValueError("a penalty is an integral over time, which own_times=rescaled changes")
         return self
 
 

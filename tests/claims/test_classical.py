@@ -4,9 +4,10 @@ import pytest
 from evidence import evidence
 
 from nodebench.claims import Verdict, judge
-from nodebench.claims.papers import classical
+from nodebench.claims.papers import classical, libraries
 
-OUTPUTS, EULER, STIFF = classical.CLAIMS
+OUTPUTS, UNION, EULER, STIFF = classical.CLAIMS
+(SEMINORM,) = (claim for claim in libraries.CLAIMS if claim.id == "seminorm-saves")
 SEEDS = range(10)
 
 
@@ -35,6 +36,50 @@ def outputs(forward: float, backward: float, seed: int) -> list:
 )
 def test_outputs_are_free_forwards_backwards_or_not_at_all(forward, backward, verdict):
     (found,) = judge([OUTPUTS], [record for seed in SEEDS for record in outputs(forward, backward, seed)])
+    assert found.verdict is verdict
+
+
+def own_times(way: str, forward: float, backward: float, seed: int):
+    """A batch with times of its own, solved in one way."""
+    return evidence(
+        seed,
+        task="toy/hybrid-lotka-volterra",
+        model="hybrid",
+        gradient="adjoint",
+        options={"irregular": True, "own_times": way},
+        costs={"nfe_forward": forward + seed % 3, "nfe_backward": backward + seed % 2},
+    )
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "verdict"),
+    [(50, 90, Verdict.SUPPORTED), (50, 900, Verdict.DEPENDS), (150, 900, Verdict.REFUTED)],
+)
+def test_the_union_of_times_is_best_forwards_backwards_or_not_at_all(forward, backward, verdict):
+    ways = {"union": (forward, backward), "rescaled": (100, 150)}
+    (found,) = judge([UNION], [own_times(way, *cost, seed) for seed in SEEDS for way, cost in ways.items()])
+    assert found.verdict is verdict
+
+
+@pytest.mark.parametrize(("saved", "verdict"), [(0.5, Verdict.SUPPORTED), (0.02, Verdict.REFUTED)])
+def test_the_seminorm_is_judged_by_its_median_over_tasks(saved, verdict):
+    """Of one of three tasks it saves nothing, of one most."""
+    tasks = {("toy/chirality", "cde"): saved, ("toy/pendulum", "hamiltonian"): 0.0, ("density", "ffjord"): 0.8}
+    records = [
+        evidence(
+            seed,
+            task=task,
+            model=model,
+            gradient=gradient,
+            rtol=1e-3,
+            adjoint_rtol=1e-3,
+            costs={"nfe_backward": (200 + seed) * (1 - share if "seminorm" in gradient else 1)},
+        )
+        for seed in SEEDS
+        for (task, model), share in tasks.items()
+        for gradient in ("adjoint", "adjoint-seminorm")
+    ]
+    (found,) = judge([SEMINORM], records)
     assert found.verdict is verdict
 
 

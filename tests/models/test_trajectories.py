@@ -4,6 +4,7 @@ from problems import Network, integrator
 
 from nodebench.models.fields import Delayed, MlpField
 from nodebench.models.trajectories import GruTrajectories, OdeTrajectories, shared_grid
+from nodebench.spec import Gradient
 
 IRREGULAR = torch.tensor([[0.0, 0.3, 0.7, 1.0], [0.0, 0.1, 0.7, 1.4]])
 
@@ -21,16 +22,31 @@ def test_windows_of_one_regular_grid_share_their_times_in_spite_of_rounding():
     assert len(shared_grid(elapsed)[0]) == 10
 
 
+@pytest.mark.parametrize("own_times", ["union", "rescaled", "alone"])
 @pytest.mark.parametrize("solver", ["dopri5", "rk4"])
-def test_each_sample_is_solved_at_its_own_times(solver):
-    """In one batch over the union of times as alone, where its times are the only ones."""
+def test_each_sample_is_solved_at_its_own_times(solver, own_times):
+    """In one batch as alone, where its times are the only ones."""
     solve = integrator(solver, **({"step_size": 0.01} if solver == "rk4" else {"rtol": 1e-7, "atol": 1e-9}))
-    model = OdeTrajectories(_seeing(Network()), solve).double()
+    model = OdeTrajectories(_seeing(Network()), solve, own_times).double()
     y0, start = torch.rand(2, 3, dtype=torch.float64), torch.tensor([[0.0], [2.0]], dtype=torch.float64)
     together = model(y0, start, IRREGULAR.double())
+    assert together.shape == (2, 4, 3)
     for i in range(2):
         alone = solve(Delayed(model.field, start[i : i + 1]), y0[i : i + 1], IRREGULAR[i].double())[:, 0]
         assert torch.allclose(together[i], alone, atol=2e-6)
+
+
+@pytest.mark.parametrize("own_times", ["union", "rescaled", "alone"])
+def test_evaluations_of_each_way_follow_from_the_solves_that_it_makes(own_times):
+    """With rk4 at one step an interval: the union has 5 intervals, each sample 3."""
+    solve = integrator("rk4", gradient=Gradient.ADJOINT)
+    model = OdeTrajectories(MlpField((2, 8, 2)), solve, own_times)
+    solve.counter.begin_forward()
+    states = model(torch.ones(2, 2), torch.zeros(2, 1), IRREGULAR)
+    calls = {"union": 4 * 5, "rescaled": 4 * 3, "alone": 2 * 4 * 3}[own_times]
+    assert solve.counter.forward == calls
+    states.sum().backward()
+    assert solve.counter.backward >= calls
 
 
 def test_a_field_that_sees_the_time_is_told_each_windows_own():

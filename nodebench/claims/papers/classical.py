@@ -1,10 +1,11 @@
 """Claims on solving itself that users meet: output times, Euler's method under the adjoint, stiff fields."""
 
 import math
+from typing import Any
 
 from nodebench.analysis.readings import Reading, at_epoch, axis, final, quotient
 from nodebench.claims.contract import Arm, Claim, Control, Fit, Kind, Part, Topic, Wanted, Where
-from nodebench.claims.papers.sources import EULER_ADJOINT, MORE_OUTPUTS, STIFF_GRADIENT
+from nodebench.claims.papers.sources import EULER_ADJOINT, MORE_OUTPUTS, STIFF_GRADIENT, UNION_OF_TIMES
 
 _INF = math.inf
 
@@ -94,6 +95,75 @@ _OUTPUTS_ARE_FREE = Claim(
         "an output that is interpolated has the error of the interpolation",
     ),
     fairness="One solve of one field over one span at one tolerance in float64; only the output times differ.",
+)
+
+_OWN: dict[str, Wanted] = {
+    "task": "toy/hybrid-lotka-volterra",
+    "model": "hybrid",
+    "solver": "dopri5",
+    "irregular": True,
+    "gradient": "adjoint",
+}
+_UNION = Arm("the union", {**_OWN, "own_times": "union"})
+_RESCALED = Arm("rescaled intervals", {**_OWN, "own_times": "rescaled"})
+_ALONE = Arm("each sample alone", {**_OWN, "own_times": "alone"})
+
+
+def _own_times(words: str, figure: str, label: str, arm: Arm = _UNION, against: Arm = _RESCALED, **rest: Any) -> Part:
+    """A figure of one way to solve a batch with times of its own over that of another way."""
+    return Part(words, final(figure), arm, against, label=label, scale="log", unit="×", **rest)
+
+
+_UNION_OF_TIMES = Claim(
+    id="union-of-times",
+    topic=Topic.EVALUATIONS,
+    sentence="Where each sample has output times of its own, one solve with outputs at the union of all times takes no "
+    "more evaluations than rescaling each sample's intervals to a common one.",
+    source=UNION_OF_TIMES,
+    published="none",
+    published_value=1.0,
+    home="the forward solve",
+    studies=("own-times",),
+    parts=(
+        _own_times(
+            "the forward solve of the union takes {} the evaluations of rescaled intervals",
+            "nfe_forward",
+            "forward",
+            supports=(-_INF, 1.0),
+            home={},
+        ),
+        _own_times(
+            "the backward solve of the adjoint through the union takes {} the evaluations of rescaled intervals",
+            "nfe_backward",
+            "backward",
+            supports=(-_INF, 1.0),
+        ),
+    ),
+    controls=(
+        Control(
+            "each sample alone takes more evaluations than the union, forward",
+            _own_times(
+                "each sample alone takes {} the evaluations of the union",
+                "nfe_forward",
+                "alone, forward",
+                _ALONE,
+                _UNION,
+                supports=(1.0, _INF),
+            ),
+        ),
+        Control(
+            "the error of the union's outputs is at most three times that of rescaled intervals, whose solver stops at "
+            "each output",
+            _own_times("the union has {} the error of the solution", "solution_error", "error", supports=(-_INF, 3.0)),
+        ),
+    ),
+    traps=(
+        "an adjoint starts again at each time of the union, 180 of them, and at each interval, nine of them",
+        "an evaluation of a sample alone is of one sample, an evaluation of the others of twenty",
+        "the stored outputs of the union are those of every sample at every time",
+    ),
+    fairness="One field, batch and tolerance; the rescaled intervals are the change of variables that the same author "
+    "advises in issue 122. diffrax and torchode can give each sample times of its own without either.",
 )
 
 _COARSE = Arm("adjoint", {"task": "toy/spiral", "solver": "euler", "gradient": "adjoint", "window": 2, "points": 25})
@@ -212,4 +282,4 @@ _STIFF_GRADIENT_VANISHES = Claim(
     fairness="Each method takes one step of one length from one state in float64; the gradient is the library's own.",
 )
 
-CLAIMS = (_OUTPUTS_ARE_FREE, _EULER_ADJOINT, _STIFF_GRADIENT_VANISHES)
+CLAIMS = (_OUTPUTS_ARE_FREE, _UNION_OF_TIMES, _EULER_ADJOINT, _STIFF_GRADIENT_VANISHES)

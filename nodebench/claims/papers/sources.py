@@ -137,6 +137,13 @@ MORE_OUTPUTS = _source(
     f"{_TORCHDIFFEQ}/86",
     "text",
 )
+UNION_OF_TIMES = _source(
+    "torchdiffeq issue 86",
+    "the library's author, 2020",
+    "Perhaps the best approach is to input the union of all the ts.",
+    f"{_TORCHDIFFEQ}/86",
+    "text",
+)
 EULER_ADJOINT = _source(
     "torchdiffeq issue 88; the same in issue 211",
     "a user, 2020",

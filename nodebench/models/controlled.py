@@ -1,0 +1,124 @@
+"""Neural controlled differential equations: an ODE whose field is driven by a path through the observations."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.interpolate import CubicSpline
+from torch import Tensor, nn
+
+from nodebench.solvers import Solve
+
+
+def spline_coefficients(times: np.ndarray, values: np.ndarray) -> Tensor:
+    """Coefficients of natural cubic splines through series.
+
+    Args:
+        times: of the observations, ``(K,)``, increasing.
+        values: observed, ``(B, K, C)``.
+
+    Returns:
+        Tensor: ``(B, K - 1, 4, C)`` in float64, the highest power first.
+    """
+    spline = CubicSpline(times, values, axis=1, bc_type="natural")
+    return torch.from_numpy(spline.c.transpose(2, 1, 0, 3).copy())
+
+
+class DrivenField(nn.Module):
+    """``dz/dt = f(z) dX/dt`` for one batch of paths X.
+
+    Args:
+        field: the network f, ``(B, H) -> (B, H C)``.
+        knots: times of the observations, ``(K,)``.
+        coefficients: of the paths, ``(B, K - 1, 4, C)``.
+    """
+
+    knots: Tensor
+    coefficients: Tensor
+
+    def __init__(self, field: nn.Module, knots: Tensor, coefficients: Tensor) -> None:
+        super().__init__()
+        self.field = field
+        self.training = field.training  # made anew in each forward pass
+        self.register_buffer("knots", knots)
+        self.register_buffer("coefficients", coefficients)
+
+    def velocity(self, t: Tensor) -> Tensor:
+        """The derivative of the paths at a time, ``(B, C)``."""
+        interval = torch.searchsorted(self.knots, t.to(self.knots).reshape(1), right=True) - 1
+        interval = interval.clamp(0, len(self.knots) - 2)
+        cubic, square, linear, _ = self.coefficients[:, interval].squeeze(1).unbind(1)
+        since = t.to(self.knots) - self.knots[interval]
+        return (3 * cubic * since + 2 * square) * since + linear
+
+    def forward(self, t: Tensor, z: Tensor) -> Tensor:
+        """Return dz/dt, of the shape ``(B, H)`` of ``z``; ``t`` is a scalar."""
+        matrix = self.field(z).unflatten(1, (z.shape[1], -1))
+        return torch.einsum("bhc,bc->bh", matrix, self.velocity(t))
+
+
+class NeuralCde(nn.Module):
+    """A neural controlled differential equation that reads a series and gives one number.
+
+    ``z(t₀) = g(X(t₀))``, ``dz = f(z) dX``, and the output is linear in ``z`` at the end. Source: Kidger et al. 2020,
+    arXiv 2005.08926, section 3; f ends in tanh as its authors advise.
+
+    Args:
+        knots: times of the observations, ``(K,)``, the same for all series.
+        channels: of the series, the time among them.
+        hidden: components of z.
+        width: of the hidden layer of f.
+        activation: after the hidden layer of f. With ReLU the gradient of a solve converges slowly in its steps.
+        solve: the integrator.
+    """
+
+    knots: Tensor
+
+    def __init__(
+        self, knots: Tensor, channels: int, hidden: int, width: int, activation: Callable[[], nn.Module], solve: Solve
+    ) -> None:
+        super().__init__()
+        self.register_buffer("knots", knots)
+        self.initial = nn.Linear(channels, hidden)
+        self.field = nn.Sequential(
+            nn.Linear(hidden, width), activation(), nn.Linear(width, hidden * channels), nn.Tanh()
+        )
+        self.readout = nn.Linear(hidden, 1)
+        self.solve = solve
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """Return a number for each series ``(B, 1)`` from its spline ``(B, K - 1, 4, C)``."""
+        z0 = self.initial(coefficients[:, 0, 3])
+        states = self.solve(DrivenField(self.field, self.knots, coefficients), z0, self.knots[[0, -1]])
+        return self.readout(states[-1])
+
+
+class GruClassifier(nn.Module):
+    """A GRU that reads the observations, the time among their channels; no ODE. Arguments as for ``NeuralCde``."""
+
+    gaps: Tensor
+
+    def __init__(self, knots: Tensor, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.register_buffer("gaps", knots.diff().unsqueeze(1))
+        self.gru = nn.GRU(channels, hidden, batch_first=True)
+        self.readout = nn.Linear(hidden, 1)
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """Return a number for each series ``(B, 1)``; its last observation is the end of its spline."""
+        cubic, square, linear, constant = coefficients.unbind(2)
+        ended = ((cubic * self.gaps + square) * self.gaps + linear) * self.gaps + constant
+        series = torch.cat([constant, ended[:, -1:]], 1)
+        return self.readout(self.gru(series)[0][:, -1])
+
+
+class ConstantClassifier(nn.Module):
+    """A baseline that does not look: one learned number for all series."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = nn.Parameter(torch.zeros(1))
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """Return a number for each series ``(B, 1)``."""
+        return self.number.expand(len(coefficients), 1)

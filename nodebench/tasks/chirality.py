@@ -1,0 +1,144 @@
+"""``toy/chirality``: tell clockwise from anticlockwise spirals by a neural controlled differential equation."""
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nodebench.models.controlled import ConstantClassifier, GruClassifier, NeuralCde, spline_coefficients
+from nodebench.solvers import Solve, StepControl
+from nodebench.spec import Gradient, Preset
+from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Setup, Task
+from nodebench.tasks.points import ACTIVATIONS, Labelled, PointsFit
+from nodebench.tasks.regularised import RegularisedOptions
+
+_KIDGER = "Kidger et al. 2020, arXiv 2005.08926"
+_EXAMPLE = "the example of torchcde, the authors' library"
+CHANNELS = 3  # time, x and y
+TURNS = 4 * math.pi  # the angle of a spiral, and the span of its times
+
+
+class ChiralityOptions(RegularisedOptions):
+    """Options of ``toy/chirality``; the defaults are those of torchcde's example."""
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    hidden: int = Field(8, ge=1)  # components of the state
+    width: int = Field(128, ge=1)  # of the field's hidden layer
+    activation: Literal["relu", "softplus"] = "relu"  # after it
+    train_series: int = Field(128, ge=2)
+    test_series: int = Field(512, ge=2)
+    points: int = Field(100, ge=3)  # observations of a series
+    irregular: bool = False  # times at random in place of a regular grid; all series share them
+    noise: float = Field(0.01, ge=0)  # standard deviation
+
+
+class Chirality(Task):
+    """Half of the spirals turn clockwise. Their observations drive the state of a neural CDE, which tells which ones.
+
+    Data, network and batches are those of torchcde's example. The path through the observations is a natural cubic
+    spline, as in the paper. Its field holds the paths of a batch, so that each solve is of the batch as a whole.
+
+    The example's field has a ReLU. ``quick`` has softplus in its place: the gradient of a solve with ReLU converges so
+    slowly in the steps that there is no reference to measure its error against.
+    """
+
+    name = "toy/chirality"
+    about = "clockwise or anticlockwise: a neural controlled differential equation reads spirals"
+    source = f"{_KIDGER}; {_EXAMPLE}"
+    models = {
+        "cde": ModelInfo("neural CDE of 8 components, whose field has one hidden layer of 128", _EXAMPLE),
+        "gru-dt": ModelInfo("GRU of 8 units that reads time and position; no ODE", "a control", frozenset()),
+        "constant": ModelInfo(
+            "one learned number for all series; no ODE", "a baseline that learns nothing", frozenset()
+        ),
+    }
+    options = ChiralityOptions
+    presets = {
+        Preset.SMOKE: ChiralityOptions(
+            epochs=1, train_series=32, test_series=32, points=10, batch_size=16, activation="softplus"
+        ),
+        Preset.QUICK: ChiralityOptions(learning_rate=1e-2, points=30, activation="softplus"),
+        Preset.PAPER: ChiralityOptions(learning_rate=1e-2),
+    }
+    gradient = Gradient.ADJOINT
+    rtol, atol = 1e-3, 1e-6
+    step_size = TURNS / 58
+    # The second derivative of a path has kinks at its knots, at which methods of high order need very small steps.
+    reference = StepControl(method="dopri5", rtol=1e-8, atol=1e-8, land_on_outputs=True)
+    second_reference = StepControl(method="dopri5", rtol=1e-7, atol=1e-7, land_on_outputs=True)
+    headlines = ("test_error", "test_loss")
+    brief = {"epochs": 1}
+
+    def build(self, setup: Setup) -> Experiment:
+        """Build the training."""
+        return _Fit(setup)
+
+
+def observation_times(options: ChiralityOptions) -> Tensor:
+    """Times ``(K,)`` in float64, from 0 to ``TURNS``, the same at every seed."""
+    if not options.irregular:
+        return torch.linspace(0, TURNS, options.points, dtype=torch.float64)
+    random = torch.Generator().manual_seed(2**34)
+    inner = torch.rand(options.points - 2, generator=random, dtype=torch.float64).sort().values * TURNS
+    return torch.cat([inner.new_zeros(1), inner, inner.new_tensor([TURNS])])
+
+
+def spirals(times: Tensor, series: int, noise: float, random: torch.Generator) -> Labelled:
+    """Draw spirals ``(cos(a + t), sin(a + t)) / (1 + t/2)``, the first half of them mirrored.
+
+    Args:
+        times: of the observations, ``(K,)``.
+        series: how many.
+        noise: standard deviation of what is added to each position.
+        random: draws the initial angles and the noise.
+
+    Returns:
+        tuple: time and position ``(N, K, 3)`` in float64, and 1 for a mirrored spiral, else 0, ``(N, 1)``.
+    """
+    angle = 2 * math.pi * torch.rand(series, 1, generator=random, dtype=torch.float64) + times
+    position = torch.stack([angle.cos(), angle.sin()], -1) / (1 + times / 2).unsqueeze(1)
+    mirrored = (torch.arange(series) < series // 2).unsqueeze(1)
+    position[..., 0] *= torch.where(mirrored, -1.0, 1.0)
+    position += noise * torch.randn(position.shape, generator=random, dtype=position.dtype)
+    return torch.cat([times.expand(series, -1).unsqueeze(2), position], 2), mirrored.double()
+
+
+class _Fit(PointsFit):
+    def __init__(self, setup: Setup) -> None:
+        options: ChiralityOptions = setup.options
+        times = observation_times(options)
+
+        def drawn(series: int, seed: int) -> Labelled:
+            values, labels = spirals(times, series, options.noise, torch.Generator().manual_seed(seed))
+            return spline_coefficients(times.numpy(), values.numpy()), labels
+
+        def network(solve: Solve) -> nn.Module:
+            if setup.model == "constant":
+                return ConstantClassifier()
+            if setup.model == "gru-dt":
+                return GruClassifier(times, CHANNELS, options.hidden)
+            return NeuralCde(times, CHANNELS, options.hidden, options.width, ACTIVATIONS[options.activation], solve)
+
+        # One test set for all seeds, so that its sampling error can be told from that of the training.
+        train, test = drawn(options.train_series, setup.seed + 2**32), drawn(options.test_series, 2**33)
+        super().__init__(setup, "chirality", train, test, network)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean cross-entropy, and penalties."""
+        series, labels = batch
+        return functional.binary_cross_entropy_with_logits(model(series), labels) + self._solve.take_penalty()
+
+    def metrics(self, model: nn.Module) -> dict[str, float | None]:
+        """Share of test series that are told wrongly, in per cent, and the loss on them."""
+        series, labels = self.test
+        logits = model(series)
+        self.wrong = ((logits > 0) != (labels > 0.5))[:, 0]
+        return {
+            "test_error": 100 * self.wrong.double().mean().item(),
+            "test_loss": functional.binary_cross_entropy_with_logits(logits, labels).item(),
+        }
