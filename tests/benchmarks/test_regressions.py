@@ -119,7 +119,8 @@ def gate(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 SMALL = ["--problem", "spiral", "--solver", "dopri5"]
 
 
-@pytest.mark.parametrize("less", [SMALL, pytest.param([], marks=pytest.mark.slow)], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("less", [SMALL, []], ids=str)
 def test_the_gate_passes_as_it_is(tmp_path, less):
     done = gate(planted(tmp_path, None), *less)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 # As the real one, it keeps the script: its caller removes it at once.
 SBATCH = """#!/bin/bash
@@ -17,6 +19,7 @@ echo "Submitted batch job $!"
 SCANCEL = '#!/bin/bash\nfor job in "$@"; do kill -- -"$job"; done\n'
 
 
+@pytest.mark.slow
 def test_the_slurm_example_runs(tmp_path):
     (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text(), re.DOTALL)
     for folder in ("bin", "config"):

@@ -16,7 +16,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # Minutes; by day the others show that the tutorials work, and other tests run the commands of these.
-LONG = {"add-a-task", "from-python", "own-field", "own-series", "track-regressions"}
+LONG = {
+    "add-a-solver",
+    "add-a-task",
+    "from-python",
+    "own-field",
+    "own-problem",
+    "own-series",
+    "track-regressions",
+}
 TUTORIALS = [
     pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in LONG else ())
     for path in sorted((ROOT / "docs" / "tutorials").glob("*.md"))
@@ -100,6 +108,7 @@ def test_it_does_what_it_says(tutorial, tmp_path, nodebench_in):
         assert re.search(words, said, re.MULTILINE), f"no {words!r} in\n{said}"
 
 
+@pytest.mark.slow
 def test_task_and_solver_of_the_tutorials_work_together(tmp_path):
     """What composes in the design composes in the hands of third parties."""
     text = "".join((ROOT / "docs" / "tutorials" / f"add-a-{what}.md").read_text() for what in ("task", "solver"))

@@ -242,6 +242,7 @@ def test_a_trial_goes_on_from_its_checkpoint_and_says_so(engine, tmp_path):
     assert notices[0].startswith("goes on from its checkpoint")
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_see_the_folder_of_the_run_uses_no_checkpoint(cluster, tmp_path):
     trial, checkpoints = long_trial(tmp_path)
     before = os.listdir(checkpoints.folder / "checkpoints")

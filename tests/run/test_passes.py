@@ -107,7 +107,14 @@ def test_solution_error_is_the_error_against_the_closed_form():
     assert closed_form > 1e-5
 
 
-@pytest.mark.parametrize("gradient", [gradient for gradient in Gradient if gradient is not Gradient.ADJOINT_SEMINORM])
+@pytest.mark.parametrize(
+    "gradient",
+    [
+        gradient if gradient in (Gradient.DIRECT, Gradient.ADJOINT) else pytest.param(gradient, marks=pytest.mark.slow)
+        for gradient in Gradient
+        if gradient is not Gradient.ADJOINT_SEMINORM
+    ],
+)
 def test_gradient_error_falls_with_the_order_of_the_method(gradient):
     euler, rk4 = (
         measured("toy/spiral", dtype="float64", solver=[solver], gradient=[gradient]).costs

@@ -49,9 +49,11 @@ def ours_in(folder: Path) -> set[Path]:
     ("redirection", "code"),
     [
         ("<&- >&- 2>&-", 0),
-        ("2>/dev/full", 0),
         (">/dev/full", 3),
-        *(pytest.param(*one, marks=pytest.mark.slow) for one in ((">&-", 0), ("2>&-", 0), ("--json >/dev/full", 3))),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in (("2>/dev/full", 0), (">&-", 0), ("2>&-", 0), ("--json >/dev/full", 3))
+        ),
     ],
 )
 def test_closed_and_full_streams_change_no_record(tmp_path, redirection, code):
@@ -76,11 +78,13 @@ def test_too_few_descriptors_are_bad_input(tmp_path, limit):
     assert done.stderr == f"nodebench: this process may open {limit} files; allowed: 64 or more (see 'ulimit -n')\n"
 
 
+@pytest.mark.slow
 def test_the_soft_limit_of_descriptors_is_raised(tmp_path):
     done = shell(tmp_path, [*TRIVIAL, "--jobs", "2", "--seeds", "2"], before="ulimit -S -n 16;")
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_temporary_folder_with_a_long_path_will_do(tmp_path):
     folder = tmp_path / ("x" * 150)
     folder.mkdir()

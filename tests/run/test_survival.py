@@ -174,6 +174,7 @@ def test_a_request_to_end_is_the_parents_to_hear(sweep):
     sweep.check(2)
 
 
+@pytest.mark.slow
 def test_a_killed_fork_server_loses_nothing(sweep):
     process = sweep.start(*SLOW, "--seeds", "3", "--jobs", "2")
     wait_for(process, "epoch 1/")

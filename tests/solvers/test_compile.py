@@ -42,6 +42,7 @@ def test_a_compiled_field_has_the_gradient_of_the_eager_one(solver, gradient, ba
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_adjoint_of_a_compiled_field_survives_a_second_batch_size():
     """A size that changes is compiled as a variable, and the backward pass then in advance."""
     eager = gradients("euler", Gradient.ADJOINT, Batching.JOINT, None)

@@ -45,7 +45,9 @@ def test_libraries_agree_on_solution_and_gradient(solver):
         assert relative(found[1], exact[1]) < 1e-6, gradient
 
 
-@pytest.mark.parametrize("solver", ["torchode:euler", "torchdyn:euler", "diffrax:euler"])
+@pytest.mark.parametrize(
+    "solver", ["torchode:euler", "torchdyn:euler", pytest.param("diffrax:euler", marks=pytest.mark.slow)]
+)
 def test_libraries_take_the_same_steps_through_the_mnist_block(solver):
     torch.manual_seed(0)
     field, y0 = ConvField(4).double(), torch.randn(2, 4, 6, 6, dtype=torch.float64)
