@@ -73,7 +73,7 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
             "backward",
             "Evaluations of the backward solve, with the full norm and without the parameters",
             category("task", ("toy/chirality", "toy/pendulum", "density"), _BACKWARD),
-            ("gradient",),
+            ("gradient", "atol"),
             Look(
                 "",
                 "NFE, backward",
@@ -81,7 +81,7 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
                 from_zero=True,
                 categories=("neural CDE", "Hamiltonian\nnetwork", "flow"),
             ),
-            over=("model",),
+            over=("model", "rtol"),
         ),
     ),
     "euler-adjoint": (

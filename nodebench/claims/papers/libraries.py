@@ -1,6 +1,7 @@
 """Claims about libraries, and about the norm of an adjoint's error."""
 
 import math
+from typing import Any
 
 from nodebench.analysis.readings import final, quotient, relative
 from nodebench.claims.contract import Arm, Claim, Control, Kind, Match, Part, Topic, Wanted, Where
@@ -14,9 +15,27 @@ _TORCHDIFFEQ = Arm("torchdiffeq", {"task": _TASKS, "solver": "dopri5", "gradient
 # One baseline for every arm and tolerance of a task: torchdiffeq at 1e-5 on the toys, at 1e-3 on MNIST.
 _BASELINE: dict[str, Wanted] = {"solver": "dopri5", "gradient": "direct", "rtol": (1e-5, 1e-3)}
 _LOOP_BASELINE: dict[str, Wanted] = {"solver": "dopri5", "rtol": 1e-5}
+# The tasks of the seminorm's authors, each at the tolerances of their code; and with a far smaller absolute tolerance.
 _HOME_TASKS = {"task": ("toy/chirality", "toy/pendulum", "density"), "model": ("cde", "hamiltonian", "ffjord")}
-_FULL_NORM = Arm("adjoint", {**_HOME_TASKS, "solver": "dopri5", "gradient": "adjoint", "rtol": 1e-3})
+_THEIRS: dict[str, Wanted] = {"rtol": (1e-3, 1e-4, 1e-5), "atol": (1e-6, 1e-4, 1e-5)}
+_SMALL_ATOL: dict[str, Wanted] = {"rtol": 1e-4, "atol": 1e-8}
+_FULL_NORM = Arm("adjoint", {**_HOME_TASKS, "solver": "dopri5", "gradient": "adjoint"})
 _SEMINORM = _FULL_NORM.but("adjoint-seminorm", gradient="adjoint-seminorm")
+
+
+def _seminorm(words: str, supports: tuple[float, float], where: dict[str, Wanted], **rest: Any) -> Part:
+    """Backward evaluations with the seminorm over those with the full norm, of each task."""
+    return Part(
+        words,
+        final("nfe_backward"),
+        _SEMINORM.but(_SEMINORM.name, **where),
+        _FULL_NORM.but(_FULL_NORM.name, **where),
+        supports=supports,
+        conditions=("task",),
+        scale="log",
+        unit="×",
+        **rest,
+    )
 
 
 def _faster(words: str, error: str, arm: Arm, home: Where | None = None) -> Part:
@@ -194,33 +213,27 @@ CLAIMS = (
         home="a neural controlled equation, a continuous flow and a Hamiltonian network",
         studies=("seminorm", "gradients-all"),
         parts=(
-            Part(
+            _seminorm(
                 "without the parameters in its norm the backward solve takes, in the median over tasks, {} the "
                 "evaluations",
-                final("nfe_backward"),
-                _SEMINORM,
-                _FULL_NORM,
-                supports=(-_INF, 0.8),
+                (-_INF, 0.8),
+                _THEIRS,
                 refutes=((0.95, _INF),),
-                conditions=("task",),
                 home={},
                 pool="median",
-                scale="log",
-                unit="×",
             ),
         ),
         controls=(
             Control(
-                "on toys and images with few parameters or steps it saves less than a twentieth",
-                Part(
+                "with an absolute tolerance of 1e-8 beside a relative one of 1e-4 it saves at least a fifth",
+                _seminorm("the backward solve takes {} the evaluations", (-_INF, 0.8), _SMALL_ATOL),
+            ),
+            Control(
+                "on toys and images it saves less than a twentieth",
+                _seminorm(
                     "the backward solve takes {} the evaluations",
-                    final("nfe_backward"),
-                    _SEMINORM.but(_SEMINORM.name, task=_TASKS, model=("small", "odenet")),
-                    _FULL_NORM.but(_FULL_NORM.name, task=_TASKS, model=("small", "odenet")),
-                    supports=(0.95, _INF),
-                    conditions=("task",),
-                    scale="log",
-                    unit="×",
+                    (0.95, _INF),
+                    {"task": _TASKS, "model": ("small", "odenet"), "rtol": 1e-3},
                 ),
             ),
         ),
@@ -228,9 +241,9 @@ CLAIMS = (
             "the step of a backward solve over a short interval is limited by its restart, whatever the norm",
             "measured after few training steps",
             "torchdiffeq's full norm is the largest of those of state, adjoint and each parameter",
-            "the paper's tasks are larger",
+            "the networks of the paper are larger: 90 components and 20 channels, or layers of 400 units",
         ),
-        fairness="torchdiffeq's own option adjoint_options=dict(norm='seminorm'), for which the authors' code is the "
-        "origin; the kinds of tasks are the paper's, at a smaller scale.",
+        fairness="torchdiffeq's own option adjoint_options=dict(norm='seminorm'). Kinds of tasks and tolerances "
+        "are those of the authors' paper and code; the networks and data are smaller.",
     ),
 )
