@@ -55,7 +55,7 @@ def crossover(
         over: the axis of a trial that decides the place; by default the one that ``axis`` reads.
     """
     usable = [point for point in points if point.is_outcome and not unreliable(point.record, figure.timed)]
-    sides = [_places(members, axis) for members in _comparable(usable, arms, over or axis.figure)]
+    sides = [_places(members, axis) for members in comparable(usable, arms, over or axis.figure)]
     crossed, prices, measured = [], [], list[float]()
     for seed in sorted(sides[0].keys() & sides[1].keys()):
         places = sorted(sides[0][seed].keys() & sides[1][seed].keys())
@@ -88,7 +88,7 @@ def _places(points: Iterable[Point], axis: Reading) -> _Places:
     return found
 
 
-def _comparable(points: Sequence[Point], arms: tuple[ArmAxes, ArmAxes], over: str) -> tuple[list[Point], ...]:
+def comparable(points: Sequence[Point], arms: tuple[ArmAxes, ArmAxes], over: str = "") -> tuple[list[Point], ...]:
     """The records of each arm: the largest part of them that differs in nothing but arm, method and place.
 
     Both arms are of one problem, machine and set of packages; within an arm nothing differs but the place.
@@ -126,7 +126,7 @@ def at_equal_error(
     """
     sides: tuple[dict[int, list[tuple[float, float]]], ...] = ({}, {})
     usable = points_of(r for r in records if r.status is Status.OK and not unreliable(r, cost.timed))
-    for side, members in zip(sides, _comparable(usable, arms, "rtol"), strict=True):
+    for side, members in zip(sides, comparable(usable, arms, "rtol"), strict=True):
         for point in members:
             x, y = error.get(point.record), cost.get(point.record)
             if x is not None and y is not None:

@@ -219,4 +219,27 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
             Look("μ", "solve (s)", "xy"),
         ),
     ),
+    "compile": tuple(
+        Plot(
+            group,
+            f"{about}: time of a later training step against that of the first",
+            each(final("first_step_seconds"), _SECONDS),
+            ("solver_label",),
+            Look("first step (s)", "later step (s)", "xy", joined=False),
+            (group, f"{group}-diffrax"),
+            over=("gradient",),
+        )
+        for group, about in (("spiral", "Spiral"), ("flow", "Continuous flow"), ("mnist", "MNIST"))
+    ),
+    "devices": tuple(
+        Plot(
+            group,
+            f"Continuous flow, {about}: time of a training step against the size of the batch, by device and width",
+            by_axis("batch_size", _SECONDS),
+            ("device", "hidden", "gradient"),
+            Look("samples in the batch", "step (s)", "xy"),
+            (group,),
+        )
+        for group, about in (("flow", "dopri5"), ("flow-fixed-steps", "ten steps of rk4"))
+    ),
 }

@@ -1,9 +1,10 @@
-"""What the page of a study says of two arms: crossovers, and costs where both err equally."""
+"""What the page of a study says of two arms: crossovers, costs where both err equally, when compilation pays."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from nodebench.analysis.break_even import break_even
 from nodebench.analysis.comparison import ArmAxes, Crossover, at_equal_error, crossover
 from nodebench.analysis.fairness import points_of
 from nodebench.analysis.readings import Reading, axis, final
@@ -257,3 +258,47 @@ def _ratio(found: Estimate | None) -> Cell:
     low, high = ("∞" if math.isinf(edge) else f"{edge:.2g}" for edge in (found.low, found.high))
     low = "0" if found.low == -math.inf else low
     return number(f"{found.value:.2g} × [{low}, {high}], n = {found.n}", found.value)
+
+
+# --- when a slow first step has paid for itself
+
+_EAGER: ArmAxes = {"solver": "dopri5", "compile": None}
+_COMPILED: Mapping[str, ArmAxes] = {
+    "torchdiffeq, compiled field": {"solver": "dopri5", "compile": "field"},
+    "torchode, eager": {"solver": "torchode:dopri5", "compile": None},
+    "torchode, compiled field": {"solver": "torchode:dopri5", "compile": "field"},
+    "torchode, compiled solver": {"solver": "torchode:dopri5", "compile": "solver"},
+    "diffrax": {"solver": "diffrax:dopri5", "compile": None},
+}
+BREAK_EVENS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "compile": (("Spiral", "spiral"), ("Continuous flow", "flow"), ("MNIST", "mnist")),
+}
+
+
+def break_evens(study: str, records: Sequence[Record], which: str = "") -> list[Block]:
+    """A table for each task of when compiling has paid; ``which`` records they are of, for heading and names."""
+    tables: list[Block] = []
+    for about, group in BREAK_EVENS.get(study, ()):
+        some = [record for record in records if any(name.startswith(group) for name in record.place.groups)]
+        rows = []
+        for name, arm in _COMPILED.items():
+            if (found := break_even(some, arm, _EAGER)) is not None:
+                first = number(f"{found.first:.3g} s", found.first)
+                rows.append([Cell(name), first, _ratio(found.ratio), _steps(found.steps)])
+        if rows:
+            header = ("arm", "first step", "later step over torchdiffeq's, eager", "training steps until it has paid")
+            name = slug(f"study-{study}-break-even-{group}") + (f"-{slug(which)}" if which else "")
+            tables.append(Table(name, f"{about}: when compilation pays" + f" ({which})" * bool(which), header, rows))
+    if not tables:
+        return []
+    note = (
+        "The first step of a compiled arm includes the compilation. After the number of training steps in the last "
+        "column it has taken no more time in all than torchdiffeq without compilation; ∞ where its later steps are "
+        "slower."
+    )
+    return [Heading(", ".join(filter(None, ("When compilation pays", which)))), Paragraph(note), *tables]
+
+
+def _steps(found: Estimate) -> Cell:
+    value, low, high = ("∞" if math.isinf(one) else f"{one:,.0f}" for one in (found.value, found.low, found.high))
+    return number(f"{value} [{low}, {high}], n = {found.n}", found.value)

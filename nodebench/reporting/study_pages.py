@@ -22,7 +22,7 @@ from nodebench.reporting.document import (
 from nodebench.reporting.pictures import pictures
 from nodebench.reporting.published import published
 from nodebench.reporting.study_charts import Sides, draw
-from nodebench.reporting.study_comparisons import crossovers, equals
+from nodebench.reporting.study_comparisons import break_evens, crossovers, equals
 from nodebench.reporting.study_plots import PLOTS
 from nodebench.reporting.tables import status_line
 from nodebench.spec import Preset, Record, Status, Study, load_study, shipped_studies
@@ -61,6 +61,11 @@ _FIGURES = (
     "residual_error",
 )
 _PUBLISHED = ("test_error", "parameters", "extrapolation_rmse")
+_DEVICES = "devices"
+_NO_ACCELERATOR = (
+    "No record here is from an accelerator. On a machine that has one, 'nodebench study run devices --device cuda' "
+    "measures the same trials there, and 'nodebench results merge' adds its folder to these."
+)
 _PICTURED = ("toys", "ecg", "table2", "series")
 
 Films = Callable[[Record], Film]
@@ -83,6 +88,8 @@ def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -
     blocks: list[Block] = [Terms(_terms(study, sides))]
     if study and as_shipped and study.claims:
         blocks += [Heading("Claims that it feeds"), Links([(f"claim-{id}", id, "") for id in study.claims])]
+    if shipped == _DEVICES and not any(record.trial.device != "cpu" for side in sides.values() for record in side):
+        blocks.append(Paragraph(_NO_ACCELERATOR))
     for plot in PLOTS.get(shipped, ()):
         blocks += draw(plot, name, studies.get(plot.study or name, {}))
     if shipped in _PICTURED:
@@ -90,6 +97,7 @@ def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -
     for which, some in _by_preset(sides).items():
         blocks += crossovers(shipped, some, which)
         blocks += equals(shipped, some, which)
+        blocks += break_evens(shipped, some, which)
     for side, records in sides.items():
         blocks += tables(name, records, side)
         blocks += failures(name, records, side)

@@ -158,8 +158,8 @@ _UNION_OF_TIMES = Claim(
         ),
     ),
     traps=(
-        "an adjoint starts again at each time of the union, 180 of them, and at each interval, nine of them",
-        "an evaluation of a sample alone is of one sample, an evaluation of the others of twenty",
+        "an adjoint starts again at each time of the union, 40 of them, and at each interval, four of them",
+        "an evaluation of a sample alone is of one sample, an evaluation of the others of ten",
         "the stored outputs of the union are those of every sample at every time",
     ),
     fairness="One field, batch and tolerance; the rescaled intervals are the change of variables that the same author "
