@@ -30,7 +30,9 @@ def full(plot: Plot, scale: float = 1.0) -> Record:
         axes["model"] = "latent-ode"
     if plot.look.categories and "spiral" in plot.look.categories:
         axes["task"] = "toy/spiral"
-    names = ("points", "observations", "observed", "rate", "mu", "starts", "missing", "stiffness")
+    if plot.look.categories and "neural CDE" in plot.look.categories:
+        axes["task"] = "density"
+    names = ("points", "observations", "observed", "rate", "mu", "starts", "missing", "stiffness", "batch_size")
     options = dict.fromkeys(names, 3.0)
     return evidence(costs=costs, history=[row], profile=[row], options=options, **axes)
 
