@@ -1,0 +1,78 @@
+"""First and later training steps under several versions of a library, each in an environment of its own.
+
+    python benchmarks/versions.py diffrax==0.7.0 diffrax==0.7.1 diffrax==0.7.2 torchdiffeq==0.2.4 torchdiffeq==0.2.5
+
+Each environment holds one package at one version and takes everything else from this one, so that the library is all
+that differs. Run it on an idle machine; the packages are downloaded.
+"""
+
+import argparse
+import os
+import site
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from nodebench import load
+from nodebench.analysis.readings import final
+from nodebench.analysis.statistics import median
+
+ROOT = Path(__file__).parents[1]
+SOLVERS = {"diffrax": ("diffrax:dopri5", "checkpoint"), "torchdiffeq": ("dopri5", "direct")}
+READ = ("first_step_seconds", "step_seconds", "nfe_forward")
+
+
+def environment(folder: Path, requirement: str) -> Path:
+    """An environment with one requirement in it, before the packages of this one; return its interpreter."""
+    venv.create(folder, with_pip=False)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    (packages / "others.pth").write_text("\n".join(site.getsitepackages()))
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), requirement]
+    subprocess.run(command, check=True)
+    return folder / "bin" / "python"
+
+
+def run(python: Path, library: str, results: Path, seeds: int, task: str) -> None:
+    """Train for a few steps with a library's solver."""
+    solver, gradient = SOLVERS[library]
+    command = [
+        *(str(python), "-m", "nodebench", "run", "--task", task, "--solver", solver, "--gradient", gradient),
+        *("--rtol", "1e-5", "--passes", "training", "--set", "epochs=1", "--set", "steps_per_epoch=30"),
+        *("--seeds", str(seeds), "--threads", "1", "--quiet", "--results", str(results)),
+    ]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
+
+
+def main() -> None:
+    """Measure each version, and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("requirements", nargs="+", metavar="LIBRARY==VERSION")
+    parser.add_argument(
+        "--out", type=Path, default=Path("versions"), help="environments and records (default: versions)"
+    )
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--task", default="toy/spiral")
+    given = parser.parse_args()
+    print(f"{'':22}{'first step (s)':>24}{'later step (ms)':>24}{'NFE':>8}")
+    for requirement in given.requirements:
+        library, _, version = requirement.partition("==")
+        if library not in SOLVERS or not version:
+            parser.error(f"{requirement}: give one of {', '.join(SOLVERS)} with its version, as in diffrax==0.7.2")
+        results = given.out / requirement / "results"
+        run(
+            environment(given.out / requirement / "environment", requirement), library, results, given.seeds, given.task
+        )
+        records = load(results=results).records
+        assert {record.environment["packages"][library] for record in records} == {version}
+        first, later, nfe = ([final(name).get(record) or 0.0 for record in records] for name in READ)
+        print(f"{requirement:22}{spread(first):>24}{spread([1e3 * one for one in later]):>24}{median(nfe):>8.0f}")
+
+
+def spread(values: list[float]) -> str:
+    """``0.14 [0.12, 0.18]``: the median, the least and the greatest."""
+    return f"{median(values):.3g} [{min(values):.3g}, {max(values):.3g}]"
+
+
+if __name__ == "__main__":
+    main()
