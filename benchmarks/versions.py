@@ -3,7 +3,8 @@
     python benchmarks/versions.py diffrax==0.7.0 diffrax==0.7.1 diffrax==0.7.2 torchdiffeq==0.2.4 torchdiffeq==0.2.5
 
 Each environment holds one package at one version and takes everything else from this one, so that the library is all
-that differs. Run it on an idle machine; the packages are downloaded.
+that differs. diffrax has the gradient checkpoint, torchdiffeq direct. Run it on an idle machine; the packages are
+downloaded.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 from nodebench import load
 from nodebench.analysis.readings import final
 from nodebench.analysis.statistics import median
+from nodebench.spec import Status
 
 ROOT = Path(__file__).parents[1]
 SOLVERS = {"diffrax": ("diffrax:dopri5", "checkpoint"), "torchdiffeq": ("dopri5", "direct")}
@@ -54,19 +56,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--task", default="toy/spiral")
     given = parser.parse_args()
+    asked = [requirement.partition("==")[::2] for requirement in given.requirements]
+    if wrong := [name for name, version in asked if name not in SOLVERS or not version]:
+        parser.error(f"{wrong[0]}: give one of {', '.join(SOLVERS)} with its version, as in diffrax==0.7.2")
     print(f"{'':22}{'first step (s)':>24}{'later step (ms)':>24}{'NFE':>8}")
-    for requirement in given.requirements:
-        library, _, version = requirement.partition("==")
-        if library not in SOLVERS or not version:
-            parser.error(f"{requirement}: give one of {', '.join(SOLVERS)} with its version, as in diffrax==0.7.2")
-        results = given.out / requirement / "results"
-        run(
-            environment(given.out / requirement / "environment", requirement), library, results, given.seeds, given.task
+    for library, version in asked:
+        folder = given.out / f"{library}-{version}"
+        python = environment(folder / "environment", f"{library}=={version}")
+        run(python, library, folder / "results", given.seeds, given.task)
+        records = load(results=folder / "results").records
+        if any(record.status is not Status.OK for record in records):
+            sys.exit(f"{library} {version}: a trial failed; see {folder / 'results'}")
+        if {record.environment["packages"][library] for record in records} != {version}:
+            sys.exit(f"{library} {version}: another version was imported")
+        first, later, nfe = ([v for one in records if (v := final(name).get(one)) is not None] for name in READ)
+        print(
+            f"{library:14}{version:8}{spread(first):>24}{spread([1e3 * one for one in later]):>24}{median(nfe):>8.0f}"
         )
-        records = load(results=results).records
-        assert {record.environment["packages"][library] for record in records} == {version}
-        first, later, nfe = ([final(name).get(record) or 0.0 for record in records] for name in READ)
-        print(f"{requirement:22}{spread(first):>24}{spread([1e3 * one for one in later]):>24}{median(nfe):>8.0f}")
 
 
 def spread(values: list[float]) -> str:

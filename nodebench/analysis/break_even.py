@@ -19,7 +19,8 @@ class BreakEven:
 
     Attributes:
         first: median of the first step's seconds.
-        steps: after how many steps the arm has taken no more time in all, one a replicate; infinity where never.
+        steps: number of training steps from which on the arm has taken no more time in all, one a replicate; infinity
+            where it never does.
         ratio: a later step over one of the other arm.
     """
 
@@ -29,13 +30,15 @@ class BreakEven:
 
 
 def steps_until_even(first: float, later: float, other_first: float, other_later: float) -> float:
-    """The least n for which ``first + (n − 1) later <= other_first + (n − 1) other_later``; infinity if there is none.
+    """The least n from which on the arm has taken no more time in all; infinity if there is none.
+
+    After m steps an arm has taken ``first + (m − 1) later`` seconds; it must be ahead for every m from n on.
 
     Args:
         first: seconds of the first step.
         later: seconds of each later step.
-        other_first: the same of the arm that it is compared with.
-        other_later: the same.
+        other_first: seconds of the first step of the arm that it is compared with.
+        other_later: seconds of each of its later steps.
     """
     if first <= other_first:
         return 1.0 if later <= other_later else math.inf

@@ -89,9 +89,14 @@ def _places(points: Iterable[Point], axis: Reading) -> _Places:
 
 
 def comparable(points: Sequence[Point], arms: tuple[ArmAxes, ArmAxes], over: str = "") -> tuple[list[Point], ...]:
-    """The records of each arm: the largest part of them that differs in nothing but arm, method and place.
+    """Select the records of two arms that may be compared: the largest part that differs only in arm, method and place.
 
     Both arms are of one problem, machine and set of packages; within an arm nothing differs but the place.
+
+    Args:
+        points: of any trials.
+        arms: the axes of the first arm and of the second.
+        over: the axis along which an arm has several records; empty for none.
     """
     members = [point for point in points if any(is_at(point.axes, arm) for arm in arms)]
     packages: dict[str, list[Point]] = {}

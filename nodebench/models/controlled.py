@@ -24,8 +24,8 @@ def spline_coefficients(times: np.ndarray, values: np.ndarray) -> Tensor:
     return torch.from_numpy(spline.c.transpose(2, 1, 0, 3).copy())
 
 
-class DrivenField(nn.Module):
-    """``dz/dt = f(z) dX/dt`` for one batch of paths X.
+class CdeField(nn.Module):
+    """The field of a neural CDE, ``f(z) dX/dt``, for one batch of paths X.
 
     Args:
         field: the network f, ``(B, H) -> (B, H C)``.
@@ -43,21 +43,22 @@ class DrivenField(nn.Module):
         self.register_buffer("knots", knots)
         self.register_buffer("coefficients", coefficients)
 
-    def velocity(self, t: Tensor) -> Tensor:
-        """The derivative of the paths at a time, ``(B, C)``."""
-        interval = torch.searchsorted(self.knots, t.to(self.knots).reshape(1), right=True) - 1
-        interval = interval.clamp(0, len(self.knots) - 2)
-        cubic, square, linear, _ = self.coefficients[:, interval].squeeze(1).unbind(1)
-        since = t.to(self.knots) - self.knots[interval]
-        return (3 * cubic * since + 2 * square) * since + linear
+    def path_derivative(self, t: Tensor) -> Tensor:
+        """``dX/dt`` ``(B, C)`` at one time, or at a time for each path ``(B, 1)``."""
+        at = t.to(self.knots).reshape(-1)
+        interval = (torch.searchsorted(self.knots, at, right=True) - 1).clamp(0, len(self.knots) - 2)
+        paths = torch.arange(len(self.coefficients), device=at.device)
+        cubic, square, linear, _ = self.coefficients[paths, interval.expand(len(paths))].unbind(1)
+        elapsed = (at - self.knots[interval]).unsqueeze(1)
+        return (3 * cubic * elapsed + 2 * square) * elapsed + linear
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
-        """Return dz/dt, of the shape ``(B, H)`` of ``z``; ``t`` is a scalar."""
+        """Return dz/dt, of the shape ``(B, H)`` of ``z``; ``t`` is a scalar, or ``(B, 1)``."""
         matrix = self.field(z).unflatten(1, (z.shape[1], -1))
-        return torch.einsum("bhc,bc->bh", matrix, self.velocity(t))
+        return torch.einsum("bhc,bc->bh", matrix, self.path_derivative(t))
 
 
-class NeuralCde(nn.Module):
+class NeuralCDE(nn.Module):
     """A neural controlled differential equation that reads a series and gives one number.
 
     ``z(t₀) = g(X(t₀))``, ``dz = f(z) dX``, and the output is linear in ``z`` at the end. Source: Kidger et al. 2020,
@@ -89,12 +90,12 @@ class NeuralCde(nn.Module):
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return a number for each series ``(B, 1)`` from its spline ``(B, K - 1, 4, C)``."""
         z0 = self.initial(coefficients[:, 0, 3])
-        states = self.solve(DrivenField(self.field, self.knots, coefficients), z0, self.knots[[0, -1]])
+        states = self.solve(CdeField(self.field, self.knots, coefficients), z0, self.knots[[0, -1]])
         return self.readout(states[-1])
 
 
 class GruClassifier(nn.Module):
-    """A GRU that reads the observations, the time among their channels; no ODE. Arguments as for ``NeuralCde``."""
+    """A GRU that reads the observations, the time among their channels; no ODE. Arguments as for ``NeuralCDE``."""
 
     gaps: Tensor
 
@@ -113,7 +114,7 @@ class GruClassifier(nn.Module):
 
 
 class ConstantClassifier(nn.Module):
-    """A baseline that does not look: one learned number for all series."""
+    """A baseline that ignores its input: one learned number for all series."""
 
     def __init__(self) -> None:
         super().__init__()

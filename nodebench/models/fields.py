@@ -114,9 +114,9 @@ class Delayed(nn.Module):
 
 
 class Rescaled(nn.Module):
-    """A field on clocks that go from 0 to 1: sample ``i`` is at the time ``start[i] + length[i] t``.
+    """A field on a time scale from 0 to 1: sample ``i`` is at the time ``start[i] + length[i] t``.
 
-    So samples that are solved over intervals of their own are one batch over one interval.
+    Samples with different intervals are then solved as one batch.
     """
 
     start: Tensor

@@ -14,8 +14,8 @@ class HamiltonianField(nn.Module):
     Along the exact flow H is constant. Source: Greydanus et al. 2019, arXiv 1906.01563; trained through a solver as in
     Zhong et al. 2020 (Symplectic ODE-Net), arXiv 1909.12077.
 
-    The field needs gradients of its own output, also where the caller asks for none: it enables them itself. It can be
-    differentiated twice, which an adjoint and backpropagation need.
+    ``forward`` enables autograd, since solvers evaluate fields without it. Where the caller has it enabled, the result
+    is differentiable; the energy is then differentiated twice.
 
     Args:
         coordinates: number of coordinates q, and of momenta p.

@@ -185,9 +185,9 @@ QUESTIONS = (
         "Each sample has output times of its own: is one solve over the union of the times the best way?",
         ("torchdiffeq 86", "torchdiffeq 122", "torchdiffeq 242", "torchode 21", "torchsde 129", "diffrax 500"),
         ("union-of-times (default)",),
-        YES_NO | {Verdict.DEPENDS: "Forwards yes, backwards through the adjoint no."},
-        "Through the adjoint, rescale each interval to a common one, so that the backward solve starts again once an "
-        "interval instead of once for each time of the union. diffrax and torchode give each sample steps of its own.",
+        YES_NO | {Verdict.DEPENDS: "It depends on the solve, forward or backward."},
+        "The backward solve of the adjoint restarts at each output time: of B windows of W times, rescaled intervals "
+        "have W − 1, the union up to B (W − 1).",
         "nodebench study run own-times",
     ),
     Question(

@@ -263,12 +263,12 @@ def _ratio(found: Estimate | None) -> Cell:
 # --- when a slow first step has paid for itself
 
 _EAGER: ArmAxes = {"solver": "dopri5", "compile": None}
-_COMPILED: Mapping[str, ArmAxes] = {
+_BREAK_EVEN_ARMS: Mapping[str, ArmAxes] = {
     "torchdiffeq, compiled field": {"solver": "dopri5", "compile": "field"},
     "torchode, eager": {"solver": "torchode:dopri5", "compile": None},
     "torchode, compiled field": {"solver": "torchode:dopri5", "compile": "field"},
     "torchode, compiled solver": {"solver": "torchode:dopri5", "compile": "solver"},
-    "diffrax": {"solver": "diffrax:dopri5", "compile": None},
+    "diffrax, gradient checkpoint": {"solver": "diffrax:dopri5", "compile": None},
 }
 BREAK_EVENS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "compile": (("Spiral", "spiral"), ("Continuous flow", "flow"), ("MNIST", "mnist")),
@@ -281,24 +281,26 @@ def break_evens(study: str, records: Sequence[Record], which: str = "") -> list[
     for about, group in BREAK_EVENS.get(study, ()):
         some = [record for record in records if any(name.startswith(group) for name in record.place.groups)]
         rows = []
-        for name, arm in _COMPILED.items():
+        for name, arm in _BREAK_EVEN_ARMS.items():
             if (found := break_even(some, arm, _EAGER)) is not None:
                 first = number(f"{found.first:.3g} s", found.first)
                 rows.append([Cell(name), first, _ratio(found.ratio), _steps(found.steps)])
         if rows:
-            header = ("arm", "first step", "later step over torchdiffeq's, eager", "training steps until it has paid")
+            header = ("arm", "first step", "later step / torchdiffeq's, eager", "break-even, training steps")
             name = slug(f"study-{study}-break-even-{group}") + (f"-{slug(which)}" if which else "")
             tables.append(Table(name, f"{about}: when compilation pays" + f" ({which})" * bool(which), header, rows))
     if not tables:
         return []
     note = (
-        "The first step of a compiled arm includes the compilation. After the number of training steps in the last "
-        "column it has taken no more time in all than torchdiffeq without compilation; ∞ where its later steps are "
-        "slower."
+        "The first step of a compiled arm, and of diffrax, includes the compilation. Break-even is the number of "
+        "training steps after which an arm has taken no more time in all than torchdiffeq without compilation. It "
+        "follows from the first step and the median later one, and does not count later compilations; ∞: later steps "
+        "are no faster. The gradient is direct, for diffrax checkpoint."
     )
     return [Heading(", ".join(filter(None, ("When compilation pays", which)))), Paragraph(note), *tables]
 
 
 def _steps(found: Estimate) -> Cell:
-    value, low, high = ("∞" if math.isinf(one) else f"{one:,.0f}" for one in (found.value, found.low, found.high))
+    places = (found.value, max(found.low, 1.0), found.high)
+    value, low, high = ("∞" if math.isinf(one) else f"{one:,.0f}" for one in places)
     return number(f"{value} [{low}, {high}], n = {found.n}", found.value)

@@ -36,6 +36,7 @@ _FIGURES = (
     "extrapolation_error",
     "extrapolation_rmse",
     "extrapolation_rmse_after",
+    "energy_error",
     "interpolation_rmse",
     "hidden_mse",
     "reconstruction_rmse",

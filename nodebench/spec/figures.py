@@ -145,7 +145,7 @@ _ALL = (
         "energy error",
         "1",
         "lower",
-        "largest drift of the true energy along the learned trajectory, over the energy at its start",
+        "largest change of the true energy along the learned trajectory, over the energy at its start",
     ),
     Figure(
         "stiffness",

@@ -55,9 +55,9 @@ class FitOptions(PenaltyOptions):
         return self
 
     @model_validator(mode="after")
-    def _penalties_by_the_clock(self) -> Self:
-        if self.own_times == "rescaled" and any(getattr(self, name) for name in PenaltyOptions.model_fields):
-            raise ValueError("a penalty is an integral over time, which own_times=rescaled changes")
+    def _penalties_need_one_solve(self) -> Self:
+        if self.own_times != "union" and any(getattr(self, name) for name in PenaltyOptions.model_fields):
+            raise ValueError("penalties need own_times=union: they are a mean over one solve of the batch in its time")
         return self
 
 

@@ -7,7 +7,7 @@ from problems import integrator
 from scipy.interpolate import CubicSpline
 from torch import nn
 
-from nodebench.models.controlled import DrivenField, GruClassifier, NeuralCde, spline_coefficients
+from nodebench.models.controlled import CdeField, GruClassifier, NeuralCDE, spline_coefficients
 from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Gradient, Grid
 from nodebench.tasks.chirality import TURNS, ChiralityOptions, observation_times, spirals
@@ -20,9 +20,25 @@ PATHS = spline_coefficients(KNOTS.numpy(), VALUES.numpy())
 
 @pytest.mark.parametrize("t", [0.0, 0.2, 0.4, 1.6, 2.9, 3.0])
 def test_the_derivative_of_a_path_is_that_of_scipys_spline(t):
-    field = DrivenField(torch.nn.Identity(), KNOTS, PATHS)
+    field = CdeField(torch.nn.Identity(), KNOTS, PATHS)
     expected = CubicSpline(KNOTS.numpy(), VALUES.numpy(), axis=1, bc_type="natural")(t, 1)
-    assert np.allclose(field.velocity(torch.tensor(t, dtype=torch.float64)).numpy(), expected, atol=1e-12)
+    assert np.allclose(field.path_derivative(torch.tensor(t, dtype=torch.float64)).numpy(), expected, atol=1e-12)
+
+
+def test_paths_may_have_times_of_their_own():
+    field = CdeField(torch.nn.Identity(), KNOTS, PATHS)
+    times = torch.tensor([[0.2], [2.9]], dtype=torch.float64)
+    together = field.path_derivative(times)
+    assert torch.equal(together[0], field.path_derivative(times[0, 0])[0])
+    assert torch.equal(together[1], field.path_derivative(times[1, 0])[1])
+
+
+def test_a_batch_whose_samples_step_on_their_own_has_the_same_end():
+    model = cde()
+    with torch.no_grad():
+        joint = model(PATHS)
+        model.solve = integrator("torchode:dopri5", rtol=1e-7, atol=1e-7, batching="each")
+        assert torch.allclose(model(PATHS), joint, atol=1e-5)
 
 
 def test_a_field_of_ones_integrates_the_path():
@@ -33,15 +49,15 @@ def test_a_field_of_ones_integrates_the_path():
             return torch.ones(len(z), 6, dtype=z.dtype)
 
     z0 = torch.zeros(2, 2, dtype=torch.float64)
-    end = integrator("dopri5", rtol=1e-9, atol=1e-9)(DrivenField(Ones(), KNOTS, PATHS), z0, KNOTS[[0, -1]])[-1]
+    end = integrator("dopri5", rtol=1e-9, atol=1e-9)(CdeField(Ones(), KNOTS, PATHS), z0, KNOTS[[0, -1]])[-1]
     moved = (VALUES[:, -1] - VALUES[:, 0]).sum(1, keepdim=True).expand(2, 2)
     assert torch.allclose(end, moved, atol=1e-6)
 
 
-def cde() -> NeuralCde:
+def cde() -> NeuralCDE:
     torch.manual_seed(0)
     solve = integrator("dopri5", rtol=1e-7, atol=1e-7, gradient=Gradient.ADJOINT)
-    return NeuralCde(KNOTS, 3, 4, 16, nn.Softplus, solve).double()
+    return NeuralCDE(KNOTS, 3, 4, 16, nn.Softplus, solve).double()
 
 
 def test_the_output_is_that_of_a_riemann_stieltjes_sum():

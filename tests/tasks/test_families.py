@@ -8,11 +8,12 @@ from scipy.integrate import solve_ivp
 from torch import nn
 
 from nodebench.models.hybrid import Bilinear, Confined, KnownRates
-from nodebench.models.systems import DampedOscillator, LotkaVolterraScenario, exact_states
+from nodebench.models.systems import DampedOscillator, LotkaVolterraScenario, Pendulum, exact_states
 from nodebench.models.trajectories import OdeTrajectories
 from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import find_task
+from nodebench.tasks.trajectory_fit import FitOptions
 from nodebench.trial.build import experiment_of
 
 
@@ -149,3 +150,22 @@ def test_a_confined_field_stops_where_a_free_one_reaches_infinity():
     found = model(torch.ones(1, 1).double(), torch.zeros(1, 1), times[None])[0, :, 0]
     assert found[1] == pytest.approx(2, rel=1e-6)
     assert found[2] == pytest.approx(100, rel=0.1)
+
+
+# --- the pendulum, and ways to solve windows
+
+
+def test_the_true_field_of_the_pendulum_keeps_its_energy():
+    experiment = fit("toy/pendulum", "hamiltonian", "dopri5", rtol=1e-9, atol=1e-9)
+    experiment.model.field = Pendulum()
+    with torch.no_grad():
+        metrics = experiment.metrics(experiment.model)
+    assert metrics["energy_error"] < 1e-5
+    assert metrics["trajectory_error"] < 1e-4
+
+
+@pytest.mark.parametrize("way", ["rescaled", "alone"])
+def test_penalties_need_one_solve_of_the_batch(way):
+    with pytest.raises(ValueError, match="penalties need own_times=union"):
+        FitOptions(own_times=way, kinetic=0.1)
+    assert FitOptions(own_times=way).kinetic is None
