@@ -181,6 +181,7 @@ def test_a_worker_that_leaves_while_it_is_asked_is_left_out(tmp_path, monkeypatc
         os._exit(1)
 
     monkeypatch.setattr(dask_engine, "_describe_worker", leave_once)
+    monkeypatch.setattr(dask_engine, "WORKER_SECONDS", 120)  # a busy machine takes long to start another worker
     with (
         dask.config.set({"distributed.worker.daemon": False}),
         distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
