@@ -72,14 +72,17 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
     "seminorm": tuple(
         Plot(
             f"backward{suffix}",
-            f"Evaluations of the backward solve with the full norm and without the parameters, {tolerance}",
+            f"Evaluations of the backward solve, full norm and without the parameters, {tolerance}",
             category("task", ("toy/chirality", "toy/pendulum", "density"), _BACKWARD),
             ("gradient",),
             Look("", "NFE, backward", "y", joined=False, categories=("neural CDE", "Hamiltonian\nnetwork", "flow")),
             (f"cde{suffix}", f"hamiltonian{suffix}", f"flow{suffix}"),
             over=("model", "rtol", "atol"),
         )
-        for suffix, tolerance in (("", "at the tolerances of the claim"), ("-small-atol", "at 1e-4 and an atol of 1e-8"))
+        for suffix, tolerance in (
+            ("", "at the tolerances of the claim"),
+            ("-small-atol", "at 1e-4 and an atol of 1e-8"),
+        )
     ),
     "euler-adjoint": (
         Plot(

@@ -21,7 +21,6 @@ from typing import Any
 
 import dask
 import distributed
-from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 import nodebench
@@ -250,7 +249,8 @@ def _ask_workers(client: distributed.Client) -> dict[str, Any]:
         except TimeoutError:
             raise BadInput(f"the scheduler {client.scheduler.address} has no worker") from None
         said = client.run(_describe_worker, on_error="return")
-        if answers := {where: one for where, one in said.items() if not isinstance(one, CommClosedError)}:
+        # An OSError: the connection was closed, or could not be opened again in time.
+        if answers := {where: one for where, one in said.items() if not isinstance(one, OSError)}:
             return answers
     raise BadInput(f"the workers of {client.scheduler.address} disconnect when they are asked what they run")
 
