@@ -210,8 +210,9 @@ QUESTIONS = (
         "Are fewer evaluations needed if the adjoint's error norm leaves the parameters out?",
         (),
         ("seminorm-saves (default)",),
-        YES_NO,
-        "It concerns the backward solve alone; the error norm of the forward solve stays as it is.",
+        YES_NO | {Verdict.DEPENDS: "It depends on the tolerances."},
+        "It concerns the backward solve alone; the error norm of the forward solve stays as it is. Try it where the "
+        "absolute tolerance is far below the relative one.",
         "nodebench study run seminorm",
     ),
     Question(
