@@ -47,7 +47,7 @@ class Content(Frozen):
 
     def filled(self, axes: Mapping[str, Scalar | None]) -> dict[str, Scalar | None]:
         """Axes and options of a trial of the group, with the options that the task did not have yet."""
-        return {name: self.neutral[name] for name in self._wanted.keys() & self.neutral.keys()} | dict(axes)
+        return {name: self.neutral[name] for name in sorted(self._wanted.keys() & self.neutral.keys())} | dict(axes)
 
     @cached_property
     def _wanted(self) -> dict[str, list[Scalar | None]]:

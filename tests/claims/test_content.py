@@ -93,3 +93,9 @@ def test_contents_say_what_trials_have_in_common_and_what_differs():
     assert ASKED.fixed["epochs"] == 5
     assert "seed" not in ASKED.fixed
     assert "threads" not in ASKED.fixed
+
+
+def test_options_are_filled_in_one_order_whatever_the_hashes_of_their_names():
+    names = [f"option{i}" for i in range(20)]
+    content = content_of([{"task": "toy/spiral", **dict.fromkeys(names, 1)}], dict.fromkeys(reversed(names), 1))
+    assert list(content.filled({})) == sorted(names)
