@@ -210,7 +210,7 @@ QUESTIONS = (
         "Are fewer evaluations needed if the adjoint's error norm leaves the parameters out?",
         (),
         ("seminorm-saves (default)",),
-        YES_NO | {Verdict.DEPENDS: "It depends on the tolerances."},
+        YES_NO | {Verdict.DEPENDS: "It depends on the field and the tolerances."},
         "It concerns the backward solve alone; the error norm of the forward solve stays as it is. Try it where the "
         "absolute tolerance is far below the relative one.",
         "nodebench study run seminorm",

@@ -173,7 +173,12 @@ class TrajectoryFit(Experiment):
             "held_out_error": trajectory_error(held_out, truth.states[1:, :inside]),
             "field_error": self._field_error(model),
             "growth": float(truth.states[0, :inside].norm(dim=-1).max() / truth.states[0, 0].norm()),
+            **self.metrics_of(predicted[0]),
         }
+
+    def metrics_of(self, predicted: Tensor) -> dict[str, float | None]:
+        """Further metrics of the predicted trajectory ``(T, D)``, in float64; none by default."""
+        return {}
 
     @property
     def true_states(self) -> Tensor:

@@ -10,6 +10,7 @@ import dask
 import distributed
 import psutil
 import pytest
+from distributed.comm.core import CommClosedError
 
 from nodebench.errors import BadInput
 from nodebench.running.engines import dask as dask_engine
@@ -189,6 +190,20 @@ def test_a_worker_that_leaves_while_it_is_asked_is_left_out(tmp_path, monkeypatc
         (record,) = run(DaskEngine(cluster.scheduler_address), trials(0))
     assert marker.exists()
     assert record.status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_there", "left"),
+    [
+        (CommClosedError("closed"), True, True),
+        (OSError("Timed out trying to connect"), False, True),
+        (OSError("libcudart.so: cannot open shared object file"), True, False),
+        (ImportError("no module"), False, False),
+        (({"torch": "2"}, False), True, False),
+    ],
+)
+def test_a_worker_that_cannot_load_its_libraries_has_not_left(answer, is_there, left):
+    assert dask_engine._has_left(answer, is_there) is left
 
 
 def test_an_accelerator_is_asked_of_the_workers(cluster):

@@ -21,6 +21,7 @@ from typing import Any
 
 import dask
 import distributed
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 import nodebench
@@ -249,10 +250,15 @@ def _ask_workers(client: distributed.Client) -> dict[str, Any]:
         except TimeoutError:
             raise BadInput(f"the scheduler {client.scheduler.address} has no worker") from None
         said = client.run(_describe_worker, on_error="return")
-        # An OSError: the connection was closed, or could not be opened again in time.
-        if answers := {where: one for where, one in said.items() if not isinstance(one, OSError)}:
+        there = client.scheduler_info(n_workers=-1)["workers"]
+        if answers := {where: one for where, one in said.items() if not _has_left(one, where in there)}:
             return answers
     raise BadInput(f"the workers of {client.scheduler.address} disconnect when they are asked what they run")
+
+
+def _has_left(answer: Any, is_there: bool) -> bool:
+    """Whether an answer says that its worker disconnected; an OSError does so of a worker that is no longer there."""
+    return isinstance(answer, CommClosedError) or (isinstance(answer, OSError) and not is_there)
 
 
 def _ask_to_stop(client: distributed.Client, token: str) -> None:
