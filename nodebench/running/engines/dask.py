@@ -49,6 +49,8 @@ CONNECT_SECONDS = 10
 WORKER_SECONDS = 30  # that a scheduler which runs already may be without any worker
 # A worker that is a daemon may have no children, and a trial is one.
 MAY_HAVE_CHILDREN = "export DASK_DISTRIBUTED__WORKER__DAEMON=False"
+# A local worker whose cluster closes logs the heartbeat that found no scheduler, with its traceback.
+QUIET_WORKERS = "{'distributed.worker': 'critical', 'distributed.worker.memory': 'warning'}"
 
 
 class DaskEngine(Engine):
@@ -161,6 +163,7 @@ def _connect(where: str, jobs: int, stack: ExitStack) -> distributed.Client:
     """
     stack.enter_context(dask.config.set({"distributed.worker.daemon": False}))
     if where == "local":
+        stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING": QUIET_WORKERS}))
         return distributed.Client(stack.enter_context(_local(jobs)))
     if where == "slurm":
         return distributed.Client(stack.enter_context(_slurm(jobs)))
