@@ -37,7 +37,7 @@ def _run() -> int:
     try:
         require_descriptors()
         with warnings_shown():
-            code = app(args=_with_latest(sys.argv[1:]), standalone_mode=False) or OK
+            code = app(args=_with_latest(sys.argv[1:]), prog_name="nodebench", standalone_mode=False) or OK
     except BadInput as error:
         code = _refuse(str(error))
     except CannotGoOn as error:

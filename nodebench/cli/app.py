@@ -8,17 +8,12 @@ from typer.core import TyperGroup
 
 from nodebench import __version__
 from nodebench.cli.answers import export, list_, plot, recommend, report, show
+from nodebench.cli.axis_options import with_axis_options
 from nodebench.cli.checks import calibrate, compare, doctor, reproduce
-from nodebench.cli.completion import (
-    of_batchings,
-    of_compiles,
-    of_gradients,
-    of_models,
-    of_solvers,
-    of_tasks,
-)
+from nodebench.cli.completion import of_tasks
 from nodebench.cli.groups import claims_app, results_app, study_app
 from nodebench.cli.options import (
+    WHAT,
     WHERE,
     CheckpointEvery,
     Dask,
@@ -98,6 +93,7 @@ def nodebench(
 
 
 @app.command()
+@with_axis_options
 def run(
     name: Annotated[
         str, typer.Argument(metavar="[TASK]", help="The same as --task.", show_default=False, autocompletion=of_tasks)
@@ -108,96 +104,13 @@ def run(
             metavar="TASK",
             help="Task to run, see 'nodebench list tasks', or file.py:NAME of a problem of your own.",
             autocompletion=of_tasks,
-            rich_help_panel="What",
-        ),
-    ] = "",
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,…", help="Network variants of the task.", autocompletion=of_models, rich_help_panel="What"
-        ),
-    ] = "",
-    dataset: Annotated[
-        str, typer.Option(metavar="NAME,…", help="Data sets of the task, where it has any.", rich_help_panel="What")
-    ] = "",
-    solver: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,…", help="Solvers. (default: dopri5)", autocompletion=of_solvers, rich_help_panel="What"
-        ),
-    ] = "",
-    gradient: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,…",
-            help="See 'nodebench list gradients'. (default: the task's)",
-            autocompletion=of_gradients,
-            rich_help_panel="What",
-        ),
-    ] = "",
-    segments: Annotated[
-        str,
-        typer.Option(
-            metavar="N,…", help="Of the gradient checkpoint. (default: the library's)", rich_help_panel="What"
-        ),
-    ] = "",
-    coupling: Annotated[
-        str,
-        typer.Option(metavar="X,…", help="λ of the gradient reversible. (default: 0.99)", rich_help_panel="What"),
-    ] = "",
-    batching: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,…",
-            help="joint, worst, each. (default: the library's)",
-            autocompletion=of_batchings,
-            rich_help_panel="What",
-        ),
-    ] = "",
-    compile: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,…",
-            help="eager, field, solver. (default: eager)",
-            autocompletion=of_compiles,
-            rich_help_panel="What",
-        ),
-    ] = "",
-    rtol: Annotated[
-        str,
-        typer.Option(metavar="X,…", help="Relative tolerances. (default: the task's)", rich_help_panel="What"),
-    ] = "",
-    atol: Annotated[
-        str,
-        typer.Option(
-            metavar="X,…",
-            help="Absolute tolerances. (default: in the task's ratio to rtol)",
-            rich_help_panel="What",
-        ),
-    ] = "",
-    adjoint_rtol: Annotated[
-        str,
-        typer.Option(metavar="X,…", help="Relative tolerance of the adjoint. (default: rtol)", rich_help_panel="What"),
-    ] = "",
-    adjoint_atol: Annotated[
-        str,
-        typer.Option(metavar="X,…", help="Absolute tolerance of the adjoint. (default: atol)", rich_help_panel="What"),
-    ] = "",
-    step_size: Annotated[
-        str,
-        typer.Option(metavar="H,…", help="Steps of fixed-step solvers. (default: the task's)", rich_help_panel="What"),
-    ] = "",
-    first_step: Annotated[
-        str,
-        typer.Option(
-            metavar="H,…", help="First steps of adaptive solvers. (default: the library's)", rich_help_panel="What"
+            rich_help_panel=WHAT,
         ),
     ] = "",
     preset: PresetName = "quick",
-    seed: Annotated[str, typer.Option(metavar="N,…", help="Seeds. (default: 0)", rich_help_panel="What")] = "",
     seeds: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Replicates: seeds 0 to N-1, in place of --seed.", rich_help_panel="What"),
+        typer.Option(metavar="N", help="Replicates: seeds 0 to N-1, in place of --seed.", rich_help_panel=WHAT),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -205,17 +118,10 @@ def run(
             "--set",
             metavar="KEY=VALUE",
             help="Override an option of the task; the same one again multiplies.",
-            rich_help_panel="What",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.", rich_help_panel=WHERE)] = "cpu",
-    dtype: Annotated[
-        str, typer.Option(metavar="NAME,…", help="float32, float64, bfloat16, float16.", rich_help_panel=WHERE)
-    ] = "float32",
-    autocast: Annotated[
-        str,
-        typer.Option(metavar="NAME,…", help="torch.autocast: bfloat16, float16, none.", rich_help_panel=WHERE),
-    ] = "",
     threads: Threads = None,
     data: Data = None,
     download: Download = False,
@@ -241,6 +147,7 @@ def run(
     quiet: Quiet = False,
     figures: Figures = False,
     yes: Yes = False,
+    **axes: str,
 ) -> int:
     """Run trials. Several values by comma multiply into trials, each in a process of its own.
 
@@ -254,27 +161,11 @@ def run(
         raise BadInput(f"the task is given twice: {name} and --task {task}")
     choices = Choices(
         task=name or task,
-        model=model,
-        dataset=dataset,
-        solver=solver,
-        gradient=gradient,
-        segments=segments,
-        coupling=coupling,
-        batching=batching,
-        compile=compile,
-        rtol=rtol,
-        atol=atol,
-        adjoint_rtol=adjoint_rtol,
-        adjoint_atol=adjoint_atol,
-        step_size=step_size,
-        first_step=first_step,
+        axes=axes,
         preset=preset,
-        seed=seed,
         seeds=seeds,
         overrides=tuple(set_ or ()),
         device=device,
-        dtype=dtype,
-        autocast=autocast,
         threads=threads,
         data=data,
         download=download,

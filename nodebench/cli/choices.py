@@ -1,17 +1,18 @@
 """What was typed after ``nodebench run``, read into a study."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput, at_least, choose
-from nodebench.spec import Batching, Compile, DataSource, Gradient, Grid, Limits, Pass, Preset, Request, Study
+from nodebench.spec import DataSource, Grid, Limits, Pass, Preset, Request, Study
+from nodebench.spec.axes import choices_of, value_type
 from nodebench.spec.grid import replicates, task_or_problem
-from nodebench.spec.trial import EVERY_DTYPE, Autocast, Scalar
+from nodebench.spec.trial import Scalar
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -27,30 +28,17 @@ _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2*
 
 @dataclass(frozen=True)
 class Choices:
-    """The options of ``nodebench run`` as they were typed; empty where nothing was."""
+    """The options of ``nodebench run`` as they were typed; empty where nothing was.
+
+    ``axes`` holds the text of each axis that a grid takes several values of.
+    """
 
     task: str = ""
-    model: str = ""
-    dataset: str = ""
-    solver: str = ""
-    gradient: str = ""
-    segments: str = ""
-    coupling: str = ""
-    batching: str = ""
-    compile: str = ""
-    rtol: str = ""
-    atol: str = ""
-    adjoint_rtol: str = ""
-    adjoint_atol: str = ""
-    step_size: str = ""
-    first_step: str = ""
+    axes: Mapping[str, str] = field(default_factory=dict)
     preset: str = "quick"
-    seed: str = ""
     seeds: int | None = None
     overrides: tuple[str, ...] = ()
     device: str = "cpu"
-    dtype: str = "float32"
-    autocast: str = ""
     threads: int | None = None
     data: Path | None = None
     download: bool = False
@@ -73,51 +61,40 @@ class Choices:
         if not self.task:
             raise BadInput("--task is missing; 'nodebench list tasks' says which there are")
         at_least(1, seeds=self.seeds)
-        if self.seed and self.seeds:
-            raise BadInput(f"--seed {self.seed} and --seeds {self.seeds}: give one of them")
+        typed = {name: text for name, text in self.axes.items() if text}
+        if self.seeds and "seed" in typed:
+            raise BadInput(f"--seed {typed['seed']} and --seeds {self.seeds}: give one of them")
         task, own = task_or_problem(self.task)
-        numbers = {
-            name: [_float(name, part) for part in parts(name, getattr(self, name))]
-            for name in ("rtol", "atol", "coupling", "step_size", "first_step", "adjoint_rtol", "adjoint_atol")
-        }
+        axes: dict[str, Sequence[object]] = {name: _values(name, text) for name, text in typed.items()}
+        if self.seeds:
+            axes["seed"] = replicates(self.seeds)
         try:
             return Grid(
                 task=task,
-                model=parts("model", self.model),
-                dataset=parts("dataset", self.dataset),
-                solver=[_solver(name) for name in parts("solver", self.solver)],
-                gradient=_members("gradient", self.gradient, Gradient),
-                segments=[_int("segments", part) for part in parts("segments", self.segments)],
-                coupling=numbers["coupling"],
-                batching=_members("batching", self.batching, Batching),
-                compile=_members("compile", self.compile, Compile),
-                rtol=numbers["rtol"],
-                atol=numbers["atol"],
-                step_size=numbers["step_size"],
-                first_step=numbers["first_step"],
-                adjoint_rtol=numbers["adjoint_rtol"],
-                adjoint_atol=numbers["adjoint_atol"],
                 preset=Preset(choose("preset", self.preset, list(Preset))),
-                seed=replicates(self.seeds)
-                if self.seeds
-                else [_int("seed", s) for s in parts("seed", self.seed or "0")],
                 overrides=own | overrides_of(self.overrides),
                 device=self.device,
-                dtype=[choose("dtype", one, EVERY_DTYPE) for one in parts("dtype", self.dtype)],
-                autocast=_members("autocast", self.autocast, Autocast),
                 threads=self.threads,
+                **axes,
             )
         except ValidationError as error:
             raise BadInput(_validation_line(error)) from None
 
+    def given(self) -> list[str]:
+        """The options that were typed, as far as they differ from the defaults."""
+        return [*given(self), *(_option(name) for name, text in self.axes.items() if text)]
+
 
 def given(typed: "DataclassInstance") -> list[str]:
     """The options that were typed, as far as they differ from the defaults."""
-    names = [field.name for field in fields(typed) if getattr(typed, field.name) != field.default]
-    return ["--" + _OPTIONS.get(name, name.replace("_", "-")) for name in names]
+    named = [one for one in fields(typed) if one.default is not MISSING]
+    return [_option(one.name) for one in named if getattr(typed, one.name) != one.default]
 
 
-_OPTIONS = {"overrides": "set", "timing": "no-timing"}
+def _option(name: str) -> str:
+    return "--" + {"overrides": "set", "timing": "no-timing", "memory": "memory-limit"}.get(
+        name, name.replace("_", "-")
+    )
 
 
 def data_source(folder: Path | None, download: bool) -> DataSource:
@@ -154,8 +131,19 @@ def parts(name: str, text: str) -> list[str]:
     """
     values = [part.strip() for part in text.split(",")] if text else []
     if not all(values):
-        raise BadInput(f"--{name.replace('_', '-')} '{text}': an empty value between commas")
+        raise BadInput(f"{_option(name)} '{text}': an empty value between commas")
     return list(dict.fromkeys(values))
+
+
+def _values(name: str, text: str) -> list[Any]:
+    """The values of an axis, by comma."""
+    kind = value_type(name)
+    if issubclass(kind, StrEnum):
+        return _members(name, text, kind)
+    if kind in (int, float):
+        return [(_int if kind is int else _float)(name, part) for part in parts(name, text)]
+    values = [_solver(part) if name == "solver" else part for part in parts(name, text)]
+    return [choose(name, value, choices_of(name)) for value in values] if choices_of(name) else values
 
 
 def _members(name: str, text: str, kind: type[E]) -> list[E]:
@@ -168,7 +156,7 @@ def _float(name: str, text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value < float("inf"):
-        raise BadInput(f"--{name.replace('_', '-')} '{text}': not a positive number; write it as 1e-3 or 0.001")
+        raise BadInput(f"{_option(name)} '{text}': not a positive number; write it as 1e-3 or 0.001")
     return value
 
 
@@ -219,11 +207,6 @@ def size_of(option: str, text: str) -> int:
     return size
 
 
-_OPTION_OF_FIELD = {"memory": "memory-limit", "seed": "seed", "overrides": "set"}
-
-
 def _validation_line(error: ValidationError) -> str:
     first = error.errors()[0]
-    field = str(first["loc"][0])
-    option = _OPTION_OF_FIELD.get(field, field.replace("_", "-"))
-    return f"--{option} {first['input']}: {first['msg'].lower()}"
+    return f"{_option(str(first['loc'][0]))} {first['input']}: {first['msg'].lower()}"

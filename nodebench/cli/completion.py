@@ -1,6 +1,6 @@
 """What the shell completes. Names of solvers and models need torch, which takes some seconds; others come at once."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -19,35 +19,14 @@ def of_models(context: typer.Context, incomplete: str) -> list[str]:
     from nodebench.tasks import tasks
 
     task = tasks().get(_typed(context, "task") or _typed(context, "name"))
-    return _by_comma(task.models if task else [], incomplete)
+    return by_comma(task.models if task else [])(incomplete)
 
 
 def of_solvers(incomplete: str) -> list[str]:
     """Solvers, by comma."""
     from nodebench.solvers import solver_names
 
-    return _by_comma(solver_names(), incomplete)
-
-
-def of_gradients(incomplete: str) -> list[str]:
-    """Gradients, by comma."""
-    from nodebench.spec import Gradient
-
-    return _by_comma(Gradient, incomplete)
-
-
-def of_batchings(incomplete: str) -> list[str]:
-    """Ways to batch, by comma."""
-    from nodebench.spec import Batching
-
-    return _by_comma(Batching, incomplete)
-
-
-def of_compiles(incomplete: str) -> list[str]:
-    """What is compiled, by comma."""
-    from nodebench.spec import Compile
-
-    return _by_comma(Compile, incomplete)
+    return by_comma(solver_names())(incomplete)
 
 
 def of_presets(incomplete: str) -> list[str]:
@@ -79,6 +58,16 @@ def of_claims(incomplete: str) -> list[str]:
     return _beginning(dict.fromkeys(claim.id for claim in all_claims()), incomplete)
 
 
+def by_comma(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """Complete the last of several names."""
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [f"{before}{comma}{name}" for name in _beginning(names, last)]
+
+    return complete
+
+
 def _typed(context: typer.Context, name: str) -> str:
     value: Any = context.params.get(name)
     return "" if value is None else str(value)
@@ -86,9 +75,3 @@ def _typed(context: typer.Context, name: str) -> str:
 
 def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
     return [str(name) for name in names if str(name).startswith(incomplete)]
-
-
-def _by_comma(names: Iterable[str], incomplete: str) -> list[str]:
-    """Complete the last of several names."""
-    before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in _beginning(names, last)]

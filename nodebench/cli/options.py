@@ -7,7 +7,7 @@ import typer
 
 from nodebench.cli.completion import of_claims, of_presets, of_runs, of_studies
 
-WHERE, LIMITS, OUTPUT = "Where and how", "Limits", "Output"
+WHAT, WHERE, LIMITS, OUTPUT = "What", "Where and how", "Limits", "Output"
 
 Results = Annotated[
     Path,
@@ -92,7 +92,7 @@ Figures = Annotated[
 ]
 PresetName = Annotated[
     str,
-    typer.Option(metavar="NAME", help="Scale: smoke, quick, paper.", autocompletion=of_presets, rich_help_panel="What"),
+    typer.Option(metavar="NAME", help="Scale: smoke, quick, paper.", autocompletion=of_presets, rich_help_panel=WHAT),
 ]
 StudyName = Annotated[
     str,

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nodebench.cli.choices import Choices, given
+from nodebench.cli.choices import Choices
 from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, LATEST, OK, TRIAL_FAILED
 from nodebench.cli.heartbeat import waiting
 from nodebench.cli.interrupt import ctrl_c, interruptible
@@ -94,7 +94,7 @@ def run_command(choices: Choices, manner: Manner) -> int:
     """Run what was typed, or go on with an earlier run; return the exit code."""
     if not manner.resume:
         return execute(choices.study(), manner)
-    refuse_changes(given(choices))
+    refuse_changes(choices.given())
     return resume(RunFolder.open(manner.execution.results, None if manner.resume == LATEST else manner.resume), manner)
 
 

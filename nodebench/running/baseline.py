@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput, choose
-from nodebench.running.combination import NOT_APPLICABLE, OPTIONAL, Unfit, following_atol, with_ode
+from nodebench.running.combination import OPTIONAL, Unfit, following_atol, with_ode
 from nodebench.solvers import canonical_name
 from nodebench.spec import Grid, Trial
 from nodebench.spec.axes import AXES, as_stored
@@ -42,7 +42,7 @@ def baseline_of(trial: Trial, against: Mapping[str, Scalar]) -> Trial:
     for axis, value in named.items():
         stored = canonical_name(value) if axis == "solver" else as_stored(axis, value)
         if getattr(found, axis) != stored:
-            reason = NOT_APPLICABLE.get(axis, "it does not apply")
+            reason = AXES[axis].absent
             raise BadInput(f"against {axes}: {axis} {value} of trial {trial.id}: {reason}")
     return found
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from nodebench.solvers import Method, SolverAdapter, canonical_name, find_solver
 from nodebench.spec import Batching, Gradient, Trial
-from nodebench.spec.axes import as_stored
+from nodebench.spec.axes import Part, as_stored, axis_names
 from nodebench.tasks import Task
 
 
@@ -17,19 +17,7 @@ class Unfit(Exception):
         self.value = value
 
 
-OPTIONAL = (
-    "gradient",
-    "segments",
-    "coupling",
-    "batching",
-    "compile",
-    "rtol",
-    "atol",
-    "step_size",
-    "first_step",
-    "adjoint_rtol",
-    "adjoint_atol",
-)
+OPTIONAL = axis_names(Part.METHOD, without=("solver",))
 
 
 def with_ode(task: Task, model: str, solver: str, chosen: Mapping[str, Any], /, **common: Any) -> Trial:
@@ -53,22 +41,20 @@ def with_ode(task: Task, model: str, solver: str, chosen: Mapping[str, Any], /, 
     else:
         rtol = atol = None
     adjoint = gradient is not None and gradient.solves_backwards and method.has_tolerance
-    return Trial(
-        model=model,
-        solver=solver,
-        rtol=rtol,
-        atol=atol,
-        step_size=None if method.adaptive else step_size or task.step_size,
-        first_step=_first_step(chosen["first_step"], adapter, method, solver),
-        gradient=gradient,
-        adjoint_rtol=(chosen["adjoint_rtol"] or rtol) if adjoint else None,
-        adjoint_atol=(chosen["adjoint_atol"] or atol) if adjoint else None,
-        segments=chosen["segments"] if gradient is Gradient.CHECKPOINT else None,
-        coupling=chosen["coupling"] if gradient is Gradient.REVERSIBLE and adapter.couples else None,
-        batching=batching,
-        compile=_supported("compile", chosen["compile"], adapter.compiles, solver),
-        **common,
-    )
+    fitting = {
+        "rtol": rtol,
+        "atol": atol,
+        "step_size": None if method.adaptive else step_size or task.step_size,
+        "first_step": _first_step(chosen["first_step"], adapter, method, solver),
+        "gradient": gradient,
+        "adjoint_rtol": (chosen["adjoint_rtol"] or rtol) if adjoint else None,
+        "adjoint_atol": (chosen["adjoint_atol"] or atol) if adjoint else None,
+        "segments": chosen["segments"] if gradient is Gradient.CHECKPOINT else None,
+        "coupling": chosen["coupling"] if gradient is Gradient.REVERSIBLE and adapter.couples else None,
+        "batching": batching,
+        "compile": _supported("compile", chosen["compile"], adapter.compiles, solver),
+    }
+    return Trial(model=model, solver=solver, **{**chosen, **fitting, **common})
 
 
 def following_atol(task: Task, rtol: float) -> float:
@@ -113,23 +99,6 @@ def _supported(axis: str, wanted: Any, possible: Sequence[Any], solver: str) -> 
     if choice not in possible:
         raise Unfit((axis, wanted), f"solver {solver} has no {axis} '{choice}': {', '.join(possible)} only")
     return as_stored(axis, choice)
-
-
-NOT_APPLICABLE = {
-    "model": "no combination of the other choices can run it",
-    "solver": "the chosen model has no ODE, so it has no solver",
-    "gradient": "the chosen model has no ODE, so it has no gradient to choose",
-    "segments": "only the gradient 'checkpoint' has segments",
-    "coupling": "only the gradient 'reversible' of torchdiffeq's methods has a coupling",
-    "batching": "the chosen model has no ODE, so there is nothing to step",
-    "compile": "the chosen model has no ODE, so there is no field to compile",
-    "rtol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
-    "atol": "the chosen solver takes fixed steps and has no tolerance; give --step-size",
-    "step_size": "the chosen solver chooses its own steps; give --rtol and --atol",
-    "first_step": "the chosen solver takes fixed steps; give --step-size",
-    "adjoint_rtol": "no trial here solves an adjoint with a tolerance",
-    "adjoint_atol": "no trial here solves an adjoint with a tolerance",
-}
 
 
 def _names(gradients: frozenset[Gradient]) -> str:

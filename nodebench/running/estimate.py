@@ -8,13 +8,13 @@ from statistics import median
 from typing import Any
 
 from nodebench.spec import DataSource, Limits, Record, Status, Trial
-from nodebench.spec.axes import AXES, Part, axis_names
+from nodebench.spec.axes import Part, axis_names, value_type
 from nodebench.spec.calibration import machine_of
 from nodebench.store.run_folder import RunFolder, list_runs, records_of
 
 # Axes on which two trials may differ and still count as alike, from the most alike to the least: the first level that
 # has a record gives the estimate. An axis that is named nowhere here must be equal at every level.
-_NUMBERS = tuple(name for name in axis_names(Part.METHOD) if AXES[name].type in (int, float))
+_NUMBERS = tuple(name for name in axis_names(Part.METHOD) if value_type(name) in (int, float))
 _MAY_DIFFER: tuple[tuple[str, ...], ...] = (
     (),
     _NUMBERS,

@@ -1,7 +1,7 @@
 """The trials that a grid multiplies into, and why some combinations cannot be run."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from nodebench.errors import BadInput, choose
 from nodebench.instruments.environment import default_threads, usable_cores
-from nodebench.running.combination import NOT_APPLICABLE, OPTIONAL, Unfit, with_ode
+from nodebench.running.combination import OPTIONAL, Unfit, with_ode
 from nodebench.solvers import canonical_name
 from nodebench.spec import DataSource, Exclusion, Grid, Trial
-from nodebench.spec.axes import as_stored
-from nodebench.spec.grid import MOST_TRIALS
+from nodebench.spec.axes import AXES, as_stored
+from nodebench.spec.grid import EXCLUDABLE, MOST_TRIALS
 from nodebench.spec.trial import Autocast, Scalar
 from nodebench.tasks import Task, data_card_of, dataset_of, find_task
 from nodebench.trial.devices import device_kind, resolve_device
@@ -125,17 +125,7 @@ class _Excluded:
         self.reason = exclusion.reason
         for name in exclusion.model:
             choose(f"model of task {task.name}", name, task.models)
-        self._axes: dict[str, Sequence[object]] = {
-            "model": exclusion.model,
-            "dataset": exclusion.dataset,
-            "solver": [canonical_name(name) for name in exclusion.solver],
-            "gradient": exclusion.gradient,
-            "batching": [as_stored("batching", value) for value in exclusion.batching],
-            "compile": [as_stored("compile", value) for value in exclusion.compile],
-            "rtol": exclusion.rtol,
-            "step_size": exclusion.step_size,
-            "first_step": exclusion.first_step,
-        }
+        self._axes = {name: [_stored(name, value) for value in getattr(exclusion, name)] for name in EXCLUDABLE}
         self._options = {
             name: [getattr(options_with(task, grid.preset, {name: value}), name) for value in values]
             for name, values in exclusion.overrides.items()
@@ -222,15 +212,14 @@ def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
 _AXES = ("model", "solver", "dtype", "autocast", *OPTIONAL)
 
 
+def _stored(axis: str, value: Any) -> Any:
+    """A value of a grid as its trial has it."""
+    return canonical_name(value) if axis == "solver" else as_stored(axis, value)
+
+
 def _wanted(grid: Grid) -> list[tuple[str, Any]]:
     """Every value that the user named."""
-    named: list[tuple[str, Any]] = []
-    for axis in _AXES:
-        named += [
-            (axis, canonical_name(value) if axis == "solver" else as_stored(axis, value))
-            for value in getattr(grid, axis)
-        ]
-    return named
+    return [(axis, _stored(axis, value)) for axis in _AXES for value in getattr(grid, axis)]
 
 
 def _values(trial: Trial) -> set[tuple[str, Any]]:
@@ -249,4 +238,4 @@ def _reason(value: tuple[str, Any], unfit: dict[str, Unfit]) -> str:
         return next(iter(unfit))
     axis, given = value
     named = f"--{axis.replace('_', '-')} {given:g}" if isinstance(given, float) else f"--{axis} {given}"
-    return f"{named}: {NOT_APPLICABLE[axis]}"
+    return f"{named}: {AXES[axis].absent}"

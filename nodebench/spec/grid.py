@@ -1,14 +1,15 @@
 """A grid: choices that multiply into trials."""
 
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, create_model
 
 from nodebench.errors import BadInput
+from nodebench.spec.axes import AXES, value_annotation
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.names import Name
-from nodebench.spec.trial import Autocast, Batching, Compile, Coupling, Dtype, Gradient, Positive, Preset, Scalar, Seed
+from nodebench.spec.trial import Scalar, Trial
 
 
 def _listed(value: Any) -> Any:
@@ -48,24 +49,9 @@ def task_or_problem(text: str) -> tuple[str, dict[str, Scalar]]:
     return text, {}
 
 
-# What may differ between a trial and the baseline arm of its interleaved pass.
-COMPARABLE = (
-    "model",
-    "solver",
-    "gradient",
-    "segments",
-    "coupling",
-    "batching",
-    "compile",
-    "rtol",
-    "atol",
-    "adjoint_rtol",
-    "adjoint_atol",
-    "step_size",
-    "first_step",
-    "dtype",
-    "autocast",
-)
+EXCLUDABLE = tuple(name for name, axis in AXES.items() if axis.listed and name != "seed")
+# What may differ between a trial and the baseline arm of its interleaved pass: not its data, nor its place.
+COMPARABLE = tuple(name for name in EXCLUDABLE if name != "dataset")
 
 
 def _comparable(against: dict[str, Scalar]) -> dict[str, Scalar]:
@@ -75,60 +61,58 @@ def _comparable(against: dict[str, Scalar]) -> dict[str, Scalar]:
     return against
 
 
-T = TypeVar("T")
-Axis = Annotated[list[T], BeforeValidator(_listed)]
 OptionAxes = Annotated[dict[Name, list[Scalar]], BeforeValidator(_listed_options)]
 
 
-class Exclusion(Frozen):
-    """A corner of a grid that is left out: trials that have one of the values on every axis named here."""
+def _several(name: str) -> Any:
+    return Annotated[list[value_annotation(name)], BeforeValidator(_listed)]  # type: ignore[misc]
+
+
+def _of_grid(name: str) -> tuple[Any, Any]:
+    """The annotation and the default of an axis in a grid."""
+    field = Trial.model_fields[name]
+    if name == "overrides":
+        return OptionAxes, {}
+    if name == "threads":
+        return Annotated[int, Field(ge=1)] | None, None
+    if not AXES[name].listed:
+        return value_annotation(name), ... if field.is_required() else field.default
+    return _several(name), [] if field.is_required() or field.default is None else [field.default]
+
+
+if TYPE_CHECKING:
+
+    class _GridAxes(BaseModel):
+        """Values by the name of their axis."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    class _ExclusionAxes(_GridAxes): ...
+
+else:
+    _GridAxes = create_model("_GridAxes", __base__=Frozen, **{name: _of_grid(name) for name in AXES})
+    _ExclusionAxes = create_model(
+        "_ExclusionAxes", __base__=Frozen, **{name: (_several(name), []) for name in EXCLUDABLE}
+    )
+
+
+class Exclusion(_ExclusionAxes):
+    """A corner of a grid that is left out: trials that have one of the values on every axis that it names."""
 
     reason: str
-    model: Axis[Name] = []
-    dataset: Axis[Name] = []
-    solver: Axis[Name] = []
-    gradient: Axis[Gradient] = []
-    batching: Axis[Batching] = []
-    compile: Axis[Compile] = []
-    rtol: Axis[Positive] = []
-    step_size: Axis[Positive] = []
-    first_step: Axis[Positive] = []
     overrides: OptionAxes = {}
 
 
-class Grid(BaseModel):
+class Grid(_GridAxes):
     """What the user asked for, before the defaults of task and solver fill the gaps.
 
-    An empty list means "the default". Every value given must end up in at least one trial, or the grid is
-    refused: ``rk4`` beside ``dopri5`` with an ``rtol`` is fine, ``rk4`` alone with an ``rtol`` is not.
+    It has the axes of ``Trial``, and several values of most. An empty list means "the default". Every value given must
+    end up in at least one trial, or the grid is refused: ``rk4`` beside ``dopri5`` with an ``rtol`` is fine, ``rk4``
+    alone with an ``rtol`` is not.
 
     ``against`` names the baseline arm of an interleaved pass: the trial with these axes replaced.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    task: Name
-    dataset: Axis[Name] = []
-    model: Axis[Name] = []
-    solver: Axis[Name] = []
-    gradient: Axis[Gradient] = []
-    segments: Axis[Annotated[int, Field(ge=1)]] = []
-    coupling: Axis[Coupling] = []
-    batching: Axis[Batching] = []
-    compile: Axis[Compile] = []
-    rtol: Axis[Positive] = []
-    atol: Axis[Positive] = []
-    adjoint_rtol: Axis[Positive] = []
-    adjoint_atol: Axis[Positive] = []
-    step_size: Axis[Positive] = []
-    first_step: Axis[Positive] = []
-    seed: Axis[Seed] = [0]
-    preset: Preset = Preset.QUICK
-    overrides: OptionAxes = {}
-    device: Name = "cpu"
-    dtype: Axis[Dtype] = ["float32"]
-    autocast: Axis[Autocast] = []
-    threads: Annotated[int, Field(ge=1)] | None = None
     exclude: list[Exclusion] = []
     against: Annotated[dict[str, Scalar], AfterValidator(_comparable)] = {}
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nodebench.spec.axis import Axis, Part
 from nodebench.spec.names import Name
 
 Scalar = bool | int | float | str
@@ -140,60 +141,179 @@ USUAL_DTYPES: tuple[Dtype, ...] = ("float32", "float64")
 EVERY_DTYPE: tuple[Dtype, ...] = get_args(Dtype)
 
 
+# What the labels of a trial show of its method.
+LABELLED = (
+    *("solver", "batching", "compile", "rtol", "atol", "step_size", "first_step"),
+    *("gradient", "adjoint_rtol", "adjoint_atol", "segments", "coupling"),
+)
+_PROBLEM, _METHOD, _EXECUTION = Part.PROBLEM, Part.METHOD, Part.EXECUTION
+_FIXED_STEPS = "the chosen solver takes fixed steps and has no tolerance; give --step-size"
+_NO_ADJOINT = "no trial here solves an adjoint with a tolerance"
+
+
 class Trial(BaseModel):
     """One frozen point: what is run, and nothing of where or when.
 
-    ``solver``, ``gradient`` and their numbers are null where the model has no ODE.
-
-    Attributes:
-        task: its name.
-        model: of the task.
-        solver: its name, with its backend where that is not torchdiffeq: ``dopri5``, ``scipy:LSODA``.
-        rtol: relative tolerance; null where the method has none.
-        atol: absolute tolerance; null where the method has none.
-        step_size: of a fixed-step method; null for one step per output interval, torchdiffeq's own default.
-        first_step: of each solve by an adaptive method, forwards and backwards; null leaves it to the library.
-        gradient: how the solve is differentiated.
-        adjoint_rtol: relative tolerance of the backward solve; null where nothing is solved backwards.
-        adjoint_atol: absolute tolerance of the backward solve; null where nothing is solved backwards.
-        segments: of the gradient ``checkpoint``; null leaves their number to the library.
-        coupling: λ of the gradient ``reversible``, at most 1; null is 0.99.
-        batching: how the samples of a batch share their steps; null is ``joint``.
-        compile: what ``torch.compile`` is given; null is eager.
-        dataset: of the task; null where it makes its own data.
-        device: ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        dtype: of states and parameters.
-        autocast: the format in which ``torch.autocast`` computes losses and metrics; null is none.
-        threads: CPU threads.
-        preset: the scale of the task.
-        overrides: options of the task that differ from the preset.
-        seed: of data, weights and order.
+    Each field declares one axis, see ``Axis``. ``solver``, ``gradient`` and their numbers are null where the model has
+    no ODE; a number is also null where the method or the gradient has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    task: Name
-    model: Name
-    solver: Name | None = None
-    rtol: Positive | None = None
-    atol: Positive | None = None
-    step_size: Positive | None = None
-    first_step: Positive | None = None
-    gradient: Gradient | None = None
-    adjoint_rtol: Positive | None = None
-    adjoint_atol: Positive | None = None
-    segments: Annotated[int, Field(ge=1)] | None = None
-    coupling: Coupling | None = None
-    batching: Literal[Batching.WORST, Batching.EACH] | None = None
-    compile: Literal[Compile.FIELD, Compile.SOLVER] | None = None
-    dataset: Name | None = None
-    device: Name = "cpu"
-    dtype: Dtype = "float32"
-    autocast: Literal[Autocast.BFLOAT16, Autocast.FLOAT16] | None = None
-    threads: Annotated[int, Field(ge=1)] = 1
-    preset: Preset = Preset.QUICK
-    overrides: dict[Name, Scalar] = Field(default_factory=dict)
-    seed: Seed = 0
+    task: Annotated[Name, Axis(_PROBLEM, "task", "Data, loss and metrics.", listed=False)]
+    dataset: Annotated[Name | None, Axis(_PROBLEM, "data set", "Data set of the task, where it has any.")] = None
+    model: Annotated[
+        Name,
+        Axis(
+            _PROBLEM,
+            "model",
+            "Network variant of the task.",
+            default="the task's first",
+            absent="no combination of the other choices can run it",
+        ),
+    ]
+    overrides: Annotated[
+        dict[Name, Scalar],
+        Axis(_PROBLEM, "options", "Options of the task that differ from those of its preset.", listed=False),
+    ] = Field(default_factory=dict)
+    solver: Annotated[
+        Name | None,
+        Axis(
+            _METHOD,
+            "solver",
+            "Numerical method, with its library where that is not torchdiffeq, as in scipy:LSODA.",
+            default="dopri5",
+            absent="the chosen model has no ODE, so it has no solver",
+        ),
+    ] = None
+    gradient: Annotated[
+        Gradient | None,
+        Axis(
+            _METHOD,
+            "gradient",
+            "How the loss reaches the parameters.",
+            default="the task's",
+            absent="the chosen model has no ODE, so it has no gradient to choose",
+        ),
+    ] = None
+    segments: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        Axis(
+            _METHOD,
+            "segments",
+            "Segments of the solve that the gradient checkpoint recomputes.",
+            default="the library's",
+            absent="only the gradient 'checkpoint' has segments",
+            computes=False,
+        ),
+    ] = None
+    coupling: Annotated[
+        Coupling | None,
+        Axis(
+            _METHOD,
+            "coupling",
+            "Coupling λ of the two states of the gradient reversible.",
+            default="0.99",
+            absent="only the gradient 'reversible' of torchdiffeq's methods has a coupling",
+        ),
+    ] = None
+    batching: Annotated[
+        Literal[Batching.WORST, Batching.EACH] | None,
+        Axis(
+            _METHOD,
+            "batching",
+            "How the samples of a batch share their steps.",
+            default="the library's",
+            unset=Batching.JOINT,
+            absent="the chosen model has no ODE, so there is nothing to step",
+        ),
+    ] = None
+    compile: Annotated[
+        Literal[Compile.FIELD, Compile.SOLVER] | None,
+        Axis(
+            _METHOD,
+            "compile",
+            "What torch.compile is given.",
+            default="eager",
+            unset=Compile.EAGER,
+            absent="the chosen model has no ODE, so there is no field to compile",
+            computes=False,
+        ),
+    ] = None
+    rtol: Annotated[
+        Positive | None,
+        Axis(_METHOD, "rtol", "Relative tolerance of the forward solve.", default="the task's", absent=_FIXED_STEPS),
+    ] = None
+    atol: Annotated[
+        Positive | None,
+        Axis(
+            _METHOD,
+            "atol",
+            "Absolute tolerance of the forward solve.",
+            default="in the task's ratio to rtol",
+            follows="rtol",
+            absent=_FIXED_STEPS,
+        ),
+    ] = None
+    step_size: Annotated[
+        Positive | None,
+        Axis(
+            _METHOD,
+            "step size",
+            "Step of a fixed-step method, in the units of time.",
+            default="the task's",
+            absent="the chosen solver chooses its own steps; give --rtol and --atol",
+        ),
+    ] = None
+    first_step: Annotated[
+        Positive | None,
+        Axis(
+            _METHOD,
+            "first step",
+            "First step of an adaptive method, forwards and backwards, in the units of time.",
+            default="the library's",
+            absent="the chosen solver takes fixed steps; give --step-size",
+        ),
+    ] = None
+    adjoint_rtol: Annotated[
+        Positive | None,
+        Axis(
+            _METHOD,
+            "adjoint rtol",
+            "Relative tolerance of the adjoint.",
+            default="rtol",
+            follows="rtol",
+            absent=_NO_ADJOINT,
+        ),
+    ] = None
+    adjoint_atol: Annotated[
+        Positive | None,
+        Axis(
+            _METHOD,
+            "adjoint atol",
+            "Absolute tolerance of the adjoint.",
+            default="atol",
+            follows="rtol",
+            absent=_NO_ADJOINT,
+        ),
+    ] = None
+    dtype: Annotated[Dtype, Axis(_EXECUTION, "dtype", "Floating-point format of states and parameters.")] = "float32"
+    autocast: Annotated[
+        Literal[Autocast.BFLOAT16, Autocast.FLOAT16] | None,
+        Axis(
+            _EXECUTION,
+            "autocast",
+            "Format in which torch.autocast computes losses and metrics.",
+            default="none",
+            unset=Autocast.NONE,
+        ),
+    ] = None
+    threads: Annotated[int, Field(ge=1), Axis(_EXECUTION, "threads", "CPU threads.", computes=False, listed=False)] = 1
+    preset: Annotated[Preset, Axis(_PROBLEM, "preset", "Scale of the task.", listed=False)] = Preset.QUICK
+    device: Annotated[
+        Name, Axis(_EXECUTION, "device", "Kind of device: cpu, cuda or mps.", computes=False, listed=False)
+    ] = "cpu"
+    seed: Annotated[Seed, Axis(Part.REPLICATE, "seed", "Seed of data, initial weights and batches.")] = 0
 
     @property
     def id(self) -> str:

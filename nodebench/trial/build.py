@@ -1,26 +1,17 @@
 """From a frozen trial to the objects that run it."""
 
+from dataclasses import fields
+
 import torch
 
 from nodebench.instruments import NfeCounter
 from nodebench.solvers import Integrator, StepControl, find_solver, source_of_solver
 from nodebench.spec import DataSource, Trial
+from nodebench.spec.axes import AXES
 from nodebench.tasks import Experiment, Setup, find_task, source_of_task
 from nodebench.trial.options import options_of
 
-_CONTROL = {
-    "rtol",
-    "atol",
-    "step_size",
-    "first_step",
-    "gradient",
-    "adjoint_rtol",
-    "adjoint_atol",
-    "segments",
-    "coupling",
-    "batching",
-    "compile",
-}
+_CONTROL = set(AXES) & {field.name for field in fields(StepControl)}
 
 
 def integrator_of(trial: Trial, counter: NfeCounter) -> Integrator:

@@ -10,6 +10,7 @@ import typer
 from nodebench.cli import completion
 from nodebench.cli.app import _ORDER, app
 from nodebench.spec import Grid, Study
+from nodebench.spec.axes import choices_of
 from nodebench.store.run_folder import RunFolder
 from nodebench.tasks import tasks
 
@@ -40,9 +41,8 @@ def test_a_shell_is_told_how_the_last_word_goes_on(runs, tmp_path, words, found)
     ("complete", "incomplete", "found"),
     [
         (completion.of_solvers, "dopri5,bosh", {"dopri5,bosh3"}),
-        (completion.of_gradients, "direct,adjoint-", {"direct,adjoint-seminorm"}),
-        (completion.of_batchings, "e", {"each"}),
-        (completion.of_compiles, "f", {"field"}),
+        (completion.by_comma(choices_of("gradient")), "direct,adjoint-", {"direct,adjoint-seminorm"}),
+        (completion.by_comma(choices_of("batching")), "e", {"each"}),
         (completion.of_presets, "sm", {"smoke"}),
         (completion.of_studies, "gradients", {"gradients", "gradients-all"}),
         (completion.of_claims, "memory", {"memory-constant"}),

@@ -1,38 +1,95 @@
 """The table of the axes of a trial, against the models that it is about."""
 
-from dataclasses import fields
-from typing import get_args
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import typer
 from evidence import BASE, DIFFERING
 
-from nodebench.cli.choices import Choices
+import nodebench
+from nodebench.cli.app import app
 from nodebench.spec import Grid, Trial
-from nodebench.spec.axes import AXES, Part, as_stored, axis_names
+from nodebench.spec.axes import AXES, Part, as_stored, axis_names, choices_of, value_type
 
 
-def test_every_field_of_a_trial_is_in_the_table_and_no_other():
-    assert sorted(AXES) == sorted(Trial.model_fields)
-
-
-def test_every_axis_can_be_asked_for_in_a_grid():
+def test_every_axis_can_be_asked_for_in_a_grid_and_at_the_terminal():
+    options = {option.name for option in typer.main.get_command(app).commands["run"].params}
     assert AXES.keys() <= Grid.model_fields.keys()
-
-
-def test_every_axis_has_an_option_of_the_command():
-    assert AXES.keys() <= {field.name for field in fields(Choices)}
+    assert AXES.keys() - {"overrides"} <= options
 
 
 def test_the_types_are_those_of_the_values():
     other = Trial(**(BASE | DIFFERING)).model_dump(mode="json")
-    for axis in AXES.values():
-        assert axis.type(other[axis.name]) == other[axis.name], axis.name
+    for name in AXES:
+        assert value_type(name)(other[name]) == other[name], name
 
 
-def test_every_axis_but_the_seed_has_a_value_to_test_with():
-    assert {*DIFFERING, "seed"} == AXES.keys()
-    base = Trial(**BASE)
-    assert all(getattr(base, name) != value for name, value in DIFFERING.items())
+# An axis that does nothing, as a contributor would add it.
+PLANTED = """
+    theta: Annotated[Positive | None, Axis(_METHOD, "theta", "A planted axis.", absent="there is no theta")] = None
+"""
+EXCLUDING = """
+[groups.planted]
+task = "toy/stiff-decay"
+solver = "rk4"
+theta = [0.5, 2.0]
+exclude = [{ reason = "planted", theta = 2.0 }]
+"""
+# Prints exit code and output of commands, and what a run holds.
+COMMANDS = """
+import contextlib, io, json, sys
+import nodebench
+from nodebench.cli import main
+
+def command(*arguments):
+    sys.argv = ["nodebench", *arguments]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+        try:
+            main()
+        except SystemExit as end:
+            return end.code, out.getvalue()
+
+if __name__ == "__main__":
+    run = ("run", "toy/stiff-decay", "--solver", "rk4", "--preset", "smoke", "--passes", "training", "--quiet")
+    print(json.dumps({
+        "help": command("run", "--help"),
+        "run": command(*run, "--theta", "0.5,2"),
+        "frame": sorted(nodebench.load().frame()["theta"]),
+        "plan": command("study", "plan", "excluding.toml"),
+        "refused": command("run", "mnist", "--model", "resnet", "--preset", "smoke", "--theta", "0.5"),
+    }))
+"""
+
+
+def test_a_field_that_is_added_to_trial_is_known_everywhere(tmp_path):
+    """In a copy of the package whose trials have one axis more."""
+    shutil.copytree(Path(nodebench.__file__).parent, tmp_path / "nodebench")
+    trial = tmp_path / "nodebench" / "spec" / "trial.py"
+    before, after = trial.read_text().split("    dtype: Annotated[", 1)
+    trial.write_text(f"{before}{PLANTED}    dtype: Annotated[{after}")
+    (tmp_path / "excluding.toml").write_text(EXCLUDING)
+    (tmp_path / "commands.py").write_text(COMMANDS)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path, "COLUMNS": "200"}
+    command = [sys.executable, "commands.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    code, shown = found["run"]
+    assert code == 0
+    header, *rows = (line for line in shown.splitlines() if "theta" in line or "rk4" in line)
+    assert "theta" in header
+    assert [value in row for value, row in zip(("0.5", "2"), rows, strict=True)] == [True, True]
+    assert found["frame"] == [0.5, 2.0]
+    assert "A planted axis" in found["help"][1]
+    assert "planted" in found["plan"][1]
+    code, refusal = found["refused"]
+    assert (code, refusal.strip().endswith("--theta 0.5: there is no theta")) == (2, True)
 
 
 def test_what_none_stands_for_is_what_a_trial_cannot_hold():
@@ -41,9 +98,9 @@ def test_what_none_stands_for_is_what_a_trial_cannot_hold():
     assert unset == {"batching": "joint", "compile": "eager", "autocast": "none"}
     for name, value in unset.items():
         assert as_stored(name, value) is None
-        allowed = [one for choice in get_args(Trial.model_fields[name].annotation) for one in get_args(choice)]
-        assert value not in allowed
-        assert {*allowed, value} == set(AXES[name].type)
+        assert value in choices_of(name)
+        with pytest.raises(ValueError, match=name):
+            Trial(**(BASE | {name: value}))
 
 
 def test_what_follows_names_an_axis():

@@ -1,0 +1,48 @@
+"""The options of ``nodebench run`` that stand for the axes of a trial."""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from nodebench.cli.completion import by_comma, of_models, of_solvers
+from nodebench.cli.options import WHAT, WHERE
+from nodebench.spec.axes import AXES, Axis, Part, choices_of, value_type
+from nodebench.spec.trial import Trial
+
+_METAVARS = {float: "X,…", int: "N,…"}
+_COMPLETED: dict[str, Callable[..., list[str]]] = {"model": of_models, "solver": of_solvers}
+
+
+def with_axis_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command that takes ``**axes`` one option for each axis that a grid takes several values of.
+
+    They hold the text that was typed, and stand after its first two parameters, which say the task.
+    """
+    taken = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    names = [name for name, axis in AXES.items() if axis.listed]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    options = [inspect.Parameter(name, kind, default="", annotation=_annotation(name)) for name in names]
+    command.__signature__ = inspect.Signature([*taken[:2], *options, *taken[2:]])  # type: ignore[attr-defined]
+    command.__annotations__.update({option.name: option.annotation for option in options})
+    return command
+
+
+def _annotation(name: str) -> Any:
+    axis = AXES[name]
+    return Annotated[
+        str,
+        typer.Option(
+            metavar=_METAVARS.get(value_type(name), "NAME,…"),
+            help=_help(name, axis),
+            autocompletion=_COMPLETED.get(name) or by_comma(choices_of(name)),
+            rich_help_panel=WHERE if axis.part is Part.EXECUTION else WHAT,
+        ),
+    ]
+
+
+def _help(name: str, axis: Axis) -> str:
+    choices = f": {', '.join(choices_of(name))}." if choices_of(name) else "."
+    default = axis.default or Trial.model_fields[name].default
+    return axis.help.removesuffix(".") + choices + (f" (default: {default})" if default is not None else "")
