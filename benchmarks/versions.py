@@ -43,7 +43,9 @@ def run(python: Path, library: str, results: Path, seeds: int, task: str) -> Non
         *("--rtol", "1e-5", "--passes", "training", "--set", "epochs=1", "--set", "steps_per_epoch=30"),
         *("--seeds", str(seeds), "--threads", "1", "--quiet", "--results", str(results)),
     ]
-    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
+    done = subprocess.run(command, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL)
+    if done.returncode:
+        sys.exit(f"{python}: nodebench run ended with exit code {done.returncode}")
 
 
 def main() -> None:

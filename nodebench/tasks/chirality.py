@@ -53,7 +53,7 @@ class Chirality(Task):
     source = f"{_KIDGER}; {_EXAMPLE}"
     models = {
         "cde": ModelInfo("neural CDE of 8 components, whose field has one hidden layer of 128", _EXAMPLE),
-        "gru-dt": ModelInfo("GRU of 8 units that reads time and position; no ODE", "a control", frozenset()),
+        "gru": ModelInfo("GRU of 8 units that reads time and position; no ODE", "a control", frozenset()),
         "constant": ModelInfo(
             "one learned number for all series; no ODE", "a baseline that learns nothing", frozenset()
         ),
@@ -121,7 +121,7 @@ class _Fit(PointsFit):
         def network(solve: Solve) -> nn.Module:
             if setup.model == "constant":
                 return ConstantClassifier()
-            if setup.model == "gru-dt":
+            if setup.model == "gru":
                 return GruClassifier(times, CHANNELS, options.hidden)
             return NeuralCDE(times, CHANNELS, options.hidden, options.width, ACTIVATIONS[options.activation], solve)
 
