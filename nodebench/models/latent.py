@@ -54,6 +54,38 @@ class Encoder(nn.Module):
         return Normal(mean, torch.exp(0.5 * log_variance), validate_args=False)
 
 
+class DenseEncoder(nn.Module):
+    """A network of two layers that sees all observations at once and gives a Gaussian over the latent start.
+
+    It needs no memory, unlike a recurrent network, and one grid of times that all series share. Points of the grid that
+    are not observed are zeros, and marked as such.
+
+    Args:
+        grid: the times ``(T,)``, increasing; observations stand on some of them.
+        dimension: components of the series.
+        hidden: units.
+        latent: dimension of the latent state.
+    """
+
+    grid: Tensor
+
+    def __init__(self, grid: Tensor, dimension: int, hidden: int, latent: int) -> None:
+        super().__init__()
+        self.register_buffer("grid", grid)
+        self.layers = nn.Sequential(
+            nn.Linear(len(grid) * (dimension + 1), hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent)
+        )
+
+    def forward(self, observed: Tensor, times: Tensor) -> Normal:
+        """Return the posterior of the latent start; arguments and result as for ``Encoder``."""
+        middles = (self.grid[1:] + self.grid[:-1]) / 2
+        where = torch.bucketize(times.contiguous(), middles).unsqueeze(-1)
+        marked = torch.cat([observed, torch.ones_like(observed[..., :1])], -1)
+        whole = marked.new_zeros(len(marked), len(self.grid), marked.shape[-1])
+        mean, log_variance = self.layers(whole.scatter(1, where.expand_as(marked), marked).flatten(1)).chunk(2, -1)
+        return Normal(mean, torch.exp(0.5 * log_variance), validate_args=False)
+
+
 class OdeDecoder(nn.Module):
     """Solves a latent field from the latent start, and reads the signal off the states."""
 
@@ -123,7 +155,7 @@ class GruDecoder(nn.Module):
 class SeriesVae(nn.Module):
     """A variational autoencoder of series: an encoder and a decoder."""
 
-    def __init__(self, encoder: Encoder, decoder: OdeDecoder | GruDecoder) -> None:
+    def __init__(self, encoder: Encoder | DenseEncoder, decoder: OdeDecoder | GruDecoder) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder

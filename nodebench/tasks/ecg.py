@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nodebench.errors import BadInput
 from nodebench.models.fields import MlpField
-from nodebench.models.latent import Encoder, Fence, GruDecoder, OdeDecoder, SeriesVae, pick
+from nodebench.models.latent import DenseEncoder, Encoder, Fence, GruDecoder, OdeDecoder, SeriesVae, pick
 from nodebench.models.observed import RULES, Baseline
 from nodebench.solvers import Solve, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
@@ -40,6 +40,7 @@ class EcgOptions(SeriesOptions):
     missing: float = Field(0.5, gt=0, lt=1)  # share of points hidden, at random, when interpolating
     given: float = Field(0.5, gt=0, lt=1)  # share of the beat given, its middle, when extrapolating
     noise: float = Field(0.1, gt=0)  # standard deviation of the likelihood, in those of the signal
+    encoder: Literal["gru", "dense"] = "gru"  # reads point by point, or sees all at once
     damping: float = Field(0.5, ge=0)  # λ of the damped field
     duration: float = Field(1.0, gt=0)  # of a beat, in the field's time
     hearts: int = Field(100, ge=5)  # ecgsyn: records, a fifth of them for the test
@@ -316,8 +317,14 @@ def reduced(train: Tensor, test: Tensor, rank: int) -> Tensor:
 def _model(name: str, options: EcgOptions, solve: Solve) -> SeriesVae | Baseline:
     if name in RULES:
         return Baseline(RULES[name]())
-    encoder = Encoder(2, options.encoder_hidden, options.latent, "gru", options.encoder_sees_gaps)
-    return SeriesVae(encoder, _DECODERS[name](options, solve))
+    return SeriesVae(_encoder(options), _DECODERS[name](options, solve))
+
+
+def _encoder(options: EcgOptions) -> Encoder | DenseEncoder:
+    hidden, latent = options.encoder_hidden, options.latent
+    if options.encoder == "dense":
+        return DenseEncoder(torch.linspace(0, options.duration, POINTS), 2, hidden, latent)
+    return Encoder(2, hidden, latent, "gru", options.encoder_sees_gaps)
 
 
 def _ode(activation: type[nn.Module], damped: bool = False) -> Callable[[EcgOptions, Solve], OdeDecoder]:

@@ -7,6 +7,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from nodebench.models.latent import (
+    DenseEncoder,
     Encoder,
     Fence,
     GruDecoder,
@@ -44,6 +45,21 @@ def vae(sees_gaps: bool = True) -> SeriesVae:
 
 def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def test_a_dense_encoder_sees_each_observation_at_its_place_and_nothing_else():
+    """Against its layers on a table that is filled by hand; each series has its own three of six times."""
+    torch.manual_seed(0)
+    encoder, observed = DenseEncoder(TIMES, 2, 7, 3), torch.randn(3, 3, 2)
+    table = torch.zeros(3, 6, 3)
+    for series in range(3):
+        for point, place in enumerate(WHERE[series]):
+            table[series, place] = torch.tensor([*observed[series, point], 1.0])
+    posterior = encoder(observed, TIMES[WHERE])
+    mean, log_variance = encoder.layers(table.flatten(1)).chunk(2, -1)
+    assert torch.equal(posterior.mean, mean)
+    assert torch.allclose(posterior.stddev, log_variance.exp().sqrt())
+    assert not torch.equal(posterior.mean, encoder(observed, TIMES[WHERE.flip(0)]).mean)
 
 
 def test_the_kl_is_its_own_monte_carlo_estimate():

@@ -192,6 +192,19 @@ def test_what_is_not_given_changes_no_training(objective, monkeypatch):
         assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.parametrize("objective", ["reconstruct", "interpolate", "extrapolate"])
+def test_a_dense_encoder_learns_from_what_is_given(objective):
+    experiment = build(objective=objective, encoder="dense", encoder_hidden=64, steps_per_epoch=20, noise=0.5)
+    losses = []
+    for batch in experiment.batches(0):
+        experiment.optimizer.zero_grad()
+        losses.append(experiment.loss(experiment.model, batch))
+        losses[-1].backward()
+        experiment.optimizer.step()
+    assert losses[-1] < 0.95 * losses[0]
+    assert all(parameter.grad.abs().sum() > 0 for parameter in experiment.model.encoder.parameters())
+
+
 # --- metrics, against planted effects
 
 
