@@ -100,7 +100,7 @@ def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -
         blocks += equals(shipped, some, which)
         blocks += break_evens(shipped, some, which)
     for side, records in sides.items():
-        blocks += tables(name, records, side)
+        blocks += tables(name, records, side, timed=_is_timed(study))
         blocks += failures(name, records, side)
     blocks += [Heading("Reproduce it"), Code(f"nodebench study run {name if as_shipped else 'FILE.toml'}")]
     about = study.about if study else "a study of the user's own"
@@ -121,21 +121,38 @@ def _by_preset(sides: Sides) -> dict[str, list[Record]]:
 
 def _terms(study: Study | None, sides: Sides) -> list[tuple[str, str]]:
     terms = [("Source", study.source)] if study else []
-    return [*terms, *(((side or "Records").capitalize(), counts(records)) for side, records in sides.items())]
+    timed = _is_timed(study)
+    counted = (((side or "Records").capitalize(), counts(records, timed)) for side, records in sides.items())
+    return [*terms, *counted]
 
 
-def counts(records: Sequence[Record]) -> str:
+def _is_timed(study: Study | None) -> bool:
+    """Whether seconds are asked for; where they are not, trials may have run side by side."""
+    return study is None or study.timing
+
+
+def counts(records: Sequence[Record], timed: bool = True) -> str:
     """How many records there are, how they ended, and how many have times that are left out."""
     seeds = len({record.trial.seed for record in records})
-    reasons = [why for record in records if (why := unreliable(record, timed=True))]
+    reasons = [why for record in records if timed and (why := unreliable(record, timed=True))]
     marks = "".join(
         f"; times of {several(reasons.count(why), 'trial')} are left out: {why}" for why in dict.fromkeys(reasons)
     )
     return f"{several(len(records), 'trial')}, {several(seeds, 'seed')}: {status_line(records)}{marks}"
 
 
-def tables(name: str, records: Sequence[Record], side: str, *, metrics_first: bool = False) -> list[Block]:
-    """A table for each task, and a word on what its marks mean; ``metrics_first``: before the costs."""
+def tables(
+    name: str, records: Sequence[Record], side: str, *, metrics_first: bool = False, timed: bool = True
+) -> list[Block]:
+    """A table for each task, and a word on what its marks mean.
+
+    Args:
+        name: of the study.
+        records: of it.
+        side: where the records come from, in words; empty where that is clear.
+        metrics_first: whether metrics stand before costs.
+        timed: whether seconds are shown.
+    """
     blocks: list[Block] = [Heading(", ".join(filter(None, ("Every configuration", side))))]
     tasks: dict[tuple[str, str | None], list[Record]] = {}
     for record in records:
@@ -144,7 +161,7 @@ def tables(name: str, records: Sequence[Record], side: str, *, metrics_first: bo
     for (task, dataset), some in tasks.items():
         found = configurations(some)
         broken |= any(one.breaks_flow for one in found)
-        blocks.append(_table(name, task, dataset, found, side, metrics_first))
+        blocks.append(_table(name, task, dataset, found, side, metrics_first, timed))
     if broken:
         blocks.append(
             Paragraph(
@@ -155,12 +172,19 @@ def tables(name: str, records: Sequence[Record], side: str, *, metrics_first: bo
 
 
 def _table(
-    study: str, task: str, dataset: str | None, found: Sequence[Configuration], side: str, metrics_first: bool
+    study: str,
+    task: str,
+    dataset: str | None,
+    found: Sequence[Configuration],
+    side: str,
+    metrics_first: bool,
+    timed: bool,
 ) -> Table:
     axes = [name for name in varying(found) if name not in ("task", "dataset")] or ["model"]
     others = sorted({metric for one in found for record in one.records for metric in record.metrics})
     names = [*others, *_FIGURES] if metrics_first else [*_FIGURES, *others]
-    measured = [name for name in dict.fromkeys(names) if any(one.values(name) for one in found)]
+    shown = [name for name in dict.fromkeys(names) if timed or not figure(name).is_time]
+    measured = [name for name in shown if any(one.values(name) for one in found)]
     header = [*axes, "n"]
     for name in measured:
         header.append(figure(name).label)
