@@ -14,6 +14,7 @@ from typing import Literal
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -35,7 +36,7 @@ VERDICT_COLOURS = {
 SUPPORT = "#009E73"
 # Stands for the colour of the page's text, which light and dark pages set otherwise.
 INK = "#010203"
-WIDTH = 6.4  # inches
+WIDTH, HEIGHT = 6.4, 3.6  # inches
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _STYLE = {
@@ -226,7 +227,7 @@ class Look:
 def against(name: str, series: Sequence[Series], look: Look, published: Sequence[Series] = ()) -> Drawing:
     """Draw medians over replicates, with the range from the least to the greatest; published values are hollow."""
     with style(name):
-        drawn = Figure(figsize=(WIDTH, 3.6 + 0.2 * (len(series) > 6)))
+        drawn = Figure(figsize=(WIDTH, HEIGHT))
         axes = drawn.subplots()
         drawable = list(map(_drawable, series))
         for index, one in enumerate(drawable):
@@ -266,9 +267,21 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
                 _plain_log(axis)
         axes.grid(visible=True, color=INK, alpha=0.1)
         if len(series) + len(published) + len(look.guides) + look.front > 1:
-            drawn.legend(loc="outside lower center", ncols=3)
+            _legend_below(drawn)
         sns.despine(drawn)
         return saved(name, drawn)
+
+
+def _legend_below(drawn: Figure) -> None:
+    """A legend in as many columns as fit, at most three; its rows beyond the second make the drawing higher."""
+    renderer = FigureCanvasAgg(drawn).get_renderer()
+    for columns in (3, 2, 1):
+        legend = drawn.legend(loc="outside lower center", ncols=columns)
+        if legend.get_window_extent(renderer).width <= 0.98 * drawn.bbox.width or columns == 1:
+            break
+        legend.remove()
+    rows = math.ceil(len(legend.get_texts()) / columns)
+    drawn.set_size_inches(WIDTH, HEIGHT + 0.2 * max(0, rows - 2))
 
 
 def pareto_front(series: Sequence[Series]) -> list[tuple[float, float]]:

@@ -12,7 +12,7 @@ from nodebench.errors import BadInput
 from nodebench.reporting.questions import QUESTIONS
 from nodebench.reporting.site import report
 from nodebench.reporting.writers import WRITERS, html, latex, markdown, write
-from nodebench.spec import Preset, Record, Status, load_study
+from nodebench.spec import Preset, Record, Status
 from nodebench.tasks import find_task
 
 HOSTILE = "<script>alert(1)</script> & \\input{x} | `y` _z_"
@@ -154,14 +154,6 @@ def test_published_values_stand_beside_ours(files):
     rows = list(csv.DictReader(io.StringIO(files["csv"]["data/study-table1-mnist-mnist-5k.csv"].decode())))
     odenet = next(row for row in rows if row["model"] == "odenet")
     assert (float(odenet["test error"]), float(odenet["test error, published"])) == (5.1, 0.42)
-
-
-def test_a_study_whose_seconds_do_not_matter_shows_none(files):
-    assert not load_study("memory", Preset.QUICK).timing
-    header = files["csv"]["data/study-memory-toy-spiral.csv"].decode().splitlines()[0]
-    assert "NFE fwd" in header
-    assert "step" not in header.split(",")
-    assert "times of" not in files["html"]["study-memory.html"].decode()
 
 
 def test_the_memory_page_says_from_where_the_adjoint_pays(files):

@@ -9,10 +9,12 @@ from nodebench.analysis.readings import final, quotient
 from nodebench.claims import judge
 from nodebench.claims.contract import Arm, Part
 from nodebench.reporting.charts import PALETTE, Look, Series, against, forest, pareto_front
+from nodebench.reporting.document import Table
 from nodebench.reporting.site import PUBLISHED, report
 from nodebench.reporting.study_charts import Plot, by_axis, category, draw, each, rows
+from nodebench.reporting.study_pages import study_pages
 from nodebench.reporting.study_plots import PLOTS
-from nodebench.spec import Record, Status
+from nodebench.spec import Preset, Record, Status, load_study
 from nodebench.spec.figures import FIGURES
 from nodebench.spec.record import Place
 
@@ -174,6 +176,16 @@ def test_a_cell_says_of_how_many_replicates_it_is_where_times_were_left_out():
     assert "times of 1 trial are left out: the machine's speed changed during it" in page.blocks[0].items[-1][1]
 
 
+@pytest.mark.parametrize(("name", "timed"), [("memory", True), ("outputs", False)])
+def test_a_study_shows_seconds_only_if_they_matter(name, timed):
+    assert load_study(name, Preset.QUICK).timing == timed
+    (page,) = study_pages({name: {"": [study(0, 1000.0, 0.1), study(1, 1000.0, 0.1, drifted=True)]}}, lambda _: {})
+    (table,) = (block for block in page.blocks if isinstance(block, Table) and block.name.endswith("spiral"))
+    assert "NFE fwd" in table.header
+    assert ("step" in table.header) == timed
+    assert ("times of 1 trial are left out" in page.blocks[0].items[-1][1]) == timed
+
+
 def test_crossovers_of_two_presets_are_two():
     def both(preset, adjoint):
         return [
@@ -231,3 +243,15 @@ def test_the_front_has_what_no_other_point_beats_in_both():
     unbeaten = [(x, y) for x, y in points if not any(a <= x and b <= y and (a, b) != (x, y) for a, b in points)]
     assert pareto_front(series) == unbeaten
     assert "Pareto front" in against("a", series, Look("x", "y", "xy", joined=False, front=True)).svg
+
+
+@pytest.mark.parametrize("label", ["a", "adjoint-seminorm, backward rtol 0.001"])
+def test_no_label_of_a_legend_is_cut_off(label):
+    """Where each text of the drawing begins, against its width, with glyphs at least half as wide as high."""
+    series = [Series(f"{label} {i}", {1.0: [1.0], 2.0: [2.0]}) for i in range(8)]
+    svg = against("drawing", series, Look("x", "y")).svg
+    width = float(re.search(r'viewBox="0 0 ([0-9.]+) ', svg)[1])
+    places = [float(x) for x in re.findall(rf'x="([-0-9.]+)"[^>]*>{label} \d<', svg)]
+    assert len(places) == 8
+    assert min(places) >= 0
+    assert max(places) + 9 / 2 * len(f"{label} 0") <= width
