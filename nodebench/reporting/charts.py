@@ -274,7 +274,7 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
 
 def _legend_below(drawn: Figure) -> None:
     """A legend in as many columns as fit, at most three; its rows beyond the second make the drawing higher."""
-    renderer = FigureCanvasAgg(drawn).get_renderer()
+    renderer = FigureCanvasAgg(drawn).get_renderer()  # type: ignore[no-untyped-call]
     for columns in (3, 2, 1):
         legend = drawn.legend(loc="outside lower center", ncols=columns)
         if legend.get_window_extent(renderer).width <= 0.98 * drawn.bbox.width or columns == 1:

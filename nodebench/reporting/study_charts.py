@@ -148,7 +148,7 @@ def _draw(plot: Plot, study: str, preset: Preset, sides: Sides) -> Chart | None:
     )
     drawing = against(name, series, plot.look, published)
     table = [(one.label, x, y) for one in (*series, *published) for x in sorted(one.points) for y in one.points[x]]
-    alt = f"{plot.about}. Series: {'; '.join(_described(one) for one in series)}."
+    alt = f"{plot.about}. Series: {'; '.join(_described(one, plot.look.categories) for one in series)}."
     return Chart(name, caption, alt, drawing, ("series", plot.look.x or "place", plot.look.y), table)
 
 
@@ -216,10 +216,13 @@ def _values(plot: Plot, points: Sequence[Point]) -> dict[float, list[float]]:
     return found
 
 
-def _described(one: Series) -> str:
-    xs = sorted(one.points)
-    first, last = (median(one.points[x]) for x in (xs[0], xs[-1]))
-    return f"{one.label} from {first:.3g} at {xs[0]:g} to {last:.3g} at {xs[-1]:g}"
+def _described(one: Series, categories: Sequence[str]) -> str:
+    """A series in words: each of its values where x has names, else the first and the last."""
+    values = {x: f"{median(ys):.3g}" for x, ys in sorted(one.points.items())}
+    if categories:
+        return f"{one.label}: " + ", ".join(f"{categories[int(x)]} {y}" for x, y in values.items())
+    first, last = next(iter(values)), next(reversed(values))
+    return f"{one.label} from {values[first]} at {first:g} to {values[last]} at {last:g}"
 
 
 _NAMED = {
@@ -227,7 +230,6 @@ _NAMED = {
     "adjoint_rtol": "backward rtol",
     "step_size": "h",
     "window_times": "windows",
-    "irregular": "irregular",
 }
 
 
@@ -236,4 +238,5 @@ def _label(name: str, point: Point) -> str:
     if isinstance(value, bool):
         return name if value else f"not {name}"
     text = short(value) if isinstance(value, float) else str(value)
-    return f"{_NAMED[name]} {text}" if name in _NAMED else text
+    named = isinstance(value, int | float) or name in _NAMED
+    return f"{_NAMED.get(name, name.replace('_', ' '))} {text}" if named else text
