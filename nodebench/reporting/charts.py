@@ -6,9 +6,10 @@ Colours are Okabe and Ito's. Each series has a marker of its own too, so that no
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Literal
 
 import matplotlib as mpl
@@ -16,6 +17,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from nodebench.analysis.statistics import median
@@ -63,8 +65,14 @@ class Drawing:
     pdf: Callable[[], bytes]
 
 
-def saved(name: str, drawn: Figure) -> Drawing:
-    """Save a drawing; the same one gives the same bytes each time."""
+def saved(name: str, drawn: Figure, titles: Mapping[str, Sequence[str]] | None = None) -> Drawing:
+    """Save a drawing; the same one gives the same bytes each time.
+
+    Args:
+        name: of the drawing.
+        drawn: the figure.
+        titles: what a page shows while the pointer is on a point: a text for each point of a line, by the line's gid.
+    """
 
     def pdf() -> bytes:
         with style(name):
@@ -72,7 +80,19 @@ def saved(name: str, drawn: Figure) -> Drawing:
             drawn.savefig(file, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
             return file.getvalue()
 
-    return Drawing(_svg(drawn), pdf)
+    return Drawing(_with_titles(_svg(drawn), titles or {}), pdf)
+
+
+def _with_titles(svg: str, titles: Mapping[str, Sequence[str]]) -> str:
+    """A drawing whose points have their SVG titles. Points beyond its edge are not in it: their line has none."""
+    for gid, words in titles.items():
+        line = re.search(rf'<g id="{re.escape(gid)}">.*?</g>\s*</g>', svg, re.S)
+        parts = re.split(r"(<use [^>]*)/>", line.group()) if line else []
+        if line and len(parts) == 2 * len(words) + 1:
+            for place, text in enumerate(words):
+                parts[2 * place + 1] += f"><title>{escape(text)}</title></use>"
+            svg = svg[: line.start()] + "".join(parts) + svg[line.end() :]
+    return svg
 
 
 def _svg(drawn: Figure) -> str:
@@ -84,7 +104,7 @@ def _svg(drawn: Figure) -> str:
     for ink in (INK, TRUE, MUTED):
         text = text.replace(ink, "currentColor")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = re.sub(r"\s*<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r"\s*<!--.*?-->", "", text, flags=re.S).replace(' target="_blank"', "")
     # A drawing is as wide as its place; numbers of more than two decimals are finer than a screen.
     text = re.sub(r' (?:width|height)="[^"]*pt"', "", text, count=2)
     return re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group()), text)
@@ -230,8 +250,9 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
         drawn = Figure(figsize=(WIDTH, HEIGHT))
         axes = drawn.subplots()
         drawable = list(map(_drawable, series))
-        for index, one in enumerate(drawable):
-            _series(axes, one, PALETTE[index % len(PALETTE)], _marker(index), look)
+        titles = {f"{name}-series-{index}": _titles(one, look) for index, one in enumerate(drawable)}
+        for index, (one, gid) in enumerate(zip(drawable, titles, strict=True)):
+            _series(axes, one, PALETTE[index % len(PALETTE)], _marker(index), look).set_gid(gid)
         for index, one in enumerate(published):
             _published(axes, one, _partner(one, series, index), look)
         logs = _logarithmic([*drawable, *published], look)
@@ -269,7 +290,17 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
         if len(series) + len(published) + len(look.guides) + look.front > 1:
             _legend_below(drawn)
         sns.despine(drawn)
-        return saved(name, drawn)
+        return saved(name, drawn, titles)
+
+
+def _titles(one: Series, look: Look) -> list[str]:
+    """A text for each point of a series, by rising x: where it is, its median and range, and of how many values."""
+    found = []
+    for x, ys in sorted(one.points.items()):
+        where = look.categories[int(x)] if look.categories else f"{look.x} {x:.3g}"
+        spread = f" [{min(ys):.3g}, {max(ys):.3g}]" if len(ys) > 1 else ""
+        found.append(f"{one.label}\n{where}\n{look.y} {median(ys):.3g}{spread}, n = {len(ys)}")
+    return found
 
 
 def _legend_below(drawn: Figure) -> None:
@@ -345,12 +376,13 @@ def _marker(index: int) -> str:
     return MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]
 
 
-def _series(axes: Axes, one: Series, colour: str, marker: str, look: Look) -> None:
+def _series(axes: Axes, one: Series, colour: str, marker: str, look: Look) -> Line2D:
+    """Draw a series and return the line of its medians."""
     xs = sorted(one.points)
     middle = [median(one.points[x]) for x in xs]
     below = [m - min(one.points[x]) for m, x in zip(middle, xs, strict=True)]
     above = [max(one.points[x]) - m for m, x in zip(middle, xs, strict=True)]
-    axes.errorbar(
+    line, _, _ = axes.errorbar(
         xs,
         middle,
         yerr=(below, above),
@@ -363,3 +395,4 @@ def _series(axes: Axes, one: Series, colour: str, marker: str, look: Look) -> No
         linestyle="-" if look.joined else "",
         label=for_matplotlib(one.label),
     )
+    return line

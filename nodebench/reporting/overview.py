@@ -17,6 +17,7 @@ from nodebench.analysis.statistics import Estimate
 from nodebench.claims import ClaimResult, PartResult, Topic
 from nodebench.escapes import for_matplotlib
 from nodebench.reporting.charts import INK, SUPPORT, VERDICT_COLOURS, Drawing, saved, style
+from nodebench.reporting.document import page_name
 from nodebench.store.film import LARGEST
 
 _WIDTH, _ROW = 8.0, 0.25  # inches
@@ -97,7 +98,8 @@ def _draw(axes: Axes, row: Row, line: float) -> None:
     if published is not None:
         axes.plot([place(published)], [line], "D", color=INK, markerfacecolor="none", markersize=6)
     label = claim.id if claim.scope == "default" else claim.name
-    axes.text(_NAMES, line, for_matplotlib(label), ha="right", va="center")
+    page = f"{page_name(f'claim-{claim.id}')}.html"
+    axes.text(_NAMES, line, for_matplotlib(label), ha="right", va="center", url=page)
     axes.text(_WORDS, line, for_matplotlib(row.words), ha="left", va="center", color=colour)
 
 

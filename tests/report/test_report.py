@@ -150,6 +150,14 @@ def test_the_first_page_has_a_line_for_each_claim_with_its_verdict(pages, files)
     assert b"(home)" in page
 
 
+def test_the_picture_of_all_claims_leads_to_their_pages(files):
+    page = files["html"]["index.html"].decode()
+    picture = page[page.index("<svg") : page.index("</svg>")]
+    linked = re.findall(r'<a xlink:href="([^"]+)">', picture)
+    assert "claim-memory-constant.html" in linked
+    assert set(linked) <= files["html"].keys()
+
+
 def test_published_values_stand_beside_ours(files):
     rows = list(csv.DictReader(io.StringIO(files["csv"]["data/study-table1-mnist-mnist-5k.csv"].decode())))
     odenet = next(row for row in rows if row["model"] == "odenet")

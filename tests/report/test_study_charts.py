@@ -255,3 +255,10 @@ def test_no_label_of_a_legend_is_cut_off(label):
     assert len(places) == 8
     assert min(places) >= 0
     assert max(places) + 9 / 2 * len(f"{label} 0") <= width
+
+
+def test_a_point_says_what_it_is_while_the_pointer_is_on_it():
+    series = [Series("<a>", {1.0: [1.0, 3.0, 2.0], 2.0: [5.0]}), Series("b", {1.0: [4.0]})]
+    titles = re.findall(r"<use [^>]*><title>([^<]*)</title></use>", against("drawing", series, Look("h", "error")).svg)
+    first = "&lt;a&gt;\nh 1\nerror 2 [1, 3], n = 3"
+    assert titles == [first, "&lt;a&gt;\nh 2\nerror 5, n = 1", "b\nh 1\nerror 4, n = 1"]
