@@ -1,7 +1,7 @@
 """Which studies a record is of: the one that made it, or those that would ask for it."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from nodebench.spec import Batching, Grid, Preset, Record, Study, Trial, load_study, shipped_studies
@@ -53,17 +53,10 @@ def _has_option(record: Record, name: str, wanted: Sequence[Scalar], older: bool
 
 # Every axis but those that a study asks for in words of its own, that it is asked for at, or that it leaves free.
 _ASKED = axis_names(without=("task", "preset", "batching", "overrides", "dataset", "device", "threads", "seed"))
-# What a trial has on an axis that its grid leaves open. On any other axis it has the default of its task, its solver or
-# its library, which only the claim's own arm may know.
-_LEFT_OPEN: Mapping[str, Callable[[Trial], Scalar | None]] = {
-    "compile": lambda _: None,
-    "segments": lambda _: None,
-    "coupling": lambda _: None,
-    "autocast": lambda _: None,
-    "first_step": lambda _: None,
-    "adjoint_rtol": lambda trial: trial.rtol,
-    "adjoint_atol": lambda trial: trial.atol,
-}
+# Axes on which a grid that leaves them open has the default of the task, which only the claim's own arm may know.
+_OF_TASK = ("model", "solver", "gradient", "rtol", "atol", "step_size")
+# Axes on which it has the value of another one. On every other axis it has None.
+_FOLLOWING = {"adjoint_rtol": "rtol", "adjoint_atol": "atol"}
 
 
 def _asks_for(grid: Grid, trial: Trial, name: str) -> bool:
@@ -73,9 +66,9 @@ def _asks_for(grid: Grid, trial: Trial, name: str) -> bool:
         return True
     if wanted:
         return is_value(as_stored(name, value), [as_stored(name, one) for one in _listed(wanted)])
-    if name in _LEFT_OPEN and value is not None:
-        return is_value(value, _LEFT_OPEN[name](trial))
-    return True
+    if name in _OF_TASK or value is None:
+        return True
+    return name in _FOLLOWING and is_value(value, getattr(trial, _FOLLOWING[name]))
 
 
 def _listed(value: Scalar | Sequence[Scalar]) -> Sequence[Scalar]:

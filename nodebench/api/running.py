@@ -63,9 +63,8 @@ def run(
         data: folder of the full data sets.
         download: whether the loader may fetch the data.
         progress: whether a progress bar is shown, or what shows it.
-        axes: ``model``, ``solver``, ``gradient``, ``rtol``, ``atol``, ``step_size``, ``dataset``, ``batching``,
-            ``compile``, ``segments``, ``coupling``, ``device``, ``dtype``, ``autocast``, ``threads``, each
-            one value or several.
+        axes: fields of ``Trial``, such as ``solver``, ``gradient`` or ``rtol``, each with one value or several;
+            ``device`` and ``threads`` take one.
 
     Returns:
         Run: the records of all trials. A trial that failed has a record that says how.

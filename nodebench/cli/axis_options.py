@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from pydantic_core import PydanticUndefined
 
 from nodebench.cli.completion import by_comma, of_models, of_solvers
 from nodebench.cli.options import WHAT, WHERE
@@ -18,10 +19,10 @@ _COMPLETED: dict[str, Callable[..., list[str]]] = {"model": of_models, "solver":
 def with_axis_options(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command that takes ``**axes`` one option for each axis that a grid takes several values of.
 
-    They hold the text that was typed, and stand after its first two parameters, which say the task.
+    The options hold the text that was typed. They follow the first two parameters, which say the task.
     """
     taken = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    names = [name for name, axis in AXES.items() if axis.listed]
+    names = [name for name, axis in AXES.items() if axis.multiple]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     options = [inspect.Parameter(name, kind, default="", annotation=_annotation(name)) for name in names]
     command.__signature__ = inspect.Signature([*taken[:2], *options, *taken[2:]])  # type: ignore[attr-defined]
@@ -42,7 +43,13 @@ def _annotation(name: str) -> Any:
     ]
 
 
+def default_of(name: str) -> str:
+    """The default of an axis, as the help and the reference show it; empty where there is none."""
+    default = AXES[name].default_text or AXES[name].unset or Trial.model_fields[name].get_default()
+    return "" if default is None or default is PydanticUndefined else str(default)
+
+
 def _help(name: str, axis: Axis) -> str:
     choices = f": {', '.join(choices_of(name))}." if choices_of(name) else "."
-    default = axis.default or Trial.model_fields[name].default
-    return axis.help.removesuffix(".") + choices + (f" (default: {default})" if default is not None else "")
+    default = default_of(name)
+    return axis.help.removesuffix(".") + choices + (f" (default: {default})" if default else "")

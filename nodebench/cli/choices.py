@@ -80,13 +80,13 @@ class Choices:
         except ValidationError as error:
             raise BadInput(_validation_line(error)) from None
 
-    def given(self) -> list[str]:
-        """The options that were typed, as far as they differ from the defaults."""
+    def typed_options(self) -> list[str]:
+        """The options that were typed."""
         return [*given(self), *(_option(name) for name, text in self.axes.items() if text)]
 
 
 def given(typed: "DataclassInstance") -> list[str]:
-    """The options that were typed, as far as they differ from the defaults."""
+    """The options that were typed, of those with a plain default, as far as they differ from it."""
     named = [one for one in fields(typed) if one.default is not MISSING]
     return [_option(one.name) for one in named if getattr(typed, one.name) != one.default]
 
@@ -169,7 +169,7 @@ def _solver(name: str) -> str:
 
 def _int(name: str, text: str) -> int:
     if not text.isdecimal():
-        raise BadInput(f"--{name} '{text}': not a whole number from 0 on")
+        raise BadInput(f"{_option(name)} '{text}': not a whole number from 0 on")
     return int(text)
 
 

@@ -19,7 +19,7 @@ from nodebench.cli.terminal import Terminal, print_plain, print_record
 from nodebench.running.estimate import Costs, Estimate, estimate
 from nodebench.running.listener import Display as SilentDisplay
 from nodebench.spec import Record, Status, Trial
-from nodebench.spec.axes import AXES, Part, axis_names
+from nodebench.spec.axes import AXES, UNLABELLED, Part, axis_names
 
 if TYPE_CHECKING:
     from nodebench.trial.worker import Progress as Event
@@ -45,7 +45,7 @@ class Display(SilentDisplay):
     def __init__(self, trials: Sequence[Trial], costs: Costs) -> None:
         self._total = len(trials)
         self._tells_task = len({trial.task for trial in trials}) > 1
-        others = axis_names(Part.PROBLEM, Part.EXECUTION, without=("task", "model", "overrides"))
+        others = (*axis_names(Part.PROBLEM, Part.EXECUTION, without=("task", "model", "overrides")), *UNLABELLED)
         self._varying = [name for name in others if len({getattr(trial, name) for trial in trials}) > 1]
         self._costs = costs
         self._left = {trial.id: trial for trial in trials}

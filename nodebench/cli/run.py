@@ -94,7 +94,7 @@ def run_command(choices: Choices, manner: Manner) -> int:
     """Run what was typed, or go on with an earlier run; return the exit code."""
     if not manner.resume:
         return execute(choices.study(), manner)
-    refuse_changes(choices.given())
+    refuse_changes(choices.typed_options())
     return resume(RunFolder.open(manner.execution.results, None if manner.resume == LATEST else manner.resume), manner)
 
 

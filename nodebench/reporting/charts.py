@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from nodebench.analysis.statistics import median
 from nodebench.claims import PartResult, Verdict
-from nodebench.escapes import for_matplotlib
+from nodebench.escapes import for_matplotlib, visible
 from nodebench.reporting import plots
 from nodebench.reporting.colours import MUTED, TRUE
 from nodebench.store.film import LARGEST
@@ -90,7 +90,8 @@ def _with_titles(svg: str, titles: Mapping[str, Sequence[str]]) -> str:
         parts = re.split(r"(<use [^>]*)/>", line.group()) if line else []
         if line and len(parts) == 2 * len(words) + 1:
             for place, text in enumerate(words):
-                parts[2 * place + 1] += f"><title>{escape(text)}</title></use>"
+                title = escape(visible(text, keep="\n"))
+                parts[2 * place + 1] += f"><title>{title}</title></use>"
             svg = svg[: line.start()] + "".join(parts) + svg[line.end() :]
     return svg
 
@@ -304,7 +305,7 @@ def _titles(one: Series, look: Look) -> list[str]:
 
 
 def _legend_below(drawn: Figure) -> None:
-    """A legend in as many columns as fit, at most three; its rows beyond the second make the drawing higher."""
+    """Add a legend in as many columns as fit, at most three; rows beyond the second make the drawing higher."""
     renderer = FigureCanvasAgg(drawn).get_renderer()  # type: ignore[no-untyped-call]
     for columns in (3, 2, 1):
         legend = drawn.legend(loc="outside lower center", ncols=columns)

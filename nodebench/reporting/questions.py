@@ -169,7 +169,8 @@ QUESTIONS = (
             Verdict.PARTLY: "In part.",
             Verdict.DEPENDS: "It depends on the field.",
         },
-        "A tighter adjoint tolerance helps; checkpoints keep the exact gradient at little memory. The page of the "
+        "A tighter adjoint tolerance helps until the error is that of the forward solve; checkpoints keep the exact "
+        "gradient at little memory. The page of the "
         "study backward-tolerance draws the error of the gradient against the evaluations of the backward solve.",
         "nodebench study run gradients-all",
     ),

@@ -17,10 +17,9 @@ from rich.text import Text
 from nodebench.errors import choose
 from nodebench.escapes import for_terminal
 from nodebench.spec import Batching, FieldTrait, Record, Status
-from nodebench.spec.axes import AXES, Part, axis_names
+from nodebench.spec.axes import AXES, UNLABELLED, Part, axis_names
 from nodebench.spec.calibration import machine_label
 from nodebench.spec.figures import figure, several
-from nodebench.spec.trial import LABELLED
 
 # Shown as space allows, the most telling ones first.
 _COSTS = (
@@ -43,8 +42,8 @@ _COSTS = (
 # The same for a problem of the user's own, which nobody has measured before: how wrong a solve is comes first.
 _OWN_COSTS = (*_COSTS[:3], "solution_error", "gradient_error", *(n for n in _COSTS[3:] if not n.endswith("_error")))
 
-# Axes that a table shows in a column of their own where they differ. The others have a column in each table.
-COLUMN_AXES = ("preset", *axis_names(Part.METHOD, Part.EXECUTION, Part.REPLICATE, without=LABELLED))
+# Axes that a table shows in a column of their own where they differ; the labelled ones are always shown.
+COLUMN_AXES = ("preset", *UNLABELLED, *axis_names(Part.EXECUTION, Part.REPLICATE))
 
 _TRAITS = {
     FieldTrait.RANDOM: "random",

@@ -6,10 +6,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput, choose
-from nodebench.running.combination import OPTIONAL, Unfit, following_atol, with_ode
-from nodebench.solvers import canonical_name
+from nodebench.running.combination import OPTIONAL, Unfit, following_atol, stored, with_ode
 from nodebench.spec import Grid, Trial
-from nodebench.spec.axes import AXES, as_stored
+from nodebench.spec.axes import AXES, Part, as_stored, axis_names
 from nodebench.spec.trial import Scalar
 from nodebench.tasks import Task, find_task
 from nodebench.trial.options import plain
@@ -30,19 +29,16 @@ def baseline_of(trial: Trial, against: Mapping[str, Scalar]) -> Trial:
     except ValidationError as error:
         raise BadInput(f"against {plain(error)}") from None
     named = {axis: value[0] if isinstance(value := getattr(grid, axis), list) else value for axis in against}
-    common = trial.model_dump(
-        include={"task", "dataset", "device", "dtype", "autocast", "threads", "preset", "overrides", "seed"}
-    )
-    common |= {axis: as_stored(axis, named[axis]) for axis in ("dtype", "autocast") if axis in named}
+    common = trial.model_dump(include=set(axis_names(Part.PROBLEM, Part.EXECUTION, Part.REPLICATE, without=("model",))))
+    common |= {axis: as_stored(axis, named[axis]) for axis in axis_names(Part.EXECUTION) if axis in named}
     model = choose(f"model of task {task.name}", named.get("model", trial.model), task.models)
     if task.models[model].gradients:
         found = _with_axes(task, model, _kept(trial, task) | named, set(named), common)
     else:
         found = Trial(model=model, **common)
     for axis, value in named.items():
-        stored = canonical_name(value) if axis == "solver" else as_stored(axis, value)
-        if getattr(found, axis) != stored:
-            reason = AXES[axis].absent
+        if getattr(found, axis) != stored(axis, value):
+            reason = AXES[axis].inapplicable
             raise BadInput(f"against {axes}: {axis} {value} of trial {trial.id}: {reason}")
     return found
 

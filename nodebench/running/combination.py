@@ -20,6 +20,11 @@ class Unfit(Exception):
 OPTIONAL = axis_names(Part.METHOD, without=("solver",))
 
 
+def stored(axis: str, value: Any) -> Any:
+    """A value of a grid as its trial has it."""
+    return canonical_name(value) if axis == "solver" else as_stored(axis, value)
+
+
 def with_ode(task: Task, model: str, solver: str, chosen: Mapping[str, Any], /, **common: Any) -> Trial:
     """One trial of a model with an ODE; an axis that does not apply to its method is left empty."""
     adapter, _, method = find_solver(solver)

@@ -11,11 +11,10 @@ from pydantic import ValidationError
 
 from nodebench.errors import BadInput, choose
 from nodebench.instruments.environment import default_threads, usable_cores
-from nodebench.running.combination import OPTIONAL, Unfit, with_ode
-from nodebench.solvers import canonical_name
+from nodebench.running.combination import OPTIONAL, Unfit, stored, with_ode
 from nodebench.spec import DataSource, Exclusion, Grid, Trial
 from nodebench.spec.axes import AXES, as_stored
-from nodebench.spec.grid import EXCLUDABLE, MOST_TRIALS
+from nodebench.spec.grid import COMPARABLE, EXCLUDABLE, MOST_TRIALS
 from nodebench.spec.trial import Autocast, Scalar
 from nodebench.tasks import Task, data_card_of, dataset_of, find_task
 from nodebench.trial.devices import device_kind, resolve_device
@@ -125,7 +124,7 @@ class _Excluded:
         self.reason = exclusion.reason
         for name in exclusion.model:
             choose(f"model of task {task.name}", name, task.models)
-        self._axes = {name: [_stored(name, value) for value in getattr(exclusion, name)] for name in EXCLUDABLE}
+        self._axes = {name: [stored(name, value) for value in getattr(exclusion, name)] for name in EXCLUDABLE}
         self._options = {
             name: [getattr(options_with(task, grid.preset, {name: value}), name) for value in values]
             for name, values in exclusion.overrides.items()
@@ -209,21 +208,13 @@ def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
             yield partial(with_ode, task, model, solver, dict(zip(optional, values, strict=True)))
 
 
-_AXES = ("model", "solver", "dtype", "autocast", *OPTIONAL)
-
-
-def _stored(axis: str, value: Any) -> Any:
-    """A value of a grid as its trial has it."""
-    return canonical_name(value) if axis == "solver" else as_stored(axis, value)
-
-
 def _wanted(grid: Grid) -> list[tuple[str, Any]]:
     """Every value that the user named."""
-    return [(axis, _stored(axis, value)) for axis in _AXES for value in getattr(grid, axis)]
+    return [(axis, stored(axis, value)) for axis in COMPARABLE for value in getattr(grid, axis)]
 
 
 def _values(trial: Trial) -> set[tuple[str, Any]]:
-    return {(axis, getattr(trial, axis)) for axis in _AXES}
+    return {(axis, getattr(trial, axis)) for axis in COMPARABLE}
 
 
 def _reason(value: tuple[str, Any], unfit: dict[str, Unfit]) -> str:
@@ -237,5 +228,5 @@ def _reason(value: tuple[str, Any], unfit: dict[str, Unfit]) -> str:
     if unfit:
         return next(iter(unfit))
     axis, given = value
-    named = f"--{axis.replace('_', '-')} {given:g}" if isinstance(given, float) else f"--{axis} {given}"
-    return f"{named}: {AXES[axis].absent}"
+    shown = f"{given:g}" if isinstance(given, float) else given
+    return f"--{axis.replace('_', '-')} {shown}: {AXES[axis].inapplicable}"

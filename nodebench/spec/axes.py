@@ -10,9 +10,19 @@ from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from nodebench.spec.axis import Axis, Part
-from nodebench.spec.trial import Scalar, Trial
+from nodebench.spec.trial import LABELLED, Scalar, Trial
 
-__all__ = ["AXES", "Axis", "Part", "as_stored", "axis_names", "choices_of", "value_annotation", "value_type"]
+__all__ = [
+    "AXES",
+    "UNLABELLED",
+    "Axis",
+    "Part",
+    "as_stored",
+    "axis_names",
+    "choices_of",
+    "value_annotation",
+    "value_type",
+]
 
 
 def _declared(name: str) -> Axis:
@@ -28,12 +38,16 @@ def axis_names(*parts: Part, without: tuple[str, ...] = ()) -> tuple[str, ...]:
     return tuple(name for name, axis in AXES.items() if axis.part in (parts or tuple(Part)) and name not in without)
 
 
+# Axes of the method that the labels of a trial do not show.
+UNLABELLED = axis_names(Part.METHOD, without=LABELLED)
+
+
 def as_stored(name: str, value: Scalar | None) -> Scalar | None:
     """A value as a trial stores it: None where it is the one that None stands for."""
     return None if name in AXES and value == AXES[name].unset else value
 
 
-def _stored(name: str) -> Any:
+def _without_none(name: str) -> Any:
     """The annotation of a field, without None."""
     annotation = Trial.model_fields[name].annotation
     kinds = get_args(annotation)
@@ -42,7 +56,7 @@ def _stored(name: str) -> Any:
 
 def value_type(name: str) -> type:
     """The type of the values of an axis, as in ``float`` or ``Gradient``; None is allowed beside it."""
-    kind = _stored(name)
+    kind = _without_none(name)
     if get_origin(kind) is Literal:
         return type(get_args(kind)[0])
     return get_args(kind)[0] if get_origin(kind) is Annotated else get_origin(kind) or kind
@@ -50,8 +64,8 @@ def value_type(name: str) -> type:
 
 def value_annotation(name: str) -> Any:
     """The type of the values of an axis with its bounds, as a grid takes them: an enumeration has all its members."""
-    kind = value_type(name)
-    return kind if issubclass(kind, StrEnum) else Annotated[_stored(name), *Trial.model_fields[name].metadata]
+    kind, metadata = value_type(name), Trial.model_fields[name].metadata
+    return kind if issubclass(kind, StrEnum) else Annotated[_without_none(name), *metadata]
 
 
 def choices_of(name: str) -> tuple[str, ...]:
@@ -59,4 +73,4 @@ def choices_of(name: str) -> tuple[str, ...]:
     kind = value_type(name)
     if issubclass(kind, StrEnum):
         return tuple(kind)
-    return get_args(_stored(name)) if get_origin(_stored(name)) is Literal else ()
+    return get_args(_without_none(name)) if get_origin(_without_none(name)) is Literal else ()

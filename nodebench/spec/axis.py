@@ -1,4 +1,4 @@
-"""What a field of ``Trial`` says about itself."""
+"""The declaration of one axis of a trial."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,21 +21,21 @@ class Axis:
         part: what it decides.
         label: a short name for tables and plots.
         help: what it is, in one sentence.
-        default: what a grid that does not name it has, for a person; empty where that is the field's own default.
+        default_text: its default as the help shows it; empty where it is ``unset``, or the field's own default.
         unset: the value that None stands for; None where it stands for "does not apply" or "the library's choice".
         follows: the axis that its default is computed from, by a factor; empty where there is none.
-        absent: why no trial of a grid may have it.
+        inapplicable: the message where no trial of a grid can use a value of it.
         computes: whether it can change computed values by more than rounding; an axis that cannot changes time and
             memory only.
-        listed: whether a grid takes several values of it.
+        multiple: whether a grid takes a list of its values.
     """
 
     part: Part
     label: str
     help: str
-    default: str = ""
+    default_text: str = ""
     unset: str | None = None
     follows: str = ""
-    absent: str = "it does not apply"
+    inapplicable: str = "it does not apply"
     computes: bool = True
-    listed: bool = True
+    multiple: bool = True

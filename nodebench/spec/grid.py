@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, create_model
 
 from nodebench.errors import BadInput
 from nodebench.spec.axes import AXES, value_annotation
@@ -49,8 +49,9 @@ def task_or_problem(text: str) -> tuple[str, dict[str, Scalar]]:
     return text, {}
 
 
-EXCLUDABLE = tuple(name for name, axis in AXES.items() if axis.listed and name != "seed")
-# What may differ between a trial and the baseline arm of its interleaved pass: not its data, nor its place.
+# What an exclusion can name. Grids multiply at seed 0, and each seed is taken afterwards.
+EXCLUDABLE = tuple(name for name, axis in AXES.items() if axis.multiple and name != "seed")
+# What may differ between a trial and the baseline arm of its interleaved pass: all of that but the data set.
 COMPARABLE = tuple(name for name in EXCLUDABLE if name != "dataset")
 
 
@@ -74,8 +75,8 @@ def _of_grid(name: str) -> tuple[Any, Any]:
     if name == "overrides":
         return OptionAxes, {}
     if name == "threads":
-        return Annotated[int, Field(ge=1)] | None, None
-    if not AXES[name].listed:
+        return value_annotation(name) | None, None
+    if not AXES[name].multiple:
         return value_annotation(name), ... if field.is_required() else field.default
     return _several(name), [] if field.is_required() or field.default is None else [field.default]
 
@@ -106,9 +107,10 @@ class Exclusion(_ExclusionAxes):
 class Grid(_GridAxes):
     """What the user asked for, before the defaults of task and solver fill the gaps.
 
-    It has the axes of ``Trial``, and several values of most. An empty list means "the default". Every value given must
-    end up in at least one trial, or the grid is refused: ``rk4`` beside ``dopri5`` with an ``rtol`` is fine, ``rk4``
-    alone with an ``rtol`` is not.
+    It has the axes of ``Trial``, and several values of most. Its fields are made from those of ``Trial``: pydantic
+    checks their values, mypy cannot. An empty list means "the default". Every value given must end up in at least one
+    trial, or the grid is refused: ``rk4`` beside ``dopri5`` with an ``rtol`` is fine, ``rk4`` alone with an ``rtol`` is
+    not.
 
     ``against`` names the baseline arm of an interleaved pass: the trial with these axes replaced.
     """

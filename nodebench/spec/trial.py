@@ -143,8 +143,18 @@ EVERY_DTYPE: tuple[Dtype, ...] = get_args(Dtype)
 
 # What the labels of a trial show of its method.
 LABELLED = (
-    *("solver", "batching", "compile", "rtol", "atol", "step_size", "first_step"),
-    *("gradient", "adjoint_rtol", "adjoint_atol", "segments", "coupling"),
+    "solver",
+    "batching",
+    "compile",
+    "rtol",
+    "atol",
+    "step_size",
+    "first_step",
+    "gradient",
+    "adjoint_rtol",
+    "adjoint_atol",
+    "segments",
+    "coupling",
 )
 _PROBLEM, _METHOD, _EXECUTION = Part.PROBLEM, Part.METHOD, Part.EXECUTION
 _FIXED_STEPS = "the chosen solver takes fixed steps and has no tolerance; give --step-size"
@@ -154,13 +164,13 @@ _NO_ADJOINT = "no trial here solves an adjoint with a tolerance"
 class Trial(BaseModel):
     """One frozen point: what is run, and nothing of where or when.
 
-    Each field declares one axis, see ``Axis``. ``solver``, ``gradient`` and their numbers are null where the model has
-    no ODE; a number is also null where the method or the gradient has none.
+    Each field declares one axis, see ``Axis``; docs/reference/records.md has them in a table. The fields of the method
+    are None in a trial whose model has no ODE. A number is None too where the method or the gradient does not use it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    task: Annotated[Name, Axis(_PROBLEM, "task", "Data, loss and metrics.", listed=False)]
+    task: Annotated[Name, Axis(_PROBLEM, "task", "Data, loss and metrics.", multiple=False)]
     dataset: Annotated[Name | None, Axis(_PROBLEM, "data set", "Data set of the task, where it has any.")] = None
     model: Annotated[
         Name,
@@ -168,13 +178,13 @@ class Trial(BaseModel):
             _PROBLEM,
             "model",
             "Network variant of the task.",
-            default="the task's first",
-            absent="no combination of the other choices can run it",
+            default_text="the task's first",
+            inapplicable="no combination of the other choices can run it",
         ),
     ]
     overrides: Annotated[
         dict[Name, Scalar],
-        Axis(_PROBLEM, "options", "Options of the task that differ from those of its preset.", listed=False),
+        Axis(_PROBLEM, "options", "Options of the task that differ from those of its preset.", multiple=False),
     ] = Field(default_factory=dict)
     solver: Annotated[
         Name | None,
@@ -182,8 +192,8 @@ class Trial(BaseModel):
             _METHOD,
             "solver",
             "Numerical method, with its library where that is not torchdiffeq, as in scipy:LSODA.",
-            default="dopri5",
-            absent="the chosen model has no ODE, so it has no solver",
+            default_text="dopri5",
+            inapplicable="the chosen model has no ODE, so it has no solver",
         ),
     ] = None
     gradient: Annotated[
@@ -192,8 +202,8 @@ class Trial(BaseModel):
             _METHOD,
             "gradient",
             "How the loss reaches the parameters.",
-            default="the task's",
-            absent="the chosen model has no ODE, so it has no gradient to choose",
+            default_text="the task's",
+            inapplicable="the chosen model has no ODE, so it has no gradient to choose",
         ),
     ] = None
     segments: Annotated[
@@ -201,9 +211,9 @@ class Trial(BaseModel):
         Axis(
             _METHOD,
             "segments",
-            "Segments of the solve that the gradient checkpoint recomputes.",
-            default="the library's",
-            absent="only the gradient 'checkpoint' has segments",
+            "Number of segments in which the gradient 'checkpoint' takes the solve again.",
+            default_text="the library's",
+            inapplicable="only the gradient 'checkpoint' has segments",
             computes=False,
         ),
     ] = None
@@ -212,9 +222,9 @@ class Trial(BaseModel):
         Axis(
             _METHOD,
             "coupling",
-            "Coupling λ of the two states of the gradient reversible.",
-            default="0.99",
-            absent="only the gradient 'reversible' of torchdiffeq's methods has a coupling",
+            "Coupling λ of the two states of the gradient 'reversible'.",
+            default_text="0.99",
+            inapplicable="only the gradient 'reversible' of torchdiffeq's methods has a coupling",
         ),
     ] = None
     batching: Annotated[
@@ -223,9 +233,9 @@ class Trial(BaseModel):
             _METHOD,
             "batching",
             "How the samples of a batch share their steps.",
-            default="the library's",
+            default_text="the library's",
             unset=Batching.JOINT,
-            absent="the chosen model has no ODE, so there is nothing to step",
+            inapplicable="the chosen model has no ODE, so there is nothing to step",
         ),
     ] = None
     compile: Annotated[
@@ -234,15 +244,20 @@ class Trial(BaseModel):
             _METHOD,
             "compile",
             "What torch.compile is given.",
-            default="eager",
             unset=Compile.EAGER,
-            absent="the chosen model has no ODE, so there is no field to compile",
+            inapplicable="the chosen model has no ODE, so there is no field to compile",
             computes=False,
         ),
     ] = None
     rtol: Annotated[
         Positive | None,
-        Axis(_METHOD, "rtol", "Relative tolerance of the forward solve.", default="the task's", absent=_FIXED_STEPS),
+        Axis(
+            _METHOD,
+            "rtol",
+            "Relative tolerance of the forward solve.",
+            default_text="the task's",
+            inapplicable=_FIXED_STEPS,
+        ),
     ] = None
     atol: Annotated[
         Positive | None,
@@ -250,9 +265,9 @@ class Trial(BaseModel):
             _METHOD,
             "atol",
             "Absolute tolerance of the forward solve.",
-            default="in the task's ratio to rtol",
+            default_text="in the task's ratio to rtol",
             follows="rtol",
-            absent=_FIXED_STEPS,
+            inapplicable=_FIXED_STEPS,
         ),
     ] = None
     step_size: Annotated[
@@ -261,8 +276,8 @@ class Trial(BaseModel):
             _METHOD,
             "step size",
             "Step of a fixed-step method, in the units of time.",
-            default="the task's",
-            absent="the chosen solver chooses its own steps; give --rtol and --atol",
+            default_text="the task's; one step per output interval where it has none",
+            inapplicable="the chosen solver chooses its own steps; give --rtol and --atol",
         ),
     ] = None
     first_step: Annotated[
@@ -271,8 +286,8 @@ class Trial(BaseModel):
             _METHOD,
             "first step",
             "First step of an adaptive method, forwards and backwards, in the units of time.",
-            default="the library's",
-            absent="the chosen solver takes fixed steps; give --step-size",
+            default_text="the library's",
+            inapplicable="the chosen solver takes fixed steps; give --step-size",
         ),
     ] = None
     adjoint_rtol: Annotated[
@@ -281,9 +296,9 @@ class Trial(BaseModel):
             _METHOD,
             "adjoint rtol",
             "Relative tolerance of the adjoint.",
-            default="rtol",
+            default_text="rtol",
             follows="rtol",
-            absent=_NO_ADJOINT,
+            inapplicable=_NO_ADJOINT,
         ),
     ] = None
     adjoint_atol: Annotated[
@@ -292,9 +307,9 @@ class Trial(BaseModel):
             _METHOD,
             "adjoint atol",
             "Absolute tolerance of the adjoint.",
-            default="atol",
+            default_text="atol",
             follows="rtol",
-            absent=_NO_ADJOINT,
+            inapplicable=_NO_ADJOINT,
         ),
     ] = None
     dtype: Annotated[Dtype, Axis(_EXECUTION, "dtype", "Floating-point format of states and parameters.")] = "float32"
@@ -304,14 +319,24 @@ class Trial(BaseModel):
             _EXECUTION,
             "autocast",
             "Format in which torch.autocast computes losses and metrics.",
-            default="none",
             unset=Autocast.NONE,
         ),
     ] = None
-    threads: Annotated[int, Field(ge=1), Axis(_EXECUTION, "threads", "CPU threads.", computes=False, listed=False)] = 1
-    preset: Annotated[Preset, Axis(_PROBLEM, "preset", "Scale of the task.", listed=False)] = Preset.QUICK
+    threads: Annotated[
+        int,
+        Field(ge=1),
+        Axis(
+            _EXECUTION,
+            "threads",
+            "CPU threads.",
+            default_text="$OMP_NUM_THREADS, else 1 or all cores of a job, the faster",
+            computes=False,
+            multiple=False,
+        ),
+    ] = 1
+    preset: Annotated[Preset, Axis(_PROBLEM, "preset", "Scale of the task.", multiple=False)] = Preset.QUICK
     device: Annotated[
-        Name, Axis(_EXECUTION, "device", "Kind of device: cpu, cuda or mps.", computes=False, listed=False)
+        Name, Axis(_EXECUTION, "device", "Kind of device: cpu, cuda or mps.", computes=False, multiple=False)
     ] = "cpu"
     seed: Annotated[Seed, Axis(Part.REPLICATE, "seed", "Seed of data, initial weights and batches.")] = 0
 

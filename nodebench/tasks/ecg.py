@@ -40,7 +40,7 @@ class EcgOptions(SeriesOptions):
     missing: float = Field(0.5, gt=0, lt=1)  # share of points hidden, at random, when interpolating
     given: float = Field(0.5, gt=0, lt=1)  # share of the beat given, its middle, when extrapolating
     noise: float = Field(0.1, gt=0)  # standard deviation of the likelihood, in those of the signal
-    encoder: Literal["gru", "dense"] = "gru"  # reads point by point, or sees all at once
+    encoder: Literal["gru", "dense"] = "gru"  # reads point by point, or sees all points and their places at once
     damping: float = Field(0.5, ge=0)  # λ of the damped field
     duration: float = Field(1.0, gt=0)  # of a beat, in the field's time
     hearts: int = Field(100, ge=5)  # ecgsyn: records, a fifth of them for the test

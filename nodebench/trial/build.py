@@ -1,17 +1,16 @@
 """From a frozen trial to the objects that run it."""
 
-from dataclasses import fields
-
 import torch
 
 from nodebench.instruments import NfeCounter
 from nodebench.solvers import Integrator, StepControl, find_solver, source_of_solver
 from nodebench.spec import DataSource, Trial
-from nodebench.spec.axes import AXES
+from nodebench.spec.axes import Part, axis_names
 from nodebench.tasks import Experiment, Setup, find_task, source_of_task
 from nodebench.trial.options import options_of
 
-_CONTROL = set(AXES) & {field.name for field in fields(StepControl)}
+# ``StepControl`` has a field for each.
+_CONTROL = set(axis_names(Part.METHOD, without=("solver",)))
 
 
 def integrator_of(trial: Trial, counter: NfeCounter) -> Integrator:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from evidence import BASE, DIFFERING
 
 import nodebench
 from nodebench.cli.app import app
+from nodebench.cli.axis_options import default_of
+from nodebench.solvers import StepControl
 from nodebench.spec import Grid, Trial
 from nodebench.spec.axes import AXES, Part, as_stored, axis_names, choices_of, value_type
 
@@ -31,14 +34,17 @@ def test_the_types_are_those_of_the_values():
 
 # An axis that does nothing, as a contributor would add it.
 PLANTED = """
-    theta: Annotated[Positive | None, Axis(_METHOD, "theta", "A planted axis.", absent="there is no theta")] = None
+    theta: Annotated[
+        Positive | None, Axis(_METHOD, "theta", "A planted axis.", inapplicable="there is no theta")
+    ] = None
 """
+FIELD = "    first_step: float | None = None\n"  # of ``StepControl``, after which the planted one stands
 EXCLUDING = """
-[groups.planted]
+[groups.decay]
 task = "toy/stiff-decay"
 solver = "rk4"
 theta = [0.5, 2.0]
-exclude = [{ reason = "planted", theta = 2.0 }]
+exclude = [{ reason = "too large", theta = 2.0 }]
 """
 # Prints exit code and output of commands, and what a run holds.
 COMMANDS = """
@@ -66,12 +72,24 @@ if __name__ == "__main__":
 """
 
 
-def test_a_field_that_is_added_to_trial_is_known_everywhere(tmp_path):
+def test_a_solver_is_told_every_axis_of_the_method():
+    assert set(axis_names(Part.METHOD, without=("solver",))) <= {field.name for field in fields(StepControl)}
+
+
+def test_the_reference_has_a_row_for_each_axis():
+    page = (Path(nodebench.__file__).parents[1] / "docs" / "reference" / "records.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if "|" in line]
+    assert rows[2:] == [[f"`{name}`", axis.part, axis.help, default_of(name)] for name, axis in AXES.items()]
+
+
+def test_a_field_that_is_added_to_trial_is_known_to_grids_commands_and_tables(tmp_path):
     """In a copy of the package whose trials have one axis more."""
     shutil.copytree(Path(nodebench.__file__).parent, tmp_path / "nodebench")
     trial = tmp_path / "nodebench" / "spec" / "trial.py"
     before, after = trial.read_text().split("    dtype: Annotated[", 1)
     trial.write_text(f"{before}{PLANTED}    dtype: Annotated[{after}")
+    control = tmp_path / "nodebench" / "solvers" / "contract.py"
+    control.write_text(control.read_text().replace(FIELD, f"{FIELD}    theta: float | None = None\n"))
     (tmp_path / "excluding.toml").write_text(EXCLUDING)
     (tmp_path / "commands.py").write_text(COMMANDS)
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
@@ -84,12 +102,22 @@ def test_a_field_that_is_added_to_trial_is_known_everywhere(tmp_path):
     assert code == 0
     header, *rows = (line for line in shown.splitlines() if "theta" in line or "rk4" in line)
     assert "theta" in header
-    assert [value in row for value, row in zip(("0.5", "2"), rows, strict=True)] == [True, True]
+    place = header.split().index("theta")
+    assert [row.split()[place] for row in rows] == ["0.5", "2.0"]
     assert found["frame"] == [0.5, 2.0]
     assert "A planted axis" in found["help"][1]
-    assert "planted" in found["plan"][1]
+    code, plan = found["plan"]
+    assert code == 0, plan
+    assert "left out: too large" in plan
+    assert "1 trials" in plan
     code, refusal = found["refused"]
     assert (code, refusal.strip().endswith("--theta 0.5: there is no theta")) == (2, True)
+
+
+def test_every_axis_but_the_seed_has_a_value_to_test_with():
+    assert {*DIFFERING, "seed"} == AXES.keys()
+    base = Trial(**BASE)
+    assert all(getattr(base, name) != value for name, value in DIFFERING.items())
 
 
 def test_what_none_stands_for_is_what_a_trial_cannot_hold():
