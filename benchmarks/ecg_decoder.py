@@ -5,8 +5,8 @@
 
 The latent start of a beat is its 24 first principal components, scaled, and is not trained. Field and readout are
 those of the task ``ecg`` (two hidden layers of ELU), solved by rk4 in plain torchdiffeq. With ``--clock`` the field
-also sees 20 bumps along the beat, so that it is told where in the beat it is. The error is that of the signal on test beats,
-over the noise.
+also sees 20 bumps along the beat, so that it is told where in the beat it is. The error is that of the signal on test
+beats, over the noise.
 """
 
 import argparse

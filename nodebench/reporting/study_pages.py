@@ -62,12 +62,6 @@ _FIGURES = (
     "residual_error",
 )
 _PUBLISHED = ("test_error", "parameters", "extrapolation_rmse")
-_DEVICES = "devices"
-_NO_ACCELERATOR = (
-    "No record here is from an accelerator. On a machine that has one, 'nodebench study run devices --device cuda' "
-    "measures the same trials there, and 'nodebench results merge' adds its folder to these."
-)
-_PICTURED = ("toys", "ecg", "table2", "series")
 
 Films = Callable[[Record], Film]
 
@@ -89,11 +83,11 @@ def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -
     blocks: list[Block] = [Terms(_terms(study, sides))]
     if study and as_shipped and study.claims:
         blocks += [Heading("Claims that it feeds"), Links([(f"claim-{id}", id, "") for id in study.claims])]
-    if shipped == _DEVICES and not any(record.trial.device != "cpu" for side in sides.values() for record in side):
-        blocks.append(Paragraph(_NO_ACCELERATOR))
+    if study and all(record.trial.device == "cpu" for side in sides.values() for record in side):
+        blocks += [Paragraph(study.without_accelerator)] * bool(study.without_accelerator)
     for plot in PLOTS.get(shipped, ()):
         blocks += draw(plot, name, studies.get(plot.study or name, {}))
-    if shipped in _PICTURED:
+    if study and study.pictures:
         blocks += pictures(name, next(iter(sides.values())), films)
     for which, some in _by_preset(sides).items():
         blocks += crossovers(shipped, some, which)

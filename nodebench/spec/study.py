@@ -50,6 +50,8 @@ class Study(Frozen):
         passes: what is measured of each trial; ``training`` is always one of them.
         checkpoint_every: seconds between two checkpoints of a trial's training; 0 for none.
         timing: whether its seconds matter, so that trials run one at a time unless asked otherwise.
+        pictures: whether its page shows pictures of what was learned.
+        without_accelerator: what its page says where no record is from an accelerator.
         order: seed of the order in which the trials of a replicate run.
         groups: grids by name; a trial that two of them ask for runs once.
         limits: of each trial.
@@ -63,6 +65,8 @@ class Study(Frozen):
     passes: Passes = tuple(Pass)
     checkpoint_every: Annotated[float, Field(ge=0, allow_inf_nan=False)] = CHECKPOINT_SECONDS
     timing: bool = True
+    pictures: bool = False
+    without_accelerator: str = ""
     order: int = 0
     groups: dict[Name, Grid] = Field(min_length=1)
     limits: Limits = Limits()

@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import sha256
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from nodebench.errors import BadInput
@@ -48,6 +48,12 @@ class EcgOptions(SeriesOptions):
     signal_noise: float = Field(0.01, ge=0)  # ecgsyn: mV
     records: str = "100"  # mitdb: numbers of records, by comma
     lead: str = "MLII"  # mitdb
+
+    @model_validator(mode="after")
+    def _is_told_where_points_stand(self) -> Self:
+        if self.encoder == "dense" and not self.encoder_sees_gaps:
+            raise ValueError("encoder_sees_gaps = false: the encoder dense always sees where points stand")
+        return self
 
     @field_validator("records")
     @classmethod

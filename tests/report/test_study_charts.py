@@ -9,7 +9,7 @@ from nodebench.analysis.readings import final, quotient
 from nodebench.claims import judge
 from nodebench.claims.contract import Arm, Part
 from nodebench.reporting.charts import PALETTE, Look, Series, against, forest, pareto_front
-from nodebench.reporting.document import Table
+from nodebench.reporting.document import Paragraph, Table
 from nodebench.reporting.site import PUBLISHED, report
 from nodebench.reporting.study_charts import Plot, by_axis, category, draw, each, rows
 from nodebench.reporting.study_pages import study_pages
@@ -184,6 +184,13 @@ def test_a_study_shows_seconds_only_if_they_matter(name, timed):
     assert "NFE fwd" in table.header
     assert ("step" in table.header) == timed
     assert ("times of 1 trial are left out" in page.blocks[0].items[-1][1]) == timed
+
+
+@pytest.mark.parametrize(("device", "told"), [("cpu", True), ("cuda:0", False)])
+def test_a_study_says_what_is_missing_without_an_accelerator(device, told):
+    (page,) = study_pages({"devices": {"": [study(0, 1000.0, 0.1, device=device)]}}, lambda _: {})
+    words = [block.text for block in page.blocks if isinstance(block, Paragraph)]
+    assert any("No record here is from an accelerator" in text for text in words) == told
 
 
 def test_crossovers_of_two_presets_are_two():

@@ -205,6 +205,11 @@ def test_a_dense_encoder_learns_from_what_is_given(objective):
     assert all(parameter.grad.abs().sum() > 0 for parameter in experiment.model.encoder.parameters())
 
 
+def test_a_dense_encoder_cannot_be_kept_from_seeing_gaps():
+    with pytest.raises(BadInput, match="the encoder dense always sees where points stand"):
+        build(encoder="dense", encoder_sees_gaps=False)
+
+
 # --- metrics, against planted effects
 
 
