@@ -1,17 +1,16 @@
-"""The part of the README that is made from the records: the verdicts, and one figure."""
+"""The part of the README that is made from the records: the picture, the findings, and the claims by verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from nodebench.claims import ClaimResult, Verdict
-from nodebench.reporting.document import Table
-from nodebench.reporting.front_pages import summary, verdict_table
+from nodebench.claims import ClaimResult, Kind, Verdict
+from nodebench.reporting.document import page_name
+from nodebench.reporting.front_pages import summary
 from nodebench.reporting.question_page import findings
 from nodebench.reporting.writers import markdown_text
 from nodebench.spec import Record
 
 BEGIN, END = "<!-- verdicts: made by nodebench report, not by hand -->", "<!-- end of verdicts -->"
 _PICTURE = "Every measured claim: estimate, interval, region of support and published value"
-_COLUMNS = ("verdict", "claim", "scope", "it says", "conditions", "measured [interval]")
 
 
 def with_verdicts(readme: str, results: Sequence[ClaimResult], records: Sequence[Record], reports: str) -> str:
@@ -34,25 +33,19 @@ def with_verdicts(readme: str, results: Sequence[ClaimResult], records: Sequence
 
 
 def _block(results: Sequence[ClaimResult], records: Sequence[Record], reports: str) -> str:
-    decided = [result for result in results if result.verdict.is_decided]
     lines = [summary(results, records), "", f"![{_PICTURE}]({reports}/figures/overview.svg)", ""]
     if found := findings(results):
         lines += [*(f"- {markdown_text(text)}" for text in found), ""]
-    lines.append(_table(verdict_table(decided), reports))
-    for verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_TESTED):
-        if names := [f"`{result.claim.name}`" for result in results if result.verdict is verdict]:
-            lines += ["", f"{verdict.capitalize()}: {', '.join(names)}."]
-    return "\n".join(lines)
+    return "\n".join([*lines, "| verdict | claims |", "| --- | --- |", *_rows(results, reports)])
 
 
-def _table(table: Table, reports: str) -> str:
-    columns = [table.header.index(name) for name in _COLUMNS]
-    rows = ["| " + " | ".join(markdown_text(name) for name in _COLUMNS) + " |", "| --- " * len(columns) + "|"]
-    for row in table.rows:
-        cells = [row[column] for column in columns]
-        texts = [
-            f"[{markdown_text(cell.text)}]({reports}/{cell.page}.md)" if cell.page else markdown_text(cell.text)
-            for cell in cells
-        ]
-        rows.append("| " + " | ".join(texts) + " |")
-    return "\n".join(rows)
+def _rows(results: Sequence[ClaimResult], reports: str) -> Iterator[str]:
+    """A row for each verdict, with the claims that have it; identities only test the instruments."""
+    results = [result for result in results if result.claim.kind is not Kind.IDENTITY]
+    for verdict in Verdict:
+        some = [result.claim for result in results if result.verdict is verdict]
+        names = [one.id if one.scope == "default" else one.name for one in some]
+        pages = [f"{reports}/{page_name(f'claim-{one.id}')}.md" for one in some]
+        links = [f"[{name}]({page})" for name, page in zip(names, pages, strict=True)]
+        if links:
+            yield f"| {verdict} | {', '.join(links)} |"
