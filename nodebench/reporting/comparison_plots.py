@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from nodebench.analysis.readings import Reading, final, quotient
+from nodebench.analysis.readings import Reading, final, quotient, relative
 from nodebench.reporting.charts import Look
 from nodebench.reporting.study_charts import Plot, by_axis, category, each
 from nodebench.spec import Record
@@ -67,13 +67,21 @@ def _with_diffrax(group: str) -> tuple[str, ...]:
     return group, f"{group}-diffrax", f"{group}-diffrax-first-step"
 
 
-def _fronts(name: str, task: str, groups: tuple[str, ...] = ()) -> tuple[Plot, ...]:
-    """The Pareto fronts of gradients: error against memory, error against time, time against memory."""
+def _fronts(name: str, task: str, paired: bool) -> tuple[Plot, ...]:
+    """The Pareto fronts of gradients: error against memory, error against time, time against memory.
+
+    Args:
+        name: of the group.
+        task: in words.
+        paired: whether each trial has its time over that of direct, interleaved in one process.
+    """
     memory = "peak of live tensors (MB)"
+    time = relative(gradient="direct") if paired else _SECONDS
+    step = f"training step ({'× direct' if paired else 's'})"
     pairs = (
         ("error-memory", _PEAK, 1e-6, memory, _GRADIENT, "gradient error"),
-        ("error-time", _SECONDS, 1.0, "training step (s)", _GRADIENT, "gradient error"),
-        ("time-memory", _PEAK, 1e-6, memory, _SECONDS, "training step (s)"),
+        ("error-time", time, 1.0, step, _GRADIENT, "gradient error"),
+        ("time-memory", _PEAK, 1e-6, memory, time, step),
     )
     return tuple(
         Plot(
@@ -82,7 +90,7 @@ def _fronts(name: str, task: str, groups: tuple[str, ...] = ()) -> tuple[Plot, .
             each(_scaled(x, scale), y),
             ("gradient", "solver"),
             Look(x_label, y_label, "xy", joined=False, front=True),
-            groups or (name,),
+            (name,),
             over=("rtol", "atol", "adjoint_rtol", "adjoint_atol", "step_size"),
             along="gradient",
         )
@@ -122,7 +130,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
             ("density", "FFJORD on two circles"),
             ("ecg", "Latent ODE of heart beats"),
         )
-        for plot in _fronts(name, task)
+        for plot in _fronts(name, task, paired=name != "spiral")
     ),
     "gradients-all": (
         *_work_precision("spiral", "Spiral", ("spiral",), _BY_GRADIENT),

@@ -14,7 +14,7 @@ from nodebench.reporting.site import PUBLISHED, report
 from nodebench.reporting.study_charts import Plot, by_axis, category, draw, each, rows
 from nodebench.reporting.study_pages import study_pages
 from nodebench.reporting.study_plots import PLOTS
-from nodebench.spec import Preset, Record, Status, load_study
+from nodebench.spec import Interleaved, Preset, Record, Status, load_study
 from nodebench.spec.figures import FIGURES
 from nodebench.spec.record import Place
 
@@ -36,7 +36,9 @@ def full(plot: Plot, scale: float = 1.0) -> Record:
         axes["task"] = "density"
     names = ("points", "observations", "observed", "rate", "mu", "starts", "missing", "stiffness", "batch_size")
     options = dict.fromkeys(names, 3.0)
-    return evidence(costs=costs, history=[row], profile=[row], options=options, **axes)
+    baseline = evidence(**axes).trial  # its gradient is direct
+    paired = Interleaved(baseline=baseline, blocks=10, steps=1, ratios={"step_seconds": 0.5 * scale})
+    return evidence(costs=costs, history=[row], profile=[row], options=options, interleaved=paired, **axes)
 
 
 @pytest.mark.parametrize("plot", EVERY, ids=lambda plot: plot.name)
