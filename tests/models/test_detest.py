@@ -164,3 +164,14 @@ def test_calls_and_errors_are_those_that_torchdiffeqs_author_printed(ends, solve
             found = solve(field, field.start.unsqueeze(0), TIMES)[-1, 0]
         assert (name, solve.counter.forward) == (name, int(calls))
         assert (found - exact).square().mean().sqrt().item() == pytest.approx(float(error), rel=1e-5), name
+
+
+@pytest.mark.parametrize(("solver", "least", "most"), [("dopri5", 1, 3), ("dopri8", 100, 10_000)])
+def test_the_end_is_interpolated_which_costs_dopri8_digits(ends, solver, least, most):
+    """Against a solve whose last step ends there."""
+    field = Detest("A5")
+    errors = []
+    for land in (False, True):
+        solve = integrator(solver, rtol=1e-9, atol=1e-9, land_on_outputs=land)
+        errors.append(abs(solve(field, field.start, TIMES)[-1].item() - ends["A5"].item()))
+    assert least <= errors[0] / errors[1] <= most
