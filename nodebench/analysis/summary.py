@@ -104,7 +104,7 @@ def _told_apart(names: Sequence[str], found: Sequence[Configuration]) -> int:
 
 
 def by_study(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Records by the study that they are of; those of a typed grid by the shipped study that would ask for them.
+    """Records by the study that they are of; those of another grid by each shipped study that would ask for them.
 
     Records that have the name of a shipped study which would not ask for them, since one of the two was changed, are
     kept apart under that name with ``NOT_AS_SHIPPED``.
@@ -115,7 +115,7 @@ def by_study(records: Iterable[Record]) -> dict[str, list[Record]]:
     found: dict[str, dict[tuple[str, str], Record]] = {name: {} for name in shipped}
     for record in sorted(records, key=lambda record: record.started):
         own = record.place.study
-        name = next(iter(homes(record)), f"{own}{NOT_AS_SHIPPED}" if own in shipped else own)
-        if name:
+        other = f"{own}{NOT_AS_SHIPPED}" if own in shipped else own
+        for name in homes(record) or filter(None, (other,)):
             found.setdefault(name, {})[record.id, machine_label(record.environment)] = record
     return {name: list(kept.values()) for name, kept in found.items() if kept}

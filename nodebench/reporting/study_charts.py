@@ -135,6 +135,9 @@ def _draw(plot: Plot, study: str, preset: Preset, sides: Sides) -> Chart | None:
     ]
     if not series:
         return None
+    # What is left out of one figure does not change the order, and so the colours, of the others.
+    order = {label: place for place, label in enumerate(_series(plot, taken))}
+    series.sort(key=lambda one: order.get(one.label, len(order)))
     published = [
         Series(f"{partner}, published" if partner else "published", {x: [y] for x, y in known}, partner)
         for partner, known in plot.published

@@ -10,7 +10,7 @@ from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from nodebench.spec.axis import Axis, Part
-from nodebench.spec.trial import LABELLED, Scalar, Trial
+from nodebench.spec.trial import Scalar, Trial
 
 __all__ = [
     "AXES",
@@ -38,6 +38,21 @@ def axis_names(*parts: Part, without: tuple[str, ...] = ()) -> tuple[str, ...]:
     return tuple(name for name, axis in AXES.items() if axis.part in (parts or tuple(Part)) and name not in without)
 
 
+# What the labels of a trial show of its method.
+LABELLED = (
+    "solver",
+    "batching",
+    "compile",
+    "rtol",
+    "atol",
+    "step_size",
+    "first_step",
+    "gradient",
+    "adjoint_rtol",
+    "adjoint_atol",
+    "segments",
+    "coupling",
+)
 # Axes of the method that the labels of a trial do not show.
 UNLABELLED = axis_names(Part.METHOD, without=LABELLED)
 

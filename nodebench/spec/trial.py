@@ -141,21 +141,6 @@ USUAL_DTYPES: tuple[Dtype, ...] = ("float32", "float64")
 EVERY_DTYPE: tuple[Dtype, ...] = get_args(Dtype)
 
 
-# What the labels of a trial show of its method.
-LABELLED = (
-    "solver",
-    "batching",
-    "compile",
-    "rtol",
-    "atol",
-    "step_size",
-    "first_step",
-    "gradient",
-    "adjoint_rtol",
-    "adjoint_atol",
-    "segments",
-    "coupling",
-)
 _PROBLEM, _METHOD, _EXECUTION = Part.PROBLEM, Part.METHOD, Part.EXECUTION
 _FIXED_STEPS = "the chosen solver takes fixed steps and has no tolerance; give --step-size"
 _NO_ADJOINT = "no trial here solves an adjoint with a tolerance"
