@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from nodebench.spec import Batching, Grid, Preset, Record, Study, Trial, load_study, shipped_studies
-from nodebench.spec.axes import AXES, as_stored, axis_names
+from nodebench.spec.axes import AXES, FORWARD_OF, as_stored, axis_names
 from nodebench.spec.trial import Scalar
 
 
@@ -55,8 +55,6 @@ def _has_option(record: Record, name: str, wanted: Sequence[Scalar], older: bool
 _ASKED = axis_names(without=("task", "preset", "batching", "overrides", "dataset", "device", "threads", "seed"))
 # Axes on which a grid that leaves them open has the default of the task, which only the claim's own arm may know.
 _OF_TASK = ("model", "solver", "gradient", "rtol", "atol", "step_size")
-# Axes on which it has the value of another one. On every other axis it has None.
-_FOLLOWING = {"adjoint_rtol": "rtol", "adjoint_atol": "atol"}
 
 
 def _asks_for(grid: Grid, trial: Trial, name: str) -> bool:
@@ -68,7 +66,8 @@ def _asks_for(grid: Grid, trial: Trial, name: str) -> bool:
         return is_value(as_stored(name, value), [as_stored(name, one) for one in _listed(wanted)])
     if name in _OF_TASK or value is None:
         return True
-    return name in _FOLLOWING and is_value(value, getattr(trial, _FOLLOWING[name]))
+    # A backward tolerance that is left open equals the forward one; every other axis that is left open is None.
+    return name in FORWARD_OF and is_value(value, getattr(trial, FORWARD_OF[name]))
 
 
 def _listed(value: Scalar | Sequence[Scalar]) -> Sequence[Scalar]:

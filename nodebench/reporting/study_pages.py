@@ -83,8 +83,9 @@ def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -
     blocks: list[Block] = [Terms(_terms(study, sides))]
     if study and as_shipped and study.claims:
         blocks += [Heading("Claims that it feeds"), Links([(f"claim-{id}", id, "") for id in study.claims])]
-    if study and all(record.trial.device == "cpu" for side in sides.values() for record in side):
-        blocks += [Paragraph(study.without_accelerator)] * bool(study.without_accelerator)
+    on_cpu = all(record.trial.device == "cpu" for side in sides.values() for record in side)
+    if study and study.without_accelerator and on_cpu:
+        blocks.append(Paragraph(study.without_accelerator))
     for plot in PLOTS.get(shipped, ()):
         blocks += draw(plot, name, studies.get(plot.study or name, {}))
     if study and study.pictures:

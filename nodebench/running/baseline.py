@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from nodebench.errors import BadInput, choose
 from nodebench.running.combination import OPTIONAL, Unfit, following_atol, stored, with_ode
 from nodebench.spec import Grid, Trial
-from nodebench.spec.axes import AXES, Part, as_stored, axis_names
+from nodebench.spec.axes import AXES, FORWARD_OF, Part, as_stored, axis_names
 from nodebench.spec.trial import Scalar
 from nodebench.tasks import Task, find_task
 from nodebench.trial.options import plain
@@ -48,7 +48,7 @@ def _kept(trial: Trial, task: Task) -> dict[str, Any]:
     kept = {axis: getattr(trial, axis) or AXES[axis].unset for axis in ("solver", *OPTIONAL)}
     if trial.rtol is not None and trial.atol == following_atol(task, trial.rtol):
         kept["atol"] = None
-    for axis, forward in (("adjoint_rtol", "rtol"), ("adjoint_atol", "atol")):
+    for axis, forward in FORWARD_OF.items():
         if kept[axis] == getattr(trial, forward):
             kept[axis] = None
     return kept

@@ -14,6 +14,7 @@ from nodebench.spec.trial import Scalar, Trial
 
 __all__ = [
     "AXES",
+    "FORWARD_OF",
     "UNLABELLED",
     "Axis",
     "Part",
@@ -55,6 +56,9 @@ LABELLED = (
 )
 # Axes of the method that the labels of a trial do not show.
 UNLABELLED = axis_names(Part.METHOD, without=LABELLED)
+
+# The forward tolerance that each backward one equals where it is not given.
+FORWARD_OF: Mapping[str, str] = {"adjoint_rtol": "rtol", "adjoint_atol": "atol"}
 
 
 def as_stored(name: str, value: Scalar | None) -> Scalar | None:
