@@ -71,7 +71,7 @@ class _Field(nn.Module):
         time.sleep(self.options.seconds)
         if self.options.fault != "drift" and self.options.marker and _is_first(self.options.marker):
             sys.setswitchinterval(0.0005)  # the trial becomes slower by their number, not by 5 ms a call of torch
-            for _ in range(4):
+            for _ in range(12):  # with four, the least of a few times is sometimes not slower
                 threading.Thread(target=_burn, daemon=True).start()
         dy = self.weight * y
         if float(t) > 0.5:

@@ -270,15 +270,14 @@ def test_a_worker_that_does_not_see_the_folder_of_the_run_uses_no_checkpoint(clu
     assert os.listdir(checkpoints.folder / "checkpoints") == before
 
 
-async def heartbeat_without_scheduler(dask_worker):
-    async def unreachable(**_):
-        raise CommClosedError("ConnectionPool closing.")
-
-    dask_worker.scheduler.heartbeat_worker = unreachable
-    await dask_worker.heartbeat()
-
-
 def test_a_local_worker_whose_scheduler_closes_writes_no_traceback(capfd):
+    async def heartbeat_without_scheduler(dask_worker):  # sent by value: a worker cannot import this file
+        async def unreachable(**_):
+            raise CommClosedError("ConnectionPool closing.")
+
+        dask_worker.scheduler.heartbeat_worker = unreachable
+        await dask_worker.heartbeat()
+
     with ExitStack() as stack:
         client = stack.enter_context(dask_engine._connect("local", 1, stack))
         client.run(heartbeat_without_scheduler)
