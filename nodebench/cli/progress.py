@@ -90,7 +90,8 @@ class Display(SilentDisplay):
             parts += [trial.solver_label, trial.step_label]
         if trial.gradient:
             parts.append(trial.gradient_label)
-        parts += [f"{AXES[name].label} {getattr(trial, name)}" for name in self._varying]
+        values = {name: getattr(trial, name) for name in self._varying}
+        parts += [f"{AXES[name].label} {value}" for name, value in values.items() if value is not None]
         return " ".join([*parts, *(f"{name}={value}" for name, value in trial.overrides.items())])
 
     def describe(self, trial: Trial) -> str:

@@ -131,26 +131,34 @@ class WithDivergence(nn.Module):
 
     def forward(self, t: Tensor, state: Tensor) -> Tensor:
         """Return the derivative of ``(B, D + 1)``."""
+        if torch.compiler.is_compiling():  # torch's compiler follows torch.func, and not autograd.grad
+            slope, pull, *_ = torch.func.vjp(partial(self.field, t), state[:, :-1])
+            return self._joined(slope, lambda cotangent: pull(cotangent)[0])
         differentiated = torch.is_grad_enabled()
         with torch.enable_grad():
             points = state[:, :-1]
             if not points.requires_grad:
                 points = points.detach().requires_grad_()
             slope = self.field(t, points)
-            trace = self._trace(slope, points)
-        found = torch.cat([slope, -trace.unsqueeze(-1)], -1)
+            found = self._joined(slope, lambda cotangent: _pulled_back(slope, points, cotangent))
         return found if differentiated else found.detach()
 
-    def _trace(self, slope: Tensor, points: Tensor) -> Tensor:
-        """The trace ``(B,)`` of the Jacobian, or its estimate; it can be differentiated again."""
-        if not self.exact:
-            noise = self.noise if self._draw is None else self._draw(points).to(points)
-            (product,) = torch.autograd.grad((slope * noise).sum(), points, create_graph=True)
-            return (product * noise).sum(-1)
-        rows = [
-            torch.autograd.grad(slope[:, i].sum(), points, create_graph=True)[0][:, i] for i in range(slope.shape[1])
-        ]
-        return torch.stack(rows).sum(0)
+    def _joined(self, slope: Tensor, pull: Callable[[Tensor], Tensor]) -> Tensor:
+        """The derivative ``(B, D + 1)``, from that of the points and its vector-Jacobian product."""
+        if self.exact:
+            units = torch.eye(slope.shape[1], dtype=slope.dtype, device=slope.device)
+            rows = [pull(unit.expand_as(slope))[:, i] for i, unit in enumerate(units)]
+            trace = torch.stack(rows).sum(0)
+        else:
+            noise = self.noise if self._draw is None else self._draw(slope.detach()).to(slope)
+            trace = (pull(noise) * noise).sum(-1)
+        return torch.cat([slope, -trace.unsqueeze(-1)], -1)
+
+
+def _pulled_back(slope: Tensor, points: Tensor, cotangent: Tensor) -> Tensor:
+    """The product ``(B, D)`` of a cotangent and the Jacobian; it can be differentiated again."""
+    (product,) = torch.autograd.grad(slope, points, cotangent, create_graph=True)
+    return product
 
 
 class PlanarField(nn.Module):

@@ -1,5 +1,6 @@
 """The one door through which a model's solves pass."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -20,6 +21,12 @@ COMPLEX_ADJOINT = (
     "an adjoint solves states and gradients of parameters as one real state, and this field has complex parameters; "
     "use direct or checkpoint"
 )
+NOT_TWICE = (
+    "torch.compile cannot differentiate a field whose evaluation differentiates a network, unless it does so by "
+    "torch.func where torch.compiler.is_compiling(); use the eager field"
+)
+# What torch says then: with the buffers of the first derivative given away, and with them kept.
+_TWICE = re.compile(r"donated buffer|double backward")
 
 # How a model solves: field, y0 and times to the states at the times, as ``Integrator`` does.
 Solve = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -121,6 +128,8 @@ class Integrator:
             return error
         if isinstance(error, CheckpointError):
             return SolveFailed(Status.UNSUPPORTED, NOT_REPEATED)
+        if self.control.compile is Compile.FIELD and _TWICE.search(str(error)):
+            return SolveFailed(Status.UNSUPPORTED, NOT_TWICE)
         status = self.adapter.classify(error)
         return SolveFailed(status, str(error)) if status else None
 

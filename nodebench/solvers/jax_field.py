@@ -29,6 +29,7 @@ from nodebench.solvers.precision import NoCopy, copy_in_float64
 from nodebench.spec import SolveFailed, Status
 
 jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_enable_compilation_cache", False)  # a first step pays for compilation whatever ran before
 
 # Largest relative difference of the two fields in float64.
 SAME = 1e-12

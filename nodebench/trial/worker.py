@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
@@ -37,6 +37,7 @@ from nodebench.spec.trajectories import Film
 from nodebench.store.checkpoints import Checkpoints
 from nodebench.tasks import Experiment, find_task, live
 from nodebench.trial.build import experiment_of, integrator_of, plugins_of
+from nodebench.trial.compiler_cache import empty_compiler_cache
 from nodebench.trial.devices import resolve_device
 from nodebench.trial.draft import Row
 from nodebench.trial.family import adopt_orphans, kill_descendants
@@ -162,7 +163,8 @@ class _Child:
             before = calibrate()
             self._outcome |= {"environment": _environment(trial), "calibration": [before]}
             began = time.perf_counter()
-            self._run_passes(trial)
+            with empty_compiler_cache() if trial.compile else nullcontext():
+                self._run_passes(trial)
             resumed: Resumed | None = self._outcome.get("resumed")
             self._passes_seconds = time.perf_counter() - began + (resumed.seconds if resumed else 0.0)
             seconds = [*self._outcome["calibration"], calibrate()]

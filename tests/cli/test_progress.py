@@ -28,3 +28,14 @@ def test_a_notice_of_a_trial_is_told_with_the_trial(capsys):
     told = [line for line in capsys.readouterr().err.splitlines() if "goes on from its checkpoint" in line]
     assert len(told) == 1
     assert display.describe(trial) in told[0]
+
+
+def test_the_name_of_a_trial_leaves_out_an_axis_that_it_does_not_have(capsys):
+    records = [evidence(**BASE), evidence(**BASE | {"dataset": "ecgsyn"})]
+    trials = [
+        Trial.model_validate(record.trial).model_copy(update={"dataset": name})
+        for record, name in zip(records, (None, "ecgsyn"), strict=True)
+    ]
+    display = make_display(trials, Costs(), json=False, quiet=True)
+    assert "data set" not in display.describe(trials[0])
+    assert "data set ecgsyn" in display.describe(trials[1])

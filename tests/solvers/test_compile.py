@@ -5,7 +5,8 @@ import torch
 from problems import UNIT, Network, integrator
 
 from nodebench.solvers import adapters, find_solver, is_installed
-from nodebench.spec import Batching, Compile, Gradient
+from nodebench.solvers.integrator import NOT_TWICE
+from nodebench.spec import Batching, Compile, Gradient, Status
 
 FIXED = {"torchdiffeq": "rk4", "torchdyn": "torchdyn:rk4", "torchode": "torchode:euler", "scipy": "scipy:RK45"}
 CASES = [
@@ -49,3 +50,27 @@ def test_the_adjoint_of_a_compiled_field_survives_a_second_batch_size():
     compiled = gradients("euler", Gradient.ADJOINT, Batching.JOINT, Compile.FIELD)
     for found, expected in zip(compiled, eager, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+class Slope(torch.nn.Module):
+    """The gradient of a network's output, found as most users write it."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+
+    def forward(self, t, y):
+        with torch.enable_grad():
+            y = y if y.requires_grad else y.detach().requires_grad_()
+            return torch.autograd.grad(self.net(y).sum(), y, create_graph=True)[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gradient", [Gradient.DIRECT, Gradient.ADJOINT])
+def test_a_compiled_field_that_differentiates_a_network_is_refused_with_the_reason(gradient):
+    torch._dynamo.reset()
+    solve = integrator("euler", gradient=gradient, compile=Compile.FIELD, step_size=0.5)
+    with pytest.raises(RuntimeError) as failed:
+        solve(Slope(), torch.ones(2, 3, requires_grad=True), UNIT)[-1].sum().backward()
+    failure = solve.failure(failed.value)
+    assert (failure.status, str(failure)) == (Status.UNSUPPORTED, NOT_TWICE)
