@@ -96,7 +96,6 @@ BAD = [
     (["study", "run", "table1", "--resume", "--seeds", "9"], "leave out --seeds"),
     (["study", "run", "table1", "--retry-failed"], "it goes with --resume"),
     (["study", "run", "table1", "--preset", "paper"], "group table: preset 'paper' of task mnist needs the full MNIST"),
-    (["study", "run", "table1", "--dask", "nowhere:1"], "--dask nowhere:1: no scheduler answers there"),
     (["run", "--resume"], "no run in results yet"),
     (["run", "--task", "toy/spiral", "--retry-failed"], "it goes with --resume"),
     (["results", "verify"], "no run in results yet"),
@@ -113,3 +112,9 @@ def test_bad_input_ends_in_one_line(nodebench, tmp_path, arguments, message):
     assert "Traceback" not in err + out
     assert len(err.strip().splitlines()) == (1 if message else 0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow  # it waits for 10 s
+def test_a_scheduler_that_does_not_answer_is_one_line(nodebench, tmp_path):
+    command = ["study", "run", "table1", "--dask", "nowhere:1"]
+    test_bad_input_ends_in_one_line(nodebench, tmp_path, command, "--dask nowhere:1: no scheduler answers there")

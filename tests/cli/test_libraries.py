@@ -9,6 +9,7 @@ from nodebench.solvers import registry
 RUN = ["run", "--task", "toy/spiral", "--preset", "smoke", "--set", "epochs=1", "--json", "--threads", "1"]
 
 
+@pytest.mark.slow
 def test_what_jax_hides_is_null_with_its_reason(nodebench):
     chosen = ["--solver", "diffrax:euler", "--gradient", "checkpoint"]
     code, out, err = nodebench(*RUN, *chosen)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from nodebench.cli import confirm
 from nodebench.spec import Record
 
 STUDY = """
@@ -124,10 +125,12 @@ def test_a_long_axis_is_shown_by_its_ends(nodebench, tmp_path):
     assert "19, … 999 (1,000 values)" in " ".join(out.split())
 
 
-def test_more_than_100_000_trials_start_only_with_yes(study, nodebench, tmp_path):
-    code, _, err = study("run", "--quiet", "--seeds", "60000")
+def test_many_trials_start_only_with_yes(study, nodebench, tmp_path, monkeypatch):
+    assert confirm.MANY == 100_000
+    monkeypatch.setattr(confirm, "MANY", 100)
+    code, _, err = study("run", "--quiet", "--seeds", "60")
     assert code == 2
-    assert "this is 120,000 trials; --yes starts it" in err
+    assert "this is 120 trials; --yes starts it" in err
     assert not list((tmp_path / "results").glob("*"))
     code, _, err = nodebench("run", "--task", "toy-exponential", "--seeds", "1000001")
     assert (code, "at most 1,000,000 trials" in err) == (2, True)

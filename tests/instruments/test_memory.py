@@ -202,7 +202,7 @@ def test_the_meter_leaves_gradients_as_they_are():
 
 def bytes_of_each_gradient() -> list[float]:
     names = ("tensor_peak_bytes", "saved_bytes")
-    return [step_memory(20, gradient, solver="rk4")[name] for gradient in Gradient for name in names]
+    return [step_memory(4, gradient, solver="rk4")[name] for gradient in Gradient for name in names]
 
 
 def test_two_processes_measure_the_same_to_the_byte():

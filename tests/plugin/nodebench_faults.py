@@ -70,9 +70,7 @@ class _Field(nn.Module):
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         time.sleep(self.options.seconds)
         if self.options.fault != "drift" and self.options.marker and _is_first(self.options.marker):
-            sys.setswitchinterval(0.0005)  # the trial becomes slower by their number, not by 5 ms a call of torch
-            for _ in range(12):  # with four, the least of a few times is sometimes not slower
-                threading.Thread(target=_burn, daemon=True).start()
+            _burn()
         dy = self.weight * y
         if float(t) > 0.5:
             dy = _FAULTS[self.options.fault](t, dy)
@@ -88,7 +86,13 @@ def _is_first(marker: str) -> bool:
 
 
 def _burn() -> None:
-    """Hold the interpreter's lock most of the time."""
+    """Start threads that take the interpreter from every other, so that all else is slower by their number."""
+    sys.setswitchinterval(0.0005)  # by default each call of torch would wait for 5 ms
+    for _ in range(12):  # with four, the least of a few times is sometimes not slower
+        threading.Thread(target=_spin, daemon=True).start()
+
+
+def _spin() -> None:
     while True:
         pass
 
@@ -247,14 +251,12 @@ _FAULTS = {
 
 
 def _slow_down(marker: str) -> None:
-    """Make this process many times slower from here on: threads that take the interpreter from every other."""
+    """Make this process many times slower from here on."""
     if marker and Path(marker).exists():
         return
     if marker:
         Path(marker).touch()
-    sys.setswitchinterval(0.02)
-    for _ in range(4):
-        threading.Thread(target=_burn, daemon=True).start()
+    _burn()
 
 
 class _Model(nn.Module):

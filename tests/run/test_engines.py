@@ -154,6 +154,7 @@ def test_several_trials_have_cores_of_their_own_or_say_that_they_share():
 # --- what Dask adds
 
 
+@pytest.mark.slow
 def test_a_trial_that_takes_its_workers_with_it_is_a_crashed_record(cluster):
     """Started again twice on other workers; the trials beside it lose nothing."""
     asked = trials(0, fault="kill-worker") + trials(0, 1)
@@ -172,6 +173,7 @@ def test_other_versions_are_refused_by_name(cluster, monkeypatch):
         run(DaskEngine(cluster), trials(0))
 
 
+@pytest.mark.slow
 def test_a_worker_that_leaves_while_it_is_asked_is_left_out(tmp_path, monkeypatch):
     describe, marker = dask_engine._describe_worker, tmp_path / "left"
 

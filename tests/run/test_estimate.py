@@ -79,7 +79,7 @@ def test_a_run_that_cannot_be_read_is_no_reason_to_stop(tmp_path):
 def test_a_probe_foresees_a_trial_within_a_factor():
     """Against the trial itself; its seconds are sleep, so that the machine has no say."""
     start_fork_server()
-    overrides = {"fault": "none", "seconds": 0.005}
+    overrides = {"fault": "none", "seconds": 0.002}
     grid = Grid(task="test/faults", preset="smoke", solver="rk4", overrides=overrides, threads=1)
     (one,), _ = multiply(grid, DataSource())
     foreseen = foresee(one, DataSource())

@@ -253,7 +253,13 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(plant, id=name, marks=pytest.mark.slow if name in ("empty", "nonsense") else ())
+        for name, plant in DAMAGES.items()
+    ],
+)
 def test_a_damaged_checkpoint_is_one_line_and_the_trial_begins_anew(run, damage):
     trial = trial_of(seconds=0.03)
     interrupted(trial, run)
