@@ -20,11 +20,13 @@ class Crossover:
     """From where on one arm needs less of a figure than another.
 
     Attributes:
-        at: the place, one a replicate; minus infinity where it holds at every place measured, infinity where at none.
+        each: the place in each replicate; minus infinity where it holds at every place measured, infinity at none.
+        at: their mean.
         span: the least and the greatest place measured.
         price: the ratio of another figure at the greatest place where the first arm is the cheaper one; None if none.
     """
 
+    each: tuple[float, ...]
     at: Estimate
     span: tuple[float, float]
     price: float | None
@@ -73,7 +75,8 @@ def crossover(
     if not crossed:
         return None
     span = min(measured), max(measured)
-    return Crossover(estimate(crossed, "log", figure.exact), span, median(prices, "log") if prices else None)
+    mean = estimate(crossed, "log", figure.exact)
+    return Crossover(tuple(crossed), mean, span, median(prices, "log") if prices else None)
 
 
 _Places = dict[int, dict[float, Record]]  # by seed and place

@@ -214,11 +214,17 @@ def trained_with_fixed_steps(record: Record) -> bool:
     return bool(record.profile) and record.profile[0].get("step_size") is not None
 
 
-def unreliable(record: Record, timed: bool) -> str | None:
-    """Why a record's figures may not be used; None if they may."""
+def unreliable(record: Record, timed: bool, paired: bool = False) -> str | None:
+    """Why a record's figures may not be used; None if they may.
+
+    Args:
+        record: of a trial that ended well.
+        timed: whether a time is read from it.
+        paired: whether all such times are ratios of arms that ran interleaved.
+    """
     if record.passes_agree is False:
         return "its passes disagree"
-    if timed and record.drifted:
+    if timed and record.drifted and not paired:
         return "the machine's speed changed during it"
     if timed and record.place.shared:
         return "other trials ran on its cores"

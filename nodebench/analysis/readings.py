@@ -27,6 +27,8 @@ class Reading:
         failed: the value that a failed trial counts as; positive infinity for errors and costs.
         timed: whether it is a wall time, which other load on the machine changes.
         exact: whether it has no sampling error: bytes, parameters, counts of what a theorem forbids.
+        paired: whether it compares arms that ran interleaved in one process, in alternating blocks of steps: a change
+            of the machine's speed meets both.
     """
 
     figure: str
@@ -35,6 +37,7 @@ class Reading:
     failed: float = math.inf
     timed: bool = False
     exact: bool = False
+    paired: bool = False
 
 
 _EXACT = ("tensor_peak_bytes", "saved_bytes", "parameters", "inversions", "residual_error", "sensitivity")
@@ -80,7 +83,9 @@ def relative(name: str = "step_seconds", /, **baseline: Scalar | Sequence[Scalar
         return paired.ratios.get(name)
 
     known, words = figure(name), ", ".join(map(_worded, baseline.values()))
-    return Reading(f"{name}_interleaved", get, f"{known.label} over that of {words}", timed=known.is_time)
+    return Reading(
+        f"{name}_interleaved", get, f"{known.label} over that of {words}", timed=known.is_time, paired=known.is_time
+    )
 
 
 def _worded(wanted: Scalar | Sequence[Scalar | None] | None) -> str:
@@ -146,7 +151,7 @@ def total(*parts: Reading) -> Reading:
         values = [part.get(record) for part in parts]
         return None if None in values else sum(value for value in values if value is not None)
 
-    return replace(parts[0], get=get, label=" + ".join(part.label for part in parts))
+    return replace(_of_all(parts), get=get, label=" + ".join(part.label for part in parts))
 
 
 def quotient(above: Reading, below: Reading) -> Reading:
@@ -156,7 +161,7 @@ def quotient(above: Reading, below: Reading) -> Reading:
         first, second = above.get(record), below.get(record)
         return None if first is None or not second else first / second
 
-    return replace(above, get=get, label=f"{above.label} / {below.label}")
+    return replace(_of_all((above, below)), get=get, label=f"{above.label} / {below.label}")
 
 
 def change(to: Reading, since: Reading) -> Reading:
@@ -166,7 +171,12 @@ def change(to: Reading, since: Reading) -> Reading:
         first, second = to.get(record), since.get(record)
         return None if first is None or second is None else first - second
 
-    return replace(to, get=get, label=f"{to.label} − {since.label}")
+    return replace(_of_all((to, since)), get=get, label=f"{to.label} − {since.label}")
+
+
+def _of_all(parts: Sequence[Reading]) -> Reading:
+    """The first reading; paired only if every time among the parts is."""
+    return replace(parts[0], paired=parts[0].paired and all(part.paired for part in parts if part.timed))
 
 
 def scaled(reading: Reading, factor: float, label: str) -> Reading:

@@ -98,7 +98,8 @@ def declaration_hash(claim: Claim) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Reading):  # its function is described by its other fields
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name != "get"}
+        unpaired = () if value.paired else ("paired",)  # declarations from before this field keep their hashes
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in ("get", *unpaired)}
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):

@@ -1,5 +1,6 @@
 """What was found about a claim: results of its parts, of its conditions, and of the claim."""
 
+import math
 from dataclasses import dataclass, field
 
 from nodebench.analysis.statistics import Estimate, Replicates
@@ -42,7 +43,11 @@ class PartResult:
             return "–"
         number, found = self.part.number, self.estimate
         value = f"{number(found.value)}{self.part.suffix}"
-        return f"{value} (exact)" if self.is_exact else f"{value} [{number(found.low)}, {number(found.high)}]"
+        if self.is_exact:
+            return f"{value} (exact)"
+        if math.isinf(found.low) and math.isinf(found.high):
+            return f"{value} (no interval)"
+        return f"{value} [{number(found.low)}, {number(found.high)}]"
 
     @property
     def words(self) -> str:
@@ -156,10 +161,13 @@ class ClaimResult:
 
     @property
     def shown(self) -> tuple[ConditionResult, ...]:
-        """The conditions to show: the headline; where the verdict is *depends*, one supported and one refuted."""
+        """The conditions to show: the headline; where the verdict is *depends*, one supported and one refuted.
+
+        The home condition comes first, and then those of the most replicates.
+        """
         if self.verdict is not Verdict.DEPENDS:
             return (self.headline,) if self.headline else ()
-        home_first = sorted(self.conditions, key=lambda one: not one.home)
+        home_first = sorted(self.conditions, key=lambda one: (not one.home, -one.n))
         kinds = (Verdict.SUPPORTED, Verdict.REFUTED)
         firsts = (next((one for one in home_first if one.verdict is kind), None) for kind in kinds)
         return tuple(one for one in firsts if one)

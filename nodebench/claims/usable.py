@@ -11,7 +11,7 @@ def usable(point: Point, part: Part, notes: list[Note]) -> bool:
         message = f"record left out: it ended as {point.record.status}, which is not an outcome of its method"
         notes.append(Note(NoteCode.NO_OUTCOME, message))
         return False
-    if reason := unreliable(point.record, part.reading.timed):
+    if reason := unreliable(point.record, part.reading.timed, part.reading.paired):
         notes.append(Note(NoteCode.UNRELIABLE, f"record left out: {reason}"))
         return False
     return True

@@ -1,6 +1,7 @@
 """A result in words, for the terminal, the report and the README alike."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from nodebench.claims.contract import Part
@@ -10,6 +11,7 @@ from nodebench.spec.figures import several
 
 _ORDER = (Verdict.SUPPORTED, Verdict.PARTLY, Verdict.REFUTED, Verdict.INCONCLUSIVE, Verdict.NOT_TESTED)
 _NAMED = 3  # conditions named in a line
+_ABBREVIATIONS = {"mnist": "MNIST", "ecg": "ECG", "aca": "ACA"}
 
 
 def verdict_line(result: ClaimResult) -> str:
@@ -34,12 +36,21 @@ def _group(verdict: Verdict, found: Sequence[ConditionResult], total: int) -> st
 
 def measured(result: ClaimResult) -> str:
     """What was measured in the condition to show where there is room for one; of *depends*, in one of either kind."""
-    return ". ".join(f"{one.words}; n = {one.n}" for one in result.shown)
+    return ". ".join(opening(f"{one.words}; n = {one.n}") for one in result.shown)
+
+
+def opening(text: str) -> str:
+    """A text as the start of a sentence."""
+    word = re.split(r"\W", text, maxsplit=1)[0]
+    return _ABBREVIATIONS.get(word, word[:1].upper() + word[1:]) + text[len(word) :]
 
 
 def explanation(result: ClaimResult) -> str:
-    """Why a claim is not decided; empty if it is."""
-    return result.why.message if result.why and not result.verdict.is_decided else ""
+    """Why a claim is not decided, or the condition that is shown; empty if it is."""
+    if result.verdict.is_decided:
+        return ""
+    why = result.headline.why if result.headline and result.headline.why else result.why
+    return why.message if why else ""
 
 
 def p_text(p: float) -> str:

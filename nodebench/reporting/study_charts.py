@@ -24,12 +24,14 @@ class Points:
     Attributes:
         of: gives the points of a record.
         timed: whether x or y is a wall time, which a busy machine spoils and which two machines do not share.
+        paired: whether all such times are ratios of arms that ran interleaved.
         over: the axes and options of a trial that x stands for.
         places: whether each x is a place of its own, so that the trials at two of them need not be alike.
     """
 
     of: Callable[[Record], Iterable[XY]] = field(repr=False)
     timed: bool = False
+    paired: bool = False
     over: tuple[str, ...] = ()
     places: bool = False
 
@@ -41,13 +43,13 @@ def each(x: Reading, y: Reading, scale: float = 1.0) -> Points:
         first, second = x.get(record), y.get(record)
         return [] if first is None or second is None else [(first, second * scale)]
 
-    return Points(points, x.timed or y.timed)
+    return Points(points, x.timed or y.timed, all(one.paired for one in (x, y) if one.timed))
 
 
 def by_axis(name: str, y: Reading, scale: float = 1.0) -> Points:
     """One point a record, at its value on an axis or an option."""
     points = each(axis(name), y, scale)
-    return Points(points.of, points.timed, over=(name,))
+    return Points(points.of, points.timed, points.paired, over=(name,))
 
 
 def rows(table: str, x: str, y: str) -> Points:
@@ -69,7 +71,7 @@ def category(name: str, order: Sequence[str], y: Reading) -> Points:
         place, value = str(getattr(record.trial, name)), y.get(record)
         return [(float(order.index(place)), value)] if place in order and value is not None else []
 
-    return Points(points, y.timed, over=_COMBINED.get(name, (name,)), places=True)
+    return Points(points, y.timed, y.paired, over=_COMBINED.get(name, (name,)), places=True)
 
 
 # Properties of a trial that stand for several axes at once.
@@ -166,7 +168,7 @@ def _why_not(plot: Plot, point: Point) -> str | None:
     """Why a record may not be drawn; None if it may."""
     if point.record.status is not Status.OK:
         return "the trial failed"
-    return unreliable(point.record, plot.points.timed)
+    return unreliable(point.record, plot.points.timed, plot.points.paired)
 
 
 def _left_out(plot: Plot, taken: Mapping[str, Sequence[Point]]) -> str:

@@ -209,6 +209,25 @@ def test_a_ratio_of_interleaved_times_is_read_only_against_its_baseline():
     assert judged([timed(seed, 2 + seed / 50, other) for seed in range(5)], part).verdict is Verdict.NOT_TESTED
 
 
+@pytest.mark.parametrize(
+    ("reading", "verdict"),
+    [
+        (relative(gradient="direct"), Verdict.REFUTED),
+        (final("step_seconds"), Verdict.NOT_TESTED),
+    ],
+)
+def test_a_machine_that_changes_its_speed_spoils_times_and_not_ratios_of_interleaved_ones(reading, verdict):
+    part = Part("{}", reading, A, supports=(-math.inf, 1.0), scale="log", unit="×")
+
+    def drifted(seed):
+        baseline = evidence(gradient="direct").trial
+        paired = Interleaved(baseline=baseline, blocks=10, steps=1, ratios={"step_seconds": 2 + seed / 50})
+        record = evidence(seed, gradient="adjoint", interleaved=paired, costs={"step_seconds": 2 + seed / 50})
+        return record.model_copy(update={"drifted": True})
+
+    assert judged([drifted(seed) for seed in range(5)], part).verdict is verdict
+
+
 # --- failures on lines and in profiles
 
 
