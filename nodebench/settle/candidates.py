@@ -1,7 +1,7 @@
 """What could be measured next: for each undecided condition, the trials up to its next planned look."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nodebench.analysis.fairness import Point, points_of, unreliable
 from nodebench.analysis.forecast import decision_probabilities
@@ -14,7 +14,7 @@ from nodebench.claims.outcome import WhyCode
 from nodebench.running.estimate import Costs
 from nodebench.running.plan import Planned
 from nodebench.settle.asked import asked, axes_of, studies_of
-from nodebench.spec import Record, Study, Trial
+from nodebench.spec import Record, Request, Study, Trial
 
 THREADS = 1
 # For a condition of which nothing is known yet: a guess, so that it is measured at all.
@@ -39,6 +39,7 @@ class Candidate:
         seconds: estimated time of the missing trials, one after another.
         todo: the missing trials, by the study that they belong to.
         timed: whether a time is read from them, so that they must run alone.
+        shared: expected decisions of other claims, whose conditions miss nothing but some of these trials.
     """
 
     claim: str
@@ -49,6 +50,7 @@ class Candidate:
     seconds: float
     todo: tuple[tuple[Study, tuple[Planned, ...]], ...]
     timed: bool
+    shared: float = 0.0
 
     @property
     def trials(self) -> frozenset[str]:
@@ -56,9 +58,23 @@ class Candidate:
         return frozenset(one.trial.id for _, planned in self.todo for one in planned)
 
     @property
+    def requests(self) -> dict[str, list[Request]]:
+        """What is asked of each missing trial, by its id."""
+        found: dict[str, list[Request]] = {}
+        for _, planned in self.todo:
+            for one in planned:
+                found.setdefault(one.trial.id, []).append(one.request)
+        return found
+
+    @property
     def rate(self) -> float:
         """Expected decisions of claims an hour."""
-        return 3600 * self.worth * self.probability / max(self.seconds, 1.0)
+        return 3600 * (self.decisions + self.shared) / max(self.seconds, 1.0)
+
+    @property
+    def decisions(self) -> float:
+        """Expected decisions of claims by this condition."""
+        return self.worth * self.probability
 
 
 def candidates(
@@ -83,9 +99,35 @@ def candidates(
         if result.claim.kind is Kind.IDENTITY and result.verdict.is_decided:
             continue
         planned = _Planned(result.claim, available)
-        there = _there(result.claim, points, contents.get(result.claim.name))
-        found += [c for one in result.conditions if (c := _candidate(result, one, planned, there, costs))]
-    return sorted(found, key=lambda one: -one.rate)
+        outcomes = _outcomes(result.claim, points, contents.get(result.claim.name))
+        found += [c for one in result.conditions if (c := _candidate(result, one, planned, outcomes, costs))]
+    return sorted(_sharing(found), key=lambda one: -one.rate)
+
+
+def _sharing(found: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates, each with what its trials may decide of other claims."""
+    asked = [one.requests for one in found]
+
+    def shared(i: int) -> float:
+        best: dict[str, float] = {}
+        for j, other in enumerate(found):
+            alone_enough = found[i].timed or not other.timed
+            if other.claim != found[i].claim and alone_enough and _holds(asked[i], asked[j]):
+                best[other.claim] = max(best.get(other.claim, 0.0), other.decisions)
+        return sum(best.values())
+
+    return [replace(one, shared=shared(i)) for i, one in enumerate(found)]
+
+
+def _holds(run: Mapping[str, Sequence[Request]], wanted: Mapping[str, Sequence[Request]]) -> bool:
+    """Whether trials that are run give everything that is wanted."""
+    if not wanted.keys() <= run.keys():
+        return False
+    return all(any(_covers(one, each) for one in run[id]) for id, requests in wanted.items() for each in requests)
+
+
+def _covers(run: Request, wanted: Request) -> bool:
+    return set(wanted.passes) <= set(run.passes) and wanted.against in (None, run.against)
 
 
 class _Planned:
@@ -115,14 +157,13 @@ def _is_available(study: Study, available: frozenset[str]) -> bool:
     return wanted <= shipped | available
 
 
-def _there(claim: Claim, points: Iterable[Point], contents: Sequence[Content] | None) -> dict[bool, set[str]]:
-    """The ids of trials with a usable record, by whether a time may be read from it."""
-    mine = [point for point in points if point.is_outcome and reads(claim, contents, point)]
-    return {timed: {p.record.id for p in mine if not unreliable(p.record, timed)} for timed in (False, True)}
+def _outcomes(claim: Claim, points: Iterable[Point], contents: Sequence[Content] | None) -> list[Record]:
+    """The records that the claim reads."""
+    return [point.record for point in points if point.is_outcome and reads(claim, contents, point)]
 
 
 def _candidate(
-    result: ClaimResult, condition: ConditionResult, planned: _Planned, there: Mapping[bool, set[str]], costs: Costs
+    result: ClaimResult, condition: ConditionResult, planned: _Planned, outcomes: Sequence[Record], costs: Costs
 ) -> Candidate | None:
     claim = result.claim
     if condition.verdict.is_decided or (condition.why and condition.why.code in _HOPELESS):
@@ -130,10 +171,16 @@ def _candidate(
     replicates, probability = next_look(condition)
     if probability == 0:
         return None
-    timed = any(one.part.reading.timed for one in condition.parts)
+    times = [one.part.reading for one in condition.parts if one.part.reading.timed]
+    timed, paired = bool(times), all(reading.paired for reading in times)
+    there: dict[str, list[Record]] = {}
+    for record in outcomes:
+        if not unreliable(record, timed, paired):
+            there.setdefault(record.id, []).append(record)
     todo = []
     for study, trials in planned.of(replicates):
-        missing = tuple(p for p in trials if p.trial.id not in there[timed] and _is_of(claim, condition, p.trial))
+        mine = (p for p in trials if _is_of(claim, condition, p.trial))
+        missing = tuple(p for p in mine if not any(one.answers(p.request) for one in there.get(p.trial.id, ())))
         if missing:
             todo.append((study, missing))
     if not todo:
