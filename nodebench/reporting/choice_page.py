@@ -33,7 +33,7 @@ _INTRODUCTION = (
     "For each task: the fastest configuration, and the one with the least peak memory, whose gradient error is at most "
     "the given value at every seed. Step times are medians over the seeds, errors and memory maxima. Peak memory is "
     "that of PyTorch's tensors; for JAX only the growth of the process is known, which is marked and not compared. "
-    "A dash: no measured configuration reaches the error."
+    "A dash: no measured configuration reaches the error, or its memory was not measured."
 )
 _OWN = (
     "The size of the problem, the machine and the field change the order. This command measures your own field and "

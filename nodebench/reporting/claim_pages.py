@@ -129,7 +129,7 @@ def sentence(result: ClaimResult) -> str:
     line, shown, why = verdict_line(result), measured(result), explanation(result)
     text = f"{line[0].upper()}{line[1:]}."
     if shown:
-        text += f" {shown[0].upper()}{shown[1:]}."
+        text += f" {shown}."
     return f"{text} {why[0].upper()}{why[1:]}." if why and why not in line else text
 
 

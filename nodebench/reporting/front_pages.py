@@ -122,8 +122,13 @@ def summary(results: Sequence[ClaimResult], records: Sequence[Record]) -> str:
     shown = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
     first = f"Of {len(headline)} claims on Neural ODEs, each at one scope: {shown}; on {len(records):,} records."
     if checks:
-        first += f" {len(checks)} {'identity checks' if len(checks) == 1 else 'identities check'} the instruments."
-    return first
+        first += (
+            " One more claim is an identity that tests the meters."
+            if len(checks) == 1
+            else (f" {len(checks)} more claims are identities that test the meters.")
+        )
+    devices = sorted({record.trial.device.partition(":")[0] for record in records})
+    return first + (" All records are of CPUs." if devices == ["cpu"] else "")
 
 
 def verdict_table(
@@ -173,7 +178,7 @@ _RULES = (
     "read "
     "the same records in reciprocal form count once.",
     "Ratios of times come from arms that alternate in one process. Trials during which the machine's speed changed are "
-    "run again up to three times, and then left out.",
+    "run again up to three times; then a time by itself is left out, and a ratio of arms that alternate is kept.",
     "A claim on accuracy is not judged on networks that are worse than a plain MLP, or whose training loss still "
     "falls by "
     "more than 5 % in the last tenth of the training.",
@@ -183,6 +188,7 @@ _RULES = (
     "A fixed-step network whose error changes by a point or more under steps four times finer is marked ‡.",
 )
 _NOT_MEASURED = (
+    "Accelerators: the study devices measures them (nodebench study run devices --device cuda).",
     "Accuracy at the scale of the papers: claims at paper scope say which command would test them.",
     "Solvers outside Python.",
     "Kernel workspaces and allocator overhead: the peak is that of live tensors.",

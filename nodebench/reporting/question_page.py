@@ -9,6 +9,7 @@ from nodebench.reporting.questions import QUESTIONS, Question
 
 OPEN = "Not decided yet."
 UNKNOWN = "Not measured yet."
+UNCLAIMED = "No published claim says; these pages have figures."
 
 
 def question_page(results: Sequence[ClaimResult]) -> Page:
@@ -34,20 +35,29 @@ def answer(question: Question, results: Mapping[str, ClaimResult]) -> str:
     """
     first = next((results[name] for name in question.claims if name in results), None)
     if first is None:
-        return UNKNOWN
+        return UNCLAIMED if question.studies or question.guides else UNKNOWN
     words = measured(first)
-    shown = f" {words[0].upper()}{words[1:]}." if words else ""
+    shown = f" {words}." if words else ""
     if first.verdict.is_decided:
-        return question.answers[first.verdict] + shown
+        return question.answers[first.verdict] + shown + _other_scopes(first, results)
     return OPEN + (f" So far:{shown}" if shown else "") + f" Reason: {explanation(first)}."
+
+
+def _other_scopes(first: ClaimResult, results: Mapping[str, ClaimResult]) -> str:
+    """What was measured for the same claim at another scope, where it has the same verdict."""
+    others = [one for one in results.values() if one.claim.id == first.claim.id and one is not first]
+    return "".join(f" {measured(one)}." for one in others if one.verdict is first.verdict)
 
 
 def _answered(question: Question, results: Mapping[str, ClaimResult]) -> list[Block]:
     blocks: list[Block] = [Heading(question.text), Paragraph(answer(question, results), strong=True)]
-    blocks.append(Paragraph(question.advice))
+    guides = "".join(f" See docs/{name}.md." for name in question.guides)
+    blocks.append(Paragraph(question.advice + guides))
     behind = [results[name] for name in question.claims if name in results]
     if behind:
         blocks.append(Links([(f"claim-{one.claim.id}", one.claim.name, verdict_line(one)) for one in behind]))
+    if question.studies:
+        blocks.append(Links([(f"study-{name}", f"study {name}", "") for name in question.studies]))
     if question.links:
         blocks.append(Urls("Asked in", question.links))
     return [*blocks, Code(question.command)]

@@ -28,6 +28,8 @@ class Question:
         answers: the word that begins the answer, by the verdict of the first of these claims.
         advice: what to do, or what to look at; empty where the measured figure says all.
         command: measures the answer on the reader's machine.
+        studies: whose pages have figures beside the claims.
+        guides: pages of the documentation, under ``docs``.
     """
 
     text: str
@@ -36,6 +38,8 @@ class Question:
     answers: dict[Verdict, str]
     advice: str
     command: str
+    studies: tuple[str, ...] = ()
+    guides: tuple[str, ...] = ()
 
     @property
     def links(self) -> list[tuple[str, str]]:
@@ -70,9 +74,9 @@ QUESTIONS = (
         ("torchdiffeq 97", "torchdiffeq 77"),
         ("backward-half (default)", "backward-half (paper)"),
         YES_NO,
-        "Each output time restarts the backward solve, and the adjoint's tolerance meets the size of the gradient: a "
-        "summed loss asks for more steps than a mean.",
-        "nodebench study run intervals",
+        "Each output time restarts the backward solve, and the adjoint's absolute tolerance does not grow with the "
+        "gradient: a summed loss asks for more steps than a mean.",
+        "nodebench study run gradients",
     ),
     Question(
         "Is the ODE block needed at all, or do one or two residual blocks do as well?",
@@ -115,7 +119,7 @@ QUESTIONS = (
     ),
     Question(
         "Which tolerance do I need in training?",
-        ("torchdiffeq 77", "torchdiffeq 100"),
+        (),
         ("looser-in-training (default)", "error-follows-tolerance (default)"),
         {
             Verdict.SUPPORTED: "1e-3 is enough for a classifier.",
@@ -156,8 +160,9 @@ QUESTIONS = (
         ),
         (),
         YES_NO,
-        "A solve is a chain of small steps. Measure both devices at your batch size and width.",
-        "nodebench run mnist --device cuda",
+        "A solve is a chain of small steps. Measure both devices at your batch size and width; the study runs once on "
+        "each.",
+        "nodebench study run devices --device cuda",
     ),
     Question(
         "Is the gradient of the adjoint right?",
@@ -169,10 +174,40 @@ QUESTIONS = (
             Verdict.PARTLY: "In part.",
             Verdict.DEPENDS: "It depends on the field.",
         },
-        "A tighter adjoint tolerance helps until the error is that of the forward solve; checkpoints keep the exact "
-        "gradient at little memory. The page of the "
-        "study backward-tolerance draws the error of the gradient against the evaluations of the backward solve.",
+        "Checkpoints keep the gradient of the solve exact, at a part of direct's memory. A tighter adjoint tolerance "
+        "helps only where the backward solve has the larger error.",
         "nodebench study run gradients-all",
+        studies=("gradients-all",),
+    ),
+    Question(
+        "Which tolerance does the backward solve need?",
+        ("torchdiffeq 77", "torchdiffeq 100"),
+        (),
+        YES_NO,
+        "Begin with that of the forward solve, and draw the error of the gradient against the evaluations.",
+        "nodebench study run backward-tolerance",
+        studies=("backward-tolerance",),
+        guides=("tolerances",),
+    ),
+    Question(
+        "Underflow in dt, or a solve that does not end: is my field stiff?",
+        (
+            "torchdiffeq 27",
+            "torchdiffeq 57",
+            "torchdiffeq 132",
+            "torchdiffeq 184",
+            "torchdiffeq 244",
+            "diffrax 284",
+            "diffrax 319",
+            "diffrax 368",
+        ),
+        (),
+        YES_NO,
+        "An explicit method takes ever more evaluations on a stiff field. A step size that underflows more often comes "
+        "from a solution that runs off, or from a field that is not finite.",
+        "nodebench study run stiffness",
+        studies=("stiffness", "stiff-learning"),
+        guides=("stiffness",),
     ),
     Question(
         "Do more output times cost evaluations?",
@@ -188,9 +223,11 @@ QUESTIONS = (
         ("torchdiffeq 86", "torchdiffeq 122", "torchdiffeq 242", "torchode 21", "torchsde 129", "diffrax 500"),
         ("union-of-times (default)",),
         YES_NO | {Verdict.DEPENDS: "It depends on the solve, forward or backward."},
-        "The backward solve of the adjoint restarts at each output time: of B windows of W times, rescaled intervals "
-        "have W − 1, the union up to B (W − 1).",
+        "Rescaled: each sample's intervals are mapped to [0, 1], so that a batch shares them. The backward solve of "
+        "the adjoint restarts at each output time: of B windows of W times, rescaled intervals have W − 1, the union "
+        "up to B (W − 1).",
         "nodebench study run own-times",
+        guides=("tasks",),
     ),
     Question(
         "Does training through the adjoint with a coarse fixed step diverge?",

@@ -8,6 +8,7 @@ from nodebench.reporting.front_pages import summary
 from nodebench.reporting.question_page import findings
 from nodebench.reporting.writers import markdown_text
 from nodebench.spec import Record
+from nodebench.spec.figures import several
 
 BEGIN, END = "<!-- verdicts: made by nodebench report, not by hand -->", "<!-- end of verdicts -->"
 _PICTURE = "Every measured claim: estimate, interval, region of support and published value"
@@ -40,10 +41,13 @@ def _block(results: Sequence[ClaimResult], records: Sequence[Record], reports: s
 
 
 def _rows(results: Sequence[ClaimResult], reports: str) -> Iterator[str]:
-    """A row for each verdict, with the claims that have it; identities only test the instruments."""
+    """A row for each verdict, with the claims that have it, or how many where it decides nothing."""
     results = [result for result in results if result.claim.kind is not Kind.IDENTITY]
     for verdict in Verdict:
         some = [result.claim for result in results if result.verdict is verdict]
+        if some and not verdict.is_decided:
+            yield f"| {verdict} | [{several(len(some), 'claim')}]({reports}/index.md) |"
+            continue
         names = [one.id if one.scope == "default" else one.name for one in some]
         pages = [f"{reports}/{page_name(f'claim-{one.id}')}.md" for one in some]
         links = [f"[{name}]({page})" for name, page in zip(names, pages, strict=True)]

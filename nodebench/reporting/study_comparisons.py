@@ -145,12 +145,15 @@ def crossovers(study: str, records: Sequence[Record], which: str = "") -> list[B
 
 def _told(one: Crossing, found: Crossover) -> str:
     low, high = map(_place, found.span)
-    if found.at.value == -math.inf:
+    if set(found.each) == {-math.inf}:
         answer = f"at every {one.place} measured, {low} to {high}"
-    elif found.at.value == math.inf:
+    elif set(found.each) == {math.inf}:
         answer = f"at no {one.place} measured, {low} to {high}"
+    elif any(map(math.isinf, found.each)):
+        places = ", ".join(map(_from_where, sorted(found.each)))
+        answer = f"from a {one.place} on that differs between replicates ({places}), of {low} to {high} measured"
     else:
-        answer = f"from a {one.place} of {_place(found.at.value)}{_interval(found.at)} on, of {low} to {high} measured"
+        answer = f"from a {one.place} of {_place(found.at.value)}{_interval(found)} on, of {low} to {high} measured"
     price = f", at {found.price:.2g} × the {one.priced} at {high}" if found.price is not None else ""
     return f"{one.words} {answer}{price} (n = {found.at.n})."
 
@@ -159,13 +162,19 @@ def _place(value: float) -> str:
     return short(value, 4)
 
 
-def _interval(estimate: Estimate) -> str:
-    """Nothing where all replicates have one place."""
-    if estimate.low == estimate.high:
+def _from_where(place: float) -> str:
+    return ("everywhere" if place < 0 else "nowhere") if math.isinf(place) else _place(place)
+
+
+def _interval(found: Crossover) -> str:
+    """Nothing where all replicates have one place; an end beyond what was measured is no place."""
+    low, high = found.at.low, found.at.high
+    if low == high:
         return ""
-    low = "0" if estimate.low == -math.inf else _place(estimate.low)
-    high = "∞" if math.isinf(estimate.high) else _place(estimate.high)
-    return f" [{low}, {high}]"
+    first, last = found.span
+    below = _place(low) if low >= first else f"below {_place(first)}"
+    above = _place(high) if high <= last else f"above {_place(last)}"
+    return f" [{below}, {above}]"
 
 
 # --- where both err equally

@@ -21,12 +21,12 @@ COMPLEX_ADJOINT = (
     "an adjoint solves states and gradients of parameters as one real state, and this field has complex parameters; "
     "use direct or checkpoint"
 )
-NOT_TWICE = (
-    "torch.compile cannot differentiate a field whose evaluation differentiates a network, unless it does so by "
-    "torch.func where torch.compiler.is_compiling(); use the eager field"
+SECOND_DERIVATIVE = (
+    "torch.compile has first derivatives only, and the field or the loss takes a second one; use --compile eager, or "
+    "take the inner derivative with torch.func while torch.compiler.is_compiling() is true"
 )
 # What torch says then: with the buffers of the first derivative given away, and with them kept.
-_TWICE = re.compile(r"donated buffer|double backward")
+_TAKES_SECOND = re.compile(r"donated buffer|double backward")
 
 # How a model solves: field, y0 and times to the states at the times, as ``Integrator`` does.
 Solve = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -128,8 +128,8 @@ class Integrator:
             return error
         if isinstance(error, CheckpointError):
             return SolveFailed(Status.UNSUPPORTED, NOT_REPEATED)
-        if self.control.compile is Compile.FIELD and _TWICE.search(str(error)):
-            return SolveFailed(Status.UNSUPPORTED, NOT_TWICE)
+        if self.control.compile is Compile.FIELD and _TAKES_SECOND.search(str(error)):
+            return SolveFailed(Status.UNSUPPORTED, SECOND_DERIVATIVE)
         status = self.adapter.classify(error)
         return SolveFailed(status, str(error)) if status else None
 

@@ -1,11 +1,10 @@
 """An empty cache for torch's compiler, so that a first training step pays for compilation whatever ran before."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nodebench.trial.scratch import make_scratch_folder
+from nodebench.trial.scratch import scratch_folder
 
 _VARIABLES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 
@@ -17,12 +16,11 @@ def empty_compiler_cache() -> Iterator[None]:
     By default the cache is kept from process to process, and the second trial of a study would compile in a fraction
     of the time of the first one.
     """
-    folder = make_scratch_folder()
     before = {name: os.environ.get(name) for name in _VARIABLES}
-    os.environ.update(dict.fromkeys(_VARIABLES, str(folder)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch_folder() as folder:
+        os.environ.update(dict.fromkeys(_VARIABLES, str(folder)))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -28,7 +28,7 @@ _LAST = -200
 
 
 def make_scratch_folder() -> Path:
-    """Make a folder for sockets, locked until this process ends, and remove those without an owner beside it.
+    """Make a folder with room for sockets, locked until this process ends; remove those beside it without an owner.
 
     Raises:
         CannotGoOn: there is no place for one.
@@ -61,6 +61,20 @@ def remove_stale(base: Path) -> None:
                     shutil.rmtree(folder)
             finally:
                 os.close(descriptor)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder for the files of a trial, removed at the end; of a killed trial, by the next command.
+
+    Raises:
+        CannotGoOn: there is no place for one.
+    """
+    folder = make_scratch_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

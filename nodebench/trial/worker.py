@@ -163,7 +163,7 @@ class _Child:
             before = calibrate()
             self._outcome |= {"environment": _environment(trial), "calibration": [before]}
             began = time.perf_counter()
-            with empty_compiler_cache() if trial.compile else nullcontext():
+            with empty_compiler_cache() if self._compiles() else nullcontext():
                 self._run_passes(trial)
             resumed: Resumed | None = self._outcome.get("resumed")
             self._passes_seconds = time.perf_counter() - began + (resumed.seconds if resumed else 0.0)
@@ -177,6 +177,10 @@ class _Child:
             self._passes.draft.costs["passes_seconds"] = self._passes_seconds
             self._outcome |= with_finite_values(vars(self._passes.draft))
         return self._outcome
+
+    def _compiles(self) -> bool:
+        """Whether the trial or its baseline arm is compiled by torch."""
+        return any(one is not None and one.compile for one in (self._job.trial, self._job.request.against))
 
     def _run_passes(self, trial: Trial) -> None:
         began = time.perf_counter()

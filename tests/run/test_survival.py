@@ -129,12 +129,14 @@ def test_a_parent_killed_many_times_loses_and_doubles_nothing(sweep, kills, tria
     assert len(lines) == trials
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("times", "trials"), [(1, 20), (3, 60)])
-def test_a_parent_interrupted_again_and_again_ends_cleanly_and_goes_on(sweep, times, trials):
+@pytest.mark.parametrize(
+    ("signals", "trials"),
+    [([signal.SIGTERM], 20), pytest.param([signal.SIGINT, signal.SIGTERM] * 3, 60, marks=pytest.mark.slow)],
+)
+def test_a_parent_interrupted_again_and_again_ends_cleanly_and_goes_on(sweep, signals, trials):
     moments = random.Random(1)
     arguments = [*TRIVIAL, "--seeds", str(trials), "--jobs", "2"]
-    for number in (signal.SIGINT, signal.SIGTERM) * times:
+    for number in signals:
         process = sweep.start(*(["--resume", "--jobs", "2"] if sweep.has_begun else arguments))
         wait_for(process, "[1/")
         time.sleep(moments.uniform(0, 0.5))

@@ -16,7 +16,8 @@ OWN = {  # what tasks measure that have nothing of their own
 }
 OWN_DATA = "series"  # reads a file of the user's, and so runs as a study of its own
 OURS = sorted(name for name, task in tasks().items() if type(task).__module__.startswith("nodebench."))
-# Solver, gradient, passes and tasks. By day each task once: every second one under each of two solvers and gradients.
+# Solver, gradient, passes and tasks. By day each task runs once: half of them
+# under dopri5 and the adjoint, the others under rk4 and direct.
 EVERY_PASS = [one.value for one in Pass]
 FEW = [("dopri5", "adjoint", ["training", "memory"], OURS[::2]), ("rk4", "direct", EVERY_PASS, OURS[1::2])]
 ALL = [(solver, gradient, EVERY_PASS, OURS) for solver in ("dopri5", "rk4") for gradient in ("direct", "adjoint")]
