@@ -1,6 +1,6 @@
 """The page of questions: each answered in its first sentence, by the records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from nodebench.claims import ClaimResult
 from nodebench.claims.words import explanation, measured, verdict_line
@@ -12,10 +12,15 @@ UNKNOWN = "Not measured yet."
 UNCLAIMED = "No published claim says; these pages have figures."
 
 
-def question_page(results: Sequence[ClaimResult]) -> Page:
-    """Every question with its answer, the claims behind it, where it was asked, and the command that measures it."""
+def question_page(results: Sequence[ClaimResult], studies: Collection[str] = ()) -> Page:
+    """Every question with its answer, the claims behind it, where it was asked, and the command that measures it.
+
+    Args:
+        results: of all claims.
+        studies: that have a page.
+    """
     known = {result.claim.name: result for result in results}
-    blocks = [block for question in QUESTIONS for block in _answered(question, known)]
+    blocks = [block for question in QUESTIONS for block in _answered(question, known, studies)]
     return Page("questions", "What users ask", "Questions of users, answered by the records", blocks)
 
 
@@ -26,16 +31,17 @@ def findings(results: Sequence[ClaimResult], most: int = 5) -> list[str]:
     return [f"{question.text} {answer(question, known)}" for question in decided[:most]]
 
 
-def answer(question: Question, results: Mapping[str, ClaimResult]) -> str:
+def answer(question: Question, results: Mapping[str, ClaimResult], studies: Collection[str] = ()) -> str:
     """The answer, with what was measured for the first of the claims.
 
     Args:
         question: to be answered.
         results: by the name of the claim.
+        studies: that have a page.
     """
     first = next((results[name] for name in question.claims if name in results), None)
     if first is None:
-        return UNCLAIMED if question.studies or question.guides else UNKNOWN
+        return UNCLAIMED if any(name in studies for name in question.studies) else UNKNOWN
     words = measured(first)
     shown = f" {words}." if words else ""
     if first.verdict.is_decided:
@@ -49,15 +55,15 @@ def _other_scopes(first: ClaimResult, results: Mapping[str, ClaimResult]) -> str
     return "".join(f" {measured(one)}." for one in others if one.verdict is first.verdict)
 
 
-def _answered(question: Question, results: Mapping[str, ClaimResult]) -> list[Block]:
-    blocks: list[Block] = [Heading(question.text), Paragraph(answer(question, results), strong=True)]
+def _answered(question: Question, results: Mapping[str, ClaimResult], studies: Collection[str]) -> list[Block]:
+    blocks: list[Block] = [Heading(question.text), Paragraph(answer(question, results, studies), strong=True)]
     guides = "".join(f" See docs/{name}.md." for name in question.guides)
     blocks.append(Paragraph(question.advice + guides))
     behind = [results[name] for name in question.claims if name in results]
     if behind:
         blocks.append(Links([(f"claim-{one.claim.id}", one.claim.name, verdict_line(one)) for one in behind]))
-    if question.studies:
-        blocks.append(Links([(f"study-{name}", f"study {name}", "") for name in question.studies]))
+    if pages := [name for name in question.studies if name in studies]:
+        blocks.append(Links([(f"study-{name}", f"study {name}", "") for name in pages]))
     if question.links:
         blocks.append(Urls("Asked in", question.links))
     return [*blocks, Code(question.command)]

@@ -47,7 +47,7 @@ def report(
     of_claims = claim_pages(results, studies, changes, published)
     of_studies = study_pages(studies, films)
     first = index_page(results, ordered, of_studies, published)
-    asked, chosen = question_page(results), choice_page(ordered)
+    asked, chosen = question_page(results, studies), choice_page(ordered)
     last = [method_page(results, [*ordered, *others], own), amendment_page(results, changes)]
     return distinct([first, asked, chosen, *of_claims, *of_studies, *last]), results
 
