@@ -23,6 +23,7 @@ from nodebench.claims.content import Content
 from nodebench.claims.contract import Claim
 from nodebench.errors import BadInput
 from nodebench.spec import frozen as models
+from nodebench.spec.trial import Scalar
 
 FILE = "frozen.json"
 # Changes when the rules of judging change, so that a change of the rules is an amendment of every claim.
@@ -58,6 +59,16 @@ class Frozen(models.Frozen):
     def contents(self) -> dict[str, Sequence[Content]]:
         """By the name of a claim, the trials that it reads."""
         return {name: claim.contents for name, claim in self.claims.items()}
+
+    @cached_property
+    def neutral(self) -> dict[str, dict[str, Scalar | None]]:
+        """By the name of a task, the options that a record older than them has, at their neutral values."""
+        found: dict[str, dict[str, Scalar | None]] = {}
+        for content in (one for contents in self.contents.values() for one in contents):
+            task = content.fixed.get("task")
+            if isinstance(task, str):
+                found[task] = found.get(task, {}) | content.filled({})
+        return found
 
     def date(self, claim: Claim) -> str | None:
         """When the declaration of a claim was frozen; None if it is not, or has changed since."""

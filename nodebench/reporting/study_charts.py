@@ -1,16 +1,19 @@
 """The figures of a study: what a declaration of one says, and the one piece of code that draws it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 
 from nodebench.analysis.fairness import Point, points_of, unreliable
 from nodebench.analysis.lines import differences, parted
 from nodebench.analysis.readings import Reading, axis
 from nodebench.analysis.statistics import median
+from nodebench.claims.freeze import frozen_declarations
 from nodebench.reporting.charts import Look, Series, against
 from nodebench.reporting.document import Chart, slug
 from nodebench.spec import Preset, Record, Status
 from nodebench.spec.figures import figure, several, short
+from nodebench.spec.trial import Scalar
 
 XY = tuple[float, float]
 # Records by where they come from: the reader's own under an empty name, others under a name that labels them.
@@ -160,8 +163,18 @@ def _draw(plot: Plot, study: str, preset: Preset, sides: Sides) -> Chart | None:
 def _taken(plot: Plot, preset: Preset, records: Sequence[Record]) -> list[Point]:
     """The records of a figure at one preset, in the order of their study."""
     ordered = sorted(records, key=lambda r: (r.place.number or 0, r.trial.seed, r.started))
-    points = points_of(record for record in ordered if record.trial.preset is preset)
+    neutral = _neutral()
+    points = [
+        replace(point, axes={**neutral.get(point.record.trial.task, {}), **point.axes})
+        for point in points_of(record for record in ordered if record.trial.preset is preset)
+    ]
     return [point for point in points if plot.takes(point)]
+
+
+@cache
+def _neutral() -> Mapping[str, Mapping[str, Scalar | None]]:
+    """By task, the options that a record older than them has: an option that is missing is no difference."""
+    return frozen_declarations().neutral
 
 
 def _why_not(plot: Plot, point: Point) -> str | None:
@@ -191,10 +204,12 @@ def _series(plot: Plot, sides: Mapping[str, Sequence[Point]]) -> dict[str, list[
             differences([point for _, point in members], plot.free | set(plot.by), plot.points.timed)
             for members in places.values()
         ]
-        apart = {one.name: one for some in every for one in some}
-        for side, point in (member for members in places.values() for member in members):
-            (more,) = parted([point], list(apart.values()))
-            found.setdefault(", ".join(filter(None, (label, more, side))) or "measured", []).append(point)
+        anywhere = {one.name: one for some in every for one in some}  # along a line all points have the same names
+        for members, here in zip(places.values(), every, strict=True):
+            apart = here if plot.points.places else list(anywhere.values())
+            for side, point in members:
+                (more,) = parted([point], apart)
+                found.setdefault(", ".join(filter(None, (label, more, side))) or "measured", []).append(point)
     return found
 
 
