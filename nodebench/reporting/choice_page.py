@@ -78,7 +78,8 @@ def _section(problem: Problem) -> list[Block]:
         [Cell(f"{error:.0e}".replace("e-0", "e-"), error), *_pair(answer.candidates)]
         for error, answer in answers.items()
     ]
-    caption = f"{described}; on {machine}"
+    gradients = dict.fromkeys(str(record.trial.gradient) for record in problem.records if record.trial.gradient)
+    caption = f"{described}; on {machine}. Gradients measured here: {', '.join(sorted(gradients))}"
     return [
         Heading(task),
         Table(f"choice-{slug(task)}", caption, _HEADER, rows),

@@ -8,6 +8,7 @@ from evidence import ENVIRONMENT, claim, evidence
 from nodebench.analysis.readings import final, quotient
 from nodebench.claims import judge
 from nodebench.claims.contract import Arm, Part
+from nodebench.claims.freeze import frozen_declarations
 from nodebench.reporting.charts import PALETTE, Look, Series, against, forest, pareto_front
 from nodebench.reporting.document import Paragraph, Table
 from nodebench.reporting.site import PUBLISHED, report
@@ -271,3 +272,15 @@ def test_a_point_says_what_it_is_while_the_pointer_is_on_it():
     titles = re.findall(r"<use [^>]*><title>([^<]*)</title></use>", against("drawing", series, Look("h", "error")).svg)
     first = "&lt;a&gt;\nh 1\nerror 2 [1, 3], n = 3"
     assert titles == [first, "&lt;a&gt;\nh 2\nerror 5, n = 1", "b\nh 1\nerror 4, n = 1"]
+
+
+def test_an_option_that_a_record_is_older_than_is_no_difference():
+    """The record of before has no noise; a later one has the value that leaves the task as it was."""
+    neutral = frozen_declarations().neutral["mnist"]
+    assert neutral["noise"] == 0.0
+    plot = Plot("p", "errors", each(final("nfe_forward"), final("test_error")), ("gradient",), WORDLESS)
+    axes = {"task": "mnist", "model": "odenet", "costs": {"nfe_forward": 20.0}, "metrics": {"test_error": 0.1}}
+    older = evidence(0, options={"batch_size": 64}, **axes)
+    later = evidence(1, options={"batch_size": 64, "noise": 0.0}, **axes)
+    (chart,) = draw(plot, "mine", {"": [older, later]})
+    assert {label for label, *_ in chart.rows} == {"direct"}
