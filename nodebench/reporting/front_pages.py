@@ -46,10 +46,10 @@ def index_page(
     """One line a claim, under the sentences that sum up; with the verdict of the published records if given."""
     headline, checks = _split(results)
     blocks: list[Block] = [Paragraph(summary(results, records))]
-    if found := findings(results):
-        blocks.append(Bullets(found))
     if drawn := rows(headline):
         blocks.append(_overview(drawn))
+    if found := findings(results):
+        blocks.append(Bullets(found))
     blocks += [
         Links(
             [
