@@ -130,8 +130,9 @@ def counts(records: Sequence[Record], timed: bool = True) -> str:
     """How many records there are, how they ended, and how many have times that are left out."""
     seeds = len({record.trial.seed for record in records})
     reasons = [why for record in records if timed and (why := unreliable(record, timed=True))]
+    kept = ", but for ratios of interleaved arms" if any(record.interleaved for record in records) else ""
     marks = "".join(
-        f"; times of {several(reasons.count(why), 'trial')} are left out: {why}" for why in dict.fromkeys(reasons)
+        f"; times of {several(reasons.count(why), 'trial')} are left out{kept}: {why}" for why in dict.fromkeys(reasons)
     )
     return f"{several(len(records), 'trial')}, {several(seeds, 'seed')}: {status_line(records)}{marks}"
 
