@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what imports have made, as a trial does: each memory meter collects garbage."""
+    """Exclude what imports have made from garbage collection, as a trial does: each memory meter collects garbage."""
     importlib.import_module("nodebench.trial.preload")
 
     gc.collect()

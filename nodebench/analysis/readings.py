@@ -5,7 +5,7 @@ trial lies on its axis. Claims, comparisons and plots all read records through t
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from nodebench.analysis.curves import line
@@ -27,8 +27,8 @@ class Reading:
         failed: the value that a failed trial counts as; positive infinity for errors and costs.
         timed: whether it is a wall time, which other load on the machine changes.
         exact: whether it has no sampling error: bytes, parameters, counts of what a theorem forbids.
-        paired: whether it compares arms that ran interleaved in one process, in alternating blocks of steps: a change
-            of the machine's speed meets both.
+        paired: whether it compares arms that ran interleaved in one process, in alternating blocks of steps. If the
+            machine changes its speed, both arms run at the changed speed.
     """
 
     figure: str
@@ -174,9 +174,14 @@ def change(to: Reading, since: Reading) -> Reading:
     return replace(_of_all((to, since)), get=get, label=f"{to.label} − {since.label}")
 
 
+def all_paired(readings: Iterable[Reading]) -> bool:
+    """Whether every time among some readings is a ratio of interleaved arms."""
+    return all(one.paired for one in readings if one.timed)
+
+
 def _of_all(parts: Sequence[Reading]) -> Reading:
     """The first reading; paired only if every time among the parts is."""
-    return replace(parts[0], paired=parts[0].paired and all(part.paired for part in parts if part.timed))
+    return replace(parts[0], paired=parts[0].paired and all_paired(parts))
 
 
 def scaled(reading: Reading, factor: float, label: str) -> Reading:

@@ -25,7 +25,7 @@ from nodebench.reporting.overview import Row, overview, rows
 from nodebench.reporting.question_page import findings
 from nodebench.spec import Preset, Record, Status, load_study, shipped_studies
 from nodebench.spec.axes import AXES, Axis
-from nodebench.spec.figures import FIGURES
+from nodebench.spec.figures import FIGURES, several
 
 _ORDER = (
     Verdict.SUPPORTED,
@@ -122,13 +122,9 @@ def summary(results: Sequence[ClaimResult], records: Sequence[Record]) -> str:
     shown = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
     first = f"Of {len(headline)} claims on Neural ODEs, each at one scope: {shown}; on {len(records):,} records."
     if checks:
-        first += (
-            " One more claim is an identity that tests the meters."
-            if len(checks) == 1
-            else (f" {len(checks)} more claims are identities that test the meters.")
-        )
-    devices = sorted({record.trial.device.partition(":")[0] for record in records})
-    return first + (" All records are of CPUs." if devices == ["cpu"] else "")
+        first += f" Beside them, {several(len(checks), 'claim')} that cannot be false tested the meters."
+    on_cpu = all(record.trial.device == "cpu" for record in records)
+    return first + (" All trials ran on CPUs." if records and on_cpu else "")
 
 
 def verdict_table(

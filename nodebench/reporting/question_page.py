@@ -9,7 +9,7 @@ from nodebench.reporting.questions import QUESTIONS, Question
 
 OPEN = "Not decided yet."
 UNKNOWN = "Not measured yet."
-UNCLAIMED = "No published claim says; these pages have figures."
+UNCLAIMED = "No claim that is tested here answers this. The pages of these studies have measured figures."
 
 
 def question_page(results: Sequence[ClaimResult], studies: Collection[str] = ()) -> Page:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from nodebench.claims import ClaimResult, Kind, Verdict
+from nodebench.claims import Claim, ClaimResult, Kind, Verdict
 from nodebench.reporting.document import page_name
 from nodebench.reporting.front_pages import summary
 from nodebench.reporting.question_page import findings
@@ -44,12 +44,12 @@ def _rows(results: Sequence[ClaimResult], reports: str) -> Iterator[str]:
     """A row for each verdict, with the claims that have it, or how many where it decides nothing."""
     results = [result for result in results if result.claim.kind is not Kind.IDENTITY]
     for verdict in Verdict:
-        some = [result.claim for result in results if result.verdict is verdict]
-        if some and not verdict.is_decided:
-            yield f"| {verdict} | [{several(len(some), 'claim')}]({reports}/index.md) |"
-            continue
-        names = [one.id if one.scope == "default" else one.name for one in some]
-        pages = [f"{reports}/{page_name(f'claim-{one.id}')}.md" for one in some]
-        links = [f"[{name}]({page})" for name, page in zip(names, pages, strict=True)]
-        if links:
-            yield f"| {verdict} | {', '.join(links)} |"
+        if some := [result.claim for result in results if result.verdict is verdict]:
+            counted = f"[{several(len(some), 'claim')}]({reports}/index.md)"
+            yield f"| {verdict} | {', '.join(_link(one, reports) for one in some) if verdict.is_decided else counted} |"
+
+
+def _link(claim: Claim, reports: str) -> str:
+    """A link to the page of a claim; its scope is named unless it is the default one."""
+    name = claim.id if claim.scope == "default" else claim.name
+    return f"[{name}]({reports}/{page_name(f'claim-{claim.id}')}.md)"

@@ -6,7 +6,7 @@ from functools import cache
 
 from nodebench.analysis.fairness import Point, points_of, unreliable
 from nodebench.analysis.lines import differences, parted
-from nodebench.analysis.readings import Reading, axis
+from nodebench.analysis.readings import Reading, all_paired, axis
 from nodebench.analysis.statistics import median
 from nodebench.claims.freeze import frozen_declarations
 from nodebench.reporting.charts import Look, Series, against
@@ -46,7 +46,7 @@ def each(x: Reading, y: Reading, scale: float = 1.0) -> Points:
         first, second = x.get(record), y.get(record)
         return [] if first is None or second is None else [(first, second * scale)]
 
-    return Points(points, x.timed or y.timed, all(one.paired for one in (x, y) if one.timed))
+    return Points(points, x.timed or y.timed, all_paired((x, y)))
 
 
 def by_axis(name: str, y: Reading, scale: float = 1.0) -> Points:

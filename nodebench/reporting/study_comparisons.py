@@ -151,7 +151,7 @@ def _told(one: Crossing, found: Crossover) -> str:
         answer = f"at no {one.place} measured, {low} to {high}"
     elif any(map(math.isinf, found.each)):
         places = ", ".join(map(_from_where, sorted(found.each)))
-        answer = f"from a {one.place} on that differs between replicates ({places}), of {low} to {high} measured"
+        answer = f"from a {one.place} that differs between replicates: {places}; {low} to {high} measured"
     else:
         answer = f"from a {one.place} of {_place(found.at.value)}{_interval(found)} on, of {low} to {high} measured"
     price = f", at {found.price:.2g} × the {one.priced} at {high}" if found.price is not None else ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from nodebench.analysis.fairness import Point, points_of, unreliable
 from nodebench.analysis.forecast import decision_probabilities
 from nodebench.analysis.homes import is_at
+from nodebench.analysis.readings import all_paired
 from nodebench.analysis.sequential import LOOKS
 from nodebench.claims import Claim, ClaimResult, ConditionResult, Kind, PartResult, Verdict
 from nodebench.claims.content import Content, reads
@@ -111,8 +112,8 @@ def _sharing(found: Sequence[Candidate]) -> list[Candidate]:
     def shared(i: int) -> float:
         best: dict[str, float] = {}
         for j, other in enumerate(found):
-            alone_enough = found[i].timed or not other.timed
-            if other.claim != found[i].claim and alone_enough and _holds(asked[i], asked[j]):
+            usable = found[i].timed or not other.timed  # a time is read only from a trial that runs alone
+            if other.claim != found[i].claim and usable and _holds(asked[i], asked[j]):
                 best[other.claim] = max(best.get(other.claim, 0.0), other.decisions)
         return sum(best.values())
 
@@ -171,8 +172,8 @@ def _candidate(
     replicates, probability = next_look(condition)
     if probability == 0:
         return None
-    times = [one.part.reading for one in condition.parts if one.part.reading.timed]
-    timed, paired = bool(times), all(reading.paired for reading in times)
+    readings = [one.part.reading for one in condition.parts]
+    timed, paired = any(reading.timed for reading in readings), all_paired(readings)
     there: dict[str, list[Record]] = {}
     for record in outcomes:
         if not unreliable(record, timed, paired):

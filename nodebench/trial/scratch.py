@@ -33,6 +33,13 @@ def make_scratch_folder() -> Path:
     Raises:
         CannotGoOn: there is no place for one.
     """
+    folder, descriptor = _make()
+    util.Finalize(None, _remove, args=(folder, descriptor), exitpriority=_LAST)
+    return folder
+
+
+def _make() -> tuple[Path, int]:
+    """Make a folder; return it with the descriptor that holds its lock."""
     base = _base()
     remove_stale(base)
     try:
@@ -44,8 +51,7 @@ def make_scratch_folder() -> Path:
                 break
     except OSError as error:
         raise CannotGoOn(f"no temporary folder can be made in {base}: {error.strerror or error}") from error
-    util.Finalize(None, _remove, args=(folder, descriptor), exitpriority=_LAST)
-    return folder
+    return folder, descriptor
 
 
 def remove_stale(base: Path) -> None:
@@ -70,11 +76,11 @@ def scratch_folder() -> Iterator[Path]:
     Raises:
         CannotGoOn: there is no place for one.
     """
-    folder = make_scratch_folder()
+    folder, descriptor = _make()
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder, descriptor)
 
 
 @contextmanager

@@ -162,11 +162,12 @@ class _Child:
             _check_device(trial.device)
             before = calibrate()
             self._outcome |= {"environment": _environment(trial), "calibration": [before]}
-            began = time.perf_counter()
             with empty_compiler_cache() if self._compiles() else nullcontext():
+                began = time.perf_counter()
                 self._run_passes(trial)
+                spent = time.perf_counter() - began
             resumed: Resumed | None = self._outcome.get("resumed")
-            self._passes_seconds = time.perf_counter() - began + (resumed.seconds if resumed else 0.0)
+            self._passes_seconds = spent + (resumed.seconds if resumed else 0.0)
             seconds = [*self._outcome["calibration"], calibrate()]
             self._outcome |= {"calibration": seconds, "drifted": drifted(min(seconds), max(seconds))}
             self._outcome["status"] = Status.OK

@@ -27,7 +27,10 @@ CHEAPER, DEARER, LATER = (2.0, 2.0, 2.0), (0.5, 0.5, 0.5), (0.1, 1.0, 10.0)  # e
         ((CHEAPER, CHEAPER), "at every μ measured, 1 to 100 (n = 2)"),
         ((DEARER, DEARER), "at no μ measured, 1 to 100 (n = 2)"),
         ((LATER, LATER), "from a μ of 10 [9.561, 10.46] on, of 1 to 100 measured (n = 2)"),
-        ((CHEAPER, LATER, DEARER), "from a μ on that differs between replicates (everywhere, 10, nowhere), of 1 to"),
+        (
+            (CHEAPER, LATER, DEARER),
+            "from a μ that differs between replicates: everywhere, 10, nowhere; 1 to 100 measured (n = 3)",
+        ),
         (((0.1, 0.9, 10.0), (0.02, 0.2, 2.0)), "[below 1, above 100] on, of 1 to 100 measured (n = 2)"),
     ],
 )
