@@ -69,7 +69,14 @@ def _spoil_generators() -> None:
     random.seed(999)
 
 
-@pytest.mark.parametrize(("task", "options", "taken"), CASES.values(), ids=CASES.keys())
+# By day those whose state is of another kind: running means, momentum, random draws, a latent state, schedules.
+BY_DAY = ("mnist", "mnist, steps", "ecg", "density", "toy/spiral, linear", "everything random")
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "taken"),
+    [pytest.param(*case, id=name, marks=[] if name in BY_DAY else [pytest.mark.slow]) for name, case in CASES.items()],
+)
 def test_the_next_losses_are_those_of_a_training_that_was_not_stopped(task, options, taken):
     first = RunFolder(task, options)
     first.take(taken)

@@ -16,6 +16,7 @@ from nodebench.tasks.ecg import EcgOptions, observed_points, spread
 from nodebench.trial.build import experiment_of
 
 NOTHING = DataSource()
+OBJECTIVES = ["extrapolate", *(pytest.param(one, marks=pytest.mark.slow) for one in ("reconstruct", "interpolate"))]
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,7 @@ def test_objectives_give_what_they_say():
     assert observed_points(EcgOptions(), 1, random).tolist() == [list(range(100))]
 
 
-@pytest.mark.parametrize("objective", ["interpolate", "extrapolate"])
+@pytest.mark.parametrize("objective", ["interpolate", pytest.param("extrapolate", marks=pytest.mark.slow)])
 def test_what_is_not_given_changes_no_training(objective, monkeypatch):
     def batches(changed: bool):
         split = ecg_sources.synthetic(10, 3, 0.01, seed=0)
@@ -192,7 +193,7 @@ def test_what_is_not_given_changes_no_training(objective, monkeypatch):
         assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("objective", ["reconstruct", "interpolate", "extrapolate"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_dense_encoder_learns_from_what_is_given(objective):
     experiment = build(objective=objective, encoder="dense", encoder_hidden=64, steps_per_epoch=20, noise=0.5)
     losses = []
@@ -263,7 +264,7 @@ def test_a_gru_decoder_is_bounded_and_only_goes_forward():
     assert metrics["escape_share"] == 0
 
 
-@pytest.mark.parametrize("objective", ["reconstruct", "interpolate", "extrapolate"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_picture_shows_half_a_beat_past_either_end(objective):
     experiment = build(objective=objective)
     with torch.no_grad():

@@ -80,8 +80,8 @@ _FIGURE_3AB = (
     Claim(
         id="error-follows-tolerance",
         topic=Topic.EVALUATIONS,
-        sentence="The tolerance controls the error of a trained network's solution: the error falls with the tolerance, "
-        "if only as a small power of it, and is at most ten times the tolerance.",
+        sentence="The tolerance controls the error of a trained network's solution: the error falls with the "
+        "tolerance, if only as a small power of it, and is at most ten times the tolerance.",
         source=chen2018("section 3, Figure 3a", "We first verify that error can indeed be controlled in Figure 3a."),
         published="drawn; no number",
         home="a trained ODE-Net on MNIST, tolerances 1e-1 to 1e-5",
