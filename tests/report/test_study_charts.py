@@ -37,7 +37,8 @@ def full(plot: Plot, scale: float = 1.0) -> Record:
         axes["task"] = "density"
     names = ("points", "observations", "observed", "rate", "mu", "starts", "missing", "stiffness", "batch_size")
     options = dict.fromkeys(names, 3.0)
-    baseline = evidence(**axes).trial  # its gradient is direct
+    solver = {"solver": "rk4"} if "× rk4 direct" in plot.look.x + plot.look.y else {}
+    baseline = evidence(**axes | solver).trial  # its gradient is direct
     paired = Interleaved(baseline=baseline, blocks=10, steps=1, ratios={"step_seconds": 0.5 * scale})
     return evidence(costs=costs, history=[row], profile=[row], options=options, interleaved=paired, **axes)
 
