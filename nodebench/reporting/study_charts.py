@@ -248,6 +248,7 @@ def _described(one: Series, categories: Sequence[str]) -> str:
 _NAMED = {
     "rtol": "rtol",
     "adjoint_rtol": "backward rtol",
+    "autocast": "autocast",
     "step_size": "h",
     "window_times": "windows",
 }

@@ -105,6 +105,30 @@ class Counted(nn.Module):
         return self.field(t, y)
 
 
+@pytest.mark.parametrize("derivatives", [1, 2])
+def test_checkpoints_repeat_calls_at_each_derivative_within_a_field(derivatives):
+    """In the forward pass already: a segment of n calls that take k derivatives has n + k n (n + 1) / 2 of them."""
+
+    class Differentiating(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rate = nn.Parameter(torch.tensor(0.5))
+
+        def forward(self, t, y):
+            with torch.enable_grad():
+                y = y if y.requires_grad else y.detach().requires_grad_()
+                value = torch.tanh(self.rate * y)
+                found = [torch.autograd.grad(value.sum(), y, create_graph=True)[0] for _ in range(derivatives)]
+            return value + sum(found)
+
+    field, n = Counted(Differentiating()), 8  # two steps of rk4
+    solve = integrator("rk4", gradient=Gradient.CHECKPOINT, segments=1, step_size=0.5)
+    end = solve(field, torch.ones(3, requires_grad=True), UNIT)[-1]
+    assert field.calls == n + derivatives * n * (n + 1) // 2
+    end.sum().backward()
+    assert field.field.rate.grad is not None
+
+
 @pytest.mark.parametrize(
     ("kind", "options"), [(Gradient.ADJOINT, {}), (Gradient.ADJOINT_SEMINORM, {"norm": "seminorm"})]
 )
