@@ -73,7 +73,7 @@ def _fronts(name: str, task: str, **baseline: str) -> tuple[Plot, ...]:
     Args:
         name: of the group.
         task: in words.
-        baseline: axes of the arm, beside direct, whose time each trial's is a multiple of, interleaved in one process.
+        baseline: further axes of the baseline arm, whose gradient is direct. Times are ratios to that arm's times.
     """
     memory = "peak of live tensors (MB)"
     time = relative(gradient="direct", **baseline)

@@ -69,7 +69,7 @@ def _spoil_generators() -> None:
     random.seed(999)
 
 
-# By day those whose state is of another kind: running means, momentum, random draws, a latent state, schedules.
+# One case of each kind of state; the others are slow tests.
 BY_DAY = ("mnist", "mnist, steps", "ecg", "density", "toy/spiral, linear", "everything random")
 
 

@@ -107,7 +107,7 @@ class Counted(nn.Module):
 
 @pytest.mark.parametrize("derivatives", [1, 2])
 def test_checkpoints_repeat_calls_at_each_derivative_within_a_field(derivatives):
-    """In the forward pass already: a segment of n calls that take k derivatives has n + k n (n + 1) / 2 of them."""
+    """A segment of n calls with k derivatives each takes n + k n (n + 1) / 2 calls in the forward pass."""
 
     class Differentiating(nn.Module):
         def __init__(self) -> None:
