@@ -124,7 +124,8 @@ def test_ctrl_c_while_measuring_recommends_nothing(tmp_path):
 
 def test_trials_whose_time_was_spoiled_run_again(nodebench, tmp_path):
     measure = ["--measure", "--solver", "rk4", "--steps", "4", "--seeds", "1", "--threads", "1"]
-    code, out, err = nodebench("recommend", "--task", "test/faults", *measure, "--set", f"marker={tmp_path / 'first'}")
+    drift = ["--set", "fault=drift", "--set", f"marker={tmp_path / 'first'}"]
+    code, out, err = nodebench("recommend", "--task", "test/faults", *measure, *drift)
     assert code == 0, err
     (run,) = (tmp_path / "results").iterdir()
     assert max(record.place.attempts for record in RunFolder(run).records()) > 1

@@ -4,10 +4,10 @@ import errno
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import psutil
 import torch
@@ -42,7 +42,7 @@ if "REFUSED_FORKS" in os.environ:
 class FaultOptions(Options):
     fault: str = "none"
     seconds: float = 0.0  # slept in each evaluation
-    marker: str = ""  # a file; the trial that makes it becomes slower: under "drift" at its end, else from its start
+    marker: str = ""  # a file; "drift" slows only the trial that makes it
 
 
 class Faults(Task):
@@ -69,32 +69,10 @@ class _Field(nn.Module):
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         time.sleep(self.options.seconds)
-        if self.options.fault != "drift" and self.options.marker and _is_first(self.options.marker):
-            _burn()
         dy = self.weight * y
         if float(t) > 0.5:
             dy = _FAULTS[self.options.fault](t, dy)
         return dy
-
-
-def _is_first(marker: str) -> bool:
-    try:
-        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return False
-    return True
-
-
-def _burn() -> None:
-    """Start threads that take the interpreter from every other, so that all else is slower by their number."""
-    sys.setswitchinterval(0.0005)  # by default each call of torch would wait for 5 ms
-    for _ in range(12):  # with four, the least of a few times is sometimes not slower
-        threading.Thread(target=_spin, daemon=True).start()
-
-
-def _spin() -> None:
-    while True:
-        pass
 
 
 def _hog(t: Tensor, dy: Tensor) -> Tensor:
@@ -251,12 +229,21 @@ _FAULTS = {
 
 
 def _slow_down(marker: str) -> None:
-    """Make this process many times slower from here on."""
+    """Make all Python that starts from here on many times slower: each line of it pays for a loop, as in a debugger.
+
+    Unlike threads or processes that take the cores, this slows a busy machine by as much as an idle one.
+    """
     if marker and Path(marker).exists():
         return
     if marker:
         Path(marker).touch()
-    _burn()
+    sys.settrace(_trace_line)
+
+
+def _trace_line(frame: FrameType, event: str, arg: object) -> Callable[..., object]:
+    for _ in range(30):
+        pass
+    return _trace_line
 
 
 class _Model(nn.Module):
