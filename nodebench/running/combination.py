@@ -34,7 +34,7 @@ def with_ode(task: Task, model: str, solver: str, chosen: Mapping[str, Any], /, 
     if gradient is Gradient.ADJOINT_SEMINORM and not method.adaptive:
         reason = f"solver {solver} takes fixed steps, so gradient '{gradient}' has no error norm to change"
         raise Unfit(("gradient", gradient), reason)
-    if (format := common["autocast"] or common["dtype"]) not in adapter.dtypes:
+    if (format := common["autocast"].dtype if common["autocast"] else common["dtype"]) not in adapter.dtypes:
         reason = f"solver {solver} computes in {' and '.join(adapter.dtypes)} only, not in {format}"
         raise Unfit(("solver", solver), reason)
     batching = _supported("batching", chosen["batching"], adapter.batchings, solver)

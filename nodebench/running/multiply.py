@@ -163,7 +163,7 @@ def _formats(task: Task, grid: Grid) -> list[dict[str, Any]]:
         choose(f"dtype of task {task.name}", dtype, task.dtypes)
     for one in autocast:
         if one is not Autocast.NONE:
-            choose(f"autocast format of task {task.name}", one.value, task.dtypes)
+            choose(f"autocast format of task {task.name}", one.dtype, task.dtypes)
     alone = [dtype for dtype in grid.dtype if dtype != "float32"]
     if alone and Autocast.NONE not in autocast:
         raise BadInput(

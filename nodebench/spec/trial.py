@@ -120,11 +120,23 @@ class Compile(StrEnum):
 
 
 class Autocast(StrEnum):
-    """The format in which ``torch.autocast`` evaluates losses and metrics."""
+    """The format in which ``torch.autocast`` evaluates losses and metrics, and whether it caches cast weights."""
 
     NONE = "none"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
+    BFLOAT16_UNCACHED = "bfloat16-uncached"
+    FLOAT16_UNCACHED = "float16-uncached"
+
+    @property
+    def dtype(self) -> str:
+        """The name of torch's dtype."""
+        return self.value.removesuffix("-uncached")
+
+    @property
+    def caches(self) -> bool:
+        """Whether a weight is cast once for all its uses, as by default, and not at each."""
+        return self.dtype == self.value
 
 
 class Preset(StrEnum):
@@ -299,11 +311,11 @@ class Trial(BaseModel):
     ] = None
     dtype: Annotated[Dtype, Axis(_EXECUTION, "dtype", "Floating-point format of states and parameters.")] = "float32"
     autocast: Annotated[
-        Literal[Autocast.BFLOAT16, Autocast.FLOAT16] | None,
+        Literal[Autocast.BFLOAT16, Autocast.FLOAT16, Autocast.BFLOAT16_UNCACHED, Autocast.FLOAT16_UNCACHED] | None,
         Axis(
             _EXECUTION,
             "autocast",
-            "Format in which torch.autocast computes losses and metrics.",
+            "Format in which torch.autocast computes losses and metrics (-uncached: with cache_enabled=False).",
             unset=Autocast.NONE,
         ),
     ] = None

@@ -43,7 +43,8 @@ def experiment_of(trial: Trial, solve: Integrator, source: DataSource) -> Experi
     experiment = find_task(trial.task).build(setup)
     if trial.autocast:
         # As torch's guide says: around the forward computation, and not around backward.
-        autocast = torch.autocast(setup.device.type, getattr(torch, trial.autocast))
+        dtype = getattr(torch, trial.autocast.dtype)
+        autocast = torch.autocast(setup.device.type, dtype, cache_enabled=trial.autocast.caches)
         experiment.loss, experiment.metrics = autocast(experiment.loss), autocast(experiment.metrics)  # type: ignore[method-assign]
     return experiment
 

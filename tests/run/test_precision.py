@@ -81,6 +81,21 @@ def test_a_network_trains_in_bfloat16(gradient, format):
     assert found.passes_agree is True
 
 
+def test_without_its_cache_autocast_adds_up_the_gradients_of_many_calls_in_float32():
+    cached, uncached = (
+        draft(
+            "toy/spiral",
+            solver="rk4",
+            step_size=1 / 32,
+            gradient="direct",
+            autocast=autocast,
+            overrides={"training": "trajectory", "points": 3, "span": 1.0},
+        ).costs["gradient_error"]
+        for autocast in ("bfloat16", "bfloat16-uncached")
+    )
+    assert uncached < 2**-8 < cached / 4  # one rounding in bfloat16, and more than four
+
+
 def test_what_is_kept_of_a_solve_takes_half_the_bytes():
     full, half = (
         draft("toy/spiral", dtype=dtype, solver="rk4", gradient="direct").costs["saved_bytes"]

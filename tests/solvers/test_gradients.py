@@ -4,6 +4,7 @@ import torch
 import torchdiffeq
 from problems import UNIT, Network, integrator
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from nodebench.solvers import find_solver, is_installed, registry
 from nodebench.spec import Gradient
@@ -106,13 +107,14 @@ class Counted(nn.Module):
 
 
 @pytest.mark.parametrize("derivatives", [1, 2])
-def test_checkpoints_repeat_calls_at_each_derivative_within_a_field(derivatives):
-    """A segment of n calls with k derivatives each takes n + k n (n + 1) / 2 calls in the forward pass."""
+@pytest.mark.parametrize("needed", [True, False])
+def test_checkpoints_take_a_field_that_differentiates_once_each_way(derivatives, needed):
+    """One call more finds out that it does; a solve from a state that needs no gradient has that of the parameters."""
 
     class Differentiating(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.rate = nn.Parameter(torch.tensor(0.5))
+            self.rate = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
 
         def forward(self, t, y):
             with torch.enable_grad():
@@ -121,12 +123,31 @@ def test_checkpoints_repeat_calls_at_each_derivative_within_a_field(derivatives)
                 found = [torch.autograd.grad(value.sum(), y, create_graph=True)[0] for _ in range(derivatives)]
             return value + sum(found)
 
-    field, n = Counted(Differentiating()), 8  # two steps of rk4
-    solve = integrator("rk4", gradient=Gradient.CHECKPOINT, segments=1, step_size=0.5)
-    end = solve(field, torch.ones(3, requires_grad=True), UNIT)[-1]
-    assert field.calls == n + derivatives * n * (n + 1) // 2
-    end.sum().backward()
-    assert field.field.rate.grad is not None
+    found, n, segments = [], 8, 2  # two steps of rk4, one in each segment
+    for gradient in (Gradient.DIRECT, Gradient.CHECKPOINT):
+        field, y0 = Counted(Differentiating()), torch.ones(3, dtype=torch.float64, requires_grad=needed)
+        solve = integrator("rk4", gradient=gradient, segments=segments, step_size=0.5)
+        solve(field, y0, UNIT.double())[-1].square().sum().backward()
+        found.append([field.field.rate.grad, *([y0.grad] if needed else [])])
+    assert field.calls == 1 + 2 * n
+    for direct, checkpointed in zip(*found, strict=True):
+        torch.testing.assert_close(checkpointed, direct, rtol=1e-12, atol=1e-12)
+
+
+def test_without_that_torch_would_take_a_segment_again_at_each_derivative():
+    """A segment of n calls takes n + n (n + 1) / 2 with non-reentrant checkpoints, in the forward pass alone."""
+
+    calls = 0
+
+    def chain(y):
+        nonlocal calls
+        for _ in range(4):
+            calls += 1
+            y = y + torch.autograd.grad(y.sin().sum(), y, create_graph=True)[0]
+        return y
+
+    checkpoint(chain, torch.ones(3, requires_grad=True), use_reentrant=False)
+    assert calls == 4 + 4 * 5 // 2
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,10 @@ NOT_REPEATED = (
 Solve = Callable[[Tensor, Tensor], Tensor]
 
 
+class _Differentiates(Exception):
+    """A segment was to be taken again before it had ended: the field computes derivatives."""
+
+
 def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, steps: Tensor | None) -> Tensor:
     """States at ``times`` from solves of one segment of time each, whose graphs are not kept.
 
@@ -30,6 +34,9 @@ def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, st
     the gradient reaches it. An adaptive method starts anew in each. Fixed steps go on where they were, so that
     the gradient is that of one solve. torch's random numbers are the same in both solves of a segment, so that the
     gradient of a random field is that of what was solved.
+
+    A field that computes derivatives is solved by reentrant checkpoints, after one call that finds this out. Their
+    gradient reaches tensors by ``backward()`` only: torch refuses ``torch.autograd.grad`` through them.
 
     Source: Griewank and Walther 2000, doi 10.1145/347837.347846; Gholami et al. 2019, section 4.
 
@@ -44,11 +51,48 @@ def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, st
         Tensor: ``(T, *S)``.
     """
     outputs = [y0.unsqueeze(0)]
+    segment = _non_reentrant
     for part, wanted in _parts(times, _edges(times, segments, steps)):
-        states = checkpoint(solve, y0, part, use_reentrant=False, preserve_rng_state=True)
+        try:
+            states = segment(solve, y0, part)
+        except _Differentiates:
+            segment = _reentrant
+            states = segment(solve, y0, part)
         outputs.append(states[1 : 1 + wanted])
         y0 = states[-1]
     return torch.cat(outputs)
+
+
+def _non_reentrant(solve: Solve, y0: Tensor, times: Tensor) -> Tensor:
+    """A segment by the checkpoints that torch advises.
+
+    A field that computes derivatives, as FFJORD's does, reads saved tensors, at which torch takes the segment again as
+    far as it has come: a segment of n calls with k derivatives each would take n + k n (n + 1) / 2 calls.
+
+    Raises:
+        _Differentiates: the field computes a derivative, here its first one.
+    """
+    running = False
+
+    def once(y0: Tensor, times: Tensor) -> Tensor:
+        nonlocal running
+        if running:
+            raise _Differentiates
+        running = True
+        try:
+            return solve(y0, times)
+        finally:
+            running = False
+
+    states: Tensor = checkpoint(once, y0, times, use_reentrant=False, preserve_rng_state=True)
+    return states
+
+
+def _reentrant(solve: Solve, y0: Tensor, times: Tensor) -> Tensor:
+    """A segment by reentrant checkpoints, which run it without a graph at first, and need a state with a gradient."""
+    y0 = y0 if y0.requires_grad else y0.detach().requires_grad_()
+    states: Tensor = checkpoint(solve, y0, times, use_reentrant=True, preserve_rng_state=True)
+    return states
 
 
 def checkpointed(solve: Solve, y0: Tensor, times: Tensor, control: StepControl, adaptive: bool) -> Tensor:
