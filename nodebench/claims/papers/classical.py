@@ -291,8 +291,8 @@ _STIFF_GRADIENT_VANISHES = Claim(
         "the exact gradient h exp(hλ) vanishes too, and much faster: at |hλ| = 100 it is 4e-44 of h",
         "a decay that fast leaves nothing in the data from which its rate could be learned, under any method",
         "one step over the whole decay; a solver that resolves the decay has steps of |hλ| near 1",
-        "the source speaks of methods that are A-stable only, too: none of the solver libraries has one with a "
-        "gradient",
+        "the source speaks of methods that are A-stable only, too: none of the libraries that nodebench measures "
+        "has one with a gradient",
     ),
     fairness="Each method takes one step of one length from one state in float64; the gradient is the library's own.",
 )
