@@ -6,7 +6,7 @@ from nodebench.reporting.study_charts import Plot, by_axis, category, each, rows
 
 _NFE, _BACKWARD, _GRADIENT = final("nfe_forward"), final("nfe_backward"), final("gradient_error")
 _FALL = quotient(at_epoch("loss", -1), at_epoch("loss", 1))
-_FORMAT = ("gradient", "dtype", "autocast")
+_FORMAT = ("dtype", "autocast")
 _TASKS = (("spiral", "Spiral"), ("lotka-volterra", "Lotka–Volterra"), ("mnist", "MNIST"))
 _CLASSES = (
     ("A", "single equations"),
@@ -103,23 +103,17 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
         ),
     ),
     "precision": (
-        Plot(
-            "gradient",
-            "Spiral, rk4: error of the gradient against the step, in each number format",
-            by_axis("step_size", _GRADIENT),
-            _FORMAT,
-            Look("step size", "gradient error", "xy", reverse=True),
-            ("steps",),
-            where=(("gradient", ("direct", "adjoint")),),
-        ),
-        Plot(
-            "reversible",
-            "The same through the reversible gradient, which restores the states backwards",
-            by_axis("step_size", _GRADIENT),
-            _FORMAT,
-            Look("step size", "gradient error", "xy", reverse=True),
-            ("steps",),
-            where=(("gradient", ("reversible",)),),
+        *(
+            Plot(
+                gradient,
+                f"Spiral, rk4, {gradient}: error of the gradient against the step, in each number format",
+                by_axis("step_size", _GRADIENT),
+                _FORMAT,
+                Look("step size", "gradient error", "xy", reverse=True),
+                ("steps",),
+                where=(("gradient", (gradient,)),),
+            )
+            for gradient in ("direct", "adjoint", "reversible")
         ),
         Plot(
             "bytes",
@@ -137,14 +131,19 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
             _FORMAT,
             Look("rtol", "NFE, forward", "xy", reverse=True),
             ("tolerances",),
+            where=(("gradient", ("direct",)),),
         ),
-        Plot(
-            "training",
-            "Training loss by epoch, in each number format",
-            rows("history", "epoch", "loss"),
-            _FORMAT,
-            Look("epoch", "loss", "y", whole=True),
-            ("training",),
+        *(
+            Plot(
+                f"training-{gradient}",
+                f"Training loss by epoch, {gradient}, in each number format",
+                rows("history", "epoch", "loss"),
+                _FORMAT,
+                Look("epoch", "loss", "y", whole=True),
+                ("training",),
+                where=(("gradient", (gradient,)),),
+            )
+            for gradient in ("direct", "adjoint")
         ),
     ),
     "backward-tolerance": tuple(

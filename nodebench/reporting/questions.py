@@ -143,9 +143,9 @@ QUESTIONS = (
         "Is another library faster?",
         ("torchdiffeq 200", "torchdiffeq 169", "diffrax 82", "diffrax 187", "diffrax 466"),
         ("diffrax-faster (default)",),
-        YES_NO | {Verdict.SUPPORTED: "diffrax is, with small networks on a CPU."},
-        "Compare at equal error, not at equal tolerance, and count the compilation apart. Measure your own field: with "
-        "convolutions the ratio is another.",
+        YES_NO | {Verdict.SUPPORTED: "Yes, diffrax is, for small networks on a CPU."},
+        "Compare at equal error, not at equal tolerance, and count the compilation apart. Measure your own field: on "
+        "MNIST, with convolutions, the comparison is not decided.",
         "nodebench study run libraries",
     ),
     Question(
