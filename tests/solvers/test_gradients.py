@@ -109,7 +109,7 @@ class Counted(nn.Module):
 @pytest.mark.parametrize("derivatives", [1, 2])
 @pytest.mark.parametrize("needed", [True, False])
 def test_checkpoints_take_a_field_that_differentiates_once_each_way(derivatives, needed):
-    """One call more finds out that it does; a solve from a state that needs no gradient has that of the parameters."""
+    """One more call detects the derivative. The parameters get their gradient if the initial state needs none, too."""
 
     class Differentiating(nn.Module):
         def __init__(self) -> None:
@@ -127,27 +127,30 @@ def test_checkpoints_take_a_field_that_differentiates_once_each_way(derivatives,
     for gradient in (Gradient.DIRECT, Gradient.CHECKPOINT):
         field, y0 = Counted(Differentiating()), torch.ones(3, dtype=torch.float64, requires_grad=needed)
         solve = integrator("rk4", gradient=gradient, segments=segments, step_size=0.5)
-        solve(field, y0, UNIT.double())[-1].square().sum().backward()
+        end = solve(field, y0, UNIT.double())[-1]
+        assert field.calls == n + (gradient is Gradient.CHECKPOINT)
+        end.square().sum().backward()
         found.append([field.field.rate.grad, *([y0.grad] if needed else [])])
     assert field.calls == 1 + 2 * n
     for direct, checkpointed in zip(*found, strict=True):
         torch.testing.assert_close(checkpointed, direct, rtol=1e-12, atol=1e-12)
 
 
-def test_without_that_torch_would_take_a_segment_again_at_each_derivative():
-    """A segment of n calls takes n + n (n + 1) / 2 with non-reentrant checkpoints, in the forward pass alone."""
-
+@pytest.mark.parametrize("derivatives", [1, 2])
+def test_non_reentrant_checkpoints_repeat_a_segment_at_each_derivative(derivatives):
+    """A segment of n calls with k derivatives each takes n + k n (n + 1) / 2 calls in the forward pass."""
     calls = 0
 
     def chain(y):
         nonlocal calls
         for _ in range(4):
             calls += 1
-            y = y + torch.autograd.grad(y.sin().sum(), y, create_graph=True)[0]
+            value = y.sin().sum()
+            y = y + sum(torch.autograd.grad(value, y, create_graph=True)[0] for _ in range(derivatives))
         return y
 
     checkpoint(chain, torch.ones(3, requires_grad=True), use_reentrant=False)
-    assert calls == 4 + 4 * 5 // 2
+    assert calls == 4 + derivatives * 4 * 5 // 2
 
 
 @pytest.mark.parametrize(

@@ -51,13 +51,15 @@ def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, st
         Tensor: ``(T, *S)``.
     """
     outputs = [y0.unsqueeze(0)]
-    segment = _non_reentrant
+    reentrant = False
     for part, wanted in _parts(times, _edges(times, segments, steps)):
-        try:
-            states = segment(solve, y0, part)
-        except _Differentiates:
-            segment = _reentrant
-            states = segment(solve, y0, part)
+        if not reentrant:
+            try:
+                states = _non_reentrant(solve, y0, part)
+            except _Differentiates:
+                reentrant = True
+        if reentrant:  # outside the handler, whose exception holds the graph of the first attempt
+            states = _reentrant(solve, y0, part)
         outputs.append(states[1 : 1 + wanted])
         y0 = states[-1]
     return torch.cat(outputs)
@@ -89,7 +91,7 @@ def _non_reentrant(solve: Solve, y0: Tensor, times: Tensor) -> Tensor:
 
 
 def _reentrant(solve: Solve, y0: Tensor, times: Tensor) -> Tensor:
-    """A segment by reentrant checkpoints, which run it without a graph at first, and need a state with a gradient."""
+    """A segment by reentrant checkpoints: solved without a graph first, from a state that requires a gradient."""
     y0 = y0 if y0.requires_grad else y0.detach().requires_grad_()
     states: Tensor = checkpoint(solve, y0, times, use_reentrant=True, preserve_rng_state=True)
     return states
