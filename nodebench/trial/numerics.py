@@ -27,6 +27,9 @@ from nodebench.trial.traits import batch_dependence
 REFERENCE_MAX_NFE = 2_000
 REFERENCE_MAX_NFE_UNTRAINED = 200_000
 
+# Gradients that evaluate the field once more where there is a graph to prepare for.
+_PREPARED = (Gradient.CHECKPOINT, Gradient.INTERPOLATED)
+
 
 class Numerics:
     """The numerics pass of one trial.
@@ -117,7 +120,7 @@ class Numerics:
         trained = copy.deepcopy(experiment.model.state_dict())
         batch = shared.restore(experiment)
         counter.begin_forward()
-        with torch.no_grad():
+        with torch.set_grad_enabled(self._trial.gradient in _PREPARED):
             loss = experiment.loss(experiment.model, batch).item()
         experiment.model.load_state_dict(trained)
         again = Step(loss, counter.forward, step.nfe_backward)

@@ -48,6 +48,18 @@ def test_the_passes_agree(gradient, solver):
     assert draft.passes_agree is True
 
 
+@pytest.mark.parametrize(
+    "task, axes",
+    [
+        ("density", {"model": ["ffjord"], "solver": ["dopri5"], "gradient": ["checkpoint"]}),
+        ("toy/spiral", {"solver": ["rk4"], "gradient": ["interpolated"]}),
+    ],
+)
+def test_the_passes_agree_where_a_graph_costs_an_evaluation(task, axes):
+    """A reentrant checkpoint is found out by one call, and the cubic of fixed steps needs a derivative at the end."""
+    assert measured(task, **axes).passes_agree is True
+
+
 def test_a_field_with_a_hidden_state_makes_the_passes_disagree():
     """What changes from one call to the next cannot be measured in passes, and the record says so."""
 

@@ -1,0 +1,159 @@
+"""What an accelerator measures, against what is known of it: ``pytest -m cuda`` on a machine that has one."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+import nodebench
+from nodebench.instruments import MemoryMeter, Stopwatch
+from nodebench.spec import Record, Status
+from nodebench.tasks import tasks
+from nodebench.trial.random_state import RandomState
+
+pytestmark = pytest.mark.cuda
+MIB = 2**20
+CUDA = torch.device("cuda:0")
+
+# The data of these tasks is the user's own.
+OWN = {"field", "problem", "series"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _accelerator() -> None:
+    if not torch.cuda.is_available():
+        pytest.fail("no CUDA device: these tests need one")
+
+
+def run(folder: Path, task: str, device: str = "cuda", **axes) -> list[Record]:
+    """Records of a smoke run, all of which ended well."""
+    ran = nodebench.run(task, preset="smoke", device=device, results=folder, progress=False, timing=False, **axes)
+    for record in ran.records:
+        assert record.status is Status.OK, record.failure
+    return list(ran.records)
+
+
+def test_the_peak_of_the_allocator_is_that_of_known_allocations():
+    """4 and 8 MiB at once, then 2 MiB beside 8: a peak of 12 MiB above what was there."""
+    before = torch.cuda.memory_allocated(CUDA)
+    with MemoryMeter([], CUDA) as meter:
+        first = torch.empty(4 * MIB, dtype=torch.uint8, device=CUDA)
+        second = torch.empty(8 * MIB, dtype=torch.uint8, device=CUDA)
+        del first
+        third = torch.empty(2 * MIB, dtype=torch.uint8, device=CUDA)
+        meter.mark("forward")
+    figures, reasons = meter.figures()
+    assert figures["accelerator_peak_bytes"] == before + 12 * MIB
+    assert figures["tensor_peak_bytes"] == 12 * MIB
+    assert "accelerator_peak_bytes" not in reasons
+    assert second.numel() + third.numel() == 10 * MIB  # alive until here
+
+
+def test_the_stopwatch_charges_work_of_the_device_to_the_part_that_started_it():
+    """Against the device's own clock: the events of CUDA around a kernel that waits, and nothing after it."""
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    watch = Stopwatch(CUDA, warm_up=0)
+    watch.start()
+    begin.record()
+    torch.cuda._sleep(200_000_000)  # cycles: about a tenth of a second
+    end.record()
+    watch.mark("forward")
+    watch.mark("backward")
+    kernel = begin.elapsed_time(end) / 1000
+    seconds = watch.means()
+    assert 1 <= seconds["forward_seconds"] / kernel < 1.2
+    assert seconds["backward_seconds"] < kernel / 10
+
+
+def test_random_numbers_of_the_device_are_put_back():
+    state = RandomState.take(CUDA)
+    drawn = torch.rand(8, device=CUDA)
+    state.restore()
+    assert torch.equal(torch.rand(8, device=CUDA), drawn)
+
+
+@pytest.fixture(scope="module")
+def gradients(tmp_path_factory) -> dict[tuple[str, str], Record]:
+    """Every gradient on both devices, in float64, by fixed and by adaptive steps."""
+    folder, found = tmp_path_factory.mktemp("gradients"), {}
+    for device in ("cpu", "cuda"):
+        for solver, names in (
+            ("rk4", ["direct", "checkpoint", "adjoint", "interpolated", "aca", "symplectic", "reversible"]),
+            ("dopri5", ["direct", "checkpoint", "adjoint", "adjoint-seminorm", "interpolated", "aca", "symplectic"]),
+        ):
+            records = run(
+                folder,
+                "toy/spiral",
+                device,
+                solver=solver,
+                gradient=names,
+                dtype="float64",
+                passes=["training", "memory", "numerics"],
+            )
+            found |= {(device, f"{solver} {one.trial.gradient}"): one for one in records}
+    return found
+
+
+def test_each_gradient_takes_as_many_calls_and_reaches_the_same_loss_as_on_the_cpu(gradients):
+    cases = [case for device, case in gradients if device == "cuda"]
+    assert len(cases) > 10
+    for case in cases:
+        here, there = gradients["cuda", case], gradients["cpu", case]
+        assert here.trial.device == "cuda:0"
+        for name in ("nfe_forward", "nfe_backward"):
+            assert here.costs[name] == there.costs[name], (case, name)
+        assert here.history[-1]["loss"] == pytest.approx(there.history[-1]["loss"], rel=1e-7), case
+        assert here.passes_agree is True, case
+
+
+def test_each_gradient_is_as_exact_as_on_the_cpu(gradients):
+    for device, case in gradients:
+        if device == "cuda":
+            here, there = (gradients[name, case].costs["gradient_error"] for name in ("cuda", "cpu"))
+            assert math.isclose(here, there, rel_tol=0.01, abs_tol=1e-9), case
+
+
+def test_tensors_of_a_step_are_as_large_as_on_the_cpu(gradients):
+    for device, case in gradients:
+        if device == "cuda":
+            here, there = (gradients[name, case].costs["saved_bytes"] for name in ("cuda", "cpu"))
+            assert here == there, case
+
+
+def test_a_record_names_the_accelerator_and_the_peak_of_its_allocator(gradients):
+    record = gradients["cuda", "rk4 direct"]
+    assert record.environment["accelerator"]["name"] == torch.cuda.get_device_name(0)
+    assert record.costs["accelerator_peak_bytes"] >= record.costs["saved_bytes"] > 0
+
+
+@pytest.mark.parametrize("task", sorted(set(tasks()) - OWN))
+def test_each_task_runs_on_the_accelerator(tmp_path, task):
+    (record,) = run(tmp_path, task)
+    assert record.trial.device == "cuda:0"
+
+
+def test_a_network_of_convolutions_learns_as_on_the_cpu(tmp_path):
+    losses = {
+        device: run(tmp_path, "mnist", device, model="odenet")[0].history[-1]["loss"] for device in ("cpu", "cuda")
+    }
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=0.05)
+
+
+@pytest.mark.parametrize("autocast", ["bfloat16", "float16"])
+def test_autocast_runs_in_16_bits(tmp_path, autocast):
+    (record,) = run(tmp_path, "mnist", model="odenet", solver="rk4", gradient="direct", autocast=autocast)
+    assert math.isfinite(record.history[-1]["loss"])
+
+
+def test_a_compiled_field_takes_the_same_evaluations(tmp_path):
+    plain, compiled = run(
+        tmp_path, "toy/spiral", solver="dopri5", gradient="direct", compile=["eager", "field"], dtype="float64"
+    )
+    assert plain.costs["nfe_forward"] == compiled.costs["nfe_forward"]
+    assert compiled.history[-1]["loss"] == pytest.approx(plain.history[-1]["loss"], rel=1e-9)
+
+
+def test_jax_solves_on_the_accelerator(tmp_path):
+    (record,) = run(tmp_path, "toy/spiral", solver="diffrax:dopri5", gradient="checkpoint")
+    assert record.costs["nfe_forward"] > 0
