@@ -16,8 +16,8 @@ pytestmark = pytest.mark.cuda
 MIB = 2**20
 CUDA = torch.device("cuda:0")
 
-# The data of these tasks is the user's own.
-OWN = {"field", "problem", "series"}
+# The data of these tasks is the user's own; those of the tests' plug-in fail on purpose.
+LEFT_OUT = {"field", "problem", "series", "test/faults", "test/random"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -127,7 +127,7 @@ def test_a_record_names_the_accelerator_and_the_peak_of_its_allocator(gradients)
     assert record.costs["accelerator_peak_bytes"] >= record.costs["saved_bytes"] > 0
 
 
-@pytest.mark.parametrize("task", sorted(set(tasks()) - OWN))
+@pytest.mark.parametrize("task", sorted(set(tasks()) - LEFT_OUT))
 def test_each_task_runs_on_the_accelerator(tmp_path, task):
     (record,) = run(tmp_path, task)
     assert record.trial.device == "cuda:0"
