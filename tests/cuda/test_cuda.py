@@ -24,6 +24,7 @@ LEFT_OUT = {"field", "problem", "series", "test/faults", "test/random"}
 def _accelerator() -> None:
     if not torch.cuda.is_available():
         pytest.fail("no CUDA device: these tests need one")
+    torch.cuda.init()  # the statistics of the allocator exist from then on
 
 
 def run(folder: Path, task: str, device: str = "cuda", **axes) -> list[Record]:
