@@ -12,10 +12,10 @@ from torch.utils.checkpoint import CheckpointError
 
 from nodebench.instruments import CountedField, NfeCounter
 from nodebench.solvers.contract import Event, SolverAdapter, StepControl, check_states
-from nodebench.solvers.gradients.checkpoint import NOT_REPEATED
+from nodebench.solvers.gradients.checkpoint import COMPUTED_BEFORE, NOT_REPEATED, REACHED_TWICE
 from nodebench.solvers.kept import Kept
 from nodebench.solvers.precision import is_standstill
-from nodebench.spec import Compile, SolveFailed, Status
+from nodebench.spec import Compile, Gradient, SolveFailed, Status
 
 COMPLEX_ADJOINT = (
     "an adjoint solves states and gradients of parameters as one real state, and this field has complex parameters; "
@@ -128,6 +128,8 @@ class Integrator:
             return error
         if isinstance(error, CheckpointError):
             return SolveFailed(Status.UNSUPPORTED, NOT_REPEATED)
+        if self.control.gradient is Gradient.CHECKPOINT and REACHED_TWICE in str(error):
+            return SolveFailed(Status.UNSUPPORTED, COMPUTED_BEFORE)
         if self.control.compile is Compile.FIELD and _TAKES_SECOND.search(str(error)):
             return SolveFailed(Status.UNSUPPORTED, SECOND_DERIVATIVE)
         status = self.adapter.classify(error)

@@ -49,7 +49,7 @@ def test_the_passes_agree(gradient, solver):
 
 
 @pytest.mark.parametrize(
-    "task, axes",
+    ("task", "axes"),
     [
         ("density", {"model": ["ffjord"], "solver": ["dopri5"], "gradient": ["checkpoint"]}),
         ("toy/spiral", {"solver": ["rk4"], "gradient": ["interpolated"]}),

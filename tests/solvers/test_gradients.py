@@ -7,7 +7,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from nodebench.solvers import find_solver, is_installed, registry
-from nodebench.spec import Gradient
+from nodebench.solvers.gradients.checkpoint import COMPUTED_BEFORE
+from nodebench.spec import Gradient, Status
 
 TIMES = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
 Y0 = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3)
@@ -106,26 +107,29 @@ class Counted(nn.Module):
         return self.field(t, y)
 
 
+class Differentiating(nn.Module):
+    """A field that computes derivatives, times a dropout and times a factor."""
+
+    def __init__(self, derivatives: int = 1, dropout: float = 0.0, factor: torch.Tensor | float = 1.0) -> None:
+        super().__init__()
+        self.rate = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
+        self.derivatives, self.dropout, self.factor = derivatives, nn.Dropout(dropout), factor
+
+    def forward(self, t, y):
+        with torch.enable_grad():
+            y = y if y.requires_grad else y.detach().requires_grad_()
+            value = self.dropout(self.factor * torch.tanh(self.rate * y))
+            found = [torch.autograd.grad(value.sum(), y, create_graph=True)[0] for _ in range(self.derivatives)]
+        return value + sum(found)
+
+
 @pytest.mark.parametrize("derivatives", [1, 2])
 @pytest.mark.parametrize("needed", [True, False])
 def test_checkpoints_take_a_field_that_differentiates_once_each_way(derivatives, needed):
     """One more call detects the derivative. The parameters get their gradient if the initial state needs none, too."""
-
-    class Differentiating(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rate = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
-
-        def forward(self, t, y):
-            with torch.enable_grad():
-                y = y if y.requires_grad else y.detach().requires_grad_()
-                value = torch.tanh(self.rate * y)
-                found = [torch.autograd.grad(value.sum(), y, create_graph=True)[0] for _ in range(derivatives)]
-            return value + sum(found)
-
     found, n, segments = [], 8, 2  # two steps of rk4, one in each segment
     for gradient in (Gradient.DIRECT, Gradient.CHECKPOINT):
-        field, y0 = Counted(Differentiating()), torch.ones(3, dtype=torch.float64, requires_grad=needed)
+        field, y0 = Counted(Differentiating(derivatives)), torch.ones(3, dtype=torch.float64, requires_grad=needed)
         solve = integrator("rk4", gradient=gradient, segments=segments, step_size=0.5)
         end = solve(field, y0, UNIT.double())[-1]
         assert field.calls == n + (gradient is Gradient.CHECKPOINT)
@@ -134,6 +138,45 @@ def test_checkpoints_take_a_field_that_differentiates_once_each_way(derivatives,
     assert field.calls == 1 + 2 * n
     for direct, checkpointed in zip(*found, strict=True):
         torch.testing.assert_close(checkpointed, direct, rtol=1e-12, atol=1e-12)
+
+
+def test_checkpoints_draw_what_direct_draws_in_a_field_that_differentiates():
+    """The call that detects the derivative draws too, and its numbers are put back."""
+    found = []
+    for gradient in (Gradient.DIRECT, Gradient.CHECKPOINT):
+        torch.manual_seed(1)
+        field, y0 = Differentiating(dropout=0.5), torch.ones(20, dtype=torch.float64)
+        end = integrator("rk4", gradient=gradient, segments=2, step_size=0.5)(field, y0, UNIT.double())[-1]
+        end.square().sum().backward()
+        found.append([end.detach(), field.rate.grad])
+    for direct, checkpointed in zip(*found, strict=True):
+        torch.testing.assert_close(checkpointed, direct, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("by_state", "says"), [(True, r"incompatible with \.grad\(\)"), (False, "not have been used")])
+def test_torch_refuses_autograd_grad_through_checkpoints_of_a_field_that_differentiates(by_state, says):
+    field, y0 = Differentiating(), torch.ones(3, dtype=torch.float64, requires_grad=True)
+    solve = integrator("rk4", gradient=Gradient.CHECKPOINT, segments=2, step_size=0.5)
+    loss = solve(field, y0, UNIT.double())[-1].square().sum()
+    with pytest.raises(RuntimeError, match=says):
+        torch.autograd.grad(loss, y0 if by_state else field.rate)
+
+
+def test_a_tensor_computed_before_the_solve_is_refused_with_the_reason():
+    """A leaf is reached from each segment; a tensor with a graph of its own only once."""
+    leaf = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    found = []
+    for gradient in (Gradient.DIRECT, Gradient.CHECKPOINT):
+        solve, leaf.grad = integrator("rk4", gradient=gradient, segments=2, step_size=0.5), None
+        states = solve(Differentiating(factor=leaf), torch.ones(3, dtype=torch.float64), UNIT.double())
+        states[-1].square().sum().backward()
+        found.append(leaf.grad)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=1e-12)
+    states = solve(Differentiating(factor=leaf.exp()), torch.ones(3, dtype=torch.float64), UNIT.double())
+    with pytest.raises(RuntimeError) as refused:
+        states[-1].square().sum().backward()
+    failed = solve.failure(refused.value)
+    assert (failed.status, str(failed)) == (Status.UNSUPPORTED, COMPUTED_BEFORE)
 
 
 @pytest.mark.parametrize("derivatives", [1, 2])

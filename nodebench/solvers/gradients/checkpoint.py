@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, get_device_states, set_device_states
 
 from nodebench.solvers.contract import StepControl
 
@@ -18,6 +18,13 @@ SAME_TIME = 1e-6
 NOT_REPEATED = (
     "checkpoint solves each segment again on the way back, and this field has given other values then: it changes a "
     "state of its own, or draws random numbers that are not torch's"
+)
+
+# What torch says, and the reason, where reentrant checkpoints reach one tensor from two segments.
+REACHED_TWICE = "backward through the graph a second time"
+COMPUTED_BEFORE = (
+    "checkpoint differentiates each segment of a field that computes derivatives by itself, and this field depends on "
+    "a tensor that was computed before the solve and is not its initial state; use direct"
 )
 
 Solve = Callable[[Tensor, Tensor], Tensor]
@@ -35,8 +42,10 @@ def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, st
     the gradient is that of one solve. torch's random numbers are the same in both solves of a segment, so that the
     gradient of a random field is that of what was solved.
 
-    A field that computes derivatives is solved by reentrant checkpoints, after one call that finds this out. Their
-    gradient reaches tensors by ``backward()`` only: torch refuses ``torch.autograd.grad`` through them.
+    A field that computes derivatives is solved by reentrant checkpoints, after one call that finds this out. These
+    have four limits. Their gradient reaches tensors by ``backward()`` only: torch refuses ``torch.autograd.grad``
+    through them. They reach leaves and the initial state: a tensor computed before the solve ends in an error. They
+    have no second derivative. They do not notice a field that gives other values in the second solve.
 
     Source: Griewank and Walther 2000, doi 10.1145/347837.347846; Gholami et al. 2019, section 4.
 
@@ -54,10 +63,13 @@ def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, st
     reentrant = False
     for part, wanted in _parts(times, _edges(times, segments, steps)):
         if not reentrant:
+            random, of_devices = torch.get_rng_state(), get_device_states(y0)
             try:
                 states = _non_reentrant(solve, y0, part)
             except _Differentiates:
                 reentrant = True
+                torch.set_rng_state(random)  # the call that found this out may have drawn some
+                set_device_states(*of_devices)
         if reentrant:  # outside the handler, whose exception holds the graph of the first attempt
             states = _reentrant(solve, y0, part)
         outputs.append(states[1 : 1 + wanted])
