@@ -193,7 +193,7 @@ CLAIMS = (
             "redrawn noise at a tolerance of 1e-3 in the first 40 steps of training; the ratio grows as it falls",
             "no bias and a smaller spread of Rademacher noise are theorems: these two parts check the code",
             "unbiased is the logarithm, on average over points; its exponential, the density, is biased upwards",
-            "in two dimensions; by how much the spread differs depends on the Jacobian of the field, and is not general",
+            "in two dimensions; by how much the spread differs depends on the Jacobian of the field",
         ),
         fairness="For bias and spread all estimates of a replicate are of one trained field, at the same points.",
     ),
