@@ -211,9 +211,13 @@ class PlanarFlow(nn.Module):
 
     Source: Rezende and Mohamed, section 4.1.
 
-    ``u`` is moved along ``w`` such that each layer can be inverted (their appendix A.1). The layers are applied to the
-    data, so that the density is exact; they have no inverse in closed form.
+    ``u`` is moved along ``w`` such that each layer can be inverted (their appendix A.1), here with ``softplus(x + c)``,
+    ``c = log(e - 1)``, for their ``softplus(x)``: layers with ``w u = 0`` then leave the points where they are, while
+    by their formula 64 of them begin 20 nats from the density of the base. The layers are applied to the data, so that
+    the density is exact; they have no inverse in closed form.
     """
+
+    _IDENTITY = math.log(math.e - 1)
 
     def __init__(self, dimension: int, layers: int) -> None:
         super().__init__()
@@ -229,7 +233,7 @@ class PlanarFlow(nn.Module):
         log_determinant = self.scale.sum()
         for w, u, b in zip(self.inner, self.outer, self.bias, strict=True):
             along = (w * u).sum()
-            invertible = u + (functional.softplus(along) - 1 - along) * w / w.square().sum()
+            invertible = u + (functional.softplus(along + self._IDENTITY) - 1 - along) * w / w.square().sum()
             h = torch.tanh(z @ w + b)
             log_determinant = log_determinant + torch.log1p((1 - h.square()) * (w * invertible).sum())
             z = z + h.unsqueeze(-1) * invertible

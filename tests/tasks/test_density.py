@@ -198,7 +198,7 @@ def test_planar_layers_have_the_determinant_of_their_jacobian_and_can_be_inverte
         z = (point - flow.shift) * torch.exp(flow.scale)
         for w, u, b in zip(flow.inner, flow.outer, flow.bias, strict=True):
             along = w @ u
-            moved = u + (torch.log1p(torch.exp(along)) - 1 - along) * w / (w @ w)
+            moved = u + (torch.log1p((math.e - 1) * torch.exp(along)) - 1 - along) * w / (w @ w)
             assert w @ moved >= -1
             z = z + torch.tanh(z @ w + b) * moved
         return z
@@ -208,6 +208,14 @@ def test_planar_layers_have_the_determinant_of_their_jacobian_and_can_be_inverte
         normal = multivariate_normal(np.zeros(2), np.eye(2)).logpdf(base(point).detach().numpy())
         found = flow(point[None], torch.zeros(1, 2, dtype=torch.float64))
         assert float(found) == pytest.approx(float(normal) + float(determinant.log()), abs=1e-9)
+
+
+def test_planar_layers_begin_near_the_density_of_the_base():
+    """The mean logarithm of their initial density on points of the base: that of the base is its negative entropy."""
+    torch.manual_seed(0)
+    flow, points = PlanarFlow(2, 64), torch.randn(2_000, 2)
+    of_base = multivariate_normal(np.zeros(2), np.eye(2)).logpdf(points.numpy()).mean()
+    assert float(flow(points, points).mean()) == pytest.approx(of_base, abs=0.2)
 
 
 def test_a_mixture_is_that_of_scipy():

@@ -15,10 +15,23 @@ _DATA = ("circles", "moons")
 
 _PLAIN = Arm("plain", {**_ADJOINT, **_UNREGULARISED, "model": "ffjord", "density": "circles"})
 _PLANAR_CNF = Arm("planar CNF", {**_ADJOINT, **_UNREGULARISED, "model": "planar-cnf", "density": _DATA})
+# The learning rate is the best of five for the layers, on other seeds, after equal iterations.
 _PLANAR_NF = Arm(
-    "planar NF", {"task": "density", "model": "planar-nf", "density": _DATA, "epochs": 5, "steps_per_epoch": 100}
+    "planar NF",
+    {
+        "task": "density",
+        "model": "planar-nf",
+        "density": _DATA,
+        "epochs": 5,
+        "steps_per_epoch": 100,
+        "learning_rate": 0.01,
+    },
 )
-_LONG_NF = _PLANAR_NF.but("planar NF, eight times the iterations", steps_per_epoch=800)
+# As many iterations as take about the time of the continuous flow.
+_LONG_NF = tuple(
+    _PLANAR_NF.but(f"planar NF, {steps // 100} times the iterations", density=density, steps_per_epoch=steps)
+    for density, steps in (("circles", 1000), ("moons", 1400))
+)
 _MIXTURE = Arm("mixture", {"task": "density", "model": "gmm", "density": _DATA})
 # The loss of a flow ends near the entropy of the data, about 3 nats: 0.3 % of it is a tenth of the region of support.
 _FITS = Gate(_NATS, still_falling=0.003)
@@ -43,14 +56,14 @@ def _against(layers: Arm, label: str, home: Where | None) -> Part:
     return Part(
         "the planar CNF has {} nats more than planar layers",
         final("nats"),
-        _PLANAR_CNF,
+        _PLANAR_CNF.but("planar CNF", density=layers.where["density"]),
         layers,
         "difference",
         supports=(-_INF, 0.0),
         refutes=((0.05, _INF),),
-        conditions=("density",),
+        conditions=("density",) if isinstance(layers.where["density"], tuple) else (),
         home=home,
-        may_differ=(*SOLVING, "steps_per_epoch"),
+        may_differ=(*SOLVING, "steps_per_epoch", "learning_rate"),
         label=label,
     )
 
@@ -117,8 +130,8 @@ CLAIMS = (
         id="cnf-beats-nf",
         kind=Kind.UNIVERSAL,
         topic=Topic.DENSITIES,
-        sentence="A planar continuous flow of 64 units fits at least as well as 64 planar layers, "
-        "which have difficulty with two moons.",
+        sentence="After equal iterations, and after about equal time, a planar continuous flow of 64 units fits at "
+        "least as well as 64 planar layers, which have difficulty with two moons.",
         source=chen2018(
             "section 4.1",
             "this model has difficulty fitting the two moons dataset",
@@ -128,11 +141,11 @@ CLAIMS = (
         studies=("densities",),
         parts=(
             _against(_PLANAR_NF, "equal iterations", home={"density": _DATA}),
-            _against(_LONG_NF, "about equal time: eight times the iterations for the layers", home=None),
+            *(_against(layers, f"about equal time, {layers.where['density']}", home=None) for layers in _LONG_NF),
             Part(
                 "64 planar layers are {} nats above the entropy of two moons",
                 _NATS,
-                _PLANAR_NF.but("planar NF", density="moons"),
+                _LONG_NF[1],
                 supports=(0.1, _INF),
                 refutes=((-_INF, 0.05),),
                 home={},
@@ -142,8 +155,12 @@ CLAIMS = (
         traps=(
             "Figure 4 (known densities by their divergence, M = 2, 8, 32) is not tested, nor is the cost of inversion",
             "planar layers are applied to the data, whose density is then exact; they have no inverse in closed form",
+            "equal units, as in the source: the continuous flow has 15,904 parameters, the layers 324",
+            "both are tested on one draw of points for a seed, whose sampling error is not in the interval",
         ),
-        fairness="Equal data, batches and Adam; planar layers have equal iterations, and eight times as many.",
+        fairness="Equal data, batches and Adam. The layers begin near the identity, which the published formula does "
+        "not let them do, and have the best learning rate of five; the continuous flow has the default one.",
+        gate=Gate(_NATS),
     ),
     Claim(
         id="hutchinson-unbiased",
