@@ -1,9 +1,9 @@
-"""Measure what needs an accelerator, the most useful first, in the time that there is.
+"""Run the studies that need an accelerator within a time limit, the most useful first.
 
     python benchmarks/accelerator.py [--seconds 3600] [--results results] [--data DIR] [--device cuda] [--only NAMES]
 
-Each part has a share of the time. A part that is not done by then is interrupted: what it has finished is stored, and
-``nodebench study run … --resume`` goes on. Send the folder back, or add it to another with ``nodebench results merge``.
+Each part has a share of the time. A part that is not done by then is interrupted: the trials that have ended are
+stored, and ``nodebench study run NAME --resume RUN`` goes on. Add the folder to another one with ``nodebench results merge``.
 """
 
 import argparse
@@ -16,8 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nodebench.errors import BadInput
+from nodebench.instruments.environment import usable_cores
+from nodebench.trial.devices import resolve_device
+
 NODEBENCH = [sys.executable, "-m", "nodebench"]
-END_SECONDS = 30  # in which an interrupted command stores what it has
+END_SECONDS = 30  # that an interrupted command has to store its records
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -45,33 +50,43 @@ class Part:
 PARTS = (
     Part("memory", "memory", 1, ("--seeds", "1", "--jobs", "8", "--threads", "1")),
     Part("devices", "devices", 4),
-    Part("devices-cpu", "devices", 4, ("--threads", str(os.cpu_count() or 1), "--timeout", "60"), on_cpu=True),
+    Part("devices-cpu", "devices", 4, ("--threads", str(usable_cores()), "--timeout", "60"), on_cpu=True),
     Part("compile", "compile", 3),
     Part("precision", "precision", 2, ("--seeds", "1", "--jobs", "8", "--threads", "1")),
     Part("mnist", "mnist-full", 6, ("--jobs", "8", "--threads", "1", "--checkpoint-every", "60"), needs_data=True),
 )
 
 
-def shares(parts: Sequence[Part], seconds: float) -> list[float]:
-    """Seconds of each part."""
-    whole = sum(part.share for part in parts)
-    return [seconds * part.share / whole for part in parts]
+def share_of_first(parts: Sequence[Part], seconds: float) -> float:
+    """The seconds of the first of some parts that are left."""
+    return seconds * parts[0].share / sum(part.share for part in parts)
 
 
-def command(part: Part, device: str, results: Path, data: Path | None, preset: str) -> list[str]:
-    """What runs a part."""
+def command(part: Part, device: str, results: Path, data: str | None, preset: str) -> list[str]:
+    """The command line of a part."""
     where = ["--device", "cpu" if part.on_cpu else device, "--results", str(results), "--preset", preset]
-    source = ["--data", str(data)] if part.needs_data and data else []
+    source = ["--data", data] if part.needs_data and data else []
     return [*NODEBENCH, "study", "run", part.study, *part.arguments, *where, *source, "--yes", "--quiet"]
 
 
 def run(arguments: Sequence[str], seconds: float) -> int:
-    """Run a command; interrupt it when its time is over, as Ctrl-C does. Return its exit code."""
-    process = subprocess.Popen(arguments)
+    """Run a command; interrupt it when its time is over, as Ctrl-C does. Return its exit code.
+
+    Raises:
+        KeyboardInterrupt: this process was interrupted; the command has ended by then.
+    """
+    process = subprocess.Popen(arguments, start_new_session=True)  # Ctrl-C reaches it through this process alone
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
+        return _interrupted(process)
+    except KeyboardInterrupt:
+        _interrupted(process)
+        raise
+
+
+def _interrupted(process: subprocess.Popen[bytes]) -> int:
+    process.send_signal(signal.SIGINT)
     try:
         return process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
@@ -79,12 +94,12 @@ def run(arguments: Sequence[str], seconds: float) -> int:
         return process.wait()
 
 
-def main() -> None:
-    """Run all parts, and say how long each took."""
+def main() -> int:
+    """Run all parts, and say how long each took; 1 if one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3600, help="for all parts together")
     parser.add_argument("--results", type=Path, default=Path("results"), help="where runs are kept")
-    parser.add_argument("--data", type=Path, help="folder with the full MNIST")
+    parser.add_argument("--data", default=os.environ.get("NODEBENCH_DATA_DIR"), help="folder with the full MNIST")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or mps")
     parser.add_argument("--preset", default="quick", help="scale of the tasks")
     parser.add_argument("--only", help="names of parts, by comma: " + ", ".join(part.name for part in PARTS))
@@ -92,14 +107,29 @@ def main() -> None:
     chosen = asked.only.split(",") if asked.only else [part.name for part in PARTS]
     if unknown := set(chosen) - {part.name for part in PARTS}:
         parser.error(f"no part named {', '.join(sorted(unknown))}")
+    if asked.only and not asked.data and any(part.needs_data for part in PARTS if part.name in chosen):
+        parser.error("the part mnist needs --data")
+    try:
+        resolve_device(asked.device)
+    except BadInput as error:
+        parser.error(str(error))
     parts = [part for part in PARTS if part.name in chosen and (asked.data or not part.needs_data)]
-    ending = time.monotonic() + asked.seconds
+    ending, failed = time.monotonic() + asked.seconds, False
     for i, part in enumerate(parts):
-        seconds = shares(parts[i:], ending - time.monotonic())[0]  # what others left unused is shared out
-        start = time.monotonic()
-        code = run(command(part, asked.device, asked.results, asked.data, asked.preset), max(0.0, seconds))
+        left = ending - time.monotonic() - END_SECONDS
+        if left <= 0:
+            print(f"no time is left for {', '.join(one.name for one in parts[i:])}")
+            break
+        seconds, start = share_of_first(parts[i:], left), time.monotonic()  # a part gets what others left
+        code = run(command(part, asked.device, asked.results, asked.data, asked.preset), seconds)
+        failed |= code not in (0, INTERRUPTED)
         print(f"{part.name}: {time.monotonic() - start:.0f} of {seconds:.0f} s, exit code {code}", flush=True)
+    return int(failed)
 
 
 if __name__ == "__main__":
-    main()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

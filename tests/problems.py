@@ -39,3 +39,19 @@ class Network(nn.Module):
 
 
 UNIT = torch.tensor([0.0, 1.0])
+
+
+class Differentiating(nn.Module):
+    """A field that computes derivatives, times a dropout and times a factor."""
+
+    def __init__(self, derivatives: int = 1, dropout: float = 0.0, factor: torch.Tensor | float = 1.0) -> None:
+        super().__init__()
+        self.rate = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
+        self.derivatives, self.dropout, self.factor = derivatives, nn.Dropout(dropout), factor
+
+    def forward(self, t, y):
+        with torch.enable_grad():
+            y = y if y.requires_grad else y.detach().requires_grad_()
+            value = self.dropout(self.factor * torch.tanh(self.rate * y))
+            found = [torch.autograd.grad(value.sum(), y, create_graph=True)[0] for _ in range(self.derivatives)]
+        return value + sum(found)

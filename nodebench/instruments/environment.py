@@ -114,11 +114,12 @@ def _processor() -> dict[str, str | None]:
 def _blas() -> str | None:
     """The BLAS that torch was built with, then those that NumPy and SciPy have loaded: ``mkl 2024.2, openblas …``.
 
-    ``torch.__config__.show`` would tell the first too, but it starts CUDA's driver, which no forked trial can use then.
+    ``torch.__config__.show`` of a CUDA build starts CUDA's driver, which no forked trial can use then; what such a
+    build says of its threads names MKL alone.
     """
-    built = torch.__config__.parallel_info()
-    version = re.search(r"Math Kernel Library Version (\S+)", built)
-    of_torch = f"mkl {version[1]}" if version else ""
+    built = torch.__config__.parallel_info() if torch.version.cuda else torch.__config__.show()
+    name, version = re.search(r"BLAS_INFO=(\w+)", built), re.search(r"Math Kernel Library Version (\S+)", built)
+    of_torch = " ".join(filter(None, [name[1] if name else "mkl" * bool(version), version[1] if version else ""]))
     loaded = {
         " ".join(str(pool[key]) for key in ("internal_api", "version", "architecture") if pool.get(key))
         for pool in threadpool_info()

@@ -27,7 +27,7 @@ from nodebench.trial.traits import batch_dependence
 REFERENCE_MAX_NFE = 2_000
 REFERENCE_MAX_NFE_UNTRAINED = 200_000
 
-# Gradients that evaluate the field once more where there is a graph to prepare for.
+# Gradients that may evaluate the field once more where a graph is made.
 _PREPARED = (Gradient.CHECKPOINT, Gradient.INTERPOLATED)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
 from nodebench.solvers import Integrator, Observer, StepControl, find_solver
+from nodebench.solvers.random_state import RandomState
 from nodebench.spec import DataSource, FieldTrait, Gradient, Pass, Reason, ReasonCode, SolveFailed, Trial
 from nodebench.spec.trajectories import Film
 from nodebench.tasks import Experiment, Task
@@ -29,7 +30,6 @@ from nodebench.trial.interleaved import interleave
 from nodebench.trial.metrics import numbers_of
 from nodebench.trial.numerics import Numerics
 from nodebench.trial.profile import tight
-from nodebench.trial.random_state import RandomState
 from nodebench.trial.saver import Saver
 from nodebench.trial.step import Checkpoint, Step, next_batch, step_tensors, training_step
 from nodebench.trial.training import Training

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nodebench.solvers.random_state import RandomState
 from nodebench.tasks import Experiment
-from nodebench.trial.random_state import RandomState
 
 State = dict[str, Any]
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nodebench.errors import first_line
+from nodebench.solvers.random_state import RandomState
 from nodebench.spec import FieldTrait
-from nodebench.trial.random_state import RandomState
 
 Traits = dict[FieldTrait, str]  # each with what was observed
 

@@ -14,9 +14,10 @@ import pytest
 from distributed.comm.core import CommClosedError
 
 from nodebench.errors import BadInput
+from nodebench.instruments.environment import usable_cores
 from nodebench.running.engines import dask as dask_engine
 from nodebench.running.engines.dask import DaskEngine
-from nodebench.running.engines.local import LocalEngine
+from nodebench.running.engines.local import LocalEngine, _slots
 from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid, Limits, Request, Status, Study
 from nodebench.store.checkpoints import Checkpoints, checkpoint_files
@@ -149,6 +150,12 @@ def test_several_trials_have_cores_of_their_own_or_say_that_they_share():
     assert all(record.place.shared and record.place.cores is None for record in run(LocalEngine(many), trials(0)))
     (alone,) = run(LocalEngine(1), trials(0))
     assert (alone.place.shared, alone.place.cores) == (False, None)
+
+
+def test_trials_that_run_at_once_on_one_accelerator_share_it():
+    assert [slot.shared for slot in _slots(2, 1, one_accelerator=False)] == [usable_cores() < 2] * 2
+    assert [slot.shared for slot in _slots(2, 1, one_accelerator=True)] == [True, True]
+    assert [slot.shared for slot in _slots(1, 1, one_accelerator=True)] == [False]
 
 
 # --- what Dask adds

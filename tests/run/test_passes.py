@@ -56,7 +56,7 @@ def test_the_passes_agree(gradient, solver):
     ],
 )
 def test_the_passes_agree_where_a_graph_costs_an_evaluation(task, axes):
-    """A reentrant checkpoint is found out by one call, and the cubic of fixed steps needs a derivative at the end."""
+    """One extra call detects the derivative in the field; the cubic of fixed steps needs one more slope, at the end."""
     assert measured(task, **axes).passes_agree is True
 
 

@@ -51,7 +51,7 @@ class LocalEngine(Engine):
     """Runs up to ``jobs`` trials at once.
 
     Several are bound to cores of their own where there are enough for the threads they ask for; where there
-    are not, their records say that they shared them.
+    are not, or where they share an accelerator, their records say that they shared it.
     """
 
     def __init__(self, jobs: int = 1) -> None:
@@ -72,7 +72,8 @@ class LocalEngine(Engine):
             return
         wait_for_fork_server()
         events: SimpleQueue[_Progressed | _Ended | _Left] = SimpleQueue()
-        slots = _slots(self._jobs, max(trial.threads for trial in trials))
+        one_accelerator = any(trial.device != "cpu" for trial in trials)
+        slots = _slots(self._jobs, max(trial.threads for trial in trials), one_accelerator)
         waiting = _Waiting(trials)
         common = (limits, source, requests, checkpoints)
         threads = [
@@ -155,11 +156,11 @@ class _Waiting:
             self._trials = iter(())
 
 
-def _slots(jobs: int, threads: int) -> list[_Slot]:
-    """One slot is bound to nothing; several to cores of their own, where there are enough."""
+def _slots(jobs: int, threads: int, one_accelerator: bool) -> list[_Slot]:
+    """One slot is bound to nothing; several to cores of their own, where there are enough and no accelerator."""
     if jobs == 1:
         return [_Slot(None, shared=False)]
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if jobs * threads > min(len(cores), usable_cores()):
+    if one_accelerator or jobs * threads > min(len(cores), usable_cores()):
         return [_Slot(None, shared=True) for _ in range(jobs)]
     return [_Slot(tuple(cores[i * threads : (i + 1) * threads]), shared=False) for i in range(jobs)]

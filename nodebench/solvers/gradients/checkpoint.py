@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint, get_device_states, set_device_states
+from torch.utils.checkpoint import checkpoint
 
 from nodebench.solvers.contract import StepControl
+from nodebench.solvers.random_state import RandomState
 
 SEGMENTS = 4  # where a trial does not say
 
@@ -20,10 +21,10 @@ NOT_REPEATED = (
     "state of its own, or draws random numbers that are not torch's"
 )
 
-# What torch says, and the reason, where reentrant checkpoints reach one tensor from two segments.
+# torch's message where reentrant checkpoints reach one tensor from two segments, and the reason.
 REACHED_TWICE = "backward through the graph a second time"
 COMPUTED_BEFORE = (
-    "checkpoint differentiates each segment of a field that computes derivatives by itself, and this field depends on "
+    "checkpoint differentiates each segment of a field that computes derivatives separately, and this field depends on "
     "a tensor that was computed before the solve and is not its initial state; use direct"
 )
 
@@ -63,13 +64,12 @@ def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, st
     reentrant = False
     for part, wanted in _parts(times, _edges(times, segments, steps)):
         if not reentrant:
-            random, of_devices = torch.get_rng_state(), get_device_states(y0)
+            random = RandomState.take(y0.device)
             try:
                 states = _non_reentrant(solve, y0, part)
             except _Differentiates:
                 reentrant = True
-                torch.set_rng_state(random)  # the call that found this out may have drawn some
-                set_device_states(*of_devices)
+                random.restore()  # the first attempt may have drawn random numbers
         if reentrant:  # outside the handler, whose exception holds the graph of the first attempt
             states = _reentrant(solve, y0, part)
         outputs.append(states[1 : 1 + wanted])
