@@ -3,7 +3,8 @@
     python benchmarks/accelerator.py [--seconds 3600] [--results results] [--data DIR] [--device cuda] [--only NAMES]
 
 Each part has a share of the time. A part that is not done by then is interrupted: the trials that have ended are
-stored, and ``nodebench study run NAME --resume RUN`` goes on. Add the folder to another one with ``nodebench results merge``.
+stored, and ``nodebench study run NAME --resume RUN`` goes on. Add the folder to another one with
+``nodebench results merge``.
 """
 
 import argparse

@@ -34,9 +34,8 @@ def _accelerator() -> None:
 
 def run(folder: Path, task: str, device: str = "cuda", **axes) -> list[Record]:
     """Records of a smoke run, all of which ended well."""
-    ran = nodebench.run(
-        task, preset="smoke", device=device, results=folder, progress=False, timing=False, limits=LIMITS, **axes
-    )
+    common = {"preset": "smoke", "results": folder, "progress": False, "timing": False, "limits": LIMITS}
+    ran = nodebench.run(task, device=device, **common, **axes)
     for record in ran.records:
         assert record.status is Status.OK, record.failure
     return list(ran.records)
@@ -154,11 +153,9 @@ def test_a_network_of_convolutions_learns_as_on_the_cpu(tmp_path):
 def test_autocast_computes_in_16_bits(tmp_path, autocast):
     """The losses differ by rounding to 8 or 11 binary digits, and by no more."""
     axes = {"model": "odenet", "solver": "rk4", "gradient": "direct"}
-    plain, cast = (
-        run(tmp_path, "mnist", **axes, **more)[0].history[-1]["loss"] for more in ({}, {"autocast": autocast})
-    )
-    assert cast != plain
-    assert cast == pytest.approx(plain, rel=0.05)
+    plain, cast = (run(tmp_path, "mnist", **axes, **more)[0].history[-1] for more in ({}, {"autocast": autocast}))
+    assert cast["loss"] != plain["loss"]
+    assert cast["loss"] == pytest.approx(plain["loss"], rel=0.05)
 
 
 def test_checkpoints_draw_what_direct_draws_in_a_field_that_differentiates():
