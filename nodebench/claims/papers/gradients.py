@@ -135,12 +135,13 @@ _REVERSIBLE_EXACT = Claim(
     kind=Kind.UNIVERSAL,
     topic=Topic.GRADIENTS,
     sentence="A reversible form of a Runge–Kutta method has a gradient that is right to 1 % where the adjoint's is "
-    "not, memory that does not grow with the steps, and a training step that takes less time than with checkpoints.",
+    "not, memory that does not grow with the steps, and a training step that takes less time than with one level of "
+    "checkpoints.",
     source=REVERSIBLE,
     published="coupled oscillators, RK4: 931 s against 1,805 s with the default checkpoints and 39,296 s with two; "
     "white dwarf: 133 s against 297 s and 15,257 s",
     published_value=None,
-    home="RK4 with many steps, against checkpoints",
+    home="RK4 with many steps, against one level of checkpoints",
     studies=("pareto",),
     parts=(
         _wrong(_SQUEEZED, "field squeezed by exp(20), coupling 0.5"),
@@ -186,8 +187,9 @@ _REVERSIBLE_EXACT = Claim(
         Control("on the squeezed field in float32 the gradient is right to 1 %, too", _wrong(_SQUEEZED_32)),
     ),
     traps=(
-        "checkpoint keeps 4 segments here, and so takes each step again once; the paper's recursive checkpoints take "
-        "steps again more often as memory shrinks",
+        "one level of checkpoints, here 4, takes each step again once, however many there are; its memory grows "
+        "with the steps. The paper's recursive checkpoints (diffrax) take steps again more often as memory shrinks, and "
+        "are not measured here",
         "a reversible step has two increments in each direction: four evaluations where direct has one",
         "the error is against the solution of the differential equation, so that it has the error of the steps too",
         "adaptive steps of the reversible form end at each output time",
