@@ -187,9 +187,9 @@ _REVERSIBLE_EXACT = Claim(
         Control("on the squeezed field in float32 the gradient is right to 1 %, too", _wrong(_SQUEEZED_32)),
     ),
     traps=(
-        "one level of checkpoints, here 4, takes each step again once, however many there are; its memory grows "
-        "with the steps. The paper's recursive checkpoints (diffrax) take steps again more often as memory shrinks, and "
-        "are not measured here",
+        "one level of checkpoints, here 4, takes each step again once, however many there are, and its memory grows "
+        "with the steps; the paper's recursive checkpoints (diffrax) take steps again more often as memory shrinks, "
+        "and are not measured here",
         "a reversible step has two increments in each direction: four evaluations where direct has one",
         "the error is against the solution of the differential equation, so that it has the error of the steps too",
         "adaptive steps of the reversible form end at each output time",
