@@ -71,7 +71,7 @@ def command(part: Part, device: str, results: Path, data: str | None, preset: st
 
 
 def run(arguments: Sequence[str], seconds: float) -> int:
-    """Run a command; interrupt it when its time is over, as Ctrl-C does. Return its exit code.
+    """Run a command; interrupt it when its time is over. Return its exit code.
 
     Raises:
         KeyboardInterrupt: this process was interrupted; the command has ended by then.
@@ -87,7 +87,7 @@ def run(arguments: Sequence[str], seconds: float) -> int:
 
 
 def _interrupted(process: subprocess.Popen[bytes]) -> int:
-    process.send_signal(signal.SIGINT)
+    process.terminate()  # a process that was started in the background may ignore SIGINT
     try:
         return process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:

@@ -37,7 +37,8 @@ def test_a_part_is_measured(tmp_path):
 def test_a_command_without_time_is_interrupted_and_may_store_what_it_has(accelerator, tmp_path):
     stored = tmp_path / "stored"
     child = f"""
-import pathlib, time
+import pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 pathlib.Path({str(tmp_path / "started")!r}).touch()
 try:
     time.sleep(60)
