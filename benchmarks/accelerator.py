@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nodebench.cli.conventions import INTERRUPTED
 from nodebench.errors import BadInput
 from nodebench.instruments.environment import usable_cores
 from nodebench.trial.devices import resolve_device
 
 NODEBENCH = [sys.executable, "-m", "nodebench"]
-END_SECONDS = 30  # that an interrupted command has to store its records
-INTERRUPTED = 130
+END_SECONDS = 30  # for an interrupted command to store its records
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from nodebench.instruments import NfeCounter
 from nodebench.solvers import Integrator, StepControl, find_solver
+from nodebench.spec import Gradient
 
 
 def integrator(solver: str, counter: NfeCounter | None = None, **control) -> Integrator:
@@ -39,6 +40,16 @@ class Network(nn.Module):
 
 
 UNIT = torch.tensor([0.0, 1.0])
+
+
+def with_dropout(gradient: Gradient, device: str = "cpu") -> list[Tensor]:
+    """The end of a solve of a field that differentiates and draws, and the gradient of its parameter, at one seed."""
+    torch.manual_seed(1)
+    field = Differentiating(dropout=0.5).to(device)
+    solve = integrator("rk4", gradient=gradient, segments=2, step_size=0.5)
+    end = solve(field, torch.ones(20, dtype=torch.float64, device=device), UNIT.double().to(device))[-1]
+    end.square().sum().backward()
+    return [end.detach(), field.rate.grad]
 
 
 class Differentiating(nn.Module):

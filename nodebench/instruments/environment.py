@@ -119,7 +119,8 @@ def _blas() -> str | None:
     """
     built = torch.__config__.parallel_info() if torch.version.cuda else torch.__config__.show()
     name, version = re.search(r"BLAS_INFO=(\w+)", built), re.search(r"Math Kernel Library Version (\S+)", built)
-    of_torch = " ".join(filter(None, [name[1] if name else "mkl" * bool(version), version[1] if version else ""]))
+    words = [name[1] if name else "mkl" if version else "", version[1] if version else ""]
+    of_torch = " ".join(filter(None, words))
     loaded = {
         " ".join(str(pool[key]) for key in ("internal_api", "version", "architecture") if pool.get(key))
         for pool in threadpool_info()

@@ -211,10 +211,10 @@ class PlanarFlow(nn.Module):
 
     Source: Rezende and Mohamed, section 4.1.
 
-    ``u`` is moved along ``w`` such that each layer can be inverted (their appendix A.1), here with ``softplus(x + c)``,
-    ``c = log(e - 1)``, for their ``softplus(x)``: layers with ``w u = 0`` then leave the points where they are, while
-    by their formula 64 of them begin 20 nats from the density of the base. The layers are applied to the data, so that
-    the density is exact; they have no inverse in closed form.
+    ``u`` is moved along ``w`` such that each layer can be inverted (their appendix A.1). Their formula has
+    ``softplus(w u)``; here it is ``softplus(w u + c)`` with ``c = log(e - 1)``, so that a small ``w u`` moves ``u``
+    little and new layers are near the identity. By their formula 64 new layers are 20 nats from the density of the
+    base. The layers are applied to the data, so that the density is exact; they have no inverse in closed form.
     """
 
     _IDENTITY = math.log(math.e - 1)

@@ -24,8 +24,8 @@ NOT_REPEATED = (
 # torch's message where reentrant checkpoints reach one tensor from two segments, and the reason.
 REACHED_TWICE = "backward through the graph a second time"
 COMPUTED_BEFORE = (
-    "checkpoint differentiates each segment of a field that computes derivatives separately, and this field depends on "
-    "a tensor that was computed before the solve and is not its initial state; use direct"
+    "with a field that computes derivatives, checkpoint differentiates each segment separately, and this field depends "
+    "on a tensor that was computed before the solve and is not its initial state; use direct"
 )
 
 Solve = Callable[[Tensor, Tensor], Tensor]
