@@ -141,7 +141,7 @@ def samples(part: Part, claim: Claim, evidence: Evidence) -> list[Sample]:
         for point in evidence.of(arm, claim):
             key = tuple(_rounded(point.axes.get(axis)) for axis in part.conditions)
             chosen.setdefault(key, [[] for _ in part.arms])[index].append(point)
-    named = [_expected(part.arm, axis) for axis in part.conditions]
+    named = [_expected(part, axis) for axis in part.conditions]
     # A condition of which only one arm happens to have been measured was not asked for.
     chosen = {key: sides for key, sides in chosen.items() if all(sides) or _is_named(key, named)}
     for gap in product(*(values or (None,) for values in named)):
@@ -160,9 +160,9 @@ def _order(value: Scalar | None) -> tuple[str, float, str]:
     return str(type(value)), value if isinstance(value, int | float) else 0.0, str(value)
 
 
-def _expected(arm: Arm, axis: str) -> tuple[Scalar | None, ...]:
-    """The values of a condition that an arm names; a named value without a record is a gap."""
-    wanted = arm.where.get(axis)
+def _expected(part: Part, axis: str) -> tuple[Scalar | None, ...]:
+    """The values of a condition that the arm names, or else the home condition; one without a record is a gap."""
+    wanted = part.arm.where.get(axis, (part.home or {}).get(axis))
     return wanted if isinstance(wanted, tuple) else () if wanted is None else (wanted,)
 
 

@@ -1,4 +1,4 @@
-"""What could be measured next: for each undecided condition, the trials up to its next planned look."""
+"""What could be measured next: for each undecided condition, the trials up to a planned look."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ _HOPELESS = frozenset({WhyCode.INCOMPETENT, WhyCode.STILL_TRAINING})
 
 @dataclass(frozen=True)
 class Candidate:
-    """The trials that take an undecided condition to its next planned look.
+    """The trials that take an undecided condition to the planned look that is likeliest to decide it for its cost.
 
     Attributes:
         claim: the name of the claim.
@@ -201,7 +201,10 @@ def worth_of(result: ClaimResult, condition: ConditionResult) -> float:
 
 
 def next_look(condition: ConditionResult) -> tuple[int, float]:
-    """The next number of replicates, and the probability that it decides the condition; 0 if none is left."""
+    """The number of replicates to go to, and the probability that it decides the condition; 0 if none is left.
+
+    The next planned look, or a later one if it is likelier to decide for each replicate that it takes.
+    """
     undecided = [one for one in condition.parts if not one.verdict.is_decided] or list(condition.parts)
     looks = [_look_of(one) for one in undecided]
     replicates = max(n for n, _ in looks)
@@ -219,7 +222,7 @@ def _look_of(result: PartResult) -> tuple[int, float]:
     chances = decision_probabilities(known, result.part.regions)
     later = {n: chance for n, chance in chances.items() if n > known.n}
     if later:
-        n = min(later)
+        n = max(later, key=lambda n: later[n] / (n - known.n))
         return n, later[n]
     next_looks = [n for n in LOOKS if n > known.n]
     return (next_looks[0], UNKNOWN_PROBABILITY) if next_looks and not chances else (known.n, 0.0)

@@ -288,3 +288,11 @@ def test_a_record_that_lacks_either_figure_is_no_point():
         bad = [costs(seed, 1e-4, gradient, **lacks) for seed in range(5) for gradient in ("adjoint", "direct")]
         assert estimated(verdict([*good, *bad], match)) == (5, pytest.approx(2.0))
         assert estimated(verdict([*good, *bad], fit)) == (5, pytest.approx(-0.5))
+
+
+def test_a_home_condition_without_a_record_is_named():
+    """``rtol 1e-5``, not "no rtol", so that it can be measured."""
+    part = replace(SECONDS, conditions=("rtol",), home={"rtol": 1e-5})
+    assert [condition.label for condition in verdict([], part).conditions] == ["rtol 1e-5"]
+    measured = verdict(pairs(5), part).conditions
+    assert [(one.label, one.home, one.n) for one in measured] == [("rtol 1e-5", True, 0), ("rtol 0.001", False, 5)]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from evidence import claim, evidence
 
+from nodebench.analysis.forecast import decision_probabilities
 from nodebench.analysis.readings import final
 from nodebench.claims import Kind, Verdict, judge
 from nodebench.claims.contract import Arm, Part
@@ -32,6 +33,18 @@ def condition(values: list[float]):
 )
 def test_a_figure_declared_exact_needs_two_replicates_unless_they_differ(values, looked):
     assert next_look(condition(values)) == looked
+
+
+SHARE = replace(BYTES, reading=final("test_loss"), scale="share", supports=(-math.inf, 0.25), refutes=((0.5, 1.0),))
+
+
+def test_a_look_that_cannot_decide_is_passed_over():
+    """One of ten: the interval of 20 replicates still reaches beyond a quarter, that of 40 may not."""
+    records = [evidence(seed, gradient="direct", metrics={"test_loss": float(seed == 0)}) for seed in range(10)]
+    found = judge([claim(SHARE)], records)[0].conditions[0]
+    chances = decision_probabilities(found.parts[0].replicates, SHARE.regions)
+    assert chances[20] < 0.01 < 0.2 < chances[40]
+    assert next_look(found) == (40, chances[40])
 
 
 LOSS = replace(BYTES, reading=final("test_loss"), conditions=("rtol",))
