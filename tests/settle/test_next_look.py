@@ -43,7 +43,8 @@ def test_a_look_that_cannot_decide_is_passed_over():
     records = [evidence(seed, gradient="direct", metrics={"test_loss": float(seed == 0)}) for seed in range(10)]
     found = judge([claim(SHARE)], records)[0].conditions[0]
     chances = decision_probabilities(found.parts[0].replicates, SHARE.regions)
-    assert chances[20] < 0.01 < 0.2 < chances[40]
+    assert chances[20] < 0.01
+    assert chances[40] > 0.2
     assert next_look(found) == (40, chances[40])
 
 
