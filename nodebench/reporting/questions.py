@@ -258,7 +258,12 @@ QUESTIONS = (
     Question(
         "Does a continuous normalizing flow fit better than a flow of layers, and which trace estimator is right?",
         ("torchdiffeq 95", "diffrax 256", "diffrax 574", "DiffEqFlux 413"),
-        ("cnf-beats-nf (default)", "hutchinson-unbiased (default)", "cnf-density (default)"),
+        (
+            "cnf-beats-nf (default)",
+            "planar-layers-moons (default)",
+            "hutchinson-unbiased (default)",
+            "cnf-density (default)",
+        ),
         YES_NO,
         "Compare at equal iterations and at equal time. The exact trace is cheap in two dimensions.",
         "nodebench study run densities",

@@ -174,7 +174,7 @@ def _grows(arm: Arm, figure: str, since: int, home: Where | None = None) -> Part
 
 
 def _nfe_grows(scope: str, data: Where, study: str, where: str) -> Claim:
-    odenet = _odenet(data)
+    odenet = _network(data, "ODE-Net", **_ODENET | data)
     return Claim(
         id="nfe-grows",
         scope="paper" if scope == "paper" else "default",
@@ -207,7 +207,7 @@ def _nfe_grows(scope: str, data: Where, study: str, where: str) -> Claim:
 
 
 _FIGURE_3D = (
-    _nfe_grows("default", {**_DIGITS, "epochs": 20}, "growth", "5,000 digits, 20 epochs"),
+    _nfe_grows("default", {**_DIGITS, "epochs": 20, "gradient": "direct"}, "growth", "5,000 digits, 20 epochs"),
     _nfe_grows("paper", _FULL_DIGITS, "mnist-full", _WHOLE),
 )
 

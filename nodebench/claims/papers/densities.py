@@ -131,10 +131,11 @@ CLAIMS = (
         kind=Kind.UNIVERSAL,
         topic=Topic.DENSITIES,
         sentence="After equal iterations, and after about equal time, a planar continuous flow of 64 units fits at "
-        "least as well as 64 planar layers, which have difficulty with two moons.",
+        "least as well as 64 planar layers.",
         source=chen2018(
             "section 4.1",
-            "this model has difficulty fitting the two moons dataset",
+            "a planar CNF with M hidden units can be at least as expressive as a planar NF with K = M layers, and "
+            "sometimes much more expressive",
         ),
         published="Figure 5: pictures of 64 units against 64 layers",
         home="two circles and two moons by maximum likelihood, 64 units and layers",
@@ -142,15 +143,6 @@ CLAIMS = (
         parts=(
             _against(_PLANAR_NF, "equal iterations", home={"density": _DATA}),
             *(_against(layers, f"about equal time, {layers.where['density']}", home=None) for layers in _LONG_NF),
-            Part(
-                "64 planar layers are {} nats above the entropy of two moons",
-                _NATS,
-                _LONG_NF[1],
-                supports=(0.1, _INF),
-                refutes=((-_INF, 0.05),),
-                home={},
-                label="layers on two moons",
-            ),
         ),
         traps=(
             "Figure 4 (known densities by their divergence, M = 2, 8, 32) is not tested, nor is the cost of inversion",
@@ -160,6 +152,34 @@ CLAIMS = (
         ),
         fairness="Equal data, batches and Adam. The layers begin near the identity, which the published formula does "
         "not let them do, and have the best learning rate of five; the continuous flow has the default one.",
+        gate=Gate(_NATS),
+    ),
+    Claim(
+        id="planar-layers-moons",
+        topic=Topic.DENSITIES,
+        sentence="64 planar layers have difficulty with two moons: they end at least 0.1 nats above the entropy.",
+        source=chen2018("section 4.1", "this model has difficulty fitting the two moons dataset"),
+        published="Figure 5: pictures; no nats",
+        home="two moons by maximum likelihood, 64 layers",
+        studies=("densities",),
+        parts=(
+            Part(
+                "64 planar layers are {} nats above the entropy of two moons",
+                _NATS,
+                _LONG_NF[1],
+                supports=(0.1, _INF),
+                refutes=((-_INF, 0.05),),
+                home={},
+            ),
+        ),
+        traps=(
+            "after 7,000 iterations of Adam; the source's layers had 500,000 of RMSprop",
+            "the layers begin near the identity; by the published formula they begin far from the data, which may be "
+            "the difficulty that the source saw",
+            "one draw of test points for a seed, whose sampling error is not in the interval",
+        ),
+        fairness="The learning rate is the best of five, on other seeds. A difficulty in practice is one that the best "
+        "training found does not remove.",
         gate=Gate(_NATS),
     ),
     Claim(
