@@ -125,7 +125,8 @@ class Plot:
 
 def draw(plot: Plot, study: str, sides: Sides) -> list[Chart]:
     """Draw a figure of a study, one for each preset; none where there is nothing to draw."""
-    drawn = [_draw(plot, study, preset, sides) for preset in Preset]
+    there = {record.trial.preset for records in sides.values() for record in records}
+    drawn = [_draw(plot, study, preset, sides) for preset in Preset if preset in there]
     return [chart for chart in drawn if chart is not None]
 
 
@@ -135,13 +136,12 @@ def _draw(plot: Plot, study: str, preset: Preset, sides: Sides) -> Chart | None:
         side: [p for p in points if _why_not(plot, p) is None and any(True for _ in plot.points.of(p.record))]
         for side, points in taken.items()
     }
-    series = [
-        Series(label, values) for label, points in _series(plot, usable).items() if (values := _values(plot, points))
-    ]
+    labelled = _series(plot, usable)
+    series = [Series(label, values) for label, points in labelled.items() if (values := _values(plot, points))]
     if not series:
         return None
     # What is left out of one figure does not change the order, and so the colours, of the others.
-    order = {label: place for place, label in enumerate(_series(plot, taken))}
+    order = {label: place for place, label in enumerate(labelled if usable == taken else _series(plot, taken))}
     series.sort(key=lambda one: order.get(one.label, len(order)))
     published = [
         Series(f"{partner}, published" if partner else "published", {x: [y] for x, y in known}, partner)
