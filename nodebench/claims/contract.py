@@ -20,6 +20,8 @@ from nodebench.analysis.statistics import EVERYTHING, Range, Scale
 from nodebench.spec.figures import short
 from nodebench.spec.trial import Scalar
 
+_LEAST_PERCENT = 1e-3  # a smaller share is not told from none
+
 Wanted = Scalar | None | tuple[Scalar | None, ...]
 Where = Mapping[str, Wanted]
 
@@ -196,7 +198,11 @@ class Part:
         """A value of it without its unit, for people."""
         if math.isinf(value):
             return "∞" if value > 0 else "−∞"
-        plain = short(100 * value if self.unit == "%" else value, 3)
+        if self.unit == "%":
+            value *= 100
+            if 0 < value < _LEAST_PERCENT:
+                return f"< {_LEAST_PERCENT:g}"
+        plain = short(value, 3)
         text = f"{value:+.2f}" if self.unit == "points" else plain
         return text.replace("-", "−")
 

@@ -54,7 +54,10 @@ def _unfinished(gate: Gate, arm: Arm, points: Sequence[Point]) -> Why | None:
     of_itself, of_first = (fmean(parts) for parts in zip(*falls, strict=True))
     if of_itself <= gate.still_falling or of_first <= min(NEGLIGIBLE, gate.still_falling):
         return None
-    message = f"the training loss of {arm.name} still fell by {100 * of_itself:.2g} % in the last tenth of the training"
+    message = (
+        f"the training loss of {arm.name} still fell by {100 * of_itself:.2g} % in the last tenth of the training "
+        f"(limit {100 * gate.still_falling:g} %)"
+    )
     return Why(WhyCode.STILL_TRAINING, message)
 
 

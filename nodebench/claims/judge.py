@@ -17,9 +17,10 @@ from nodebench.claims.correct import corrected
 from nodebench.claims.freeze import Frozen
 from nodebench.claims.gate import incompetent
 from nodebench.claims.gather import Evidence, Sample, pooled, samples
-from nodebench.claims.outcome import Verdict, Why, WhyCode
+from nodebench.claims.outcome import NoteCode, Verdict, Why, WhyCode
 from nodebench.claims.registry import CLAIMS
 from nodebench.claims.result import CheckedControl, ClaimResult, ConditionResult, PartResult
+from nodebench.claims.words import edges
 from nodebench.plugins import PluginWarning, one_line
 from nodebench.spec import Record
 from nodebench.spec.calibration import Calibration
@@ -105,7 +106,8 @@ def _results(part: Part, claim: Claim, evidence: Evidence, gated: bool = True) -
 
 def _result(part: Part, claim: Claim, sample: Sample, evidence: Evidence, gated: bool) -> PartResult:
     if not sample.values:
-        messages = [str(note) for note in sample.notes] or ["not measured"]
+        notes = [note for note in sample.notes if note.code is not NoteCode.SEVERAL_COMMITS]
+        messages = [str(note) for note in sorted(notes, key=lambda note: -note.count)] or ["not measured"]
         return PartResult(part, sample, why=Why(WhyCode.NO_RECORDS, "; ".join(messages)))
     if gated and (why := incompetent(part, claim, sample, evidence)):
         return PartResult(part, sample, why=why)
@@ -119,7 +121,7 @@ def _result(part: Part, claim: Claim, sample: Sample, evidence: Evidence, gated:
     outcome, p = min(levels.items(), key=lambda item: item[1])
     if p < ERROR:
         return replace(result, verdict=Verdict(outcome), p=p)
-    why = Why(WhyCode.OVERLAPS, "the interval overlaps the edge of a region")
+    why = Why(WhyCode.OVERLAPS, f"the interval is in no region ({edges(part)})")
     return replace(result, verdict=Verdict.INCONCLUSIVE, why=why, p=p)
 
 

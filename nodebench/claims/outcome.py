@@ -28,7 +28,7 @@ class WhyCode(StrEnum):
     STILL_TRAINING = "still-training"  # the training loss was still falling
     NO_BASELINE = "no-baseline"  # competence cannot be judged
     TOO_FEW = "too-few"  # fewer replicates than the first planned look
-    OVERLAPS = "overlaps"  # the interval overlaps the edge of a region
+    OVERLAPS = "overlaps"  # the interval is in no region
     CORRECTED = "corrected"  # decided by itself, not after the correction for the number of verdicts
     HOME_OPEN = "home-open"  # the home condition is not decided
     CONDITIONS_OPEN = "conditions-open"  # some condition of a universal claim is not decided

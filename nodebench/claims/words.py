@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from nodebench.claims.contract import Part
+from nodebench.claims.contract import Gate, Part
 from nodebench.claims.outcome import Verdict
 from nodebench.claims.result import ClaimResult, ConditionResult
 from nodebench.spec.figures import several
@@ -15,16 +15,15 @@ _ABBREVIATIONS = {"mnist": "MNIST", "ecg": "ECG", "aca": "ACA"}
 
 
 def verdict_line(result: ClaimResult) -> str:
-    """The verdict with the conditions it rests on: ``supported in 2 of 3 conditions; refuted for MNIST``."""
+    """The conditions of each verdict, those of the claim's own first: ``refuted in 1 of 3 conditions; supported …``."""
     conditions = result.conditions
     if result.verdict is Verdict.NOT_TESTED or not conditions:
         return f"not tested: {result.why.message}" if result.why else "not tested"
     if len(conditions) == 1:
         return result.verdict.value
     groups = {verdict: [one for one in conditions if one.verdict is verdict] for verdict in _ORDER}
-    parts = [_group(verdict, found, len(conditions)) for verdict, found in groups.items() if found]
-    counted = "; ".join(parts)
-    return counted if result.verdict.is_decided else f"{result.verdict}: {counted}"
+    named = sorted((verdict for verdict in groups if groups[verdict]), key=lambda one: one is not result.verdict)
+    return "; ".join(_group(verdict, groups[verdict], len(conditions)) for verdict in named)
 
 
 def _group(verdict: Verdict, found: Sequence[ConditionResult], total: int) -> str:
@@ -61,6 +60,22 @@ def p_text(p: float) -> str:
 def rule(part: Part, regions: Sequence[tuple[float, float]]) -> str:
     """What the whole interval of a part must satisfy to be inside one of some regions."""
     return f"“{part.words.format('…')}”: {' or '.join(_bounds(part, region) for region in regions)}"
+
+
+def competence(gate: Gate) -> str:
+    """Which networks a claim is judged on."""
+    fall = f"networks whose training loss falls by at most {100 * gate.still_falling:g} % in the last tenth of training"
+    if gate.limit is not None:
+        return f"{fall}, and whose {gate.metric.label} is at most {gate.limit:g}"
+    if gate.baseline:
+        return f"{fall}, and whose {gate.metric.label} is no worse than that of the {gate.baseline.name}"
+    return fall
+
+
+def edges(part: Part) -> str:
+    """What an interval must reach to be decided: ``support: at most 0.75 ×; refutation: at least 1 ×``."""
+    sides = {"support": [part.supports], "refutation": part.regions.refuting}
+    return "; ".join(f"{name}: {' or '.join(_bounds(part, one) for one in some)}" for name, some in sides.items())
 
 
 def _bounds(part: Part, region: tuple[float, float]) -> str:

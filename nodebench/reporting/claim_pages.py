@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from nodebench.analysis.sequential import LOOKS
 from nodebench.claims import ClaimResult, Kind, PartResult
 from nodebench.claims.amendments import Amendment
-from nodebench.claims.words import explanation, measured, p_text, rule, verdict_line
+from nodebench.claims.words import competence, explanation, measured, p_text, rule, verdict_line
 from nodebench.reporting.charts import forest
 from nodebench.reporting.document import (
     Block,
@@ -119,6 +119,7 @@ def _terms(result: ClaimResult) -> list[tuple[str, str]]:
         ("Kind", _KINDS[claim.kind]),
         ("Supported if", "; and ".join(dict.fromkeys(rule(part, [part.supports]) for part in claim.parts))),
         ("Refuted if", "; or ".join(dict.fromkeys(rule(part, part.regions.refuting) for part in claim.parts))),
+        *([("Judged on", competence(claim.gate))] if claim.gate else []),
         ("Declared", f"frozen on {result.frozen[:10]}" if result.frozen else "not frozen"),
         ("Failed trials", claim.failures),
     ]
@@ -170,13 +171,17 @@ def _conditions(name: str, result: ClaimResult) -> Table:
                     Cell(one.part.words.format("…")),
                     number(one.number, found.value if found else None),
                     number(str(found.n) if found else "0", found.n if found else 0),
+                    Cell(one.verdict.value),
                     number(p if found else "–", condition.p_corrected),
                     Cell(condition.verdict.value, kind="verdict"),
                     Cell(condition.why.message if condition.why else ""),
                 ]
             )
-    caption = f"Every condition of {result.claim.name}: estimate, interval, replicates and verdict"
-    header = ("condition", "effect", "estimate", "n", "p, corrected", "verdict", "why not decided")
+    caption = (
+        f"Every condition of {result.claim.name}. “Alone” is what one effect says by itself; the verdict is that of "
+        "all effects of a condition together, after the correction for the number of verdicts"
+    )
+    header = ("condition", "effect", "estimate", "n", "alone", "p, corrected", "verdict", "why not decided")
     return Table(f"claim-{name}", caption, header, rows)
 
 

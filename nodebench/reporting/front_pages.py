@@ -120,9 +120,10 @@ def summary(results: Sequence[ClaimResult], records: Sequence[Record]) -> str:
     headline, checks = _split(results)
     counts = Counter(result.verdict for result in headline)
     shown = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
-    first = f"Of {len(headline)} claims on Neural ODEs, each at one scope: {shown}; on {len(records):,} records."
+    first = f"Verdicts on {len(headline)} claims on Neural ODEs: {shown}; from {len(records):,} records."
+    first += " A claim that is tested at two scales counts twice."
     if checks:
-        first += f" Beside them, {several(len(checks), 'claim')} that cannot be false tested the meters."
+        first += f" Besides, {several(len(checks), 'claim')} that is true by definition checks the instruments."
     on_cpu = all(record.trial.device == "cpu" for record in records)
     return first + (" All trials ran on CPUs." if records and on_cpu else "")
 
@@ -134,7 +135,7 @@ def verdict_table(
     rows = []
     beside = {result.claim.name: result for result in published}
     for result in sorted(results, key=lambda one: _ORDER.index(one.verdict)):
-        claim, shown = result.claim, result.headline
+        claim, shown = result.claim, result.shown
         rows.append(
             [
                 Cell(result.verdict.value, kind="verdict"),
@@ -144,13 +145,16 @@ def verdict_table(
                 Cell(claim.published),
                 Cell(verdict_line(result)),
                 Cell(measured(result) or explanation(result) or "–"),
-                number(str(shown.n if shown else 0), shown.n if shown else 0),
+                number(", ".join(dict.fromkeys(str(one.n) for one in shown)) or "0", shown[0].n if shown else 0),
                 *([Cell(verdict_line(beside[claim.name]))] if beside else []),
             ]
         )
     header = ["verdict", "claim", "it says", "scope", "published", "conditions", "measured [interval]", "n"]
     header += ["verdict of the published records"] if beside else []
-    caption = "The claims and their verdicts; the home condition is shown where it was measured"
+    caption = (
+        "The claims and their verdicts. The figure is that of one condition with the verdict of the claim, a home "
+        "condition if there is one; of “depends”, one for either side"
+    )
     return Table(name, caption, header, rows, filters=name == "verdicts")
 
 
@@ -177,7 +181,8 @@ _RULES = (
     "run again up to three times; then a time by itself is left out, and a ratio of arms that alternate is kept.",
     "A claim on accuracy is not judged on networks that are worse than a plain MLP, or whose training loss still "
     "falls by "
-    "more than 5 % in the last tenth of the training.",
+    "more than 5 % in the last tenth of the training; of densities, whose loss ends near an entropy, by more than "
+    "0.3 %.",
     "Where all replicates share one test set, the sampling error of that test set is a part of the interval.",
     "Arms that differ in anything but the axis under test (tolerance, dtype, threads, preset, data, machine, versions) "
     "are not compared, and the difference is named.",

@@ -133,7 +133,7 @@ QUESTIONS = (
     Question(
         "Does batching samples into one state cost evaluations?",
         (),
-        ("batching-free (default)", "torchode-batching (default)"),
+        ("batching-free (default)", "torchode-batching (default)", "torchode-compiled (default)"),
         NO_YES,
         "All samples of a batch share their steps, so that the hardest sample sets them. torchode and diffrax can step "
         "each sample by itself.",
@@ -214,7 +214,7 @@ QUESTIONS = (
         "Do more output times cost evaluations?",
         ("torchdiffeq 86",),
         ("outputs-are-free (default)",),
-        NO_YES | {Verdict.DEPENDS: "Forwards no, backwards yes."},
+        NO_YES | {Verdict.DEPENDS: "Forwards no (but with torchdyn), backwards yes."},
         "A method with interpolation solves forwards as if there were one output. The backward solve of the adjoint "
         "starts anew at each output time.",
         "nodebench study run outputs",
@@ -239,11 +239,16 @@ QUESTIONS = (
         "nodebench study run euler-adjoint",
     ),
     Question(
-        "Which gradient keeps little memory and is exact: checkpoints, reversible solvers, the symplectic adjoint?",
+        "Which gradient is as exact as backpropagation through the solver, in less memory?",
         ("diffrax 549", "diffrax 564", "diffrax 668", "diffrax 593", "diffrax 603", "diffrax 727"),
-        ("reversible-exact (default)", "aca-mali-symplectic (default)"),
-        YES_NO | {Verdict.SUPPORTED: "All of these.", Verdict.REFUTED: "Not all of them."},
-        "The page of the study pareto draws the error of each gradient against its memory and its time.",
+        ("aca-mali-symplectic (default)", "reversible-exact (default)"),
+        YES_NO
+        | {
+            Verdict.SUPPORTED: "ACA, MALI and the symplectic adjoint.",
+            Verdict.REFUTED: "Not all of ACA, MALI and the symplectic adjoint.",
+        },
+        "Reversible Runge–Kutta methods keep constant memory, too; the second claim says what a step takes. The page "
+        "of the study pareto draws the error of each gradient against its memory and its time.",
         "nodebench study run pareto",
     ),
     Question(
@@ -269,11 +274,12 @@ QUESTIONS = (
         "nodebench study run densities",
     ),
     Question(
-        "Are missing and irregular observations handled naturally?",
+        "Are irregular observations handled naturally?",
         (),
         ("missing-points (default)", "constant-beats-ode (default)"),
         YES_NO,
-        "Compare with a forecast that learns nothing: a constant, the last value, a line.",
+        "Look at the conditions: whether the times are regular, and how many points are missing. Compare with a "
+        "forecast that learns nothing: a constant, the last value, a line.",
         "nodebench study run observations",
     ),
 )

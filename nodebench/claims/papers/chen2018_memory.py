@@ -64,14 +64,14 @@ _MEMORY = (
         studies=("memory",),
         parts=(
             _memory_slope(
-                "one more evaluation costs the adjoint {} of the bytes that it costs direct",
+                "one more evaluation costs the adjoint {} of the memory that it costs direct",
                 "MNIST block",
                 _BLOCK,
                 _STEPS,
                 home={},
             ),
             _memory_slope(
-                "one more evaluation costs the adjoint {} of the bytes that it costs direct",
+                "one more evaluation costs the adjoint {} of the memory that it costs direct",
                 "spiral",
                 _WINDOWS,
                 _STEPS,
@@ -81,7 +81,7 @@ _MEMORY = (
             Control(
                 "nor does it grow with the number of output times",
                 _memory_slope(
-                    "one more output time costs the adjoint {} of the bytes that it costs direct",
+                    "one more output time costs the adjoint {} of the memory that it costs direct",
                     "output times",
                     _TRAJECTORY,
                     Fit("points", axis("points")),

@@ -54,7 +54,7 @@ def _excess(arm: Arm, name: str, home: Where | None = None) -> Part:
 def _against(layers: Arm, label: str, home: Where | None) -> Part:
     """The nats of a planar continuous flow over those of planar layers."""
     return Part(
-        "the planar CNF has {} nats more than planar layers",
+        "the planar CNF ends {} nats above planar layers (less is better)",
         final("nats"),
         _PLANAR_CNF.but("planar CNF", density=layers.where["density"]),
         layers,
