@@ -66,7 +66,8 @@ QUESTIONS = (
         ("torchdiffeq 243",),
         ("adjoint-cheaper (default)", "discretise-then-optimise (default)"),
         NO_YES,
-        "The adjoint solves the state once more, backwards. Use it where memory is short, not to save time.",
+        "The adjoint solves the state once more, backwards. Use it where memory is short, not to save time. The times "
+        "are those of small networks on a CPU, in the first steps of their training.",
         "nodebench study run gradients",
     ),
     Question(
@@ -75,7 +76,7 @@ QUESTIONS = (
         ("backward-half (default)", "backward-half (paper)"),
         YES_NO,
         "Each output time restarts the backward solve, and the adjoint's absolute tolerance does not grow with the "
-        "gradient: a summed loss asks for more steps than a mean.",
+        "gradient: a summed loss asks for more steps than a mean. The networks are in the first steps of training.",
         "nodebench study run gradients",
     ),
     Question(
