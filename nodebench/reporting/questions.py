@@ -150,6 +150,17 @@ QUESTIONS = (
         "nodebench study run libraries",
     ),
     Question(
+        "How long does compilation take, and when does it pay?",
+        ("diffrax 94", "diffrax 111", "diffrax 606"),
+        (),
+        YES_NO,
+        "The first step is timed apart from the others. The page of the study compile gives the number of training steps "
+        "after which a compiled configuration has taken no more time in all than an eager one.",
+        "nodebench study run compile",
+        studies=("compile",),
+        guides=("libraries",),
+    ),
+    Question(
         "Is a GPU slower than a CPU?",
         (
             "torchdiffeq 15",
