@@ -154,7 +154,7 @@ QUESTIONS = (
         ("diffrax 94", "diffrax 111", "diffrax 606"),
         (),
         YES_NO,
-        "The first step is timed apart from the others. The page of the study compile gives the number of training steps "
+        "The first step is timed apart. The page of the study compile gives the number of training steps "
         "after which a compiled configuration has taken no more time in all than an eager one.",
         "nodebench study run compile",
         studies=("compile",),
