@@ -222,14 +222,18 @@ class Gate:
         limit: the largest error of a competent network, instead of a baseline; with neither, only the training loss
             counts.
         still_falling: the largest relative fall of the training loss in the last tenth of the training. A loss near its
-            floor may exceed it: a fall of at most 1 % of the loss of the first epoch, or of this share where it is
-            smaller, does not count.
+            floor may exceed it; see ``negligible``.
     """
 
     metric: Reading
     baseline: Arm | None = None
     limit: float | None = None
     still_falling: float = 0.05
+
+    @property
+    def negligible(self) -> float:
+        """The largest fall that does not count, as a share of the loss of the first epoch: a loss near its floor."""
+        return min(0.01, self.still_falling)
 
 
 @dataclass(frozen=True)

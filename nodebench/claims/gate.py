@@ -52,17 +52,13 @@ def _unfinished(gate: Gate, arm: Arm, points: Sequence[Point]) -> Why | None:
     if not falls:
         return None
     of_itself, of_first = (fmean(parts) for parts in zip(*falls, strict=True))
-    if of_itself <= gate.still_falling or of_first <= min(NEGLIGIBLE, gate.still_falling):
+    if of_itself <= gate.still_falling or of_first <= gate.negligible:
         return None
     message = (
         f"the training loss of {arm.name} still fell by {100 * of_itself:.2g} % in the last tenth of the training "
         f"(limit {100 * gate.still_falling:g} %)"
     )
     return Why(WhyCode.STILL_TRAINING, message)
-
-
-# A loss close to its floor may halve and mean nothing: a fall below this share of the loss of the first epoch is none.
-NEGLIGIBLE = 0.01
 
 
 def fall_at_the_end(record: Record) -> tuple[float, float] | None:

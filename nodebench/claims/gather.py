@@ -11,7 +11,7 @@ from nodebench.claims.content import Content, as_read
 from nodebench.claims.contract import Arm, Claim, Part
 from nodebench.claims.outcome import Note, NoteCode
 from nodebench.claims.replicate import replicate
-from nodebench.claims.test_items import error_of_test_items, resolution_of_test_items
+from nodebench.claims.test_items import error_of_test_items, error_of_test_points, resolution_of_test_items
 from nodebench.claims.usable import usable
 from nodebench.spec import Record
 from nodebench.spec.axes import AXES
@@ -212,7 +212,7 @@ def _sample(part: Part, condition: dict[str, Scalar | None], sides: list[list[Po
     if len(commits) > 1:
         notes.append(Note(NoteCode.SEVERAL_COMMITS, f"the records are from {len(commits)} commits of the code"))
     if not part.test_set:
-        return Sample(condition, values, points, _counted(notes))
+        return Sample(condition, values, points, _counted(notes), error_of_test_points(part, points))
     error, resolution = error_of_test_items(part, points, values), resolution_of_test_items(points)
     return Sample(condition, values, points, _counted(notes), error, resolution)
 

@@ -37,6 +37,23 @@ def error_of_test_items(part: Part, sides: Sequence[Sequence[Point]], values: Ma
     return math.sqrt(float(np.mean(finite)) * resolution)
 
 
+# Means over the points of one test set, with the metric that holds their standard error.
+_MEANS = {"nats": "excess_nats_error", "excess_nats": "excess_nats_error"}
+
+
+def error_of_test_points(part: Part, sides: Sequence[Sequence[Point]]) -> float:
+    """Standard error that the test points of a density give the mean over replicates; 0 for any other figure.
+
+    The errors of two arms are added in quadrature, as if their test sets were apart: more than it is where both flows
+    err at the same points.
+    """
+    name = _MEANS.get(part.reading.figure)
+    if name is None:
+        return 0.0
+    found = [[error for point in side if (error := point.record.metrics.get(name)) is not None] for side in sides]
+    return math.hypot(*(float(np.mean(errors)) for errors in found if errors))
+
+
 def resolution_of_test_items(sides: Sequence[Sequence[Point]]) -> float | None:
     """Percentage points of one test item; None if the records do not say how many there are."""
     sizes = [point.record.data.test for side in sides for point in side if point.record.data]

@@ -64,7 +64,10 @@ def rule(part: Part, regions: Sequence[tuple[float, float]]) -> str:
 
 def competence(gate: Gate) -> str:
     """Which networks a claim is judged on."""
-    fall = f"networks whose training loss falls by at most {100 * gate.still_falling:g} % in the last tenth of training"
+    fall = (
+        f"networks whose training loss falls by at most {100 * gate.still_falling:g} % in the last tenth of training, "
+        f"or by at most {100 * gate.negligible:g} % of the loss of the first epoch"
+    )
     if gate.limit is not None:
         return f"{fall}, and whose {gate.metric.label} is at most {gate.limit:g}"
     if gate.baseline:

@@ -288,14 +288,22 @@ def _worse_trained(arm: Arm, home: Where | None = None) -> Part:
 
 
 _CHANGE_TEST_SET = (
-    "one network under two tolerances: the sampling error of the test set is at least that of the images on which they "
-    "disagree, which enters the interval"
+    "one network under two tolerances: the sampling error of the test set enters the interval by its least value, that "
+    "of the net change"
+)
+LOOSENED = (
+    _CHANGE_TEST_SET,
+    "the pair 1e-3 and 1e-1 was fixed before measuring; at 1e-2 most of these networks take as many evaluations as at "
+    "1e-3",
+    "evaluations come in sixes (dopri5): 14 instead of 20 or 26 is two steps instead of three or four",
+    "evaluations, not seconds: stem and head take as long at any tolerance",
+    "the paper calls 1e-3 a reduced tolerance; networks trained at 1e-6 are a condition",
 )
 _LOOSER = (
     Claim(
         id="looser-at-test",
         topic=Topic.ACCURACY,
-        sentence="A network trained at a tight tolerance can be tested at a loose one: at least a quarter of the "
+        sentence="A network trained at a tolerance of 1e-3 can be tested at 1e-1: at least a quarter of the "
         "evaluations is saved, at a loss of at most half a point.",
         source=chen2018(
             "section 3, “Error Control in ODE-Nets”",
@@ -309,8 +317,8 @@ _LOOSER = (
             *loosened(TRAINED.but("ODE-Net trained at 1e-6", rtol=1e-6), "trained at 1e-6"),
             *_low_order(TRAINED, "trained at 1e-3, tested with midpoint steps", 0.25),
         ),
-        traps=(_CHANGE_TEST_SET, "the pair 1e-3 and 1e-1 was fixed before measuring"),
-        fairness="The network is trained as in Table 1; only its test differs.",
+        traps=LOOSENED,
+        fairness="The network is trained as in Table 1, by backpropagation through the solver; only its test differs.",
         gate=_gate(_DIGITS),
     ),
     Claim(
