@@ -117,7 +117,7 @@ def run(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Override an option of the task; the same one again multiplies.",
+            help="Option of the task. Give it again with another value to run both.",
             rich_help_panel=WHAT,
         ),
     ] = None,
