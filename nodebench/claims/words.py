@@ -11,7 +11,7 @@ from nodebench.spec.figures import several
 
 _ORDER = (Verdict.SUPPORTED, Verdict.PARTLY, Verdict.REFUTED, Verdict.INCONCLUSIVE, Verdict.NOT_TESTED)
 _NAMED = 3  # conditions named in a line
-_ABBREVIATIONS = {"mnist": "MNIST", "ecg": "ECG", "aca": "ACA"}
+_ABBREVIATIONS = {"mnist": "MNIST", "ecg": "ECG", "aca": "ACA", "rtol": "rtol", "atol": "atol"}
 
 
 def verdict_line(result: ClaimResult) -> str:
