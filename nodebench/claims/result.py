@@ -154,7 +154,9 @@ class ClaimResult:
 
     @property
     def headline(self) -> ConditionResult | None:
-        """The condition to show where there is room for one: the home one if it was measured, else the first."""
+        """The condition to show where there is room for one: with the claim's verdict, a home one if there is one."""
+        if self.verdict is Verdict.DEPENDS and self.shown:
+            return self.shown[0]
         measured = [one for one in self.conditions if any(result.estimate for result in one.parts)]
         decided = [one for one in measured if one.verdict is self.verdict] or measured
         return next((one for one in decided if one.home), next(iter(decided), None))

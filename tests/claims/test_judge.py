@@ -319,6 +319,7 @@ def test_a_conditional_claim_depends_where_conditions_disagree_and_says_which():
     )
     shown = measured(found).split(". ")
     assert [one.partition(":")[0].lower() for one in shown] == ["rtol 1e-7", "rtol 1e-5"]  # one of either kind
+    assert found.headline is found.shown[0]  # a decided one, whatever is measured at home
 
 
 def test_a_conditional_claim_needs_its_home_condition():
