@@ -50,7 +50,7 @@ SAYS = {
     ],
     "read-a-verdict": [
         r"memory-constant · paper scope · supported",
-        r"one more evaluation costs the adjoint 0\.0172 % \(exact\) of the bytes",
+        r"one more evaluation costs the adjoint 0\.0172 % \(exact\) of the memory",
         r"conditions could be decided",
         r"NFE fwd +2",
         r"resnet-is-euler \(default\): supported by all of its records",

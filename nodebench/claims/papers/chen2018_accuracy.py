@@ -70,8 +70,7 @@ def _parity(scope: str, data: Where, margin: float, study: str, where: str) -> C
         scope="paper" if scope == "paper" else "default",
         topic=Topic.ACCURACY,
         sentence=f"An ODE-Net classifies MNIST as well as a ResNet: the test errors differ by at most {margin:g} "
-        f"points "
-        f"({where}).",
+        f"points ({where}).",
         source=chen2018(
             "section 3, Table 1", "ODE-Nets and RK-Nets can achieve around the same performance as the ResNet."
         ),
@@ -98,10 +97,8 @@ def _parity(scope: str, data: Where, margin: float, study: str, where: str) -> C
 
 def _parameters(scope: str, data: Where, margin: float, study: str, where: str) -> Claim:
     odenet, resnet = _odenet(data), _network(data, "ResNet", model="resnet")
-    one, tied = (
-        _network(data, "ResNet of one block", model="resnet-1"),
-        _network(data, "tied ResNet", model="resnet-tied"),
-    )
+    one = _network(data, "ResNet of one block", model="resnet-1")
+    tied = _network(data, "tied ResNet", model="resnet-tied")
     return Claim(
         id="mnist-parameters",
         scope="paper" if scope == "paper" else "default",
@@ -329,8 +326,7 @@ _LOOSER = (
         source=chen2018(
             "section 6, “Setting tolerances”",
             "In the classification and density estimation experiments, we were able to reduce the tolerance to 1e-3 "
-            "and "
-            "1e-5, respectively, without degrading performance.",
+            "and 1e-5, respectively, without degrading performance.",
         ),
         published="1e-3 for classification, 1e-5 for density estimation",
         home="MNIST classification",
@@ -350,9 +346,7 @@ _LOOSER = (
 _LATENT = Arm("latent ODE", {"task": "latent-spirals", "model": "latent-ode", "observations": (30, 50, 100)})
 
 
-def _extrapolates(
-    arm: Arm, model: str, conditions: tuple[str, ...] = ("observations",), home: Where | None = None
-) -> Part:
+def _extrapolates(arm: Arm, model: str, by: tuple[str, ...] = ("observations",), home: Where | None = None) -> Part:
     other = "RNN" if model == "rnn" else "RNN with Δt"
     return Part(
         f"beyond the window the RMSE of the latent ODE is {{}} that of the {other}",
@@ -360,7 +354,7 @@ def _extrapolates(
         arm,
         arm.but(other, model=model),
         supports=(-_INF, 1.0),
-        conditions=conditions,
+        conditions=by,
         home=home,
         may_differ=SOLVING,
         scale="log",
@@ -371,6 +365,7 @@ def _extrapolates(
 def _latent(scope: str, where: str) -> Claim:
     paper = _LATENT.but("latent ODE", variant="paper")
     script = _LATENT.but("latent ODE", variant="script", observations=100)
+    by_script = Control("also in the authors' script", _extrapolates(script, "rnn-dt", ()))
     return Claim(
         id="latent-ode-extrapolates",
         scope="paper" if scope == "paper" else "default",
@@ -387,11 +382,7 @@ def _latent(scope: str, where: str) -> Claim:
         parts=(_extrapolates(paper, "rnn", home={}),),
         controls=(
             Control("also than an RNN that is given each Δt", _extrapolates(paper, "rnn-dt")),
-            *(
-                ()
-                if scope == "paper"
-                else (Control("also in the authors' script", _extrapolates(script, "rnn-dt", ())),)
-            ),
+            *(() if scope == "paper" else (by_script,)),
         ),
         traps=(
             "RMSE against the clean curve; the records hold that against the noisy points too",
