@@ -209,7 +209,7 @@ def _sample(part: Part, condition: dict[str, Scalar | None], sides: list[list[Po
     points = tuple(tuple(point for seed in _paired(best) for point in side[seed]) for side in best)
     notes += _unpaired(part, best)
     commits = {str((p.record.environment.get("code") or {}).get("commit")) for side in points for p in side}
-    if len(commits) > 1:
+    if values and len(commits) > 1:
         notes.append(Note(NoteCode.SEVERAL_COMMITS, f"the records are from {len(commits)} commits of the code"))
     if not part.test_set:
         return Sample(condition, values, points, _counted(notes), error_of_test_points(part, points))

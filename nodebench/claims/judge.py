@@ -17,7 +17,7 @@ from nodebench.claims.correct import corrected
 from nodebench.claims.freeze import Frozen
 from nodebench.claims.gate import incompetent
 from nodebench.claims.gather import Evidence, Sample, pooled, samples
-from nodebench.claims.outcome import NoteCode, Verdict, Why, WhyCode
+from nodebench.claims.outcome import Verdict, Why, WhyCode
 from nodebench.claims.registry import CLAIMS
 from nodebench.claims.result import CheckedControl, ClaimResult, ConditionResult, PartResult
 from nodebench.claims.words import edges
@@ -106,8 +106,8 @@ def _results(part: Part, claim: Claim, evidence: Evidence, gated: bool = True) -
 
 def _result(part: Part, claim: Claim, sample: Sample, evidence: Evidence, gated: bool) -> PartResult:
     if not sample.values:
-        notes = [note for note in sample.notes if note.code is not NoteCode.SEVERAL_COMMITS]
-        messages = [str(note) for note in sorted(notes, key=lambda note: -note.count)] or ["not measured"]
+        notes = sorted(sample.notes, key=lambda note: -note.count)
+        messages = [str(note) for note in notes] or ["not measured"]
         return PartResult(part, sample, why=Why(WhyCode.NO_RECORDS, "; ".join(messages)))
     if gated and (why := incompetent(part, claim, sample, evidence)):
         return PartResult(part, sample, why=why)

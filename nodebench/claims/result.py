@@ -154,21 +154,19 @@ class ClaimResult:
 
     @property
     def headline(self) -> ConditionResult | None:
-        """The condition to show where there is room for one: with the claim's verdict, a home one if there is one."""
-        if self.verdict is Verdict.DEPENDS and self.shown:
-            return self.shown[0]
-        measured = [one for one in self.conditions if any(result.estimate for result in one.parts)]
-        decided = [one for one in measured if one.verdict is self.verdict] or measured
-        return next((one for one in decided if one.home), next(iter(decided), None))
+        """The condition to show where there is room for one."""
+        return next(iter(self.shown), None)
 
     @property
     def shown(self) -> tuple[ConditionResult, ...]:
-        """The conditions to show: the headline; where the verdict is *depends*, one supported and one refuted.
+        """The conditions to show: one with the claim's verdict; of *depends*, one supported and one refuted.
 
-        The home condition comes first, and then those of the most replicates.
+        A home condition comes first; of *depends*, then those of the most replicates.
         """
         if self.verdict is not Verdict.DEPENDS:
-            return (self.headline,) if self.headline else ()
+            measured = [one for one in self.conditions if any(result.estimate for result in one.parts)]
+            alike = [one for one in measured if one.verdict is self.verdict] or measured
+            return tuple(sorted(alike, key=lambda one: not one.home)[:1])
         home_first = sorted(self.conditions, key=lambda one: (not one.home, -one.n))
         kinds = (Verdict.SUPPORTED, Verdict.REFUTED)
         firsts = (next((one for one in home_first if one.verdict is kind), None) for kind in kinds)

@@ -37,8 +37,7 @@ def error_of_test_items(part: Part, sides: Sequence[Sequence[Point]], values: Ma
     return math.sqrt(float(np.mean(finite)) * resolution)
 
 
-# Means over the points of one test set, with the metric that holds their standard error.
-_MEANS = {"nats": "excess_nats_error", "excess_nats": "excess_nats_error"}
+_NATS, _ERROR_OF_NATS = ("nats", "excess_nats"), "excess_nats_error"
 
 
 def error_of_test_points(part: Part, sides: Sequence[Sequence[Point]]) -> float:
@@ -47,10 +46,10 @@ def error_of_test_points(part: Part, sides: Sequence[Sequence[Point]]) -> float:
     The errors of two arms are added in quadrature, as if their test sets were apart: more than it is where both flows
     err at the same points.
     """
-    name = _MEANS.get(part.reading.figure)
-    if name is None:
+    if part.reading.figure not in _NATS:
         return 0.0
-    found = [[error for point in side if (error := point.record.metrics.get(name)) is not None] for side in sides]
+    known = [[point.record.metrics.get(_ERROR_OF_NATS) for point in side] for side in sides]
+    found = [[error for error in errors if error is not None] for errors in known]
     return math.hypot(*(float(np.mean(errors)) for errors in found if errors))
 
 

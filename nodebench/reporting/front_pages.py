@@ -123,7 +123,7 @@ def summary(results: Sequence[ClaimResult], records: Sequence[Record]) -> str:
     first = f"Verdicts on {len(headline)} claims on Neural ODEs: {shown}; from {len(records):,} records."
     first += " A claim that is tested at two scales counts twice."
     if checks:
-        first += f" Besides, {several(len(checks), 'claim')} that is true by definition checks the instruments."
+        first += f" Not counted: {several(len(checks), 'claim')} true by definition, to check the instruments."
     on_cpu = all(record.trial.device == "cpu" for record in records)
     return first + (" All trials ran on CPUs." if records and on_cpu else "")
 

@@ -66,8 +66,8 @@ QUESTIONS = (
         ("torchdiffeq 243",),
         ("adjoint-cheaper (default)", "discretise-then-optimise (default)"),
         NO_YES,
-        "The adjoint solves the state once more, backwards. Use it where memory is short, not to save time. The times "
-        "are those of small networks on a CPU, in the first steps of their training.",
+        "The adjoint solves the state once more, backwards. Use it where memory is short, not to save time. The "
+        "study times small networks in the first steps of their training.",
         "nodebench study run gradients",
     ),
     Question(
@@ -76,7 +76,7 @@ QUESTIONS = (
         ("backward-half (default)", "backward-half (paper)"),
         YES_NO,
         "Each output time restarts the backward solve, and the adjoint's absolute tolerance does not grow with the "
-        "gradient: a summed loss asks for more steps than a mean. The networks are in the first steps of training.",
+        "gradient: a summed loss asks for more steps than a mean. The study counts in the first steps of training.",
         "nodebench study run gradients",
     ),
     Question(
@@ -226,7 +226,7 @@ QUESTIONS = (
         "Do more output times cost evaluations?",
         ("torchdiffeq 86",),
         ("outputs-are-free (default)",),
-        NO_YES | {Verdict.DEPENDS: "Forwards no (but with torchdyn), backwards yes."},
+        NO_YES | {Verdict.DEPENDS: "Forwards no, except with torchdyn; backwards yes."},
         "A method with interpolation solves forwards as if there were one output. The backward solve of the adjoint "
         "starts anew at each output time.",
         "nodebench study run outputs",
