@@ -178,6 +178,8 @@ class Place(Frozen):
         number: in the order of the study's file, which is not the order in which trials run.
         host: the machine, where it is not the parent's.
         cores: those that the trial had to itself; null where it was bound to none.
+        visible_devices: the CUDA devices that the trial could see, as ``CUDA_VISIBLE_DEVICES`` had them; null where it
+            was not set.
         shared: whether other trials of the run may have run on the same cores, so that seconds tell little.
         attempts: how often it was started: again where its worker was lost, or where the speed of the machine changed
             during it.
@@ -188,6 +190,7 @@ class Place(Frozen):
     number: int | None = None
     host: str | None = None
     cores: tuple[int, ...] | None = None
+    visible_devices: str | None = None
     shared: bool = False
     attempts: int = 1
 

@@ -1,5 +1,7 @@
 """Names of devices."""
 
+import os
+
 import torch
 
 from nodebench.errors import BadInput, choose
@@ -18,11 +20,11 @@ def resolve_device(name: str) -> str:
     if kind == "mps" and not index:
         if torch.backends.mps.is_available():
             return "mps"
-        raise BadInput("device 'mps' is not present on this machine. Allowed here: " + ", ".join(_present()))
+        raise _absent(name)
     if kind == "cuda" and (not index or index.isdecimal()):
         if int(index or 0) < torch.cuda.device_count():
             return f"cuda:{int(index or 0)}"
-        raise BadInput(f"device '{name}' is not present on this machine. Allowed here: {', '.join(_present())}")
+        raise _absent(name)
     raise BadInput(f"no device named '{name}'. Allowed: cpu, cuda, cuda:N, mps")
 
 
@@ -32,6 +34,14 @@ def device_kind(name: str) -> str:
     return "cuda:0" if name == "cuda" else name
 
 
-def _present() -> list[str]:
+def visible_devices() -> str | None:
+    """The CUDA devices that this process may see, by ``CUDA_VISIBLE_DEVICES``; None if it may see all of them."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def _absent(name: str) -> BadInput:
     cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    return ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
+    present = ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
+    visible = visible_devices()
+    limited = "" if visible is None else f", where CUDA_VISIBLE_DEVICES is '{visible}'"
+    return BadInput(f"device '{name}' is not present on this machine{limited}. Allowed here: {', '.join(present)}")

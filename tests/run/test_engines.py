@@ -230,6 +230,29 @@ def test_a_worker_that_claims_one_and_has_none_gives_a_record():
     assert "cuda:7" in record.failure.message
 
 
+def test_each_worker_runs_its_trials_on_the_accelerator_that_it_sees():
+    """Two workers pretend to have one accelerator each. A trial names the one that its own process sees."""
+    asked = [trial.model_copy(update={"device": "cuda:0"}) for trial in trials(*range(4))]
+    with (
+        dask.config.set({"distributed.worker.daemon": False}),
+        distributed.SpecCluster(
+            scheduler={"cls": distributed.Scheduler, "options": {"dashboard_address": None}},
+            workers={
+                name: {
+                    "cls": distributed.Nanny,
+                    "options": {"nthreads": 1, "resources": {"GPU": 1}, "env": {"CUDA_VISIBLE_DEVICES": f"9{name}"}},
+                }
+                for name in (0, 1)
+            },
+        ) as cluster,
+    ):
+        records = run(DaskEngine(cluster.scheduler_address), asked)
+    assert {record.status for record in records} == {Status.NO_DEVICE}
+    assert {record.place.visible_devices for record in records} == {"90", "91"}
+    for record in records:
+        assert f"CUDA_VISIBLE_DEVICES is '{record.place.visible_devices}'" in record.failure.message
+
+
 def test_workers_that_may_have_no_children_are_refused_with_the_cure():
     with (
         dask.config.set({"distributed.worker.daemon": True}),

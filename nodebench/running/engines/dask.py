@@ -33,6 +33,7 @@ from nodebench.spec import EVERYTHING, DataSource, Failure, Limits, Record, Requ
 from nodebench.spec.record import Place
 from nodebench.spec.trajectories import Film
 from nodebench.store.checkpoints import Checkpoints
+from nodebench.trial.devices import visible_devices
 from nodebench.trial.fork_server import wait_for_fork_server
 from nodebench.trial.isolation import Stop, run_isolated
 from nodebench.trial.worker import Progress
@@ -376,5 +377,5 @@ def _on_worker(
         record, film = run_until_steady(run, 1 if shared else request.attempts, checkpoints, report)
     finally:
         del _running[stop]
-    place = record.place.model_copy(update={"host": socket.gethostname(), "shared": shared})
-    return record.model_copy(update={"place": place}), film
+    here = {"host": socket.gethostname(), "shared": shared, "visible_devices": visible_devices()}
+    return record.model_copy(update={"place": record.place.model_copy(update=here)}), film

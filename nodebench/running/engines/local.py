@@ -13,6 +13,7 @@ from nodebench.running.rerun import run_until_steady
 from nodebench.spec import EVERYTHING, DataSource, Limits, Record, Trial
 from nodebench.spec.trajectories import Film
 from nodebench.store.checkpoints import Checkpoints
+from nodebench.trial.devices import visible_devices
 from nodebench.trial.fork_server import wait_for_fork_server
 from nodebench.trial.isolation import Stop, run_isolated
 from nodebench.trial.worker import Progress
@@ -116,7 +117,7 @@ class LocalEngine(Engine):
         tell: Callable[[_Progressed | _Ended | _Left], None],
     ) -> None:
         """Run one trial after another on a slot."""
-        here = {"cores": slot.cores, "shared": slot.shared}
+        here = {"cores": slot.cores, "shared": slot.shared, "visible_devices": visible_devices()}
         try:
             while not self._stop.asked and (trial := waiting.next()) is not None:
                 request, report = requests.get(trial.id, EVERYTHING), partial(_tell_progress, tell, trial)
