@@ -226,7 +226,7 @@ QUESTIONS = (
         "Do more output times cost evaluations?",
         ("torchdiffeq 86",),
         ("outputs-are-free (default)",),
-        NO_YES | {Verdict.DEPENDS: "Forwards no, except with torchdyn; backwards yes."},
+        NO_YES | {Verdict.DEPENDS: "It depends on the solve, forward or backward, and on the library."},
         "A method with interpolation solves forwards as if there were one output. The backward solve of the adjoint "
         "starts anew at each output time.",
         "nodebench study run outputs",

@@ -12,6 +12,7 @@ from nodebench.models.flows import (
     ConcatSquashField,
     ContinuousFlow,
     GaussianMixture,
+    LayersStart,
     PlanarField,
     PlanarFlow,
     Trace,
@@ -76,6 +77,7 @@ class DensityOptions(RegularisedOptions):
     weight_decay: float = Field(0.0, ge=0)
     hidden: int = Field(64, ge=1)  # units a layer of ffjord; planar-cnf: half of it in its network of the time
     units: int = Field(64, ge=1)  # planar units of planar-cnf, layers of planar-nf, components of gmm
+    layers_start: LayersStart = "identity"  # of planar-nf
     test_points: int = Field(1000, ge=2)
     grid: int = Field(60, ge=10)  # points an axis on which the mass of the density is found
 
@@ -265,7 +267,7 @@ def _continuous(
 _BUILD: Mapping[str, Callable[[DensityOptions, Solve], nn.Module]] = {
     "planar-cnf": _planar_cnf,
     "ffjord": _ffjord,
-    "planar-nf": lambda options, _: PlanarFlow(DIMENSION, options.units),
+    "planar-nf": lambda options, _: PlanarFlow(DIMENSION, options.units, options.layers_start),
     "nsf": lambda options, _: SplineFlow(DIMENSION, options.hidden),
     "gmm": lambda options, _: GaussianMixture(DIMENSION, options.units),
 }

@@ -14,25 +14,18 @@ _UNREGULARISED: Where = {"kinetic": None, "jacobian": None, "taylor2": None, "ta
 _DATA = ("circles", "moons")
 
 _PLAIN = Arm("plain", {**_ADJOINT, **_UNREGULARISED, "model": "ffjord", "density": "circles"})
-_PLANAR_CNF = Arm("planar CNF", {**_ADJOINT, **_UNREGULARISED, "model": "planar-cnf", "density": _DATA})
-# The learning rate is the best of five for the layers, on other seeds, after equal iterations.
+_LONG: Where = {"density": _DATA, "epochs": 10, "steps_per_epoch": 100, "test_points": 20_000}
+_PLANAR_CNF = Arm(
+    "planar CNF",
+    {**_ADJOINT, **_UNREGULARISED, **_LONG, "model": "planar-cnf", "gradient": "direct", "learning_rate": 0.015},
+)
 _PLANAR_NF = Arm(
     "planar NF",
-    {
-        "task": "density",
-        "model": "planar-nf",
-        "density": _DATA,
-        "epochs": 5,
-        "steps_per_epoch": 100,
-        "learning_rate": 0.01,
-    },
+    {**_LONG, "task": "density", "model": "planar-nf", "learning_rate": 0.01, "layers_start": "identity"},
 )
 # As many iterations as take about the time of the continuous flow.
-_LONG_NF = tuple(
-    _PLANAR_NF.but(f"planar NF, {steps // 100} times the iterations", density=density, steps_per_epoch=steps)
-    for density, steps in (("circles", 1000), ("moons", 1400))
-)
-_MIXTURE = Arm("mixture", {"task": "density", "model": "gmm", "density": _DATA})
+_LONG_NF = _PLANAR_NF.but("planar NF, 20 times the iterations", steps_per_epoch=2000)
+_MIXTURE = Arm("mixture", {**_LONG, "task": "density", "model": "gmm"})
 # The loss of a flow ends near the entropy of the data, about 3 nats: 0.3 % of it is a tenth of the region of support.
 _FITS = Gate(_NATS, still_falling=0.003)
 
@@ -56,14 +49,27 @@ def _against(layers: Arm, label: str, home: Where | None) -> Part:
     return Part(
         "the planar CNF ends {} nats above planar layers (less is better)",
         final("nats"),
-        _PLANAR_CNF.but("planar CNF", density=layers.where["density"]),
+        _PLANAR_CNF,
         layers,
         "difference",
         supports=(-_INF, 0.0),
         refutes=((0.05, _INF),),
-        conditions=("density",) if isinstance(layers.where["density"], tuple) else (),
+        conditions=("density",),
         home=home,
         may_differ=(*SOLVING, "steps_per_epoch", "learning_rate"),
+        label=label,
+    )
+
+
+def _difficulty(start: str, label: str, home: Where | None = None) -> Part:
+    """How far planar layers with one of the starts are from the exact density of two moons."""
+    return Part(
+        "64 planar layers are {} nats above the entropy of two moons",
+        _NATS,
+        _LONG_NF.but(label, density="moons", layers_start=start),
+        supports=(0.1, _INF),
+        refutes=((-_INF, 0.05),),
+        home=home,
         label=label,
     )
 
@@ -120,10 +126,11 @@ CLAIMS = (
         parts=(_excess(_PLAIN, "FFJORD", home={}), _excess(_PLANAR_CNF, "the planar CNF", home={})),
         controls=(Control("a mixture of 64 normal densities comes within 0.1 nats", _excess(_MIXTURE, "the mixture")),),
         traps=(
-            "500 steps; the sources take 1,000 to 10,000",
+            "500 steps of FFJORD and 1,000 of the planar flow; the sources take 1,000 to 10,000",
             "a normal density is about 0.6 nats above the entropy of the circles, so that 0.3 is half of that",
         ),
-        fairness="One learning rate, 5e-3, for all models; the sources have 1e-3 and more steps.",
+        fairness="The planar flow has a learning rate of 0.015, which is better than 0.005 by the training loss on "
+        "another seed; the others have 0.005. The sources have 0.001 and more steps.",
         gate=_FITS,
     ),
     Claim(
@@ -142,46 +149,42 @@ CLAIMS = (
         studies=("densities",),
         parts=(
             _against(_PLANAR_NF, "equal iterations", home={"density": _DATA}),
-            *(_against(layers, f"about equal time, {layers.where['density']}", home=None) for layers in _LONG_NF),
+            _against(_LONG_NF, "about equal time", home=None),
         ),
         traps=(
             "Figure 4 (known densities by their divergence, M = 2, 8, 32) is not tested, nor is the cost of inversion",
             "planar layers are applied to the data, whose density is then exact; they have no inverse in closed form",
             "equal units, as in the source: the continuous flow has 15,904 parameters, the layers 324",
-            "all are tested on the same 1,000 points, whose sampling error is in the interval",
+            "all are tested on the same 20,000 points, whose sampling error is in the interval",
+            "about equal time: 20,000 iterations of the layers against 1,000 of the continuous flow, on a CPU",
         ),
-        fairness="Equal data, batches and Adam. The layers begin near the identity, which the published formula does "
-        "not let them do, and have the best learning rate of five; the continuous flow has the default one.",
+        fairness="Equal data, batches and Adam. Each model has a learning rate of its own, the best by the training "
+        "loss on another seed: 0.01 of five for the layers, 0.015 of two for the continuous flow. The "
+        "layers begin near the identity, which the published formula does not let them do. The source gives its "
+        "layers 50 times the iterations of the continuous flow (Figure 4).",
         gate=Gate(_NATS),
     ),
     Claim(
         id="planar-layers-moons",
         topic=Topic.DENSITIES,
-        sentence="64 planar layers that begin near the identity have difficulty with two moons: they end at least 0.1 "
-        "nats above the entropy.",
+        sentence="64 planar layers have difficulty with two moons: they end at least 0.1 nats above the entropy.",
         source=chen2018("section 4.1", "this model has difficulty fitting the two moons dataset"),
         published="Figure 5: pictures; no nats",
-        home="two moons by maximum likelihood, 64 layers",
+        home="two moons by maximum likelihood, 64 layers by the published formula",
         studies=("densities",),
         parts=(
-            Part(
-                "64 planar layers are {} nats above the entropy of two moons",
-                _NATS,
-                _LONG_NF[1],
-                supports=(0.1, _INF),
-                refutes=((-_INF, 0.05),),
-                home={},
-            ),
+            _difficulty("published", "layers by the published formula", home={}),
+            _difficulty("identity", "layers that begin near the identity"),
         ),
         traps=(
-            "after 7,000 iterations of Adam; the source's layers of Figure 4 had 500,000 of RMSprop",
-            "the layers begin near the identity, and points are scaled and shifted before them; by the published "
-            "formula alone they begin far from the data, which may be the difficulty that the source saw: the verdict "
-            "is on layers that begin near the identity",
+            "after 20,000 iterations of Adam; the source's layers of Figure 4 had 500,000 of RMSprop",
+            "points are scaled and shifted before the layers",
+            "by the published formula 64 new layers are about 20 nats from the base; at learning rates of 0.005 and "
+            "less they are still 0.4 nats and more above the entropy after 4,000 iterations (one seed)",
             "the width of the moons, which decides what 0.05 nats mean, is ours; the source judged by a picture",
         ),
-        fairness="The learning rate is the best of five on three other seeds, so that a badly chosen rate is not the "
-        "difficulty. It was chosen by the error on the same test points.",
+        fairness="The learning rate is the best of five by the training loss on another seed, so that a badly chosen "
+        "rate is not the difficulty.",
         gate=Gate(_NATS),
     ),
     Claim(
