@@ -129,8 +129,8 @@ CLAIMS = (
             "500 steps of FFJORD and 1,000 of the planar flow; the sources take 1,000 to 10,000",
             "a normal density is about 0.6 nats above the entropy of the circles, so that 0.3 is half of that",
         ),
-        fairness="A learning rate of 0.005 for all; the sources have 0.001 and more steps. For the planar flow 0.015 is no "
-        "better by the training loss on another seed.",
+        fairness="A learning rate of 0.005 for all; the sources have 0.001 and more steps. For the planar flow 0.015 is "
+        "no better by the training loss on another seed.",
         gate=_FITS,
     ),
     Claim(
@@ -159,8 +159,8 @@ CLAIMS = (
             "about equal time: 20,000 iterations of the layers against 1,000 of the continuous flow, on a CPU",
         ),
         fairness="Equal data, batches and Adam. Each model has a learning rate of its own, by the training loss on "
-        "another seed: 0.01 for the layers, the best of five, and 0.005 for the continuous flow, the better of two. The "
-        "layers begin near the identity, which the published formula does not let them do. The source gives its "
+        "another seed: 0.01 for the layers, the best of five, and 0.005 for the continuous flow, the better of two. "
+        "The layers begin near the identity, which the published formula does not let them do. The source gives its "
         "layers 50 times the iterations of the continuous flow (Figure 4).",
         gate=Gate(_NATS),
     ),
