@@ -129,8 +129,8 @@ CLAIMS = (
             "500 steps of FFJORD and 1,000 of the planar flow; the sources take 1,000 to 10,000",
             "a normal density is about 0.6 nats above the entropy of the circles, so that 0.3 is half of that",
         ),
-        fairness="A learning rate of 0.005 for all; the sources have 0.001 and more steps. For the planar flow 0.015 is "
-        "no better by the training loss on another seed.",
+        fairness="A learning rate of 0.005 for all; the sources have 0.001 and more steps. For the planar flow 0.015 "
+        "is no better by the training loss on another seed.",
         gate=_FITS,
     ),
     Claim(
