@@ -8,8 +8,6 @@ nothing is seen.
 Source: Rubanova, Chen and Duvenaud 2019, arXiv 1907.03907, sections 2 to 4.
 """
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
@@ -98,20 +96,13 @@ class BackwardsEncoder(nn.Module):
         return read[1].hidden
 
 
-class Recurrence(Protocol):
-    """The hidden states of a recurrent network, each from what was seen before its time."""
-
-    def __call__(self, values: Tensor, seen: Tensor, times: Tensor) -> Tensor:
-        """Return the states ``(B, n, H)``."""
-
-
 class Recurrent(nn.Module):
     """Predicts each time from what was seen before it and, with a second network, from what was seen after it.
 
     Args:
         dimension: components of the series.
         hidden: units.
-        before: reads forwards.
+        before: reads forwards, and gives states ``(B, n, H)``, each from what was seen before its time.
         after: reads backwards; None to predict from the past alone.
     """
 
