@@ -227,9 +227,9 @@ class PlanarFlow(nn.Module):
     Args:
         dimension: of the points.
         layers: how many.
-        start: ``published``: ``c = 0``, their formula. A new layer shrinks the points along ``w`` by 0.31, and 64 of
-            them are about 20 nats from the density of the base. ``identity``: ``c = log(e - 1)``, so that new layers
-            are near the identity.
+        start: ``published``: ``c = 0``, their formula. With small initial weights a new layer shrinks the points along
+            ``w`` by 0.31, and 64 of them are about 20 nats from the density of the base. ``identity``:
+            ``c = log(e - 1)``, so that new layers are near the identity.
     """
 
     def __init__(self, dimension: int, layers: int, start: LayersStart = "identity") -> None:

@@ -71,12 +71,6 @@ FFJORD = _source(
     "https://arxiv.org/abs/1810.01367",
     "text",
 )
-FFJORD_TOYS = _source(
-    "Grathwohl et al. 2019 (FFJORD)",
-    "abstract",
-    "a continuous-time invertible generative model with unbiased density estimation and one-pass sampling",
-    "https://arxiv.org/abs/1810.01367",
-)
 RNODE = _source(
     "Finlay et al. 2020 (RNODE)",
     "abstract",
