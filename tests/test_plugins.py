@@ -114,6 +114,32 @@ mine = odd_parts:Euler
 raising = odd_parts:Raising
 """
 EULER = ["run", "--preset", "smoke", "--threads", "1", "--json", "--task"]
+LINES = {
+    "first": [*EULER, "toy/exponential", "--solver", "euler", "--set", "solves=1"],
+    "list": ["list", "solvers"],
+    "raising": ["run", "--task", "toy/exponential", "--solver", "raising:any"],
+    "good": [*EULER, "toy/good", "--solver", "mine:euler", "--set", "solves=1"],
+    "data a": [*EULER, "toy/no-data", "--dataset", "a", "--solver", "euler"],
+    "data b": [*EULER, "toy/no-data", "--dataset", "b", "--solver", "euler"],
+    "options": [*EULER, "toy/no-options", "--set", "solves=2", "--solver", "euler"],
+    "code": ["recommend", "--task", "toy/spiral", "--machine", "a processor", "--results", "kept"],
+    "preset": ["recommend", "--task", "toy/no-options", "--set", "solves=1"],
+}
+# Prints exit code, output and errors of commands.
+COMMANDS = """
+import contextlib, io, json, sys
+from nodebench.cli import main
+
+def said(line):
+    sys.argv, out, err = ["nodebench", *line], io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            return end.code, out.getvalue(), err.getvalue()
+
+print(json.dumps([said(line) for line in json.loads(sys.argv[1])]))
+"""
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -138,27 +164,34 @@ def odd(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def command(odd, tmp_path):
-    """Run a command in a process of its own that finds the package."""
+@pytest.fixture(scope="module")
+def said(odd, tmp_path_factory) -> dict[str, subprocess.CompletedProcess[str]]:
+    """What commands say in a process that finds the package.
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(odd), os.environ["PYTHONPATH"]]),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        line = [sys.executable, "-m", "nodebench", *arguments]
-        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-
-    return run
+    It is one process for all of them, since its start takes longer than most. What is said of a plug-in when it is
+    loaded is said once, by the first command.
+    """
+    folder = tmp_path_factory.mktemp("said")
+    run = RunFolder.create(folder / "kept", Study(name="toys", groups={"a": Grid(task="toy/spiral")}), {})
+    for seed in range(2):
+        run.append(evidence(seed, solver="mine:euler", costs={"step_seconds": 1.0}))
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(odd), os.environ["PYTHONPATH"]]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    line = [sys.executable, "-c", COMMANDS, json.dumps(list(LINES.values()))]
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ended = json.loads(done.stdout)
+    return {name: subprocess.CompletedProcess(LINES[name], *one) for name, one in zip(LINES, ended, strict=True)}
 
 
 def complaints(done: subprocess.CompletedProcess[str], word: str) -> list[str]:
     return [line for line in done.stderr.splitlines() if word in line]
 
 
-def test_broken_plugins_disable_only_themselves_and_are_reported_once(command):
-    done = command(*EULER, "toy/exponential", "--solver", "euler", "--set", "solves=1")
+def test_broken_plugins_disable_only_themselves_and_are_reported_once(said):
+    done = said["first"]
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)  # one line: what a plug-in prints is not among it
     assert (record["status"], record["environment"]["plugins"]) == ("ok", {})
@@ -175,10 +208,14 @@ def test_broken_plugins_disable_only_themselves_and_are_reported_once(command):
     assert taken.endswith("package nodebench-odd 2.5 is not used: package nodebench has registered the name 'mnist'")
     (again,) = complaints(done, "'toy/good'")  # the first entry point of a package keeps the name
     assert "odd_parts:Good of package nodebench-odd 2.5 is not used: package nodebench-odd 2.5 has" in again
+    (bare,) = complaints(done, "'torchdiffeq'")
+    assert "package nodebench has registered the name" in bare
+    for name in LINES.keys() - {"first"}:
+        assert complaints(said[name], "is not used") == [], name
 
 
-def test_an_adapter_that_cannot_list_its_methods_leaves_the_others(command):
-    done = command("list", "solvers")
+def test_an_adapter_that_cannot_list_its_methods_leaves_the_others(said):
+    done = said["list"]
     assert done.returncode == 0, done.stderr
     assert "dopri5" in done.stdout
     assert "mine:euler" in done.stdout
@@ -187,16 +224,14 @@ def test_an_adapter_that_cannot_list_its_methods_leaves_the_others(command):
         "nodebench: warning: solvers 'raising' of package nodebench-odd 2.5: methods() failed: "
         "SystemExit: ?[31mno methods"
     )
-    (bare,) = complaints(done, "'torchdiffeq'")
-    assert "package nodebench has registered the name" in bare
-    refused = command("run", "--task", "toy/exponential", "--solver", "raising:any")
+    refused = said["raising"]
     assert refused.returncode == 2
     assert line.replace("warning: ", "") in refused.stderr.splitlines()
     assert "Traceback" not in refused.stderr
 
 
-def test_a_record_names_the_package_version_and_commit_of_its_plugins(command, odd):
-    done = command(*EULER, "toy/good", "--solver", "mine:euler", "--set", "solves=1")
+def test_a_record_names_the_package_version_and_commit_of_its_plugins(said, odd):
+    done = said["good"]
     assert done.returncode == 0, done.stderr
     commit = git(odd, "rev-parse", "HEAD")
     record = json.loads(done.stdout)
@@ -206,38 +241,31 @@ def test_a_record_names_the_package_version_and_commit_of_its_plugins(command, o
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("command", "words"),
     [
-        (["toy/no-data", "--dataset", "a"], "'toy/no-data' {}: dataset() failed: ValueError: math domain error"),
-        pytest.param(
-            ["toy/no-data", "--dataset", "b"],
-            "'toy/no-data' {}: dataset() failed: TypeError: it returned int, not",
-            marks=pytest.mark.slow,
-        ),
-        (["toy/no-options", "--set", "solves=2"], "'toy/no-options' {}: the check of its options failed: KeyError: 2"),
+        ("data a", "'toy/no-data' {}: dataset() failed: ValueError: math domain error"),
+        ("data b", "'toy/no-data' {}: dataset() failed: TypeError: it returned int, not"),
+        ("options", "'toy/no-options' {}: the check of its options failed: KeyError: 2"),
     ],
 )
-def test_a_task_that_fails_in_the_process_of_a_command_is_one_line(command, arguments, words):
-    done = command(*EULER, *arguments, "--solver", "euler")
+def test_a_task_that_fails_in_the_process_of_a_command_is_one_line(said, command, words):
+    done = said[command]
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     (line,) = complaints(done, "failed: ")
     assert line.startswith(f"nodebench: task {words.format('of package nodebench-odd 2.5')}")
 
 
-def test_an_adapter_that_cannot_write_its_code_is_one_line(command, tmp_path):
-    run = RunFolder.create(tmp_path / "results", Study(name="toys", groups={"a": Grid(task="toy/spiral")}), {})
-    for seed in range(2):
-        run.append(evidence(seed, solver="mine:euler", costs={"step_seconds": 1.0}))
-    done = command("recommend", "--task", "toy/spiral", "--machine", "a processor")
+def test_an_adapter_that_cannot_write_its_code_is_one_line(said):
+    done = said["code"]
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     (line,) = complaints(done, "code() failed")
     assert line.startswith("nodebench: solvers 'mine' of package nodebench-odd 2.5: code() failed: AttributeError: ")
 
 
-def test_a_preset_that_a_task_lacks_is_one_line(command):
-    done = command("recommend", "--task", "toy/no-options", "--set", "solves=1")
+def test_a_preset_that_a_task_lacks_is_one_line(said):
+    done = said["preset"]
     assert done.returncode == 2
     assert "task toy/no-options has no preset 'quick'. Allowed: smoke" in done.stderr
     assert "Traceback" not in done.stderr
