@@ -159,7 +159,7 @@ def go(trial, run: RunFolder, every: float = 0.1, report: Callable = lambda prog
     return run_isolated(trial, limits, DataSource(), report, request=REQUEST, checkpoints=checkpoints, **how)[0]
 
 
-def interrupted(trial, run: RunFolder) -> Record:
+def interrupted(trial, run: RunFolder, every: float = 0.1) -> Record:
     """The record of a trial that is stopped once it has stored a checkpoint."""
     stop = Stop()
 
@@ -171,7 +171,7 @@ def interrupted(trial, run: RunFolder) -> Record:
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    record = go(trial, run, stop=stop)
+    record = go(trial, run, every=every, stop=stop)
     waiting.join()
     assert record.status is Status.INTERRUPTED
     assert any(checkpoint_files(run.folder).values())
@@ -253,6 +253,14 @@ DAMAGES = {
 }
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Record:
+    """The record of a training that nothing disturbed; its history does not depend on how long an evaluation takes."""
+    folder = tmp_path_factory.mktemp("whole")
+    run = RunFolder.create(folder, Study(groups={"typed": GRID}), {"cpu": "test"})
+    return go(trial_of(seconds=0.0), run, every=0.0)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -260,33 +268,33 @@ DAMAGES = {
         for name, plant in DAMAGES.items()
     ],
 )
-def test_a_damaged_checkpoint_is_one_line_and_the_trial_begins_anew(run, damage):
-    trial = trial_of(seconds=0.03)
-    interrupted(trial, run)
+def test_a_damaged_checkpoint_is_one_line_and_the_trial_begins_anew(run, whole, damage):
+    trial = trial_of(seconds=0.012)
+    interrupted(trial, run, every=0.05)
     damage(path_of(run))
-    assert_begins_anew(trial, run)
+    assert_begins_anew(trial, run, whole)
 
 
-def test_the_checkpoint_of_another_trial_is_refused(run):
-    trial, other = trial_of(seconds=0.03), trial_of(seconds=0.031)
-    interrupted(other, run)
+def test_the_checkpoint_of_another_trial_is_refused(run, whole):
+    trial, other = trial_of(seconds=0.012), trial_of(seconds=0.0121)
+    interrupted(other, run, every=0.05)
     path_of(run).rename(run.folder / "checkpoints" / f"{trial.id}.checkpoint")
-    assert_begins_anew(trial, run)
+    assert_begins_anew(trial, run, whole)
 
 
-def test_a_checkpoint_of_other_software_is_refused_by_name(run):
-    trial = trial_of(seconds=0.03)
-    interrupted(trial, run)
+def test_a_checkpoint_of_other_software_is_refused_by_name(run, whole):
+    trial = trial_of(seconds=0.012)
+    interrupted(trial, run, every=0.05)
     change(run, trial, lambda content: content["identity"].update(packages='{"torch": "1.0"}'))
-    assert "stored with another packages" in assert_begins_anew(trial, run)
+    assert "stored with another packages" in assert_begins_anew(trial, run, whole)
 
 
-def test_a_checkpoint_that_does_not_fit_leaves_no_trace_in_the_training(run):
-    trial = trial_of(seconds=0.03)
-    interrupted(trial, run)
+def test_a_checkpoint_that_does_not_fit_leaves_no_trace_in_the_training(run, whole):
+    trial = trial_of(seconds=0.012)
+    interrupted(trial, run, every=0.05)
     # The weights are read before the optimiser, which does not fit.
     change(run, trial, lambda content: content["state"]["training"]["now"].update(optimizer={"state": {}}))
-    assert_begins_anew(trial, run)
+    assert_begins_anew(trial, run, whole)
 
 
 def change(run: RunFolder, trial, edit: Callable) -> None:
@@ -298,7 +306,7 @@ def change(run: RunFolder, trial, edit: Callable) -> None:
     checkpoints.write(trial.id, to_bytes(content))
 
 
-def assert_begins_anew(trial, run: RunFolder) -> str:
+def assert_begins_anew(trial, run: RunFolder, whole: Record) -> str:
     told = Notices()
     record = go(trial, run, every=600.0, report=told)
     (notice,) = told
@@ -306,8 +314,6 @@ def assert_begins_anew(trial, run: RunFolder) -> str:
     assert "\n" not in notice
     assert record.status is Status.OK
     assert record.resumed is None
-    (run.folder / "checkpoints" / f"{trial.id}.checkpoint").unlink()
-    whole = go(trial, run, every=0.0)
     assert history_of(record) == history_of(whole)
     return notice
 
@@ -321,7 +327,7 @@ def test_a_checkpoint_that_cannot_be_stored_is_told_once_and_the_training_goes_o
 
 
 def test_the_time_limit_counts_the_seconds_of_earlier_processes_and_a_longer_one_goes_on(run):
-    trial = trial_of(seconds=0.1)
+    trial = trial_of(seconds=0.03)
     first = interrupted(trial, run)
     change(run, trial, lambda content: content.update(seconds=1000.0))
     record = go(trial, run, limits=Limits(timeout=900.0))
