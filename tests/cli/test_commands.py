@@ -169,8 +169,8 @@ def test_version(nodebench):
 
 
 def interrupted_run(folder: Path) -> subprocess.Popen:
-    """A sweep of three slow trials, sent Ctrl-C in the second."""
-    slow = ["--set", "seconds=0.003", "--passes", "training"]
+    """A sweep of three slow trials; in the second, somebody presses Ctrl-C again and again until it has ended."""
+    slow = ["--set", "seconds=0.002", "--passes", "training"]
     command = [*COMMAND, *FAULTS, "--solver", "rk4", "--seeds", "3", *slow]
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -179,7 +179,10 @@ def interrupted_run(folder: Path) -> subprocess.Popen:
         if "[1/3]" in line:
             break
     time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    until = time.monotonic() + 8  # less than PATIENCE_SECONDS, after which the command gives up its cleanup
+    while process.poll() is None and time.monotonic() < until:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group
+        time.sleep(0.002)
     return process
 
 
