@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 import torch
@@ -80,7 +81,23 @@ def nodebench(monkeypatch, capsys, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def nodebench_in():
+def nodebench_to():
+    """Run the command line in this process, in a given folder, on given streams: the exit code."""
+
+    def run(folder: Path, out: TextIO, err: TextIO, *arguments: str, **environment: str) -> int:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            return exit_code_of(arguments, patch)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def nodebench_in(nodebench_to):
     """Run the command line in this process, in a given folder: (exit code, output, errors).
 
     For fixtures that several tests share. A command in a process of its own would start a fork server of its own, which
@@ -89,13 +106,7 @@ def nodebench_in():
 
     def run(folder: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="", write_through=True) for _ in range(2))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(folder)
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            patch.setattr(sys, "stdout", out)
-            patch.setattr(sys, "stderr", err)
-            code = exit_code_of(arguments, patch)
+        code = nodebench_to(folder, out, err, *arguments, **environment)
         return code, out.buffer.getvalue().decode(), err.buffer.getvalue().decode()
 
     return run

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -215,26 +216,30 @@ def test_ctrl_c_before_the_first_trial_is_clean_too(tmp_path, seconds):
     assert "Traceback" not in err
 
 
-def test_the_live_display_shows_epoch_loss_and_nfe(tmp_path):
+def read_terminal(parent: int, ended: threading.Event, seen: list[bytes]) -> None:
+    """Read what is written on a terminal until an event; the fork server of the tests may hold it open for longer."""
+    while (ready := select.select([parent], [], [], 0.1)[0]) or not ended.is_set():
+        if ready:
+            seen.append(os.read(parent, 65536))
+
+
+def test_the_live_display_shows_epoch_loss_and_nfe(nodebench_to, tmp_path):
     """On a real terminal."""
     parent, child = pty.openpty()
-    command = [*COMMAND, *FAULTS, "--solver", "rk4", "--set", "seconds=0.001", "--passes", "training"]
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30"}
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=child, stderr=child, env=environment)
-    os.close(child)
-    seen = b""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if select.select([parent], [], [], 0.2)[0]:
-            try:
-                part = os.read(parent, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            seen += part
-    assert process.wait(timeout=10) == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode(errors="replace"))
+    ended, seen = threading.Event(), []
+    reader = threading.Thread(target=read_terminal, args=(parent, ended, seen))
+    reader.start()
+    arguments = [*FAULTS, "--solver", "rk4", "--set", "seconds=0.001", "--passes", "training"]
+    sizes = {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30"}
+    with os.fdopen(child, "w", encoding="utf-8") as terminal:
+        try:
+            code = nodebench_to(tmp_path, terminal, terminal, *arguments, **sizes)
+        finally:
+            ended.set()
+            reader.join()
+    os.close(parent)
+    assert code == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", b"".join(seen).decode(errors="replace"))
     assert re.search(r"epoch 1/2 loss \d", text)
     assert "NFE 40+40" in text
     assert "1 ok" in text

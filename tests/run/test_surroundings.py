@@ -1,12 +1,14 @@
 """Sweeps with closed or full streams, few descriptors, long temporary paths, and a parent that is stopped or killed."""
 
 import fcntl
+import io
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -63,7 +65,27 @@ def test_closed_and_full_streams_change_no_record(tmp_path, redirection, code):
     assert ("cannot write to standard output: No space left on device" in done.stderr) == (code == 3)
 
 
-def test_a_reader_that_leaves_does_not_end_a_sweep(tmp_path):
+def test_a_reader_that_leaves_does_not_end_a_sweep(tmp_path, nodebench_to):
+    reading, writing = os.pipe()
+    read, errors = [], io.StringIO()
+
+    def read_a_line() -> None:
+        with os.fdopen(reading) as pipe:
+            read.append(pipe.readline())
+
+    reader = threading.Thread(target=read_a_line)
+    reader.start()
+    with suppress(BrokenPipeError), os.fdopen(writing, "w") as output:  # closing it flushes what is left
+        code = nodebench_to(tmp_path, output, errors, "run", *TRIVIAL, "--seeds", "4", "--json")
+    reader.join()
+    assert code == 1
+    assert Record.parse(read[0]).status == "ok"
+    assert [record.status for record in records(tmp_path)] == ["ok"] * 4
+    assert "Traceback" not in errors.getvalue()
+
+
+@pytest.mark.slow
+def test_a_reader_in_a_shell_that_leaves_does_not_end_a_sweep(tmp_path):
     done = shell(tmp_path, [*TRIVIAL, "--seeds", "4", "--json"], "| head -n 1")
     assert len(done.stdout.splitlines()) == 1
     assert [record.status for record in records(tmp_path)] == ["ok"] * 4
@@ -128,7 +150,8 @@ def test_what_killed_commands_left_is_removed_at_the_next_start(tmp_path, tempor
         with suppress(psutil.NoSuchProcess):
             child.kill()
     assert left.is_dir()
-    assert shell(tmp_path, TRIVIAL, TMPDIR=str(temporary)).returncode == 0
+    starting = "from nodebench.trial.scratch import make_scratch_folder; make_scratch_folder()"
+    subprocess.run([sys.executable, "-c", starting], env=environment, check=True)
     assert ours_in(temporary) == {foreign, link}
     assert (foreign / "mine.txt").read_text() == "kept"
 
