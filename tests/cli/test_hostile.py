@@ -219,7 +219,7 @@ def test_an_export_has_no_formula_in_it(nodebench, tmp_path):
     [("model", "/tmp/x"), ("model", "../../x"), ("task", "a\x1b[31m"), ("dataset", "..")],
 )
 def test_a_record_with_a_name_that_is_a_path_is_left_out_in_one_line(nodebench, tmp_path, field, value):
-    run = make(tmp_path / "results")
+    run = make(tmp_path / "results", names=NAMES[1:2])
     content = json.loads(evidence().line())
     del content["checksum"]
     content["trial"][field] = value

@@ -11,9 +11,12 @@ import psutil
 import pytest
 
 from nodebench.running.multiply import multiply
-from nodebench.spec import DataSource, Grid, Limits, Status
+from nodebench.spec import DataSource, Grid, Limits, Pass, Request, Status
+from nodebench.trial import isolation
 from nodebench.trial.fork_server import start_fork_server, wait_for_fork_server
 from nodebench.trial.isolation import Stop, run_isolated
+
+PASSES = tuple(Pass)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -22,10 +25,18 @@ def fork_server():
     wait_for_fork_server()
 
 
-def run(fault: str, solver: str = "dopri5", report=lambda event: None, limits=None, stop=None, **overrides):
+def run(
+    fault: str,
+    solver: str = "dopri5",
+    report=lambda event: None,
+    limits=None,
+    stop=None,
+    passes=tuple(Pass),
+    **overrides,
+):
     grid = Grid(task="test/faults", preset="smoke", solver=[solver], overrides={"fault": fault, **overrides}, threads=1)
     (trial,) = multiply(grid, DataSource())[0]
-    record, _ = run_isolated(trial, limits or Limits(), DataSource(), report, stop)
+    record, _ = run_isolated(trial, limits or Limits(), DataSource(), report, stop, request=Request(passes=passes))
     return record
 
 
@@ -47,7 +58,7 @@ FAULTS = [
     ("nan", "dopri5", Limits(), Status.NON_FINITE),
     ("nan", "rk4", Limits(), Status.NON_FINITE),
     ("blow-up", "dopri5", Limits(), Status.DT_UNDERFLOW),
-    ("endless", "dopri5", Limits(timeout=3), Status.TIMEOUT),
+    ("endless", "dopri5", Limits(timeout=1.5), Status.TIMEOUT),
     ("endless", "dopri5", Limits(max_nfe=500), Status.NFE_BUDGET),
     ("nan", "scipy:RK45", Limits(), Status.NON_FINITE),
     ("nan", "scipy:BDF", Limits(), Status.NON_FINITE),
@@ -56,19 +67,25 @@ FAULTS = [
     ("abort-with-grandchild", "dopri5", Limits(), Status.CRASHED),
     ("exit", "dopri5", Limits(), Status.ERROR),
     ("hog", "dopri5", Limits(memory=1_500_000_000), Status.MEMORY_BUDGET),
-    ("grandchild", "dopri5", Limits(timeout=2), Status.TIMEOUT),
+    ("grandchild", "dopri5", Limits(timeout=1.5), Status.TIMEOUT),
     ("raise", "dopri5", Limits(), Status.ERROR),
 ]
 
 
 @pytest.mark.parametrize(("fault", "solver", "limits", "status"), FAULTS, ids=[f"{f[0]}-{f[1]}-{f[3]}" for f in FAULTS])
-def test_a_planted_fault_ends_with_the_right_status(fault, solver, limits, status):
+def test_a_planted_fault_ends_with_the_right_status(monkeypatch, fault, solver, limits, status):
+    monkeypatch.setattr(isolation, "GRACE_SECONDS", 0.3)
     record = run(fault, solver, limits=limits)
     assert record.status is status
     assert record.failure.message
     assert record.failure.phase == "timed"
     assert grandchildren() == []
     assert trials_alive() == []
+
+
+def test_a_trial_after_planted_faults_is_as_any_other():
+    for fault in ("nan", "abort", "exit"):
+        assert run(fault, solver="rk4", passes=("training",)).status is not Status.OK
     assert run("none", solver="rk4").status is Status.OK
 
 
@@ -85,8 +102,8 @@ def test_a_budget_stops_at_its_number():
 
 
 def test_a_stopped_trial_keeps_its_history():
-    record = run("none", solver="rk4", limits=Limits(timeout=2.5), seconds=0.012)
-    # Each step costs 10 × 4 evaluations forward and as many backward, about a second: some epoch is unfinished.
+    record = run("none", solver="rk4", limits=Limits(timeout=1.5), seconds=0.006)
+    # Each step costs 10 × 4 evaluations forward and as many backward, half a second: some epoch is unfinished.
     assert record.status is Status.TIMEOUT
     assert record.history[0]["epoch"] == 0
 
@@ -111,7 +128,7 @@ def test_a_killed_trial_keeps_its_finished_passes():
             (child,) = trials_alive()
             os.kill(child.pid, signal.SIGKILL)
 
-    record = run("none", solver="rk4", report=report, seconds=0.003)
+    record = run("none", solver="rk4", report=report, seconds=0.0005)
     assert record.status is Status.CRASHED
     assert record.failure.phase == "numerics"
     assert record.costs["nfe_forward"] == 40
@@ -246,7 +263,7 @@ def test_a_trial_is_one_process_of_its_own_group():
             (child,) = trials_alive()
             seen.append((os.getpgid(child.pid), child.pid))
 
-    assert run("none", solver="rk4", report=report, seconds=0.001).status is Status.OK
+    assert run("none", solver="rk4", report=report, passes=("training",), seconds=0.001).status is Status.OK
     ((group, pid),) = seen
     assert group == pid
 
