@@ -23,6 +23,15 @@ def events():
     jax.monitoring.clear_event_listeners()
 
 
+@pytest.fixture
+def waited(monkeypatch):
+    """The results that a solve waits for: a stopwatch around it would miss what JAX has only begun."""
+    seen = []
+    real = jax.block_until_ready
+    monkeypatch.setattr(diffrax_solve.jax, "block_until_ready", lambda found: seen.append(found) or real(found))
+    return seen
+
+
 @pytest.mark.parametrize(
     "control",
     [
@@ -34,7 +43,8 @@ def events():
     ],
     ids=lambda control: " ".join(map(str, control.values())),
 )
-def test_training_steps_after_the_first_trace_and_compile_nothing(control, events):
+def test_training_steps_after_the_first_trace_and_compile_nothing(control, events, waited):
+    """And each returns when its results are there, forwards and backwards."""
     field, solve = Network(), integrator("diffrax:tsit5", **control)
     optimizer = torch.optim.SGD(field.parameters(), lr=0.1)
 
@@ -51,14 +61,12 @@ def test_training_steps_after_the_first_trace_and_compile_nothing(control, event
     events.clear()
     losses = [step(seed) for seed in (1, 2, 0)]
     assert events == []
+    assert len(waited) == 4 * 2
     assert losses[-1] < first
 
 
-def test_a_solve_returns_when_its_results_are_there(monkeypatch):
-    """A stopwatch around it would miss what JAX has only begun."""
-    waited = []
-    real = jax.block_until_ready
-    monkeypatch.setattr(diffrax_solve.jax, "block_until_ready", lambda found: waited.append(found) or real(found))
+@pytest.mark.slow  # by day, of the steps above
+def test_a_solve_returns_when_its_results_are_there(waited):
     states = integrator("diffrax:euler", step_size=0.5, gradient=Gradient.CHECKPOINT)(Network(), torch.ones(2, 3), UNIT)
     assert len(waited) == 1
     states.sum().backward()

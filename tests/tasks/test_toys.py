@@ -87,10 +87,14 @@ def test_noise_is_in_standard_deviations_of_the_trajectory():
     assert (noise.std(0) / truth.std(0)).tolist() == pytest.approx([0.3, 0.3], rel=0.03)
 
 
-def test_windows_are_pieces_of_the_trajectory_at_their_own_times():
-    experiment = fit("toy/mlp")
-    y0, start, elapsed, targets = next(experiment.batches(0))
-    times, states = experiment.observations
+@pytest.fixture(scope="module")
+def mlp():
+    return fit("toy/mlp")
+
+
+def test_windows_are_pieces_of_the_trajectory_at_their_own_times(mlp):
+    y0, start, elapsed, targets = next(mlp.batches(0))
+    times, states = mlp.observations
     for i in range(len(start)):
         first = int((times - start[i, 0].double()).abs().argmin())
         assert torch.allclose(start[i].double() + elapsed[i].double(), times[first : first + 10], atol=1e-5)
@@ -98,10 +102,10 @@ def test_windows_are_pieces_of_the_trajectory_at_their_own_times():
         assert torch.equal(y0[i], targets[i, 0])
 
 
-def test_the_article_solves_every_window_at_the_first_times():
+def test_the_article_solves_every_window_at_the_first_times(mlp):
     experiment = fit("toy/mlp", window_times="first")
     assert (experiment.probe[1] == -15).all()
-    assert (fit("toy/mlp").probe[1] != -15).any()
+    assert (mlp.probe[1] != -15).any()
 
 
 def test_the_whole_trajectory_can_be_one_window():
@@ -211,7 +215,12 @@ def test_a_picture_has_its_parts_in_shape():
     assert picture.times[-1] > 29
 
 
-@pytest.mark.parametrize("name", TOYS)
+BY_DAY = {"toy/spiral", "toy/lotka-volterra", "toy/van-der-pol"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in BY_DAY else pytest.mark.slow) for name in TOYS]
+)
 def test_a_short_training_beats_every_constant_prediction(name):
     """The constant of least mean absolute error is the median; a model that learned to move is well below it.
 
