@@ -20,7 +20,7 @@ from nodebench.store.calibrations import calibrations, keep
 from nodebench.store.run_folder import RunFolder, runs_below
 
 ROOT = Path(__file__).parents[2]
-TRIALS = "--seeds 2 --threads 1 --task toy/spiral --preset smoke --solver dopri5 --gradient direct,adjoint"
+TRIALS = "--seeds 2 --threads 1 --task toy/spiral --preset smoke --solver rk4 --gradient direct,adjoint"
 TRIALS += " --set epochs=1 --set points=50 --set span=5"
 # Trials of the tasks that calibrate measures, each of them shorter.
 LOADS = (
@@ -208,8 +208,15 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(command, tmp_path):
     assert "give --results DIR" in done.stdout
 
 
-@pytest.mark.parametrize("number", ["1", pytest.param("3", marks=pytest.mark.slow)])
-def test_a_sample_of_the_committed_records_reproduces(command, tmp_path, number):
+@pytest.mark.parametrize(
+    ("studies", "number", "seconds"),
+    [
+        (("memory", "solvers"), "1", "3"),
+        pytest.param(("memory", "solvers", "fig3"), "3", "6", marks=pytest.mark.slow),
+    ],
+    ids=["some", "more"],
+)
+def test_a_sample_of_the_committed_records_reproduces(command, tmp_path, studies, number, seconds):
     """Drawn by the commit, so that it changes. New code is no excuse here; other libraries or another processor are.
 
     An older record does not say which of several processors of one name it had. Another one rounds differently: counts
@@ -225,13 +232,13 @@ def test_a_sample_of_the_committed_records_reproduces(command, tmp_path, number)
         "--sample",
         number,
         "--within",
-        "6",
+        seconds,
         "--pick",
         commit.stdout.strip(),
         "--json",
     ]
     excused = ("packages.", "cpu", "blas", "platform", "python")
-    for study in ("memory", "solvers", "fig3"):
+    for study in studies:
         largest = max(published.glob(f"*-{study}/records.jsonl"), key=lambda path: path.stat().st_size)
         run = largest.parent
         for record in json.loads(command(tmp_path, "reproduce", str(run), *sample, code=None).stdout)["records"]:

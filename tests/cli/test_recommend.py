@@ -74,7 +74,7 @@ def test_a_field_of_ones_own_is_measured_and_the_answer_found_again(nodebench, f
         "--steps",
         "16",
         "--seeds",
-        "2",
+        "1",
         "--error",
         "1e-4",
         "--set",

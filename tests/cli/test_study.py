@@ -13,6 +13,7 @@ source = "a test"
 claims = ["error-follows-tolerance"]
 seeds = 2
 timing = false
+passes = ["training"]
 
 [groups.fixed]
 task = "toy/exponential"

@@ -8,6 +8,7 @@ import pytest
 
 from nodebench.spec import Status
 from nodebench.store.run_folder import RunFolder
+from nodebench.trial import isolation
 
 pytestmark = pytest.mark.usefixtures("reruns")
 
@@ -83,7 +84,8 @@ def test_what_a_field_prints_or_parses_does_not_reach_the_command(nodebench, fie
         ("unbatched", "called with states (4, 3): ValueError: too many values to unpack"),
     ],
 )
-def test_code_that_cannot_be_used_ends_in_one_line_and_makes_no_run(nodebench, fields, name, words):
+def test_code_that_cannot_be_used_ends_in_one_line_and_makes_no_run(nodebench, fields, monkeypatch, name, words):
+    monkeypatch.setattr(isolation, "GRACE_SECONDS", 0.3)
     more = ["--timeout", "1"] if name == "sleeps" else []
     code, out, err = nodebench(*arguments(name, *more))
     assert code == 2

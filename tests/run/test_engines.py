@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import dask
@@ -26,14 +26,26 @@ from nodebench.trial.fork_server import start_fork_server
 from nodebench.trial.isolation import run_isolated
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """A Dask scheduler and two worker processes; they may have children, as the documentation asks."""
+@contextmanager
+def workers(number):
+    """A Dask scheduler and worker processes; they may have children, as the documentation asks."""
     with (
         dask.config.set({"distributed.worker.daemon": False}),
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=number, threads_per_worker=1, dashboard_address=None) as cluster,
     ):
         yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with workers(1) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def pair():
+    with workers(2) as address:
+        yield address
 
 
 @pytest.fixture(params=["local", "local-2", "dask"])
@@ -162,10 +174,10 @@ def test_trials_that_run_at_once_on_one_accelerator_share_it():
 
 
 @pytest.mark.slow
-def test_a_trial_that_takes_its_workers_with_it_is_a_crashed_record(cluster):
+def test_a_trial_that_takes_its_workers_with_it_is_a_crashed_record(pair):
     """Started again twice on other workers; the trials beside it lose nothing."""
     asked = trials(0, fault="kill-worker") + trials(0, 1)
-    records = {record.id: record for record in run(DaskEngine(cluster), asked)}
+    records = {record.id: record for record in run(DaskEngine(pair), asked)}
     fatal, *others = (records[trial.id] for trial in asked)
     assert fatal.status is Status.CRASHED
     assert fatal.place.attempts == 3
@@ -262,12 +274,15 @@ def test_workers_that_may_have_no_children_are_refused_with_the_cure():
         run(DaskEngine(cluster.scheduler_address), trials(0))
 
 
+TRAINING = Request(passes=("training",))
+
+
 def long_trial(tmp_path):
     """A trial that has left a checkpoint in a run of its own, and the checkpoints of that run."""
-    grid = Grid(task="test/random", preset="smoke", solver="rk4", overrides={"seconds": 0.02}, threads=1)
+    grid = Grid(task="test/random", preset="smoke", solver="rk4", overrides={"seconds": 0.005}, threads=1)
     (trial,), _ = multiply(grid, DataSource())
-    checkpoints = Checkpoints.of(RunFolder.create(tmp_path, Study(groups={"typed": grid}), {}).folder, 0.05)
-    run_isolated(trial, Limits(), DataSource(), lambda progress: None, checkpoints=checkpoints)
+    checkpoints = Checkpoints.of(RunFolder.create(tmp_path, Study(groups={"typed": grid}), {}).folder, 0.02)
+    run_isolated(trial, Limits(), DataSource(), lambda progress: None, request=TRAINING, checkpoints=checkpoints)
     assert list(checkpoint_files(checkpoints.folder).values()) == [trial.id]
     return trial, checkpoints
 
@@ -275,7 +290,7 @@ def long_trial(tmp_path):
 def resume(engine, trial, checkpoints):
     """Run a trial once; return its record and the notices that it gave."""
     notices: list[str] = []
-    requests = {trial.id: Request()}
+    requests = {trial.id: TRAINING}
     found = engine.run(
         [trial], Limits(), DataSource(), lambda t, p: notices.append(p.notice), requests, checkpoints=checkpoints
     )
