@@ -105,13 +105,18 @@ class _Renamed(torch.nn.Module):
         return self.field(t, x)
 
 
+TIGHT = {"rtol": 1e-7, "atol": 1e-7}
+
+
 @pytest.mark.parametrize(
     ("solver", "control", "accuracy"),
     [
-        ("diffrax:tsit5", {"gradient": Gradient.CHECKPOINT, "rtol": 1e-7, "atol": 1e-7, "segments": 8}, 1e-5),
-        ("diffrax:tsit5", {"gradient": Gradient.ADJOINT_SEMINORM, "rtol": 1e-7, "atol": 1e-7}, 1e-5),
+        ("diffrax:tsit5", {"gradient": Gradient.CHECKPOINT, "segments": 8, **TIGHT}, 1e-5),
+        pytest.param("diffrax:tsit5", {"gradient": Gradient.ADJOINT_SEMINORM, **TIGHT}, 1e-5, marks=pytest.mark.slow),
         ("diffrax:euler", {"gradient": Gradient.CHECKPOINT, "step_size": 0.001}, 1e-2),
-        ("diffrax:tsit5", {"gradient": Gradient.CHECKPOINT, "rtol": 1e-7, "atol": 1e-7, "first_step": 0.7}, 1e-5),
+        pytest.param(
+            "diffrax:tsit5", {"gradient": Gradient.CHECKPOINT, "first_step": 0.7, **TIGHT}, 1e-5, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_the_lines_of_diffrax_solve_a_field_in_jax(solver, control, accuracy):

@@ -70,7 +70,7 @@ def test_the_solve_of_an_adjoint_begins_with_it(solver):
     assert is_among(1 - FIRST, backwards)
 
 
-@pytest.mark.parametrize("solver", [*SEEN, "diffrax:tsit5", "diffrax:kvaerno3"])
+@pytest.mark.parametrize("solver", [*SEEN, "diffrax:tsit5", pytest.param("diffrax:kvaerno3", marks=pytest.mark.slow)])
 def test_one_beyond_the_end_is_no_failure(solver):
     field, y0 = systems.LotkaVolterra().double(), torch.ones(2, 2, dtype=torch.float64)
     times = torch.tensor([0.0, 0.1, 0.3], dtype=torch.float64)

@@ -36,7 +36,12 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
+LONG = {"without bias", "stride", "1 × 1", "three axes"}  # each takes a second to compile
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in LAYERS]
+)
 def test_a_convolution_and_its_gradient_are_those_of_torch(name):
     layer, shape = LAYERS[name]
     torch.manual_seed(0)

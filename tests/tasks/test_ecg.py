@@ -1,3 +1,5 @@
+import copy
+import functools
 import itertools
 import shutil
 
@@ -19,9 +21,19 @@ NOTHING = DataSource()
 OBJECTIVES = ["extrapolate", *(pytest.param(one, marks=pytest.mark.slow) for one in ("reconstruct", "interpolate"))]
 
 
+simulated = ecg_sources.synthetic
+simulated_once = functools.cache(simulated)
+
+
+@pytest.fixture(autouse=True)
+def _hearts_are_simulated_once(monkeypatch):
+    """Each test has a copy of its own: to solve the equations of the same hearts takes longer than most tests."""
+    monkeypatch.setattr(ecg_sources, "synthetic", lambda *a, **k: copy.deepcopy(simulated_once(*a, **k)))
+
+
 @pytest.fixture(scope="module")
 def hearts():
-    return ecg_sources.synthetic(hearts=10, beats=3, noise=0.02, seed=1)
+    return simulated(hearts=10, beats=3, noise=0.02, seed=1)
 
 
 def build(model: str = "latent-ode", **overrides):
@@ -67,7 +79,7 @@ def test_no_heart_is_in_both_parts(monkeypatch):
     monkeypatch.setattr(
         ecg_sources, "cut_beats", lambda signal, peaks, rate: np.full((len(peaks), 100, 2), next(numbers))
     )
-    train, test = (set(part.signal.flatten()) for part in ecg_sources.synthetic(10, 3, 0.0, seed=1))
+    train, test = (set(part.signal.flatten()) for part in simulated(10, 3, 0.0, seed=1))
     assert (len(train), len(test)) == (8, 2)
     assert not train & test
 
