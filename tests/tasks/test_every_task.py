@@ -17,9 +17,13 @@ OWN = {  # what tasks measure that have nothing of their own
 OWN_DATA = "series"  # reads a file of the user's, and so runs as a study of its own
 OURS = sorted(name for name, task in tasks().items() if type(task).__module__.startswith("nodebench."))
 # Solver, gradient, passes and tasks. By day each task runs once: half of them
-# under dopri5 and the adjoint, the others under rk4 and direct.
-EVERY_PASS = [one.value for one in Pass]
-FEW = [("dopri5", "adjoint", ["training", "memory"], OURS[::2]), ("rk4", "direct", EVERY_PASS, OURS[1::2])]
+# under dopri5 and the adjoint, the others under rk4 and direct, every other one of these with all passes.
+EVERY_PASS, COSTS = [one.value for one in Pass], ["training", "memory"]
+FEW = [
+    ("dopri5", "adjoint", COSTS, OURS[::2]),
+    ("rk4", "direct", COSTS, OURS[1::4]),
+    ("rk4", "direct", EVERY_PASS, OURS[3::4]),
+]
 ALL = [(solver, gradient, EVERY_PASS, OURS) for solver in ("dopri5", "rk4") for gradient in ("direct", "adjoint")]
 # Tasks that compare families of fields: by night each of their models, by day the first one as of all others.
 FAMILIES = ("toy/annuli", "toy/crossing", "toy/damped-cosine", "toy/hybrid-lotka-volterra")
