@@ -1,4 +1,4 @@
-"""The drawings of the report: findings against their regions, and figures against figures.
+"""The drawings of the report: figures against figures.
 
 Colours are Okabe and Ito's. Each series has a marker of its own too, so that none is told by colour alone.
 """
@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from nodebench.analysis.statistics import median
-from nodebench.claims import PartResult, Verdict
+from nodebench.claims import Verdict
 from nodebench.escapes import for_matplotlib, visible
 from nodebench.reporting import plots
 from nodebench.reporting.colours import MUTED, TRUE
@@ -35,7 +35,7 @@ VERDICT_COLOURS = {
     Verdict.PARTLY: "#E69F00",
     Verdict.INCONCLUSIVE: "#7F7F7F",
 }
-SUPPORT = "#009E73"
+SUPPORT, REFUTE = "#009E73", "#D55E00"
 # Stands for the colour of the page's text, which light and dark pages set otherwise.
 INK = "#010203"
 WIDTH, HEIGHT = 6.4, 3.6  # inches
@@ -111,85 +111,7 @@ def _svg(drawn: Figure) -> str:
     return re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group()), text)
 
 
-# --- results of claims
-
-
-def forest(name: str, results: Sequence[PartResult], published: float | None, ratio: bool) -> Drawing:
-    """Estimates with their intervals and replicates, against the values that would support them.
-
-    All results are of one part. ``ratio`` draws a logarithmic axis.
-    """
-    shown = [one for one in results if one.estimate is not None]
-    part = shown[0].part
-    scale = 100 if part.unit == "%" else 1
-    with style(name):
-        drawn = Figure(figsize=(WIDTH, 1.1 + 0.42 * len(shown)))
-        axes = drawn.subplots()
-        values = [v * scale for one in shown for v in _on_axis(one)]
-        values += [published * scale] if published is not None and (published > 0 or not ratio) else []
-        values += [edge * scale for edge in part.supports if math.isfinite(edge) and (edge > 0 or not ratio)]
-        low, high = _window(values, ratio)
-        support = [min(max(edge * scale, low), high) for edge in part.supports]
-        axes.axvspan(support[0], support[1], color=SUPPORT, alpha=0.13, linewidth=0, label="supports it")
-        for edge in part.supports:
-            if math.isfinite(edge) and low < edge * scale < high:
-                axes.axvline(edge * scale, color=SUPPORT, linewidth=0.8)
-        for row, one in enumerate(reversed(shown)):
-            _result(axes, one, row, scale, (low, high))
-        if published is not None and low <= published * scale <= high:
-            axes.axvline(published * scale, color=INK, linewidth=1, linestyle=":", label="published")
-        axes.set_xscale("log" if ratio else "linear")
-        axes.set_xlim(low, high)
-        axes.set_ylim(-0.6, len(shown) - 0.4)
-        labels = [for_matplotlib(one.sample.label or "all") for one in reversed(shown)]
-        axes.set_yticks(range(len(shown)), labels if any(one.sample.label for one in shown) else ["" for _ in shown])
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(
-            for_matplotlib(_axis_label(part.reading.label, part.combine if part.against else "", part.unit))
-        )
-        if ratio:
-            _plain_log(axes.xaxis)
-        drawn.legend(loc="outside upper right", ncols=3)
-        sns.despine(drawn, left=True)
-        return saved(name, drawn)
-
-
-def _axis_label(reading: str, combine: str, unit: str) -> str:
-    what = {"ratio": f"ratio of {reading}", "difference": f"difference of {reading}"}.get(combine, reading)
-    return f"{what} ({unit})" if unit in ("%", "points") else what
-
-
-def _result(axes: Axes, result: PartResult, row: int, scale: float, window: tuple[float, float]) -> None:
-    assert result.estimate is not None
-    colour = VERDICT_COLOURS.get(result.verdict, INK)
-    low, high = (min(max(end * scale, window[0]), window[1]) for end in (result.estimate.low, result.estimate.high))
-    seeds = [value * scale for value in result.sample.values.values() if abs(value) <= LARGEST]
-    axes.plot(seeds, [row - 0.2] * len(seeds), "|", color=INK, alpha=0.6, markersize=6)
-    axes.plot([low, high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt")
-    if abs(result.estimate.value) <= LARGEST:
-        axes.plot([result.estimate.value * scale], [row], "o", color=colour, markersize=6)
-
-
-def _on_axis(result: PartResult) -> list[float]:
-    """The values that an axis has to hold: those that are finite and not too large for it."""
-    assert result.estimate is not None
-    found = result.estimate
-    return [v for v in (*result.sample.values.values(), found.low, found.high, found.value) if abs(v) <= LARGEST]
-
-
-def _window(values: Sequence[float], ratio: bool) -> tuple[float, float]:
-    """Limits around values, with some room."""
-    if ratio:
-        known = [value for value in values if value > 0] or [1.0]
-        low, high = min(known), max(known)
-        room = max((high / low) ** 0.08, 1.15)
-        return low / room, high * room
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    room = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
-    return low - room, high + room
-
-
-def _plain_log(axis: mpl.axis.Axis) -> None:
+def plain_log(axis: mpl.axis.Axis) -> None:
     """Numbers as one says them on a logarithmic axis of less than three decades; powers of ten beyond."""
     low, high = sorted(axis.get_view_interval())
     axis.set_minor_locator(NullLocator())  # they cost half of the drawing, and say nothing
@@ -286,7 +208,7 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
         axes.set_ylabel(for_matplotlib(look.y))
         for axis, letter in ((axes.xaxis, "x"), (axes.yaxis, "y")):
             if letter in logs:
-                _plain_log(axis)
+                plain_log(axis)
         axes.grid(visible=True, color=INK, alpha=0.1)
         if len(series) + len(published) + len(look.guides) + look.front > 1:
             _legend_below(drawn)

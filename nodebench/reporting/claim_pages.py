@@ -6,7 +6,6 @@ from nodebench.analysis.sequential import LOOKS
 from nodebench.claims import ClaimResult, Kind, PartResult
 from nodebench.claims.amendments import Amendment
 from nodebench.claims.words import competence, explanation, measured, p_text, rule, verdict_line
-from nodebench.reporting.charts import forest
 from nodebench.reporting.document import (
     Block,
     Bullets,
@@ -22,6 +21,7 @@ from nodebench.reporting.document import (
     Terms,
     number,
 )
+from nodebench.reporting.forest import forest
 
 _KINDS = {
     Kind.UNIVERSAL: "universal: one refuted condition refutes it, support needs all conditions",

@@ -9,8 +9,9 @@ from nodebench.analysis.readings import final, quotient
 from nodebench.claims import judge
 from nodebench.claims.contract import Arm, Part
 from nodebench.claims.freeze import frozen_declarations
-from nodebench.reporting.charts import PALETTE, Look, Series, against, forest, pareto_front
+from nodebench.reporting.charts import PALETTE, REFUTE, Look, Series, against, pareto_front
 from nodebench.reporting.document import Paragraph, Table
+from nodebench.reporting.forest import forest
 from nodebench.reporting.site import PUBLISHED, report
 from nodebench.reporting.study_charts import Plot, by_axis, category, draw, each, rows
 from nodebench.reporting.study_pages import study_pages
@@ -241,6 +242,16 @@ def test_results_too_large_for_an_axis_are_not_drawn(large, seeds):
     records = [evidence(seed, metrics={"test_error": large if seed < 6 else 0.5}) for seed in range(seeds)]
     (found,) = judge([claim(part)], records)
     assert "<svg" in forest("a", found.results, None, ratio=False).svg
+
+
+@pytest.mark.parametrize(("refutes", "shaded"), [(((3.0, 5.0),), 1), (((-5.0, -3.0), (3.0, 5.0)), 2), (None, 2)])
+def test_a_drawing_of_results_shades_each_range_that_refutes(refutes, shaded):
+    part = Part("{}", final("test_error"), Arm("euler", {"solver": "dopri5"}), supports=(0.0, 1.0), refutes=refutes)
+    (found,) = judge([claim(part)], [evidence(seed, metrics={"test_error": 0.5 + seed / 10}) for seed in range(5)])
+    svg = forest("a", found.results, None, ratio=False).svg
+    legend = 1
+    assert len(re.findall(rf"fill: {REFUTE}; opacity: 0\.13", svg, re.I)) == shaded + legend
+    assert svg.count("refutes it") == 1
 
 
 def test_the_front_has_what_no_other_point_beats_in_both():
