@@ -27,6 +27,7 @@ _MODELS = ("odenet", "rknet", "resnet", "resnet-tied", "resnet-1", "no-block", "
 _TOYS = ("toy/spiral", "toy/random", "toy/lotka-volterra-linear", "toy/lotka-volterra", "toy/nonlinear", "toy/mlp")
 _BEATS = ("latent-ode", "latent-ode-tanh", "latent-ode-damped", "gru-vae")
 _SERIES = ("latent-ode", "ode-rnn", "gru-d", "rnn-dt", "constant", "last-value", "linear")
+_FLOWS = ("planar-cnf", "planar-nf", "gmm")
 _TASKS = ("mnist", "toy/spiral", "latent-spirals", "ecg")
 _NFE, _PEAK = final("nfe_forward"), final("tensor_peak_bytes")
 _BOTH = total(final("nfe_forward"), final("nfe_backward"))
@@ -202,6 +203,24 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
             ),
         ),
         "ecg-mitdb": (_DIVERSITY,),
+        "densities": (
+            Plot(
+                "excess",
+                "Nats above the entropy of the data: the planar continuous flow, planar layers, and a mixture, after ten "
+                "epochs",
+                category("model", _FLOWS, final("excess_nats")),
+                ("density", "layers_start", "steps_per_epoch"),
+                Look("", "nats above the entropy", "y", joined=False, categories=_FLOWS),
+                groups=(
+                    "planar",
+                    "mixture",
+                    "planar-layers",
+                    "planar-layers-long",
+                    "planar-layers-published",
+                ),
+                over=("solver", "rtol", "atol", "gradient", "learning_rate"),
+            ),
+        ),
         "series": (
             Plot(
                 "interpolation",

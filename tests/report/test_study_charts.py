@@ -32,6 +32,8 @@ def full(plot: Plot, scale: float = 1.0) -> Record:
     axes = {"task": "mnist", "model": "odenet", "solver": "dopri5", "step_size": 0.25, "segments": 4}
     if plot.look.categories and "latent-ode" in plot.look.categories:
         axes["model"] = "latent-ode"
+    if plot.look.categories and "planar-cnf" in plot.look.categories:
+        axes |= {"task": "density", "model": "planar-cnf"}
     if plot.look.categories and "spiral" in plot.look.categories:
         axes["task"] = "toy/spiral"
     if plot.look.categories and "neural CDE" in plot.look.categories:
