@@ -206,8 +206,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
         "densities": (
             Plot(
                 "excess",
-                "Nats above the entropy of the data: the planar continuous flow, planar layers, and a mixture, after ten "
-                "epochs",
+                "Nats above the entropy after ten epochs: the planar continuous flow, planar layers, a mixture",
                 category("model", _FLOWS, final("excess_nats")),
                 ("density", "layers_start", "steps_per_epoch"),
                 Look("", "nats above the entropy", "y", joined=False, categories=_FLOWS),
