@@ -222,7 +222,7 @@ class Gate:
         limit: the largest error of a competent network, instead of a baseline; with neither, only the training loss
             counts.
         still_falling: the largest relative fall of the training loss in the last tenth of the training. A loss near its
-            floor may exceed it; see ``negligible``.
+            floor may exceed it; see ``negligible``. Infinity: networks may be judged that would still improve.
     """
 
     metric: Reading

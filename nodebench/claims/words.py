@@ -64,15 +64,17 @@ def rule(part: Part, regions: Sequence[tuple[float, float]]) -> str:
 
 def competence(gate: Gate) -> str:
     """Which networks a claim is judged on."""
-    fall = (
-        f"networks whose training loss falls by at most {100 * gate.still_falling:g} % in the last tenth of training, "
-        f"or by at most {100 * gate.negligible:g} % of the loss of the first epoch"
-    )
+    asked = []
+    if math.isfinite(gate.still_falling):
+        asked.append(
+            f"whose training loss falls by at most {100 * gate.still_falling:g} % in the last tenth of training, "
+            f"or by at most {100 * gate.negligible:g} % of the loss of the first epoch"
+        )
     if gate.limit is not None:
-        return f"{fall}, and whose {gate.metric.label} is at most {gate.limit:g}"
-    if gate.baseline:
-        return f"{fall}, and whose {gate.metric.label} is no worse than that of the {gate.baseline.name}"
-    return fall
+        asked.append(f"whose {gate.metric.label} is at most {gate.limit:g}")
+    elif gate.baseline:
+        asked.append(f"whose {gate.metric.label} is no worse than that of the {gate.baseline.name}")
+    return f"networks {', and '.join(asked)}"
 
 
 def edges(part: Part) -> str:

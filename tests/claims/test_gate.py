@@ -12,6 +12,7 @@ from nodebench.claims import Verdict, judge
 from nodebench.claims.contract import Arm, Gate, Part
 from nodebench.claims.gate import fall_at_the_end
 from nodebench.claims.outcome import WhyCode
+from nodebench.claims.words import competence
 from nodebench.spec.record import DataCard
 
 ODE, RES, MLP = Arm("ODE-Net", {"model": "odenet"}), Arm("ResNet", {"model": "resnet"}), Arm("MLP", {"model": "mlp"})
@@ -61,6 +62,16 @@ def test_a_training_that_is_not_over_is_not_tested():
     found = judged(networks({"odenet": 2.5, "resnet": 2.4, "mlp": 5.0}, history=falling))
     assert (found.verdict, found.why.code) == (Verdict.NOT_TESTED, WhyCode.STILL_TRAINING)
     assert "still fell by 10 %" in found.why.message
+
+
+def test_a_claim_may_be_judged_on_networks_that_still_train_but_not_on_bad_ones():
+    falling = [{"epoch": float(e), "loss": 0.9**e} for e in range(1, 9)]
+    gate = Gate(final("test_error"), limit=5.0, still_falling=math.inf)
+    found = judged(networks({"odenet": 2.5, "resnet": 2.4}, history=falling), gate=gate)
+    assert found.verdict is Verdict.SUPPORTED
+    bad = judged(networks({"odenet": 6.5, "resnet": 6.4}, history=falling), gate=gate)
+    assert (bad.verdict, bad.why.code) == (Verdict.NOT_TESTED, WhyCode.INCOMPETENT)
+    assert competence(gate) == "networks whose test error is at most 5"
 
 
 @pytest.mark.parametrize(("fall", "verdict"), [(0.002, Verdict.SUPPORTED), (0.004, Verdict.NOT_TESTED)])
