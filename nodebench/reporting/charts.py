@@ -35,7 +35,7 @@ VERDICT_COLOURS = {
     Verdict.PARTLY: "#E69F00",
     Verdict.INCONCLUSIVE: "#7F7F7F",
 }
-SUPPORT, REFUTE = "#009E73", "#D55E00"
+SUPPORT, REFUTE = VERDICT_COLOURS[Verdict.SUPPORTED], VERDICT_COLOURS[Verdict.REFUTED]
 # Stands for the colour of the page's text, which light and dark pages set otherwise.
 INK = "#010203"
 WIDTH, HEIGHT = 6.4, 3.6  # inches
