@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from nodebench.spec import Batching, Grid, Preset, Record, Study, Trial, load_study, shipped_studies
-from nodebench.spec.axes import AXES, FORWARD_OF, as_stored, axis_names
+from nodebench.spec.axes import AXES, FORWARD_OF, Part, as_stored, axis_names
 from nodebench.spec.trial import Scalar
 
 
@@ -61,6 +61,8 @@ def _asks_for(grid: Grid, trial: Trial, name: str) -> bool:
     """Whether a grid asks for the value of a trial on one axis."""
     wanted, value = getattr(grid, name), getattr(trial, name)
     if AXES[name].follows and value is None:  # the method of the trial has no such tolerance
+        return True
+    if grid.model and trial.solver is None and AXES[name].part is Part.METHOD:  # a model that it names, without an ODE
         return True
     if wanted:
         return is_value(as_stored(name, value), [as_stored(name, one) for one in _listed(wanted)])
