@@ -1,7 +1,7 @@
 """The published claims, and the verdicts on them.
 
-Layers: ``contract`` (what a claim is) → ``papers`` (declarations) → ``freeze`` (what was fixed, and when) → ``gather``
-(records to one number a replicate) → ``judge`` (verdicts).
+Layers: ``contract`` (what a claim is) → ``papers`` (declarations) → ``freeze`` (hashes and dates of declarations) →
+``gather`` (one number per replicate, from the records) → ``judge`` (verdicts).
 """
 
 from nodebench.claims.contract import Claim, Control, Kind, Part, Topic

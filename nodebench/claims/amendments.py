@@ -19,7 +19,7 @@ class Amendment(Frozen):
     Attributes:
         claim: the name of the claim, or ``all`` for a change of the rules.
         date: ISO 8601.
-        commit: of the change, abbreviated; empty for one that is part of the commit at hand.
+        commit: the abbreviated hash of the commit that made the change; empty if it is part of the current commit.
         what: which part of the declaration changed.
         old: the declaration before.
         new: the declaration after.
@@ -61,7 +61,7 @@ def amendments() -> list[Amendment]:
 
 
 def new_name(name: str) -> str | None:
-    """The name that a claim has now, by one that it had; None if no claim had it."""
+    """Return the current name of a renamed claim; None if no claim had this name before."""
     id, space, scope = name.partition(" ")
     renamed = {one.old: one.new for one in amendments() if one.what == "name"}
     return f"{renamed[id]}{space}{scope}" if id in renamed else None
@@ -71,7 +71,7 @@ def choose_claim(name: str, allowed: Iterable[str]) -> str:
     """Return the name of a claim if it is allowed.
 
     Raises:
-        BadInput: it is not; the message has the new name of a claim that was renamed, else the nearest match.
+        BadInput: the name is not allowed. The message gives the new name of a renamed claim, else the nearest match.
     """
     names = list(allowed)
     if name not in names and (new := new_name(name)):

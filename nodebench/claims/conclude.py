@@ -1,4 +1,4 @@
-"""From the verdicts on its conditions to the verdict on a claim."""
+"""Combine the verdicts on the conditions of a claim into the verdict on the claim."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,9 +12,10 @@ from nodebench.spec.trial import Scalar
 
 
 def joint(label: str, results: Sequence[PartResult | None]) -> ConditionResult:
-    """One condition from the parts that hold or fail together under it.
+    """Combine the parts that hold or fail together into the result of one condition.
 
-    All of them must hold to support it; one that does not hold refutes it, at a p-value corrected for their number.
+    The condition is supported if all parts are supported. It is refuted if one part is refuted at a p-value that is
+    corrected for the number of parts.
     """
     present = tuple(result for result in results if result is not None)
     home = all(_is_home(result) for result in present)
@@ -27,12 +28,12 @@ def joint(label: str, results: Sequence[PartResult | None]) -> ConditionResult:
         return ConditionResult(label, present, home, Verdict.REFUTED, None, p)
     weakest = max(present, key=lambda result: (_WEAKNESS.index(result.verdict), result.p))
     verdict = weakest.verdict if weakest.verdict is not Verdict.REFUTED else Verdict.INCONCLUSIVE
-    why = weakest.why or (Why(WhyCode.CORRECTED, "not decided for all parts") if not verdict.is_decided else None)
+    why = weakest.why or (Why(WhyCode.CORRECTED, "some parts are not decided") if not verdict.is_decided else None)
     p = max(result.p for result in present) if set(verdicts) == {verdict} else weakest.p
     return ConditionResult(label, present, home, verdict, why, p)
 
 
-# From the least to the most that stands in the way of support.
+# From the strongest to the weakest verdict of a part. The weakest part limits the verdict on the condition.
 _WEAKNESS = [Verdict.SUPPORTED, Verdict.PARTLY, Verdict.REFUTED, Verdict.INCONCLUSIVE, Verdict.NOT_TESTED]
 
 
@@ -47,7 +48,7 @@ def _is_home(result: PartResult) -> bool:
 
 
 def conclude(draft: ClaimResult, frozen: str | None) -> ClaimResult:
-    """The verdict on a claim, by its kind, from its corrected conditions."""
+    """Return the draft with its verdict, derived from its corrected conditions by the rule for the claim's kind."""
     rule = _universal if draft.claim.kind in (Kind.UNIVERSAL, Kind.IDENTITY) else _conditional
     verdict, why = rule(draft.conditions)
     return replace(draft, verdict=verdict, why=why, frozen=frozen)
@@ -57,7 +58,7 @@ Conclusion = tuple[Verdict, Why | None]
 
 
 def _universal(conditions: Sequence[ConditionResult]) -> Conclusion:
-    """One refuted condition refutes it; support needs all of them."""
+    """One refuted condition refutes the claim; support needs every condition."""
     verdicts = [condition.verdict for condition in conditions]
     if Verdict.REFUTED in verdicts:
         return Verdict.REFUTED, None

@@ -1,8 +1,8 @@
-"""Which records a claim reads: those whose content is what its studies ask for, whatever run or study made them.
+"""Match records to claims by the content of their trials, not by the run or study that made them.
 
 The content of a trial is its axes and all options of its task, defaults included, without the seed and the number of
-threads. The frozen declarations hold the content of every trial that a claim asks for, so that a default that changes
-later, or a study of the same name that a user wrote, cannot change a verdict.
+threads. The frozen declarations hold the content of every trial that a claim asks for. Therefore a later change of a
+default, or a user's own study of the same name, cannot change a verdict.
 """
 
 import math
@@ -19,7 +19,7 @@ from nodebench.claims.contract import Claim
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.trial import Scalar
 
-# Neither is part of what is measured: replicates differ in the seed, and arms must agree in the threads anyway.
+# Not part of the content: replicates differ in the seed, other checks compare the threads and the preset.
 _NOT_CONTENT = frozenset({"seed", "threads", "preset"})
 
 
@@ -29,8 +29,8 @@ class Content(Frozen):
     Attributes:
         fixed: axes and options that all of them have in common.
         varied: axes and options that differ, each with its values.
-        neutral: the value of each option of the task that leaves the task as it was before the option existed; a
-            record without the option has this value.
+        neutral: for each option of the task, the value that gives the behaviour from before the option existed; a
+            record without the option counts as having this value.
     """
 
     fixed: dict[str, Scalar | None] = Field(default_factory=dict)
@@ -38,7 +38,7 @@ class Content(Frozen):
     neutral: dict[str, Scalar | None] = Field(default_factory=dict)
 
     def holds(self, axes: Mapping[str, Scalar | None]) -> bool:
-        """Whether these axes and options are those of a trial of the group."""
+        """Return whether the group contains a trial with these axes and options."""
         for name, values in self._wanted.items():
             value = axes.get(name, self.neutral.get(name))
             if value not in values and not any(_equal(value, one) for one in values):
@@ -46,7 +46,7 @@ class Content(Frozen):
         return all(value is None or name in self._wanted or name in _NOT_CONTENT for name, value in axes.items())
 
     def filled(self, axes: Mapping[str, Scalar | None]) -> dict[str, Scalar | None]:
-        """Axes and options of a trial of the group, with the options that the task did not have yet."""
+        """Add the options that did not exist yet when the record was made, at their neutral values."""
         return {name: self.neutral[name] for name in sorted(self._wanted.keys() & self.neutral.keys())} | dict(axes)
 
     @cached_property
@@ -79,12 +79,12 @@ def content_of(trials: Iterable[Mapping[str, Any]], neutral: Mapping[str, Any]) 
 
 
 def as_read(claim: Claim, contents: Sequence[Content] | None, point: Point) -> Point | None:
-    """A record as a claim reads it, with the options that its task did not have yet; None if the claim does not.
+    """Return a record with missing options added at their neutral values; None if the claim does not read the record.
 
     Args:
         claim: a claim.
-        contents: what its studies ask for, as frozen; None if it was not frozen, and the axes that its arms name are
-            all that is known.
+        contents: the frozen content of the trials that its studies ask for; None if the claim is not frozen. In that
+            case only its preset and the axes of its arms select records.
         point: the record.
     """
     if point.axes.get("preset") != claim.preset:

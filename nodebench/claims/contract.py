@@ -1,8 +1,8 @@
 """A claim: a declaration that one piece of code (``nodebench.claims.judge``) tests against the records.
 
-A claim has parts. A part measures one number a replicate, under one or several conditions, and says for which values
-it is supported and for which refuted; a value in neither region makes it *partly* true. Each condition gets a verdict
-of its own, and the verdict on the claim follows from its kind (see ``Kind``).
+A claim has parts. A part measures one number per replicate, under one or several conditions. It declares which values
+support it and which refute it; a value in neither region makes it *partly* true. Each condition gets a verdict of its
+own, and the verdict on the claim follows from its kind (see ``Kind``).
 
 A declaration is frozen before the records that test it are made (``nodebench.claims.freeze``).
 """
@@ -20,7 +20,7 @@ from nodebench.analysis.statistics import EVERYTHING, Range, Scale
 from nodebench.spec.figures import short
 from nodebench.spec.trial import Scalar
 
-_LEAST_PERCENT = 1e-3  # a smaller share is not told from none
+_LEAST_PERCENT = 1e-3  # smaller percentages are shown as "< 0.001"
 
 Wanted = Scalar | None | tuple[Scalar | None, ...]
 Where = Mapping[str, Wanted]
@@ -64,7 +64,7 @@ class Source:
         place: section, figure or table.
         quote: a short verbatim sentence.
         link: address of the paper.
-        read: whether the quote was read in the text itself, or is known from an abstract or another report.
+        read: where the quote was read: in the full text, in the abstract, or in a report by others.
     """
 
     paper: str
@@ -87,7 +87,10 @@ class Arm:
     where: Where
 
     def reads(self, axes: Mapping[str, Scalar | None]) -> bool:
-        """Whether a record with these axes is on this side; one with an explicit first step only where it is named."""
+        """Return whether a record with these axes belongs to this arm.
+
+        A record with an explicit first step belongs to it only if ``where`` names ``first_step``.
+        """
         return is_at(axes, {"first_step": None, **self.where})
 
     def but(self, name: str, **where: Wanted) -> "Arm":
@@ -97,7 +100,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Fit:
-    """A line through the records of one replicate along an axis; the number measured is read off the line.
+    """A line fitted to the records of one replicate along an axis; the measured number is a property of the line.
 
     Attributes:
         along: the axis.
@@ -114,10 +117,10 @@ class Fit:
 
 @dataclass(frozen=True)
 class Match:
-    """Two arms compared where they reach the same error: each is a curve of cost over achieved error.
+    """A comparison of two arms at equal error; each arm is a curve of cost over achieved error.
 
-    Equal tolerances do not mean equal errors in two libraries. The number measured is the ratio of the two curves,
-    interpolated on logarithms, over the errors that both arms reach in one replicate.
+    Equal tolerances do not mean equal errors in two libraries. The measured number is the ratio of the two curves,
+    interpolated on logarithmic axes and averaged over the range of errors that both arms reach in one replicate.
 
     Attributes:
         along: the axis along which the curves run.
@@ -134,29 +137,29 @@ SOLVING = ("solver", "gradient", "rtol", "atol", "step_size")
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that a claim says, as a number a replicate.
+    """One statement of a claim, measured as one number per replicate.
 
     Attributes:
         words: the effect in plain words, with ``{}`` for the number.
-        label: names the condition where no axis does, for example the tolerance at which a network is read.
+        label: names the condition if no axis does, for example the tolerance at which a network is evaluated.
         reading: what is read from each record.
         arm: the records that are read.
         against: records of a second arm, paired with the first by seed.
         combine: the ``ratio`` or the ``difference`` of the two arms.
         supports: values for which the part holds.
         refutes: values for which it does not hold; by default all that are not in ``supports``.
-        conditions: axes of which each value is a condition.
-        pool: ``median`` takes the median over the conditions within each replicate, and judges that.
-        home: which conditions are the source's own: those with these values; ``{}`` all of them, None none.
+        conditions: names of axes; each combination of their values is a condition.
+        pool: ``median`` judges the median over the conditions, taken within each replicate.
+        home: axis values that identify the source's own conditions; ``{}`` selects all conditions, None selects none.
         joint: parts with the same name hold or fail together under each condition.
         fit: a line over some axis instead of a single record.
         match: a curve over some axis, compared at equal error; it needs two arms.
         may_differ: axes in which the arms may differ, beside those that distinguish them.
-        scale: on which replicates are averaged.
-        within: the values that the number can have at all.
+        scale: the scale on which replicates are averaged.
+        within: the range of possible values of the number; its interval is clipped to this range.
         unit: of the number.
-        test_set: whether the reading is a share of one test set, in per cent, which all replicates have in common; the
-            sampling error of that test set is then a part of the interval.
+        test_set: whether the reading is a percentage of a test set that all replicates share; the interval then
+            includes the sampling error of the test set.
     """
 
     words: str
@@ -195,7 +198,7 @@ class Part:
         return Regions(self.supports, self.refutes)
 
     def number(self, value: float) -> str:
-        """A value of it without its unit, for people."""
+        """Format a value of the number without its unit."""
         if math.isinf(value):
             return "∞" if value > 0 else "−∞"
         if self.unit == "%":
@@ -208,7 +211,7 @@ class Part:
 
     @property
     def suffix(self) -> str:
-        """Its unit, as it is written after a number."""
+        """The unit with a leading space, to append to a number; empty if there is no unit."""
         return f" {self.unit}" if self.unit else ""
 
 
@@ -221,8 +224,9 @@ class Gate:
         baseline: a plain network of the same task; a network that is worse than it is not competent.
         limit: the largest error of a competent network, instead of a baseline; with neither, only the training loss
             counts.
-        still_falling: the largest relative fall of the training loss in the last tenth of the training. A loss near its
-            floor may exceed it; see ``negligible``. Infinity: networks may be judged that would still improve.
+        still_falling: the largest allowed relative decrease of the training loss in the last tenth of the training. A
+            loss close to its minimum may decrease by more; see ``negligible``. With infinity, networks that still
+            improve are judged too.
     """
 
     metric: Reading
@@ -232,13 +236,13 @@ class Gate:
 
     @property
     def negligible(self) -> float:
-        """The largest fall that does not count, as a share of the loss of the first epoch: a loss near its floor."""
+        """The largest decrease to ignore near the minimum of the loss, as a share of the loss of the first epoch."""
         return min(0.01, self.still_falling)
 
 
 @dataclass(frozen=True)
 class Control:
-    """A measurement that tells what a verdict means, and does not change it.
+    """A measurement that helps to interpret a verdict and does not change it.
 
     Attributes:
         says: what is expected.
@@ -254,7 +258,7 @@ class Claim:
     """One published sentence at one scope.
 
     Attributes:
-        id: with the scope, its name.
+        id: identifier; together with the scope it forms the name of the claim.
         scope: ``paper`` uses the source's solver and kind of task; ``default`` is what a user of today's defaults gets.
         kind: how its conditions are combined.
         topic: the question it answers.
@@ -262,16 +266,16 @@ class Claim:
         source: the sentence as published.
         published: the published figure.
         published_value: the same as a number on the scale of the first part, or None.
-        home: the condition in which the source makes the claim, in words; the parts mark it.
+        home: the condition in which the source makes the claim, in words; see ``Part.home``.
         studies: shipped studies that measure it.
-        preset: the scale at which they do.
+        preset: the preset (scale) at which the studies run.
         parts: what is measured.
-        controls: measurements that tell what the verdict means.
-        traps: other explanations of the measured figure.
-        fairness: how each method was set up, and whose advice that follows.
-        gate: the competence that its networks need, if it is a claim on accuracy.
-        counts_with: name of another claim that reads the same records, so that the two count once when p-values are
-            corrected.
+        controls: measurements that help to interpret the verdict.
+        traps: alternative explanations of the measured value.
+        fairness: how each method was configured, and whose recommendations were followed.
+        gate: the competence that its networks need, if the claim is about accuracy.
+        counts_with: name of another claim that reads the same records; the two count once in the correction of
+            p-values.
         failures: what is done with failed trials.
     """
 

@@ -12,8 +12,8 @@ from nodebench.claims.result import ClaimResult, ConditionResult
 def corrected(drafts: Sequence[ClaimResult]) -> list[ClaimResult]:
     """Correct the p-values of all conditions together by Benjamini and Hochberg's method.
 
-    Exact figures, identities and conditions that were not tested are not counted. A claim that reads the same records
-    as another one, in reciprocal form, is corrected with the others but adds nothing to their number.
+    Exact metrics, identities and conditions that were not tested are not counted. The p-values of a claim that states
+    another claim in reciprocal form (``Claim.counts_with``) are corrected, but do not add to the number of tests.
     """
     counted = [_tested(draft) for draft in drafts if draft.claim.counts_with is None]
     family = [condition.p for conditions in counted for condition in conditions]
@@ -38,7 +38,7 @@ def _tested(draft: ClaimResult) -> list[ConditionResult]:
 
 
 def _as_another(family: Sequence[float], p: float) -> float:
-    """A p-value corrected as one more of the family."""
+    """Correct a p-value as if it were one more member of the family."""
     return benjamini_hochberg([*family, p])[-1]
 
 
@@ -46,5 +46,5 @@ def _settled(condition: ConditionResult, p: float) -> ConditionResult:
     """The condition after correction: undecided if its p-value is no longer small enough."""
     if not condition.verdict.is_decided or p < ERROR:
         return replace(condition, p_corrected=p)
-    why = Why(WhyCode.CORRECTED, "decided by itself, but not after the correction for the number of verdicts")
+    why = Why(WhyCode.CORRECTED, "decided before the correction for multiple tests, but not after it")
     return replace(condition, verdict=Verdict.INCONCLUSIVE, why=why, p_corrected=p)

@@ -1,8 +1,9 @@
-"""Freezing: declarations are fixed, with a date, before the records that test them are made.
+"""Freeze the declarations of claims, with a date, before the records that test them are made.
 
-``frozen.json`` holds, for each claim, the hashes that its declaration has had with their dates, and the content of the
-trials that its studies ask for. A declaration that differs from its last hash is not frozen; freezing it again needs an
-entry in ``amendments.toml`` that says what changed and why. A test compares both files with the declarations.
+``frozen.json`` holds, for each claim, the hashes of all versions of its declaration with their dates, and the content
+of the trials that its studies ask for. A declaration whose hash differs from the last one is not frozen; freezing it
+again needs an entry in ``amendments.toml`` that says what changed and why. A test compares both files with the
+declarations.
 """
 
 import hashlib
@@ -26,23 +27,23 @@ from nodebench.spec import frozen as models
 from nodebench.spec.trial import Scalar
 
 FILE = "frozen.json"
-# Changes when the rules of judging change, so that a change of the rules is an amendment of every claim.
+# Increase this when the rules of judging change: every hash then changes, and every claim needs an amendment.
 PROTOCOL = 2
 
 
 class Hash(models.Frozen):
-    """A declaration that was frozen: its hash, and the date (ISO 8601) on which it was."""
+    """The hash of a frozen declaration and the date (ISO 8601) on which it was frozen."""
 
     hash: str
     date: str
 
 
 class FrozenClaim(models.Frozen):
-    """What is frozen of one claim.
+    """The frozen data of one claim.
 
     Attributes:
-        history: its declarations, the last one in force.
-        contents: the trials that its studies ask for, a group each.
+        history: the hashes of its declarations, oldest first; the last one is in force.
+        contents: the trials that its studies ask for, one entry per group.
     """
 
     history: tuple[Hash, ...] = Field(min_length=1)
@@ -57,12 +58,12 @@ class Frozen(models.Frozen):
 
     @cached_property
     def contents(self) -> dict[str, Sequence[Content]]:
-        """By the name of a claim, the trials that it reads."""
+        """The trials that each claim reads, by the name of the claim."""
         return {name: claim.contents for name, claim in self.claims.items()}
 
     @cached_property
     def neutral(self) -> dict[str, dict[str, Scalar | None]]:
-        """By the name of a task, the options that a record older than them has, at their neutral values."""
+        """The neutral values of the options that older records do not have, by the name of the task."""
         found: dict[str, dict[str, Scalar | None]] = {}
         for content in (one for contents in self.contents.values() for one in contents):
             task = content.fixed.get("task")
@@ -71,7 +72,7 @@ class Frozen(models.Frozen):
         return found
 
     def date(self, claim: Claim) -> str | None:
-        """When the declaration of a claim was frozen; None if it is not, or has changed since."""
+        """Return the date on which a claim was frozen; None if it is not frozen or has changed since."""
         known = self.claims.get(claim.name)
         last = known.history[-1] if known else None
         return last.date if last and last.hash == declaration_hash(claim) else None
@@ -123,11 +124,11 @@ def _plain(value: Any) -> Any:
 
 
 def changed(claims: Iterable[Claim], contents: Mapping[str, Sequence[Content]], frozen: Frozen) -> list[Claim]:
-    """The claims whose declaration, or the trials that it asks for, are not the frozen ones.
+    """Return the claims whose declaration or trials differ from the frozen ones.
 
     Args:
         claims: all claims.
-        contents: by name, the trials that the studies of each ask for now.
+        contents: the trials that the studies of each claim ask for now, by the name of the claim.
         frozen: the frozen declarations.
     """
     return [
@@ -144,13 +145,13 @@ def frozen_again(
     amended: Iterable[Amendment],
     date: str,
 ) -> Frozen:
-    """The frozen declarations after freezing these claims on a date.
+    """Return the frozen declarations with the changed claims frozen on a date.
 
     Args:
         claims: all claims.
-        contents: by name, the trials that the studies of each ask for now.
+        contents: the trials that the studies of each claim ask for now, by the name of the claim.
         frozen: the declarations frozen so far.
-        amended: all amendments; one that is older than the last declaration describes another change.
+        amended: all amendments; those that are older than the last frozen declaration are ignored.
         date: ISO 8601.
 
     Raises:
@@ -180,7 +181,7 @@ def _has_amendment(name: str, now: str, since: str, amended: Iterable[Amendment]
 
 
 def extends(old: Sequence[Content], new: Sequence[Content]) -> bool:
-    """Whether contents are the same but for options that their task did not have, at their neutral values."""
+    """Return whether new contents equal old ones, except for later options of the task at their neutral values."""
     if len(old) != len(new):
         return False
     return all(

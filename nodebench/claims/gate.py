@@ -12,7 +12,7 @@ from nodebench.spec import Record, Status
 
 
 def incompetent(part: Part, claim: Claim, sample: Sample, evidence: Evidence) -> Why | None:
-    """Why a sample may not be judged; None if its networks are competent, or the claim has no gate."""
+    """Return the reason not to judge a sample; None if its networks are competent or the claim has no gate."""
     gate = claim.gate
     if gate is None or not sample.values:
         return None
@@ -34,7 +34,7 @@ def _too_bad(gate: Gate, arm: Arm, points: Sequence[Point], claim: Claim, eviden
         alike = [p for p in evidence.of(gate.baseline, claim) if p.record.data and p.record.data.name in data]
         limit, name = _mean(gate, alike), f"the {gate.baseline.name}"
         if limit is None:
-            return Why(WhyCode.NO_BASELINE, f"no record of {name}, which {arm.name} must not be worse than")
+            return Why(WhyCode.NO_BASELINE, f"no record of {name}, the baseline for {arm.name}")
     if error is None or limit is None or error > limit:
         shown = "unknown" if error is None else f"{error:.3g}"
         return Why(WhyCode.INCOMPETENT, f"{arm.name} has {gate.metric.label} {shown}, worse than {name} ({limit:.3g})")
@@ -62,12 +62,12 @@ def _unfinished(gate: Gate, arm: Arm, points: Sequence[Point]) -> Why | None:
 
 
 def fall_at_the_end(record: Record) -> tuple[float, float] | None:
-    """The fall of the training loss over the last tenth of the epochs, at least one; None if unknown.
+    """Return the decrease of the training loss over the last tenth of the epochs (at least one); None if unknown.
 
-    Losses are means over epochs, of the last tenth and of the tenth before it, so that single batches do not decide.
+    The mean loss of the last tenth of the epochs is compared with that of the tenth before, to average out noise.
 
     Returns:
-        tuple: the fall as a share of the loss before it, and of the loss of the first epoch.
+        tuple: the decrease as a share of the mean loss of the tenth before, and of the loss of the first epoch.
     """
     losses = [loss for row in record.history if (loss := row.get("loss")) is not None]
     tenth = max(1, round(len(losses) / 10))

@@ -1,4 +1,4 @@
-"""From records to one number a replicate: which records belong to a part of a claim, and which may be compared."""
+"""Reduce records to one number per replicate: select the records of a part of a claim and pair comparable ones."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from nodebench.spec.calibration import Calibration
 from nodebench.spec.figures import short
 from nodebench.spec.trial import Scalar
 
-# Axes that change along with another one.
+# Axes that may differ, too, if the axis in the key differs.
 _ALONG = {
     "rtol": ("atol", "adjoint_rtol", "adjoint_atol"),
     "gradient": ("adjoint_rtol", "adjoint_atol"),
@@ -30,16 +30,17 @@ _NAMED = 4  # differences named in a note
 
 @dataclass(frozen=True)
 class Sample:
-    """What was measured of a part under one condition.
+    """The measurements of one part of a claim under one condition.
 
     Attributes:
         condition: its axes and values; empty if the part has no conditions.
         name: the part's own label of the condition.
-        values: one number a replicate, by seed; infinite where a trial failed.
-        points: the records behind it, a list for each arm.
+        values: one number per replicate, by seed; infinite if a trial failed.
+        points: the records used, one tuple per arm.
         notes: what was left out, refused or noticed.
-        test_set_error: standard error that the shared test set gives the mean, in the unit of the part.
-        resolution: the least difference that the test set can show, in the unit of the part; None without one.
+        test_set_error: standard error of the mean due to the shared test set, in the unit of the part.
+        resolution: the smallest difference that the test set can show, in the unit of the part; None without a test
+            set.
     """
 
     condition: dict[str, Scalar | None]
@@ -52,7 +53,7 @@ class Sample:
 
     @property
     def label(self) -> str:
-        """The condition, for people."""
+        """The condition as readable text."""
         return ", ".join([*filter(None, [self.name]), *(_axis_text(*item) for item in self.condition.items())])
 
     @property
@@ -75,12 +76,13 @@ _PLAIN = ("task", "model", "solver", "variant", "dataset")
 
 
 class Evidence:
-    """Records as claims see them, in the order in which they were made.
+    """Look-up of the records that each arm of a claim reads, ordered by start time.
 
     Args:
         records: of all runs.
-        calibrations: of the machines behind them.
-        contents: by the name of a claim, what its studies ask for; see ``nodebench.claims.content``.
+        calibrations: of the machines that made the records.
+        contents: the trials that the studies of each claim ask for, by the name of the claim; see
+            ``nodebench.claims.content``.
     """
 
     def __init__(
@@ -98,10 +100,10 @@ class Evidence:
         self._of_claim: dict[str, list[Point]] = {}
 
     def least_error(self, part: Part, sample: Sample) -> float:
-        """The standard error that the noise of the machine alone gives the logarithm of a ratio of times.
+        """Return the standard error that machine noise alone causes in the logarithm of a ratio of times.
 
-        Few replicates may lie closer together than that by chance. 0 for other figures, for times of interleaved arms,
-        and where the noise of the machine was not measured.
+        It is a lower bound, since a few replicates may agree better than this by chance. It is 0 for other metrics, for
+        times of interleaved arms, and if the noise of the machine was not measured.
         """
         plain = part.against is not None and part.combine == "ratio" and not part.along
         if not (plain and part.reading.timed and part.scale == "log" and sample.values):
@@ -125,7 +127,7 @@ class Evidence:
 
 
 def _tasks(claim: Claim) -> dict[str, None]:
-    """The tasks that the arms of a claim name; none if one of them names none."""
+    """Return the tasks that the arms of a claim name; empty if an arm names no task."""
     gates = [claim.gate.baseline] if claim.gate and claim.gate.baseline else []
     arms = [*gates, *(arm for part in claim.every_part for arm in part.arms)]
     named = [arm.where.get("task") for arm in arms]
@@ -142,7 +144,7 @@ def samples(part: Part, claim: Claim, evidence: Evidence) -> list[Sample]:
             key = tuple(_rounded(point.axes.get(axis)) for axis in part.conditions)
             chosen.setdefault(key, [[] for _ in part.arms])[index].append(point)
     named = [_expected(part, axis) for axis in part.conditions]
-    # A condition of which only one arm happens to have been measured was not asked for.
+    # Drop conditions for which an arm has no records, unless the declaration names them.
     chosen = {key: sides for key, sides in chosen.items() if all(sides) or _is_named(key, named)}
     for gap in product(*(values or (None,) for values in named)):
         if not any(all(not known or a == b for a, b, known in zip(key, gap, named, strict=True)) for key in chosen):
@@ -161,13 +163,13 @@ def _order(value: Scalar | None) -> tuple[str, float, str]:
 
 
 def _expected(part: Part, axis: str) -> tuple[Scalar | None, ...]:
-    """The values of a condition that the arm names, or else the home condition; one without a record is a gap."""
+    """Return the values of an axis that the arm names, or else the home condition; one without records is a gap."""
     wanted = part.arm.where.get(axis, (part.home or {}).get(axis))
     return wanted if isinstance(wanted, tuple) else () if wanted is None else (wanted,)
 
 
 def _rounded(value: Scalar | None) -> Scalar | None:
-    """A number as it was typed: 0.1 + 0.2 is the condition 0.3."""
+    """Round to 9 digits to remove floating-point error: 0.1 + 0.2 becomes the condition 0.3."""
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
@@ -185,7 +187,7 @@ def _with_those_along(names: set[str]) -> frozenset[str]:
 
 
 Setting = tuple[tuple[str, str], ...]
-Replicates = dict[int, list[Point]]  # by seed; several along the axis of a fit, or where a trial was run again
+Replicates = dict[int, list[Point]]  # by seed; several per seed along the axis of a fit, or after a rerun
 
 
 def _sample(part: Part, condition: dict[str, Scalar | None], sides: list[list[Point]]) -> Sample:
@@ -198,7 +200,7 @@ def _sample(part: Part, condition: dict[str, Scalar | None], sides: list[list[Po
     values: dict[int, float] = {}
     for seed in _paired(best):
         if len({point.data for side in best for point in side[seed]}) > 1:
-            notes.append(Note(NoteCode.OTHER_DATA, "replicate left out: the arms saw different data"))
+            notes.append(Note(NoteCode.OTHER_DATA, "replicate left out: the arms used different data"))
             continue
         if len({point.machine["machine"] for side in best for point in side[seed]}) > 1:
             notes.append(Note(NoteCode.ARMS_DIFFER, "replicate left out: its arms ran on different machines"))
@@ -218,9 +220,9 @@ def _sample(part: Part, condition: dict[str, Scalar | None], sides: list[list[Po
 
 
 def _best_setting(part: Part, sides: list[list[Point]]) -> list[Replicates] | None:
-    """The replicates of each arm under one setting: the one with the most pairs, the latest among equals.
+    """Return the replicates of each arm under the setting with the most pairs; for a tie, under the latest setting.
 
-    Within an arm only the seed and the axis of a line differ; the arms may differ in what is tested.
+    Records of one arm may differ only in the seed and the axis of a line. The arms may also differ in what is tested.
     """
     within, may_differ = _with_those_along({"seed", *part.along}), _varied(part)
     if not part.reading.timed:  # replicates may be from several machines; the arms of one replicate may not
@@ -264,7 +266,7 @@ def _unpaired(part: Part, best: list[Replicates]) -> list[Note]:
 
 
 def _paired(found: list[Replicates]) -> list[int]:
-    """Seeds of which every arm has a record."""
+    """Return the seeds for which every arm has a record."""
     return sorted(set.intersection(*(set(side) for side in found)))
 
 
@@ -297,7 +299,7 @@ def _refusals(part: Part, sides: list[list[Point]]) -> list[Note]:
 
 
 def _counted(notes: Iterable[Note]) -> tuple[Note, ...]:
-    """Equal notes once, with their number."""
+    """Merge equal notes and add up their counts."""
     counts: dict[tuple[NoteCode, str], int] = {}
     for note in notes:
         key = note.code, note.message
@@ -306,7 +308,7 @@ def _counted(notes: Iterable[Note]) -> tuple[Note, ...]:
 
 
 def pooled(found: Sequence[Sample]) -> Sample:
-    """The median over conditions within each replicate that has all of them."""
+    """Take the median over conditions within each replicate; leave out replicates that lack a condition."""
     measured = [sample for sample in found if sample.values]
     seeds = sorted(set.intersection(*(set(sample.values) for sample in measured))) if measured else []
     values = {seed: _median([sample.values[seed] for sample in measured]) for seed in seeds}

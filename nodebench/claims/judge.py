@@ -1,8 +1,8 @@
-"""The verdicts: one piece of code for every claim.
+"""Compute verdicts by the same procedure for every claim.
 
 Each part is judged under each condition at the planned looks (``nodebench.analysis.sequential``). The p-values of a
 universal claim are corrected over its conditions (Holm 1979), and then those of all conditions of a report together
-(Benjamini and Hochberg 1995). Exact figures, and identities, take no part in the corrections.
+(Benjamini and Hochberg 1995). Exact metrics and identities are excluded from the corrections.
 """
 
 import warnings
@@ -40,21 +40,21 @@ def judge(
     Args:
         claims: those of one report, whose p-values are corrected together.
         records: in any order.
-        calibrations: of the machines; the error of a ratio of times that were not interleaved is at least what the
-            noise of its machine gives.
+        calibrations: of the machines. Their noise is a lower bound on the error of a ratio of times that were not
+            interleaved.
         frozen: the frozen declarations; they say which records belong to which claim.
     """
     frozen = frozen or Frozen()
     evidence = Evidence(records, calibrations, frozen.contents)
     drafts = [_draft_of_any(claim, evidence) for claim in claims]
     return [
-        draft if draft.why else conclude(draft, frozen.date(draft.claim))  # a broken claim has no more to say
+        draft if draft.why else conclude(draft, frozen.date(draft.claim))  # keep a claim whose code failed
         for draft in corrected(drafts)
     ]
 
 
 def _draft_of_any(claim: Claim, evidence: Evidence) -> ClaimResult:
-    """The conditions of a claim; none of one whose code fails, which is of another package."""
+    """Judge the conditions of a claim; if the code of another package's claim fails, return no conditions."""
     if claim in CLAIMS:
         return _draft(claim, evidence)
     try:
@@ -66,7 +66,7 @@ def _draft_of_any(claim: Claim, evidence: Evidence) -> ClaimResult:
 
 
 def _draft(claim: Claim, evidence: Evidence) -> ClaimResult:
-    """The conditions of a claim, each by itself; those of a universal claim corrected over them."""
+    """Judge each condition of a claim separately; correct the p-values of a universal claim over its conditions."""
     conditions = [condition for parts in _groups(claim) for condition in _conditions(parts, claim, evidence)]
     if claim.kind is Kind.UNIVERSAL:
         adjusted = iter(holm([condition.p for condition in conditions if not condition.is_exact]))
@@ -79,7 +79,7 @@ def _draft(claim: Claim, evidence: Evidence) -> ClaimResult:
 
 
 def _groups(claim: Claim) -> list[tuple[Part, ...]]:
-    """The parts of a claim, those that hold or fail together as one group."""
+    """Group the parts of a claim that hold or fail together; any other part is a group of its own."""
     groups: dict[str, list[Part]] = {}
     for index, part in enumerate(claim.parts):
         groups.setdefault(part.joint or f"#{index}", []).append(part)
@@ -87,7 +87,7 @@ def _groups(claim: Claim) -> list[tuple[Part, ...]]:
 
 
 def _conditions(parts: tuple[Part, ...], claim: Claim, evidence: Evidence) -> list[ConditionResult]:
-    """A result for each condition that a group of parts has; parts without that condition count for all of them."""
+    """Return one result per condition of a group of parts; a part without conditions counts for all conditions."""
     found = [_results(part, claim, evidence) for part in parts]
     labels = list(dict.fromkeys(result.sample.label for results in found for result in results))
     named = [label for label in labels if label] or labels
@@ -115,23 +115,23 @@ def _result(part: Part, claim: Claim, sample: Sample, evidence: Evidence, gated:
     result = PartResult(part, sample, _cut(_shown(replicates), part.within), replicates)
     least = CONFIRMED if replicates.is_exact else LOOKS[0]
     if replicates.n < least:
-        why = Why(WhyCode.TOO_FEW, f"{several(replicates.n, 'replicate')} of at least {least}")
+        why = Why(WhyCode.TOO_FEW, f"{several(replicates.n, 'replicate')}; at least {least} needed")
         return replace(result, verdict=Verdict.INCONCLUSIVE, why=why)
     levels = {outcome: p_inside(replicates, ranges) for outcome, ranges in part.regions.ranges.items() if ranges}
     outcome, p = min(levels.items(), key=lambda item: item[1])
     if p < ERROR:
         return replace(result, verdict=Verdict(outcome), p=p)
-    why = Why(WhyCode.OVERLAPS, f"the interval is in no region ({edges(part)})")
+    why = Why(WhyCode.OVERLAPS, f"the interval overlaps a threshold ({edges(part)})")
     return replace(result, verdict=Verdict.INCONCLUSIVE, why=why, p=p)
 
 
 def _cut(found: Estimate, within: Range) -> Estimate:
-    """An estimate whose interval ends where no value can be."""
+    """Clip the interval of an estimate to the range of possible values."""
     return replace(found, low=max(found.low, within[0]), high=min(found.high, within[1]))
 
 
 def replicates_of(part: Part, sample: Sample, evidence: Evidence) -> Replicates:
-    """The numbers of a sample in the order of their seeds, and what is known of their error."""
+    """Return the values of a sample in the order of their seeds, with the known sources of their error."""
     values = tuple(sample.values[seed] for seed in sorted(sample.values))
     scale: Scale = "linear" if part.scale == "log" and any(value <= 0 for value in values) else part.scale
     return Replicates(
@@ -145,5 +145,5 @@ def replicates_of(part: Part, sample: Sample, evidence: Evidence) -> Replicates:
 
 
 def _shown(replicates: Replicates) -> Estimate:
-    """The interval of the last look reached, or before the first look an interval for one look."""
+    """Return the interval of the last planned look reached; before the first look, one without correction for looks."""
     return look_interval(replicates) or interval(replicates)

@@ -1,4 +1,4 @@
-"""The words for a verdict, and the typed reasons behind one."""
+"""Verdicts, reasons for undecided verdicts, and notes on records."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,26 +10,26 @@ class Verdict(StrEnum):
     SUPPORTED = "supported"
     REFUTED = "refuted"
     DEPENDS = "depends"  # some conditions support it, others refute it
-    PARTLY = "partly"  # the estimate is, with its interval, between support and refutation
+    PARTLY = "partly"  # the whole interval lies between the regions of support and refutation
     INCONCLUSIVE = "inconclusive"
     NOT_TESTED = "not tested"
 
     @property
     def is_decided(self) -> bool:
-        """Whether the records decide."""
+        """Whether the verdict is neither inconclusive nor not tested."""
         return self not in (Verdict.INCONCLUSIVE, Verdict.NOT_TESTED)
 
 
 class WhyCode(StrEnum):
     """Why a condition or a claim is not decided."""
 
-    NO_RECORDS = "no-records"  # nothing that may be used was measured
+    NO_RECORDS = "no-records"  # there are no usable records
     INCOMPETENT = "incompetent"  # a network is worse than the plain baseline
     STILL_TRAINING = "still-training"  # the training loss was still falling
-    NO_BASELINE = "no-baseline"  # competence cannot be judged
+    NO_BASELINE = "no-baseline"  # the baseline that defines competence has no records
     TOO_FEW = "too-few"  # fewer replicates than the first planned look
-    OVERLAPS = "overlaps"  # the interval is in no region
-    CORRECTED = "corrected"  # decided by itself, not after the correction for the number of verdicts
+    OVERLAPS = "overlaps"  # the interval overlaps a threshold
+    CORRECTED = "corrected"  # decided before the correction for multiple tests, but not after it
     HOME_OPEN = "home-open"  # the home condition is not decided
     CONDITIONS_OPEN = "conditions-open"  # some condition of a universal claim is not decided
     BROKEN = "broken"  # the code of another package's claim failed
@@ -49,12 +49,12 @@ class Why:
 
 
 class NoteCode(StrEnum):
-    """What happened to records on their way into a sample."""
+    """What happened to records while a sample was made."""
 
-    NO_OUTCOME = "no-outcome"  # the trial failed for a reason that is not its method's
-    UNRELIABLE = "unreliable"  # the figures may not be used
-    OTHER_SETTING = "other-setting"  # measured with other settings than the arms compared
-    OTHER_DATA = "other-data"  # the arms saw other data
+    NO_OUTCOME = "no-outcome"  # the trial failed, but not because of its method
+    UNRELIABLE = "unreliable"  # the metrics of the record may not be used
+    OTHER_SETTING = "other-setting"  # the settings differ from those of the compared records
+    OTHER_DATA = "other-data"  # the arms used different data
     ARMS_DIFFER = "arms-differ"  # the arms differ in more than what is tested
     NO_ARM = "no-arm"  # one arm has no record
     UNPAIRED = "unpaired"  # a replicate lacks one arm

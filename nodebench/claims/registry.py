@@ -45,8 +45,8 @@ def all_claims() -> tuple[Claim, ...]:
     """The claims of nodebench and of installed packages.
 
     An entry point of the group ``nodebench.claims`` names a class with an attribute ``claims``, a tuple of ``Claim``.
-    The studies that a claim names are shipped ones, or paths of ``.toml`` files. A package
-    one of whose claims has the name of another claim is not used, and a ``PluginWarning`` says so.
+    The studies that a claim names are shipped ones, or paths of ``.toml`` files. If a
+    package has a claim with the name of another claim, the package is ignored with a ``PluginWarning``.
     """
     found = {claim.name: claim for claim in CLAIMS}
 

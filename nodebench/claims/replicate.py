@@ -1,4 +1,4 @@
-"""The number of one replicate, from its records."""
+"""Compute the number of one replicate from its records."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ _FEWEST_ON_A_LINE = 3
 
 
 def replicate(part: Part, sides: Sequence[Sequence[Point]], notes: list[Note]) -> float | None:
-    """The number of one replicate: infinite if one side failed, None if it has none.
+    """Return the number of one replicate; infinite if one arm failed, None if there is no number.
 
     Args:
         part: what is measured.
-        sides: the records of each arm; several along the axis of a line, or where a trial was run again.
-        notes: receives what was left out.
+        sides: the records of each arm; several per arm along the axis of a line, or if a trial was run again.
+        notes: list to which a note is appended for everything that is left out.
     """
     if part.match:
         return _matched(part, part.match, sides, notes)
@@ -46,7 +46,7 @@ def _combined(part: Part, first: float, second: float, notes: list[Note]) -> flo
     if part.combine == "difference":
         return first - second
     if second == 0:
-        notes.append(Note(NoteCode.NO_VALUE, "replicate left out: a ratio to 0"))
+        notes.append(Note(NoteCode.NO_VALUE, "replicate left out: the ratio divides by 0"))
         return None
     return -math.inf if math.isinf(second) else first / second
 
@@ -57,30 +57,30 @@ def _read(part: Part, point: Point) -> float | None:
 
 
 def _at_the_same_places(along: str, sides: Sequence[Sequence[Point]], notes: list[Note]) -> list[list[Point]]:
-    """The latest record at each place of an axis that every side has."""
+    """Return for each arm the latest record at each axis value that all arms have."""
     by_place = [
         {str(point.axes.get(along)): point for point in sorted(side, key=lambda point: point.record.started)}
         for side in sides
     ]
     common = set.intersection(*(set(places) for places in by_place))
     if any(places.keys() != common for places in by_place):
-        notes.append(Note(NoteCode.UNPAIRED, f"values of {along} that one arm lacks are left out of the other's line"))
+        notes.append(Note(NoteCode.UNPAIRED, f"values of {along} that only one arm has are left out of its line"))
     return [[point for place, point in places.items() if place in common] for places in by_place]
 
 
 def _matched(part: Part, match: Match, sides: Sequence[Sequence[Point]], notes: list[Note]) -> float | None:
-    """The ratio of two curves at equal error; a failed trial is no point of its curve."""
+    """Return the ratio of two curves at equal error; failed trials are left out of the curves."""
     curves = []
     for side in sides:
         good = [point.record for point in side if point.record.status is Status.OK]
         if len(good) < len(side):
-            notes.append(Note(NoteCode.NO_VALUE, "a failed trial is no point of its curve", len(side) - len(good)))
+            notes.append(Note(NoteCode.NO_VALUE, "failed trial left out of its curve", len(side) - len(good)))
         read = [(match.error.get(record), part.reading.get(record)) for record in good]
         curves.append([(x, y) for x, y in read if x is not None and y is not None])
     first, second = curves
     ratio = ratio_at_equal(first, second)
     if ratio is None:
-        notes.append(Note(NoteCode.NO_VALUE, f"replicate left out: the arms reach no {match.error.label} in common"))
+        notes.append(Note(NoteCode.NO_VALUE, f"replicate left out: the arms share no range of {match.error.label}"))
     return ratio
 
 

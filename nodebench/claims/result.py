@@ -1,4 +1,4 @@
-"""What was found about a claim: results of its parts, of its conditions, and of the claim."""
+"""Results of a claim, of its conditions and of its parts."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ from nodebench.claims.outcome import Verdict, Why
 
 @dataclass(frozen=True)
 class PartResult:
-    """One part of a claim under one condition.
+    """The result of one part of a claim under one condition.
 
     Attributes:
         part: its declaration.
-        sample: the records that it rests on.
-        estimate: with its interval; None where there is none.
-        replicates: the numbers behind the estimate, with what is known of their error.
-        verdict: by itself, before correction.
+        sample: the measurements behind it.
+        estimate: with its interval; None if nothing was measured.
+        replicates: the values behind the estimate, with the known sources of their error.
+        verdict: before the correction for multiple tests.
         why: why it is not decided; None if it is.
-        p: the least overall error level at which it is decided; 1 if it is at none, 0 for an exact figure.
+        p: the smallest overall error level at which the part is decided; 1 if there is none, 0 for an exact metric.
     """
 
     part: Part
@@ -33,7 +33,7 @@ class PartResult:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the figure has no sampling error: its value is known, not estimated."""
+        """Whether the metric has no sampling error: its value is known, not estimated."""
         return self.replicates is not None and self.replicates.is_exact
 
     @property
@@ -57,7 +57,7 @@ class PartResult:
 
 @dataclass(frozen=True)
 class ConditionResult:
-    """One condition of a claim: one part, or several that hold or fail together.
+    """The result of one condition of a claim: of one part, or of several that hold or fail together.
 
     Attributes:
         label: the condition, for people.
@@ -65,8 +65,9 @@ class ConditionResult:
         home: whether it is the source's own condition.
         verdict: after correction.
         why: why it is not decided; None if it is.
-        p: the least overall error level at which it is decided by itself; 0 for an exact figure.
-        p_corrected: after the corrections over the conditions of a universal claim and over all verdicts of a report.
+        p: the smallest overall error level at which the condition alone is decided; 0 for an exact metric.
+        p_corrected: ``p`` after the corrections over the conditions of a universal claim and over all verdicts of a
+            report.
     """
 
     label: str
@@ -79,7 +80,7 @@ class ConditionResult:
 
     @property
     def is_exact(self) -> bool:
-        """Whether it rests on exact figures alone."""
+        """Whether all its metrics are exact."""
         return all(result.is_exact for result in self.parts)
 
     @property
@@ -90,7 +91,7 @@ class ConditionResult:
 
     @property
     def n(self) -> int:
-        """The fewest replicates of its parts."""
+        """The smallest number of replicates of any of its parts."""
         return min((result.estimate.n if result.estimate else 0 for result in self.parts), default=0)
 
 
@@ -119,7 +120,7 @@ class CheckedControl:
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """What the records say about a claim.
+    """The verdict on a claim, with the results behind it.
 
     Attributes:
         claim: its declaration.
@@ -149,19 +150,19 @@ class ClaimResult:
 
     @property
     def is_exact(self) -> bool:
-        """Whether it rests on exact figures alone."""
+        """Whether all its metrics are exact."""
         return bool(self.conditions) and all(condition.is_exact for condition in self.conditions)
 
     @property
     def headline(self) -> ConditionResult | None:
-        """The condition to show where there is room for one."""
+        """The condition to show if only one can be shown."""
         return next(iter(self.shown), None)
 
     @property
     def shown(self) -> tuple[ConditionResult, ...]:
-        """The conditions to show: one with the claim's verdict; of *depends*, one supported and one refuted.
+        """The conditions to show: one with the claim's verdict, or for *depends* one supported and one refuted.
 
-        A home condition comes first; of *depends*, then those of the most replicates.
+        Home conditions are preferred; for *depends*, then conditions with the most replicates.
         """
         if self.verdict is not Verdict.DEPENDS:
             measured = [one for one in self.conditions if any(result.estimate for result in one.parts)]

@@ -1,6 +1,6 @@
-"""The sampling error of a test set that all replicates have in common.
+"""The sampling error of a test set that all replicates share.
 
-More seeds do not reduce it: it belongs to the images that happen to be in the test set.
+More seeds do not reduce this error: it comes from the random choice of the images in the test set.
 """
 
 import math
@@ -13,14 +13,15 @@ from nodebench.claims.contract import Part
 
 
 def error_of_test_items(part: Part, sides: Sequence[Sequence[Point]], values: Mapping[int, float]) -> float:
-    """Standard error, in percentage points, that the test set gives the mean over replicates.
+    """Return the standard error of the mean over replicates that is due to the test set, in percentage points.
 
-    If the records hold which test items were wrong, the difference of the arms is averaged over seeds for each item,
-    and its standard deviation over the items counts. Otherwise a lower bound is used: two networks whose error rates
-    differ by d disagree on at least d of the items, and McNemar's variance of the difference is then at least d / N.
+    If the records list the misclassified test items, the difference of the arms is averaged over seeds for each item,
+    and the error is computed from its standard deviation over the items. Otherwise a lower bound is used: two networks
+    whose error rates differ by d disagree on at least a share d of the N items, and McNemar's variance of the
+    difference is then at least d / N.
 
     Args:
-        part: a part on shares of a test set.
+        part: a part whose reading is a percentage of a test set.
         sides: the records of each arm.
         values: the number of each replicate, in percentage points.
     """
@@ -41,10 +42,10 @@ _NATS, _ERROR_OF_NATS = ("nats", "excess_nats"), "excess_nats_error"
 
 
 def error_of_test_points(part: Part, sides: Sequence[Sequence[Point]]) -> float:
-    """Standard error that the test points of a density give the mean over replicates; 0 for any other figure.
+    """Return the standard error of the mean that is due to the test points of a density; 0 for any other metric.
 
-    The errors of two arms are added in quadrature, as if their test sets were apart: more than it is where both flows
-    err at the same points.
+    The mean is over replicates. The errors of two arms are added in quadrature, as for independent test sets. This
+    overestimates the error if both flows err at the same points.
     """
     if part.reading.figure not in _NATS:
         return 0.0
@@ -54,13 +55,13 @@ def error_of_test_points(part: Part, sides: Sequence[Sequence[Point]]) -> float:
 
 
 def resolution_of_test_items(sides: Sequence[Sequence[Point]]) -> float | None:
-    """Percentage points of one test item; None if the records do not say how many there are."""
+    """Return how many percentage points one test item counts; None if the size of the test set is unknown."""
     sizes = [point.record.data.test for side in sides for point in side if point.record.data]
     return 100 / min(sizes) if sizes else None
 
 
 def _wrong(side: Sequence[Point]) -> np.ndarray | None:
-    """For each test item, the share of replicates that were wrong on it; None if a record does not say."""
+    """Return for each test item the share of replicates that misclassified it; None if a record lacks this."""
     found = [point.record.wrong_items() for point in side]
     if not found or any(one is None for one in found) or len({len(one) for one in found if one is not None}) != 1:
         return None

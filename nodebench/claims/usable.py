@@ -6,9 +6,9 @@ from nodebench.claims.outcome import Note, NoteCode
 
 
 def usable(point: Point, part: Part, notes: list[Note]) -> bool:
-    """Whether a record may be used; if not, a note says why."""
+    """Return whether a record may be used; if not, append the reason to ``notes``."""
     if not point.is_outcome:
-        message = f"record left out: it ended as {point.record.status}, which is not an outcome of its method"
+        message = f"record left out: status {point.record.status} is not caused by the method"
         notes.append(Note(NoteCode.NO_OUTCOME, message))
         return False
     if reason := unreliable(point.record, part.reading.timed, part.reading.paired):

@@ -1,4 +1,4 @@
-"""``verdicts.json``: the verdicts for programs, as typed models; their JSON schema is in the documentation."""
+"""Typed models of ``verdicts.json``, the machine-readable verdicts; their JSON schema is in the documentation."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -22,17 +22,17 @@ class WhyUndecided(Frozen):
 
 
 class Effect(Frozen):
-    """One measured number with its 95 % interval. An end that is infinite or unknown is null."""
+    """One measured number with its 95 % interval. An infinite or unknown limit of the interval is null."""
 
     words: str = Field(description="the effect in plain words; empty if nothing was measured")
     unit: Literal["", "×", "points", "%"] = Field(
-        description="in the words; for % the numbers below are shares: 0.05 is 5 %"
+        description="of the effect as shown in words; for %, estimate, low and high are fractions: 0.05 is 5 %"
     )
     estimate: float | None = Field(description="null if nothing was measured")
     low: float | None
     high: float | None
     n: int = Field(description="replicates", ge=0)
-    verdict: Verdict = Field(description="by itself, before correction")
+    verdict: Verdict = Field(description="before the correction for multiple tests")
 
 
 class Condition(Frozen):
@@ -41,9 +41,9 @@ class Condition(Frozen):
     condition: str = Field(description="its label; empty if the claim has one condition")
     home: bool = Field(description="whether it is the source's own condition")
     verdict: Verdict = Field(description="after correction")
-    exact: bool = Field(description="whether it rests on figures without sampling error")
-    p: float = Field(description="the least error level at which the condition is decided by itself")
-    p_corrected: float = Field(description="after the corrections over conditions and over the report")
+    exact: bool = Field(description="whether its metrics have no sampling error")
+    p: float = Field(description="the smallest error level at which the condition alone is decided")
+    p_corrected: float = Field(description="after the corrections over the conditions and over all verdicts")
     why: WhyUndecided | None
     effects: tuple[Effect, ...]
 
@@ -66,14 +66,14 @@ class ClaimVerdict(Frozen):
     topic: Topic
     sentence: str = Field(description="the claim as it is tested")
     source: PublishedAs
-    published: str = Field(description="the published figures")
+    published: str = Field(description="the published values")
     verdict: Verdict
     line: str = Field(description="the verdict with the conditions that it rests on")
     exact: bool
     why: WhyUndecided | None
     frozen: str | None = Field(description="the date on which its declaration was frozen")
     conditions: tuple[Condition, ...]
-    controls: dict[str, str] = Field(description="what each control says, and its outcome")
+    controls: dict[str, str] = Field(description="the outcome of each control, by its statement")
     records: tuple[str, ...] = Field(description="the ids of the records behind it")
 
 
@@ -81,12 +81,12 @@ class VerdictFile(Frozen):
     """Content of ``verdicts.json``."""
 
     schema_version: Literal[1] = 1
-    nodebench: str = Field(description="the version of nodebench that judged")
+    nodebench: str = Field(description="the version of nodebench that made the verdicts")
     verdicts: tuple[ClaimVerdict, ...]
 
 
 def claim_verdict(result: ClaimResult) -> ClaimVerdict:
-    """The verdict on a claim, for programs."""
+    """Convert the result of a claim to its model in ``verdicts.json``."""
     claim, source = result.claim, result.claim.source
     return ClaimVerdict(
         id=claim.id,

@@ -1,4 +1,4 @@
-"""A result in words, for the terminal, the report and the README alike."""
+"""Describe results in words, for the terminal, the report and the README."""
 
 import math
 import re
@@ -15,7 +15,7 @@ _ABBREVIATIONS = {"mnist": "MNIST", "ecg": "ECG", "aca": "ACA", "rtol": "rtol", 
 
 
 def verdict_line(result: ClaimResult) -> str:
-    """The conditions of each verdict, those of the claim's own first: ``refuted in 1 of 3 conditions; supported …``."""
+    """Count conditions by verdict, the claim's own verdict first: ``refuted in 1 of 3 conditions; supported …``."""
     conditions = result.conditions
     if result.verdict is Verdict.NOT_TESTED or not conditions:
         return f"not tested: {result.why.message}" if result.why else "not tested"
@@ -34,18 +34,18 @@ def _group(verdict: Verdict, found: Sequence[ConditionResult], total: int) -> st
 
 
 def measured(result: ClaimResult) -> str:
-    """What was measured in the condition to show where there is room for one; of *depends*, in one of either kind."""
+    """Describe what was measured in the conditions to show; see ``ClaimResult.shown``."""
     return ". ".join(opening(f"{one.words}; n = {one.n}") for one in result.shown)
 
 
 def opening(text: str) -> str:
-    """A text as the start of a sentence."""
+    """Capitalize the first word of a text; known abbreviations keep their spelling."""
     word = re.split(r"\W", text, maxsplit=1)[0]
     return _ABBREVIATIONS.get(word, word[:1].upper() + word[1:]) + text[len(word) :]
 
 
 def explanation(result: ClaimResult) -> str:
-    """Why a claim is not decided, or the condition that is shown; empty if it is."""
+    """Return why the shown condition, or else the claim, is not decided; empty if the claim is decided."""
     if result.verdict.is_decided:
         return ""
     why = result.headline.why if result.headline and result.headline.why else result.why
@@ -53,12 +53,12 @@ def explanation(result: ClaimResult) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p-value; below a thousandth its size says nothing."""
+    """Format a p-value; values below 0.001 are shown as ``< 0.001``."""
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def rule(part: Part, regions: Sequence[tuple[float, float]]) -> str:
-    """What the whole interval of a part must satisfy to be inside one of some regions."""
+    """Describe where the whole interval of a part must lie to be inside one of the regions."""
     return f"“{part.words.format('…')}”: {' or '.join(_bounds(part, region) for region in regions)}"
 
 
@@ -78,7 +78,7 @@ def competence(gate: Gate) -> str:
 
 
 def edges(part: Part) -> str:
-    """What an interval must reach to be decided: ``support: at most 0.75 ×; refutation: at least 1 ×``."""
+    """Describe the regions that decide a part: ``support: at most 0.75 ×; refutation: at least 1 ×``."""
     sides = {"support": [part.supports], "refutation": part.regions.refuting}
     return "; ".join(f"{name}: {' or '.join(_bounds(part, one) for one in some)}" for name, some in sides.items())
 

@@ -15,12 +15,12 @@ from nodebench.errors import BadInput, CannotGoOn, nearest
 from nodebench.escapes import for_terminal
 from nodebench.trial.descriptors import require_descriptors, reserve_standard_descriptors
 
-# Typer carries its own copy of click from some version on; its usage error is public only as this base.
+# Recent versions of Typer bundle click; their usage error is public only as this base class.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def main() -> None:
-    """Run the command line; bad input ends in one line and exit code 2."""
+    """Run the command line. Bad input prints one line and exits with code 2."""
     reserve_standard_descriptors()
     with tolerant_streams() as output:
         code = _run()
@@ -32,7 +32,7 @@ def main() -> None:
 
 def _run() -> int:
     """Run what was typed; return the exit code."""
-    # Until trials run there is nothing to clean up, and an exception in the middle of an import is no way out.
+    # Before trials run there is nothing to clean up, and KeyboardInterrupt during an import is not reliable.
     before = signal.signal(signal.SIGINT, leave_at_once)
     try:
         require_descriptors()
@@ -46,10 +46,10 @@ def _run() -> int:
     except _UsageError as error:
         code = _refuse(_usage(error))
     except (typer.Abort, KeyboardInterrupt) as error:
-        if isinstance(error.__cause__, EOFError):  # typer takes it for Ctrl-D at a prompt, and there is none
+        if isinstance(error.__cause__, EOFError):  # typer treats EOFError as Ctrl-D at a prompt, but there is no prompt
             raise error.__cause__ from None
         code = INTERRUPTED
-    except OSError as error:  # a path that no file can have, a folder without permission, a full disk
+    except OSError as error:  # invalid path, missing permission or full disk
         code = _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     finally:
         signal.signal(signal.SIGINT, before)
@@ -57,7 +57,7 @@ def _run() -> int:
 
 
 def _explain(output: Tolerant, code: int) -> int:
-    """Say that output was lost, unless its reader has left on purpose; return the exit code."""
+    """Report lost output, unless the reader closed the pipe; return the exit code."""
     if isinstance(output.error, BrokenPipeError):
         return code or TRIAL_FAILED
     assert output.error is not None
@@ -66,7 +66,7 @@ def _explain(output: Tolerant, code: int) -> int:
 
 
 def _with_latest(arguments: list[str]) -> list[str]:
-    """``--resume`` without a name means the latest run: options with a value that may be left out are not typer's."""
+    """Give ``--resume`` without a name the value ``latest``: Typer has no options with an optional value."""
     filled: list[str] = []
     for argument, following in pairwise([*arguments, "-"]):
         filled += [argument, LATEST] if argument == "--resume" and following.startswith("-") else [argument]
@@ -81,7 +81,7 @@ def _refuse(message: str) -> int:
 
 
 def _usage(error: Exception) -> str:
-    """The parser's own complaint, with the nearest option or command, in one line."""
+    """Return the parser's error message in one line, with the nearest option or command."""
     context, message = getattr(error, "ctx", None), error.format_message()  # type: ignore[attr-defined]
     if context is None or not message.strip():  # the help has been printed
         return str(message).strip()

@@ -12,15 +12,15 @@ from nodebench.errors import BadInput
 
 def show(
     run: RunName = None,
-    figures: Annotated[bool, typer.Option("--figures", help="Draw each trial's figures, as SVG and PNG.")] = False,
-    animate: Annotated[bool, typer.Option("--animate", help="Draw them, and a GIF of each training.")] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="Save plots of each trial as SVG and PNG.")] = False,
+    animate: Annotated[bool, typer.Option("--animate", help="Save the plots, and a GIF of each training.")] = False,
     columns: Annotated[
         str,
-        typer.Option(metavar="all|NAME,…", help="Figures to show, however wide the table. (default: those that fit)"),
+        typer.Option(metavar="all|NAME,…", help="Columns to show, even if too wide. (default: those that fit)"),
     ] = "",
     results: Results = Path("results"),
 ) -> None:
-    """Print a run's table again, and draw its figures."""
+    """Print the table of a run and, on request, save its plots."""
     from nodebench.cli.choices import parts
     from nodebench.cli.show import show_command
 
@@ -31,13 +31,13 @@ def plot(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run; 'latest'.", show_default=False)],
     x: Annotated[str, typer.Argument(metavar="X", help="Column: nfe_forward, rtol, step_seconds.")],
     y: Annotated[str, typer.Argument(metavar="Y", help="Column: solution_error, gradient_error.")],
-    by: Annotated[str, typer.Option(metavar="COLUMN", help="What colours and marks the points.")] = "solver",
+    by: Annotated[str, typer.Option(metavar="COLUMN", help="Column that sets colour and marker.")] = "solver",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="An .svg, .png or .pdf. (default: in RUN/figures)")
+        Path | None, typer.Option(metavar="FILE", help="Output .svg, .png or .pdf. (default: in RUN/figures)")
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Plot one column of a run's table against another, a point for each trial.
+    """Plot one column of a run's table against another, one point per trial.
 
     Example: nodebench plot latest nfe_forward solution_error --by solver
     """
@@ -50,9 +50,9 @@ def list_(
     what: Annotated[
         str, typer.Argument(metavar="[tasks|models|datasets|options|solvers|gradients|batchings]")
     ] = "tasks",
-    task: Annotated[str, typer.Argument(metavar="[TASK]", help="Whose options to list.")] = "",
+    task: Annotated[str, typer.Argument(metavar="[TASK]", help="Task whose options to list.")] = "",
 ) -> None:
-    """Say what exists: tasks, models, data sets, options of a task, solvers, gradients, batchings."""
+    """List tasks, models, data sets, options of a task, solvers, gradients or batchings."""
     from nodebench.cli.show import list_command
 
     list_command(what, task)
@@ -60,22 +60,24 @@ def list_(
 
 def export(
     run: RunName = None,
-    every: Annotated[bool, typer.Option("--all", help="Every run of --results, in one table.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Export all runs in --results as one table.")] = False,
     format: Annotated[str, typer.Option("--format", help="csv, parquet, json or latex.")] = "csv",
-    table: Annotated[str, typer.Option(metavar="NAME", help="trials, history (a row an epoch) or profile.")] = "trials",
+    table: Annotated[
+        str, typer.Option(metavar="NAME", help="trials, history (one row per epoch) or profile.")
+    ] = "trials",
     columns: Annotated[
-        str, typer.Option(metavar="NAME,…", help="Columns in this order. (default: all; for latex eight)")
+        str, typer.Option(metavar="NAME,…", help="Columns, in order. (default: all; for latex, eight)")
     ] = "",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="File to write. (default: RUN/records.FORMAT)"),
     ] = None,
     croissant: Annotated[
-        bool, typer.Option("--croissant", help="Write metadata of the Parquet file, as MLCommons Croissant, beside it.")
+        bool, typer.Option("--croissant", help="Also write MLCommons Croissant metadata of the Parquet file.")
     ] = False,
     results: Results = Path("results"),
 ) -> None:
-    """Write the records of a run as a table for other programs.
+    """Export the records of a run as a table.
 
     Example: nodebench export --all --format parquet --out records.parquet
     """
@@ -90,7 +92,7 @@ def report(
         str,
         typer.Option(
             metavar="RUN",
-            help="A page of one run alone: its name, or latest.",
+            help="Report on this run only: its name, or latest.",
             autocompletion=of_runs,
             rich_help_panel=WHERE,
         ),
@@ -118,17 +120,17 @@ def report(
         int | None,
         typer.Option(
             metavar="PORT",
-            help="Serve the pages here until Ctrl-C; 0: a free port.",
+            help="Serve the pages on localhost until Ctrl-C; 0 picks a free port.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     readme: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A README to write the verdicts into.", rich_help_panel=OUTPUT),
+        typer.Option(metavar="FILE", help="README to insert the verdicts into.", rich_help_panel=OUTPUT),
     ] = None,
     with_published: Annotated[
         bool,
-        typer.Option("--with-published", help="Show results/published beside your own records.", rich_help_panel=WHERE),
+        typer.Option("--with-published", help="Also show the records in results/published.", rich_help_panel=WHERE),
     ] = False,
 ) -> None:
     """Write the report: verdicts on the published claims, and a page for each claim and study.
@@ -138,7 +140,7 @@ def report(
     from nodebench.cli.report import report_command, report_run_command, show_page
 
     if run and (readme or with_published):
-        raise BadInput(f"--run {run}: leave out --readme and --with-published, which are of the whole report")
+        raise BadInput(f"--run {run}: leave out --readme and --with-published, which apply to the whole report")
     if run:
         page = report_run_command(run, results, out, format)
     else:
@@ -157,29 +159,29 @@ def recommend(
         ),
     ] = "",
     field: Annotated[
-        str, typer.Option(metavar="MODULE:CLASS", help="A vector field of your own.", rich_help_panel="What")
+        str, typer.Option(metavar="MODULE:CLASS", help="Your own vector field.", rich_help_panel="What")
     ] = "",
     state_shape: Annotated[
-        str, typer.Option(metavar="N,…", help="Of one sample of your field's state.", rich_help_panel="What")
+        str, typer.Option(metavar="N,…", help="Shape of one sample of your field's state.", rich_help_panel="What")
     ] = "",
-    model: Annotated[str, typer.Option(help="Of the task. (default: its first)", rich_help_panel="What")] = "",
+    model: Annotated[str, typer.Option(help="Model of the task. (default: its first)", rich_help_panel="What")] = "",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Option of the task.", rich_help_panel="What"),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="FILE|DIR", help="Your file of series, or the data sets.", rich_help_panel="What"),
+        typer.Option(metavar="FILE|DIR", help="Your time-series file, or data set folder.", rich_help_panel="What"),
     ] = None,
     max_memory: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="Most that a training step may take: 300MB.", rich_help_panel=LIMITS),
+        typer.Option(metavar="SIZE", help="Maximum memory of a training step, e.g. 300MB.", rich_help_panel=LIMITS),
     ] = None,
     error: Annotated[
-        float | None, typer.Option(metavar="X", help="Relative error of the gradient.", rich_help_panel=LIMITS)
+        float | None, typer.Option(metavar="X", help="Maximum relative gradient error.", rich_help_panel=LIMITS)
     ] = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Measure now, for minutes.", rich_help_panel=WHERE)
+        bool, typer.Option("--measure", help="Measure now; takes minutes.", rich_help_panel=WHERE)
     ] = False,
     minutes: Annotated[
         float | None,
@@ -190,16 +192,16 @@ def recommend(
         ),
     ] = None,
     solver: Annotated[
-        str, typer.Option(metavar="NAME,…", help="With --measure or --minutes: these alone.", rich_help_panel=WHERE)
+        str, typer.Option(metavar="NAME,…", help="With --measure or --minutes: solvers to try.", rich_help_panel=WHERE)
     ] = "",
     steps: Annotated[
         str,
         typer.Option(
-            metavar="N,…", help="With --measure: steps of a solve by fixed-step solvers.", rich_help_panel=WHERE
+            metavar="N,…", help="With --measure: steps per solve of fixed-step solvers.", rich_help_panel=WHERE
         ),
     ] = "",
     seeds: Annotated[int, typer.Option(metavar="N", help="With --measure: replicates.", rich_help_panel=WHERE)] = 3,
-    device: Annotated[str, typer.Option(help="With --measure or --minutes: where.", rich_help_panel=WHERE)] = "cpu",
+    device: Annotated[str, typer.Option(help="With --measure or --minutes: device.", rich_help_panel=WHERE)] = "cpu",
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="CPU threads of a trial. (default: any)", rich_help_panel=WHERE)
     ] = None,
@@ -207,7 +209,7 @@ def recommend(
         str,
         typer.Option(
             metavar="NAME",
-            help="Use the records of the machine whose processor has this in its name. (default: this machine)",
+            help="Use the records of the machine whose processor name contains NAME. (default: this machine)",
             rich_help_panel=WHERE,
         ),
     ] = "",
@@ -215,7 +217,7 @@ def recommend(
     plot: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Draw error over time of all candidates: .svg, .png or .pdf.", rich_help_panel=OUTPUT
+            metavar="FILE", help="Plot error over time of all candidates: .svg, .png or .pdf.", rich_help_panel=OUTPUT
         ),
     ] = None,
     json: Annotated[

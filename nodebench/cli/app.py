@@ -36,7 +36,7 @@ from nodebench.cli.options import (
 )
 from nodebench.errors import BadInput
 
-# As --help lists them: what is used most comes first.
+# Order of the commands in --help: the most used first.
 _ORDER = (
     "run",
     "show",
@@ -102,7 +102,7 @@ def run(
         str,
         typer.Option(
             metavar="TASK",
-            help="Task to run, see 'nodebench list tasks', or file.py:NAME of a problem of your own.",
+            help="Task to run (see 'nodebench list tasks'), or file.py:NAME of your own problem.",
             autocompletion=of_tasks,
             rich_help_panel=WHAT,
         ),
@@ -117,7 +117,7 @@ def run(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Option of the task. Give it again with another value to run both.",
+            help="Option of the task. Repeat it with another value to run both.",
             rich_help_panel=WHAT,
         ),
     ] = None,
@@ -139,7 +139,7 @@ def run(
         bool,
         typer.Option(
             "--no-timing",
-            help="Seconds do not matter: trials run on all cores, and none runs again if the machine changed speed.",
+            help="Times are not needed: run trials on all cores, and do not rerun them if the machine changed speed.",
             rich_help_panel=WHERE,
         ),
     ] = False,
@@ -149,7 +149,7 @@ def run(
     yes: Yes = False,
     **axes: str,
 ) -> int:
-    """Run trials. Several values by comma multiply into trials, each in a process of its own.
+    """Run trials. Comma-separated values are expanded into all combinations, one trial and process each.
 
     Example: nodebench run --task mnist --solver dopri5,rk4 --gradient direct,adjoint --seeds 5
     """

@@ -1,4 +1,4 @@
-"""The options of ``nodebench run`` that stand for the axes of a trial."""
+"""The options of ``nodebench run`` that are generated from the axes of a trial."""
 
 import inspect
 from collections.abc import Callable
@@ -17,9 +17,9 @@ _COMPLETED: dict[str, Callable[..., list[str]]] = {"model": of_models, "solver":
 
 
 def with_axis_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command that takes ``**axes`` one option for each axis that a grid takes several values of.
+    """Replace the ``**axes`` of a command by one option for each axis that accepts several values.
 
-    The options hold the text that was typed. They follow the first two parameters, which say the task.
+    Each option passes on the text as typed. The options come after the first two parameters, which name the task.
     """
     taken = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
     names = [name for name, axis in AXES.items() if axis.multiple]
@@ -44,7 +44,7 @@ def _annotation(name: str) -> Any:
 
 
 def default_of(name: str) -> str:
-    """The default of an axis, as the help and the reference show it; empty where there is none."""
+    """Return the default of an axis as shown in the help and the reference; empty if there is none."""
     default = AXES[name].default_text or AXES[name].unset or Trial.model_fields[name].get_default()
     return "" if default is None or default is PydanticUndefined else str(default)
 

@@ -1,4 +1,4 @@
-"""``nodebench calibrate``: the noise of this machine, what can be found in spite of it, and what would lessen it."""
+"""``nodebench calibrate``: the noise of this machine, the changes it allows to detect, and how to reduce it."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _SHOWN = ("step_seconds", "forward_seconds", "backward_seconds", "first_step_sec
 
 
 def calibrate_command(rounds: int, replicates: int, pause: float, threads: int | None, results: Path) -> int:
-    """Measure, store, and print what replicates can find here."""
+    """Measure and store the noise, and print the smallest detectable changes."""
     from nodebench.api.calibrate import calibrate
 
     console, watching = Terminal(soft_wrap=True), Watching()
@@ -62,17 +62,17 @@ def _table(noise: Mapping[str, Noise]) -> Table:
 
 
 _CAPTION = (
-    "By how much trials and rounds differ, and from which change on two arms of n replicates find it four times in "
-    "five: in one run, in random order, or (n = 5) in two runs, one after the other. Counts, bytes and errors have no "
-    "noise."
+    "Standard deviation between trials and between rounds, and the smallest change that two arms of n replicates "
+    "detect with power 0.8: in one run, in random order, or (n = 5) in two consecutive runs. Counts, bytes and errors "
+    "have no noise."
 )
 
 
 def resolution(known: Sequence[Calibration], environment: Mapping[str, Any], threads: int, n: int) -> str:
-    """What so many replicates of two arms in one run can tell apart on a machine, in a sentence."""
+    """Return a sentence with the smallest change that ``n`` replicates of two arms in one run detect on a machine."""
     noise = noise_of(known, environment, threads).get("step_seconds")
     on = f"{environment.get('cpu')}, {several(threads, 'thread')}"
     if noise is None:
-        return f"that of {on} is not known: 'nodebench calibrate --threads {threads}' measures it"
+        return f"unknown for {on}; measure it with 'nodebench calibrate --threads {threads}'"
     smallest = percent(noise.smallest(n, apart=False) - 1)
-    return f"on {on}, {n} replicates find a change of the step time by {smallest} or more"
+    return f"on {on}, {n} replicates detect a change in step time of {smallest} or more"

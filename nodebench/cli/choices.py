@@ -1,4 +1,4 @@
-"""What was typed after ``nodebench run``, read into a study."""
+"""Convert the options of ``nodebench run`` into a study."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
-# The one group of a grid that was typed.
+# Name of the only group of a study that is given on the command line.
 TYPED = "typed"
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -28,9 +28,9 @@ _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2*
 
 @dataclass(frozen=True)
 class Choices:
-    """The options of ``nodebench run`` as they were typed; empty where nothing was.
+    """The options of ``nodebench run`` as typed; an option that was not given is empty.
 
-    ``axes`` holds the text of each axis that a grid takes several values of.
+    ``axes`` holds the text of each axis that accepts several values.
     """
 
     task: str = ""
@@ -45,7 +45,7 @@ class Choices:
     timing: bool = True
 
     def study(self) -> Study:
-        """All of it, checked."""
+        """Return the validated study."""
         return Study(
             groups={TYPED: self.grid()},
             data=data_source(self.data, self.download),
@@ -53,13 +53,13 @@ class Choices:
         )
 
     def grid(self) -> Grid:
-        """Check what was typed and make a grid of it.
+        """Validate the options and return them as a grid.
 
         Raises:
-            BadInput: something cannot be read.
+            BadInput: an option is missing or invalid.
         """
         if not self.task:
-            raise BadInput("--task is missing; 'nodebench list tasks' says which there are")
+            raise BadInput("--task is missing; 'nodebench list tasks' lists all tasks")
         at_least(1, seeds=self.seeds)
         typed = {name: text for name, text in self.axes.items() if text}
         if self.seeds and "seed" in typed:
@@ -86,7 +86,7 @@ class Choices:
 
 
 def given(typed: "DataclassInstance") -> list[str]:
-    """The options that were typed, of those with a plain default, as far as they differ from it."""
+    """Return the options that differ from their default, among those with a plain default."""
     named = [one for one in fields(typed) if one.default is not MISSING]
     return [_option(one.name) for one in named if getattr(typed, one.name) != one.default]
 
@@ -98,7 +98,7 @@ def _option(name: str) -> str:
 
 
 def data_source(folder: Path | None, download: bool) -> DataSource:
-    """Where the data lies; a relative folder is made absolute, so that a run can be resumed from elsewhere."""
+    """Return the data source. A relative folder is made absolute so that a run can be resumed from any directory."""
     return DataSource(folder=folder.absolute() if folder else None, download=download)
 
 
@@ -113,7 +113,7 @@ def limits_of(timeout: float | None, max_nfe: int | None, memory: str | None) ->
 
 
 def passes_of(text: str) -> tuple[Pass, ...] | None:
-    """The passes that were typed; None where none were."""
+    """Parse ``--passes``; return None if it is empty."""
     if not text:
         return None
     try:
@@ -124,7 +124,7 @@ def passes_of(text: str) -> tuple[Pass, ...] | None:
 
 
 def parts(name: str, text: str) -> list[str]:
-    """The values of an option, by comma.
+    """Split the comma-separated values of an option.
 
     Raises:
         BadInput: one of them is empty.
@@ -136,7 +136,7 @@ def parts(name: str, text: str) -> list[str]:
 
 
 def _values(name: str, text: str) -> list[Any]:
-    """The values of an axis, by comma."""
+    """Parse the comma-separated values of an axis."""
     kind = value_type(name)
     if issubclass(kind, StrEnum):
         return _members(name, text, kind)
@@ -169,17 +169,17 @@ def _solver(name: str) -> str:
 
 def _int(name: str, text: str) -> int:
     if not text.isdecimal():
-        raise BadInput(f"{_option(name)} '{text}': not a whole number from 0 on")
+        raise BadInput(f"{_option(name)} '{text}': not a non-negative integer")
     return int(text)
 
 
 def whole_numbers(name: str, text: str) -> list[int]:
-    """The whole numbers of an option, by comma."""
+    """Parse the comma-separated integers of an option."""
     return [_int(name, part) for part in parts(name, text)]
 
 
 def overrides_of(texts: Sequence[str]) -> dict[str, list[Scalar]]:
-    """Options by name; one that is given several times is an axis."""
+    """Parse ``--set`` options by name. An option that is given several times has several values."""
     options: dict[str, list[Scalar]] = {}
     for name, value in map(_override, texts):
         options.setdefault(name, []).append(value)
@@ -194,11 +194,11 @@ def _override(text: str) -> tuple[str, Scalar]:
 
 
 def size_of(option: str, text: str) -> int:
-    """Bytes of a size as it is typed."""
+    """Parse a size, for example ``800MB``, into bytes."""
     number = text.rstrip("BKMGIbkmgi")
     unit = text[len(number) :].upper()
     if text.replace(".", "", 1).isdecimal():
-        raise BadInput(f"--{option} '{text}': {text} of what? Write it as {text}MB, or {text}B for bytes")
+        raise BadInput(f"--{option} '{text}': {text} has no unit; write it as {text}MB, or {text}B for bytes")
     unit = unit if unit.endswith("B") else unit + "B"
     try:
         size = int(float(number) * _UNITS[unit])

@@ -1,4 +1,4 @@
-"""``nodebench claims``: the published claims, and what the records say about them."""
+"""``nodebench claims``: the published claims and their verdicts."""
 
 import shlex
 from collections import Counter
@@ -39,11 +39,11 @@ _COLOURS = {
 def list_claims() -> None:
     """Print the claims."""
     rows = [(claim.id, claim.scope, claim.sentence, claim.published) for claim in all_claims()]
-    print_rows([("claim", "scope", "it says", "published"), *rows])
+    print_rows([("claim", "scope", "statement", "published"), *rows])
 
 
 def check_claims(results: Path, as_json: bool, fail_on: str) -> int:
-    """Print the verdicts; return 1 if one of them is a word of ``fail_on``."""
+    """Print the verdicts; return 1 if ``fail_on`` lists one of them."""
     unwanted = [choose("verdict", word.strip(), list(Verdict)) for word in fail_on.split(",") if word.strip()]
     kept = apart(runs_below(results), results)
     records = _records(kept)
@@ -67,15 +67,17 @@ def _records(kept: Apart) -> list[Record]:
 
 
 def _name_those_left_out(console: Terminal, kept: Apart, results: Path) -> None:
-    """Say that the published records were left out, and how to judge them, if there are any beside the user's own."""
+    """If published records were left out in favour of the user's own, print this and how to judge them."""
     if kept.beside:
         folder = results / PUBLISHED
-        console.print(f"{folder} left out; --results {shlex.quote(str(folder))} judges it alone", soft_wrap=True)
+        console.print(
+            f"{folder} is left out; judge it separately with --results {shlex.quote(str(folder))}", soft_wrap=True
+        )
 
 
 def _table(found: Sequence[ClaimResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("verdict", "claim", "scope", "n", "what the records say"):
+    for header in ("verdict", "claim", "scope", "n", "result"):
         table.add_column(header, no_wrap=header in ("verdict", "claim", "scope"), overflow="fold")
     for result in found:
         words = [verdict_line(result), measured(result)]
@@ -139,7 +141,7 @@ def _found(result: ClaimResult) -> list[str]:
 
 
 def _resolution(result: ClaimResult, records: Sequence[Record], known: Sequence[Calibration]) -> list[str]:
-    """What the replicates of a claim on times can distinguish on the machine that made them."""
+    """For a claim on times, return a line with the smallest change that its replicates detect on their machine."""
     timed = [one for one in result.results if one.part.reading.timed and one.sample.records]
     if not timed:
         return []
@@ -149,7 +151,7 @@ def _resolution(result: ClaimResult, records: Sequence[Record], known: Sequence[
 
 
 def freeze_claims(check: bool) -> int:
-    """Freeze the declarations of this checkout; with ``check``, only say which are not frozen, and return 1 if any."""
+    """Freeze the declarations of this checkout; with ``check``, only list those not frozen and return 1 if any."""
     from nodebench.settle.asked import contents
 
     claims, frozen = all_claims(), frozen_declarations()
@@ -157,7 +159,7 @@ def freeze_claims(check: bool) -> int:
     if check:
         missing = changed(claims, asked, frozen)
         for claim in missing:
-            print_plain(f"{claim.name}: its declaration or the trials of its studies are not the frozen ones")
+            print_plain(f"{claim.name}: its declaration or the trials of its studies differ from the frozen ones")
         return TRIAL_FAILED if missing else OK
     date = datetime.now(UTC).isoformat(timespec="seconds")
     again = frozen_again(claims, asked, frozen, amendments(), date)

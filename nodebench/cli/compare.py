@@ -28,7 +28,7 @@ _COLOURS = {Outcome.WORSE: "red", Outcome.BETTER: "green", Outcome.DIFFERENT: "y
 
 
 def compare_command(first: str, second: str, results: Path, *, fail_on: str, as_json: bool, whole: bool) -> int:
-    """Print what differs between two runs; return 1 if something does that ``fail_on`` names."""
+    """Print the differences between two runs; return 1 if there is one of a kind listed in ``fail_on``."""
     unwanted = {outcome for word in _words(fail_on) for outcome in _FAILS[word]}
     runs = [load(name, results=results) for name in (first, second)]
     comparison = compare(*runs, results=results)
@@ -46,10 +46,10 @@ def _words(fail_on: str) -> list[str]:
 def _print(comparison: Comparison, names: Sequence[str], whole: bool) -> None:
     console = Terminal(soft_wrap=True)
     console.print(f"{names[0]} → {names[1]}")
-    console.print(f"surroundings: {told(comparison.surroundings) or 'the same'}")
+    console.print(f"environment: {told(comparison.surroundings) or 'the same'}")
     for count, name in zip(comparison.only, names, strict=True):
         if count:
-            console.print(f"{several(count, 'trial')} of {name} alone: left out")
+            console.print(f"{several(count, 'trial')} only in {name}: left out")
     for note in comparison.notes:
         console.print(note)
     for ending in comparison.endings:
@@ -66,18 +66,18 @@ def _print(comparison: Comparison, names: Sequence[str], whole: bool) -> None:
         console.print(_missed([one for one in unseen if one.figure.name == name]))
     if unseen and not comparison.noise_known:
         console.print(
-            "Two runs differ by more than their replicates show; 'nodebench calibrate' measures by how much here. "
-            "Until then it is taken to be 2 %, or what the fixed load beside each trial says."
+            "Two runs can differ by more than the spread of their replicates; 'nodebench calibrate' measures by how "
+            "much on this machine. Until then, 2 % is assumed, or the change of the reference load if it is larger."
         )
 
 
 def _missed(unseen: Sequence[Change]) -> str:
-    """What of one figure would have been found, had it been there."""
+    """Return a line with the smallest detectable change of one metric."""
     n = min(len(one.seeds) for one in unseen)
     smallest = max((one.smallest for one in unseen if one.smallest), default=float("inf"))
     if smallest == float("inf"):
-        return f"{unseen[0].figure.label}: with {n} of a trial nothing could have been found"
-    return f"{unseen[0].figure.label}: a change by {percent(smallest - 1)} would have been found (n = {n}, power 0.8)"
+        return f"{unseen[0].figure.label}: n = {n}: no detectable effect size"
+    return f"{unseen[0].figure.label}: smallest detectable change {percent(smallest - 1)} (n = {n}, power 0.8)"
 
 
 def _table(changes: Sequence[Change]) -> Table:

@@ -1,4 +1,4 @@
-"""What the shell completes. Names of solvers and models need torch, which takes some seconds; others come at once."""
+"""Shell completion. Solvers and models need torch, whose import takes some seconds; all others are immediate."""
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
@@ -9,13 +9,13 @@ import typer
 
 
 def of_tasks(incomplete: str) -> list[str]:
-    """Tasks of nodebench, whose entry points cannot have the slash of a name."""
+    """Complete built-in tasks. Entry points use a hyphen, since they cannot contain the slash of a task name."""
     ours = [point.name for point in entry_points(group="nodebench.tasks") if point.value.startswith("nodebench.")]
     return _beginning((name.replace("toy-", "toy/", 1) for name in ours), incomplete)
 
 
 def of_models(context: typer.Context, incomplete: str) -> list[str]:
-    """Models of the task that was typed, by comma."""
+    """Complete comma-separated models of the given task."""
     from nodebench.tasks import tasks
 
     task = tasks().get(_typed(context, "task") or _typed(context, "name"))
@@ -23,7 +23,7 @@ def of_models(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def of_solvers(incomplete: str) -> list[str]:
-    """Solvers, by comma."""
+    """Complete comma-separated solvers."""
     from nodebench.solvers import solver_names
 
     return by_comma(solver_names())(incomplete)
@@ -44,7 +44,7 @@ def of_studies(incomplete: str) -> list[str]:
 
 
 def of_runs(context: typer.Context, incomplete: str) -> list[str]:
-    """Runs of the folder of the results."""
+    """Complete runs in the results folder."""
     from nodebench.store.run_folder import list_runs
 
     folder = Path(_typed(context, "results") or "results")
@@ -59,7 +59,7 @@ def of_claims(incomplete: str) -> list[str]:
 
 
 def by_comma(names: Iterable[str]) -> Callable[[str], list[str]]:
-    """Complete the last of several names."""
+    """Return a function that completes the last of several comma-separated names."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")

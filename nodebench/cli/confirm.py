@@ -1,4 +1,4 @@
-"""Asking before a run that is larger than most people mean."""
+"""Ask for confirmation before a very large run."""
 
 import sys
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ def confirm(trials: Sequence[Trial], costs: Costs, at_once: int, *, yes: bool) -
     """Ask whether to start more than ``MANY`` trials or more than ``LONG`` seconds of work, unless ``yes``.
 
     Args:
-        trials: that would run.
-        costs: what is known of their times; trials of which nothing is known count as the mean of the others.
+        trials: the trials to run.
+        costs: known run times; trials without an estimate count as the mean of the others.
         at_once: how many run at a time.
         yes: whether ``--yes`` was typed.
 
     Raises:
-        BadInput: the answer is no, or nobody can be asked because the input is no terminal.
+        BadInput: the user declines, or standard input is not a terminal.
     """
     if yes:
         return
@@ -32,13 +32,13 @@ def confirm(trials: Sequence[Trial], costs: Costs, at_once: int, *, yes: bool) -
     if large is None:
         return
     if not sys.stdin.isatty():
-        raise BadInput(f"this is {large}; --yes starts it")
+        raise BadInput(f"this is {large}; start it with --yes")
     if not typer.confirm(f"This is {large}. Start?", err=True):
         raise BadInput("nothing was started")
 
 
 def _large(trials: Sequence[Trial], costs: Costs, at_once: int) -> str | None:
-    """What makes a run a large one; None where it is not."""
+    """Return the size of a run if it is large, else None."""
     if len(trials) > MANY:
         return f"{len(trials):,} trials"
     found = estimate(trials, costs)

@@ -1,4 +1,4 @@
-"""What the command line and its user's shell agree on; documented in the README."""
+"""Exit codes and special option values of the command line; documented in the README."""
 
 # Exit codes.
 OK = 0

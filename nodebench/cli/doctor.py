@@ -1,4 +1,4 @@
-"""``nodebench doctor``: what will work here, what will not, and what to do about it."""
+"""``nodebench doctor``: check this installation and suggest how to fix problems."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ from nodebench.spec.figures import figure
 
 
 class Level(StrEnum):
-    """How a check came out."""
+    """Result level of a check."""
 
     FINE = "✓"
     NOTE = "·"
@@ -36,7 +36,7 @@ _COLOURS = {Level.FINE: "green", Level.NOTE: "yellow", Level.FAILS: "red"}
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; ``remedy`` says what to do where it is not fine."""
+    """Result of one check; ``remedy`` says how to fix a problem."""
 
     level: Level
     name: str
@@ -45,7 +45,7 @@ class Check:
 
 
 def doctor_command(results: Path) -> int:
-    """Look at everything; return 1 if something fails that every trial needs."""
+    """Run all checks; return 1 if a requirement of every trial is not met."""
     console = Terminal(soft_wrap=True)
     worst = OK
     for check in _checks(results):
@@ -64,8 +64,8 @@ def _checks(results: Path) -> Iterator[Check]:
     yield from _machine()
     yield _clock()
     yield _process_peak()
-    yield _writable(results, f"runs in {results}", "give --results DIR")
-    yield _writable(Path(tempfile.gettempdir()), "temporary files", "set TMPDIR to a folder that can be written")
+    yield _writable(results, f"runs in {results}", "choose another folder with --results DIR")
+    yield _writable(Path(tempfile.gettempdir()), "temporary files", "set TMPDIR to a writable folder")
     yield from _libraries()
     yield from _datasets()
     yield _trial()
@@ -78,19 +78,19 @@ def _packages() -> Iterator[Check]:
     told = ", ".join(f"{name} {version}" for name, version in known.items() if version)
     yield Check(Level.FINE, "packages", told)
     try:
-        import torchvision  # noqa: F401 - whether it can be imported is what is asked
+        import torchvision  # noqa: F401 - imported only to check that it can be
     except Exception as error:
         remedy = f"It was built for another torch: {_reinstall(known)}"
         yield Check(Level.NOTE, "torchvision", f"cannot be imported ({first_line(error)})", remedy)
     code = software()["code"]
     if code is None:
-        yield Check(Level.NOTE, "code", "no git checkout: records will not say which commit made them")
+        yield Check(Level.NOTE, "code", "no git checkout: records will not contain the commit")
     elif code["dirty"]:
         yield Check(
             Level.NOTE,
             "code",
             f"commit {code['commit'][:8]} with changes",
-            "Commit before you publish: records say so.",
+            "Commit before you publish: records mark uncommitted changes.",
         )
     else:
         yield Check(Level.FINE, "code", f"commit {code['commit'][:8]}")
@@ -105,10 +105,10 @@ def _accelerator() -> Iterator[Check]:
 
     found = accelerators()
     for device, name in found.items():
-        without = " (it has no float64, so errors against a reference are null)" if device == "mps" else ""
+        without = " (no float64, so errors against a reference are null)" if device == "mps" else ""
         yield Check(Level.FINE, "accelerator", f"{name}: --device {device}{without}")
     if not found:
-        yield Check(Level.NOTE, "accelerator", "none that this torch can use; trials run on the CPU")
+        yield Check(Level.NOTE, "accelerator", "none that this torch build can use; trials run on the CPU")
 
 
 def _machine() -> Iterator[Check]:
@@ -121,19 +121,19 @@ def _machine() -> Iterator[Check]:
     governor = known["governor"]
     if governor not in (None, "performance"):
         yield Check(
-            Level.NOTE, "frequency", f"governor '{governor}'", "Times wander: cpupower frequency-set -g performance"
+            Level.NOTE, "frequency", f"governor '{governor}'", "Times vary; run: cpupower frequency-set -g performance"
         )
     limit = known["container"]["memory_max"]
     bounded = int(limit) if limit and limit.isdecimal() else known["memory_bytes"]
     size = figure("process_peak_bytes").format(min(bounded, known["memory_bytes"]))
     if bounded < 4e9:
-        yield Check(Level.NOTE, "memory", size, "mnist and ecg at preset quick want about 2 GB: use --preset smoke")
+        yield Check(Level.NOTE, "memory", size, "mnist and ecg need about 2 GB at preset quick: use --preset smoke")
     else:
         yield Check(Level.FINE, "memory", size)
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if busy > 0.5 * cores:
         yield Check(
-            Level.NOTE, "load", f"{busy:.1f} over the last minute", "Stop other programs before you time anything."
+            Level.NOTE, "load", f"{busy:.1f} over the last minute", "Stop other programs before you measure times."
         )
 
 
@@ -155,11 +155,11 @@ def _process_peak() -> Check:
     if peak.bytes is None:
         return Check(Level.NOTE, "process peak", f"{peak.reason}: process_peak_bytes will be null")
     if abs(peak.bytes / size - 1) > 0.2:
-        told = f"{peak.bytes / 1e6:.0f} MB read where {size / 1e6:.0f} MB were taken"
+        told = f"{peak.bytes / 1e6:.0f} MB measured after allocating {size / 1e6:.0f} MB"
         return Check(
             Level.NOTE, "process peak", told, "Do not trust process_peak_bytes here; tensor_peak_bytes is exact."
         )
-    return Check(Level.FINE, "process peak", "/proc tells it, and can be reset")
+    return Check(Level.FINE, "process peak", "can be read from /proc and reset")
 
 
 def _writable(folder: Path, name: str, remedy: str) -> Check:
@@ -208,7 +208,7 @@ def _datasets() -> Iterator[Check]:
             for source in sources:
                 try:
                     dataset_of(task, name, source, Preset.QUICK)
-                    yield Check(Level.FINE, f"data {name}", f"there, for {task.name}")
+                    yield Check(Level.FINE, f"data {name}", f"found, for {task.name}")
                     break
                 except BadInput as error:
                     told = str(error)
@@ -218,12 +218,12 @@ def _datasets() -> Iterator[Check]:
 
 
 def _trial() -> Check:
-    """A whole trial in a process of its own, which no list of features replaces."""
+    """Run a complete trial in its own process, as an end-to-end check."""
     from nodebench.running.plan import plan
     from nodebench.trial.fork_server import wait_for_fork_server
     from nodebench.trial.isolation import run_isolated
 
-    wait_for_fork_server()  # whose start is no part of a trial
+    wait_for_fork_server()  # its start does not count as trial time
     study = Study(groups={"trivial": Grid(task="toy/exponential", preset=Preset.SMOKE, threads=1)})
     record, _ = run_isolated(plan(study).trials[0], study.limits, study.data, lambda progress: None)
     if record.status is Status.OK and record.passes_agree:

@@ -1,4 +1,4 @@
-"""The figures of a run, on request."""
+"""Draw the plots of a run."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ FIGURES = "figures"
 
 
 def draw_figures(run: RunFolder, records: Sequence[Record], *, animate: bool, quiet: bool = False) -> None:
-    """Draw the figures of each record into the run's folder and, unless ``quiet``, say where they are.
+    """Save the plots of each record in the run's folder and, unless ``quiet``, print the path.
 
     Raises:
         BadInput: the folder cannot be written, or is a symbolic link.

@@ -32,8 +32,8 @@ from nodebench.cli.options import (
     Yes,
 )
 
-study_app = typer.Typer(name="study", help="Named grids that answer one table or figure.", no_args_is_help=True)
-results_app = typer.Typer(name="results", help="The runs kept here.", no_args_is_help=True)
+study_app = typer.Typer(name="study", help="List, plan and run studies (named grids).", no_args_is_help=True)
+results_app = typer.Typer(name="results", help="List and maintain stored runs.", no_args_is_help=True)
 claims_app = typer.Typer(name="claims", help="The published claims, and the verdicts on them.", no_args_is_help=True)
 
 
@@ -47,7 +47,7 @@ def study_list() -> None:
 
 @study_app.command(name="show")
 def study_show(name: StudyName, preset: PresetName = "quick") -> None:
-    """Say what a study consists of."""
+    """Show the grids, claims and passes of a study."""
     from nodebench.cli.study import Typed, read_study, show_study
 
     show_study(read_study(name, preset, Typed()))
@@ -64,9 +64,9 @@ def study_plan(
     download: Download = False,
     results: Results = Path("results"),
     jobs: Jobs = None,
-    probe: Annotated[bool, typer.Option("--probe", help="Find unknown times out by a few steps each.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="Estimate unknown run times from a few steps.")] = False,
 ) -> None:
-    """Say how many trials a study has, what is refused and why, what is there, and how long the rest takes."""
+    """Show how many trials a study has, which are left out and why, which are done, and the time left."""
     from nodebench.cli.study import Typed, plan_study, read_study
 
     typed = Typed(seeds, device, threads, data, download)
@@ -97,7 +97,7 @@ def study_run(
     figures: Figures = False,
     yes: Yes = False,
 ) -> int:
-    """Run a study, or with --resume go on with its latest run."""
+    """Run a study, or resume its latest run with --resume."""
     from nodebench.cli.choices import limits_of, passes_of
     from nodebench.cli.run import Manner, execute
     from nodebench.cli.study import Typed, read_study, resume_study
@@ -114,7 +114,7 @@ def study_run(
 
 @results_app.command(name="list")
 def results_list(results: Results = Path("results")) -> None:
-    """List the runs kept here."""
+    """List the stored runs."""
     from nodebench.cli.results import list_results
 
     list_results(results)
@@ -122,7 +122,7 @@ def results_list(results: Results = Path("results")) -> None:
 
 @results_app.command(name="verify")
 def results_verify(run: RunName = None, results: Results = Path("results")) -> int:
-    """Look for torn, double, foreign and edited records; of one run or, without a name, of all."""
+    """Check one run, or all runs, for truncated, duplicate, mismatched or modified records."""
     from nodebench.cli.results import verify_results
 
     return verify_results(run, results)
@@ -133,7 +133,7 @@ def results_repair(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Name or path of a run.")],
     results: Results = Path("results"),
 ) -> None:
-    """Move lines that are damaged or were edited out of a run's records, into set-aside.jsonl beside them."""
+    """Move damaged or modified records of a run to set-aside.jsonl in its folder."""
     from nodebench.cli.results import repair_results
 
     repair_results(run, results)
@@ -145,7 +145,7 @@ def results_merge(
     second: Annotated[str, typer.Argument(metavar="B")],
     results: Results = Path("results"),
 ) -> None:
-    """Make a new run of the records of two; a trial that both have is there once."""
+    """Merge the records of two runs into a new run; trials in both are kept once."""
     from nodebench.cli.results import merge_results
 
     merge_results(first, second, results)
@@ -154,7 +154,7 @@ def results_merge(
 @results_app.command(name="prune")
 def results_prune(
     results: Results = Path("results"),
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it, instead of saying what would be.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove the files instead of listing them.")] = False,
 ) -> None:
     """Remove runs without records, superseded lines and unused arrays; other files are left as they are."""
     from nodebench.cli.results import prune_results
@@ -164,7 +164,7 @@ def results_prune(
 
 @claims_app.command(name="list")
 def claims_list() -> None:
-    """List the claims, with their published figures."""
+    """List the claims with their published values."""
     from nodebench.cli.claims import list_claims
 
     list_claims()
@@ -172,7 +172,7 @@ def claims_list() -> None:
 
 @claims_app.command(name="show")
 def claims_show(id: ClaimId, results: Results = Path("results")) -> None:
-    """Say what a claim is, how it is put to the test, and what the records here say of it."""
+    """Show a claim, how it is tested, and its verdict from the stored records."""
     from nodebench.cli.claims import show_claim
 
     show_claim(id, results)
@@ -187,7 +187,7 @@ def claims_check(
         typer.Option(metavar="WORD,…", help="Exit with 1 if a verdict is one of these.", rich_help_panel=OUTPUT),
     ] = "",
 ) -> int:
-    """Put every claim to the test over the records kept here; the published ones count where there are no others."""
+    """Test every claim against your own records, or against the published ones if there are no others."""
     from nodebench.cli.claims import check_claims
 
     return check_claims(results, json, fail_on)
@@ -196,7 +196,7 @@ def claims_check(
 @claims_app.command(name="settle")
 def claims_settle(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID…]", help="Claims. (default: all)")] = None,
-    hours: Annotated[float, typer.Option(metavar="H", help="Time to spend.")] = 1.0,
+    hours: Annotated[float, typer.Option(metavar="H", help="Time limit in hours.")] = 1.0,
     jobs: Jobs = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and measure nothing.")] = False,
     results: Results = Path("results"),
@@ -219,7 +219,7 @@ def claims_settle(
 def claims_freeze(
     check: Annotated[bool, typer.Option("--check", help="Only list declarations that are not frozen.")] = False,
 ) -> int:
-    """Freeze the declarations of the claims of this checkout; a changed one needs an amendment."""
+    """Freeze the claim declarations of this checkout; a changed declaration needs an amendment."""
     from nodebench.cli.claims import freeze_claims
 
     return freeze_claims(check)

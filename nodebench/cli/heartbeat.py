@@ -1,4 +1,4 @@
-"""A line on standard error from time to time, so that a command that waits is not silent."""
+"""Periodic status lines on standard error while a command waits."""
 
 import threading
 import time
@@ -7,14 +7,14 @@ from contextlib import contextmanager, suppress
 
 from nodebench.cli.terminal import print_plain
 
-HEARTBEAT_SECONDS = 30.0  # at most this long without a line
+HEARTBEAT_SECONDS = 30.0  # maximum time between two lines
 
 
 class Heartbeat:
-    """Prints what ``describe`` returns on standard error when nothing else was printed for some time.
+    """Prints a status line on standard error when nothing else was printed for some time.
 
     Args:
-        describe: one line, called from the heartbeat's thread.
+        describe: returns the status line; called from the heartbeat's thread.
         every: seconds of silence before each line.
     """
 
@@ -26,11 +26,11 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the thread."""
         self._thread.start()
 
     def reset(self) -> None:
-        """Something else was printed."""
+        """Restart the wait, because something else was printed."""
         self._heard = time.monotonic()
 
     def stop(self) -> None:
@@ -52,10 +52,10 @@ class Heartbeat:
 
 @contextmanager
 def waiting(step: str, *, quiet: bool = False) -> Iterator[None]:
-    """Name a step of a command on standard error every ``HEARTBEAT_SECONDS``.
+    """Print the current step on standard error every ``HEARTBEAT_SECONDS`` inside the block.
 
     Args:
-        step: what is being done: ``planning the trials``.
+        step: the current step, for example ``planning the trials``.
         quiet: whether to print nothing.
     """
     if quiet:

@@ -23,8 +23,8 @@ def ctrl_c(stop: Callable[[], None]) -> Iterator[list[int]]:
     """Call ``stop`` on the first SIGINT or SIGTERM inside the block; yield the list of signals received.
 
     ``stop`` is called once, so it need not be reentrant. Later signals are only listed, unless they come more than
-    ``PATIENCE_SECONDS`` after the first: then the process ends. Every finished record is on disk by then. This stays so
-    after the block: an interrupted command still has to print how to go on.
+    ``PATIENCE_SECONDS`` after the first: then the process ends. Every finished record is on disk by then. After a
+    signal the handlers stay installed beyond the block, because the command still has to print how to resume.
     """
     handler = _Once(stop)
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}

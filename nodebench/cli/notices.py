@@ -1,6 +1,6 @@
-"""What the layers below warn of, such as a damaged record or a broken plug-in, on standard error.
+"""Print warnings of the lower layers, for example on a damaged record or a broken plug-in, on standard error.
 
-One line each, and each line once.
+Each warning takes one line and is printed once.
 """
 
 import logging
@@ -16,14 +16,14 @@ LONGEST = 2000  # characters of one message
 
 @contextmanager
 def warnings_shown() -> Iterator[None]:
-    """Print what ``nodebench`` logs as warnings, and its warnings about plug-ins, while a command runs."""
+    """Print the warnings that ``nodebench`` logs, and its plug-in warnings, inside the block."""
     handler = _Lines(logging.WARNING)
     logger = logging.getLogger("nodebench")
     logger.addHandler(handler)
     usual = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, PluginWarning):  # the place in our code that issued it tells nobody anything
+        if issubclass(category, PluginWarning):  # the source line that issued the warning does not help users
             logger.warning("%s", message)
         else:
             usual(message, category, *place, **more)
@@ -45,7 +45,7 @@ class _Lines(logging.Handler):
         text = " ".join(record.getMessage().split())
         text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
         if text not in self._printed:
-            from nodebench.cli.terminal import print_plain  # most commands have nothing to warn of
+            from nodebench.cli.terminal import print_plain  # imported late, since most commands print no warning
 
             self._printed.add(text)
             print_plain(f"nodebench: warning: {text}", stderr=True)

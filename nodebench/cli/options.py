@@ -11,22 +11,22 @@ WHAT, WHERE, LIMITS, OUTPUT = "What", "Where and how", "Limits", "Output"
 
 Results = Annotated[
     Path,
-    typer.Option("--results", metavar="DIR", help="Where runs are kept.", rich_help_panel=WHERE),
+    typer.Option("--results", metavar="DIR", help="Folder of the runs.", rich_help_panel=WHERE),
 ]
 Data = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR|FILE",
-        help="Folder of the full data set, or your file of series. (default: $NODEBENCH_DATA_DIR)",
+        help="Folder of the full data set, or your time-series file. (default: $NODEBENCH_DATA_DIR)",
         rich_help_panel=WHERE,
     ),
 ]
-Download = Annotated[bool, typer.Option("--download", help="Let the loader fetch the data.", rich_help_panel=WHERE)]
+Download = Annotated[bool, typer.Option("--download", help="Allow the data loader to download.", rich_help_panel=WHERE)]
 Resume = Annotated[
     str | None,
     typer.Option(
         metavar="[RUN]",
-        help="Go on with an earlier run, the latest by default.",
+        help="Resume an earlier run, by default the latest.",
         autocompletion=of_runs,
         rich_help_panel=WHERE,
     ),
@@ -36,7 +36,7 @@ RetryFailed = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Trials at once. (default: 1 where time is measured)", rich_help_panel=WHERE),
+    typer.Option(metavar="N", help="Concurrent trials. (default: 1 if times are measured)", rich_help_panel=WHERE),
 ]
 Dask = Annotated[
     str | None,
@@ -46,7 +46,7 @@ Threads = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="CPU threads of a trial. (default: $OMP_NUM_THREADS, else 1 or all cores of a job, the faster)",
+        help="CPU threads per trial. (default: $OMP_NUM_THREADS, else the faster of 1 and all cores of a job)",
         rich_help_panel=WHERE,
     ),
 ]
@@ -55,19 +55,21 @@ StudyDevice = Annotated[
     typer.Option("--device", help="cpu, cuda, cuda:N or mps. (default: the study's)", rich_help_panel=WHERE),
 ]
 Seeds = Annotated[int | None, typer.Option(metavar="N", help="Replicates. (default: the study's)")]
-Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Time of one trial.", rich_help_panel=LIMITS)]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Time limit of one trial.", rich_help_panel=LIMITS)
+]
 MaxNfe = Annotated[
-    int | None, typer.Option(metavar="N", help="Evaluations of one solve, also in tests.", rich_help_panel=LIMITS)
+    int | None, typer.Option(metavar="N", help="Maximum evaluations of a solve, also in tests.", rich_help_panel=LIMITS)
 ]
 MemoryLimit = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="Resident memory of one trial: 800MB, 2GB.", rich_help_panel=LIMITS),
+    typer.Option(metavar="SIZE", help="Maximum resident memory of one trial: 800MB, 2GB.", rich_help_panel=LIMITS),
 ]
 CheckpointEvery = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        help="Store the state of a training this often; 0: never. (default: 600, or the study's)",
+        help="Time between training checkpoints; 0: none. (default: 600, or the study's)",
         rich_help_panel=WHERE,
     ),
 ]
@@ -86,9 +88,9 @@ Passes = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print records as JSON lines, nothing else.", rich_help_panel=OUTPUT)
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.", rich_help_panel=OUTPUT)]
 Figures = Annotated[
-    bool, typer.Option("--figures", help="Draw each trial's figures at the end.", rich_help_panel=OUTPUT)
+    bool, typer.Option("--figures", help="Save plots of each trial at the end.", rich_help_panel=OUTPUT)
 ]
 PresetName = Annotated[
     str,

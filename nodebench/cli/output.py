@@ -1,4 +1,4 @@
-"""The file that a command makes of a run."""
+"""Save the output file of a command."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ from nodebench.store.run_folder import RunFolder
 
 
 def save(run: RunFolder, out: Path | None, *names: str, content: bytes) -> Path:
-    """Write a file where the user wants it, else below the run's folder; return its path.
+    """Write a file to ``out`` or, if it is None, below the run's folder; return its path.
 
     Args:
-        run: what the file is made of.
-        out: the file; None for the one below the run's folder.
-        names: of that one, folders first.
-        content: of the file.
+        run: the run that the file describes.
+        out: path of the file; None for the default path.
+        names: parts of the default path below the run's folder, folders first.
+        content: content of the file.
 
     Raises:
-        BadInput: it cannot be written, or the run's folder is a symbolic link.
+        BadInput: the file cannot be written, or the run's folder is a symbolic link.
     """
     try:
         if out is not None:

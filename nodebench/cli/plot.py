@@ -19,7 +19,7 @@ FORMATS = ("svg", "png", "pdf")
 
 
 def plot_command(run: str, x: str, y: str, by: str, results: Path, out: Path | None) -> None:
-    """Draw a plot into a file, and say where it is.
+    """Save a plot to a file and print its path.
 
     Raises:
         BadInput: there is no such run or column, nothing to draw, or the file cannot be written.
@@ -35,10 +35,10 @@ def plot_command(run: str, x: str, y: str, by: str, results: Path, out: Path | N
 
 
 def format_of(path: Path) -> str:
-    """The format of a figure, by the name of its file.
+    """Return the format of a plot from the suffix of its path.
 
     Raises:
-        BadInput: figures have no such format.
+        BadInput: the format is not supported.
     """
     import matplotlib as mpl
 
@@ -47,10 +47,10 @@ def format_of(path: Path) -> str:
 
 
 def draw(axes: "Axes", path: Path) -> None:
-    """Write a figure.
+    """Save a plot to a file.
 
     Raises:
-        BadInput: the file cannot be written, or figures have no such format.
+        BadInput: the file cannot be written, or the format is not supported.
     """
     try:
         path.write_bytes(_drawn(axes, format_of(path)))

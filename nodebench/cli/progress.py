@@ -33,14 +33,14 @@ _PHASES = {
     "interleaved": "interleaved timing",
 }
 SLOWEST = 3
-# More trials than this get a line each, and none an epoch.
+# With more trials than this, print one line per trial and none per epoch.
 FOLLOWED = 20
-# How often the time left is worked out anew: looking through a thousand trials costs milliseconds.
+# Seconds between two estimates of the time left: one over a thousand trials takes milliseconds.
 FORESEE_SECONDS = 2.0
 
 
 class Display(SilentDisplay):
-    """Shows nothing; the base of the others. It keeps count, and foresees how long the rest will take."""
+    """Base class of the displays. Shows nothing, but counts trials and estimates the time left."""
 
     def __init__(self, trials: Sequence[Trial], costs: Costs) -> None:
         self._total = len(trials)
@@ -49,7 +49,7 @@ class Display(SilentDisplay):
         self._varying = [name for name in others if len({getattr(trial, name) for trial in trials}) > 1]
         self._costs = costs
         self._left = {trial.id: trial for trial in trials}
-        self._running: dict[str, float] = {}  # since when
+        self._running: dict[str, float] = {}  # start time by trial id
         self._at_once = 1
         self._finished = self._failed = 0
         self._slow: dict[str, list[float]] = {}
@@ -65,17 +65,17 @@ class Display(SilentDisplay):
         return None
 
     def note(self, text: str) -> None:
-        """Say something about the whole run."""
+        """Show a message about the whole run."""
 
     def progress(self, trial: Trial, event: "Event") -> None:
-        """A trial reports a phase or an epoch, or has a notice for the user."""
+        """Process an event of a trial: a phase, an epoch, or a notice for the user."""
         if event.notice:
             self.note(f"  {self.describe(trial)}: {event.notice}")
         self._running.setdefault(trial.id, time.monotonic())
         self._at_once = max(self._at_once, len(self._running))
 
     def finished(self, record: Record) -> None:
-        """A trial has ended."""
+        """Process the end of a trial."""
         self._running.pop(record.id, None)
         self._left.pop(record.id, None)
         self._costs.add(record)
@@ -84,7 +84,7 @@ class Display(SilentDisplay):
         self._slow.setdefault(self.configuration(record.trial), []).append(record.duration_seconds)
 
     def configuration(self, trial: Trial) -> str:
-        """What replicates of a trial have in common, in a few words; its task only where there are several."""
+        """Return a short label of a trial without its seed; it names the task only if there are several."""
         parts = [trial.task, trial.model] if self._tells_task else [trial.model]
         if trial.solver:
             parts += [trial.solver_label, trial.step_label]
@@ -95,16 +95,16 @@ class Display(SilentDisplay):
         return " ".join([*parts, *(f"{name}={value}" for name, value in trial.overrides.items())])
 
     def describe(self, trial: Trial) -> str:
-        """A trial in a few words."""
+        """Return a short label of a trial, with its seed."""
         return f"{self.configuration(trial)} seed {trial.seed}"
 
     def seconds_left(self) -> float | None:
-        """From what trials like those left have cost; null where nothing is known yet."""
+        """Estimate the seconds left from the costs of similar trials; None if nothing is known yet."""
         now = time.monotonic()
         if now > self._foreseen_at + FORESEE_SECONDS:
             self._foreseen, self._foreseen_at = estimate(self._left.values(), self._costs), now
         seconds = self._foreseen.seconds
-        if self._left and not self._foreseen.known + self._foreseen.guessed:  # nothing like them: as the others here
+        if self._left and not self._foreseen.known + self._foreseen.guessed:  # no similar trial: take this run's mean
             if not self._slow:
                 return None
             seconds = len(self._left) * fmean(took for every in self._slow.values() for took in every)
@@ -118,7 +118,7 @@ class Display(SilentDisplay):
 
 
 class JsonDisplay(Display):
-    """One record a line on standard output."""
+    """Prints one record per line, as JSON, on standard output."""
 
     def finished(self, record: Record) -> None:
         """Print the record."""
@@ -127,7 +127,7 @@ class JsonDisplay(Display):
 
 
 class PlainDisplay(Display):
-    """Plain lines on standard error, for logs; one at least every ``HEARTBEAT_SECONDS``."""
+    """Prints plain lines on standard error, for logs; at least one every ``HEARTBEAT_SECONDS``."""
 
     def __init__(self, trials: Sequence[Trial], costs: Costs) -> None:
         super().__init__(trials, costs)
@@ -150,7 +150,7 @@ class PlainDisplay(Display):
         print_plain(text, stderr=True)
 
     def progress(self, trial: Trial, event: "Event") -> None:
-        """Print each finished epoch, where there are few trials to follow."""
+        """Print each finished epoch, unless there are more than ``FOLLOWED`` trials."""
         with self._lock:
             super().progress(trial, event)
             told = event.row is not None and event.row.get("loss") is not None
@@ -160,7 +160,7 @@ class PlainDisplay(Display):
                 self.note(f"  {self._states[trial.id]}")
 
     def finished(self, record: Record) -> None:
-        """Print how the trial ended, and what is left."""
+        """Print the status of the trial and the time left."""
         with self._lock:
             super().finished(record)
             self._states.pop(record.id, None)
@@ -186,7 +186,7 @@ class PlainDisplay(Display):
 
 
 class LiveDisplay(Display):
-    """A live display on standard error: the run, each running trial with its epoch, loss and NFE, the slowest."""
+    """A live display on standard error: the run, each running trial (epoch, loss, NFE), the slowest ones."""
 
     def __init__(self, trials: Sequence[Trial], costs: Costs) -> None:
         super().__init__(trials, costs)
@@ -221,7 +221,7 @@ class LiveDisplay(Display):
         return Group(*parts)
 
     def summary(self) -> str:
-        """The whole run in a line."""
+        """Return the state of the whole run in one line."""
         left = self.seconds_left()
         parts = [f"{self._finished} of {self._total} done"]
         parts += [f"{self._failed} failed"] if self._failed else []
@@ -232,7 +232,7 @@ class LiveDisplay(Display):
         self._console.print(text, highlight=False)
 
     def progress(self, trial: Trial, event: "Event") -> None:
-        """Move the bar of a running trial."""
+        """Update the bar of a running trial."""
         super().progress(trial, event)
         if trial.id not in self._tasks:
             self._tasks[trial.id] = self._bars.add_task(self.describe(trial), total=None, state=_PHASES["start"])
@@ -243,7 +243,7 @@ class LiveDisplay(Display):
             self._bars.update(task, state=_PHASES.get(event.phase, event.phase))
 
     def finished(self, record: Record) -> None:
-        """Take the bar of the trial away."""
+        """Remove the bar of the trial."""
         super().finished(record)
         if (task := self._tasks.pop(record.id, None)) is not None:
             self._bars.remove_task(task)
@@ -261,7 +261,7 @@ def make_display(trials: Sequence[Trial], costs: Costs, *, json: bool, quiet: bo
 
 
 def describe_epoch(event: "Event") -> str:
-    """A finished epoch in a few words."""
+    """Return a short description of a finished epoch."""
     row = event.row or {}
     parts = [f"epoch {row.get('epoch') or 0:.0f}/{event.epochs}"]
     if (loss := row.get("loss")) is not None:
@@ -273,7 +273,7 @@ def describe_epoch(event: "Event") -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time, as long as it is sensible to say."""
+    """Format seconds as seconds, minutes or hours, depending on their size."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -35,7 +35,7 @@ def recommend_command(
     plot: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Name a choice from the records kept here, or from new ones, and return the exit code."""
+    """Print a recommendation from stored or new records and return the exit code."""
     if plot is not None:
         format_of(plot)
     limits = Limits(error, None if max_memory is None else float(size_of("max-memory", max_memory)))
@@ -92,7 +92,7 @@ def _print(done: Recommended, answer: Recommendation, limits: Limits) -> None:
         if one is not answer.choice:
             console.print(f"{one.name}: {one.why}")
     if any(_by_process(one) for one in answer.candidates):
-        console.print("* growth of the whole process: JAX's memory is seen by no other meter")
+        console.print("* growth of the whole process: no other meter can measure JAX's memory")
     console.print(done.basis)
     if done.unmeasured:
         console.print(f"The time was up before {several(done.unmeasured, 'candidate')} could be measured.")
@@ -100,10 +100,10 @@ def _print(done: Recommended, answer: Recommendation, limits: Limits) -> None:
         console.print(untimed)
     if done.others:
         others, are = several(done.others, "other problem"), "is" if done.others == 1 else "are"
-        console.print(f"{others} of this kind {are} on record; --model and --set choose among them.")
+        console.print(f"{others} of this kind {are} on record; choose one with --model and --set.")
     if answer.choice is None:
         known = "could be timed" if any(one.fate is Fate.UNTIMED for one in answer.candidates) else "was measured"
-        console.print(f"\nNothing that {known} meets the limits{_nearest(answer, limits)}.")
+        console.print(f"\nNo candidate that {known} meets the limits{_nearest(answer, limits)}.")
         return
     console.print()
     for line in _told(answer):
@@ -123,7 +123,7 @@ def _row(one: Candidate) -> list[str]:
 
 
 def _untimed(answer: Recommendation) -> str:
-    """How many candidates could not be timed, which may be better than the choice; empty if all could."""
+    """Return how many candidates could not be timed, since one may beat the choice; empty if all were timed."""
     untimed = [one for one in answer.candidates if one.fate is Fate.UNTIMED]
     if not untimed:
         return ""
@@ -141,18 +141,18 @@ def _told(answer: Recommendation) -> list[str]:
     assert choice is not None
     lines = [f"Use {choice.name}: {choice.why}.", *_inaccurate(choice), *_in_torch(answer)]
     if second is None:
-        return [*lines, "Nothing else that was measured meets the limits: there is no runner-up."]
+        return [*lines, "No other measured candidate meets the limits, so there is no runner-up."]
     if answer.dearer is None:
-        few = "timed in fewer than two replicates in common, so that nothing says how sure this is"
+        few = "timed in fewer than two common replicates, so the uncertainty of this choice is unknown"
         return [*lines, f"The runner-up, {second.name}, was {few}."]
     ratio = answer.dearer
     told = f"The runner-up, {second.name}, takes {ratio.value:.2f} × the time [{ratio.low:.2f}, {ratio.high:.2f}]"
-    held = "the choice is sure" if ratio.low > 1 else "no difference found, take either"
+    held = "the choice is faster" if ratio.low > 1 else "no significant difference, use either"
     return [*lines, f"{told} ({LEVEL:.0%} interval, n = {ratio.n}): {held}."]
 
 
 def _inaccurate(choice: Candidate) -> list[str]:
-    """A warning where the gradient of the choice is far from the exact one."""
+    """Return a warning if the gradient of the choice is inaccurate."""
     if choice.error is None or choice.error < INACCURATE:
         return []
     told = figure("gradient_error").format(choice.error)
@@ -160,24 +160,24 @@ def _inaccurate(choice: Candidate) -> list[str]:
 
 
 def _in_torch(answer: Recommendation) -> list[str]:
-    """What to take where the choice would mean writing the field in another language."""
+    """Return the fastest candidate within torch if the choice needs the field written in JAX."""
     from nodebench.solvers import find_solver
 
     fit = [one for one in answer.candidates if one.fate not in (Fate.UNTIMED, Fate.UNFIT, Fate.FAILED)]
     stays = [one for one in fit if find_solver(str(one.record.trial.solver))[0].in_torch]
     if answer.choice is None or answer.choice in stays:
         return []
-    where = f"the fastest within torch is {stays[0].name}, {stays[0].why}" if stays else "nothing within torch is fit"
-    return [f"Its library wants the field written in JAX; {where}."]
+    where = f"the fastest within torch is {stays[0].name}, {stays[0].why}" if stays else "no torch candidate is fit"
+    return [f"Its library needs the field written in JAX; {where}."]
 
 
 def _nearest(answer: Recommendation, limits: Limits) -> str:
-    """What comes nearest: the least error, and the least memory."""
+    """Return the smallest error and memory among the candidates, for a limit that none of them meets."""
     wanted = (("error", "gradient_error", limits.error), ("memory", "tensor_peak_bytes", limits.memory))
     told = ""
     for name, metric, limit in wanted:
         known = [one for one in answer.candidates if getattr(one, name) is not None and not one.configuration.failed]
         if limit is not None and known:
             best = min(known, key=lambda one: getattr(one, name))
-            told += f"; the least {name} is {figure(metric).format(getattr(best, name))}, of {best.name}"
+            told += f"; the smallest {name} is {figure(metric).format(getattr(best, name))}, with {best.name}"
     return told

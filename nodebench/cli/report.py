@@ -1,4 +1,4 @@
-"""``nodebench report``: the records as a site, for a code host, for a paper, and as data."""
+"""``nodebench report``: write the report as a site, Markdown, LaTeX and CSV."""
 
 import webbrowser
 from functools import partial
@@ -27,7 +27,7 @@ def report_command(results: Path, out: Path | None, formats: str, readme: Path |
         )
     console = Terminal(soft_wrap=True)
     if done.left_out:
-        console.print(f"{done.left_out} left out; --with-published shows it beside the other records")
+        console.print(f"{done.left_out} is left out; include it with --with-published")
     console.print(f"{len(done.verdicts)} verdicts from {done.records:,} records, {done.pages} pages · {done.path}")
     return done.path
 
@@ -62,7 +62,7 @@ def show_page(page: Path, *, open_: bool, port: int | None) -> None:
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    """Says nothing of each request."""
+    """Request handler that logs nothing."""
 
     def log_message(self, format: str, *args: object) -> None:
         """Print nothing."""

@@ -1,4 +1,4 @@
-"""``nodebench reproduce``: the trials of records, run again from nothing but the records."""
+"""``nodebench reproduce``: rerun trials from their records alone."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _COLOURS = {Again.IDENTICAL: "green", Again.WITHIN: "green", Again.DIFFERENT: "r
 def reproduce_command(
     what: str, results: Path, out: Path, choice: Choice, data: DataSource, *, as_json: bool, quiet: bool
 ) -> int:
-    """Run trials again; return 1 if a figure is different and no change of the surroundings could explain it."""
+    """Rerun trials; return 1 if a metric differs and no change of the environment could explain it."""
     progress = Watching(quiet=quiet or as_json)
     done = reproduce(what, results=results, out=out, choice=choice, data=data, progress=progress)
     if as_json:
@@ -44,21 +44,21 @@ def reproduce_command(
 def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Run) -> None:
     console = Terminal(soft_wrap=True)
     for name, count in Counter(told(one.surroundings) or "the same" for one in repeated).items():
-        console.print(f"surroundings of {count} of {len(repeated)}: {name}")
+        console.print(f"environment of {count} of {len(repeated)} trials: {name}")
     for one in repeated:
         if not one.same_end:
             console.print(Text(f"{one.record.id}: {one.record.status} → {one.again.status}", "red"))
     Terminal().print(_table(repeated))
     different = [figure for one in repeated for figure in one.figures if figure.outcome is Again.DIFFERENT]
     if causes := dict.fromkeys(cause for figure in different for cause in figure.explained_by):
-        console.print(f"What is different could be explained by {', '.join(causes)}")
+        console.print(f"Possible causes of the differences: {', '.join(causes)}")
     for one in repeated:
         for figure in one.unexplained:
             first, second = (figure.figure.format(value) for value in (figure.first, figure.second))
-            text = f"{one.record.id} {figure.figure.label}: {first} → {second}, and no change could explain it"
+            text = f"{one.record.id} {figure.figure.label}: {first} → {second}, no change explains it"
             console.print(Text(text, "red"))
     for judged in verdicts:
-        console.print(f"{judged.whole.claim.name}: {judged.whole.verdict} by all of its records. By those run again:")
+        console.print(f"{judged.whole.claim.name}: {judged.whole.verdict} from all records. From the rerun records:")
         for when, result in (("before", judged.before), ("now", judged.now)):
             words = [result.verdict.value, measured(result), explanation(result)]
             console.print(f"  {when}: {'; '.join(filter(None, words))}")
@@ -66,9 +66,9 @@ def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Ru
 
 
 def _table(repeated: Sequence[Reproduction]) -> Table:
-    """How often each figure came out how, and by how much at most it has changed."""
+    """Return a table with the outcomes of each metric and its largest relative change."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for header in ("figure", *(_SHORT.get(outcome, outcome) for outcome in Again), "by at most"):
+    for header in ("figure", *(_SHORT.get(outcome, outcome) for outcome in Again), "largest change"):
         table.add_column(header, justify="left" if header == "figure" else "right", no_wrap=True)
     for name in dict.fromkeys(figure.figure.name for one in repeated for figure in one.figures):
         found = [figure for one in repeated for figure in one.figures if figure.figure.name == name]

@@ -1,4 +1,4 @@
-"""``nodebench results``: what is kept, whether it is whole, and putting it in order."""
+"""``nodebench results``: list, verify, repair, merge and prune stored runs."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def list_results(results: Path) -> None:
 
 
 def verify_results(name: str | None, results: Path) -> int:
-    """Print what is wrong with one run, or with all; return 1 if anything is."""
+    """Print the problems of one run or of all runs; return 1 if there are any."""
     console = Terminal(soft_wrap=True)
     runs = [RunFolder.open(results, name)] if name else _runs(results)
     wrong = 0
@@ -35,7 +35,7 @@ def verify_results(name: str | None, results: Path) -> int:
 
 
 def repair_results(name: str, results: Path) -> None:
-    """Set bad lines of a run aside, and say how many."""
+    """Move the bad lines of a run to ``ASIDE`` and print how many were moved."""
     run = RunFolder.open(results, name)
     kept, moved = repair(run)
     text = f"{several(moved, 'line')} set aside in {run.folder / ASIDE}" if moved else "nothing to repair"
@@ -43,14 +43,14 @@ def repair_results(name: str, results: Path) -> None:
 
 
 def merge_results(first: str, second: str, results: Path) -> None:
-    """Make a run of two, and say where it is."""
+    """Merge two runs into a new one and print its path."""
     merged, doubles = merge(RunFolder.open(results, first), RunFolder.open(results, second), results)
     text = f"{len(merged.records())} records, {doubles} of them in both · {merged.folder}"
     Terminal(soft_wrap=True).print(text)
 
 
 def prune_results(results: Path, remove: bool) -> None:
-    """Remove, or say what would be."""
+    """Remove unneeded files, or only list them."""
     console = Terminal(soft_wrap=True)
     found = prune(results, remove)
     for line in found:
@@ -58,7 +58,7 @@ def prune_results(results: Path, remove: bool) -> None:
     if not found:
         console.print(f"nothing to remove in {results}")
     elif not remove:
-        console.print("Nothing was removed; --yes removes it.")
+        console.print("Nothing was removed; use --yes to remove these.")
 
 
 def _runs(results: Path) -> list[RunFolder]:

@@ -1,4 +1,4 @@
-"""Sessions of the command line: what was typed becomes a run, shown on the terminal, and its run a table."""
+"""Start or resume a run from the command line, show its progress and print its table."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Manner:
-    """How a study is run and what is shown of it.
+    """Execution and output options of a run.
 
     Attributes:
-        execution: how it is run.
-        resume: the run to go on with; None for a new one.
-        json, quiet, figures: what is printed and drawn.
+        execution: execution options.
+        resume: the run to resume; None for a new one.
+        json, quiet, figures: what is printed and plotted.
         yes: whether a large run starts without asking.
     """
 
@@ -54,12 +54,12 @@ class Watching(Listener):
         self.received: list[int] = []  # signals
 
     def planning(self) -> AbstractContextManager[object]:
-        """Print a line from time to time."""
+        """Print a status line at intervals."""
         return waiting("planning the trials", quiet=self._quiet)
 
     @contextmanager
     def connecting(self) -> Iterator[None]:
-        """Print a line from time to time; Ctrl-C undoes what has begun."""
+        """Print a status line at intervals. Ctrl-C cancels the connection and cleans up."""
         with interruptible(), waiting("connecting to the workers", quiet=self._quiet):
             yield
 
@@ -69,7 +69,7 @@ class Watching(Listener):
             _say(f"threads of a trial: {choice.threads} ({choice.because}); --threads N sets another number")
 
     def data_read(self, summary: str) -> None:
-        """Print what the data hold."""
+        """Print the summary of the user's data."""
         if not (self._quiet or self._json):
             _say(summary)
 
@@ -80,7 +80,7 @@ class Watching(Listener):
         confirm(trials, costs, at_once, yes=self._yes)
 
     def display(self, trials: Sequence[Trial], costs: Costs) -> Display:
-        """Show the trials as the options say."""
+        """Return the progress display that the options select."""
         return make_display(trials, costs, json=self._json, quiet=self._quiet)
 
     @contextmanager
@@ -91,7 +91,7 @@ class Watching(Listener):
 
 
 def run_command(choices: Choices, manner: Manner) -> int:
-    """Run what was typed, or go on with an earlier run; return the exit code."""
+    """Run new trials or resume an earlier run; return the exit code."""
     if not manner.resume:
         return execute(choices.study(), manner)
     refuse_changes(choices.typed_options())
@@ -99,20 +99,20 @@ def run_command(choices: Choices, manner: Manner) -> int:
 
 
 def refuse_changes(options: Sequence[str]) -> None:
-    """Refuse options: of a run that is gone on with, only limits and passes can be changed."""
+    """Refuse options given with ``--resume``: only limits and passes of a resumed run can change."""
     if options:
-        raise BadInput(f"--resume takes everything from the run it goes on with: leave out {', '.join(options)}")
+        raise BadInput(f"--resume uses the options of the earlier run: leave out {', '.join(options)}")
 
 
 def execute(study: Study, manner: Manner) -> int:
     """Make a new run of a study and return the exit code."""
     if manner.execution.retry_failed:
-        raise BadInput("--retry-failed: it goes with --resume")
+        raise BadInput("--retry-failed requires --resume")
     return _conclude(run_study(study, manner.execution, _watching(manner)), manner)
 
 
 def resume(run: RunFolder, manner: Manner) -> int:
-    """Go on with a run and return the exit code."""
+    """Resume a run and return the exit code."""
     return _conclude(resume_run(run, manner.execution, _watching(manner)), manner)
 
 
@@ -126,7 +126,7 @@ def exit_code(session: Session) -> int:
 
 
 def say_how_to_go_on(session: Session, execution: Execution) -> None:
-    """Print what is finished and the command that runs the rest, where something is left."""
+    """If trials are left, print how many are finished and the command that runs the rest."""
     typed = execution.limits.model_dump(exclude_none=True).items()
     options = "".join(f" {_OPTIONS[name].format(value)}" for name, value in typed)
     every = execution.checkpoint_every
@@ -136,9 +136,9 @@ def say_how_to_go_on(session: Session, execution: Execution) -> None:
     command = f"nodebench run --results {shlex.quote(str(folder.parent))} --resume {shlex.quote(folder.name)}{options}"
     kept = f"{session.finished} of {session.planned} trials are finished and kept"
     if session.failure:
-        _say(f"nodebench: {session.failure}. {kept}. Go on with:\n  {command}")
+        _say(f"nodebench: {session.failure}. {kept}. Resume with:\n  {command}")
     elif session.stopped:
-        _say(f"Interrupted: {kept}. Go on with:\n  {command}")
+        _say(f"Interrupted: {kept}. Resume with:\n  {command}")
     elif exit_code(session) != OK:
         _say(f"Run the failed trials again with:\n  {command} --retry-failed")
 
@@ -151,7 +151,7 @@ def _watching(manner: Manner) -> Watching:
 
 
 def _conclude(session: Session, manner: Manner) -> int:
-    """Print the table, where it lies, and how to go on; draw figures; return the exit code."""
+    """Print the table, its path and how to resume; save plots; return the exit code."""
     from nodebench.cli.show import print_run
 
     if not manner.json:

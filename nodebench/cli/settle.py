@@ -1,4 +1,4 @@
-"""``nodebench claims settle``: measure what decides most claims an hour."""
+"""``nodebench claims settle``: run the trials that decide the most claims per hour."""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def settle_claims(
     """Settle claims, or print what would be measured."""
     at_least(1, jobs=jobs)
     if not 0 < hours < math.inf:
-        raise BadInput(f"--hours {hours:g}: a positive, finite number")
+        raise BadInput(f"--hours {hours:g}: not a positive, finite number")
     claims = _named(ids)
     from nodebench.trial.fork_server import start_fork_server
 
@@ -54,14 +54,14 @@ def settle_claims(
         open_claims = sum(not result.verdict.is_decided for result in current)
         console.print(
             f"{one.claim}: {one.condition or 'its condition'} to n = {one.replicates}, {len(one.trials)} trials, about "
-            f"{duration(one.seconds)}; decides with probability {one.probability:.2f}; {open_claims} claims are open"
+            f"{duration(one.seconds)}; decides with probability {one.probability:.2f}; {open_claims} claims undecided"
         )
 
     after, new = settling.run(hours, measuring.measure, report, environment)
     for result in after:
         if result.claim.name in new:
             console.print(f"decided: {result.claim.name}: {verdict_line(result)}")
-    console.print(f"{len(new)} more claims are decided; {sum(not r.verdict.is_decided for r in after)} are open.")
+    console.print(f"{len(new)} more claims are decided; {sum(not r.verdict.is_decided for r in after)} are undecided.")
     return INTERRUPTED if measuring.interrupted else OK
 
 
@@ -72,7 +72,7 @@ def _named(ids: Sequence[str]) -> list[Claim]:
 
 
 def _available(data: DataSource) -> frozenset[str]:
-    """The data sets that a source has, by trying each."""
+    """Return the data sets of a source, found by trying to load each one."""
     from nodebench.tasks import dataset_of, find_task
 
     found = set()
@@ -89,7 +89,7 @@ def _available(data: DataSource) -> frozenset[str]:
 
 def _plan(found: Sequence[Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("claim", "condition", "to n", "trials", "time", "decides", "an hour"):
+    for header in ("claim", "condition", "target n", "trials", "time", "probability", "claims/h"):
         right = header not in ("claim", "condition")
         table.add_column(header, justify="right" if right else "left", no_wrap=right)
     for one in found:
@@ -106,7 +106,7 @@ def _plan(found: Sequence[Any]) -> Table:
 
 
 class _Measuring:
-    """Runs the trials of candidates, a run for each study, and stores their records."""
+    """Runs the trials of candidates, one run per study, and stores their records."""
 
     def __init__(self, results: Path, data: DataSource, environment: dict[str, Any], quiet: bool) -> None:
         self._results, self._data, self._environment = results, data, environment
@@ -114,7 +114,7 @@ class _Measuring:
         self.interrupted = False
 
     def measure(self, candidate: Any, jobs: int) -> bool:
-        """Run the missing trials of a candidate; false if it was interrupted."""
+        """Run the missing trials of a candidate; return False if interrupted."""
         for asked, planned in candidate.todo:
             study = with_data(asked.model_copy(update={"data": self._data}))
             todo = planned if candidate.timed else [one.once() for one in planned]

@@ -14,9 +14,9 @@ from nodebench.errors import BadInput, choose
 from nodebench.reporting.tables import run_table, status_line, summary
 from nodebench.spec import Batching, Gradient, Record
 
-# A run of more trials ends with a summary.
+# After a run of more trials than this, print a summary instead of the table.
 LARGE = 40
-WIDEST = 10_000  # characters of a table whose columns were asked for
+WIDEST = 10_000  # width in characters of a table with requested columns
 
 _LISTS = ("tasks", "models", "datasets", "options", "solvers", "gradients", "batchings")
 
@@ -34,7 +34,7 @@ def show_command(run: str | None, results: Path, columns: Sequence[str], *, figu
 
 
 def print_run(folder: Path, records: Sequence[Record], columns: Sequence[str] = (), *, whole: bool = True) -> None:
-    """Print the table of records (or, unless ``whole``, a summary of many), how they ended, and where they lie."""
+    """Print the table of records (unless ``whole``, a summary of many), their status counts and their path."""
     from nodebench.tasks import tasks
 
     console = Terminal(highlight=True)
@@ -43,17 +43,17 @@ def print_run(folder: Path, records: Sequence[Record], columns: Sequence[str] = 
     headlines = {name: task.headlines for name, task in tasks().items()}
     if len(records) > LARGE and not whole:
         console.print(summary(records))
-        console.print(f"All of them: nodebench show {shlex.quote(str(folder))}", soft_wrap=True, highlight=False)
+        console.print(f"Full table: nodebench show {shlex.quote(str(folder))}", soft_wrap=True, highlight=False)
     elif records:
         console.print(run_table(records, headlines, console, columns))
     console.print(f"{status_line(records)} · {folder / 'records.jsonl'}", soft_wrap=True, highlight=False)
 
 
 def list_command(what: str, task: str) -> None:
-    """Print one of the lists; that of options is of one task."""
+    """Print one of the lists; the list of options needs a task."""
     choose("list", what, _LISTS)
     if bool(task) != (what == "options"):
-        raise BadInput("list options TASK lists the options of a task" if task == "" else f"list {what} takes no task")
+        raise BadInput("list options needs a task: list options TASK" if task == "" else f"list {what} takes no task")
     if what == "options":
         print_rows(_options(task))
         return
@@ -106,10 +106,10 @@ def export_command(
     from nodebench.store.run_folder import RunFolder
 
     if every and run is not None:
-        raise BadInput(f"--all is every run in {results}: leave out {run}")
+        raise BadInput(f"--all exports every run in {results}: leave out {run}")
     choose("format", format, EXPORT_FORMATS)
     if croissant and format != "parquet":
-        raise BadInput(f"--croissant: it describes a Parquet file, not {format}; add --format parquet")
+        raise BadInput(f"--croissant requires a Parquet file, not {format}; add --format parquet")
     folder = RunFolder(results) if every else RunFolder.open(results, run)
     found = load_runs(results) if every else load(folder.folder)
     if not found.records:
@@ -163,7 +163,7 @@ def _datasets() -> Rows:
 
 
 def _options(task: str) -> Rows:
-    """Each option with its type and its value in each preset; a dash for one that has to be given."""
+    """Return each option with its type and its value in each preset; a dash marks a required option."""
     from nodebench.tasks import find_task
     from nodebench.trial.options import described
 
@@ -179,7 +179,7 @@ def _options(task: str) -> Rows:
 
 
 def _kind(annotation: object) -> str:
-    """The type of an option for a person: ``int``, or the words to choose from."""
+    """Return the displayed type of an option: a type name such as ``int``, or the allowed values."""
     words = get_args(annotation) or getattr(annotation, "__members__", {}).values()
     if words and all(isinstance(word, str) for word in words):
         return ", ".join(str(word) for word in words)

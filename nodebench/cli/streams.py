@@ -1,4 +1,4 @@
-"""Standard output and error of a command: trouble with them does not end it."""
+"""Standard output and error of a command that ignore write errors."""
 
 import os
 import sys
@@ -8,10 +8,10 @@ from typing import Any, TextIO, cast
 
 
 class Tolerant:
-    """A text stream that goes on when it cannot be written; the rest is that of the stream that it wraps.
+    """Wraps a text stream and ignores its write errors; other attributes are those of the wrapped stream.
 
     Attributes:
-        error: the first failure to write; ``None`` if there was none.
+        error: the first write error; ``None`` if there was none.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -19,7 +19,7 @@ class Tolerant:
         self.error: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write as much as the stream takes."""
+        """Write to the stream; store an error instead of raising it."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -27,7 +27,7 @@ class Tolerant:
             return len(text)
 
     def flush(self) -> None:
-        """Flush what the stream still takes."""
+        """Flush the stream; store an error instead of raising it."""
         try:
             self._stream.flush()
         except OSError as error:
@@ -41,8 +41,8 @@ class Tolerant:
 def tolerant_streams() -> Iterator[Tolerant]:
     """Wrap standard output and error; yield the wrapper of standard output.
 
-    A character that the encoding of a stream lacks is written as an escape sequence of Python. Standard streams that
-    were closed at the start lead to ``/dev/null``; its descriptor has to be open.
+    Characters outside the encoding of a stream are written as Python escape sequences. A standard stream that was
+    closed at the start writes to ``/dev/null``, which must already be open on its descriptor.
     """
     before = sys.stdout, sys.stderr
     out, err = (Tolerant(_open(stream, number)) for number, stream in enumerate(before, start=1))
@@ -66,7 +66,7 @@ def _open(stream: TextIO | None, number: int) -> TextIO:
 
 
 def _discard(stream: Tolerant, number: int) -> None:
-    """Lead a descriptor to ``/dev/null``: the interpreter flushes what is left once more when it ends."""
+    """Redirect a descriptor to ``/dev/null``, because the interpreter flushes remaining output again at exit."""
     with suppress(OSError, ValueError):
         if stream.fileno() == number:
             null = os.open(os.devnull, os.O_WRONLY)

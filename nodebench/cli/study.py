@@ -1,4 +1,4 @@
-"""``nodebench study``: the studies that there are, what they would cost, and their runs."""
+"""``nodebench study``: list, show, plan and run studies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Typed:
-    """What was typed of a study, and goes before what its file says; null is what the file says."""
+    """Command-line options that override a study's file; None keeps the value of the file."""
 
     seeds: int | None = None
     device: str | None = None
@@ -42,7 +42,7 @@ class Typed:
 
     @property
     def of_grids(self) -> dict[str, Any]:
-        """What changes in each of its grids."""
+        """The values to replace in each grid of the study."""
         at_least(1, seeds=self.seeds, threads=self.threads)
         seeds = None if self.seeds is None else replicates(self.seeds)
         axes = {"seed": seeds, "device": self.device, "threads": self.threads}
@@ -50,7 +50,7 @@ class Typed:
 
 
 def read_study(name: str, preset: str, typed: Typed) -> Study:
-    """A study as it was asked for."""
+    """Load a study and apply the command-line options."""
     study = load_study(name, Preset(choose("preset", preset, list(Preset))))
     changes, data = typed.of_grids, data_source(typed.data, typed.download)
     groups = {key: grid.model_copy(update=changes) for key, grid in study.groups.items()}
@@ -58,7 +58,7 @@ def read_study(name: str, preset: str, typed: Typed) -> Study:
 
 
 def resume_study(study: Study, manner: Manner, typed: Typed) -> int:
-    """Go on with the latest run of a study at its scale, or with a named one."""
+    """Resume the latest run of a study at its preset, or a named run."""
     refuse_changes(given(typed))
     results = manner.execution.results
     run = latest_run(study, results) if manner.resume == LATEST else RunFolder.open(results, manner.resume)
@@ -73,7 +73,7 @@ def resume_study(study: Study, manner: Manner, typed: Typed) -> int:
 
 
 def latest_run(study: Study, results: Path) -> RunFolder | None:
-    """The latest run of a study at its scale."""
+    """Return the latest run of a study at its preset, or None."""
     named = (run for run in reversed(list_runs(results)) if run.study_name() == study.name)
     return next((run for run in named if _preset(run.study()) == _preset(study)), None)
 
@@ -85,7 +85,7 @@ def _preset(study: Study) -> Preset:
 def list_studies() -> None:
     """Print the studies that come with nodebench."""
     studies = [load_study(name, Preset.QUICK) for name in shipped_studies()]
-    print_rows([("study", "what it asks", "source"), *((study.name, study.about, study.source) for study in studies)])
+    print_rows([("study", "question", "source"), *((study.name, study.about, study.source) for study in studies)])
 
 
 def show_study(study: Study) -> None:
@@ -108,7 +108,7 @@ def _axes(grid: Grid) -> list[str]:
     if grid.against:
         baseline = ", ".join(f"{name} {_listed(value)}" for name, value in grid.against.items())
         lines.append(f"interleaved with: {baseline}")
-    return lines + [f"without: {exclusion.reason}" for exclusion in grid.exclude]
+    return lines + [f"left out: {exclusion.reason}" for exclusion in grid.exclude]
 
 
 SHOWN = 20  # values of an axis
@@ -121,7 +121,7 @@ def _listed(value: object) -> str:
 
 
 def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> None:
-    """Print how many trials a study has, what is refused, what is there already, and how long the rest will take."""
+    """Print how many trials a study has, which are left out, how many are done, and the time left."""
     from nodebench.instruments import describe_environment
     from nodebench.instruments.environment import default_threads
     from nodebench.running.estimate import costs_on, estimate
@@ -145,7 +145,7 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
     console.print(
         f"{len(planned.planned)} trials" + (f", {there} of them in {run.folder.name}" if run and there else "")
     )
-    if todo:  # a trial takes as long as any other of its configuration
+    if todo:  # estimated by configuration: the seed does not change the time
         console.print(_time(estimate((one.configuration for one in todo), costs), jobs_of(study, jobs)))
     if study.timing and planned.planned:
         n = len({one.seed for one in planned.planned})
@@ -154,7 +154,7 @@ def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> No
 
 
 def _with_threads_of(run: RunFolder | None, study: Study) -> Study:
-    """The study with as many threads a trial as its run has, where it says nothing itself: others are other trials."""
+    """Fill in missing thread counts from the run, since a trial with another thread count is another trial."""
     known = run.study().groups if run else {}
     groups = {
         name: grid.model_copy(update={"threads": grid.threads or known[name].threads}) if name in known else grid
@@ -164,11 +164,11 @@ def _with_threads_of(run: RunFolder | None, study: Study) -> Study:
 
 
 def _groups(study: Study, planned: "Sequence[Planned]", todo: "Sequence[Planned]", costs: "Costs") -> Table:
-    """How many trials each group has, how many of them are there, and how long the others take."""
+    """Return a table of the groups: number of trials, how many are done, and the time of the others."""
     from nodebench.running.estimate import estimate
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("group", "trials", "there already", "time"):
+    for header in ("group", "trials", "done", "time"):
         table.add_column(header, justify="left" if header == "group" else "right", no_wrap=True)
     for name in study.groups:
         every, left = (sum(name in one.groups for one in some) for some in (planned, todo))
@@ -180,7 +180,7 @@ def _groups(study: Study, planned: "Sequence[Planned]", todo: "Sequence[Planned]
 
 def _time(found: "Estimate", at_once: int) -> str:
     if found.known + found.guessed == 0:
-        return "How long they take is unknown: no record of this machine is like them. --probe finds out."
+        return "Run times are unknown: this machine has no record of similar trials. Estimate them with --probe."
     sources = {"known": found.known, "guessed from others": found.guessed, "unknown": found.unknown}
     told = ", ".join(f"{count} {how}" for how, count in sources.items() if count)
     together = f", {at_once} at a time" if at_once > 1 else ""
@@ -188,7 +188,7 @@ def _time(found: "Estimate", at_once: int) -> str:
 
 
 def _probe(trials: list[Trial], source: DataSource, costs: "Costs") -> None:
-    """Find out by short runs what trials cost, one of each configuration."""
+    """Estimate the cost of trials by a short run of one trial per configuration."""
     from nodebench.running.estimate import probe
 
     shown = track(trials, "probing", console=Terminal(stderr=True), transient=True)

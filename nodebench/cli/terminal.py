@@ -1,7 +1,7 @@
-"""Output of the commands: the one place that prints.
+"""Output of the commands: the one module that prints.
 
-What is printed holds names and messages from files that others may have written. No character of them reaches the
-terminal as a control sequence, and square brackets are no markup.
+The output can contain names and messages from files written by others. Their control characters are escaped before
+they reach the terminal, and square brackets are not interpreted as markup.
 """
 
 import json
@@ -23,11 +23,11 @@ class Terminal(Console):
         super().__init__(stderr=stderr, soft_wrap=soft_wrap, highlight=highlight, markup=False, emoji=False)
 
     def render_str(self, text: str, **how: Any) -> Text:
-        """Render a string; cells and titles of tables come here too."""
+        """Render a string; also called for cells and titles of tables."""
         return super().render_str(for_terminal(text), **(how | {"markup": False, "emoji": False}))
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render anything; text that was styled before it came here is made safe too."""
+        """Render any object; text that is already styled is escaped too."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=for_terminal(segment.text))
 
@@ -43,5 +43,5 @@ def print_json(content: Any) -> None:
 
 
 def print_record(line: str) -> None:
-    """Print a line of JSON that is one record, at once."""
+    """Print one record, a line of JSON, and flush."""
     print(for_json(line), flush=True)

@@ -1,4 +1,4 @@
-"""The meters. Each measures one thing, and none knows what it is attached to."""
+"""Measuring instruments. Each measures one quantity and does not depend on the code that it measures."""
 
 from nodebench.instruments.calibration import calibrate, drifted
 from nodebench.instruments.environment import describe_environment

@@ -1,23 +1,23 @@
-"""A fixed load, timed before and after each trial: did the machine drift?"""
+"""The reference load, timed before and after each trial to detect a change in machine speed."""
 
 import time
 
 import torch
 
-# A trial is marked when its two calibrations differ by more than this factor.
+# A trial is marked as drifted if its two reference load times differ by more than this factor.
 DRIFT_FACTOR = 1.25
 
 
 def calibrate(repeats: int = 4) -> float:
-    """Seconds of a fixed load on the CPU: one matrix product and an interpreted loop; the least of ``repeats``.
+    """Return the seconds of a fixed CPU load (matrix products and a Python loop), the minimum of ``repeats``.
 
-    The least, since other load only ever adds time; drift of the machine itself moves the least as well.
+    Other load on the machine only adds time and affects the minimum least; a change in machine speed changes it too.
     """
     times = []
     for repeat in range(repeats + 1):
         start = time.perf_counter()
         _load()
-        if repeat > 0:  # the first one pays for the start of the thread pool
+        if repeat > 0:  # the first run includes the start of the thread pool
             times.append(time.perf_counter() - start)
     return min(times)
 
@@ -32,5 +32,5 @@ def _load() -> None:
 
 
 def drifted(before: float, after: float) -> bool:
-    """Tell whether the machine was another one, in speed, at the end than at the start."""
+    """Return whether the speed of the machine changed between the start and the end."""
     return max(before, after) / min(before, after) > DRIFT_FACTOR

@@ -19,13 +19,13 @@ from nodebench.distributions import git_state, installed
 _PACKAGES = ("torch", "torchdiffeq", "torchvision", "numpy", "scipy", "pandas")
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 _LIBRARIES = ("diffrax", "jax", "torchdyn", "torchode")  # recorded where they are installed
-_SOLVERS = ("torchdiffeq", "scipy", "diffrax", "torchdyn", "torchode")  # whose code decides a trial's numbers
+_SOLVERS = ("torchdiffeq", "scipy", "diffrax", "torchdyn", "torchode")  # their code affects the results of a trial
 
 
 def describe_environment(device: str = "cpu") -> dict[str, Any]:
     """Describe this process's machine and software, and the accelerator if it is the one used.
 
-    What cannot be read is null.
+    Values that cannot be read are None.
     """
     return software() | {
         **_processor(),
@@ -47,10 +47,10 @@ def describe_environment(device: str = "cpu") -> dict[str, Any]:
 
 @cache
 def software() -> dict[str, Any]:
-    """The software of this process, as it was when first asked: what is on disk may change after it was loaded.
+    """Return the software of this process, cached at the first call, because files on disk may change later.
 
-    ``packages`` has the version of each library, ``identities`` the commit or a hash of the files of each solver
-    library: two installations of one version may differ.
+    ``packages`` has the version of each library. ``identities`` has the commit or a hash of the files of each solver
+    library, because two installations of the same version may differ.
     """
     code = git_state(Path(nodebench.__file__).parent)
     return {
@@ -66,7 +66,7 @@ def software() -> dict[str, Any]:
 
 
 def usable_cores() -> int:
-    """Cores this process may run on: its affinity, cut to the quota of its container."""
+    """Return the number of cores that this process may use: its CPU affinity, limited by the container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period or 100_000)))
@@ -79,7 +79,7 @@ def requested_threads() -> int | None:
 
 
 def default_threads(jobs: int = 1) -> int:
-    """CPU threads of a trial for which no number was given: ``OMP_NUM_THREADS``, else all cores that its job has.
+    """Return the default number of CPU threads of a trial: ``OMP_NUM_THREADS``, or else all cores of its job.
 
     Args:
         jobs: trials that run at once and share the usable cores.
@@ -94,10 +94,10 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> dict[str, str | None]:
-    """The processor: its name (``cpu``), and ``microarchitecture``, such as ``family 25 model 1, AVX2``.
+    """Return the processor's name (``cpu``) and ``microarchitecture``, for example ``family 25 model 1, AVX2``.
 
-    A virtual machine may report one name for processors whose results differ in the last digit. The instructions are
-    those that torch uses.
+    A virtual machine may report the same name for processors whose results differ in the last digit. The instruction
+    set is the one that torch uses.
     """
     known: dict[str, str] = {}
     for line in (_read("/proc/cpuinfo") or "").splitlines():
@@ -114,8 +114,8 @@ def _processor() -> dict[str, str | None]:
 def _blas() -> str | None:
     """The BLAS that torch was built with, then those that NumPy and SciPy have loaded: ``mkl 2024.2, openblas …``.
 
-    ``torch.__config__.show`` of a CUDA build starts CUDA's driver, which no forked trial can use then; what such a
-    build says of its threads names MKL alone.
+    In a CUDA build ``torch.__config__.show`` initialises the CUDA driver, after which forked trials cannot use CUDA.
+    ``parallel_info``, used there instead, names only MKL.
     """
     built = torch.__config__.parallel_info() if torch.version.cuda else torch.__config__.show()
     name, version = re.search(r"BLAS_INFO=(\w+)", built), re.search(r"Math Kernel Library Version (\S+)", built)
@@ -137,7 +137,7 @@ def _accelerator(device: torch.device) -> dict[str, Any] | None:
 
 
 def accelerators() -> dict[str, str]:
-    """The accelerators that torch can use here: the device of each, by the name to ask for it."""
+    """Return the names of the accelerators that torch can use, by device string."""
     found = {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
     return found | ({"mps": "Apple MPS"} if torch.backends.mps.is_available() else {})
 

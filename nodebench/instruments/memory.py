@@ -1,4 +1,4 @@
-"""Memory of one training step: live tensor storage, what the graph saves, the process's peak."""
+"""Memory of one training step: live tensor storage, tensors saved by the graph, the process's peak."""
 
 import ctypes
 import gc
@@ -14,17 +14,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class StorageMeter(TorchDispatchMode):
-    """Exact accounting of live tensor storage: every storage the dispatcher makes and frees.
+    """Measures live tensor storage exactly: every storage that the dispatcher allocates and frees.
 
-    Storages are counted, not tensors, so views and aliases count once. The peak is a sum of sizes, not a
-    sample: on the CPU it is the same to the byte in each run. Not seen, since it never passes the dispatcher:
-    scratch that a kernel allocates and frees within one operator, the old half of a storage while it is
-    resized, and the eight bytes of a Python number that becomes an operand.
+    The meter counts storages, not tensors, so views and aliases count once. The peak is a sum of sizes, not a
+    sample: on the CPU it is the same to the byte in each run. The meter does not include memory that never
+    passes the dispatcher: temporary buffers of a kernel within one operator, the old storage during a resize,
+    and the eight bytes of a Python number that becomes an operand.
 
     Args:
-        existing: tensors alive before the meter starts that belong to the step: parameters, buffers,
-            optimiser state, inputs. A tensor that turns up as an argument without having been named is
-            counted from then on.
+        existing: tensors of the step that exist before the meter starts: parameters, buffers, optimiser
+            state, inputs. A tensor that is not listed is counted from its first use as an argument.
     """
 
     def __init__(self, existing: Iterable[Tensor] = ()) -> None:
@@ -32,7 +31,7 @@ class StorageMeter(TorchDispatchMode):
         self._sizes: dict[int, int] = {}
         self.live = 0
         self.peak = 0
-        self.existing = 0  # the part of it that was there before
+        self.existing = 0  # bytes of storages that were created outside the meter
         for tensor in existing:
             self._meet(tensor)
 
@@ -54,7 +53,7 @@ class StorageMeter(TorchDispatchMode):
         return result
 
     def _meet(self, tensor: Tensor) -> None:
-        """See a tensor that the meter did not see being made."""
+        """Record a tensor that was created outside the meter."""
         before = self.live
         self._see(tensor)
         self.existing += self.live - before
@@ -92,7 +91,7 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
 
 
 def _strided_parts(tensor: Tensor) -> list[Tensor]:
-    """The dense tensors inside a sparse one; nothing for layouts that hide their storage."""
+    """Return the dense tensors of a sparse tensor; none for layouts that do not expose their storage."""
     if tensor.layout is torch.sparse_coo:
         return [tensor._indices(), tensor._values()]
     if tensor.layout is torch.sparse_csr:
@@ -101,18 +100,18 @@ def _strided_parts(tensor: Tensor) -> list[Tensor]:
 
 
 class _Held:
-    """A tensor the graph saved; dies when the graph lets go of it."""
+    """A tensor that the graph saved; freed when the graph releases it."""
 
     __slots__ = ("__weakref__", "tensor")
 
     def __init__(self, tensor: Tensor) -> None:
-        # A leaf has to come back as itself, so that the adjoint finds the parameters it differentiates;
-        # anything else is detached, since a node that holds its own output would never be freed.
+        # A leaf is returned unchanged, so that the adjoint finds its parameters. Any other tensor is detached,
+        # because a node that references its own output would never be freed.
         self.tensor = tensor if tensor.is_leaf else tensor.detach()
 
 
 class SavedTensors:
-    """What the autograd graph holds, through saved-tensor hooks; each storage counted once."""
+    """Measures what the autograd graph saves, with saved-tensor hooks; each storage counts once."""
 
     def __init__(self) -> None:
         self._held: weakref.WeakSet[_Held] = weakref.WeakSet()
@@ -134,9 +133,9 @@ class ProcessPeak:
     """Growth of the process's peak resident size while the context is open, in bytes.
 
     Reads ``VmHWM`` after resetting it through ``/proc/self/clear_refs``; never ``ru_maxrss``, which a
-    child inherits from its parent. Memory that the C allocator kept from earlier work is handed back
-    first, or growth into it would be invisible. ``bytes`` is None where the system has no such figure,
-    and ``reason`` says so.
+    child inherits from its parent. Free memory of the C allocator is first returned to the system;
+    otherwise growth into it would not be measured. If the system has no resettable ``VmHWM``, ``bytes``
+    is None and ``reason`` has the message.
 
     Source: proc_pid_clear_refs(5), proc_pid_status(5).
     """
@@ -161,7 +160,7 @@ class ProcessPeak:
 
 
 def process_peak_of(size: int) -> ProcessPeak:
-    """What the meter reads while a tensor of so many bytes is made: the check that it works on this system."""
+    """Measure the allocation of a tensor of ``size`` bytes, to check that the meter works on this system."""
     with ProcessPeak() as peak:
         torch.ones(size, dtype=torch.uint8)
     return peak
@@ -179,12 +178,12 @@ def _trim_heap() -> None:
 
 
 class MemoryMeter:
-    """All memory figures of one training step, which reports its parts through ``mark``.
+    """Measures all memory metrics of one training step, which calls ``mark`` after each of its parts.
 
     Args:
         existing: see ``StorageMeter``.
-        device: an accelerator whose allocator peak is read too.
-        unseen: figures that cannot be seen here, with the reason; their meters stay out of the way.
+        device: the device of the step; on CUDA the allocator's peak is measured too.
+        unseen: metrics that cannot be measured here, with the reason; their meters are not started.
     """
 
     def __init__(
@@ -208,7 +207,7 @@ class MemoryMeter:
         return self
 
     def mark(self, part: str) -> None:
-        """After the forward pass, note what the graph holds."""
+        """Record the saved bytes at the end of the forward pass."""
         if part == "forward":
             self._saved_bytes = self._saved.bytes
 
@@ -220,7 +219,7 @@ class MemoryMeter:
         self._process.__exit__(*failure)
 
     def figures(self) -> tuple[dict[str, int | float | None], dict[str, str]]:
-        """The measured figures, and the reason for each that is null."""
+        """Return the metrics, and the reason for each metric that is None."""
         on_cuda = self._device.type == "cuda"
         figures: dict[str, int | float | None] = {
             "tensor_peak_bytes": self._storages.peak,

@@ -1,4 +1,4 @@
-"""The one counter that wraps the vector field: NFE forward and backward, and its VJPs."""
+"""The counter of vector-field evaluations (NFE), forward and backward, and of VJPs."""
 
 import time
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from nodebench.spec import SolveFailed, Status
 
 @dataclass(frozen=True)
 class Budget:
-    """What a solve may use.
+    """Limits of a solve.
 
     Attributes:
         max_nfe: evaluations of one solve; None for no limit.
-        deadline: on the clock of ``time.perf_counter``; None for none.
+        deadline: latest time on the clock of ``time.perf_counter``; None for no deadline.
     """
 
     max_nfe: int | None = None
@@ -24,31 +24,31 @@ class Budget:
 class NfeCounter:
     """Counts calls of the vector field within one training step.
 
-    A batched call counts one and rejected steps count, as in Chen et al. 2018, section 3. Until
-    ``begin_backward`` a call inside a forward solve (from ``begin_solve`` to ``end_solve``) counts as forward, and
-    one after it as backward: a loss may differentiate one solve before it begins the next. After
-    ``begin_backward`` every call counts as backward.
+    A batched call counts once and rejected steps count, as in Chen et al. 2018, section 3. Before ``begin_backward``,
+    a call inside a forward solve (from ``begin_solve`` to ``end_solve``) counts as forward and a call after the solve
+    as backward, because a loss may differentiate one solve before it begins the next. After ``begin_backward`` every
+    call counts as backward.
 
     A VJP is counted when a gradient arrives at the output of the field: under ``direct`` once for each evaluation
     that the loss depends on (a rejected step gets none), under ``adjoint`` once for each evaluation of the backward
-    solve. This takes a tensor hook an evaluation, about 15 µs, and so is off unless asked for: the timed pass does
-    without.
+    solve. This takes one tensor hook per evaluation, about 15 µs, and is off by default; the timed pass does not
+    use it.
 
-    A library that evaluates the field out of sight of Python tells its own counts through ``add``.
+    If a library evaluates the field outside Python, its adapter adds the library's own counts with ``add``.
 
     Args:
-        budget: what a solve may use.
+        budget: limits of a solve.
         count_vjps: count VJPs too.
 
     Attributes:
         forward: calls since ``begin_forward``.
-        solves: forward solves since then.
+        solves: forward solves since ``begin_forward``.
         backward: calls since ``begin_backward``.
         vjp: vector-Jacobian products since ``begin_forward``.
-        idle: forward calls in which a sample had no part, its own solve being over, mean over the batch.
-        blind: a solve whose calls nobody could count.
+        idle: forward calls made after a sample's own solve has ended, mean over the batch.
+        blind: whether a solve's backend did not report its evaluations.
         last_t: time of the last evaluation, a scalar tensor.
-        last_dt: size of the last step begun, where the solver tells it.
+        last_dt: size of the last step begun, if the solver reports it.
     """
 
     def __init__(self, budget: Budget | None = None, count_vjps: bool = False) -> None:
@@ -69,17 +69,17 @@ class NfeCounter:
         self.last_dt: Tensor | None = None
 
     def begin_backward(self) -> None:
-        """From here on calls count as backward."""
+        """Begin the backward pass; all later calls count as backward."""
         self._is_backward = True
 
     def begin_solve(self) -> None:
-        """A forward solve begins, to which the budget applies anew."""
+        """Begin a forward solve; the evaluation budget starts again."""
         self.solves += 1
         self._before_solve = self.forward
         self._solve_ended = False
 
     def end_solve(self) -> None:
-        """The forward solve has its result: until the next one begins, calls are of a backward solve."""
+        """End the forward solve; calls count as backward until the next forward solve begins."""
         self._solve_ended = True
 
     @property
@@ -105,7 +105,7 @@ class NfeCounter:
         self.check_deadline()
 
     def add(self, calls: int, idle: float = 0.0) -> None:
-        """Take over what a library says of a solve of its own: calls, and those in which a sample had no part."""
+        """Add the counts that a library reports for a solve: calls, and idle calls (mean over the batch)."""
         if self._counts_backward:
             self.backward += calls
         else:
@@ -116,7 +116,7 @@ class NfeCounter:
 
     @property
     def samples(self) -> float:
-        """Evaluations that a sample took in the forward solves, mean over the batch; the calls of a joint solve."""
+        """Evaluations per sample in the forward solves, mean over the batch; for a joint solve, the number of calls."""
         return self.forward - self.idle
 
     def check_deadline(self) -> None:
@@ -125,7 +125,7 @@ class NfeCounter:
             raise SolveFailed(Status.TIMEOUT, "the time limit has passed")
 
     def on_step(self, t: Tensor, _y: Tensor, dt: Tensor) -> None:
-        """Note that a step begins; adapters whose library tells hand it this method."""
+        """Record that a step begins; adapters pass this method as a callback to libraries that report steps."""
         self.last_t, self.last_dt = t, dt
 
     def on_vjp(self, _gradient: Tensor) -> None:
@@ -134,12 +134,12 @@ class NfeCounter:
 
 
 class CountedField(nn.Module):
-    """The vector field as a solver sees it: the same function, each call counted.
+    """Wraps the vector field for a solver and counts each call.
 
     Args:
         field: module ``(t, y) -> dy/dt``; ``t`` a scalar tensor, ``y`` of any shape. Its parameters are
             this module's parameters.
-        counter: where the calls go.
+        counter: the counter that records the calls.
         compiled: the same function compiled, to be called in its place.
     """
 
@@ -149,11 +149,11 @@ class CountedField(nn.Module):
     def __init__(self, field: nn.Module, counter: NfeCounter, compiled: nn.Module | None = None) -> None:
         super().__init__()
         self.field = field  # a submodule, for its parameters
-        # Plain attributes besides: a module finds its submodules by a slow path.
+        # Plain attributes in addition, because the lookup of a submodule is slow.
         self.__dict__.update(_evaluate=field if compiled is None else compiled, counter=counter)
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        """Evaluate the field once; in place of ``forward``, without a module's own hooks, to save their time."""
+        """Evaluate the field once; overrides ``__call__``, not ``forward``, to avoid the overhead of module hooks."""
         self.counter.on_call(t)
         derivative: Tensor = self._evaluate(t, y)
         if self.counter.count_vjps and derivative.requires_grad:

@@ -10,7 +10,7 @@ PARTS = ("data", "forward", "backward", "optimiser")
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the accelerator has done all it was given; nothing on a CPU."""
+    """Wait until the accelerator has finished all queued work; do nothing on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -18,14 +18,14 @@ def synchronise(device: torch.device) -> None:
 
 
 class Stopwatch:
-    """Times each part of each step; the first ``warm_up`` steps are kept out of the summary.
+    """Times each part of each step; the summary excludes the first ``warm_up`` steps.
 
-    A step begins with ``start``; each ``mark`` closes the part it names. Accelerators are
-    synchronised at each mark, so that a part's work is charged to that part.
+    A step begins with ``start``; each ``mark`` ends the part that it names. Accelerators are
+    synchronised at each mark, so that their work is assigned to the right part.
 
     Args:
         device: the device whose work is timed.
-        warm_up: steps left out: the first ones pay for allocation, kernel selection and caches.
+        warm_up: number of first steps to exclude, which include allocation, kernel selection and caching.
     """
 
     def __init__(self, device: torch.device, warm_up: int = 2) -> None:
@@ -44,7 +44,7 @@ class Stopwatch:
         self._last = time.perf_counter()
 
     def mark(self, part: str) -> None:
-        """Close the part that just ended."""
+        """End a part of the step and store its seconds."""
         if self._synchronised:
             synchronise(self._device)
         now = time.perf_counter()
@@ -52,7 +52,7 @@ class Stopwatch:
         self._last = now
 
     def resume(self) -> None:
-        """Leave out what happened since the last mark: it is not part of the step."""
+        """Exclude the time since the last mark from the step."""
         if self._synchronised:
             synchronise(self._device)
         self._last = time.perf_counter()
@@ -63,11 +63,11 @@ class Stopwatch:
         return sum(self._steps[-1].values())
 
     def seconds_of(self, steps: int) -> float:
-        """Seconds of the latest steps together."""
+        """Return the total seconds of the latest ``steps`` steps."""
         return sum((sum(step.values()) for step in self._steps[-steps:]), 0.0) if steps else 0.0
 
     def table(self) -> torch.Tensor:
-        """Return all that was timed, float64 ``(steps, parts + 1)``: seconds by part, NaN where a step lacks it.
+        """Return all times, float64 ``(steps, parts + 1)``: seconds by part, NaN for a part that a step lacks.
 
         The last column is 1 for a step that is left out of the summary, else 0.
         """
@@ -78,10 +78,10 @@ class Stopwatch:
         return torch.tensor(rows, dtype=torch.float64).reshape(-1, len(PARTS) + 1)
 
     def go_on_from(self, table: torch.Tensor) -> None:
-        """Take over the steps that another process has timed; the next steps are a warm-up again.
+        """Load the steps that another process has timed; the next ``warm_up`` steps are excluded again.
 
         Args:
-            table: what ``table`` returned there.
+            table: the result of ``table`` in that process.
         """
         rows = table.tolist()
         self._steps = [
@@ -95,7 +95,7 @@ class Stopwatch:
         return [step for i, step in enumerate(self._steps) if i not in self._left_out]
 
     def means(self) -> dict[str, float]:
-        """Mean seconds of a step after the warm-up and of each part that it has; empty where none is left."""
+        """Return the mean seconds of a step and of each of its parts after the warm-up; empty if no step is left."""
         kept = self._kept()
         if not kept:
             return {}
@@ -103,9 +103,9 @@ class Stopwatch:
         return {"step_seconds": sum(parts.values()), **{f"{part}_seconds": mean for part, mean in parts.items()}}
 
     def summary(self) -> dict[str, float | int | None]:
-        """Median and quartiles of the step, the median of each part, and how many steps were timed.
+        """Return the median and quartiles of the step, the median of each part, and the number of timed steps.
 
-        All null when no step is left after the warm-up.
+        These times are None if no step is left after the warm-up.
         """
         kept = self._kept()
         totals = [sum(step.values()) for step in kept]

@@ -1,1 +1,1 @@
-"""Planning and running what decides claims. The only package that knows both claims and how trials are run."""
+"""Plan and run the trials that decide claims. Below ``api``, only this package imports both claims and running."""

@@ -1,4 +1,4 @@
-"""The trials that a claim asks for: those trials of its studies that one of its arms reads."""
+"""Select the trials that a claim needs: the trials of its studies that at least one of its arms reads."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,13 +17,13 @@ def axes_of(trial: Trial) -> dict[str, Any]:
 
 
 def arms_of(claim: Claim) -> list[Arm]:
-    """Every arm of a claim: of its parts, its controls and its gate."""
+    """Return all arms of a claim: those of its parts and controls, and the baseline of its gate."""
     gates = [claim.gate.baseline] if claim.gate and claim.gate.baseline else []
     return [*(arm for part in claim.every_part for arm in part.arms), *gates]
 
 
 def studies_of(claim: Claim) -> list[Study]:
-    """The studies of a claim at its scale, one group each, with data sets that need not be there yet."""
+    """Return the studies of a claim at its preset, split into one per group. Their data sets may be missing."""
     found = []
     for name in claim.studies:
         study = load_study(name, Preset(claim.preset))
@@ -34,14 +34,14 @@ def studies_of(claim: Claim) -> list[Study]:
 
 
 def asked(claim: Claim, study: Study) -> list[Planned]:
-    """The trials of a study that an arm of a claim reads."""
+    """Return the trials of a study that at least one arm of a claim reads."""
     arms = arms_of(claim)
     planned = plan(study, elsewhere=True).planned
     return [one for one in planned if any(arm.reads(axes_of(one.trial)) for arm in arms)]
 
 
 def contents_of(claim: Claim) -> list[Content]:
-    """The content of the trials that a claim asks for, one entry for each group of its studies that has any."""
+    """Return the content of the trials that a claim needs: one entry per study group that has any of them."""
     found = []
     for study in studies_of(claim):
         first_seed = {name: grid.model_copy(update={"seed": grid.seed[:1]}) for name, grid in study.groups.items()}

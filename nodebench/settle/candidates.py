@@ -1,4 +1,4 @@
-"""What could be measured next: for each undecided condition, the trials up to a planned look."""
+"""Find what to measure next: for each undecided condition, the trials up to a planned look (interim analysis)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,29 +18,30 @@ from nodebench.settle.asked import asked, axes_of, studies_of
 from nodebench.spec import Record, Request, Study, Trial
 
 THREADS = 1
-# For a condition of which nothing is known yet: a guess, so that it is measured at all.
+# Assumed probability for a condition without results, so that it is measured at all.
 UNKNOWN_PROBABILITY = 0.3
-# Seconds of a trial of which nothing is known yet.
+# Assumed duration of a trial without an estimate, in seconds.
 UNKNOWN_SECONDS = 120.0
-# Of a condition that cannot decide its claim, against one that can.
+# Worth (see ``worth_of``) of a condition that cannot decide its claim.
 ASIDE = 0.1
 _HOPELESS = frozenset({WhyCode.INCOMPETENT, WhyCode.STILL_TRAINING})
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """The trials that take an undecided condition to the planned look that is likeliest to decide it for its cost.
+    """The missing trials of an undecided condition up to the planned look with the best probability for its cost.
 
     Attributes:
         claim: the name of the claim.
-        condition: its label.
-        replicates: after the look.
-        probability: that the look decides the condition.
+        condition: label of the condition.
+        replicates: number of replicates at the look.
+        probability: probability that the look decides the condition.
         worth: what deciding the condition contributes to deciding its claim.
-        seconds: estimated time of the missing trials, one after another.
-        todo: the missing trials, by the study that they belong to.
-        timed: whether a time is read from them, so that they must run alone.
-        shared: expected decisions of other claims, whose conditions miss nothing but some of these trials.
+        seconds: estimated time of the missing trials, run one after another.
+        todo: the missing trials, grouped by study.
+        timed: whether a time is read from the trials. If so, each trial must run alone.
+        shared: expected number of other claims that the same trials decide. Another condition counts only if all its
+            missing trials are among these.
     """
 
     claim: str
@@ -60,7 +61,7 @@ class Candidate:
 
     @property
     def requests(self) -> dict[str, list[Request]]:
-        """What is asked of each missing trial, by its id."""
+        """The measurements requested of each missing trial, by trial id."""
         found: dict[str, list[Request]] = {}
         for _, planned in self.todo:
             for one in planned:
@@ -69,12 +70,12 @@ class Candidate:
 
     @property
     def rate(self) -> float:
-        """Expected decisions of claims an hour."""
+        """Expected number of claims decided per hour, other claims included."""
         return 3600 * (self.decisions + self.shared) / max(self.seconds, 1.0)
 
     @property
     def decisions(self) -> float:
-        """Expected decisions of claims by this condition."""
+        """Expected number of claims that this condition decides."""
         return self.worth * self.probability
 
 
@@ -85,14 +86,14 @@ def candidates(
     contents: Mapping[str, Sequence[Content]],
     available: frozenset[str] = frozenset(),
 ) -> list[Candidate]:
-    """A candidate for each undecided condition that more replicates could decide, the best rate first.
+    """Return a candidate for each undecided condition that more replicates could decide, sorted by decreasing rate.
 
     Args:
-        results: of the claims to settle.
-        records: those that there are.
-        costs: what trials have taken on this machine.
-        contents: by the name of a claim, the trials that it reads.
-        available: data sets that are here beside those that come with the package.
+        results: results of the claims to settle.
+        records: all existing records.
+        costs: run times of trials on this machine.
+        contents: the trials that each claim reads, by claim name.
+        available: data sets that are available in addition to those shipped with the package.
     """
     points = points_of(records)
     found = []
@@ -106,7 +107,7 @@ def candidates(
 
 
 def _sharing(found: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates, each with what its trials may decide of other claims."""
+    """Return the candidates with ``shared`` filled in."""
     asked = [one.requests for one in found]
 
     def shared(i: int) -> float:
@@ -121,7 +122,7 @@ def _sharing(found: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _holds(run: Mapping[str, Sequence[Request]], wanted: Mapping[str, Sequence[Request]]) -> bool:
-    """Whether trials that are run give everything that is wanted."""
+    """Return whether the requests in ``run`` cover every request in ``wanted``."""
     if not wanted.keys() <= run.keys():
         return False
     return all(any(_covers(one, each) for one in run[id]) for id, requests in wanted.items() for each in requests)
@@ -132,7 +133,7 @@ def _covers(run: Request, wanted: Request) -> bool:
 
 
 class _Planned:
-    """The trials of a claim's studies for any number of seeds, planned once for each number."""
+    """The planned trials of a claim's studies, cached by number of seeds."""
 
     def __init__(self, claim: Claim, available: frozenset[str]) -> None:
         self._claim = claim
@@ -192,7 +193,11 @@ def _candidate(
 
 
 def worth_of(result: ClaimResult, condition: ConditionResult) -> float:
-    """One for a condition that decides its claim alone; a share where all conditions are needed."""
+    """Return how much a condition contributes to deciding its claim.
+
+    1 if the condition decides the claim alone, 1/k if the claim needs all k undecided conditions, and ``ASIDE`` if the
+    condition cannot decide the claim.
+    """
     if result.verdict.is_decided:
         return ASIDE
     if result.claim.kind is Kind.UNIVERSAL:
@@ -201,9 +206,9 @@ def worth_of(result: ClaimResult, condition: ConditionResult) -> float:
 
 
 def next_look(condition: ConditionResult) -> tuple[int, float]:
-    """The number of replicates to go to, and the probability that it decides the condition; 0 if none is left.
+    """Return the replicates at the next look, and the probability that it decides the condition (0: no look is left).
 
-    The next planned look, or a later one if it is likelier to decide for each replicate that it takes.
+    A later planned look is chosen if its probability per additional replicate is higher.
     """
     undecided = [one for one in condition.parts if not one.verdict.is_decided] or list(condition.parts)
     looks = [_look_of(one) for one in undecided]
@@ -229,7 +234,7 @@ def _look_of(result: PartResult) -> tuple[int, float]:
 
 
 def _is_of(claim: Claim, condition: ConditionResult, trial: Trial) -> bool:
-    """Whether a trial is one that a condition, or the gate of its claim, reads."""
+    """Return whether a condition, or the gate of its claim, reads a trial."""
     axes = axes_of(trial)
     if claim.gate and claim.gate.baseline and claim.gate.baseline.reads(axes):
         return True

@@ -1,6 +1,6 @@
-"""Settling claims: measure what decides most conditions an hour, judge after each look, and go on until the time is up.
+"""Settle claims: run the trials that decide the most claims per hour and judge after each look, until time is up.
 
-Everything that is measured is stored as it comes. Settling again goes on from the records that there are.
+Each record is stored as soon as it is measured. A later call continues from the stored records.
 """
 
 import time
@@ -16,21 +16,21 @@ from nodebench.spec import DataSource, Limits, Trial
 from nodebench.store.calibrations import calibrations
 from nodebench.store.published import own_records
 
-LEAST_PROBABILITY = 0.05  # below it a look is not worth its time
-PROBE_SECONDS = 60.0  # for a few steps of a trial whose cost is not known
-LONG_SECONDS = 3600.0  # taken for a trial whose few steps take longer
+LEAST_PROBABILITY = 0.05  # looks that are less likely to decide are skipped
+PROBE_SECONDS = 60.0  # time limit of a probe: a few steps of a trial of unknown cost
+LONG_SECONDS = 3600.0  # assumed duration of a trial whose probe exceeds its limit
 
 
 @dataclass
 class Settling:
-    """One settling.
+    """Measures and judges claims within a time limit.
 
     Attributes:
-        results: the folder of the records. The published ones in it are left out, since no verdict rests on both.
-        claims: those to settle.
+        results: folder of the records. Its published records are ignored: a verdict never combines them with others.
+        claims: claims to settle.
         data: where the data sets are.
-        available: names of data sets that are there.
-        jobs: trials at once, where no time is measured.
+        available: names of the available data sets.
+        jobs: number of concurrent trials when no time is measured.
         frozen: the frozen declarations.
     """
 
@@ -42,12 +42,12 @@ class Settling:
     frozen: Frozen = field(default_factory=frozen_declarations)
 
     def judged(self) -> list[ClaimResult]:
-        """The results of all claims by the records that there are now."""
+        """Judge all claims by the current records."""
         records = own_records(self.results)
         return judge(all_claims(), records, calibrations(self.results), self.frozen)
 
     def candidates(self, results: Sequence[ClaimResult], costs: Costs) -> list[Candidate]:
-        """What could be measured next for the claims to settle, the best rate first."""
+        """Return what could be measured next for the claims to settle, sorted by decreasing rate."""
         names = {claim.name for claim in self.claims}
         mine = [result for result in results if result.claim.name in names]
         return candidates(mine, own_records(self.results), costs, self.frozen.contents, self.available)
@@ -59,19 +59,19 @@ class Settling:
         report: Callable[[Candidate, list[ClaimResult]], None],
         environment: dict[str, object],
     ) -> tuple[list[ClaimResult], set[str]]:
-        """Measure until the time is up, nothing more would decide, or it is interrupted.
+        """Measure until time is up, no candidate is left, or the run is interrupted.
 
         Trials whose cost is not known are probed before the condition that needs them is measured.
 
         Args:
-            hours: the time.
-            measure: runs the trials of a candidate with a number of jobs, and stores their records; false if it was
-                interrupted.
+            hours: time limit in hours.
+            measure: runs the trials of a candidate with the given number of jobs and stores their records; returns
+                False if interrupted.
             report: called before each candidate is measured.
-            environment: of this machine, for estimates.
+            environment: environment of this machine, for the time estimates.
 
         Returns:
-            tuple: the results at the end, and the names of the claims that were decided on the way.
+            tuple: the final results, and the names of the newly decided claims.
         """
         until = time.monotonic() + 3600 * hours
         results = self.judged()
@@ -88,7 +88,7 @@ class Settling:
                 break
             if found := self._probe(todo[0], costs):
                 probed += found
-                continue  # what it costs may put another one first
+                continue  # the new estimates may change the order of the candidates
             report(todo[0], results)
             tried.add(todo[0].trials)
             if not measure(todo[0], 1 if todo[0].timed else self.jobs):
@@ -97,7 +97,7 @@ class Settling:
         return results, decided(results) - before
 
     def _probe(self, candidate: Candidate, costs: Costs) -> list[tuple[Trial, float | None]]:
-        """Estimate the seconds of one trial of each configuration of unknown cost; None if that takes too long."""
+        """Estimate the seconds of a trial for each configuration of unknown cost; None if the probe takes too long."""
         unknown = [one.trial for _, planned in candidate.todo for one in planned if not costs.knows(one.trial)]
         return list(probe(unknown, self.data, Limits(timeout=PROBE_SECONDS)))
 

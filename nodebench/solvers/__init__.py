@@ -1,4 +1,4 @@
-"""Solver adapters, found by entry point; each is one backend behind one protocol."""
+"""Solver adapters, one per backend, behind a common interface; found by entry point."""
 
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl
 from nodebench.solvers.integrator import Integrator, Observer, Solve, Trace

@@ -20,8 +20,8 @@ from nodebench.spec import Gradient
 class LeapfrogAdapter(SolverAdapter):
     """``mali:alf``: fixed steps of the asynchronous leapfrog method, of order 2.
 
-    The method steps a velocity beside the state, and each step can be undone, whatever the field. So the method is a
-    solver, and its inverse is what the gradient ``reversible`` uses here; ``direct`` differentiates the same steps.
+    The method advances a velocity together with the state, and each step can be inverted for any field. The gradient
+    ``reversible`` uses this inverse; ``direct`` backpropagates through the same steps.
     Source: https://arxiv.org/abs/2102.04668
     """
 
@@ -30,27 +30,28 @@ class LeapfrogAdapter(SolverAdapter):
     gradients = frozenset({Gradient.DIRECT, Gradient.REVERSIBLE})
 
     def methods(self) -> Mapping[str, Method]:
-        """One method."""
+        """Return the only method, ``alf``."""
         return {"alf": Method("asynchronous leapfrog, reversible, fixed steps", order=2, adaptive=False)}
 
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
-        """Step from time to time; outputs between two steps are interpolated linearly, as torchdiffeq does."""
+        """Solve with fixed steps; outputs between two steps are interpolated linearly, as in torchdiffeq."""
         scheme = Leapfrog(field, times, control.step_size)
         if control.gradient is Gradient.REVERSIBLE and torch.is_grad_enabled():
             return solve_by(scheme, y0, times)
         return scheme.states(y0)[0]
 
     def code(self, control: StepControl) -> str:
-        """A call of this adapter."""
+        """Return Python code that calls this adapter."""
         return adapter_code("mali:alf", control)
 
 
 class Leapfrog(Scheme):
-    """One solve::
+    """One solve with the steps::
 
         k = y + v h/2;  u = f(t + h/2, k);  v' = 2 u - v;  y' = k + v' h/2
 
-    from ``v = f(t, y)``. A step takes one evaluation in either direction, and one vector-Jacobian product.
+    starting from ``v = f(t, y)``. A step takes one evaluation in the forward pass. In the backward pass it takes one
+    evaluation and one vector-Jacobian product.
 
     Args:
         field: the counted field.
@@ -84,7 +85,7 @@ class Leapfrog(Scheme):
         return states, [y, v]
 
     def differentiate(self, kept: list[Tensor], gradient: Tensor, pullback: Pullback) -> Tensor:
-        """Undo step by step."""
+        """Invert and differentiate the steps, from last to first."""
         y, v = kept
         of_y, of_v = torch.zeros_like(y), torch.zeros_like(v)
         for step in reversed(self._steps):

@@ -1,7 +1,8 @@
-"""What a solver adapter is: one backend behind one small protocol.
+"""The interface of a solver adapter, which wraps one backend.
 
 A new adapter is a subclass of ``SolverAdapter`` and one entry point in the group
-``nodebench.solvers``. It takes a ``nodebench.instruments.CountedField``, so it counts nothing itself.
+``nodebench.solvers``. It receives a ``nodebench.instruments.CountedField``,
+which counts the evaluations.
 """
 
 from abc import ABC, abstractmethod
@@ -17,7 +18,7 @@ from nodebench.instruments import CountedField
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 from nodebench.spec.trial import USUAL_DTYPES, Dtype
 
-Event = Callable[[Tensor, Tensor], Tensor]  # of time and state; the solve ends where its value changes its sign
+Event = Callable[[Tensor, Tensor], Tensor]  # (t, y) -> number; the solve ends where the number changes sign
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Method:
     """A numerical method of a backend.
 
     Attributes:
-        about: one line for a person.
-        order: of accuracy; None for methods that change it as they go.
-        adaptive: whether it chooses its steps.
+        about: one-line description.
+        order: order of accuracy; None for methods of variable order.
+        adaptive: whether the method adapts its step size.
         implicit: whether it solves an equation in each step.
-        alias_of: the method of which this is another name; None if it is none.
+        alias_of: the method that this name is an alias of; None if it is not an alias.
     """
 
     about: str
@@ -40,31 +41,32 @@ class Method:
 
     @property
     def has_tolerance(self) -> bool:
-        """An implicit fixed-step method uses its tolerance to end the inner iteration."""
+        """Whether the method uses a tolerance; an implicit fixed-step method uses it to end the inner iteration."""
         return self.adaptive or self.implicit
 
 
 @dataclass(frozen=True)
 class StepControl:
-    """How a solve steps and how it is differentiated.
+    """Method, step size, tolerances and gradient of a solve.
 
     Attributes:
         method: the name of the method within its backend.
         rtol: relative tolerance.
         atol: absolute tolerance.
-        step_size: of a fixed-step method. An adaptive method holds its step at it, which is how its order is observed;
-            no trial does that.
-        gradient: how the solve is differentiated; None where no gradient is needed.
+        step_size: step size of a fixed-step method. With an adaptive method the step size is held constant; this is
+            used to measure the order of a method, not in trials.
+        gradient: how the solve is differentiated; None if no gradient is needed.
         adjoint_rtol: relative tolerance of the backward solve.
         adjoint_atol: absolute tolerance of the backward solve.
-        segments: of the gradient ``checkpoint``; None leaves their number to the library.
-        coupling: of the gradient ``reversible``; None is 0.99.
+        segments: number of segments of the gradient ``checkpoint``; None lets the library choose.
+        coupling: coupling of the gradient ``reversible``; None means 0.99.
         batching: how the samples of a batch share their steps; None is ``joint``.
         compile: what is compiled; None for nothing.
-        first_step: of each solve by an adaptive method, also of an adjoint's and of each segment; positive whatever the
-            direction of time. None leaves it to the library.
-        land_on_outputs: whether a step ends at each output time, where an adaptive method would step past it and
-            interpolate at an order below its own (in torchdiffeq a quartic, also for ``dopri8``). No trial asks for it.
+        first_step: size of the first step of each adaptive solve, including the backward solve of an adjoint and each
+            segment; positive even if time decreases. None lets the library choose.
+        land_on_outputs: whether a step ends at each output time. Otherwise an adaptive method steps past it and
+            interpolates with a lower order than its own (torchdiffeq: a quartic, even for ``dopri8``). Trials do not
+            use it.
     """
 
     method: str
@@ -88,7 +90,7 @@ class StepControl:
 
     @property
     def needs_parameters(self) -> bool:
-        """Whether the gradient needs all that the field depends on among the field's parameters."""
+        """Whether the gradient requires every tensor that the field depends on to be a parameter of the field."""
         return self.gradient is not None and self.gradient.needs_parameters
 
     @property
@@ -99,19 +101,19 @@ class StepControl:
 
 
 def takes_one(field: nn.Module, t: Tensor, y: Tensor) -> bool:
-    """Whether a field can be evaluated at the members ``y`` alone; one that holds something for each cannot."""
+    """Return whether a field can be evaluated on the samples ``y`` alone; one with per-sample state cannot."""
     try:
         with torch.no_grad():
             return bool(field(t, y).shape == y.shape)
-    except Exception:  # whatever a user's field raises at a batch that it was not written for
+    except Exception:  # a user's field may raise anything for an unexpected batch size
         return False
 
 
 def check_states(backend: str, states: Any, y0: Tensor, times: Tensor) -> None:
-    """Check that a solve gave ``(T, *S)`` states of the dtype and on the device of ``y0``.
+    """Check that a solve returned states ``(T, *S)`` with the dtype and device of ``y0``.
 
     Raises:
-        SolveFailed: it did not; the error is the adapter's.
+        SolveFailed: it did not, which is a bug in the adapter.
     """
     wanted = (len(times), *y0.shape), y0.dtype, y0.device
     found = (tuple(states.shape), states.dtype, states.device) if isinstance(states, Tensor) else (type(states),)
@@ -120,7 +122,7 @@ def check_states(backend: str, states: Any, y0: Tensor, times: Tensor) -> None:
         raise SolveFailed(Status.ERROR, f"the adapter of backend {backend} returned {given}; expected {expected}")
 
 
-BOUND = "the field holds something for each member of its batch, and so cannot be solved one by one"
+BOUND = "the field stores per-sample state, so its samples cannot be solved one by one"
 
 
 def written(number: float | None) -> str:
@@ -134,7 +136,7 @@ def written_tolerances(rtol: float | None, atol: float | None, suffix: str = "")
 
 
 def adapter_code(solver: str, control: StepControl) -> str:
-    """Lines of Python that do a solve through its adapter, for what no library has."""
+    """Return Python code that solves through an adapter, for methods and gradients that no library offers."""
     given = {field.name: getattr(control, field.name) for field in fields(control)[1:]}
     told = [
         f"{name}={type(value).__name__}.{value.name}" if isinstance(value, Enum) else f"{name}={value!r}"
@@ -154,20 +156,20 @@ def adapter_code(solver: str, control: StepControl) -> str:
 
 
 class SolverAdapter(ABC):
-    """One backend.
+    """Base class of the adapters; each wraps one backend.
 
     Attributes:
         backend: the name before the colon in ``scipy:LSODA``.
-        source: where its documentation lies.
-        gradients: what it can differentiate by.
-        batchings: how it can step a batch, its default first.
-        compiles: what of it can be compiled, its default first.
-        package: what has to be installed for it, beside nodebench itself.
-        dtypes: those that the states can have.
+        source: URL of its documentation.
+        gradients: the gradient methods it supports.
+        batchings: the batchings it supports, the default first.
+        compiles: what can be compiled, the default first.
+        package: the package it needs in addition to nodebench; None if there is none.
+        dtypes: the dtypes it supports for states.
         takes_first_step: whether its adaptive methods can be given their first step.
-        holds_steps: whether its adaptive methods can be held at a constant step.
+        holds_steps: whether its adaptive methods can keep a constant step size.
         couples: whether its gradient ``reversible`` has a coupling.
-        in_torch: whether its own users write their fields in torch.
+        in_torch: whether users of the backend write their fields in torch.
     """
 
     backend: str
@@ -184,33 +186,33 @@ class SolverAdapter(ABC):
 
     @abstractmethod
     def methods(self) -> Mapping[str, Method]:
-        """What the installed library offers, by the library's own names."""
+        """Return the methods of the installed library by the library's own names."""
 
     @abstractmethod
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
         """Solve ``dy/dt = field(t, y)`` from ``y(times[0]) = y0``.
 
         Args:
-            field: the counted vector field. Its time is a scalar; a method that steps each sample on its own
-                gives it times ``(B, 1, …)``, of as many dimensions as the state.
+            field: the counted vector field. It receives a scalar time; a method that steps each sample
+                separately passes times ``(B, 1, …)`` with as many dimensions as the state.
             y0: initial state, any shape ``S``, floating point.
-            times: output times, shape ``(T,)``, strictly monotone, the first one the start.
+            times: output times, shape ``(T,)``, strictly monotone, starting at the initial time.
             control: method, tolerances and gradient.
 
         Returns:
-            The states at ``times``, shape ``(T, *S)``, of the dtype and on the device of ``y0``; the trial ends as an
-            error otherwise.
+            The states at ``times``, shape ``(T, *S)``, with the dtype and device of ``y0``; otherwise the trial ends
+            with an error.
         """
 
     def solve_until_event(
         self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl, event: Event
     ) -> tuple[Tensor, Tensor]:
-        """Solve until an event, for backends that can.
+        """Solve until an event, if the backend supports events.
 
         Args:
             field: the counted vector field.
             y0: initial state, any shape ``S``.
-            times: the start and another time, which gives the direction, shape ``(2,)``.
+            times: the initial time and a second time that sets the direction, shape ``(2,)``.
             control: method, tolerances and gradient.
             event: maps time and state to a number.
 
@@ -218,22 +220,22 @@ class SolverAdapter(ABC):
             The time of the event, a scalar, and the states at the start and at the event, shape ``(2, *S)``.
 
         Raises:
-            SolveFailed: the backend or the gradient has no events.
+            SolveFailed: the backend or the gradient does not support events.
         """
         whose = f"backend {self.backend} with gradient {control.gradient}"
-        raise SolveFailed(Status.UNSUPPORTED, f"{whose} has no events; use a solver of torchdiffeq, direct or adjoint")
+        raise SolveFailed(Status.UNSUPPORTED, f"{whose} supports no events; use torchdiffeq with direct or adjoint")
 
     def unseen(self, control: StepControl) -> Mapping[str, str]:
-        """Figures of a training step that the meters cannot see here, each with the reason."""
+        """Return the metrics of a training step that cannot be measured here, each with the reason."""
         if control.compile is None:
             return {}
-        # Under a dispatch mode the compiler steps aside, and what is measured is the eager field.
+        # A dispatch mode disables torch.compile, so the meters would measure the eager field.
         return dict.fromkeys(("tensor_peak_bytes", "saved_bytes"), "compiled code does not pass torch's dispatcher")
 
     def code(self, control: StepControl) -> str:
-        """Lines of Python that do this solve in the library itself, of ``field``, ``y0`` and ``times``."""
+        """Return Python code that solves with the library itself, given ``field``, ``y0`` and ``times``."""
         return f"# {self.backend}, method {control.method}, gradient {control.gradient}: see {self.source}"
 
     def classify(self, error: BaseException) -> Status | None:
-        """Name the status behind an exception that this backend raised; None if it is not its kind."""
+        """Return the status for an exception raised by this backend; None for an unknown exception."""
         return None

@@ -1,4 +1,4 @@
-"""diffrax: methods and gradients in JAX, for a field that is written in torch."""
+"""Adapter for diffrax: methods and gradients in JAX, for a field written in torch."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -13,24 +13,24 @@ from nodebench.solvers.contract import Method, SolverAdapter, StepControl, writt
 from nodebench.solvers.kept import Kept
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 
-MOST_STRANGERS = 12  # fields in a row that have to be compiled
+MOST_STRANGERS = 12  # maximum number of consecutive new fields, since each one is compiled
 
-_ELSEWHERE = "JAX holds its memory and makes its products out of sight of torch"
+_ELSEWHERE = "JAX allocates its memory and computes its vector-Jacobian products outside torch"
 _UNSEEN = {
     "tensor_peak_bytes": _ELSEWHERE,
     "saved_bytes": _ELSEWHERE,
     "vjp_calls": _ELSEWHERE,
-    "nfe_backward": "diffrax tells nothing of what it evaluates on the way back",
+    "nfe_backward": "diffrax does not report the evaluations of the backward pass",
 }
 
 
 class DiffraxAdapter(SolverAdapter):
-    """diffrax's ``diffeqsolve``, the field translated operator by operator, the solve compiled as one.
+    """diffrax's ``diffeqsolve``, with the field translated operator by operator and the whole solve compiled.
 
     ``checkpoint`` is ``RecursiveCheckpointAdjoint``, the library's default; ``direct`` is ``DirectAdjoint``,
     ``adjoint`` ``BacksolveAdjoint`` and ``adjoint-seminorm`` the same with ``adjoint_rms_seminorm``. ``each`` is
-    ``jax.vmap`` over the batch. Evaluations come from the library's count of steps; those of an implicit
-    method's inner iteration it does not tell.
+    ``jax.vmap`` over the batch. Evaluations are computed from the library's step count; it
+    does not report those of an implicit method's inner iteration.
 
     Source: Kidger 2022, arXiv 2202.02435; https://docs.kidger.site/diffrax
     """
@@ -48,12 +48,12 @@ class DiffraxAdapter(SolverAdapter):
         self.forget()
 
     def forget(self) -> None:
-        """Forget the fields that were compiled, for the next trial in this process."""
+        """Clear the cache of compiled fields before the next trial in this process."""
         self._compiled = Kept[Any]()
 
     @cache  # noqa: B019 - one adapter lives as long as the process
     def methods(self) -> Mapping[str, Method]:
-        """Ask the library; those without an error estimate take fixed steps."""
+        """Return the library's methods; a method without an error estimate takes fixed steps."""
         import diffrax
 
         from nodebench.solvers.diffrax_solve import solver_classes
@@ -67,7 +67,7 @@ class DiffraxAdapter(SolverAdapter):
         return found
 
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
-        """Translate and compile what is new, solve, and count by the library's steps."""
+        """Solve, after translating and compiling a new field, and count evaluations from the library's steps."""
         from nodebench.solvers.diffrax_solve import Compiled, Way, check
         from nodebench.solvers.jax_field import Translation
 
@@ -81,7 +81,7 @@ class DiffraxAdapter(SolverAdapter):
         compiled = self._compiled.get(module, key, lambda: Compiled(Translation(module, times[0], sample), way))
         if self._compiled.strangers > MOST_STRANGERS:
             raise SolveFailed(
-                Status.UNSUPPORTED, "the model makes a new field at each pass, which would compile each time"
+                Status.UNSUPPORTED, "the model creates a new field in each forward pass, and each one would be compiled"
             )
         weights = compiled.translation.weights(module)
         names = ("rtol", "atol", "adjoint_rtol", "adjoint_atol", "step_size", "first_step")
@@ -93,7 +93,7 @@ class DiffraxAdapter(SolverAdapter):
         return states
 
     def _count(self, field: CountedField, name: str, steps: Any) -> None:
-        """Evaluations by the steps that the library took, rejected ones included."""
+        """Count evaluations from the number of steps that the library took, rejected steps included."""
         if self.methods()[name].implicit:
             field.counter.blind = True
             return
@@ -103,7 +103,7 @@ class DiffraxAdapter(SolverAdapter):
         field.counter.add(first + each * most, each * (most - mean))
 
     def code(self, control: StepControl) -> str:
-        """A call of ``diffeqsolve``; the field is to be written in JAX."""
+        """Return a call of ``diffeqsolve``; the user must write the field in JAX."""
         from nodebench.solvers.diffrax_solve import solver_classes
 
         free = control.rtol is not None
@@ -137,17 +137,17 @@ class DiffraxAdapter(SolverAdapter):
         return "\n".join(["import jax", *lines] if each else lines)
 
     def unseen(self, control: StepControl) -> Mapping[str, str]:
-        """All that JAX does by itself."""
+        """Return the metrics that torch cannot measure because JAX does the work."""
         return _UNSEEN
 
 
 @cache
 def evaluations(name: str) -> tuple[int, int]:
-    """Evaluations of an explicit method: once a solve, and at each step.
+    """Return the evaluations of an explicit method: per solve, and per step.
 
-    A method that reuses its last stage makes it once more at the first step. None choose that step:
-    ``diffeqsolve`` begins with the trial's first step, else always with 0.01, since it does not recognise the term that
-    it wrapped.
+    A method that reuses its last stage needs one more evaluation at the first step. Choosing the first step size takes
+    no evaluation: ``diffeqsolve`` starts with the trial's first step or else always with 0.01, because it does not
+    recognise the term that it wrapped.
     """
     from nodebench.solvers.diffrax_solve import solver_classes
 
@@ -160,4 +160,4 @@ def _check_device(y0: Tensor) -> None:
     import jax
 
     if y0.device.type not in ("cpu", "cuda") or (y0.is_cuda and jax.default_backend() != "gpu"):
-        raise SolveFailed(Status.UNSUPPORTED, f"JAX sees no {y0.device.type} here; install jax for it")
+        raise SolveFailed(Status.UNSUPPORTED, f"JAX finds no {y0.device.type} device; install a JAX build for it")

@@ -1,4 +1,4 @@
-"""One diffrax solve inside torch's autograd: states and gradients cross over, weights stay where they are."""
+"""A diffrax solve as a torch autograd function: converts states and gradients, but does not copy weights."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _STATUS = {
 
 
 def solver_classes() -> dict[str, type[diffrax.AbstractSolver]]:
-    """The library's methods for ordinary differential equations that carry a tableau, and Euler's two."""
+    """Return the library's ODE methods that have a tableau, plus ``Euler`` and ``ImplicitEuler``."""
     kinds = (diffrax.AbstractERK, diffrax.AbstractDIRK)
     classes = [value for value in vars(diffrax).values() if isinstance(value, type) and issubclass(value, kinds)]
     concrete = [one for one in classes if not one.__name__.startswith("Abstract") and hasattr(one, "tableau")]
@@ -39,9 +39,9 @@ def solver_classes() -> dict[str, type[diffrax.AbstractSolver]]:
 
 @dataclass(frozen=True)
 class Way:
-    """How a solve is compiled; tolerances and step size are arguments of what is compiled.
+    """Settings that are fixed at compilation; tolerances and step size are arguments of the compiled function.
 
-    ``free`` is a method that chooses its steps; an adaptive one may be held at a constant step.
+    ``free`` means that the method adapts its step size; an adaptive method may also run at a constant step size.
     """
 
     method: str
@@ -53,7 +53,7 @@ class Way:
 
     @classmethod
     def of(cls, control: StepControl, adaptive: bool, batched: bool, differentiated: bool) -> "Way":
-        """The way of a step control."""
+        """Return the settings for a step control."""
         return cls(
             control.method,
             adaptive and control.step_size is None,
@@ -68,11 +68,11 @@ Numbers = dict[str, float]
 
 
 class Compiled:
-    """The solves of one field at one shape of its state, in one way; compiled when first called.
+    """The compiled solve of one field for one state shape and one ``Way``; the first call compiles it.
 
-    A solve is one compiled function, and so is its way back: torch computes the loss between the two. Nothing is traced
-    or compiled again between training steps, since weights, tolerances and steps are arguments. All results are there
-    when a call returns, so that a stopwatch around it sees the whole work.
+    The forward and the backward solve are two compiled functions, because torch computes the loss between them.
+    Weights, tolerances and step sizes are arguments, so training steps do not trace or compile again. A call returns
+    when its results are complete, so a stopwatch measures all of its work.
     """
 
     def __init__(self, translation: Translation, way: Way) -> None:
@@ -83,7 +83,7 @@ class Compiled:
         self._backward = jax.jit(lambda vjp, gradient: vjp(gradient))
 
     def __call__(self, weights: list[Tensor], y0: Tensor, times: Tensor, numbers: Numbers) -> tuple[Tensor, Any]:
-        """States at ``times``, and what the library tells: ``steps``, of each sample or of all, and ``result``."""
+        """Return the states at ``times`` and the statistics ``steps`` (per sample or joint) and ``result``."""
         if self._way.gradient is None:
             found = self._plain(_cross(weights), to_jax(y0), to_jax(times), numbers)
             states, told = jax.block_until_ready(found)
@@ -95,7 +95,7 @@ class Compiled:
         return states.transpose(0, 1) if self._way.each else states, told
 
     def forward(self, weights: Weights, y0: Array, times: Array, numbers: Numbers) -> tuple[Array, Any, Any]:
-        """States, the function that takes a gradient back, and what the library tells."""
+        """Return the states, the vector-Jacobian product function and the library's statistics."""
         return jax.block_until_ready(self._forward(weights, y0, times, numbers))
 
     def backward(self, vjp: Any, gradient: Array) -> tuple[Weights, Array]:
@@ -137,7 +137,7 @@ class Compiled:
     def _solver(self) -> diffrax.AbstractSolver:
         kind = solver_classes()[self._way.method]
         if issubclass(kind, diffrax.AbstractImplicitSolver) and not self._way.free:
-            # Its inner iteration takes the tolerance of the steps, of which there is none.
+            # By default the inner iteration uses the step-size tolerances, which fixed steps do not have.
             return kind(root_finder=diffrax.VeryChord(rtol=INNER_TOLERANCE, atol=INNER_TOLERANCE))
         return kind()
 
@@ -157,8 +157,8 @@ class Compiled:
                 tolerances = {"rtol": numbers["adjoint_rtol"], "atol": numbers["adjoint_atol"]}
                 return diffrax.BacksolveAdjoint(stepsize_controller=diffrax.PIDController(**tolerances, **seminorm))
             case _:
-                # None is the library's advice: their number follows from MAX_STEPS and is 90, so that each of up to 90
-                # steps is computed again only once. https://docs.kidger.site/diffrax/api/adjoints
+                # None is what the library recommends: MAX_STEPS then gives 90 checkpoints, so that each of up to 90
+                # steps is recomputed only once. https://docs.kidger.site/diffrax/api/adjoints
                 return diffrax.RecursiveCheckpointAdjoint(checkpoints=self._way.segments)
 
 
@@ -178,7 +178,7 @@ class _Crossing(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         weights, y0 = ctx.solve.backward(ctx.vjp, to_jax(gradients[0]))
-        # A mask or a count has no gradient.
+        # Boolean and integer weights have no gradient.
         of_weights = (None if w.dtype == jax.dtypes.float0 else to_torch(w, ctx.device) for w in weights)
         return None, None, None, to_torch(y0, ctx.device), None, *of_weights
 
@@ -188,7 +188,7 @@ def _cross(weights: Sequence[Tensor]) -> Weights:
 
 
 def check(result: diffrax.RESULTS) -> None:
-    """Raise what the library tells of a solve that ended early."""
+    """Raise ``SolveFailed`` if the library reports that a solve failed."""
     values = np.atleast_1d(np.asarray(result._value))  # an eager operation of JAX takes longer than a small solve
     failed = values[values != _SUCCESSFUL]
     if not len(failed):
@@ -197,4 +197,4 @@ def check(result: diffrax.RESULTS) -> None:
     for name, status in _STATUS.items():
         if getattr(diffrax.RESULTS, name)._value == worst:
             raise SolveFailed(status, f"diffrax stopped with {name}")
-    raise SolveFailed(Status.ERROR, f"diffrax stopped with its result {worst}")
+    raise SolveFailed(Status.ERROR, f"diffrax stopped with result code {worst}")

@@ -1,4 +1,4 @@
-"""The one door through which a model's solves pass."""
+"""The integrator, which a model calls for each of its solves."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -18,35 +18,35 @@ from nodebench.solvers.precision import is_standstill
 from nodebench.spec import Compile, Gradient, SolveFailed, Status
 
 COMPLEX_ADJOINT = (
-    "an adjoint solves states and gradients of parameters as one real state, and this field has complex parameters; "
+    "an adjoint solves states and parameter gradients as one real state, but this field has complex parameters; "
     "use direct or checkpoint"
 )
 SECOND_DERIVATIVE = (
-    "torch.compile has first derivatives only, and the field or the loss takes a second one; use --compile eager, or "
+    "torch.compile supports first derivatives only, but the field or loss needs a second one; use --compile eager, or "
     "take the inner derivative with torch.func while torch.compiler.is_compiling() is true"
 )
-# What torch says then: with the buffers of the first derivative given away, and with them kept.
+# torch's error messages in this case: with and without donated buffers.
 _TAKES_SECOND = re.compile(r"donated buffer|double backward")
 
-# How a model solves: field, y0 and times to the states at the times, as ``Integrator`` does.
+# The signature of ``Integrator``: (field, y0, times) -> states at the times.
 Solve = Callable[[nn.Module, Tensor, Tensor], Tensor]
 Trace = list[tuple[nn.Module, Tensor, Tensor, Tensor]]
-Observer = Callable[[nn.Module, Tensor, Tensor], None]  # of field, y0 and times, before the solve
+Observer = Callable[[nn.Module, Tensor, Tensor], None]  # called with field, y0 and times before each solve
 
 
 class Integrator:
-    """Solves for a model, by the adapter and step control now in force, under one counter.
+    """Solves for a model with the current adapter, step control and counter.
 
-    A model calls it as ``states = solve(field, y0, times)`` and knows nothing else. The passes of a trial
-    exchange what stands behind it with ``using``, so that one trained model can be solved by a
-    reference method, at other tolerances, and under a counter that the training never sees.
+    A model only calls ``states = solve(field, y0, times)``. The passes of a trial replace the adapter, the step
+    control and the counter with ``using``. A trained model can thus be solved by a reference method, at other
+    tolerances, and with a counter separate from that of training.
     """
 
     def __init__(self, adapter: SolverAdapter, control: StepControl, counter: NfeCounter) -> None:
         self.adapter = adapter
         self.control = control
         self.counter = counter
-        self.latest = counter  # of the latest solve: where a failure stood
+        self.latest = counter  # counter of the latest solve; shows where a failed solve stopped
         self._trace: Trace | None = None
         self._observe: Observer | None = None
         self._compiled = Kept[nn.Module]()
@@ -72,7 +72,7 @@ class Integrator:
     def until_event(self, field: nn.Module, y0: Tensor, times: Tensor, event: Event) -> tuple[Tensor, Tensor]:
         """Return the time of an event and the states ``(2, *y0.shape)``; see ``SolverAdapter.solve_until_event``.
 
-        Where solves are traced, this one counts as a solve from the start to the event.
+        A trace records it as a solve from the start to the event.
         """
         counted = self._begin(field, y0, times)
         time, states = self.adapter.solve_until_event(counted, y0, times, self.control, event)
@@ -110,7 +110,7 @@ class Integrator:
         trace: Trace | None = None,
         observe: Observer | None = None,
     ) -> Iterator[None]:
-        """Solve otherwise inside the context; ``trace`` collects (field, y0, times, states) of each solve.
+        """Solve with other settings inside the context; ``trace`` collects (field, y0, times, states) of each solve.
 
         ``observe`` is called with field, initial state and times before each solve.
         """
@@ -123,7 +123,7 @@ class Integrator:
             self.adapter, self.control, self.counter, self._trace, self._observe = before
 
     def failure(self, error: BaseException) -> SolveFailed | None:
-        """Return the failed solve behind an exception, which may have come through autograd; None if it is none."""
+        """Convert an exception, possibly raised in autograd, to a ``SolveFailed``; None if no solve failed."""
         if isinstance(error, SolveFailed):
             return error
         if isinstance(error, CheckpointError):
@@ -136,5 +136,5 @@ class Integrator:
         return SolveFailed(status, str(error)) if status else None
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> "Integrator":
-        """A copy of a model solves through the same door."""
+        """Return the same integrator, so that a copy of a model shares it."""
         return self

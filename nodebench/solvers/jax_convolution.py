@@ -1,8 +1,8 @@
 """Convolutions in JAX, written so that XLA on a CPU runs them well inside a solver's loop.
 
 XLA's CPU backend runs a convolution inside a loop many times slower than outside of one, and every solve of diffrax is
-a loop: https://github.com/jax-ml/jax/issues/12868. The issue names channels-last layout as a way out; it helps the
-convolution itself, but not its gradient by the weights. A matrix product is fast in both.
+a loop: https://github.com/jax-ml/jax/issues/12868. The issue suggests channels-last layout; this speeds up the
+convolution itself, but not its gradient with respect to the weights. A matrix product is fast for both.
 ``benchmarks/convolutions.py`` compares the three.
 """
 
@@ -21,12 +21,12 @@ def convolution(x: Array, weight: Array, stride: Sizes, padding: Sizes, dilation
     """Cross-correlate as torch does, in the form that is fastest on this backend.
 
     Args:
-        x: ``(N, C, *S)``, with one to three axes of space.
+        x: ``(N, C, *S)``, with one to three spatial axes.
         weight: ``(O, C / groups, *K)``.
-        stride: along each axis of space.
-        padding: zeros on both sides of each axis of space.
-        dilation: distance of the kernel's elements along each axis of space.
-        groups: of channels that are convolved apart.
+        stride: stride along each spatial axis.
+        padding: number of zeros on both sides of each spatial axis.
+        dilation: distance between kernel elements along each spatial axis.
+        groups: number of channel groups that are convolved separately.
 
     Returns:
         Array: ``(N, O, *S')``.
@@ -38,7 +38,7 @@ def convolution(x: Array, weight: Array, stride: Sizes, padding: Sizes, dilation
 
 
 def matrix_product(x: Array, weight: Array, stride: Sizes, padding: Sizes, dilation: Sizes) -> Array:
-    """One matrix product of the shifted copies of the input with the kernel; arguments as for ``convolution``."""
+    """Convolve by one matrix product of shifted input copies with the kernel; arguments as in ``convolution``."""
     batch, outputs, kernel = x.shape[0], weight.shape[0], weight.shape[2:]
     padded = jnp.pad(jnp.moveaxis(x, 1, -1), [(0, 0), *((p, p) for p in padding), (0, 0)])
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]

@@ -1,7 +1,7 @@
 """A torch vector field as a JAX function of its parameters, time and state.
 
-The module is exported to torch's core operators, and each is replaced by its JAX counterpart; whatever the
-module is made of, its weights stay torch's. An operator without a counterpart here is refused by name.
+The module is exported to torch's core operators, and each operator is replaced by its JAX counterpart. The weights
+stay torch tensors. An operator without a counterpart raises an error that names the operator.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 if torch.get_num_threads() == 1:
-    # JAX reads it when it starts, and would take every core there is.
+    # JAX reads this variable when it starts; without it JAX uses every core.
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
 import jax
@@ -29,9 +29,9 @@ from nodebench.solvers.precision import NoCopy, copy_in_float64
 from nodebench.spec import SolveFailed, Status
 
 jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_enable_compilation_cache", False)  # a first step pays for compilation whatever ran before
+jax.config.update("jax_enable_compilation_cache", False)  # the first step always includes compilation
 
-# Largest relative difference of the two fields in float64.
+# Largest relative difference between the torch field and the JAX field in float64.
 SAME = 1e-12
 
 Weights = list[Array]
@@ -39,19 +39,19 @@ JaxField = Callable[[Weights, Array, Array], Array]
 
 
 class Translation:
-    """One field at one shape of its state.
+    """The JAX version of one field for one state shape.
 
     Args:
         field: module ``(t, y) -> dy/dt``.
         t: a time, scalar.
-        y: a state, of the shape and dtype that the function will see.
+        y: a state with the shape and dtype that the function will receive.
 
     Attributes:
-        function: of weights, time and state.
-        names: of the parameters and buffers that are its weights, in their order.
+        function: maps weights, time and state to dy/dt.
+        names: names of the parameters and buffers that are its weights, in order.
 
     Raises:
-        SolveFailed: the field has an operator that is not translated, or the two fields differ.
+        SolveFailed: the field has an operator that is not translated, or the JAX field differs from the torch field.
     """
 
     def __init__(self, field: nn.Module, t: Tensor, y: Tensor) -> None:
@@ -71,11 +71,11 @@ class Translation:
         return [tensors[name] for name in self.names]
 
     def _check(self, field: nn.Module, t: Tensor, y: Tensor) -> None:
-        """Compare the two fields in float64."""
+        """Compare the JAX field with the torch field in float64."""
         try:
             double, t, y = copy_in_float64(field), t.double(), y.double()
         except NoCopy as error:
-            raise SolveFailed(Status.UNSUPPORTED, f"the field cannot be checked against torch's: {error}") from None
+            raise SolveFailed(Status.UNSUPPORTED, f"the JAX field cannot be compared with torch's: {error}") from None
         function = self.function if field_dtype(field, y) is torch.float64 else _interpreter(_exported(double, t, y))
         with torch.no_grad():
             exact = double(t, y).cpu().numpy()
@@ -83,25 +83,25 @@ class Translation:
         found = np.asarray(function(weights, jnp.asarray(to_jax(t)), jnp.asarray(to_jax(y))))
         difference = np.linalg.norm(found - exact) / max(float(np.linalg.norm(exact)), 1e-300)
         if not difference <= SAME and np.isfinite(exact).all():
-            raise SolveFailed(Status.ERROR, f"the field in JAX differs from torch's by {difference:.1e} of its size")
+            raise SolveFailed(Status.ERROR, f"the JAX field differs from torch's by {difference:.1e} (relative)")
 
 
 def field_dtype(field: nn.Module, y: Tensor) -> torch.dtype:
-    """The dtype of a field's parameters, or of the state where it has none."""
+    """Return the dtype of a field's parameters, or of the state if it has none."""
     return next((p.dtype for p in field.parameters()), y.dtype)
 
 
 def to_jax(tensor: Tensor) -> Any:
-    """What a compiled function of JAX takes for a tensor; on the CPU the same memory as a NumPy array.
+    """Convert a tensor for a compiled JAX function; on the CPU to a NumPy array that shares its memory.
 
-    An array made through DLPack takes a tenth of a millisecond, longer than many a solve.
+    Conversion through DLPack takes 0.1 ms, longer than many solves.
     """
     tensor = tensor.detach()
     return tensor.numpy() if tensor.device.type == "cpu" else jnp.from_dlpack(tensor.contiguous())
 
 
 def to_torch(array: Array, device: torch.device) -> Tensor:
-    """A tensor of its own: torch may change one in place, and JAX takes its arrays to be constant."""
+    """Copy an array to a tensor: torch may modify it in place, but JAX assumes that arrays are constant."""
     if device.type == "cpu":
         return torch.from_numpy(np.array(array))
     return torch.utils.dlpack.from_dlpack(array).clone()
@@ -117,7 +117,7 @@ def _exported(field: nn.Module, t: Tensor, y: Tensor) -> torch.export.ExportedPr
 
 
 def _interpreter(program: torch.export.ExportedProgram) -> JaxField:
-    """Walk the graph of an exported field with JAX's operators."""
+    """Return a function that evaluates the graph of an exported field with JAX operators."""
     nodes = list(program.graph.nodes)
     for node in nodes:
         if node.op == "call_function" and _name(node) not in _OPERATORS and node.users:
@@ -136,7 +136,7 @@ def _interpreter(program: torch.export.ExportedProgram) -> JaxField:
                 known[node] = fixed[node.name] if node.name in fixed else next(inputs)
             elif node.op == "output":
                 return known[node.args[0][0]]
-            elif node.users:  # an assertion has none
+            elif node.users:  # an assertion has no users
                 arguments = torch.fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
                 known[node] = _OPERATORS[_name(node)](*arguments[0], **arguments[1])
         raise AssertionError("a graph without an output")
@@ -194,7 +194,7 @@ def _layer_norm(
 
 
 def _elu(x: Array, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Array:
-    # Of the negative part alone, or the branch not taken overflows, and its gradient is NaN.
+    # expm1 gets the negative part only: otherwise the unused branch overflows and its gradient is NaN.
     return scale * jnp.where(x > 0, x, alpha * jnp.expm1(jnp.minimum(x, 0) * input_scale))
 
 

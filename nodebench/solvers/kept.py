@@ -1,4 +1,4 @@
-"""What is dear to make for a field, kept for the latest few fields."""
+"""LRU cache of expensive per-field objects."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -8,19 +8,19 @@ from torch import nn
 
 T = TypeVar("T")
 
-# Fields at once; a model that makes a new one at each forward pass must not fill the memory with them.
+# Maximum number of fields: a model that creates a new field in each forward pass must not fill the memory.
 FIELDS = 8
 
 
 class Kept(Generic[T]):
-    """Objects by field and key. A field is held as long as what was made for it, since that refers to it."""
+    """Cache of objects by field and key. A field stays alive with its objects, because they refer to it."""
 
     def __init__(self) -> None:
         self._of: OrderedDict[int, tuple[nn.Module, dict[Hashable, T]]] = OrderedDict()
-        self.strangers = 0  # fields in a row that were not known
+        self.strangers = 0  # consecutive lookups of new fields
 
     def get(self, field: nn.Module, key: Hashable, make: Callable[[], T]) -> T:
-        """What was made for a field under a key; made now if it was not."""
+        """Return the object of a field and key; create it with ``make`` if it is missing."""
         self.strangers = 0 if id(field) in self._of else self.strangers + 1
         if id(field) not in self._of:
             self._of[id(field)] = field, {}

@@ -1,4 +1,4 @@
-"""What the adjoints of libraries cannot differentiate, found before a solve: the library's own error comes later."""
+"""Checks before a solve for fields that a library's adjoint cannot differentiate; the library itself fails later."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ def refuse_frozen(field: nn.Module, library: str) -> None:
     """Refuse a field with a parameter that does not require a gradient.
 
     Raises:
-        SolveFailed: there is one; the status is ``unsupported``, and the message names it.
+        SolveFailed: the field has one; the status is ``unsupported``, and the message names the parameter.
     """
     frozen = next((name for name, value in field.named_parameters() if not value.requires_grad), None)
     if frozen is not None:
@@ -20,12 +20,12 @@ def refuse_frozen(field: nn.Module, library: str) -> None:
 
 
 def refuse_unused(field: nn.Module, t: Tensor, y: Tensor, library: str) -> None:
-    """Refuse a field whose value at ``t`` and ``y`` depends on no state, or not on each of its parameters.
+    """Refuse a field whose value at ``t`` and ``y`` does not depend on the state or on one of its parameters.
 
     Evaluates the field once.
 
     Raises:
-        SolveFailed: the status is ``unsupported``, and the message names what has no effect.
+        SolveFailed: the status is ``unsupported``, and the message names the state or parameter without effect.
     """
     named = dict(field.named_parameters())
     with torch.enable_grad():
@@ -39,15 +39,15 @@ def refuse_unused(field: nn.Module, t: Tensor, y: Tensor, library: str) -> None:
 
 
 def refuse_shared(field: nn.Module, library: str) -> None:
-    """Refuse a field with a submodule that has parameters and stands in more than one place.
+    """Refuse a field that registers the same submodule with parameters more than once.
 
     Raises:
-        SolveFailed: there is one; the status is ``unsupported``, and the message names it.
+        SolveFailed: the field has one; the status is ``unsupported``, and the message names the submodule.
     """
     places = Counter(id(module) for _, module in field.named_modules(remove_duplicate=False))
     for name, module in field.named_modules():
         if places[id(module)] > 1 and any(True for _ in module.parameters()):
-            raise _unsupported(f"{library} gives a wrong gradient where a module has two places, as '{name}' has")
+            raise _unsupported(f"{library} gives a wrong gradient if a module is registered twice, and '{name}' is")
 
 
 def _unsupported(message: str) -> SolveFailed:

@@ -1,7 +1,7 @@
-"""The functions of torchdiffeq, with its signatures, whose solves a trial can measure.
+"""Drop-in replacements for torchdiffeq's functions, whose solves a trial can measure.
 
-A program imports them in place of torchdiffeq's. Within a trial of the task ``problem`` the trial decides the solver,
-the tolerances and the gradient. Anywhere else they call torchdiffeq with what they are given, and count.
+A program imports them instead of torchdiffeq's. Within a trial of the task ``problem`` the trial sets the solver, the
+tolerances and the gradient. Outside a trial they pass their arguments to torchdiffeq and count the evaluations.
 """
 
 from collections import Counter
@@ -24,17 +24,17 @@ from nodebench.spec import SolveFailed, Status
 Func = Callable[[Tensor, Any], Any]
 
 HIDDEN_PARAMETERS = (
-    "the gradient needs the parameters of the field, and this field is a function that uses some; make it a"
-    " torch.nn.Module, or give odeint_adjoint adjoint_params that are torch.nn.Parameters"
+    "the gradient needs the parameters of the field, but this field is a plain function that uses some; make it a"
+    " torch.nn.Module, or pass its torch.nn.Parameters to odeint_adjoint as adjoint_params"
 )
 
 _active: list[Integrator] = []  # the integrator of the trial that this process runs, if it runs one
 counter = NfeCounter()  # of the solves outside trials
-_by_field: list[Counter[int]] = []  # evaluations by the id of the field, where somebody counts them
+_by_field: list[Counter[int]] = []  # one per open counting_by_field(): evaluations by the id of the field
 
 
 def activate(solve: Integrator) -> None:
-    """Have every later call of ``odeint`` solve with the integrator of a trial."""
+    """Make all later calls of ``odeint`` solve with the integrator of a trial."""
     _active[:] = [solve]
 
 
@@ -103,14 +103,14 @@ def odeint_adjoint(
 ) -> Any:
     """Solve as ``odeint`` does; outside trials gradients are those of ``torchdiffeq.odeint_adjoint``.
 
-    Within a trial the trial decides the gradient too, so that both functions do the same. Every parameter of ``func``
+    Within a trial the trial also sets the gradient, so both functions behave the same. Every parameter of ``func``
     and every ``torch.nn.Parameter`` in ``adjoint_params`` gets a gradient.
     """
     adjoint_params = None if adjoint_params is None else tuple(adjoint_params)
     if _active:
         return _measured(func, y0, t, event_fn, adjoint_params or ())
     if adjoint_params is None and isinstance(func, nn.Module):
-        adjoint_params = tuple(find_parameters(func))  # those of a replica of DataParallel are in no other module
+        adjoint_params = tuple(find_parameters(func))  # of func: a wrapper would hide those of a DataParallel replica
     return torchdiffeq.odeint_adjoint(
         func if adjoint_params is None else _counted(func),  # torchdiffeq refuses a function without parameters
         y0,
@@ -172,7 +172,7 @@ def odeint_dense(
     """Solve with dopri5 and return the solution as a function of time; see ``torchdiffeq.odeint_dense``.
 
     Raises:
-        BadInput: within a trial, whose solver may have no such function.
+        BadInput: called within a trial, whose solver may not support dense output.
     """
     if _active:
         raise BadInput("odeint_dense cannot be measured in a trial; call odeint with the times that are needed")
@@ -190,7 +190,7 @@ def _counted(func: Func) -> CountedField:
 
 
 def _of_vector(event_fn: Callable[[Tensor, Any], Tensor], shapes: Shapes | None) -> Event:
-    """An event of tuples of tensors as one of vectors."""
+    """Convert an event function of tuples of tensors to one of packed vectors."""
     return event_fn if shapes is None else lambda t, y: event_fn(t, unpack(y, shapes))
 
 
@@ -201,7 +201,7 @@ def _measured(
     event_fn: Callable[[Tensor, Any], Tensor] | None,
     parameters: Sequence[Tensor] = (),
 ) -> Any:
-    """Solve as the trial does."""
+    """Solve with the integrator of the trial."""
     solve, module, start = _active[0], _module(func, parameters), pack(y0)
     shapes = None if isinstance(y0, Tensor) else tuple(one.shape for one in y0)
     if solve.control.needs_parameters and not isinstance(func, nn.Module):
@@ -222,7 +222,7 @@ def _refuse_hidden_parameters(func: Func, module: nn.Module, y0: States, t: Tens
     """Refuse a function whose derivative depends on parameters that the gradient would not find.
 
     Raises:
-        SolveFailed: it does.
+        SolveFailed: the derivative depends on parameters that the field does not register.
     """
     if next(module.parameters(), None) is not None:
         return
@@ -234,7 +234,7 @@ def _refuse_hidden_parameters(func: Func, module: nn.Module, y0: States, t: Tens
 
 
 def _module(func: Func, parameters: Sequence[Tensor] = ()) -> nn.Module:
-    """A field as a module, with more parameters than its own if there are some."""
+    """Return a field as a module, with ``parameters`` registered in addition to its own."""
     module = func if isinstance(func, nn.Module) else PlainFunction(cast(Callable[[Tensor, Tensor], Tensor], func))
     own = set(map(id, module.parameters()))
     more = [one for one in parameters if isinstance(one, nn.Parameter) and id(one) not in own]

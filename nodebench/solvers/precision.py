@@ -12,16 +12,16 @@ from torch import Tensor, nn
 M = TypeVar("M", bound=nn.Module)
 
 _COMPLEX = {torch.float64: torch.complex128}  # of any other precision: complex64
-_DEPTH = 4  # nested containers that are searched for tensors
+_DEPTH = 4  # levels of nested containers that are searched for tensors
 _REGISTERED = ("_parameters", "_buffers", "_modules")  # what torch itself converts and copies
 
 
 class NoCopy(Exception):
-    """A module that cannot be copied. The message is one line and names the attribute."""
+    """Raised if a module cannot be copied. The message is one line and names the attribute."""
 
 
 def time_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of times beside states of a dtype: float32 beside 16 bits, which cannot represent small steps."""
+    """Return the dtype of times for a state dtype: float32 for 16 bits, which cannot represent small steps."""
     return torch.float32 if dtype.itemsize < torch.float32.itemsize else dtype
 
 
@@ -106,7 +106,7 @@ def _copy_of_script(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
 
 
 def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Plain attributes with their dotted names; those of TorchScript modules are not Python's."""
+    """Yield dotted names and plain attributes; skips TorchScript modules, which have no Python attributes."""
     for prefix, part in module.named_modules():
         if not isinstance(part, torch.jit.ScriptModule):
             names = (name for name in vars(part) if name not in _REGISTERED)
@@ -123,7 +123,7 @@ def _tensors(path: str, value: Any, depth: int = _DEPTH) -> Iterator[tuple[str, 
 
 
 def _culprit(module: nn.Module, copies: dict[int, Any]) -> str:
-    """The first attribute that cannot be copied; the module's class where each one can."""
+    """Return the name of the first attribute that cannot be copied, or the module's class if all can."""
     for path, value in _attributes(module):
         try:
             copy.deepcopy(value, dict(copies))

@@ -1,4 +1,4 @@
-"""The state of torch's random numbers on the CPU and on one accelerator."""
+"""The state of torch's random number generators on the CPU and on one accelerator."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class RandomState:
-    """A state that was taken, and can be restored."""
+    """A saved state of the random number generators."""
 
     cpu: Tensor
     accelerator: Tensor | None
@@ -16,7 +16,7 @@ class RandomState:
 
     @classmethod
     def take(cls, device: torch.device) -> "RandomState":
-        """Copy the present state of the CPU's generator and of that of ``device``."""
+        """Save the current states of the generators of the CPU and of ``device``."""
         if device.type == "cuda":
             return cls(torch.get_rng_state(), torch.cuda.get_rng_state(device), device)
         return cls(torch.get_rng_state(), torch.mps.get_rng_state() if device.type == "mps" else None, device)

@@ -30,7 +30,7 @@ def adapters() -> dict[str, SolverAdapter]:
 
 
 def source_of_solver(name: str) -> Installed | None:
-    """The package or the file that has the adapter of a solver; None for an adapter of nodebench, or of nobody."""
+    """Return the package or file that provides a solver's adapter; None for nodebench's own or unknown adapters."""
     plugin = _plugin_of(parts_of(name)[0])
     return plugin.source if plugin else None
 
@@ -42,7 +42,7 @@ def _plugin_of(backend: str) -> Plugin | None:
 
 @cache
 def _of_file(backend: str) -> Plugin:
-    """The adapter that a user's file defines, under the name by which it was asked for.
+    """Return the adapter that a user's file defines, named as the user requested it.
 
     Raises:
         BadInput: the file cannot be imported, or the object is no adapter.
@@ -86,10 +86,10 @@ class _Declared(BaseModel):
 
 
 def _checked_backend(adapter: Any) -> str:
-    """The backend of an adapter, once its attributes are known to be of the declared types.
+    """Return the backend of an adapter after checking that its attributes have the declared types.
 
     Raises:
-        TypeError: it is no adapter, or an attribute is missing or of another type.
+        TypeError: the object is not an adapter, or an attribute is missing or has another type.
     """
     if not isinstance(adapter, SolverAdapter):
         raise TypeError(f"{type(adapter).__name__} is not a subclass of nodebench.solvers.SolverAdapter")
@@ -101,12 +101,12 @@ def _checked_backend(adapter: Any) -> str:
 
 
 def calling_adapter(adapter: SolverAdapter, method: str) -> AbstractContextManager[None]:
-    """Name the adapter, its package and a method in the message of what the method raises; see ``calling``."""
+    """Add the adapter, its package and the method to the message of an exception in a method; see ``calling``."""
     return calling(f"solvers '{adapter.backend}'", source_of_solver(full_name(adapter, "")), method)
 
 
 def code_of(adapter: SolverAdapter, control: StepControl) -> str:
-    """The lines of Python that do a solve in the library itself; see ``SolverAdapter.code``.
+    """Return Python code that solves with the library itself; see ``SolverAdapter.code``.
 
     Raises:
         BadInput: the adapter fails.
@@ -120,7 +120,7 @@ def code_of(adapter: SolverAdapter, control: StepControl) -> str:
 
 @cache
 def methods_of(adapter: SolverAdapter) -> Mapping[str, Method]:
-    """The methods of an adapter, checked; its library is imported for them.
+    """Return the methods of an adapter after checking their types; imports its library.
 
     Raises:
         BadInput: the adapter or the import of its library fails, whatever the exception.
@@ -133,10 +133,10 @@ def methods_of(adapter: SolverAdapter) -> Mapping[str, Method]:
 
 
 def is_installed(adapter: SolverAdapter) -> bool:
-    """Whether the library behind an adapter is there."""
+    """Return whether the library of an adapter is installed."""
     try:
         return adapter.package is None or find_spec(adapter.package) is not None
-    except Exception:  # the package that a submodule belongs to is imported, and may raise anything
+    except Exception:  # find_spec imports the parent package of a submodule, which may raise anything
         return False
 
 
@@ -165,7 +165,7 @@ def full_name(adapter: SolverAdapter, method: str) -> str:
 
 
 def parts_of(name: str) -> tuple[str, str]:
-    """Backend and method of a solver's name; ``file.py:ADAPTER:method`` is one of the user's own."""
+    """Split a solver's name into backend and method; ``file.py:ADAPTER:method`` is a user's own solver."""
     if _names_file(name):
         file, _, rest = name.partition(":")
         adapter, _, method = rest.partition(":")
@@ -176,9 +176,9 @@ def parts_of(name: str) -> tuple[str, str]:
 
 @cache
 def find_solver(name: str) -> tuple[SolverAdapter, str, Method]:
-    """Return adapter, method name and method of a solver; an alias gives what it stands for.
+    """Return adapter, method name and method of a solver; an alias is resolved.
 
-    Only the library that the name speaks of is imported.
+    Only the library of this solver is imported.
 
     Raises:
         BadInput: there is no such solver (the message has the nearest match), its library is not installed, or its
@@ -202,6 +202,6 @@ def find_solver(name: str) -> tuple[SolverAdapter, str, Method]:
 
 
 def canonical_name(name: str) -> str:
-    """The one name of a solver, whatever alias the user typed."""
+    """Return the canonical name of a solver, with aliases resolved."""
     adapter, method, _ = find_solver(name)
     return full_name(adapter, method)

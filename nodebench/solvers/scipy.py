@@ -1,4 +1,4 @@
-"""SciPy's ``solve_ivp`` and VODE through torchdiffeq's adjoint."""
+"""Adapter for SciPy's ``solve_ivp`` and VODE, with gradients by torchdiffeq's adjoint."""
 
 import warnings
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from nodebench.solvers import vode
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written, written_tolerances
 from nodebench.spec import Gradient, SolveFailed, Status
 
-# With a tolerance this loose every step is accepted, and the largest step allowed is the step taken.
+# With a tolerance this loose every step is accepted and has the size max_step.
 _NO_TOLERANCE = 1e10
 
 
 class _FiniteField(nn.Module):
-    """The same field; stops a solve at NaN or infinity, with which SciPy's methods loop or give up at random."""
+    """Wraps a field and stops the solve at NaN or infinity, where SciPy's methods loop or fail unpredictably."""
 
     def __init__(self, field: nn.Module) -> None:
         super().__init__()
@@ -33,9 +33,9 @@ class _FiniteField(nn.Module):
 
 
 def _beginning_with(first_step: float, method: str) -> type[scipy.integrate.OdeSolver]:
-    """A method of ``solve_ivp`` with its first step, which torchdiffeq's wrapper does not pass on.
+    """Return a method of ``solve_ivp`` with a given first step, which torchdiffeq's wrapper does not pass on.
 
-    ``solve_ivp`` takes no first step beyond the end of the solve, which may be an output interval of an adjoint.
+    ``solve_ivp`` rejects a first step longer than the solve. An adjoint may solve a single output interval.
     """
 
     kind: Any = getattr(scipy.integrate, method)
@@ -50,7 +50,7 @@ def _beginning_with(first_step: float, method: str) -> type[scipy.integrate.OdeS
 _BEGUN = """
 from scipy.integrate import {method}
 
-class Begun({method}):  # torchdiffeq passes no first step on
+class Begun({method}):  # torchdiffeq does not pass first_step on
     def __init__(self, field, start, y0, end, **options):
         super().__init__(field, start, y0, end, first_step=min({first_step}, abs(end - start)), **options)
 
@@ -60,9 +60,9 @@ class Begun({method}):  # torchdiffeq passes no first step on
 class ScipyAdapter(SolverAdapter):
     """scipy.integrate.solve_ivp on the CPU, stepping in float64; gradients through the adjoint only.
 
-    The state leaves torch at each evaluation, so nothing can be backpropagated through the solver. Implicit
-    methods get their Jacobian by finite differences: those evaluations of the field count here, while
-    SciPy's own ``nfev`` leaves them out for Radau and BDF.
+    Each evaluation converts the state to NumPy, so backpropagation through the solver is impossible. Implicit
+    methods compute their Jacobian by finite differences. These evaluations of the field are counted here; SciPy's own
+    ``nfev`` excludes them for Radau and BDF.
 
     Source: https://docs.scipy.org/doc/scipy/reference/generated/scipy.integrate.solve_ivp.html
     """
@@ -87,7 +87,7 @@ class ScipyAdapter(SolverAdapter):
 
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
         """Call torchdiffeq with the SciPy method of the trial."""
-        # The wrapper hands every method a min_step, which only LSODA knows.
+        # torchdiffeq's wrapper passes min_step to every method, but only LSODA accepts it.
         warnings.filterwarnings("ignore", message="The following arguments have no ")
         finite = _FiniteField(field)
         of_vode = control.method in vode.METHODS
@@ -108,13 +108,13 @@ class ScipyAdapter(SolverAdapter):
         else:
             solution = torchdiffeq.odeint(finite, y0, times, **arguments)
         if len(solution) != len(times):
-            # solve_ivp returns what it has when it gives up, and the wrapper drops its message.
+            # If solve_ivp fails, it returns the states so far, and the wrapper drops its message.
             reached = len(solution)
             raise SolveFailed(Status.DT_UNDERFLOW, f"solve_ivp gave up after {reached} of {len(times)} output times")
         return solution
 
     def code(self, control: StepControl) -> str:
-        """A call of torchdiffeq's wrapper; for VODE, of SciPy."""
+        """Return a call of torchdiffeq's wrapper, or of SciPy for VODE."""
         if control.method in vode.METHODS:
             method = vode.METHODS[control.method]
             tolerances = written_tolerances(control.rtol, control.atol)
@@ -137,7 +137,7 @@ class ScipyAdapter(SolverAdapter):
         )
 
     def classify(self, error: BaseException) -> Status | None:
-        """Recognise a backward solve that gave up: the adjoint finds no state at its end time."""
+        """Recognise a failed backward solve: the adjoint finds no state at the end time."""
         if isinstance(error, IndexError) and "index 1 is out of bounds for dimension 0" in str(error):
             return Status.DT_UNDERFLOW
         return None

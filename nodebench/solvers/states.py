@@ -1,4 +1,4 @@
-"""States that are tuples of tensors, as the one tensor that solvers step; and functions as modules."""
+"""Convert between tuples of tensors and the single tensor that solvers step, and wrap functions as modules."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ Shapes = Sequence[tuple[int, ...]]
 
 
 def pack(states: States) -> Tensor:
-    """Return a tuple of tensors as one vector; a tensor as it is."""
+    """Concatenate a tuple of tensors into one vector; return a single tensor unchanged."""
     if isinstance(states, Tensor):
         return states
     return torch.cat([one.reshape(-1) for one in states])
@@ -21,14 +21,14 @@ def unpack(packed: Tensor, shapes: Shapes) -> tuple[Tensor, ...]:
 
     Args:
         packed: shape ``(..., N)``; the leading dimensions are kept.
-        shapes: of each tensor, together of N numbers.
+        shapes: shape of each tensor, with N elements in total.
     """
     parts = packed.split([torch.Size(shape).numel() for shape in shapes], dim=-1)
     return tuple(part.reshape(*packed.shape[:-1], *shape) for part, shape in zip(parts, shapes, strict=True))
 
 
 class PlainFunction(nn.Module):
-    """A vector field that is a function and has no parameters."""
+    """Wraps a function without parameters as a module."""
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
@@ -40,11 +40,11 @@ class PlainFunction(nn.Module):
 
 
 class Flat(nn.Module):
-    """A vector field of tuples, as one of vectors.
+    """Wraps a vector field on tuples of tensors as one on packed vectors.
 
     Args:
         field: maps ``t`` and a tuple of tensors to a tuple of the same shapes.
-        shapes: of the tensors.
+        shapes: shapes of the tensors.
     """
 
     def __init__(self, field: nn.Module, shapes: Shapes) -> None:
@@ -58,11 +58,11 @@ class Flat(nn.Module):
 
 
 class WithParameters(nn.Module):
-    """A vector field that depends on parameters which its module does not have.
+    """Wraps a vector field and registers further parameters that it depends on.
 
     Args:
         field: maps ``(t, y)`` to dy/dt.
-        parameters: what it depends on.
+        parameters: the further parameters.
     """
 
     def __init__(self, field: nn.Module, parameters: Sequence[nn.Parameter]) -> None:

@@ -1,4 +1,4 @@
-"""torchdiffeq: every explicit and implicit method that the installed version lists."""
+"""Adapter for torchdiffeq: all explicit and implicit methods of the installed version."""
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -30,7 +30,7 @@ from nodebench.solvers.gradients.symplectic import SymplecticAdjoint
 from nodebench.spec import Batching, Gradient, Status
 from nodebench.spec.trial import EVERY_DTYPE
 
-# What the library does not say of itself.
+# Metadata that torchdiffeq does not provide.
 _ABOUT = {
     "dopri5": "Dormand–Prince 5(4), first same as last",
     "dopri8": "Dormand–Prince 8(7)",
@@ -54,8 +54,8 @@ _CALLBACKS = ("callback_step", "callback_step_adjoint")
 class TorchdiffeqAdapter(SolverAdapter):
     """torchdiffeq's ``odeint`` and ``odeint_adjoint`` (adjoint, adjoint-seminorm).
 
-    The other gradients are those of ``nodebench.solvers.gradients``, of the steps that ``odeint`` takes; ``reversible``
-    takes the library's tableau and control of the step size.
+    The other gradients come from ``nodebench.solvers.gradients`` and differentiate the steps that ``odeint`` takes;
+    ``reversible`` takes its own steps with the library's tableau and step-size control.
 
     Source: https://github.com/rtqichen/torchdiffeq
     """
@@ -70,7 +70,7 @@ class TorchdiffeqAdapter(SolverAdapter):
 
     @cache  # noqa: B019 - one adapter lives as long as the process
     def methods(self) -> Mapping[str, Method]:
-        """Ask the library; a name that stands for a class listed before it is an alias."""
+        """Return the library's methods; a second name of the same class is an alias."""
         found: dict[str, Method] = {}
         first_name: dict[type, str] = {}
         for name, solver in SOLVERS.items():
@@ -87,7 +87,7 @@ class TorchdiffeqAdapter(SolverAdapter):
         return found
 
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
-        """Call ``odeint`` or ``odeint_adjoint`` with exactly what the trial says."""
+        """Call ``odeint`` or ``odeint_adjoint`` with exactly the settings of the trial."""
         solve = self._call(field, y0, times, control)
         if control.gradient is Gradient.CHECKPOINT:
             return checkpointed(solve, y0, times, control, self.methods()[control.method].adaptive)
@@ -108,9 +108,9 @@ class TorchdiffeqAdapter(SolverAdapter):
     def _scheme(
         self, field: CountedField, solve: Callable[..., Any], y0: Tensor, times: Tensor, control: StepControl
     ) -> Scheme | None:
-        """How the solve is differentiated, where that is not by the library; None where it is.
+        """Return the scheme that differentiates the solve; None if torchdiffeq's own solve is used.
 
-        The reversible form of a method has a solution of its own, and so is solved whether a gradient is wanted or not.
+        The reversible form of a method has a different solution, so its scheme is used even if no gradient is needed.
         """
         method = self.methods()[control.method]
         options = self._options(y0, times, control, method)
@@ -124,7 +124,7 @@ class TorchdiffeqAdapter(SolverAdapter):
         return replay(field, solve, times, control.method)
 
     def _call(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Callable[..., Any]:
-        """The library's function for a gradient, with everything but the states and times to solve at."""
+        """Return the library's function for a gradient, with all arguments bound except ``y0`` and ``times``."""
         method = self.methods()[control.method]
         field.__dict__.update(dict.fromkeys(_CALLBACKS, field.counter.on_step))
         options = self._options(y0, times, control, method)
@@ -149,7 +149,7 @@ class TorchdiffeqAdapter(SolverAdapter):
         elif control.first_step is not None:
             options = {"first_step": control.first_step}
         if y0.device.type == "mps" and method.adaptive:
-            options["dtype"] = torch.float32  # the library's time is float64 otherwise, which this device has not
+            options["dtype"] = torch.float32  # otherwise the library's time is float64, which MPS does not support
         if control.land_on_outputs and method.adaptive:
             options["step_t"] = times[1:]
         if control.batching is Batching.WORST:
@@ -192,9 +192,9 @@ class TorchdiffeqAdapter(SolverAdapter):
         return "\n".join(lines)
 
     def classify(self, error: BaseException) -> Status | None:
-        """Read the library's assertions, which are its only way to fail.
+        """Return the status for an assertion error; torchdiffeq reports failures by assertions only.
 
-        A step of exactly zero is what its controller makes of an error estimate that is NaN.
+        A step of exactly zero means that the error estimate was NaN.
         """
         message = str(error)
         if not isinstance(error, AssertionError):
@@ -207,6 +207,6 @@ class TorchdiffeqAdapter(SolverAdapter):
 
 
 def _worst_sample(error: Tensor) -> Tensor:
-    """The largest root mean square of a sample, in place of that of the whole batch."""
+    """Return the largest root mean square of any sample, used instead of that of the whole batch."""
     rows = error.reshape(len(error), -1) if error.ndim > 1 else error.reshape(1, -1)
     return rows.square().mean(1).sqrt().max()

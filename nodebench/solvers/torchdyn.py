@@ -1,4 +1,4 @@
-"""torchdyn: its own methods, differentiated through or by its adjoint."""
+"""Adapter for torchdyn: its own methods, with gradients by backpropagation or by its adjoint."""
 
 import warnings
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from nodebench.solvers.kept import Kept
 from nodebench.solvers.limits import refuse_frozen, refuse_unused
 from nodebench.spec import Gradient, SolveFailed, Status
 
-# What the library does not say of itself. Its other methods need a second-order system or an inner optimiser.
+# Metadata that torchdyn does not provide. Its other methods need a second-order system or an inner optimiser.
 _METHODS = {
     "dopri5": Method("Dormand–Prince 5(4), first same as last", order=5, adaptive=True),
     "tsit5": Method("Tsitouras 5(4), first same as last", order=5, adaptive=True),
@@ -30,7 +30,7 @@ _METHODS = {
 class TorchdynAdapter(SolverAdapter):
     """torchdyn's ``ODEProblem``.
 
-    Its adjoint always leaves the parameters out of its error norm, and so is ``adjoint-seminorm``.
+    Its adjoint always excludes the parameters from the error norm and is therefore listed as ``adjoint-seminorm``.
 
     Source: Poli et al. 2020, arXiv 2009.09346; https://github.com/DiffEqML/torchdyn
     """
@@ -46,13 +46,13 @@ class TorchdynAdapter(SolverAdapter):
 
     @cache  # noqa: B019 - one adapter lives as long as the process
     def methods(self) -> Mapping[str, Method]:
-        """Of those that are known here, what the installed version offers."""
+        """Return the methods of ``_METHODS`` that the installed version offers."""
         from torchdyn.numerics.solvers.ode import SOLVER_DICT
 
         return {name: method for name, method in _METHODS.items() if name in SOLVER_DICT}
 
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
-        """Solve over the output times; fixed steps are output times of their own."""
+        """Solve over the output times; the grid of fixed steps is passed as additional output times."""
         method = self.methods()[control.method]
         if control.gradient is Gradient.ADJOINT_SEMINORM and torch.is_grad_enabled():
             self._checked.get(field.field, tuple(y0.shape), lambda: _check(field.field, times[0], y0))
@@ -65,7 +65,7 @@ class TorchdynAdapter(SolverAdapter):
         return direct(y0, times)
 
     def code(self, control: StepControl) -> str:
-        """An ``ODEProblem``."""
+        """Return code that solves with an ``ODEProblem``."""
         kind = "adjoint" if control.gradient is Gradient.ADJOINT_SEMINORM else "autograd"
         told = [f'solver=str_to_solver("{control.method}", y0.dtype)', f'sensitivity="{kind}"']
         if control.rtol is not None:
@@ -79,21 +79,21 @@ class TorchdynAdapter(SolverAdapter):
 
 
 def _check(field: nn.Module, t: Tensor, y: Tensor) -> None:
-    """Refuse what the library's adjoint cannot differentiate."""
+    """Refuse a field that torchdyn's adjoint cannot differentiate."""
     refuse_frozen(field, "torchdyn")
     refuse_unused(field, t, y, "torchdyn")
 
 
-# A solve that has moved by less than this share of its span in so many evaluations goes nowhere.
+# A solve is stuck if it advances by less than _VANISHED of its time span in _PATIENCE evaluations.
 _PATIENCE = 500
 _VANISHED = 1e-10
 
 
 class _Named(nn.Module):
-    """The same field with the signature that the library looks for, on a clock that always runs forwards.
+    """Wraps the field with the argument names that torchdyn expects; time always increases.
 
-    The library's own way of solving backwards chooses its first step by a field of the wrong sign; and it goes on
-    for ever where a state is not finite or the step has vanished.
+    torchdyn's own backward solve chooses its first step with the wrong sign of the field. torchdyn also loops forever
+    if a state is not finite or the step size underflows.
     """
 
     def __init__(self, field: CountedField, forwards: bool, span: float) -> None:
@@ -115,17 +115,17 @@ class _Named(nn.Module):
         if not torch.isfinite(derivative).all():
             raise SolveFailed(Status.NON_FINITE, f"the field is not finite at t = {t:.4g}")
         if abs(t - self._place) < self._near:
-            raise SolveFailed(Status.DT_UNDERFLOW, f"the step has vanished at t = {t:.4g}")
+            raise SolveFailed(Status.DT_UNDERFLOW, f"the step size underflowed at t = {t:.4g}")
         self._place = t
 
 
 def _solve(field: CountedField, y0: Tensor, times: Tensor, control: StepControl, adaptive: bool) -> Tensor:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the library's own imports
+        warnings.simplefilter("ignore")  # raised by torchdyn's own imports
         from torchdyn.core.problems import ODEProblem
         from torchdyn.numerics.solvers.ode import str_to_solver
     adjoint = control.gradient is Gradient.ADJOINT_SEMINORM and torch.is_grad_enabled()
-    # By its name alone a method gets coefficients in float32.
+    # Given only a method name, torchdyn creates its coefficients in float32.
     solver = str_to_solver(control.method, y0.dtype)
     arguments: dict[str, Any] = {"solver": solver, "sensitivity": "adjoint" if adjoint else "autograd"}
     forwards = bool(times[-1] > times[0])
@@ -140,7 +140,7 @@ def _solve(field: CountedField, y0: Tensor, times: Tensor, control: StepControl,
         apart = (steps.unsqueeze(1) - clock).abs().amin(1) > SAME_TIME * (clock[-1] - clock[0])
         grid = torch.cat([steps[apart], clock]).sort().values
         wanted = torch.searchsorted(grid, clock)
-    with redirect_stdout(StringIO()):  # it prints that a field has no parameters
+    with redirect_stdout(StringIO()):  # torchdyn prints a message if a field has no parameters
         problem = ODEProblem(_Named(field, forwards, float(clock[-1] - clock[0])), **arguments)
     _, states = problem.odeint(y0, grid)
     return states[wanted.to(states.device)]

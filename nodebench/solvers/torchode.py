@@ -1,4 +1,4 @@
-"""torchode: every sample of a batch with a step size of its own."""
+"""Adapter for torchode, in which each sample of a batch has its own step size."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from nodebench.solvers.kept import Kept
 from nodebench.solvers.limits import refuse_frozen, refuse_shared
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 
-# What the library does not say of itself.
+# Metadata that torchode does not provide.
 _ABOUT = {
     "dopri5": "Dormand–Prince 5(4), first same as last",
     "tsit5": "Tsitouras 5(4), first same as last",
@@ -28,11 +28,11 @@ _STATUS = {"REACHED_DT_MIN": Status.DT_UNDERFLOW, "INFINITE_NORM": Status.NON_FI
 
 
 class _Rows(nn.Module):
-    """The field of states ``(B, D)`` and times ``(B,)``, as the library calls it.
+    """Wraps a field for torchode, which calls it with states ``(B, D)`` and times ``(B,)``.
 
     Attributes:
-        field: the field of whole states; exchanged before each solve, since each has a counter of its own.
-        shape: of a state with its batch, ``(-1, *S)``, or of the one state that a joint solve has.
+        field: the original field; replaced before each solve, since each solve has its own counter.
+        shape: state shape including the batch, ``(-1, *S)``, or the shape of the single state of a joint solve.
     """
 
     def __init__(self, field: nn.Module, shape: tuple[int, ...]) -> None:
@@ -58,9 +58,9 @@ class _Solver:
 class TorchodeAdapter(SolverAdapter):
     """torchode's parallel solver, with its integral controller and its adjoints.
 
-    ``each`` is ``AutoDiffAdjoint`` (direct) and ``BacksolveAdjoint`` (adjoint), which carries a gradient of the
-    parameters for each sample. ``joint`` hands it the batch as one state, and is ``JointBacksolveAdjoint`` for
-    the adjoint. Compiled whole, the field is called out of sight, and the library's own count is taken.
+    ``each`` uses ``AutoDiffAdjoint`` (direct) and ``BacksolveAdjoint`` (adjoint), which stores a parameter gradient
+    for each sample. ``joint`` passes the batch as one state and uses ``JointBacksolveAdjoint`` for the adjoint. If the
+    whole solver is compiled, field calls cannot be counted, and the library's own count is used.
 
     Source: Lienen and Günnemann 2022, arXiv 2210.12375; https://github.com/martenlienen/torchode
     """
@@ -78,14 +78,14 @@ class TorchodeAdapter(SolverAdapter):
 
     @cache  # noqa: B019 - one adapter lives as long as the process
     def methods(self) -> Mapping[str, Method]:
-        """Ask the library; a method without an error estimate takes fixed steps."""
+        """Return the library's methods; a method without an error estimate takes fixed steps."""
         return {
             name: Method(_ABOUT.get(name, name), make(None).convergence_order(), hasattr(make, "TABLEAU"))
             for name, make in _step_methods().items()
         }
 
     def solve(self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl) -> Tensor:
-        """Solve the batch along the first axis of ``y0``, or as one state."""
+        """Solve each sample along the first axis of ``y0`` with its own steps, or the batch as one state."""
         method = self.methods()[control.method]
         joint = control.batching is not Batching.EACH or y0.ndim < 2
         free = method.adaptive and control.step_size is None
@@ -101,10 +101,10 @@ class TorchodeAdapter(SolverAdapter):
         return direct(y0, times)
 
     def unseen(self, control: StepControl) -> Mapping[str, str]:
-        """A solver that is compiled whole hides its field; a backward solve of each sample is torch.func's."""
+        """Return the metrics hidden by a fully compiled solver, or by torch.func in the backward solves of samples."""
         hidden = {}
         if control.gradient is Gradient.ADJOINT and control.batching is Batching.EACH:
-            hidden = {"saved_bytes": "torch.func, by which each sample is solved back, allows no saved-tensor hooks"}
+            hidden = {"saved_bytes": "backward solves of samples use torch.func, which allows no saved-tensor hooks"}
         if control.compile is Compile.SOLVER:
             out_of_sight = "the field is compiled with the solver"
             hidden["vjp_calls"] = out_of_sight
@@ -113,11 +113,11 @@ class TorchodeAdapter(SolverAdapter):
         return {**super().unseen(control), **hidden}
 
     def classify(self, error: BaseException) -> Status | None:
-        """Recognise a field that ``torch.func.vmap``, by which samples are differentiated one by one, cannot run."""
+        """Recognise a field that fails in ``torch.func.vmap``, which differentiates the samples separately."""
         return Status.UNSUPPORTED if isinstance(error, RuntimeError) and str(error).startswith("vmap: ") else None
 
     def code(self, control: StepControl) -> str:
-        """The objects of a solve; torchode wants states ``(B, D)`` and a field of times ``(B,)``."""
+        """Return code that builds torchode's objects and solves; it expects states ``(B, D)`` and times ``(B,)``."""
         joint, free = control.batching is not Batching.EACH, control.rtol is not None
         shape = "y0.shape" if joint else "-1, *y0.shape[1:]"
         clock = "t[0]" if joint else "t.reshape(-1, *[1] * (y0.ndim - 1))"
@@ -162,7 +162,7 @@ class TorchodeAdapter(SolverAdapter):
     def _solver(
         self, field: CountedField, y0: Tensor, times: Tensor, control: StepControl, joint: bool, free: bool
     ) -> _Solver:
-        """The library's objects, kept: a compiled one is dear, and any takes a while to make."""
+        """Return the library's objects from a cache: they take time to create, and much more to compile."""
         shape = tuple(y0.shape) if joint else (-1, *y0.shape[1:])
         backsolve = control.gradient is Gradient.ADJOINT and torch.is_grad_enabled()
         tolerances = control.rtol, control.atol, control.adjoint_rtol, control.adjoint_atol
@@ -175,7 +175,7 @@ class TorchodeAdapter(SolverAdapter):
                 refuse_shared(field.field, "the adjoint of torchode with batching 'each'")
                 if not takes_one(field.field, times[0], y0[:1]):
                     raise SolveFailed(Status.UNSUPPORTED, BOUND)
-            # The names of the parameters are looked up here, and must be those of what is solved.
+            # torchode looks up the parameter names here; they must match the module that is solved.
             rows = _Rows(field.field if control.compile is Compile.SOLVER else field, shape)
             return _make(rows, control, backsolve, joint, free)
 
@@ -183,7 +183,7 @@ class TorchodeAdapter(SolverAdapter):
 
 
 def _step_methods() -> dict[str, Callable[..., Any]]:
-    """The library's classes by name; Euler's method is not among those that it registers."""
+    """Return the library's method classes by name, plus Euler's method, which torchode does not register."""
     import torchode
     from torchode.interface import METHODS
 
@@ -201,10 +201,10 @@ def _make(rows: _Rows, control: StepControl, backsolve: bool, joint: bool, free:
 
     parts = step_method, controller(control.rtol, control.atol)
     if not backsolve:
-        # Through the control of the steps a gradient can grow without bound; other libraries stop it there.
+        # A gradient through the step-size control can grow without bound; other libraries do not compute it either.
         solve = torchode.AutoDiffAdjoint(*parts, backprop_through_step_size_control=False).solve
     else:
-        # The library would solve back at the forward tolerances, and not look at how that ended.
+        # By default the backward solve uses the forward tolerances, and its status is ignored.
         back = torchode.AutoDiffAdjoint(step_method, controller(control.adjoint_rtol, control.adjoint_atol))
         back.solve = _checked(back.solve)
         kind, name = (
@@ -224,7 +224,7 @@ def _make(rows: _Rows, control: StepControl, backsolve: bool, joint: bool, free:
 
 
 def _checked(solve: Callable[..., Any]) -> Callable[..., Any]:
-    """The same solve, which raises what its status tells."""
+    """Wrap a solve so that it raises ``SolveFailed`` if its status is a failure."""
 
     def checked(*args: Any, **kwargs: Any) -> Any:
         solution = solve(*args, **kwargs)
@@ -244,17 +244,17 @@ def _check(status: Tensor) -> None:
 
 
 def _first_step(times: Tensor, control: StepControl) -> float | None:
-    """The first of adaptive steps, with the sign of time; None leaves it to the library."""
+    """Return the first step of an adaptive method, negative if time decreases; None lets the library choose."""
     return None if control.first_step is None else math.copysign(control.first_step, float(times[-1] - times[0]))
 
 
 def _step(times: Tensor, control: StepControl) -> float:
-    """The fixed step, with the sign of time."""
+    """Return the fixed step, negative if time decreases."""
     gaps = times.diff()
     if control.step_size is not None:
         return float(torch.sign(gaps[0])) * control.step_size
     if not torch.allclose(gaps, gaps[:1], rtol=1e-4):
-        raise SolveFailed(Status.UNSUPPORTED, "torchode takes one fixed step, and the output times are not equidistant")
+        raise SolveFailed(Status.UNSUPPORTED, "torchode needs one fixed step, but the output times are not equidistant")
     return float(gaps[0])
 
 

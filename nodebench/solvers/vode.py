@@ -18,13 +18,13 @@ from nodebench.spec import SolveFailed, Status
 
 NAME = "nodebench_vode"  # in torchdiffeq's table of methods
 METHODS = {"vode-adams": "adams", "vode-bdf": "bdf"}
-# BDF needs a Jacobian, which VODE finds by finite differences and holds whole.
+# BDF needs a Jacobian, which VODE computes by finite differences and stores as a dense matrix.
 LARGEST_JACOBIAN = 2_000
 _MOST_STEPS = 100_000  # between two output times
 
 _FAILURES = {
     -1: (Status.NFE_BUDGET, "VODE took too many steps"),
-    -2: (Status.DT_UNDERFLOW, "VODE was asked for more accuracy than the number format has"),
+    -2: (Status.DT_UNDERFLOW, "the tolerance of VODE is below the precision of the number format"),
     -4: (Status.DT_UNDERFLOW, "VODE's error test failed again and again"),
     -5: (Status.DT_UNDERFLOW, "VODE's corrector failed to converge again and again"),
 }
@@ -33,11 +33,11 @@ _FAILURES = {
 class VodeSolver(ScipyWrapperODESolver):  # type: ignore[misc]
     """One solve by VODE.
 
-    Adams is solved by functional iteration, which needs no Jacobian: SciPy's default, and the paper's. BDF is solved
-    by chord iteration with a Jacobian by finite differences, whose evaluations count.
+    Adams uses functional iteration, which needs no Jacobian; this is SciPy's default and the paper's choice. BDF uses
+    chord iteration with a finite-difference Jacobian, whose evaluations of the field are counted.
 
     Attributes:
-        evaluations: VODE's own count of evaluations of the last solve, the Jacobian's included.
+        evaluations: VODE's own count of evaluations in the last solve, including those for the Jacobian.
     """
 
     solver: str
@@ -50,7 +50,7 @@ class VodeSolver(ScipyWrapperODESolver):  # type: ignore[misc]
         self.first_step = first_step  # 0 leaves it to VODE
 
     def integrate(self, t: Tensor) -> Tensor:
-        """States at ``t`` ``(T,)``, increasing: ``(T, *shape)``.
+        """Return the states ``(T, *shape)`` at increasing times ``t`` ``(T,)``.
 
         Raises:
             SolveFailed: VODE gave up, or the state is too large for its Jacobian.
@@ -77,7 +77,7 @@ class VodeSolver(ScipyWrapperODESolver):  # type: ignore[misc]
         jacobian = method == "bdf"
         if jacobian and y0.size > LARGEST_JACOBIAN:
             message = (
-                f"scipy:vode-bdf holds a Jacobian of the whole state: {y0.size} numbers, at most {LARGEST_JACOBIAN}"
+                f"scipy:vode-bdf stores a dense Jacobian: state of {y0.size} numbers, at most {LARGEST_JACOBIAN}"
             )
             raise SolveFailed(Status.UNSUPPORTED, message)
         steps = {"max_step": _finite(self.max_step), "first_step": self.first_step}
@@ -87,7 +87,7 @@ class VodeSolver(ScipyWrapperODESolver):  # type: ignore[misc]
 
 
 class _Guarded:
-    """The field for VODE, whose compiled code goes on calling after an exception: it is kept, and raised afterwards."""
+    """Wraps the field for VODE, which continues after an exception; stores the exception to be raised afterwards."""
 
     def __init__(self, field: Callable[[float, np.ndarray], np.ndarray]) -> None:
         self._field = field
@@ -103,7 +103,7 @@ class _Guarded:
 
 
 def _finite(step: float) -> float:
-    """VODE's 0 is no limit."""
+    """Return the step limit for VODE, where 0 means no limit."""
     return step if np.isfinite(step) else 0.0
 
 

@@ -1,1 +1,1 @@
-"""Keeping: run directories, records, films and calibrations on disk."""
+"""Storage of run directories, records, training snapshots and calibrations on disk."""

@@ -1,4 +1,4 @@
-"""The calibrations that are kept beside the runs: one line each. Without torch, since reports read them too."""
+"""Store calibrations in the results folder, one line each. This module avoids torch, since reports import it too."""
 
 import logging
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ from nodebench.store.folders import folders_below, has_content
 from nodebench.store.run_folder import replace_file, whole_lines
 
 FILE = "calibrations.jsonl"
-_LARGEST = 256 << 20  # bytes of a file to which a line is added
+_LARGEST = 256 << 20  # bytes; a larger file is an error when a line is added
 _log = logging.getLogger(__name__)
 
 
 def keep(results: Path, calibration: Calibration) -> Path:
-    """Store a calibration beside those that are there.
+    """Append a calibration to the file in a results folder, and return the path of the file.
 
     Raises:
-        BadInput: it cannot be written.
+        BadInput: the file cannot be written.
     """
     path = results / FILE
     try:
@@ -35,9 +35,9 @@ def keep(results: Path, calibration: Calibration) -> Path:
 
 
 def calibrations(results: Path) -> list[Calibration]:
-    """The calibrations kept in a folder and in those below it, oldest first; what cannot be read is left out.
+    """Return the calibrations in a folder and its subfolders, oldest first.
 
-    Each file with something that cannot be read gets one warning.
+    Calibrations that cannot be read are left out, with one warning per file.
     """
     paths = [folder / FILE for folder in folders_below(results) if has_content(folder / FILE)]
     return sorted((one for path in paths for one in _readable(path)), key=lambda calibration: calibration.started)

@@ -1,7 +1,8 @@
-"""The files of checkpoints: ``checkpoints/ID.checkpoint`` in a run directory, one for each unfinished long trial.
+"""Checkpoint files: ``checkpoints/ID.checkpoint`` in a run directory, one for each unfinished long trial.
 
-A file begins with a line of text: format, trial and the SHA-256 of the rest. The trial's process writes the file, to a
-temporary name first, so that it is there whole or not at all. The parent removes it once the trial has a record.
+A file begins with a line of text: format, trial and the SHA-256 of the rest. The trial's process writes a temporary
+file and then renames it, so that a checkpoint is never incomplete. The parent process removes the checkpoint once the
+trial has a record.
 """
 
 import os
@@ -18,7 +19,7 @@ FOLDER = "checkpoints"
 _SUFFIX, _PART = ".checkpoint", ".part"
 _NAME = re.compile(r"([0-9a-f]{12})(\.checkpoint|\.part)")
 _FORMAT = b"nodebench checkpoint 1 "
-_ENVIRONMENT = "environment.json"  # it has the time of the run's creation, and so no two runs have the same
+_ENVIRONMENT = "environment.json"  # contains the creation time, so its hash identifies the run
 MOST_BYTES = 16 << 30
 
 
@@ -42,31 +43,31 @@ class Checkpoints:
         return cls(folder.absolute(), every, _digest_of(folder))
 
     def are_shared(self) -> bool:
-        """Whether this machine sees the run's folder, as on a shared file system."""
+        """Return whether this machine can read the run's folder, for example on a shared file system."""
         return self.run != "" and _digest_of(self.folder) == self.run
 
     def read(self, trial: str) -> bytes | None:
         """Return the content of a trial's checkpoint; None if it has none.
 
         Raises:
-            BadInput: the file is damaged, is of another trial, or cannot be read.
+            BadInput: the file is damaged, belongs to another trial, or cannot be read.
         """
         path = inside(self.folder, FOLDER, f"{trial}{_SUFFIX}")
         if not path.exists():
             return None
         head, _, content = read_file(path, MOST_BYTES).partition(b"\n")
         if not head.startswith(_FORMAT):
-            raise BadInput(f"{path}: no checkpoint of this version of nodebench")
+            raise BadInput(f"{path}: not a checkpoint of this version of nodebench")
         if head != _head(trial, content):
-            raise BadInput(f"{path}: damaged, or of another trial")
+            raise BadInput(f"{path}: damaged, or belongs to another trial")
         return content
 
     def write(self, trial: str, content: bytes) -> None:
-        """Store the content of a trial's checkpoint in place of the one before.
+        """Write a trial's checkpoint, replacing the previous one.
 
         Raises:
-            BadInput: a symbolic link is in the place of the file or its folder.
-            OSError: it cannot be written; the one before is still there.
+            BadInput: the file or its folder is a symbolic link.
+            OSError: the checkpoint cannot be written; the previous one is kept.
         """
         make_folder(self.folder, FOLDER)
         part = f"{trial}{_PART}"
@@ -78,10 +79,10 @@ class Checkpoints:
         os.replace(inside(self.folder, FOLDER, part), for_writing(self.folder, FOLDER, f"{trial}{_SUFFIX}"))
 
     def remove(self, trial: str) -> None:
-        """Remove a trial's checkpoint, so that the trial begins anew.
+        """Remove a trial's checkpoint, so that the trial starts from the beginning.
 
         Raises:
-            CannotGoOn: it cannot be removed.
+            CannotGoOn: the checkpoint cannot be removed.
         """
         try:
             remove_checkpoint(self.folder, trial)
@@ -90,10 +91,10 @@ class Checkpoints:
 
 
 def remove_checkpoint(run: Path, trial: str) -> None:
-    """Remove the checkpoint of a trial, and what is left of one whose writing was cut off; neither needs to be there.
+    """Remove the checkpoint of a trial and any partially written one; a missing file is no error.
 
     Raises:
-        BadInput: a symbolic link is in the place of a file or its folder.
+        BadInput: a file or its folder is a symbolic link.
         OSError: a file cannot be removed.
     """
     for suffix in (_SUFFIX, _PART):
@@ -101,7 +102,7 @@ def remove_checkpoint(run: Path, trial: str) -> None:
 
 
 def checkpoint_files(run: Path) -> dict[str, str | None]:
-    """The files in ``checkpoints/`` that nodebench wrote, by name: each with its trial, None if it was cut off."""
+    """Map the name of each checkpoint file that nodebench wrote to its trial; None for a partially written file."""
     folder = run / FOLDER
     if folder.is_symlink() or not folder.is_dir():
         return {}
@@ -117,7 +118,7 @@ def _head(trial: str, content: bytes) -> bytes:
 
 
 def _is_own(path: Path) -> bool:
-    """Whether a file begins as a checkpoint does; one that was cut off may end before that."""
+    """Return whether a file starts like a checkpoint; a partially written one may end within the header."""
     if not is_regular(path):
         return False
     try:

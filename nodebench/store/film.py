@@ -1,7 +1,7 @@
-"""Pictures of a training as one small ``.npz`` file, read without pickle.
+"""Snapshots of a training in one small ``.npz`` file, read without pickle.
 
-An array is stored only where it differs from the picture before it: truth and observations stand still.
-What is read back is checked before memory is taken for it: sizes, dimensions and lengths, and what can be drawn.
+An array is stored only if it differs from the previous snapshot: true trajectories and observations do not change.
+Reading checks the declared sizes before it allocates memory, and then shapes, lengths and values.
 """
 
 import io
@@ -20,7 +20,7 @@ from nodebench.spec.bounded import open_regular, reason
 from nodebench.spec.trajectories import Film, Trajectories
 
 _FIELDS = [field.name for field in fields(Trajectories)]
-_LATER = ("density", "moved", "given_until", "surface")  # not in films of earlier versions
+_LATER = ("density", "moved", "given_until", "surface")  # missing in files of earlier versions
 MOST_BYTES = 64 << 20  # of all arrays of a file together
 MOST_ARRAYS = 10_000
 MOST_EPOCHS = 1000
@@ -28,11 +28,11 @@ MOST_EXAMPLES = 64  # each has a panel of its own
 MOST_COMPONENTS = 64
 MOST_POINTS = 2000  # of a flow
 MOST_LABEL = 200  # characters
-LARGEST = 1e30  # in size; matplotlib cannot scale an axis to much more
+LARGEST = 1e30  # absolute value; matplotlib cannot scale an axis to much larger values
 
 
 def save_film(path: Path, film: Film) -> None:
-    """Write a film; the file is there whole or not at all."""
+    """Write snapshots to a file atomically: the file is complete or not created."""
     arrays: dict[str, np.ndarray] = {}
     before: dict[str, np.ndarray] = {}
     for epoch in sorted(film):
@@ -49,10 +49,10 @@ def save_film(path: Path, film: Film) -> None:
 
 
 def load_film(path: Path) -> Film:
-    """Read a film. Values that are infinite, or larger than ``LARGEST``, come as NaN: they cannot be drawn.
+    """Read snapshots from a file. Infinite values, and absolute values above ``LARGEST``, become NaN.
 
     Raises:
-        BadInput: the file is no film.
+        BadInput: the file is not a valid snapshot file.
     """
     try:
         arrays = _read_arrays(path)
@@ -61,7 +61,7 @@ def load_film(path: Path) -> Film:
         for epoch in _epochs(arrays):
             current |= {name: arrays[f"{epoch}/{name}"] for name in _FIELDS if f"{epoch}/{name}" in arrays}
             film[epoch] = _trajectories(current)
-    except Exception as error:  # zipfile and numpy raise a dozen kinds for a damaged file
+    except Exception as error:  # zipfile and numpy raise many types for a damaged file
         told = f"no array {error}" if isinstance(error, KeyError) else reason(error)
         raise BadInput(f"{path} cannot be read: {told.removeprefix(f'{path}: ')}") from error
     return film
@@ -78,14 +78,14 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _array(archive: ZipFile, member: ZipInfo) -> np.ndarray:
-    """Read one array, whose declared size is compared with its bytes before memory is taken for it."""
+    """Read one array, after checking that its declared size equals the number of its bytes."""
     content = io.BytesIO(archive.read(member))
     version = npy.read_magic(content)
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read_header(content)
     declared, there = math.prod(shape) * dtype.itemsize, len(content.getbuffer()) - content.tell()
     if dtype.hasobject or declared != there:
-        raise BadInput(f"{member.filename}: {dtype} {shape} is no array of {there:,} bytes")
+        raise BadInput(f"{member.filename}: {dtype} {shape} does not fit into {there:,} bytes")
     content.seek(0)
     array: np.ndarray = npy.read_array(content, allow_pickle=False)
     return array
@@ -94,7 +94,7 @@ def _array(archive: ZipFile, member: ZipInfo) -> np.ndarray:
 def _epochs(arrays: dict[str, np.ndarray]) -> list[int]:
     epochs = arrays["epochs"]
     if epochs.ndim != 1 or epochs.dtype.kind not in "iu" or not 1 <= len(epochs) <= MOST_EPOCHS:
-        raise BadInput(f"epochs: {epochs.dtype} {epochs.shape}; 1 to {MOST_EPOCHS:,} whole numbers")
+        raise BadInput(f"epochs: {epochs.dtype} {epochs.shape}; expected 1 to {MOST_EPOCHS:,} integers")
     found: list[int] = epochs.tolist()
     return found
 
@@ -102,10 +102,10 @@ def _epochs(arrays: dict[str, np.ndarray]) -> list[int]:
 def _trajectories(arrays: dict[str, np.ndarray]) -> Trajectories:
     labels, time_label = arrays["labels"], arrays["time_label"]
     if labels.dtype.kind != "U" or labels.ndim != 1 or time_label.dtype.kind != "U" or time_label.ndim != 0:
-        raise BadInput("labels: texts")
+        raise BadInput("labels: expected strings")
     names = arrays.get("names", np.array([], dtype=str))
     if names.size and (names.dtype.kind != "U" or names.ndim != 1):
-        raise BadInput("names: texts")
+        raise BadInput("names: expected strings")
     texts = ("labels", "time_label", "names")
     wanted = [name for name in _FIELDS if name not in texts and (name in arrays or name not in _LATER)]
     numbers = {name: _drawable(name, arrays[name]) for name in wanted}
@@ -125,31 +125,31 @@ def _trajectories(arrays: dict[str, np.ndarray]) -> Trajectories:
 
 def _drawable(name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "fiu":
-        raise BadInput(f"{name}: {array.dtype}; numbers")
-    if array.dtype.kind == "f" and not np.all(np.abs(array) <= LARGEST):  # NaN, too, is copied once more
+        raise BadInput(f"{name}: {array.dtype}; expected numbers")
+    if array.dtype.kind == "f" and not np.all(np.abs(array) <= LARGEST):  # also copies arrays with NaN
         return np.where(np.abs(array) <= LARGEST, array, np.nan)
     return array
 
 
 def _check(one: Trajectories) -> None:
-    """Refuse arrays that do not fit each other, or that are no picture; see ``Trajectories`` for their shapes."""
+    """Raise ``BadInput`` for invalid or inconsistent arrays; see ``Trajectories`` for their shapes."""
     if one.true.ndim != 3:
-        raise BadInput(f"true: {one.true.ndim} dimensions; 3")
+        raise BadInput(f"true: {one.true.ndim} dimensions; expected 3")
     examples, times, components = one.true.shape
     if not 1 <= examples <= MOST_EXAMPLES or not 1 <= components <= MOST_COMPONENTS or times < 1:
         limits = f"1 to {MOST_EXAMPLES} examples, 1 to {MOST_COMPONENTS} components, at least 1 time"
-        raise BadInput(f"true: {one.true.shape}; {limits}")
+        raise BadInput(f"true: {one.true.shape}; expected {limits}")
     _check_shape("times", one.times, (times,))
     _check_shape("fitted", one.fitted, one.true.shape)
     observations = one.observed_times.shape[-1] if one.observed_times.ndim else 0
     _check_shape("observed_times", one.observed_times, (examples, observations))
     _check_shape("observed", one.observed, (examples, observations, components))
     if len(one.labels) < components:
-        raise BadInput(f"labels: {len(one.labels)}; one for each of the {components} components")
+        raise BadInput(f"labels: {len(one.labels)}; expected one for each of the {components} components")
     if not np.all(np.isfinite(one.times)) or not np.all(np.isfinite(one.trained)):
         raise BadInput("times: a value that is not finite")
     if one.names and len(one.names) != examples:
-        raise BadInput(f"names: {len(one.names)}; one for each of the {examples} examples")
+        raise BadInput(f"names: {len(one.names)}; expected one for each of the {examples} examples")
     if one.given_until.size:
         _check_shape("given_until", one.given_until, (examples,))
     side = one.axes.shape[-1] if one.axes.ndim else 0
@@ -162,12 +162,12 @@ def _check(one: Trajectories) -> None:
         _check_shape("moved", one.moved, (times, min(points, MOST_POINTS), 2))
     steps = np.diff(one.axes)
     if side and (side < 2 or not np.all(steps > 0) or not np.allclose(steps, steps[:, :1], rtol=1e-3)):
-        raise BadInput("axes: evenly spaced, increasing values")
+        raise BadInput("axes: expected evenly spaced, increasing values")
 
 
 def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
-        raise BadInput(f"{name}: {array.shape}; {shape}")
+        raise BadInput(f"{name}: shape {array.shape}; expected {shape}")
 
 
 def _same(first: np.ndarray, second: np.ndarray) -> bool:

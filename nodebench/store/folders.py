@@ -1,4 +1,4 @@
-"""Looking for files in folders that may hold anything: nothing here fails on a name or hangs on what it finds."""
+"""Find files in arbitrary folders, without failing on invalid names or blocking on special files."""
 
 import os
 import stat
@@ -13,24 +13,24 @@ MOST = 50_000  # folders that are looked into
 
 
 def is_there(path: Path) -> bool:
-    """Whether anything has this path; one that no file can have is not there."""
+    """Return whether a path exists; False if the path is invalid."""
     return _status(path) is not None
 
 
 def is_file(path: Path) -> bool:
-    """Whether a regular file has this path."""
+    """Return whether a path is a regular file or a link to one."""
     found = _status(path)
     return found is not None and stat.S_ISREG(found.st_mode)
 
 
 def has_content(path: Path) -> bool:
-    """Whether anything but an empty file has this path."""
+    """Return whether a path exists and is not an empty file."""
     found = _status(path)
     return found is not None and not (stat.S_ISREG(found.st_mode) and found.st_size == 0)
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder in the order of their names, without hidden ones; none where there is no such folder.
+    """Return the subfolders of a folder, sorted by name, without hidden ones; empty if the folder does not exist.
 
     Raises:
         BadInput: the folder cannot be listed.
@@ -46,12 +46,12 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def folders_below(folder: Path) -> list[Path]:
-    """A folder and those below it in the order of their paths, without hidden ones and those that cannot be listed.
+    """Return a folder and all folders below it, sorted by path, without hidden ones.
 
-    A symbolic link to a folder counts as one, and nothing below it is looked at.
+    Symbolic links to folders are included but not followed. Folders that cannot be listed are not searched.
 
     Raises:
-        BadInput: there are too many for a folder of results.
+        BadInput: there are more than ``MOST`` folders.
     """
     found, level = [folder], [folder]
     for _ in range(DEEPEST):
@@ -64,7 +64,7 @@ def folders_below(folder: Path) -> list[Path]:
             except BadInput:
                 continue
             if len(found) + len(below) > MOST:
-                raise BadInput(f"more than {MOST:,} folders in {folder}; give --results the folder that holds runs")
+                raise BadInput(f"more than {MOST:,} folders in {folder}; set --results to the folder with the runs")
         if not below:
             break
         found += below
@@ -73,7 +73,7 @@ def folders_below(folder: Path) -> list[Path]:
 
 
 def each_once(folders: Iterable[Path]) -> list[Path]:
-    """Folders in the order of their paths; one that is reached by a link too counts once, by its own path."""
+    """Sort folders by path and remove duplicates; a real path is preferred to a symbolic link to it."""
     found: dict[Path, Path] = {}
     for folder in sorted(folders, key=lambda folder: (folder.is_symlink(), folder)):
         found.setdefault(folder.resolve(), folder)

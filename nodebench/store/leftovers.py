@@ -1,4 +1,4 @@
-"""Which files of a run's folder nodebench wrote itself, told by name and content; no other file may be removed."""
+"""Identify the files that nodebench wrote in a run folder, by name and content; no other file may be removed."""
 
 import json
 import re
@@ -14,11 +14,11 @@ from nodebench.store.checkpoints import checkpoint_files
 from nodebench.store.run_folder import ARRAYS, ENVIRONMENT, LOCK, RECORDS, STUDY, whole_lines
 
 _FILM = re.compile(r"[0-9a-f]{12}\.(?:npz|part)")
-_MOST_BYTES = 10_000_000  # of a file that is read whole to tell what it is
+_MOST_BYTES = 10_000_000  # larger files are not read to identify them
 
 
 def is_own(folder: Path) -> bool:
-    """Whether a folder is a run that nodebench made, with no symbolic link in the place of one of its files."""
+    """Return whether a folder is a run that nodebench made, and none of its files is a symbolic link."""
     parts = [folder, *(folder / name for name in (RECORDS, f"{RECORDS}.part", ARRAYS, CHECKPOINTS, LOCK))]
     if any(path.is_symlink() for path in parts):
         return False
@@ -26,7 +26,7 @@ def is_own(folder: Path) -> bool:
 
 
 def films(folder: Path) -> list[str]:
-    """The names of the files in ``arrays/`` that are stored films, or were cut off while one was written."""
+    """Return the names of the snapshot files in ``arrays/``, including partially written ones."""
     arrays = folder / ARRAYS
     if arrays.is_symlink() or not arrays.is_dir():
         return []
@@ -34,7 +34,7 @@ def films(folder: Path) -> list[str]:
 
 
 def all_files(folder: Path) -> list[tuple[str, ...]] | None:
-    """Every file of a run that has no record, as names below its folder; None if one of them is not nodebench's."""
+    """Return all files of a run without records, as path parts; None if nodebench did not write one of them."""
     stored = {ARRAYS: films(folder), CHECKPOINTS: list(checkpoint_files(folder))}
     for path in folder.iterdir():
         if path.name in stored and path.is_dir() and not path.is_symlink():
@@ -47,7 +47,7 @@ def all_files(folder: Path) -> list[tuple[str, ...]] | None:
 
 
 def remove_run(folder: Path, files: list[tuple[str, ...]]) -> None:
-    """Remove the files of a run, and its folders, which must be empty then.
+    """Remove the given files of a run, then its folders, which must be empty by then.
 
     Raises:
         BadInput: a file is a symbolic link.
@@ -62,7 +62,7 @@ def remove_run(folder: Path, files: list[tuple[str, ...]]) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the folder of a merge that was killed, with the run in it; a file that is not nodebench's stays.
+    """Remove the folder of a killed merge and the run in it; keep files that nodebench did not write.
 
     Raises:
         BadInput: a file is a symbolic link.

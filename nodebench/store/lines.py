@@ -1,4 +1,4 @@
-"""The one reader of ``records.jsonl``: every line with its record, or with the reason why it has none."""
+"""Read ``records.jsonl``: each line with its record, or with the reason why it has none."""
 
 import gc
 import logging
@@ -22,11 +22,11 @@ class Line:
     """One line of a file of records.
 
     Attributes:
-        number: from 1 on.
-        raw: its bytes with the newline; the first bytes of a line that is too long.
-        start, size: where the line begins in its file, and its length, in bytes.
-        record: None where the line is torn or bad.
-        fault: why the line is bad; None where it is not.
+        number: starts at 1.
+        raw: the bytes of the line, newline included; only the first bytes if the line is too long.
+        start, size: position in the file and length of the line, in bytes.
+        record: None if the line is truncated or invalid.
+        fault: why the line is invalid; None if it is valid or truncated.
     """
 
     number: int
@@ -38,7 +38,7 @@ class Line:
 
     @property
     def is_torn(self) -> bool:
-        """Whether the line has no end: the process that wrote it was killed, and its trial runs again."""
+        """Whether the line is truncated, without a newline: its process was killed, and its trial runs again."""
         return not self.raw.endswith(b"\n")
 
 
@@ -62,7 +62,7 @@ def lines_of(path: Path) -> Iterator[Line]:
 
 
 def good_records(path: Path) -> Iterator[Record]:
-    """The records of a file; bad lines are left out, counted, and named in one warning.
+    """Yield the records of a file; invalid lines are skipped, counted and listed in one warning.
 
     Raises:
         BadInput: the file cannot be read at all, or a newer nodebench wrote part of it.
@@ -90,10 +90,10 @@ def good_records(path: Path) -> Iterator[Record]:
 
 
 def _share_equal_parts(record: Record, before: Record) -> None:
-    """Replace the parts of a record that equal those of the record before by the same objects.
+    """Make a record share the objects of the previous record for all parts that are equal.
 
-    The models are frozen, and what is replaced stays equal. The records of a run have most parts in common, such as the
-    environment and the names of the fields that were given: this saves half of their memory.
+    Sharing is safe because the models are frozen. The records of a run have most parts in common, for example the
+    environment and the names of the given fields; sharing saves half of their memory.
     """
     for name in _REPEATED:
         if record.__dict__[name] == before.__dict__[name]:

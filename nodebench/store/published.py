@@ -1,4 +1,4 @@
-"""The records that come with nodebench stand apart from the user's own: one verdict never rests on both."""
+"""Separate the records published with nodebench from the user's own records: a verdict never uses both."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from pathlib import Path
 from nodebench.spec import Record
 from nodebench.store.run_folder import RunFolder, every_run_below, records_of
 
-# The folder, in that of the results, of the records that come with nodebench.
+# Subfolder of the results folder that contains the records published with nodebench.
 PUBLISHED = "published"
 
 
 @dataclass(frozen=True)
 class Apart:
-    """Runs below a folder of results.
+    """The runs below a results folder, split by origin.
 
     Attributes:
-        judged: the user's own; the published ones where there are no others.
-        beside: the published ones where ``judged`` are the user's own, else none.
+        judged: the user's own runs; the published runs if there are no others.
+        beside: the published runs if ``judged`` contains the user's own runs, else empty.
     """
 
     judged: Sequence[RunFolder]
@@ -25,7 +25,7 @@ class Apart:
 
 
 def apart(runs: Iterable[RunFolder], results: Path) -> Apart:
-    """Part the runs below a folder of results."""
+    """Split the runs below a results folder into the user's own and the published ones."""
     own: list[RunFolder] = []
     published: list[RunFolder] = []
     for run in runs:
@@ -34,12 +34,12 @@ def apart(runs: Iterable[RunFolder], results: Path) -> Apart:
 
 
 def records_to_judge(results: Path) -> list[Record]:
-    """The user's own records below a folder, the published ones where there are no others; none where no run is."""
+    """Return the user's own records below a folder; the published records if the user has no runs there."""
     return [record for run in apart(every_run_below(results), results).judged for record in records_of(run)]
 
 
 def own_records(results: Path) -> list[Record]:
-    """The records below a folder but for the published ones in it."""
+    """Return the records below a folder, without the published ones."""
     runs = [run for run in every_run_below(results) if not _is_published(run, results)]
     return [record for run in runs for record in records_of(run)]
 

@@ -1,4 +1,4 @@
-"""The store: one directory a run, one line a record, each on disk before the next trial starts."""
+"""The store: one directory per run, one line per record; each record is on disk before the next trial starts."""
 
 import fcntl
 import json
@@ -36,12 +36,12 @@ LOCK = "lock"
 _ENDED_FROM_OUTSIDE = (Status.INTERRUPTED, Status.TIMEOUT, Status.MEMORY_BUDGET, Status.CRASHED)
 
 _STAMP, _STAMP_LENGTH = "%Y-%m-%dT%H-%M-%S", len("2026-01-01T00-00-00")
-_DIGITS = 18  # of a number in a name that are compared
+_DIGITS = 18  # compared in a number within a name
 _TRIAL_ID = re.compile("[0-9a-f]{12}")
 
 
 class RunFolder:
-    """A run directory: ``study.toml``, ``environment.json``, ``records.jsonl``, and ``arrays/`` for figures.
+    """A run directory: ``study.toml``, ``environment.json``, ``records.jsonl``, and ``arrays/`` for snapshots.
 
     While trials are unfinished it may have ``checkpoints/``; see ``nodebench.store.checkpoints``.
     """
@@ -51,7 +51,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, results: Path, study: Study, environment: Mapping[str, Any]) -> "RunFolder":
-        """Make a new run directory named after the time and the study, or the task where there is none.
+        """Make a new run directory named after the time and the study, or the task if the study has no name.
 
         Raises:
             BadInput: ``results`` cannot be written.
@@ -89,10 +89,10 @@ class RunFolder:
         raise BadInput(f"no run named '{name}' in {results}. The latest there: {known}")
 
     def study(self) -> Study:
-        """What this run was made from.
+        """Read the study of this run.
 
         Raises:
-            BadInput: it cannot be read.
+            BadInput: the study cannot be read.
         """
         path = self.folder / STUDY
         content = read_toml(path)
@@ -103,14 +103,14 @@ class RunFolder:
             raise BadInput(f"{path} cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
     def study_name(self) -> str:
-        """The name of its study; empty for a grid typed on the command line, or where it cannot be read."""
+        """Return the name of the study; empty for a grid given on the command line or if the study is unreadable."""
         try:
             return self.study().name
         except BadInput:
             return ""
 
     def environment(self) -> RunEnvironment:
-        """The machine and the software that it was made with; empty, with a warning, where that cannot be read."""
+        """Read the machine and software of the run; empty if missing or, with a warning, if unreadable."""
         path = self.folder / ENVIRONMENT
         if not is_there(path):
             return {}
@@ -122,9 +122,10 @@ class RunFolder:
 
     @property
     def age(self) -> tuple[datetime, list[tuple[int, str]]]:
-        """What runs are ordered by: when the run was created, then its name, in which ``-10`` follows ``-9``.
+        """The sort key of runs: the creation time, then the name in natural order (``-10`` follows ``-9``).
 
-        A run of an older version has no time of its creation. Its first record says when it began, else its name.
+        Runs of older versions do not store their creation time. The start of the first record replaces it, or else
+        the time in the name.
         """
         parts = re.findall(r"(\d+)|(\D+)", self.folder.name)
         return self._created(), [(int(number[:_DIGITS] or 0), text) for number, text in parts]
@@ -143,14 +144,14 @@ class RunFolder:
         return datetime.fromtimestamp(0, UTC)
 
     def append(self, record: Record, film: Film | None = None) -> None:
-        """Write a record and wait until it is on disk; a torn line before it is cut off first.
+        """Append a record and sync it to disk; a truncated last line is removed first.
 
-        The pictures of its training are written before it, so that a record that is there has its pictures. After it
-        the checkpoint of the trial is removed, unless the trial can go on from there: with ``--resume`` if it was
-        interrupted, with ``--retry-failed`` if it was ended from outside.
+        The snapshots of the training are written first, so that every stored record has its snapshots. Then the
+        checkpoint of the trial is removed, unless the trial can continue from it: with ``--resume`` if it was
+        interrupted, with ``--retry-failed`` if it crashed or exceeded its time or memory.
 
         Raises:
-            CannotGoOn: it cannot be written; what was written before is whole.
+            CannotGoOn: the record cannot be written; earlier records are intact.
         """
         try:
             if film:
@@ -175,7 +176,7 @@ class RunFolder:
         """
         try:
             folder = _first_free(results / self.folder.name)
-            return RunFolder(self.folder.rename(folder))  # in place of the empty folder
+            return RunFolder(self.folder.rename(folder))  # replaces the empty folder
         except OSError as error:
             raise CannotGoOn(f"{results}: cannot write there: {error.strerror or error}") from error
 
@@ -185,11 +186,11 @@ class RunFolder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the one writer of this run; the lock is the system's, and dies with this process.
+        """Hold the write lock of this run; the operating system releases it when this process ends.
 
         Raises:
-            BadInput: another process writes it, the folder cannot be written, or it or a file of the run is a
-            symbolic link.
+            BadInput: another process writes the run, the folder cannot be written, or the folder or a file of the run
+            is a symbolic link.
         """
         self.refuse_link()
         for name in (RECORDS, ARRAYS, CHECKPOINTS):
@@ -210,30 +211,30 @@ class RunFolder:
             file.write(f"process {os.getpid()}, since {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}")
             file.flush()
             yield
-            with suppress(OSError):  # there are none, or they are still needed
+            with suppress(OSError):  # no checkpoints, or some are still needed
                 (self.folder / CHECKPOINTS).rmdir()
             file.truncate(0)
 
     def refuse_link(self) -> None:
-        """Refuse to write into a run whose folder is a symbolic link; such a run is only read.
+        """Refuse to write to a run whose folder is a symbolic link; it can only be read.
 
         Raises:
-            BadInput: it is one.
+            BadInput: the folder is a symbolic link.
         """
         if self.folder.is_symlink():
             raise BadInput(
-                f"run {self.folder.name} is a symbolic link, and nothing is written through one; "
-                f"name the folder itself: {self.folder.resolve()}"
+                f"run {self.folder.name} is a symbolic link, and nodebench does not write through links; "
+                f"use the folder itself: {self.folder.resolve()}"
             )
 
     def records(self) -> list[Record]:
-        """The record of each trial, the latest where a trial was run again, in the order of the first ones.
+        """Return the latest record of each trial, in the order in which the trials first appear.
 
-        A torn last line is left out: its trial has no record. Lines that are no record, were edited or are of a newer
-        schema are left out with a warning.
+        A truncated last line is left out: its trial has no record. Invalid or modified lines are left out with a
+        warning.
 
         Raises:
-            BadInput: the file cannot be read at all.
+            BadInput: the file cannot be read at all, or a newer nodebench wrote part of it.
         """
         path = self.folder / RECORDS
         if not is_there(path):
@@ -242,14 +243,14 @@ class RunFolder:
             return list({record.id: record for record in good_records(path)}.values())
 
     def no_record(self) -> BadInput:
-        """What to raise where a record is needed, and there is none yet, or none that can be read."""
+        """Return the error to raise if a record is needed, but there is none or none can be read."""
         path = self.folder / RECORDS
         written = is_there(path) and path.stat().st_size > 0
         name = self.folder.name
         return BadInput(f"no record of run {name} can be read" if written else f"run {name} has no records yet")
 
     def film(self, record: Record) -> Film:
-        """The pictures of a record's training by epoch; empty where none were taken, or they cannot be read."""
+        """Return the training snapshots of a record, by epoch; empty if there are none or they cannot be read."""
         path = self.film_path(record)
         if not is_there(path):
             return {}
@@ -260,12 +261,12 @@ class RunFolder:
             return {}
 
     def film_path(self, record: Record) -> Path:
-        """Where the pictures of a record's training are, if there are any."""
+        """Return the path of a record's training snapshots; the file may not exist."""
         return inside(self.folder, ARRAYS, f"{record.id}.npz")
 
 
 def replace_file(path: Path, lines: Iterable[bytes]) -> None:
-    """Write a file anew; it is there whole, old or new, at any moment."""
+    """Replace the content of a file atomically."""
     part = path.with_name(f"{path.name}.part")
     with open_file(path.parent, part.name, mode="wb") as file:
         file.writelines(lines)
@@ -275,7 +276,7 @@ def replace_file(path: Path, lines: Iterable[bytes]) -> None:
 
 
 def whole_lines(content: bytes) -> bytes:
-    """All but a last line that was torn."""
+    """Return the content without a truncated last line."""
     return content[: content.rfind(b"\n") + 1]
 
 
@@ -290,7 +291,7 @@ def list_runs(results: Path) -> list[RunFolder]:
 
 
 def runs_below(results: Path) -> list[RunFolder]:
-    """Every run that has a record, in a folder and in the folders below it, in the order of their paths.
+    """Return every run with records in a folder and its subfolders, sorted by path, without reproductions.
 
     Raises:
         BadInput: there is none.
@@ -302,15 +303,15 @@ def runs_below(results: Path) -> list[RunFolder]:
 
 
 def every_run_below(results: Path) -> list[RunFolder]:
-    """The same, and none where there is none."""
+    """Return the same runs as ``runs_below``; empty if there are none."""
     folders = each_once(folder for folder in folders_below(results) if has_content(folder / RECORDS))
     found = [RunFolder(folder) for folder in folders]
-    # A trial run again from its record is no new evidence, unless it is what was asked for.
+    # Reproductions are no new evidence: leave them out, unless ``results`` itself is one.
     return [run for run in found if run.folder == results or not is_reproduction(run)]
 
 
 def is_reproduction(run: RunFolder) -> bool:
-    """Whether a run is what ``nodebench reproduce`` writes: by its name, and by its groups, which are single trials."""
+    """Return whether ``nodebench reproduce`` wrote a run, judged by the study's name and its groups of one trial."""
     try:
         study = run.study()
     except BadInput:
@@ -319,7 +320,7 @@ def is_reproduction(run: RunFolder) -> bool:
 
 
 def kept_records(folder: Path) -> list[Record]:
-    """The records of every run below a folder, none where there is no run; see ``records_of``."""
+    """Return the records of every run below a folder; empty if there are no runs; see ``records_of``."""
     return [record for run in every_run_below(folder) for record in records_of(run)]
 
 
@@ -336,7 +337,7 @@ def records_below(results: Path) -> list[Record]:
 
 
 def records_of(run: RunFolder) -> list[Record]:
-    """The records of one run among others: none, with a warning, where its file cannot be read."""
+    """Return the records of a run; empty, with a warning, if its file cannot be read."""
     try:
         return run.records()
     except BadInput as error:

@@ -1,4 +1,4 @@
-"""Keeping results in order: is a run whole, two runs into one, what no record needs."""
+"""Maintenance of results: verify, repair, merge and prune runs."""
 
 import os
 import shutil
@@ -23,19 +23,19 @@ from nodebench.store.folders import has_content, is_there
 from nodebench.store.lines import Line, lines_of
 from nodebench.store.run_folder import ARRAYS, ENVIRONMENT, RECORDS, RunFolder, is_reproduction, list_runs
 
-ASIDE = "set-aside.jsonl"  # lines that were no intact records
+ASIDE = "set-aside.jsonl"  # lines that are not valid records
 _PART = 1 << 20  # bytes that are copied at once
-_FINDINGS = 100  # that are told of one run
-_MERGING = ".merging-"  # begins the name of the folder of an unfinished merge, which ends with its process
+_FINDINGS = 100  # shown per run
+_MERGING = ".merging-"  # prefix of the folder name of an unfinished merge; the process id follows
 
 
 def verify(run: RunFolder) -> list[str]:
-    """What is wrong with a run, a sentence each: torn, unreadable, edited, foreign and double records.
+    """List the problems of a run: truncated, unreadable, modified, mismatched and duplicate records.
 
-    A foreign record is of a trial that is not its own, or whose group the run's study does not have; what ``nodebench
-    reproduce`` wrote keeps the groups of the original, and its study has a group for each trial. Two records of a trial
-    are no double if the first one failed, was interrupted or drifted, or if the second one measured more: it was run
-    again.
+    A mismatched record has the id of another trial, or a group that the run's study does not have. Records that
+    ``nodebench reproduce`` wrote keep the groups of the original run; for them, the study must have a group named after
+    the trial. Two records of a trial are not duplicates if the trial had a reason to run again: the first record
+    failed, was interrupted or drifted, or the second one measured more.
     """
     findings: list[str] = []
     groups: set[str] | None = None
@@ -48,31 +48,31 @@ def verify(run: RunFolder) -> list[str]:
     latest: dict[str, Record] = {}
     for line in _lines(run, findings):
         if line.is_torn:
-            findings.append(f"line {line.number} is torn; the trial runs again on --resume")
+            findings.append(f"line {line.number} is truncated; --resume runs the trial again")
         elif line.fault:
             findings.append(f"line {line.number}{_told(line.fault)}")
         record = line.fault.record if isinstance(line.fault, Edited) else line.record
         if record is None:
             continue
         if record.id != record.trial.id:
-            findings.append(f"line {line.number}: record {record.id} is of another trial, {record.trial.id}")
+            findings.append(f"line {line.number}: record {record.id} belongs to another trial, {record.trial.id}")
         asked = (record.id,) if by_trial else record.place.groups
         if strange := [group for group in asked if groups is not None and group not in groups]:
-            told = f"group {' and '.join(strange)} is not here"
-            findings.append(f"line {line.number}: record {record.id} is foreign: {told}")
+            told = f"group {' and '.join(strange)} is not in the study"
+            findings.append(f"line {line.number}: record {record.id} does not match the run: {told}")
         if record.status is Status.OK:
             before = latest.get(record.id)
             ended[record.id] += before is None or not _was_repeated(before, record)
             latest[record.id] = record
         findings += _complaints(run.film_path(record), load_film)
-    findings += [f"record {id} is there {count} times" for id, count in ended.items() if count > 1]
+    findings += [f"record {id} occurs {count} times" for id, count in ended.items() if count > 1]
     findings += _complaints(run.folder / ENVIRONMENT, read_environment)
     more = len(findings) - _FINDINGS
     return [*findings[:_FINDINGS], *([f"and {more} more"] if more > 0 else [])]
 
 
 def _was_repeated(first: Record, second: Record) -> bool:
-    """Whether a finished trial ran again for a good reason: its time was spoiled, or more was to be measured."""
+    """Return whether a finished trial had a reason to run again: its timing drifted, or more was measured."""
     if first == second:
         return False
     return bool(first.drifted) or not first.answers(Request(passes=second.passes, against=_baseline(second)))
@@ -87,7 +87,7 @@ def _told(fault: BadInput) -> str:
 
 
 def _complaints(path: Path, read: Callable[[Path], object]) -> list[str]:
-    """What the reader of a file says against it; nothing where there is no file."""
+    """Return the error of reading a file, in a list; an empty list if the file is valid or missing."""
     try:
         if is_there(path):
             read(path)
@@ -97,9 +97,9 @@ def _complaints(path: Path, read: Callable[[Path], object]) -> list[str]:
 
 
 def repair(run: RunFolder) -> tuple[int, int]:
-    """Move the lines that are no intact records from a run's records to ``ASIDE``; return how many are kept and moved.
+    """Move invalid lines of a run's records to ``ASIDE``; return the numbers of lines kept and moved.
 
-    Lines of a newer schema stay where they are. Nothing is lost: a line is removed once its copy is on disk.
+    Lines of a newer schema are kept. A line is removed only after its copy is on disk.
 
     Raises:
         BadInput: another process writes the run, or a file cannot be read or written.
@@ -118,7 +118,7 @@ def repair(run: RunFolder) -> tuple[int, int]:
 
 
 def _set_aside(folder: Path, ranges: Iterable[tuple[int, int]]) -> None:
-    """Append ranges of bytes of the records, each a start and a size, to ``ASIDE``, and wait until they are on disk."""
+    """Append byte ranges (start, size) of the records file to ``ASIDE``, and sync ``ASIDE`` to disk."""
     try:
         with (folder / RECORDS).open("rb") as file, open_file(folder, ASIDE, mode="ab") as aside:
             for start, size in ranges:
@@ -144,18 +144,18 @@ def leftover_merges(results: Path) -> list[Path]:
 
 
 def merge(first: RunFolder, second: RunFolder, results: Path) -> tuple[RunFolder, int]:
-    """Make a new run of the records of two, and count the trials that both have.
+    """Merge the records of two runs into a new run, and count the trials that both have.
 
-    A trial is there once: the record that is ``ok`` goes before one that is not, else the later one.
+    The new run has one record per trial: an ``ok`` record if only one of the two is ``ok``, else the later record.
 
     Raises:
-        BadInput: the two have grids of one name that differ, a record was edited or cannot be read, or the records of a
-            trial measured different code of the user's.
-        CannotGoOn: the merged run cannot be written; nothing is left of it.
+        BadInput: the runs have different grids of the same name, a record was modified or cannot be read, or two
+            records of a trial measured different versions of the user's code.
+        CannotGoOn: the merged run cannot be written; no part of it is left.
     """
     for run in (first, second):
         if fault := _first_fault(run):
-            told = f"{run.folder.name} has records that were edited or cannot be read ({fault})"
+            told = f"{run.folder.name} has records that were modified or cannot be read ({fault})"
             raise BadInput(f"{told}; 'nodebench results repair' sets them aside")
     ours, theirs = first.study(), second.study()
     different = [
@@ -165,7 +165,7 @@ def merge(first: RunFolder, second: RunFolder, results: Path) -> tuple[RunFolder
     ]
     if different:
         raise BadInput(
-            f"{first.folder.name} and {second.folder.name} both have a group '{different[0]}', and they differ"
+            f"{first.folder.name} and {second.folder.name} both have a group '{different[0]}' with different settings"
         )
     groups = {name: _joined(ours, theirs, name) for name in ours.groups | theirs.groups}
     chosen: dict[str, tuple[Record, RunFolder]] = {}
@@ -184,7 +184,7 @@ def merge(first: RunFolder, second: RunFolder, results: Path) -> tuple[RunFolder
 def _written(
     results: Path, study: Study, environment: Mapping[str, Any], chosen: Iterable[tuple[Record, RunFolder]]
 ) -> RunFolder:
-    """A run with records of other runs; it is in ``results`` whole or not at all."""
+    """Write the chosen records to a new run in ``results``; if this fails, leave nothing there."""
     scratch = results / f"{_MERGING}{os.getpid()}"
     try:
         merged = RunFolder.create(scratch, study, environment)
@@ -197,14 +197,14 @@ def _written(
 
 
 def _first_fault(run: RunFolder) -> str | None:
-    """What is wrong with the first bad line of a run, or with its file as a whole."""
+    """Return the error of the first invalid line of a run, or of its file as a whole; None if there is none."""
     findings: list[str] = []
     found = next((f"line {line.number}: {line.fault}" for line in _lines(run, findings) if line.fault), None)
     return found or next(iter(findings), None)
 
 
 def _refuse_other_code(first: Record, second: Record) -> None:
-    """Refuse to take two records for one trial that measured different things."""
+    """Refuse to merge two records of a trial that measured different code."""
     if first.measured is not None and second.measured is not None and first.measured != second.measured:
         what = differing(first.measured, second.measured)
         raise BadInput(f"both runs have trial {first.id}, but the user's code differs: {what}. Keep the runs apart")
@@ -228,10 +228,10 @@ def _better(new: Record, old: Record) -> bool:
 
 
 def prune(results: Path, remove: bool) -> list[str]:
-    """Find what no record needs and, with ``remove``, remove it; return a line for each.
+    """Find files that no record needs and, with ``remove``, remove them; return one line per finding.
 
-    Only files that nodebench writes are removed, known by name and content. A folder that is no run, a run that is
-    or holds a symbolic link, and a run without records that holds any other file are left as they are.
+    Only files that nodebench wrote, identified by name and content, are removed. Folders that are not runs, runs that
+    are or contain symbolic links, and runs without records that contain other files are left unchanged.
 
     Raises:
         BadInput: something cannot be removed, or a run is being written.
@@ -253,14 +253,14 @@ def prune(results: Path, remove: bool) -> list[str]:
 
 
 def _prune(run: RunFolder, remove: bool) -> Iterator[str]:
-    """The same for one run."""
+    """Find and, with ``remove``, remove the files and lines of one run that no record needs."""
     if _first_fault(run):
-        yield f"left as it is, since it has bad lines; 'nodebench results repair {run.folder.name}' first"
+        yield f"left unchanged, since it has invalid lines; run 'nodebench results repair {run.folder.name}' first"
         return
     records = run.records()
     checkpoints = checkpoint_files(run.folder)
     if not records:
-        # With a checkpoint there is a training to go on with.
+        # Keep a run that has a checkpoint: --resume can continue it.
         if not any(checkpoints.values()) and (files := leftovers.all_files(run.folder)) is not None:
             yield "a run without a record"
             if remove:
@@ -268,7 +268,7 @@ def _prune(run: RunFolder, remove: bool) -> Iterator[str]:
         return
     lines = sum(1 for _ in _lines(run, []))
     if lines > len(records):
-        yield f"{lines - len(records)} superseded or torn lines"
+        yield f"{lines - len(records)} superseded or truncated lines"
         if remove:
             run.rewrite(_latest(run))
     needed = {f"{record.id}.npz" for record in records}
@@ -280,18 +280,18 @@ def _prune(run: RunFolder, remove: bool) -> Iterator[str]:
     ended = {record.id for record in records if record.status is not Status.INTERRUPTED}
     for name, trial in checkpoints.items():
         if trial is None or trial in ended:
-            yield f"{name}, from which --resume does not go on"
+            yield f"{name}, which --resume does not need"
             if remove:
                 remove_file(run.folder, CHECKPOINTS, name)
 
 
 def _latest(run: RunFolder) -> list[bytes]:
-    """The latest line of each trial as it was written, in the order of the first ones."""
+    """Return the latest line of each trial, unchanged, in the order in which the trials first appear."""
     return list({line.record.id: line.raw for line in _lines(run, []) if line.record}.values())
 
 
 def _lines(run: RunFolder, findings: list[str]) -> Iterator[Line]:
-    """The lines of a run's records; why the file cannot be read is added to ``findings``."""
+    """Yield the lines of a run's records; if the file cannot be read, append the error to ``findings``."""
     path = run.folder / RECORDS
     try:
         if has_content(path):

@@ -46,7 +46,9 @@ def _pgd_minus_fgsm() -> Reading:
     )
 
 
-def _claim(id: str, error: str, on: str, published: str, controls: tuple[Control, ...], traps: tuple[str, ...]) -> Claim:
+def _claim(
+    id: str, error: str, on: str, published: str, controls: tuple[Control, ...], traps: tuple[str, ...]
+) -> Claim:
     return Claim(
         id=id,
         topic=Topic.ACCURACY,

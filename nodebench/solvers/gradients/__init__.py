@@ -1,5 +1,5 @@
-"""Ways to differentiate a solve that are not a library's own, one file each.
+"""Gradient methods that nodebench implements itself, one per file.
 
-``checkpoint`` takes segments of any differentiable solve again. The others solve without a graph and compute the
-gradient themselves, in the backward pass of one autograd function (``function.py``).
+``checkpoint`` recomputes segments of any differentiable solve. The other methods solve without a graph and compute the
+gradient in the backward pass of one autograd function (``function.py``).
 """

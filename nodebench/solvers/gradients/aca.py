@@ -1,9 +1,9 @@
-"""The gradient ``aca``: each accepted step is taken again, with a graph of its own, on the way back.
+"""The gradient ``aca``: the backward pass recomputes each accepted step with its own graph.
 
 Source: Zhuang et al. 2020 (Adaptive Checkpoint Adjoint), arXiv 2006.02493, Algorithm 2. The state at the start of each
 accepted step is kept; rejected steps and the control of the step size are not differentiated.
 
-Each step costs one evaluation a stage in the backward pass, and as many vector-Jacobian products.
+In the backward pass each step costs one evaluation and one vector-Jacobian product per stage.
 """
 
 import torch
@@ -38,14 +38,14 @@ class AdaptiveCheckpoint(Scheme):
         return states, kept
 
     def differentiate(self, kept: list[Tensor], gradient: Tensor, pullback: Pullback) -> Tensor:
-        """Go back step by step."""
+        """Differentiate the steps from last to first."""
         arriving = torch.zeros_like(gradient[0])
         for step in reversed(self._steps):
             arriving = self._through(step, kept.pop(), arriving, gradient, pullback)
         return arriving + gradient[0]
 
     def _through(self, step: TakenStep, y: Tensor, arriving: Tensor, gradient: Tensor, pullback: Pullback) -> Tensor:
-        """The gradient of the state at the start of a step, from those of its end and of its outputs."""
+        """Return the gradient at the start of a step, given the gradients at its end and its outputs."""
         sums = [self._tableau.b, *(self._tableau.weights(share) for _, share in step.outputs)]
         state = leaf(y)
         with torch.enable_grad():

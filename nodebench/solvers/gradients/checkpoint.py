@@ -1,4 +1,4 @@
-"""The gradient ``checkpoint``: a direct gradient whose solve is kept in segments and taken again on the way back."""
+"""The gradient ``checkpoint``: a direct gradient; the backward pass solves each segment again."""
 
 import math
 from collections.abc import Callable
@@ -10,18 +10,18 @@ from torch.utils.checkpoint import checkpoint
 from nodebench.solvers.contract import StepControl
 from nodebench.solvers.random_state import RandomState
 
-SEGMENTS = 4  # where a trial does not say
+SEGMENTS = 4  # default number
 
-# Two times closer than this share of the span are one time.
+# Two times closer than this fraction of the time span are treated as equal.
 SAME_TIME = 1e-6
 
-# Why a backward pass ends where the second solve of a segment saves other tensors than the first one.
+# Error message if the second solve of a segment saves other tensors than the first one.
 NOT_REPEATED = (
-    "checkpoint solves each segment again on the way back, and this field has given other values then: it changes a "
-    "state of its own, or draws random numbers that are not torch's"
+    "checkpoint solves each segment again in the backward pass, but this field then returned other values: it changes "
+    "its own state, or draws random numbers that are not torch's"
 )
 
-# torch's message where reentrant checkpoints reach one tensor from two segments, and the reason.
+# torch's message if reentrant checkpoints reach one tensor from two segments, and our explanation.
 REACHED_TWICE = "backward through the graph a second time"
 COMPUTED_BEFORE = (
     "with a field that computes derivatives, checkpoint differentiates each segment separately, and this field depends "
@@ -32,30 +32,29 @@ Solve = Callable[[Tensor, Tensor], Tensor]
 
 
 class _Differentiates(Exception):
-    """A segment was to be taken again before it had ended: the field computes derivatives."""
+    """Raised if torch recomputes a segment before it has ended, because the field computes derivatives."""
 
 
 def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, steps: Tensor | None) -> Tensor:
-    """States at ``times`` from solves of one segment of time each, whose graphs are not kept.
+    """Solve segment by segment without keeping graphs; return the states at ``times``.
 
-    What stays is the state at the beginning of each segment; the evaluations of a segment are taken again when
-    the gradient reaches it. An adaptive method starts anew in each. Fixed steps go on where they were, so that
-    the gradient is that of one solve. torch's random numbers are the same in both solves of a segment, so that the
-    gradient of a random field is that of what was solved.
+    Only the state at the start of each segment is kept; the backward pass solves the segment again. An adaptive method
+    restarts in each segment. Fixed steps continue across segments, so the gradient equals that of a single solve. Both
+    solves of a segment draw the same torch random numbers, so the gradient of a random field matches its solution.
 
-    A field that computes derivatives is solved by reentrant checkpoints, after one call that finds this out. These
-    have four limits. Their gradient reaches tensors by ``backward()`` only: torch refuses ``torch.autograd.grad``
-    through them. They reach leaves and the initial state: a tensor computed before the solve ends in an error. They
-    have no second derivative. They do not notice a field that gives other values in the second solve.
+    A field that computes derivatives is detected in the first call and solved with reentrant checkpoints. They have
+    four limits. Gradients need ``backward()``: torch refuses ``torch.autograd.grad``. Gradients reach only leaf tensors
+    and the initial state: a tensor computed before the solve causes an error. There is no second derivative. A field
+    that returns other values in the second solve is not detected.
 
     Source: Griewank and Walther 2000, doi 10.1145/347837.347846; Gholami et al. 2019, section 4.
 
     Args:
         solve: a direct solve, ``(y0, times) -> states``.
         y0: initial state, any shape ``S``.
-        times: output times ``(T,)``, the first one the start.
-        segments: how many at most; there are no more than fixed steps.
-        steps: where fixed steps begin and end; null for an adaptive method.
+        times: output times ``(T,)``, starting at the initial time.
+        segments: maximum number of segments; there are never more segments than fixed steps.
+        steps: time grid of the fixed steps; None for an adaptive method.
 
     Returns:
         Tensor: ``(T, *S)``.
@@ -78,13 +77,13 @@ def solve_in_segments(solve: Solve, y0: Tensor, times: Tensor, segments: int, st
 
 
 def _non_reentrant(solve: Solve, y0: Tensor, times: Tensor) -> Tensor:
-    """A segment by the checkpoints that torch advises.
+    """Solve a segment with non-reentrant checkpoints, which torch recommends.
 
-    A field that computes derivatives, as FFJORD's does, reads saved tensors, at which torch takes the segment again as
-    far as it has come: a segment of n calls with k derivatives each would take n + k n (n + 1) / 2 calls.
+    A field that computes derivatives, as in FFJORD, reads saved tensors. At each read torch recomputes the segment up
+    to that point: a segment of n calls with k derivatives each would take n + k n (n + 1) / 2 calls.
 
     Raises:
-        _Differentiates: the field computes a derivative, here its first one.
+        _Differentiates: the field computes a derivative; raised at the first one.
     """
     running = False
 
@@ -103,20 +102,20 @@ def _non_reentrant(solve: Solve, y0: Tensor, times: Tensor) -> Tensor:
 
 
 def _reentrant(solve: Solve, y0: Tensor, times: Tensor) -> Tensor:
-    """A segment by reentrant checkpoints: solved without a graph first, from a state that requires a gradient."""
+    """Solve a segment with reentrant checkpoints: first without a graph, from a state that requires a gradient."""
     y0 = y0 if y0.requires_grad else y0.detach().requires_grad_()
     states: Tensor = checkpoint(solve, y0, times, use_reentrant=True, preserve_rng_state=True)
     return states
 
 
 def checkpointed(solve: Solve, y0: Tensor, times: Tensor, control: StepControl, adaptive: bool) -> Tensor:
-    """A direct solve in the segments that a step control asks for; arguments as for ``solve_in_segments``."""
+    """Solve in the number of segments that ``control`` sets; arguments as in ``solve_in_segments``."""
     steps = None if adaptive else fixed_steps(times, control.step_size)
     return solve_in_segments(solve, y0, times, control.segments or SEGMENTS, steps)
 
 
 def fixed_steps(times: Tensor, step_size: float | None) -> Tensor:
-    """Where fixed steps begin and end: at the outputs, or ``step_size`` apart with the last one cut at the end."""
+    """Return the time grid of fixed steps: the outputs, or steps of ``step_size`` with the last one shortened."""
     if step_size is None:
         return times
     span = float(times[-1] - times[0])
@@ -127,7 +126,7 @@ def fixed_steps(times: Tensor, step_size: float | None) -> Tensor:
 
 
 def _edges(times: Tensor, segments: int, steps: Tensor | None) -> Tensor:
-    """Where segments end, the last one at the last time; between fixed steps where there are any."""
+    """Return the end of each segment, the last one ``times[-1]``; fixed-step segments end on the step grid."""
     if steps is None:
         shares = torch.arange(1, segments + 1, dtype=torch.float64) / segments
         return times[0] + (times[-1] - times[0]) * shares.to(times)

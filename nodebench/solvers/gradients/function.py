@@ -1,4 +1,4 @@
-"""The autograd function behind every gradient that computes its own backward pass."""
+"""The autograd function shared by all gradient methods that compute their own backward pass."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ from torch.autograd.graph import Node
 from nodebench.spec import SolveFailed, Status
 
 HIDDEN = (
-    "this gradient needs every tensor that the field depends on among the field's parameters, and this field depends "
-    "on others; use direct or checkpoint"
+    "this gradient requires every tensor that the field depends on to be a parameter of the field, but this field "
+    "depends on others; use direct or checkpoint"
 )
-TIMES = "this gradient has no derivative by the output times; use direct or adjoint"
+TIMES = "this gradient does not differentiate with respect to the output times; use direct or adjoint"
 
 
 class Pullback:
-    """Vector-Jacobian products of a field, with the gradients of its parameters added up.
+    """Computes vector-Jacobian products of a field and accumulates the gradients of its parameters.
 
     Args:
         field: module ``(t, y) -> dy/dt``.
-        parameters: what is differentiated beside the state.
+        parameters: tensors to differentiate with respect to, in addition to the state.
 
     Attributes:
-        gradients: of the parameters so far; None where nothing has arrived.
+        gradients: accumulated gradients of the parameters; None for a parameter without a gradient so far.
     """
 
     def __init__(self, field: nn.Module, parameters: Sequence[Tensor]) -> None:
@@ -35,7 +35,7 @@ class Pullback:
         self._checked = False
 
     def of(self, outputs: Sequence[Tensor], state: Tensor, gradients: Sequence[Tensor]) -> Tensor:
-        """The gradient of a state, from those of outputs that were computed from it with a graph.
+        """Return the gradient of a state, given the gradients of outputs that were computed from it with a graph.
 
         Raises:
             SolveFailed: the outputs depend on a tensor that is not among the parameters.
@@ -54,7 +54,7 @@ class Pullback:
         return torch.zeros_like(state) if found is None else found
 
     def through(self, t: Tensor, y: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """One evaluation at a state, and the gradient of the state from that of the evaluation."""
+        """Evaluate the field at a state; return its value, and the state's gradient given that of the value."""
         state = leaf(y)
         with torch.enable_grad():
             slope = self.field(t, state)
@@ -77,12 +77,12 @@ class Pullback:
 
 
 def leaf(y: Tensor) -> Tensor:
-    """A state at which a graph begins."""
+    """Return the state as a leaf of a new graph."""
     return y.detach().requires_grad_()
 
 
 class Scheme(ABC):
-    """A way to solve without a graph and to differentiate afterwards; one object for one solve."""
+    """Solves without a graph and differentiates afterwards; one instance per solve."""
 
     field: nn.Module
 
@@ -92,7 +92,7 @@ class Scheme(ABC):
 
     @abstractmethod
     def differentiate(self, kept: list[Tensor], gradient: Tensor, pullback: Pullback) -> Tensor:
-        """Return the gradient of the initial state, from what was kept and the gradient ``(T, *S)`` of the states."""
+        """Return the gradient of the initial state, given the kept tensors and the states' gradient ``(T, *S)``."""
 
 
 class _Differentiated(torch.autograd.Function):
@@ -112,10 +112,10 @@ class _Differentiated(torch.autograd.Function):
 
 
 def solve_by(scheme: Scheme, y0: Tensor, times: Tensor) -> Tensor:
-    """States ``(T, *S)`` whose gradient is that of a scheme, by the initial state and the field's parameters.
+    """Solve by a scheme; return states ``(T, *S)`` with gradients for the initial state and the parameters.
 
     Raises:
-        SolveFailed: the times need a gradient.
+        SolveFailed: the output times require a gradient.
     """
     if times.requires_grad:
         raise SolveFailed(Status.UNSUPPORTED, TIMES)

@@ -1,12 +1,12 @@
 """The gradient ``interpolated``: an adjoint that reads the state from the forward solution.
 
 Source: Daulbaev et al. 2020 (Interpolated Reverse Dynamic Method), arXiv 2003.05271, section 3. The paper interpolates
-through a Chebyshev grid; here the interpolant is torchdiffeq's own of each step: a quartic for an adaptive method (five
-states a step are kept), and the cubic through states and derivatives for fixed steps (two states a step).
+on a Chebyshev grid. Here each step has torchdiffeq's own interpolant: a quartic for an adaptive method (keeps five
+states per step), and the cubic through states and derivatives for fixed steps (keeps two states per step).
 
 The adjoint ``a' = -(∂f/∂y)ᵀ a`` and the gradients of the parameters are solved backwards, at the adjoint's tolerances.
-The state is not solved again, so that a state which cannot be recovered backwards does no harm. The gradient is
-that of the continuous problem: its error falls with the tolerance, and is not 0.
+The state is not solved again, so the method also works if a backward solve cannot recover the state. The gradient is
+that of the continuous problem: its error decreases with the tolerance but is not 0.
 """
 
 import bisect
@@ -25,7 +25,7 @@ from nodebench.instruments import CountedField
 from nodebench.solvers.contract import StepControl
 from nodebench.solvers.gradients.function import Pullback, Scheme
 
-DEFAULT_TOLERANCE = 1e-7  # torchdiffeq asks for one where none is used
+DEFAULT_TOLERANCE = 1e-7  # torchdiffeq requires a tolerance even if the method uses none
 
 
 class InterpolatedAdjoint(Scheme):
@@ -34,8 +34,8 @@ class InterpolatedAdjoint(Scheme):
     Args:
         field: the counted field.
         times: output times ``(T,)``.
-        control: method, tolerances of both directions.
-        options: of the library's method.
+        control: method, and tolerances of the forward and backward solves.
+        options: options of the library's method.
     """
 
     def __init__(self, field: CountedField, times: Tensor, control: StepControl, options: dict[str, Any]) -> None:

@@ -1,16 +1,16 @@
 """The gradient ``reversible``: a Runge–Kutta method made algebraically reversible, and its exact gradient.
 
-Source: McCallum and Foster 2024, arXiv 2410.11648, section 3. Two states are stepped, ``y`` and ``z``, which begin as
-one; ``Ψ_h(t, y) = h Σ b_i k_i`` is the increment of the method and ``λ`` the coupling::
+Source: McCallum and Foster 2024, arXiv 2410.11648, section 3. Two states ``y`` and ``z`` are advanced. They are
+equal at the start; ``Ψ_h(t, y) = h Σ b_i k_i`` is the increment of the method and ``λ`` the coupling::
 
     y' = λ y + (1 - λ) z + Ψ_h(t, z)
     z' = z - Ψ_{-h}(t + h, y')
 
-Both lines can be solved for ``y`` and ``z``, so that the backward pass computes each state again from the next one, and
-nothing is kept but the last two states and the step sizes (Python floats, 16 bytes a step).
+Both equations can be solved for ``y`` and ``z``. The backward pass therefore recomputes each state from the next one,
+and only the last two states and the step sizes are kept (Python floats, 16 bytes per step).
 
-The solution is not that of the method alone: it has its order, and other errors. A step costs two increments in either
-direction, and as many vector-Jacobian products as evaluations.
+The solution differs from that of the original method: it has the same order but other errors. A step costs two
+increments in the forward and in the backward pass, and as many vector-Jacobian products as evaluations.
 """
 
 import math
@@ -30,8 +30,8 @@ from nodebench.solvers.gradients.tableau import Tableau, add, last_used, tableau
 from nodebench.solvers.precision import time_dtype
 from nodebench.spec import SolveFailed, Status
 
-COUPLING = 0.99  # λ where a trial does not say
-# Of the control of the step size, as in torchdiffeq.
+COUPLING = 0.99  # default for λ
+# Step-size control as in torchdiffeq: safety factor, largest and smallest ratio of successive steps.
 SAFETY, LARGEST, SMALLEST = 0.9, 10.0, 0.2
 
 Norm = Callable[[Tensor], Tensor]
@@ -44,7 +44,7 @@ class Reversible(Scheme):
         field: the counted field.
         times: output times ``(T,)``. Adaptive steps end on each of them; fixed steps interpolate linearly.
         control: method, tolerances or step size, and coupling.
-        norm: of the estimated error, which is that of ``Ψ_h(t, z)``; None is the root mean square.
+        norm: norm of the estimated error of ``Ψ_h(t, z)``; None means the root mean square.
     """
 
     def __init__(self, field: CountedField, times: Tensor, control: StepControl, norm: Norm | None = None) -> None:
@@ -129,7 +129,7 @@ class Reversible(Scheme):
         return float(step)
 
     def _resized(self, size: float, ratio: Tensor) -> float:
-        """The next step, by torchdiffeq's control."""
+        """Return the next step size by torchdiffeq's step-size control."""
         limits = (torch.tensor(one, dtype=torch.float64) for one in (SAFETY, LARGEST, SMALLEST))
         last = torch.tensor(size, dtype=torch.float64)
         found = float(_optimal_step_size(last, ratio.cpu(), *limits, self._tableau.order))
@@ -146,7 +146,7 @@ class Reversible(Scheme):
         return following, z - self._increment(step.t + step.dt, -step.dt, following)
 
     def differentiate(self, kept: list[Tensor], gradient: Tensor, pullback: Pullback) -> Tensor:
-        """Go back step by step, computing the states again."""
+        """Recompute the states and differentiate the steps, from last to first."""
         y, z = kept
         of_y, of_z = torch.zeros_like(y), torch.zeros_like(z)
         for step in reversed(self._steps):
@@ -161,7 +161,7 @@ class Reversible(Scheme):
     def _back(
         self, step: TakenStep, y: Tensor, z: Tensor, of_y: Tensor, of_z: Tensor, pullback: Pullback
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The states before a step and their gradients, from those after it."""
+        """Return the states before a step and their gradients, given those after the step."""
         coupling = self._coupling
         added, of_state = self._through(step.t + step.dt, -step.dt, y, -of_z, pullback)
         of_y = of_y + of_state
@@ -171,7 +171,7 @@ class Reversible(Scheme):
         return y, z, coupling * of_y, of_z + (1 - coupling) * of_y + of_state
 
     def _through(self, t: float, dt: float, y: Tensor, gradient: Tensor, pullback: Pullback) -> tuple[Tensor, Tensor]:
-        """An increment, and the gradient of its state from that of the increment."""
+        """Return an increment and the gradient of its state, given the gradient of the increment."""
         state = leaf(y)
         with torch.enable_grad():
             increment = self._increment(t, dt, state)

@@ -9,7 +9,7 @@ from nodebench.instruments import CountedField
 from nodebench.solvers.gradients.tableau import Tableau, tableau_of
 from nodebench.spec import SolveFailed, Status
 
-LibrarySolve = Callable[[Tensor, Tensor], Tensor]  # of y0 and times, by the library, for a field that it holds
+LibrarySolve = Callable[[Tensor, Tensor], Tensor]  # (y0, times) -> states, for a fixed field
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class TakenStep:
     Attributes:
         t: time at its start.
         dt: its size, negative where time decreases.
-        outputs: the output times that it gives: index, and share of the step.
+        outputs: index of each output time in the step, and its position as a fraction of the step.
     """
 
     t: float
@@ -28,7 +28,7 @@ class TakenStep:
 
 
 def replayable(method: str) -> Tableau:
-    """The tableau of a method whose steps can be taken again one by one.
+    """Return the tableau of a method whose steps can be recomputed one by one.
 
     Raises:
         SolveFailed: a step of the library's method depends on the step before.
@@ -36,8 +36,8 @@ def replayable(method: str) -> Tableau:
     tableau = tableau_of(method)
     if tableau.error is not None and not tableau.reuses:
         message = (
-            f"torchdiffeq begins each step of {method} with the last stage of the step before, which was evaluated at "
-            "another state than the one where the step begins; its steps cannot be taken again one by one"
+            f"torchdiffeq starts each step of {method} with the last stage of the previous step, which was evaluated "
+            "at another state than the start of the step; its steps cannot be recomputed one by one"
         )
         raise SolveFailed(Status.UNSUPPORTED, message)
     return tableau
@@ -64,7 +64,7 @@ def recorded(
 
 
 def with_outputs(starts: list[tuple[float, float]], times: Tensor) -> list[TakenStep]:
-    """Steps from their start times and sizes (positive); each output time belongs to the first step that reaches it."""
+    """Build steps from start times and positive sizes; each output time belongs to the first step that reaches it."""
     wanted = times.tolist()
     sign = 1.0 if wanted[-1] > wanted[0] else -1.0
     ends = [t for t, _ in starts[1:]] + [wanted[-1]]

@@ -23,13 +23,13 @@ class Tableau:
     """An explicit method: the stages ``k_i = f(t + c_i h, y + h Σ_j a_ij k_j)``, and sums of them.
 
     Attributes:
-        c: time of each stage, in steps.
+        c: time of each stage as a fraction of the step.
         a: the weights of the earlier stages in the state of each stage.
         b: the weights of the stages in the step, ``y(t + h) ≈ y + h Σ b_i k_i``.
-        order: of the method.
+        order: order of the method.
         error: the weights in the estimated error; None for a method that has none.
         middle: the weights in the state at half the step; None for a method that interpolates linearly.
-        reuses: whether the last stage is evaluated at the state where the step ends, and so is the next first one.
+        reuses: whether the last stage is evaluated at the end of the step and is the first stage of the next one.
     """
 
     c: Row
@@ -41,7 +41,7 @@ class Tableau:
     reuses: bool = False
 
     def weights(self, share: float) -> Row:
-        """The weights of the stages in the state at a share of the step, as torchdiffeq interpolates.
+        """Return the stage weights of the state at a fraction of the step, as torchdiffeq interpolates.
 
         The interpolation is linear without ``middle``; else it is the quartic through the states at the start, the
         middle and the end with the derivatives at both ends.
@@ -56,7 +56,7 @@ class Tableau:
         return tuple(found)
 
     def time(self, t: float, dt: float, stage: int, like: Tensor) -> Tensor:
-        """The time of a stage, a scalar of the real dtype and on the device of a state."""
+        """Return the time of a stage as a scalar with the real dtype and device of the state ``like``."""
         return torch.tensor(t + self.c[stage] * dt, dtype=time_dtype(like.abs().dtype), device=like.device)
 
     def stage_state(self, y: Tensor, dt: float, stage: int, slopes: Sequence[Tensor]) -> Tensor:
@@ -80,7 +80,7 @@ def add(y: Tensor, dt: float, weights: Sequence[float], slopes: Sequence[Tensor]
 
 
 def last_used(weights: Sequence[float]) -> int:
-    """How many stages are needed for a sum: those up to the last one with a weight."""
+    """Return the number of stages that a sum needs: up to the last stage with a nonzero weight."""
     return max((i + 1 for i, weight in enumerate(weights) if weight), default=0)
 
 
@@ -88,8 +88,8 @@ def last_used(weights: Sequence[float]) -> int:
 def tableau_of(method: str) -> Tableau:
     """The tableau of one of torchdiffeq's methods.
 
-    The library states it for its adaptive methods. For those of fixed steps it is observed: a step is linear in its
-    stages, so that stages of unit vectors show the weights.
+    The library provides it for its adaptive methods. For fixed-step methods it is determined from one step: a step is
+    linear in its stages, so unit vectors as stages give the weights.
 
     Raises:
         SolveFailed: the method is no explicit Runge–Kutta method.
