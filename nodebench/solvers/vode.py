@@ -76,9 +76,7 @@ class VodeSolver(ScipyWrapperODESolver):  # type: ignore[misc]
         method: Any = METHODS[self.solver]
         jacobian = method == "bdf"
         if jacobian and y0.size > LARGEST_JACOBIAN:
-            message = (
-                f"scipy:vode-bdf stores a dense Jacobian: state of {y0.size} numbers, at most {LARGEST_JACOBIAN}"
-            )
+            message = f"scipy:vode-bdf stores a dense Jacobian: state of {y0.size} numbers, at most {LARGEST_JACOBIAN}"
             raise SolveFailed(Status.UNSUPPORTED, message)
         steps = {"max_step": _finite(self.max_step), "first_step": self.first_step}
         options: dict[str, Any] = {"rtol": self.rtol, "atol": self.atol, **steps}

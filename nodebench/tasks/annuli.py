@@ -1,4 +1,4 @@
-"""``toy/annuli``: a disc inside a ring, the function that the flow of a plane cannot represent."""
+"""``toy/annuli``: separate a disc from the ring around it, which no flow of the plane can do exactly."""
 
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from nodebench.spec.trajectories import Trajectories
 from nodebench.tasks.contract import Batch, Experiment, Setup, Task
 from nodebench.tasks.points import DUPONT, FAMILIES, Labelled, PointOptions, PointsFit, family
 
-# Least and greatest distance from the origin, of the points with target −1 and of those with target 1.
+# Smallest and largest distance from the origin, for points with target −1 (inner) and 1 (outer).
 INNER, OUTER = (0.0, 0.5), (1.0, 1.5)
 
 
@@ -31,13 +31,13 @@ class Annuli(Task):
     """``g(x) = −1`` for ``‖x‖ ≤ r₁`` and ``1`` for ``r₂ ≤ ‖x‖ ≤ r₃``: Dupont et al. 2019, section 4.
 
     A flow of the plane followed by a linear layer cannot represent g, since the image of the disc stays enclosed by
-    that of the ring. In practice it comes close by a field that is expensive to solve. The data, the network and the
-    training are those of the authors' notebook; 12 epochs are what it gives the plain flow, 6 what it gives the
-    augmented one.
+    the image of the ring. In practice, the flow approximates g with a field that is expensive to solve. The data, the
+    network and the training are those of the authors' notebook, which trains the plain flow for 12 epochs and the
+    augmented flow for 6.
     """
 
     name = "toy/annuli"
-    about = "a disc inside a ring, told apart by flows: plain, augmented, second-order, and residual networks"
+    about = "separate a disc from the ring around it: plain, augmented and second-order flows, and residual networks"
     source = f"{DUPONT}, section 4; the authors' notebook"
     models = FAMILIES
     options = AnnuliOptions
@@ -78,7 +78,7 @@ def annuli(inner: int, outer: int, dimension: int, random: torch.Generator) -> L
 
 
 class _Fit(PointsFit):
-    GRID: ClassVar[int] = 60  # points an axis of the picture
+    GRID: ClassVar[int] = 60  # points per axis of the plot
     SIDE: ClassVar[float] = 2.0
 
     def __init__(self, setup: Setup) -> None:
@@ -101,7 +101,7 @@ class _Fit(PointsFit):
         return functional.smooth_l1_loss(model(points), targets) + self._solve.take_penalty()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
-        """Share of test points on the wrong side of 0, in per cent, and the loss on them."""
+        """Percentage of test points whose output has the wrong sign, and the loss on the test points."""
         points, targets = self.test
         output = model(points)
         self.wrong = (output.sign() != targets)[:, 0]
@@ -111,7 +111,7 @@ class _Fit(PointsFit):
         }
 
     def picture(self, model: nn.Module) -> Trajectories | None:
-        """The output over the plane, and the test points; None if there is no plane."""
+        """The output over the plane, and the test points; None if the points are not two-dimensional."""
         if self._dimension != 2:
             return None
         axis = torch.linspace(-self.SIDE, self.SIDE, self.GRID, dtype=torch.float64)

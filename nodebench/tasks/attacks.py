@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Loss = Callable[[Tensor], Tensor]  # of images, summed over them
+Loss = Callable[[Tensor], Tensor]  # loss summed over images
 
-_STEPS, _STEP = 10, 1 / 5  # of PGD; the step in units of the distance, as in the code of Yan et al. 2020
+_STEPS, _STEP = 10, 1 / 5  # of PGD; the step size is relative to epsilon, as in the code of Yan et al. 2020
 
 
 def with_noise(images: Tensor, sigma: float) -> Tensor:
@@ -25,8 +25,8 @@ def fast_gradient_sign(loss: Loss, images: Tensor, epsilon: float) -> Tensor:
     Source: Goodfellow, Shlens and Szegedy 2015, arXiv 1412.6572.
 
     Args:
-        loss: of images, summed over them, so that each is attacked by itself.
-        images: in [0, 1].
+        loss: loss summed over images, so that each image is attacked independently.
+        images: images with values in [0, 1].
         epsilon: the size of the step.
     """
     return (images + epsilon * _gradient(loss, images).sign()).clamp(0, 1)
@@ -35,7 +35,7 @@ def fast_gradient_sign(loss: Loss, images: Tensor, epsilon: float) -> Tensor:
 def projected_gradient(loss: Loss, images: Tensor, epsilon: float) -> Tensor:
     """Take ten steps of ``epsilon / 5`` along the sign of the gradient, within ``epsilon`` of the image (PGD).
 
-    If it causes fewer errors than the single step, the model masks its gradients.
+    If PGD causes fewer errors than the single step of FGSM, the model masks its gradients.
 
     Source: Madry et al. 2018, arXiv 1706.06083; the steps are those of Yan et al. 2020.
     """

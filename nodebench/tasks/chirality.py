@@ -1,4 +1,4 @@
-"""``toy/chirality``: tell clockwise from anticlockwise spirals by a neural controlled differential equation."""
+"""``toy/chirality``: classify spirals as clockwise or anticlockwise by a neural controlled differential equation."""
 
 import math
 from typing import Literal
@@ -29,33 +29,33 @@ class ChiralityOptions(RegularisedOptions):
     learning_rate: float = Field(1e-3, gt=0)
     hidden: int = Field(8, ge=1)  # components of the state
     width: int = Field(128, ge=1)  # of the field's hidden layer
-    activation: Literal["relu", "softplus"] = "relu"  # after it
+    activation: Literal["relu", "softplus"] = "relu"  # of the hidden layer
     train_series: int = Field(128, ge=2)
     test_series: int = Field(512, ge=2)
     points: int = Field(100, ge=3)  # observations of a series
-    irregular: bool = False  # times at random in place of a regular grid; all series share them
+    irregular: bool = False  # random times instead of a regular grid; the same for all series
     noise: float = Field(0.01, ge=0)  # standard deviation
 
 
 class Chirality(Task):
-    """Tell clockwise from anticlockwise spirals: their observations drive the state of a neural CDE.
+    """Classify spirals as clockwise or anticlockwise: the observations drive the state of a neural CDE.
 
     Data, network and batch size are those of torchcde's example. The path is a natural cubic spline, as in the paper;
-    the example has a Hermite spline. The field holds the paths of a batch and is made anew in each pass, which diffrax
-    does not take.
+    the example uses a Hermite spline. The field stores the paths of a batch and is rebuilt for each batch; the diffrax
+    backend does not support this.
 
-    The example's field has a ReLU. ``quick`` has softplus in its place: the gradient of a solve with ReLU converges so
-    slowly in the steps that there is no reference to measure its error against.
+    The field of the example uses ReLU. ``quick`` uses softplus instead: with ReLU, the gradient converges so slowly
+    with the step size that no reference gradient is available to measure its error.
     """
 
     name = "toy/chirality"
-    about = "clockwise or anticlockwise: a neural controlled differential equation reads spirals"
+    about = "clockwise or anticlockwise spirals, classified by a neural controlled differential equation"
     source = f"{_KIDGER}; {_EXAMPLE}"
     models = {
         "cde": ModelInfo("neural CDE of 8 components, whose field has one hidden layer of 128", _EXAMPLE),
         "gru": ModelInfo("GRU of 8 units that reads time and position; no ODE", "a control", frozenset()),
         "constant": ModelInfo(
-            "one learned number for all series; no ODE", "a baseline that learns nothing", frozenset()
+            "one learned number for all series; no ODE", "a baseline that ignores the input", frozenset()
         ),
     }
     options = ChiralityOptions
@@ -93,10 +93,10 @@ def spirals(times: Tensor, series: int, noise: float, random: torch.Generator) -
     """Draw spirals ``(cos(a + t), sin(a + t)) / (1 + t/2)``, the first half of them mirrored.
 
     Args:
-        times: of the observations, ``(K,)``.
-        series: how many.
-        noise: standard deviation of what is added to each position.
-        random: draws the initial angles and the noise.
+        times: times of the observations, ``(K,)``.
+        series: number of spirals.
+        noise: standard deviation of the noise added to each position.
+        random: generator of the initial angles and the noise.
 
     Returns:
         tuple: time and position ``(N, K, 3)`` in float64, and 1 for a mirrored spiral, else 0, ``(N, 1)``.
@@ -125,7 +125,7 @@ class _Fit(PointsFit):
                 return GruClassifier(times, CHANNELS, options.hidden)
             return NeuralCDE(times, CHANNELS, options.hidden, options.width, ACTIVATIONS[options.activation], solve)
 
-        # One test set for all seeds, so that its sampling error can be told from that of the training.
+        # One test set for all seeds, to separate its sampling error from the variation between trainings.
         train, test = drawn(options.train_series, setup.seed + 2**32), drawn(options.test_series, 2**33)
         super().__init__(setup, "chirality", train, test, network)
 

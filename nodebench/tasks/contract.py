@@ -23,7 +23,7 @@ Batch = tuple[Tensor, ...]
 
 
 class Options(BaseModel):
-    """A task's own options, settable by ``--set name=value``; a preset is one value of them."""
+    """Options of a task, set by ``--set name=value``; a preset is one instance of them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -33,9 +33,9 @@ class ModelInfo:
     """A network variant of a task.
 
     Attributes:
-        about: one line for a person.
-        source: where it was published.
-        gradients: those that it can be trained with. Without any it has no ODE: solver and gradient do not apply.
+        about: one-line description.
+        source: publication.
+        gradients: gradient methods that can train it. If empty, it has no ODE: solver and gradient do not apply.
     """
 
     about: str
@@ -48,8 +48,8 @@ class DatasetInfo:
     """A data set of a task.
 
     Attributes:
-        about: one line for a person.
-        source: where it was published.
+        about: one-line description.
+        source: publication.
     """
 
     about: str
@@ -64,11 +64,11 @@ class Setup:
         model: the network variant.
         options: the task's own ``Options``.
         solve: the integrator that the model solves with.
-        seed: of data, weights and order.
-        device: where model and data lie.
-        dtype: of states and parameters.
-        dataset: the data set; None where the task has none.
-        source: where the data are.
+        seed: random seed of data, initial weights and data order.
+        device: device of the model and the data.
+        dtype: dtype of states and parameters.
+        dataset: the data set; None if the task has none.
+        source: location of the data.
     """
 
     model: str
@@ -84,21 +84,21 @@ class Setup:
 class Experiment(ABC):
     """One trial's model, data and loss, ready to run.
 
-    ``__init__`` draws the initial weights after ``torch.manual_seed(seed)`` and takes the order of the data
-    from a generator of its own, so that equal seeds pair models, solvers and gradients.
+    ``__init__`` draws the initial weights after ``torch.manual_seed(seed)`` and the data order from a separate
+    generator. Trials of the same seed are therefore paired across models, solvers and gradients.
 
     Attributes:
-        model: on the trial's device, in its dtype.
-        optimizer: None when nothing is trained: the step is then one forward solve.
-        epochs: how long the training is.
-        steps_per_epoch: of training.
-        probe: a small fixed batch, for errors of solution and gradient and for NFE over training.
-        data: which data; None when the task makes its own from the seed.
-        measured: the user's code that the model runs; None where it runs none.
-        wrong: which test items the latest call of ``metrics`` classified wrongly, bool, shape ``(data.test,)``; None
-            where nothing is classified.
-        generators: the generators that the experiment draws from, by name; empty if it has none. None: the experiment
-            does not say, so that its training cannot be resumed from a checkpoint; see ``state_dict``.
+        model: the model, on the trial's device and in its dtype.
+        optimizer: the optimiser; None if nothing is trained, and a step is then one forward solve.
+        epochs: number of training epochs.
+        steps_per_epoch: number of training steps per epoch.
+        probe: small fixed batch for the errors of solution and gradient, and for NFE during training.
+        data: description of the data; None if the task generates its data from the seed.
+        measured: hashes of the user's code that the model runs; None if it runs none.
+        wrong: mask of the test items that the latest call of ``metrics`` misclassified, bool, shape ``(data.test,)``;
+            None if the task does not classify.
+        generators: random generators of the experiment by name; empty if it has none. None if they are unknown: the
+            training can then not be resumed from a checkpoint; see ``state_dict``.
     """
 
     model: nn.Module
@@ -113,22 +113,22 @@ class Experiment(ABC):
 
     @abstractmethod
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield the ``steps_per_epoch`` batches of an epoch, on the device; with fewer the trial ends as an error."""
+        """Yield the ``steps_per_epoch`` batches of an epoch, on the device; the trial fails if there are fewer."""
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the scalar loss of a batch under ``model``, which may be a copy in another dtype.
 
-        It is differentiated in training, and also evaluated without gradients (under ``torch.no_grad()``): of the
-        probe before training and after each epoch, in evaluation mode, and of a training batch in the numerics pass.
-        A loss that itself differentiates, such as a penalty on a gradient, enables gradients for that part.
+        Training differentiates the loss. It is also evaluated under ``torch.no_grad()``: on the probe batch before
+        training and after each epoch, in evaluation mode, and on a training batch in the numerics pass. A loss that
+        contains a derivative, for example a gradient penalty, must enable gradients for that part.
         """
 
     @abstractmethod
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
-        """Evaluate ``model`` on what it was not trained on. Called without gradients.
+        """Evaluate ``model`` on held-out data. Called without gradients.
 
-        None stands for a metric that is not defined for the trial. NaN and infinite values are stored as None with
+        A metric that is not defined for the trial is None. NaN and infinite values are stored as None with
         that reason.
         """
 
@@ -137,27 +137,28 @@ class Experiment(ABC):
         return (parameter for parameter in self.model.parameters() if parameter.requires_grad)
 
     def check(self) -> None:  # noqa: B027 - optional
-        """Check the user's code, in a process of its own before any trial runs; see ``Task.runs_user_code``.
+        """Check the user's code in a separate process before any trial runs; see ``Task.runs_user_code``.
 
         Raises:
-            BadInput: it cannot be used; the message is one line.
+            BadInput: the code cannot be used; the message is one line.
         """
 
     def picture(self, model: nn.Module) -> Trajectories | None:
-        """What ``model`` makes of a few examples, for figures; None where there is nothing to draw."""
+        """Return predictions of ``model`` for a few examples, to plot; None if there is nothing to draw."""
         return None
 
     def begin_epoch(self, epoch: int) -> None:  # noqa: B027 - optional
-        """Set the learning rate of an epoch, where a schedule is published."""
+        """Prepare an epoch, for example set the learning rate of a schedule."""
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Return what the rest of the training depends on, for a checkpoint; None if that is unknown.
+        """Return the experiment's own training state for a checkpoint; None if it is unknown.
 
-        Model, optimiser and the global generators of torch, NumPy and Python are stored without it. The default is
-        the state of each of ``generators``. An experiment that keeps more overrides both methods. Values are tensors,
-        numbers, texts, None, and lists and dictionaries of these, and later steps do not change them.
+        The checkpoint also stores model, optimiser and the global generators of torch, NumPy and Python. By default,
+        this method returns the state of each of ``generators``. An experiment with more state overrides both methods.
+        Values are tensors, numbers, strings, None, and lists and dictionaries of these. Later steps must not modify
+        them.
 
-        Within an epoch only the number of the step is stored. A resumed training calls ``load_state_dict`` with the
+        Within an epoch, only the step number is stored. Resumed training calls ``load_state_dict`` with the
         state at the start of the epoch, then ``begin_epoch`` and ``batches``, and skips that many batches.
         """
         if self.generators is None:
@@ -165,7 +166,7 @@ class Experiment(ABC):
         return {name: generator.get_state() for name, generator in self.generators.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state that ``state_dict`` returned in an experiment of the same trial."""
+        """Restore a state that ``state_dict`` returned in an experiment of the same trial."""
         for name, generator in (self.generators or {}).items():
             generator.set_state(state[name])
 
@@ -174,25 +175,26 @@ class Task(ABC):
     """A task of the registry.
 
     Attributes:
-        name: as it is typed, and stands in records.
-        about: one line for a person.
-        source: where it was published.
-        models: the network variants, the first one the default.
-        options: the class of its options; ``presets`` has one value per scale.
-        gradient: the default of a trial, as published or as the library's own; so are the next three.
+        name: name on the command line and in records.
+        about: one-line description.
+        source: publication.
+        models: network variants; the first is the default.
+        options: class of the options; ``presets`` has one instance per scale.
+        gradient: default gradient method of a trial, as published or as in the library. The next three are defaults,
+            too.
         rtol: relative tolerance.
         atol: absolute tolerance.
-        step_size: of fixed-step methods; None for one step per output interval.
+        step_size: step size of fixed-step methods; None for one step per output interval.
         reference: the solve that errors are measured against, run in float64.
-        second_reference: of fields of which ``reference`` needs too many evaluations, such as ones that are not smooth,
-            of which a method of lower order may need fewer; None for none.
-        headlines: the metrics that a table shows, the first one first.
+        second_reference: reference for fields on which ``reference`` needs too many evaluations; None if there is none.
+            On fields that are not smooth, a method of lower order may need fewer.
+        headlines: metrics that tables show, in this order.
         trains: whether there is a loss to differentiate.
-        datasets: the data sets to choose from; without any it makes its own data from the seed.
-        dtypes: those that its states and parameters can have.
-        brief: options of a trial of a few steps, for what only costs are asked of.
-        runs_user_code: whether an option names code of the user's. Such a trial is built once, and its experiment
-            checked, in a process of its own before a run begins.
+        datasets: available data sets; if empty, the task generates its data from the seed.
+        dtypes: supported dtypes of states and parameters.
+        brief: options of a trial of a few steps that only measures costs.
+        runs_user_code: whether an option names user code. Before a run, each of its trials is then built once, and its
+            experiment checked, in a separate process.
     """
 
     name: ClassVar[str]
@@ -215,19 +217,20 @@ class Task(ABC):
     runs_user_code: ClassVar[bool] = False
 
     def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:
-        """Name the data set that is wanted, or the one that ``source`` suggests, having checked that it is there.
+        """Return the name of the requested data set, or of the one in ``source``, after checking that it exists.
 
-        Asked only of a task that has ``datasets``.
+        Called only for tasks that have ``datasets``.
 
         Raises:
-            BadInput: it is not there.
+            BadInput: the data set does not exist.
         """
         raise NotImplementedError
 
     def data_card(self, dataset: str | None, options: Any, source: DataSource) -> DataCard | None:
-        """Describe the user's own data as every trial will, before any runs; None where the task has no such data.
+        """Return the data card of the user's data before any trial runs; None if the task uses no user data.
 
-        A run whose data have changed is not resumed. Asked only of a task that has ``datasets``.
+        Every trial records the same card. A run whose data have changed is not resumed. Called only for tasks that have
+        ``datasets``.
 
         Raises:
             BadInput: the data cannot be read, or the options do not fit them; the message is one line.
@@ -235,7 +238,7 @@ class Task(ABC):
         return None
 
     def data_summary(self, dataset: str | None, options: Any, source: DataSource) -> str:
-        """Say in one line what the user's own data hold; empty where the task has no such data.
+        """Return a one-line summary of the user's data; empty if the task uses no user data.
 
         Raises:
             BadInput: see ``data_card``.

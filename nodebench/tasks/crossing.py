@@ -22,11 +22,11 @@ class CrossingOptions(PointOptions):
 
 
 class Crossing(Task):
-    """Map each x of [−1, 1] to −x, where no layer follows the flow.
+    """Learn to map each x of [−1, 1] to −x, with no layer after the flow.
 
-    The flow of a field on a line keeps the order of its points (Dupont et al. 2019, proposition 1, with the two points
-    ±1). Of all maps that keep the order, the constant 0 is nearest to −x: on test points that lie symmetrically, no
-    such map has a ``map_error`` below 1. A residual network, whose steps are finite, represents the map exactly.
+    The flow of a field on a line preserves the order of points (Dupont et al. 2019, proposition 1, with the two points
+    ±1). Among the maps that preserve the order, the constant 0 is the closest to −x: on symmetric test points, none of
+    these maps has a ``map_error`` below 1. A residual network, whose steps are finite, represents the map exactly.
     """
 
     name = "toy/crossing"

@@ -22,10 +22,11 @@ _SERIES: dict[str, Any] = {"span": 10.0, "points": 100}
 
 
 class DampedCosine(Toy):
-    """The oscillator ``2 exp(−0.1 t) cos t``, of which position and velocity are observed.
+    """The oscillator ``2 exp(−0.1 t) cos t`` with observed position and velocity.
 
-    The oscillator, the times, the networks and the tolerance are those of the authors' code. They train on the whole
-    trajectories of 30 oscillators; here there is one, and its windows are shuffled, unless ``training=trajectory``.
+    The oscillator, the times, the networks and the tolerance are those of the authors' code. The authors train on whole
+    trajectories of 30 oscillators. This task trains on shuffled windows of one oscillator, or with
+    ``training=trajectory`` on its whole trajectory.
     """
 
     name = "toy/damped-cosine"
@@ -33,7 +34,7 @@ class DampedCosine(Toy):
     source = _NORCLIFFE
     models = {
         "odenet": ModelInfo("2–20–20–2 ELU network of position and velocity", _NORCLIFFE),
-        "augmented": ModelInfo("3–20–20–3 ELU network, one dimension more that starts at 0", _NORCLIFFE),
+        "augmented": ModelInfo("3–20–20–3 ELU network with one extra dimension that starts at 0", _NORCLIFFE),
         "second-order": ModelInfo("2–20–20–1 ELU network that gives the acceleration", _NORCLIFFE),
         "heavy-ball": ModelInfo(
             "1–20–20–1 ELU network of the position, and a learned damping",
@@ -60,6 +61,6 @@ class DampedCosine(Toy):
         return MlpField((width, *_HIDDEN, width), nn.ELU)
 
     def model(self, setup: Setup, observed: Observations, solve: Solve) -> nn.Module:
-        """The trajectories of the field; those of the augmented one without its extra dimension."""
+        """Return the model of trajectories; the augmented model drops its extra dimension from the output."""
         flow = OdeTrajectories(self.network(setup), solve, setup.options.own_times)
         return AugmentedTrajectories(flow, EXTRA) if setup.model == "augmented" else flow

@@ -32,8 +32,8 @@ _REZENDE = "Rezende and Mohamed 2015, arXiv 1505.05770, section 4.1"
 _SPLINES = "Durkan et al. 2019, arXiv 1906.04032"
 DIMENSION = 2
 
-# What FFJORD's authors train their toys with (``train_toy.py``): ``ffjord`` at the preset ``paper`` with these options.
-# 100 points a step, and an end time that starts at 0.5 and is learned.
+# Training settings of FFJORD's authors for their toys (``train_toy.py``): model ``ffjord``, preset ``paper`` and these
+# options. 100 points per step; the end time starts at 0.5 and is learned.
 FFJORD_TOYS: Mapping[str, str | int | float] = {
     "density": "8gaussians",
     "epochs": 20,
@@ -44,9 +44,9 @@ FFJORD_TOYS: Mapping[str, str | int | float] = {
     "end_time": "trained",
 }
 PROBE = 32  # points
-FRAMES = 17  # of a flow in time
-POINTS = 500  # in a picture
-BLOCK = 2_500  # points whose density is found at once
+FRAMES = 17  # times at which a flow is plotted
+POINTS = 500  # in a plot
+BLOCK = 2_500  # points per evaluation of the density
 
 
 class DensityOptions(RegularisedOptions):
@@ -66,20 +66,20 @@ class DensityOptions(RegularisedOptions):
         "u3",
         "u4",
     ] = "circles"
-    # Of the Jacobian, in training; gaussian and rademacher: Hutchinson's estimate. In evaluation it is exact.
+    # Trace of the Jacobian in training; gaussian and rademacher: Hutchinson's estimate. In evaluation, it is exact.
     trace: Trace = "exact"
-    noise: Literal["solve", "evaluation"] = "solve"  # of the estimate: drawn once a solve, or at each evaluation
+    noise: Literal["solve", "evaluation"] = "solve"  # of the estimate: drawn once per solve, or at each evaluation
     end_time: Literal["fixed", "trained"] = "fixed"
     epochs: int = Field(5, ge=1)
     steps_per_epoch: int = Field(100, ge=1)
     batch_size: int = Field(256, ge=1)  # points, drawn anew at each step
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
-    hidden: int = Field(64, ge=1)  # units a layer of ffjord; planar-cnf: half of it in its network of the time
+    hidden: int = Field(64, ge=1)  # units per layer of ffjord; planar-cnf: half of it in its network of t
     units: int = Field(64, ge=1)  # planar units of planar-cnf, layers of planar-nf, components of gmm
     layers_start: LayersStart = "identity"  # of planar-nf
     test_points: int = Field(1000, ge=2)
-    grid: int = Field(60, ge=10)  # points an axis on which the mass of the density is found
+    grid: int = Field(60, ge=10)  # points per axis of the grid that integrates the density
 
 
 class DensityTask(Task):
@@ -97,7 +97,7 @@ class DensityTask(Task):
     source = f"{_CHEN}; {_FFJORD}"
     models = {
         "planar-cnf": ModelInfo("continuous flow, planar units whose weights depend on the time", _CHEN),
-        "ffjord": ModelInfo("continuous flow, three hidden layers that the time gates and shifts", _FFJORD),
+        "ffjord": ModelInfo("continuous flow, three hidden layers with time-dependent gates and shifts", _FFJORD),
         "planar-nf": ModelInfo("planar layers; no ODE", _REZENDE, frozenset()),
         "nsf": ModelInfo("neural spline flow of zuko, three transforms; no ODE", _SPLINES, frozenset()),
         "gmm": ModelInfo("mixture of normal densities; no flow", "a control", frozenset()),
@@ -128,7 +128,7 @@ class _Density(Experiment):
         self._options, self._place = options, (setup.device, setup.dtype)
         self._seed, self._truth = setup.seed, DENSITIES[options.density]
         self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
-        # One test set for all seeds, so that its sampling error can be told from that of the training.
+        # One test set for all seeds, to separate its sampling error from the variation between trainings.
         self._test = self._truth.sample(options.test_points, torch.Generator().manual_seed(2**33))
         torch.manual_seed(setup.seed)
         self._solve = regularised(setup.solve, options)
@@ -146,7 +146,7 @@ class _Density(Experiment):
             yield self._batch(self._options.batch_size, self._draws)
 
     def _batch(self, count: int, random: torch.Generator) -> Batch:
-        """Points ``(B, 2)``, and the noise ``(B, 2)`` that estimates a trace."""
+        """Draw points ``(B, 2)`` and the noise ``(B, 2)`` of the trace estimate."""
         return self._placed(self._truth.sample(count, random), random)
 
     def _placed(self, points: Tensor, random: torch.Generator) -> Batch:
@@ -158,7 +158,7 @@ class _Density(Experiment):
         return -model(*batch).mean() + self._solve.take_penalty()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
-        """Negative log-density of points never seen, its excess over the true one, the mass, and the way back."""
+        """Negative log-density of test points, its excess over the true one, total mass, and round-trip error."""
         found = self._log_density(model, self._test)
         nats = -found.mean().item()
         excess, error = None, None
@@ -180,7 +180,7 @@ class _Density(Experiment):
         return torch.cat([model(*self._placed(some, random)).double().cpu() for some in points.split(BLOCK)])
 
     def _estimates(self, model: nn.Module, exact: Tensor) -> dict[str, float | None]:
-        """What Hutchinson's estimate makes of the log-density of the test points, with one noise vector for each."""
+        """Errors of Hutchinson's estimate of the log-density of the test points, with one noise vector per point."""
         if not isinstance(model, ContinuousFlow):
             return dict.fromkeys(
                 ("end_time", "estimate_bias", "estimate_bias_error", "estimate_spread", "rademacher_spread")
@@ -237,7 +237,7 @@ class _Density(Experiment):
         )
 
     def _round_trip(self, model: nn.Module) -> float | None:
-        """How far points come back from where they were, relative to their size, after a way to the base and back."""
+        """Relative L2 error of test points after a solve to the base and back; None if the model is not continuous."""
         if not isinstance(model, ContinuousFlow):
             return None
         points, noise = self._placed(self._test[:PROBE], torch.Generator().manual_seed(0))

@@ -32,7 +32,7 @@ class DetestOptions(Options):
 
 
 class DetestTask(Task):
-    """What a solver pays for an error on the classical non-stiff problems."""
+    """Cost and error of a solver on the classical non-stiff problems."""
 
     name = "toy/detest"
     about = "the 25 non-stiff problems of DETEST; the option problem is A1 to E5"
@@ -47,7 +47,7 @@ class DetestTask(Task):
     trains = False
 
     def build(self, setup: Setup) -> Experiment:
-        """Build the solves."""
+        """Build the experiment, which only solves."""
         return _Solves(setup)
 
 

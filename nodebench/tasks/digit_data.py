@@ -35,7 +35,7 @@ class Digits(NamedTuple):
 
 
 def locate(wanted: str | None, source: DataSource) -> str:
-    """Name the set that is wanted, or else the one that the data source gives, having checked that it is there."""
+    """Return the name of the requested set, or of the set in the data source, after checking that it exists."""
     nothing_given = source == DataSource()
     if wanted == EMBEDDED or (wanted is None and nothing_given):
         return EMBEDDED

@@ -27,7 +27,7 @@ from nodebench.tasks.series import Series, SeriesOptions, SeriesTraining, rmse
 
 _ARTICLE = "the Breakdown article"
 
-HORIZON = 4.0  # beat lengths past either end of what training saw
+HORIZON = 4.0  # beat lengths beyond either end of the training times
 HORIZON_STEP = 0.1
 ESCAPED = 10.0  # times the signal's range
 EXAMPLES = 4  # in figures
@@ -38,46 +38,46 @@ class EcgOptions(SeriesOptions):
 
     objective: Literal["reconstruct", "interpolate", "extrapolate"] = "reconstruct"
     missing: float = Field(0.5, gt=0, lt=1)  # share of points hidden, at random, when interpolating
-    given: float = Field(0.5, gt=0, lt=1)  # share of the beat given, its middle, when extrapolating
-    noise: float = Field(0.1, gt=0)  # standard deviation of the likelihood, in those of the signal
-    encoder: Literal["gru", "dense"] = "gru"  # reads point by point, or sees all points and their places at once
+    given: float = Field(0.5, gt=0, lt=1)  # extrapolate: fraction of the beat that is given, in its middle
+    noise: float = Field(0.1, gt=0)  # standard deviation of the likelihood, relative to that of the signal
+    encoder: Literal["gru", "dense"] = "gru"  # gru: reads point by point; dense: reads all points and times at once
     damping: float = Field(0.5, ge=0)  # λ of the damped field
     duration: float = Field(1.0, gt=0)  # of a beat, in the field's time
     hearts: int = Field(100, ge=5)  # ecgsyn: records, a fifth of them for the test
-    beats: int = Field(5, ge=1)  # ecgsyn: beats a record
+    beats: int = Field(5, ge=1)  # ecgsyn: beats per record
     signal_noise: float = Field(0.01, ge=0)  # ecgsyn: mV
-    records: str = "100"  # mitdb: numbers of records, by comma
+    records: str = "100"  # mitdb: comma-separated record names
     lead: str = "MLII"  # mitdb
 
     @model_validator(mode="after")
     def _is_told_where_points_stand(self) -> Self:
         if self.encoder == "dense" and not self.encoder_sees_gaps:
-            raise ValueError("encoder_sees_gaps = false: the encoder dense always sees where points stand")
+            raise ValueError("encoder_sees_gaps = false: the encoder dense always receives the times of the points")
         return self
 
     @field_validator("records")
     @classmethod
     def _are_names(cls, text: str) -> str:
         if not all(re.fullmatch(r"[A-Za-z0-9_-]+", part.strip()) for part in text.split(",")):
-            raise ValueError("names of records by comma, as in 100 or 100,101")
+            raise ValueError("comma-separated record names, for example 100 or 100,101")
         return text
 
 
 class Ecg(Task):
     """Reconstruct, interpolate and extrapolate heart beats.
 
-    All beats share one grid of 100 times, solved once for a batch, see ``SeriesVae``. Of the models that learn nothing,
-    the last value and straight lines pass through the given points: only what they make of hidden ones says anything.
+    All beats share one grid of 100 times, which is solved once per batch; see ``SeriesVae``. The baselines
+    ``last-value`` and ``linear`` pass through the given points: only their errors at hidden points are informative.
     """
 
     name = "ecg"
-    about = "heart beats in a latent ODE: does it collapse to one shape, does it run off outside the beat?"
+    about = "heart beats in a latent ODE: collapse to one shape, and divergence outside the beat"
     source = f"{_ARTICLE}; Chen et al. 2018, arXiv 1806.07366, section 5"
     models: ClassVar[Mapping[str, ModelInfo]] = {
         "latent-ode": ModelInfo("variational autoencoder, ODE decoder with an ELU field", _ARTICLE),
         "latent-ode-tanh": ModelInfo("the same with tanh, whose field is bounded", "against the article's divergence"),
         "latent-ode-damped": ModelInfo(
-            "the same with tanh, less λz: bounded forwards in time, not backwards", "against the article's divergence"
+            "the same with tanh, minus λz: bounded forwards in time, not backwards", "against the article's divergence"
         ),
         "gru-vae": ModelInfo("the same encoder with a GRU decoder; no ODE", "a discrete baseline", frozenset()),
         "constant": ModelInfo("mean of the given points of a beat; nothing is learned", ROLLING, frozenset()),
@@ -98,7 +98,7 @@ class Ecg(Task):
     brief = {"epochs": 1, "steps_per_epoch": 10}
 
     def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:
-        """The synthetic hearts, unless the folder has one of the others, or one is asked for."""
+        """Return the synthetic set, unless another set is requested or found in the folder."""
         if source == DataSource():
             if wanted not in (None, SYNTHETIC):
                 raise BadInput(f"--dataset {wanted}: add --data DIR or --download")
@@ -107,7 +107,7 @@ class Ecg(Task):
             found = [name for name in (MITDB, ECG5000) if source.folder and (source.folder / name).is_dir()]
             if len(found) != 1:
                 raise BadInput(
-                    f"--data or --download: say which set with --dataset. Allowed: {', '.join(self.datasets)}"
+                    f"--data or --download: choose a data set with --dataset. Allowed: {', '.join(self.datasets)}"
                 )
             (wanted,) = found
         ecg_sources.check(wanted, source)
@@ -128,10 +128,10 @@ def load(dataset: str, options: EcgOptions, source: DataSource, seed: int) -> Sp
 
 
 def observed_points(options: EcgOptions, beats: int, random: torch.Generator) -> Tensor:
-    """Which of the points of each beat are given, ``(N, n)``, increasing."""
+    """Return the indices of the given points of each beat, ``(N, n)``, increasing."""
     if options.objective == "interpolate":
         kept = max(2, round(POINTS * (1 - options.missing)))
-        # Both ends stay: what is missing lies inside.
+        # Both ends are always given; only inner points are hidden.
         inner = torch.rand(beats, POINTS - 2, generator=random).argsort(1)[:, : kept - 2] + 1
         ends = torch.tensor([0, POINTS - 1]).expand(beats, 2)
         return torch.cat([inner, ends], 1).sort(1).values
@@ -158,7 +158,7 @@ class _Beats(SeriesTraining):
         where = observed_points(options, len(train), random)
         self._where = observed_points(options, len(self._test), random)
         self._times = torch.linspace(0, options.duration, POINTS, dtype=torch.float64)
-        # Training knows no time outside the part that is given.
+        # Training uses no times outside the given part.
         self._first, self._last = int(where.min()), int(where.max())
         self._linear = self._linear_errors(train) if options.objective == "reconstruct" else (None, None)
         super().__init__(setup, self._series(train, where), options.noise, partial(_model, setup.model, options))
@@ -168,13 +168,13 @@ class _Beats(SeriesTraining):
         return Series(pick(beats, where), where - self._first, self._times[self._first : self._last + 1])
 
     def _linear_errors(self, train: Tensor) -> tuple[float, float]:
-        """Errors of the mean beat, and of as many principal components as the latent state has, over the noise."""
+        """Errors of the mean beat and of PCA with the latent dimension, divided by the noise level."""
         ranks = 0, self._options.latent
         mean, best = (rmse(reduced(train, self._test, rank)[..., 0], self._test[..., 0]) for rank in ranks)
         return mean / self._noise_level, best / self._noise_level
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
-        """Errors, collapse and divergence on beats never seen, in standard deviations of the signal."""
+        """Errors, collapse and divergence on test beats, in standard deviations of the signal."""
         assert isinstance(model, SeriesVae | Baseline)
         test, where = self._test, self._where
         fitted = self._fit(model)
@@ -199,19 +199,19 @@ class _Beats(SeriesTraining):
         }
 
     def _fit(self, model: SeriesVae | Baseline) -> Tensor:
-        """Whole test beats as decoded from the given points, ``(N, POINTS, 2)``; NaN where a GRU cannot go."""
+        """Decode whole test beats from the given points, ``(N, POINTS, 2)``; NaN where a GRU has no output."""
         if isinstance(model, Baseline):
             return self._by_rule(model, self._times)
         z = self._starts(model)
         return model.decoder(z, self._times.to(z), self._first).double().cpu()
 
     def _starts(self, model: SeriesVae, rows: Tensor | slice = slice(None)) -> Tensor:
-        """The most likely latent starts of test beats, ``(N, L)``."""
+        """Return the most likely latent initial states of test beats, ``(N, L)``."""
         observed, where, times = self._series(self._test[rows], self._where[rows]).to(*self._place)
         return model.most_likely(observed, times[where])
 
     def _by_rule(self, model: Baseline, asked: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
-        """What a rule makes of test beats at ``asked`` ``(K,)``, in float64 ``(N, K, 2)``."""
+        """Predict test beats with a baseline at the times ``asked`` ``(K,)``, in float64 ``(N, K, 2)``."""
         observed, where, times = self._series(self._test[rows], self._where[rows]).to(*self._place)
         return model.go_on(observed, times[where], asked.to(times)).double().cpu()
 
@@ -238,9 +238,9 @@ class _Beats(SeriesTraining):
         }
 
     def _escapes(self, model: SeriesVae | Baseline) -> dict[str, float | None]:
-        """Share of extrapolations, forward and backward from each beat, that leave ten times the signal's range.
+        """Fraction of extrapolations, forward and backward from each beat, that leave ten times the signal's range.
 
-        A recurrent decoder cannot go backwards: for it only the forward ones count.
+        A recurrent decoder extrapolates only forward.
         """
         left = {side: ~self._fence.contains(signal) for side, signal in self._far(model).items()}  # (N, steps)
         escaped = torch.cat([outside.any(1) for outside in left.values()])
@@ -253,7 +253,7 @@ class _Beats(SeriesTraining):
         return {"escape_share": escaped.double().mean().item(), **shares, "escape_time": time}
 
     def _far(self, model: SeriesVae | Baseline) -> dict[str, Tensor]:
-        """The decoded signal ``(N, K, 2)`` past either end of what training saw, each ``HORIZON_STEP`` of a beat."""
+        """Decode the signal ``(N, K, 2)`` beyond both ends of the training times, every ``HORIZON_STEP`` beats."""
         anchor, end = self._times[self._first], self._times[self._last]
         steps = HORIZON_STEP * self._options.duration * torch.arange(round(HORIZON / HORIZON_STEP) + 1)
         if isinstance(model, Baseline):
@@ -270,12 +270,12 @@ class _Beats(SeriesTraining):
         }
 
     def picture(self, model: nn.Module) -> Trajectories:
-        """Beats never seen: given points, their reconstruction, and half a beat past either end."""
+        """Test beats: given points, their reconstruction, and half a beat beyond either end."""
         assert isinstance(model, SeriesVae | Baseline)
         times = self._times
         margin = torch.arange(1, POINTS // 2, dtype=torch.float64) * (times[1] - times[0])
         wide = torch.cat([-margin.flip(0), times, times[-1] + margin])
-        rows = torch.linspace(0, len(self._test) - 1, EXAMPLES).long()  # neighbours are of one heart
+        rows = torch.linspace(0, len(self._test) - 1, EXAMPLES).long()  # adjacent beats are of the same heart
         decoded = self._decode_wide(model, rows, wide, len(margin) + self._first)
         true = torch.full_like(decoded, torch.nan)
         true[:, len(margin) : len(margin) + POINTS] = self._test[rows]
@@ -310,10 +310,10 @@ def spread(beats: Tensor) -> float:
 
 
 def reduced(train: Tensor, test: Tensor, rank: int) -> Tensor:
-    """Test beats ``(N, T, D)`` as the principal components of the training beats have them, at most ``rank`` of them.
+    """Project test beats ``(N, T, D)`` onto at most ``rank`` principal components of the training beats.
 
-    No linear encoder and decoder with so many latent numbers has a smaller squared error on the training beats (Eckart
-    and Young 1936).
+    No linear autoencoder with ``rank`` latent dimensions has a smaller squared error on the training beats (Eckart and
+    Young 1936).
     """
     mean = train.mean(0).flatten()
     axes = torch.linalg.svd(train.flatten(1) - mean, full_matrices=False).Vh[:rank]

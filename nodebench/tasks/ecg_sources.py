@@ -1,7 +1,7 @@
-"""Where heart beats come from: the synthetic heart, the MIT-BIH arrhythmia database, UCR's ECG5000.
+"""Sources of heart beats: synthetic hearts, the MIT-BIH Arrhythmia Database, UCR's ECG5000.
 
-Each source gives raw beats, unnormalised and already split, so that no beat (and no record, where there are
-several) is in both parts.
+Each source returns raw beats, not normalised, split into training and test beats. No beat is in both parts. If there
+are several records, no record is in both parts.
 """
 
 from collections.abc import Callable
@@ -19,24 +19,29 @@ from nodebench.tasks.contract import DatasetInfo
 
 SYNTHETIC, MITDB, ECG5000 = "ecgsyn", "mitdb", "ecg5000"
 DATASETS = {
-    SYNTHETIC: DatasetInfo("synthetic hearts of varied shape, made here; needs no file", "McSharry et al. 2003"),
+    SYNTHETIC: DatasetInfo("synthetic beats of varied shape, generated; needs no file", "McSharry et al. 2003"),
     MITDB: DatasetInfo("MIT-BIH Arrhythmia Database, from --data or --download", "Moody and Mark 2001, PhysioNet"),
     ECG5000: DatasetInfo("5,000 beats of one patient, from --data or --download", "Chen et al. 2015, UCR archive"),
 }
 ECG5000_URL = "https://www.timeseriesclassification.com/aeon-toolkit/ECG5000.zip"
 
 POINTS = 100  # of a beat
-BEFORE, AFTER = 0.3, 0.45  # seconds about the R peak
+BEFORE, AFTER = 0.3, 0.45  # seconds before and after the R peak
 SMOOTHING_SECONDS = 0.03  # window of the Savitzky–Golay derivative
 TEST_SHARE = 0.2
-BEAT_SYMBOLS = list("NLRBAaJSVrFejnE/fQ?")  # of PhysioNet's annotations, those that stand for a beat
+BEAT_SYMBOLS = list("NLRBAaJSVrFejnE/fQ?")  # PhysioNet annotation symbols that mark a beat
 RATE = 256  # Hz, of the synthetic record
 
 
 class Beats(NamedTuple):
-    """Raw beats: signal and derivative ``(N, POINTS, 2)``, class names ``(N,)``, and of the whole set:
+    """Raw beats.
 
-    the noise of the signal (estimated, in its unit), the length of a beat, and the unit of time.
+    Attributes:
+        signal: signal and derivative ``(N, POINTS, 2)``.
+        labels: class names ``(N,)``.
+        noise: estimated noise of the signal over the whole set, in the unit of the signal.
+        length: length of a beat, in ``time_unit``.
+        time_unit: unit of time.
     """
 
     signal: np.ndarray
@@ -47,7 +52,7 @@ class Beats(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Beats to learn from and beats to test on."""
+    """Training beats and test beats."""
 
     train: Beats
     test: Beats
@@ -80,7 +85,7 @@ def synthetic(hearts: int, beats: int, noise: float, seed: int) -> Split:
         x, y, z = states[:, heart].T
         signal = MILLIVOLT * z + noise * random.standard_normal(len(z))
         turns = np.unwrap(np.arctan2(y, x)) / (2 * np.pi)
-        # The first beat still forgets where it started.
+        # Skip the first beat, which still depends on the initial state.
         peaks = RATE * np.interp(np.arange(1, beats + 1), turns, times.numpy())
         name = "inverted T" if inverted[heart] else "upright T"
         parts[heart in test].append((cut_beats(signal, peaks, RATE), np.full(beats, name)))
@@ -109,10 +114,10 @@ def _wandering_intervals(
 
 
 def check(dataset: str, source: DataSource) -> None:
-    """See that a set's files are there, or may be fetched.
+    """Check that the files of a data set exist or may be downloaded.
 
     Raises:
-        BadInput: they are not.
+        BadInput: the files do not exist and may not be downloaded.
     """
     folder = _folder(source, dataset)
     if source.download or dataset == SYNTHETIC:
@@ -124,10 +129,10 @@ def check(dataset: str, source: DataSource) -> None:
 
 
 def mitdb(source: DataSource, records: list[str], lead: str) -> Split:
-    """Annotated beats of MIT-BIH records: by record where there are several, else the end of the one is the test.
+    """Return annotated beats of MIT-BIH records, split by record; of a single record, the end is the test set.
 
     Raises:
-        BadInput: a record or lead is not there, or a file is damaged.
+        BadInput: a record or lead does not exist, or a file is damaged.
     """
     beats = [_mitdb_record(source, record, lead) for record in records]
     if len(beats) > 1:
@@ -159,7 +164,7 @@ def _mitdb_record(source: DataSource, record: str, lead: str) -> Beats:
     try:
         signals = wfdb.rdrecord(str(folder / record))
         notes = wfdb.rdann(str(folder / record), "atr")
-    except Exception as error:  # the reader raises whatever its parsing stumbles over
+    except Exception as error:  # wfdb raises many types of exceptions
         raise BadInput(f"record {record} in {folder} cannot be read: {first_line(error)}") from error
     if lead not in signals.sig_name:
         raise BadInput(f"record {record} has no lead '{lead}'. Allowed: {', '.join(signals.sig_name)}")
@@ -173,12 +178,12 @@ def _mitdb_record(source: DataSource, record: str, lead: str) -> Beats:
 
 
 def ecg5000(source: DataSource) -> Split:
-    """UCR's beats, 140 samples each. With its test file the archive's own split, else the last fifth of the rows.
+    """Return UCR's beats of 140 samples, split as in the archive; without its test file, the last fifth is for testing.
 
     The beats come from one patient in random order and without their time: a split by time is not possible.
 
     Raises:
-        BadInput: the file is not there, or no table of beats.
+        BadInput: the file does not exist or is not a table of beats.
     """
     folder = _folder(source, ECG5000)
     check(ECG5000, source)
@@ -205,7 +210,7 @@ def _ecg5000_beats(table: np.ndarray, level: float) -> Beats:
 
 def _slope(signal: np.ndarray, window: int, rate: float) -> np.ndarray:
     """The derivative of cubics fitted over ``window`` samples (Savitzky and Golay, 1964), along the last axis."""
-    from scipy.signal import savgol_filter  # a second of import that only those who read recordings should pay
+    from scipy.signal import savgol_filter  # imported here, since the import takes a second
 
     return savgol_filter(signal, window, 3, deriv=1, delta=1 / rate)
 
@@ -214,7 +219,7 @@ def _ecg5000_table(path: Path) -> np.ndarray:
     try:
         table = np.loadtxt(path, ndmin=2)
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path} is no table of numbers: {first_line(error)}") from error
+        raise BadInput(f"{path} is not a table of numbers: {first_line(error)}") from error
     if table.shape[1] != 141 or not np.isfinite(table).all():
         raise BadInput(f"{path}: {table.shape[1]} finite columns, expected 141 (the class and 140 samples)")
     return table
@@ -246,7 +251,7 @@ def cut_beats(signal: np.ndarray, peaks: np.ndarray, rate: float) -> np.ndarray:
 
 
 def noise_level(signal: np.ndarray) -> float:
-    """Standard deviation of white noise in a smooth signal: the median of its second differences.
+    """Estimate the standard deviation of white noise in a smooth signal from the median of its second differences.
 
     Source: after Donoho and Johnstone 1994 (median absolute deviation of the finest scale); robust against the
     few samples of a QRS complex.

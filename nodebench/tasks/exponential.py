@@ -13,7 +13,7 @@ from nodebench.solvers import Integrator, StepControl
 from nodebench.spec import Preset
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
 
-# Relative errors below this are rounding, not the method.
+# Relative errors below this come from rounding, not from the method.
 ROUNDING = 2e-13
 
 
@@ -26,7 +26,7 @@ class ExponentialOptions(Options):
 
 
 class Exponential(Task):
-    """Accuracy and observed order of a solver where the answer is known."""
+    """Accuracy and observed order of a solver on a problem with a known solution."""
 
     name = "toy/exponential"
     about = "solve x' = 1 - x, compare with the closed form; observed order of the method"
@@ -44,7 +44,7 @@ class Exponential(Task):
     trains = False
 
     def build(self, setup: Setup) -> Experiment:
-        """Build the solves."""
+        """Build the experiment, which only solves."""
         return _Solves(setup)
 
 
@@ -87,11 +87,11 @@ class _Solves(Experiment):
         return ((x_end.double() - exact) / exact).abs().max()
 
     def _observed_order(self, model: nn.Module) -> float | None:
-        """Slope of log error on log step, between the two finest steps whose error stands above rounding.
+        """Slope of log error over log step size, from the two smallest steps whose error exceeds rounding.
 
-        Always in float64, whatever the trial's dtype: it is the method's order. The step of an adaptive
-        method is held constant for it; a method that changes its order as it goes has none. ``dopri8``
-        shows 10 here: on a linear field its error term of order 9 is 0.13 % of the exponential's.
+        The solves use float64 for every dtype of the trial, since the order belongs to the method. An adaptive method
+        takes constant steps. The order is None for a method of variable order. ``dopri8`` shows order 10 here: on a
+        linear field, its error term of order 9 is 0.13 % of the exponential's.
         """
         control, adapter = self._solve.control, self._solve.adapter
         method = adapter.methods()[control.method]

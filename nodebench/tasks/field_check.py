@@ -1,4 +1,4 @@
-"""Checks of a vector field that the user brings: that it can be called, and that it returns a derivative."""
+"""Check that a user's vector field can be called and returns a derivative."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from nodebench.errors import BadInput, first_line
 
 
 def evaluate(field: nn.Module, t: Tensor, states: Tensor, name: str) -> Any:
-    """Call a field once, without gradients, and return what it returns.
+    """Call a field once, without gradients, and return its output.
 
     Args:
         field: module ``(t, y) -> dy/dt``.
-        t: a time, scalar.
-        states: of any shape.
-        name: of the field, for the message.
+        t: time, a scalar.
+        states: states of any shape.
+        name: name of the field for the error message.
 
     Raises:
         BadInput: the call fails.
@@ -32,13 +32,13 @@ def check_field(field: nn.Module, t: Tensor, states: Tensor, name: str) -> None:
     """Call a field once; the derivative must have the shape of the states and hold real numbers.
 
     Raises:
-        BadInput: the call fails, or the derivative is another one.
+        BadInput: the call fails, or the output is not a real tensor of the states' shape.
     """
     found = evaluate(field, t, states, name)
     if not isinstance(found, Tensor):
         raise BadInput(f"{name} returns a {type(found).__name__}, not a tensor")
     expected, derivative = tuple(states.shape), tuple(found.shape)
     if derivative != expected:
-        raise BadInput(f"{name} maps states {expected} to {derivative}; the shape must stay")
+        raise BadInput(f"{name} maps states {expected} to {derivative}; the shapes must be equal")
     if not found.is_floating_point():
         raise BadInput(f"{name} maps states of {states.dtype} to {found.dtype}; it must return real numbers")

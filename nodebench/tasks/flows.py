@@ -1,4 +1,4 @@
-"""``toy/flow``: known fields under a batch of states. Nothing is trained."""
+"""``toy/flow``: solve known fields from a batch of initial states. Nothing is trained."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -17,13 +17,13 @@ class FlowOptions(Options):
     """Options of ``toy/flow``."""
 
     solves: int = Field(20, ge=1)  # timed solves
-    starts: int = Field(32, ge=2)  # states of the batch, drawn by the seed
+    starts: int = Field(32, ge=2)  # initial states in the batch, drawn with the seed
     mu: float = Field(2.0, ge=0)  # stiffness of the oscillator
-    alone: bool = False  # solve each start by itself, with steps of its own
+    alone: bool = False  # solve each initial state separately, with its own steps
 
 
 class _Field(NamedTuple):
-    """A field, the box that starts are drawn from, and the length of the solve."""
+    """A field, the box of its initial states, and the length of the solve."""
 
     field: nn.Module
     low: tuple[float, ...]
@@ -32,19 +32,19 @@ class _Field(NamedTuple):
 
 
 class Flow(Task):
-    """What a solver makes of a flow: one batch or many members, there and back again, in the same order.
+    """Solve known flows: as one batch or one by one, forward and back, with or without preserved order.
 
-    The flow of a field on a line keeps the order of its states, since trajectories never cross. ``line`` counts
-    the neighbours that a solve turns round: a share of them, 0 for a flow.
+    The flow of a field on a line preserves the order of its states, since trajectories never cross. For the model
+    ``line``, ``inversions`` is the fraction of neighbouring trajectories that cross in a solve: 0 for an exact flow.
     """
 
     name = "toy/flow"
-    about = "known fields under a batch of states: what a batch costs, whether it can be undone, whether order is kept"
+    about = "known fields from a batch of states: cost of batching, error of solving forward and back, preserved order"
     source = "Chen et al. 2018, section 6"
     models = {
         "line": ModelInfo("x' = 2 sin 3x, on a line", "ours; slopes of ±6 over a span of 1"),
         "lotka-volterra": ModelInfo("prey and predator", "Lotka 1925, Volterra 1926"),
-        "van-der-pol": ModelInfo("the oscillator, of stiffness mu", "Hairer and Wanner 1996, section IV.1"),
+        "van-der-pol": ModelInfo("oscillator with the stiffness mu", "Hairer and Wanner 1996, section IV.1"),
     }
     options = FlowOptions
     presets = {Preset.SMOKE: FlowOptions(solves=5, starts=8), Preset.QUICK: FlowOptions()}
@@ -55,7 +55,7 @@ class Flow(Task):
     trains = False
 
     def build(self, setup: Setup) -> Experiment:
-        """Build the solves."""
+        """Build the experiment, which only solves."""
         return _Flows(setup)
 
 
@@ -91,7 +91,7 @@ class _Flows(Experiment):
         self.steps_per_epoch = options.solves
         low, high = torch.tensor(known.low), torch.tensor(known.high)
         uniform = torch.rand(options.starts, len(low), generator=torch.Generator().manual_seed(setup.seed))
-        if len(low) == 1:  # neighbours on a line stand beside each other
+        if len(low) == 1:  # sort, so that neighbours on the line are adjacent
             uniform = uniform.sort(0).values
         starts = low + (high - low) * uniform
         times = torch.tensor([0.0, known.span])
@@ -102,7 +102,7 @@ class _Flows(Experiment):
             yield self.probe
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean size of the final states: nothing to make small, but equal wherever the solves are."""
+        """Mean absolute value of the final states: not an objective, but equal for equal solves."""
         return model(*batch).abs().mean()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:

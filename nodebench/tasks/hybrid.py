@@ -1,4 +1,4 @@
-"""``toy/hybrid-lotka-volterra``: known growth and death, learned interaction, against a field that knows nothing."""
+"""``toy/hybrid-lotka-volterra``: known growth and death with a learned interaction, against a fully learned field."""
 
 from typing import Any, ClassVar
 
@@ -21,12 +21,12 @@ RATES = (systems.LotkaVolterraScenario.a, -systems.LotkaVolterraScenario.c)
 
 
 class HybridLotkaVolterra(Toy):
-    """Three time units of the predator–prey system, less than a cycle, and what follows for four times as long.
+    """Fit three time units of the predator–prey system, less than a cycle, and extrapolate four times as long.
 
-    System, start and times are those of the authors' first scenario. Their network is smaller, of radial functions, and
-    is trained with Adam and then with BFGS. They extrapolate with the equation that a sparse regression finds in the
-    trained network, not with the network itself, which is what is tested here. With ``span=6`` the observations cover
-    more than a cycle.
+    System, initial state and times are those of the authors' first scenario. Their network is smaller, with radial
+    basis functions, and is trained with Adam and then with BFGS. They extrapolate with the equation that a sparse
+    regression finds in the trained network; this task extrapolates with the network itself. With ``span=6``, the
+    observations cover more than a cycle.
     """
 
     name = "toy/hybrid-lotka-volterra"
@@ -34,8 +34,8 @@ class HybridLotkaVolterra(Toy):
     source = _RACKAUCKAS
     models = {
         "hybrid": ModelInfo("known rates, and a 2–20–20–2 tanh network for the interaction", _RACKAUCKAS),
-        "odenet": ModelInfo("2–20–20–2 tanh network for the whole field", "a control that knows nothing"),
-        "bilinear": ModelInfo("known rates, and two weights of u v", "a control that knows the form"),
+        "odenet": ModelInfo("2–20–20–2 tanh network for the whole field", "a control without prior knowledge"),
+        "bilinear": ModelInfo("known rates, and two weights of u v", "a control with the known form of interaction"),
     }
     y0 = (0.44249296, 4.6280594)
     rtol = atol = 1e-6
@@ -61,23 +61,23 @@ class HybridLotkaVolterra(Toy):
         return self.fitted(setup, _HybridFit)
 
 
-LIMIT = 1000.0  # of a predicted state; the true ones stay below 10
+LIMIT = 1000.0  # of predicted states; true states stay below 10
 
 
 class _HybridFit(TrajectoryFit):
     beyond: ClassVar[float] = 4.0
 
     def _predict(self, model: nn.Module, states: Tensor, times: Tensor) -> Tensor:
-        """Trajectories that stop where they reach the limit: some learned fields reach infinity in finite time."""
+        """Predict trajectories that stop at ``LIMIT``, since some learned fields diverge in finite time."""
         assert isinstance(model, OdeTrajectories)
         return super()._predict(OdeTrajectories(Confined(model.field, LIMIT), model.solve), states, times)
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
-        """Errors of the trajectories, and of the interaction where the data lie."""
+        """Errors of the trajectories, and of the interaction at the true states."""
         return super().metrics(model) | {"interaction_error": self._interaction_error(model)}
 
     def _interaction_error(self, model: nn.Module) -> float:
-        """Relative L2 error of the learned slope less the known part, against the true interaction."""
+        """Relative L2 error of the learned derivative minus its known part, against the true interaction."""
         states = self.true_states
         assert isinstance(model, OdeTrajectories)
         slope = model.field(self._placed_times(torch.zeros(())), self._placed(states)).double().cpu()

@@ -1,4 +1,4 @@
-"""``latent-spirals``: irregularly sampled noisy spirals, and what comes after them."""
+"""``latent-spirals``: reconstruct and extrapolate irregularly sampled noisy spirals."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -21,19 +21,19 @@ from nodebench.tasks.series import Series, SeriesOptions, SeriesTraining, rmse
 _PAPER = "Chen et al. 2018, arXiv 1806.07366, section 5.1"
 _SCRIPT = "torchdiffeq examples/latent_ode.py"
 
-WINDOW = 100  # points of the window that is observed, and as many after it
+WINDOW = 100  # points of the observed window, and of the extrapolation after it
 TURN = 2 * torch.pi
 EXAMPLES = 4  # in figures
 
 
 class SpiralsOptions(SeriesOptions):
-    """Options of ``latent-spirals``; the defaults are the paper's and, where it is silent, the script's."""
+    """Options of ``latent-spirals``; the defaults are the paper's or, if it gives none, the script's."""
 
     variant: Literal["paper", "script"] = "paper"
     spirals: int = Field(1000, ge=1)
     test_spirals: int = Field(200, ge=EXAMPLES)
     observations: int = Field(100, ge=2, le=WINDOW)  # drawn without replacement from the window
-    noise: float | None = Field(None, gt=0)  # of observations and likelihood; None: 0.3 as the script, else 0.1
+    noise: float | None = Field(None, gt=0)  # of observations and likelihood; None: 0.3 (script), 0.1 (paper)
 
     @property
     def noise_level(self) -> float:
@@ -45,19 +45,20 @@ class LatentSpirals(Task):
     """Predict beyond the observed window: Chen et al. 2018, Table 2.
 
     All spirals share one grid of 100 times, and each is observed at ``observations`` of them. A batch is solved
-    once over the grid and each spiral picks its own times, so none is lost. An adaptive forward solve
-    interpolates its outputs: its NFE does not depend on how many are observed. The adjoint restarts at each
-    time of the grid: about 100 restarts a step, whatever ``observations`` is. An ODE-RNN goes from each observation to
-    the next: step i takes every spiral over its own i-th gap, rescaled to [0, 1], and so solves ``observations`` times.
+    once over the grid, and each spiral takes the states at its own times. An adaptive forward solve
+    interpolates its outputs: its NFE does not depend on ``observations``. The adjoint restarts at each time of
+    the grid: about 100 restarts per training step, for any value of ``observations``. An ODE-RNN solves from each
+    observation to the next: solve i covers the i-th gap of every spiral, rescaled to [0, 1]. It thus solves
+    ``observations`` times.
 
-    The recurrent models predict each observation from those before it. Beyond the window they go on from their own
-    predictions, as if these had been observed.
+    The recurrent models predict each observation from those before it. Beyond the window, they use their own
+    predictions as observations.
 
-    Every spiral is a window of one of two base curves, at a random place. The variants differ in the curves, the
-    noise and the field. ``script``: windows of 0.6 turns, noise 0.3, two hidden ELU layers. (The script means to
-    take 1,000 points a curve, but does not pass the number on and takes 500, as here.) ``paper``: windows of
-    one turn, noise 0.1, one hidden layer. The paper gives neither the curves, nor the noise, nor the activation:
-    radius ``0.1 θ`` over four turns, 0.1 and ELU are ours.
+    Every spiral is a window of one of two base curves, at a random position. The variants differ in the curves, the
+    noise and the field. ``script``: windows of 0.6 turns, noise 0.3, two hidden ELU layers. (The script intends
+    1,000 points per curve, but does not pass on this number and uses 500, as this task does.) ``paper``: windows of
+    one turn, noise 0.1, one hidden layer. The paper gives neither the curves, nor the noise, nor the activation; this
+    task uses radius ``0.1 θ`` over four turns, noise 0.1 and ELU.
     """
 
     name = "latent-spirals"
@@ -66,7 +67,7 @@ class LatentSpirals(Task):
     models = {
         "latent-ode": ModelInfo("variational autoencoder with an ODE decoder", _PAPER),
         "rnn": ModelInfo("recurrent network that predicts the next point; no ODE", _PAPER, frozenset()),
-        "rnn-dt": ModelInfo("the same, told the time to the next point", _PAPER, frozenset()),
+        "rnn-dt": ModelInfo("the same, with the time to the next point as input", _PAPER, frozenset()),
         "ode-rnn": ModelInfo("ODE between the observations, a GRU cell at each", RUBANOVA),
         "gru-d": ModelInfo("GRU whose state decays between the observations; no ODE", GRU_D, frozenset()),
         "constant": ModelInfo("mean of the observations of a spiral; nothing is learned", ROLLING, frozenset()),
@@ -92,9 +93,13 @@ class LatentSpirals(Task):
 
 
 class Spirals(NamedTuple):
-    """Curves ``(N, 2 * WINDOW, 2)``, the same with noise, which points of the window are observed ``(N, n)``.
+    """Spirals over the window and the extrapolation after it.
 
-    The times ``(2 * WINDOW,)`` start at 0; the first half is the window.
+    Attributes:
+        clean: curves ``(N, 2 * WINDOW, 2)``.
+        noisy: the same with noise.
+        where: indices of the observed points in the window, ``(N, n)``.
+        times: times ``(2 * WINDOW,)`` from 0; the first half is the window.
     """
 
     clean: Tensor
@@ -103,15 +108,15 @@ class Spirals(NamedTuple):
     times: Tensor
 
     def series(self) -> Series:
-        """What a model is given."""
+        """Return the observations that a model receives."""
         return Series(pick(self.noisy, self.where), self.where, self.times[:WINDOW])
 
 
 def make_spirals(options: SpiralsOptions, number: int, random: torch.Generator, held_out: bool = False) -> Spirals:
     """Draw spirals, noise and observation times, in float64; half of the spirals turn clockwise.
 
-    Each is a window of a base curve at a random place. Held-out ones begin where the curve lasts for 100 points
-    more, so that there is a truth to extrapolate to.
+    Each spiral is a window of a base curve at a random position. After a held-out window, the curve has 100 more
+    points, which are the ground truth of the extrapolation.
     """
     base = _BASES[options.variant]
     step = (base.stop - base.start) / (base.points - 1)
@@ -173,7 +178,7 @@ class _Spirals(SeriesTraining):
         self._place = setup.device, setup.dtype
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
-        """Errors on spirals never seen: where they were observed, and on the 100 points after the window."""
+        """Errors on test spirals: at the observed points, and on the 100 points after the window."""
         test = self._test
         observed, beyond = self._predict(model)
         bound = self.bound(model, test.series().to(*self._place))
@@ -187,7 +192,7 @@ class _Spirals(SeriesTraining):
         }
 
     def _predict(self, model: nn.Module, number: int | None = None) -> tuple[Tensor, Tensor]:
-        """What a model makes of test spirals at their observed points and beyond the window, in float64."""
+        """Predict test spirals at their observed points and beyond the window, in float64."""
         observed, where, times = self._test.series().to(*self._place)
         observed, where = observed[:number], where[:number]
         every = self._test.times.to(times)
@@ -200,7 +205,7 @@ class _Spirals(SeriesTraining):
         return found[0].double().cpu(), found[1].double().cpu()
 
     def picture(self, model: nn.Module) -> Trajectories:
-        """Spirals never seen, and what the model makes of them at the observed points and beyond the window."""
+        """Test spirals, and predictions at the observed points and beyond the window."""
         test = self._test
         observed, beyond = self._predict(model, EXAMPLES)
         fitted = torch.full_like(test.clean[:EXAMPLES], torch.nan)

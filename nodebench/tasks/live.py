@@ -1,4 +1,4 @@
-"""Problems made of Python objects, which no file names: kept by the process that made them, handed to its trials."""
+"""Problems made of live Python objects: the process that made them stores them and sends them to its trials."""
 
 import hashlib
 import pickle
@@ -17,12 +17,12 @@ _kept: dict[str, "Pickled"] = {}
 
 @dataclass(frozen=True)
 class Pickled:
-    """A problem on its way to a trial's process. It is never stored in a file.
+    """A pickled problem, to be sent to a trial's process. It is never stored in a file.
 
     Attributes:
-        name: as the option ``problem`` of its trials has it.
-        content: written by cloudpickle, which also takes classes and functions of a notebook.
-        path: where the process that made it looks for modules.
+        name: value of the option ``problem`` of its trials.
+        content: output of cloudpickle, which also supports classes and functions of a notebook.
+        path: ``sys.path`` of the process that made the problem.
     """
 
     name: str
@@ -31,10 +31,10 @@ class Pickled:
 
 
 def keep(problem: Problem) -> str:
-    """Keep a problem for the trials of this process; return its name, which ends with a hash of its content.
+    """Store a problem for the trials of this process; return its name, which ends with a hash of its content.
 
     Raises:
-        BadInput: a part of it cannot be sent to another process.
+        BadInput: a part of the problem cannot be pickled.
     """
     import cloudpickle
 
@@ -49,12 +49,12 @@ def keep(problem: Problem) -> str:
 
 
 def of_trial(trial: Trial) -> Pickled | None:
-    """The problem of a trial, if this process keeps it."""
+    """Return the problem of a trial; None if this process does not store it."""
     return _kept.get(str(trial.overrides.get("problem"))) if trial.task == TASK else None
 
 
 def receive(problem: Pickled) -> None:
-    """Keep what the parent has sent."""
+    """Store a problem that the parent process sent, and extend ``sys.path``."""
     _kept[problem.name] = problem
     sys.path += [folder for folder in problem.path if folder not in sys.path]
 
@@ -63,11 +63,11 @@ def find(name: str) -> Problem:
     """Return a problem by its name.
 
     Raises:
-        BadInput: this process does not keep it, or it cannot be read.
+        BadInput: this process does not store the problem, or it cannot be unpickled.
     """
     if name not in _kept:
         why = "it was made of objects of another Python session"
-        raise BadInput(f"{name}: {why}; run it from Python again, or put it into a file: --task file.py:NAME")
+        raise BadInput(f"{name}: {why}; run it from Python again, or define it in a file: --task file.py:NAME")
     try:
         found: Problem = pickle.loads(_kept[name].content)  # written by this process's parent, in memory
     except Exception as error:

@@ -46,11 +46,11 @@ class MnistOptions(RegularisedOptions):
     # along half a cosine, to 0.
     schedule: Literal["steps", "cosine"] = "steps"
     decay_epochs: str = "60,100,140"
-    # Over these first epochs the learning rate also rises from 0, step by step. A training that starts at a high rate
-    # can lose several epochs at some seeds.
+    # Warm-up: over these first epochs, the scheduled learning rate is multiplied by a factor that rises linearly to 1.
+    # Training that starts at a high rate can lose several epochs for some seeds.
     warmup_epochs: int = Field(0, ge=0)
-    # The loss times this, the learning rate divided by it: the same training in exact arithmetic. The adjoint's
-    # absolute tolerance depends on it; a summed loss is the mean times the batch size.
+    # The loss is multiplied by this factor and the learning rate divided by it: in exact arithmetic, training is the
+    # same, but the adjoint's absolute tolerance has another effect. A summed loss is the mean times the batch size.
     loss_scale: float = Field(1.0, gt=0)
     augment: bool = True  # random crops of the padded image
     train_images: int | None = Field(None, ge=1)  # None: all there are
@@ -66,7 +66,7 @@ class MnistOptions(RegularisedOptions):
     def _whole_numbers(cls, text: str) -> str:
         parts = [part.strip() for part in text.split(",")] if text else []
         if not all(part.isdecimal() for part in parts):
-            raise ValueError("whole numbers by comma, as in 60,100,140")
+            raise ValueError("comma-separated whole numbers, for example 60,100,140")
         return ",".join(parts)
 
     def decay_boundaries(self) -> list[int]:
@@ -91,7 +91,7 @@ class Mnist(Task):
         "mlp": ModelInfo("one hidden layer of 300", "LeCun et al. 1998, in Chen et al. 2018, Table 1", _NO_ODE),
         "no-block": ModelInfo("stem and head alone", "torchdiffeq issue 32", _NO_ODE),
         "resnet-1": ModelInfo("one residual block", "torchdiffeq issue 25", _NO_ODE),
-        "resnet-tied": ModelInfo("one residual block, taken six times", "torchdiffeq issue 25", _NO_ODE),
+        "resnet-tied": ModelInfo("one residual block, applied six times", "torchdiffeq issue 25", _NO_ODE),
         "augmented": ModelInfo(
             f"the ODE-Net with {digits.EXTRA} more channels that start at 0", "Dupont et al. 2019, arXiv 1904.01681"
         ),
@@ -130,7 +130,7 @@ class Mnist(Task):
     brief = {"epochs": 1, "decay_epochs": "", "warmup_epochs": 0, "train_images": 320, "test_images": 100}
 
     def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:
-        """The 5,000 digits that come with the package, or the full set where ``source`` has it."""
+        """Return the 5,000 digits that come with the package, or the full set if ``source`` has it."""
         name = digit_data.locate(wanted, source)
         if preset is Preset.PAPER and name != digit_data.FULL:
             raise BadInput("preset 'paper' of task mnist needs the full MNIST: add --data DIR or --download")
@@ -165,7 +165,7 @@ class _Classification(Experiment):
         self.probe = self._images[: options.probe_images], self._labels[: options.probe_images]
 
     def begin_epoch(self, epoch: int) -> None:
-        """Remember whether it is the last one."""
+        """Store whether the epoch is the last one."""
         self._is_last = epoch == self.epochs - 1
 
     def _set_rate(self, epoch: int, step: int) -> None:
@@ -182,7 +182,7 @@ class _Classification(Experiment):
             group["lr"] = rate * options.learning_rate / options.loss_scale
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Whole batches only; what is left over waits for another epoch's order, as in the script."""
+        """Yield whole batches only; the epoch leaves out the remaining images, as in the script."""
         size = self._options.batch_size
         order = torch.randperm(len(self._labels), generator=self._order)
         for i in range(self.steps_per_epoch):
@@ -192,7 +192,7 @@ class _Classification(Experiment):
             yield (self._random_crop(images) if self._options.augment else images), self._labels[rows]
 
     def _random_crop(self, images: Tensor, padding: int = 4) -> Tensor:
-        """Crop each image at its own place out of its padded self, as torchvision's RandomCrop(28, padding=4)."""
+        """Pad each image and crop it at a random position, like torchvision's RandomCrop(28, padding=4)."""
         n, _, height, width = images.shape
         padded = functional.pad(images, (padding,) * 4)
         offsets = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=self._order).to(images.device)
@@ -232,7 +232,7 @@ class _Classification(Experiment):
         return {name: self._error(model, perturb) for name, perturb in perturbed.items()}
 
     def _error(self, model: nn.Module, perturb: Callable[[Loss, Tensor], Tensor]) -> float:
-        """The share of test images, in per cent, that the model misclassifies once they are perturbed."""
+        """Percentage of perturbed test images that the model misclassifies."""
         wrong, (images, labels) = 0, self._test
         for x, y in zip(images.split(250), labels.split(250), strict=True):
 

@@ -1,4 +1,4 @@
-"""Training on series with gaps, of which a model sees a part: the experiment behind ``series`` and ``periodic``."""
+"""Train on irregular series of which the model receives a part: base experiment of ``series`` and ``periodic``."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
@@ -23,21 +23,21 @@ ROLLING = "Hyndman and Athanasopoulos, Forecasting: Principles and Practice, sec
 MODELS: Mapping[str, ModelInfo] = {
     "latent-ode": ModelInfo("variational autoencoder: GRU encoder, ODE decoder", RUBANOVA),
     "ode-rnn": ModelInfo("ODE between the times, a GRU cell at each", RUBANOVA),
-    "gru-dt": ModelInfo("GRU that is told the time since the last point; no ODE", RUBANOVA, frozenset()),
+    "gru-dt": ModelInfo("GRU with the time since the last point as an input; no ODE", RUBANOVA, frozenset()),
     "gru-d": ModelInfo("GRU whose state and missing inputs decay over time; no ODE", GRU_D, frozenset()),
     "mean": ModelInfo("mean of the training series; nothing else is learned", ROLLING, frozenset()),
-    "constant": ModelInfo("mean of what is given of a series; nothing is learned", ROLLING, frozenset()),
-    "last-value": ModelInfo("last value that is given; nothing is learned", ROLLING, frozenset()),
-    "linear": ModelInfo("straight lines between what is given; nothing is learned", ROLLING, frozenset()),
+    "constant": ModelInfo("mean of the given points of a series; nothing is learned", ROLLING, frozenset()),
+    "last-value": ModelInfo("last given value; nothing is learned", ROLLING, frozenset()),
+    "linear": ModelInfo("straight lines between given points; nothing is learned", ROLLING, frozenset()),
 }
 
 
 class ObservedOptions(PenaltyOptions):
-    """Options of training on such series."""
+    """Options of training on irregular series."""
 
     epochs: int = Field(20, ge=1)
     steps_per_epoch: int = Field(50, ge=1)
-    batch_size: int = Field(50, ge=1)  # series; all of them where there are no more
+    batch_size: int = Field(50, ge=1)  # series; all of them if there are fewer
     learning_rate: float = Field(0.01, gt=0)
     latent: int = Field(8, ge=1)  # dimension of the latent state
     hidden: int = Field(32, ge=1)  # units of recurrent layers and of fields
@@ -49,8 +49,8 @@ class Observed(NamedTuple):
 
     Attributes:
         values: ``(N, n, D)``, 0 where nothing was observed.
-        known: where something was observed, ``(N, n, D)``, bool.
-        given: which times a model is given, ``(N, n)``, bool.
+        known: mask of the observed values, ``(N, n, D)``, bool.
+        given: mask of the times that the model receives, ``(N, n)``, bool.
         times: ``(N, n)``; a series with fewer times repeats its last one.
     """
 
@@ -61,16 +61,16 @@ class Observed(NamedTuple):
 
     @property
     def seen(self) -> Tensor:
-        """What a model sees, ``(N, n, D)``."""
+        """Mask of the values that the model receives, ``(N, n, D)``."""
         return self.known & self.given.unsqueeze(-1)
 
     @property
     def hidden(self) -> Tensor:
-        """What was observed and is not given, ``(N, n, D)``."""
+        """Mask of the observed values that the model does not receive, ``(N, n, D)``."""
         return self.known & ~self.given.unsqueeze(-1)
 
     def of(self, rows: Tensor) -> "Observed":
-        """Some of the series."""
+        """Return the series of some rows."""
         return Observed(*(part[rows] for part in self))
 
 
@@ -78,13 +78,13 @@ Build = Callable[[int, ObservedOptions, Solve], nn.Module]
 
 
 class ObservedTraining(Experiment):
-    """Maximise the evidence lower bound (or, without a latent state, the likelihood) of all that was observed.
+    """Maximise the evidence lower bound (or, without a latent state, the likelihood) of all observed values.
 
     Args:
-        setup: of the trial; its options are ``ObservedOptions``.
-        train: what is learned from; the mean of its values is the mean that GRU-D knows, 0.
-        test: what is held out.
-        build: makes the model from the number of components, the options and the integrator.
+        setup: setup of the trial, with ``ObservedOptions``.
+        train: training series; GRU-D assumes that their mean is 0.
+        test: held-out series.
+        build: builds the model from the number of components, the options and the integrator.
     """
 
     def __init__(self, setup: Setup, train: Observed, test: Observed, build: Build) -> None:
@@ -106,41 +106,41 @@ class ObservedTraining(Experiment):
         return torch.optim.Adam(parameters, lr=rate)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield batches drawn without replacement, each anew."""
+        """Yield batches, each drawn without replacement from all training series."""
         for _ in range(self.steps_per_epoch):
             rows = torch.randperm(len(self._train.values), generator=self._order)[: self._bound.batch_size]
             yield self._batch(self._train.of(rows), self._order)
 
     def _batch(self, some: Observed, random: torch.Generator) -> Batch:
-        """Values, what is known of them, what is seen, times, and the numbers that choose a latent start."""
+        """Return values, masks of observed and of received values, times, and draws for the latent initial state."""
         draw = torch.randn(len(some.values), self._bound.latent, generator=random)
         device, dtype = self._place
         values, times, draw = (part.to(device, dtype) for part in (some.values, some.times, draw))
         return values, some.known.to(device), some.seen.to(device), times, draw
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Negative evidence lower bound, or likelihood, of what was observed, mean over the series; and penalties."""
+        """Negative evidence lower bound or log-likelihood of all observed values, mean over series, plus penalties."""
         values, known, seen, times, draw = batch
         predicted, kl = model(values * seen, seen, times, draw)
         bound = kl - log_likelihood(values, torch.where(known, predicted, values), self._bound.noise)
         return bound.mean() + self._solve.take_penalty()
 
     def _predict(self, model: nn.Module, some: Observed) -> Tensor:
-        """What a model makes of series, ``(N, n, D)`` in float64, from the most likely latent start."""
+        """Predict series ``(N, n, D)`` in float64 from the most likely latent initial state."""
         values, _, seen, times, draw = self._batch(some, torch.Generator())
         return model(values * seen, seen, times, torch.zeros_like(draw))[0].double().cpu()
 
 
 def rms(error: Tensor, where: Tensor) -> float | None:
-    """Root mean square of the errors ``where`` true; None where nothing is."""
+    """Root mean square of the errors that the mask ``where`` selects; None if it selects none."""
     return error[where].square().mean().sqrt().item() if where.any() else None
 
 
 def builders(both_ways: bool) -> dict[str, Build]:
-    """How each of ``MODELS`` is built.
+    """Return the builder of each of ``MODELS``.
 
     Args:
-        both_ways: whether recurrent models also read what was seen after a time.
+        both_ways: whether recurrent models also read later observations.
     """
 
     def recurrent(make: Build) -> Build:

@@ -1,4 +1,4 @@
-"""``field``: a vector field of the user's own, solved and differentiated as it is. Nothing is learned."""
+"""``field``: solve and differentiate a user's vector field. Nothing is trained."""
 
 from collections.abc import Iterable, Iterator
 
@@ -32,14 +32,14 @@ class OwnFieldOptions(PenaltyOptions):
     def _whole_numbers(cls, text: str) -> str:
         parts = [part.strip() for part in str(text).split(",")]
         if not all(part.isdecimal() and int(part) > 0 for part in parts):
-            raise ValueError("whole numbers by comma, as in 64 or 3,28,28")
+            raise ValueError("comma-separated whole numbers, for example 64 or 3,28,28")
         return ",".join(parts)
 
     @field_validator("field")
     @classmethod
     def _named(cls, text: str) -> str:
         if not text:
-            raise ValueError("which one? Name it: --set field=file.py:NAME --set state_shape=64")
+            raise ValueError("missing; add --set field=file.py:NAME --set state_shape=64")
         module, _, name = text.partition(":")
         if not (module and name):
             raise ValueError(f"'{text}': write it as file.py:name or module:name")
@@ -51,12 +51,12 @@ class OwnFieldOptions(PenaltyOptions):
 
 
 class OwnField(Task):
-    """Costs and gradient errors of a field that the user brings."""
+    """Costs and gradient errors of a user's vector field."""
 
     name = "field"
-    about = "a vector field of your own, named by the option field: what it costs to solve and to differentiate"
+    about = "your own vector field, given by the option field: cost of solving and differentiating it"
     source = "yours"
-    models = {"own": ModelInfo("the field as it is; its weights stay as they are", "yours")}
+    models = {"own": ModelInfo("your field; its weights are not trained", "yours")}
     options = OwnFieldOptions
     presets = {Preset.SMOKE: OwnFieldOptions(steps_per_epoch=3), Preset.QUICK: OwnFieldOptions()}
     gradient = Gradient.DIRECT
@@ -68,12 +68,12 @@ class OwnField(Task):
     runs_user_code = True
 
     def build(self, setup: Setup) -> Experiment:
-        """Build the solves."""
+        """Build the experiment, which solves and differentiates."""
         return _Steps(setup)
 
 
 class _Placed(nn.Module):
-    """The field with states to start from, which get a gradient as they would from the layers below."""
+    """The field with initial states, which receive a gradient as if earlier layers had produced them."""
 
     times: Tensor
 
@@ -110,7 +110,7 @@ class _Steps(Experiment):
         self.model = convert(_Placed(field, starts, times, self._solve), setup.dtype, setup.device)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.0)
         self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
-        self.probe = (torch.zeros(1, device=setup.device, dtype=setup.dtype),)  # the states are the model's own
+        self.probe = (torch.zeros(1, device=setup.device, dtype=setup.dtype),)  # not used: the model holds the states
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         for _ in range(self.steps_per_epoch):
@@ -125,7 +125,7 @@ class _Steps(Experiment):
         return {"growth": float(states[-1].norm() / states[0].norm())}
 
     def counted(self) -> Iterable[nn.Parameter]:
-        """Parameters of the field; the states to start from are none."""
+        """Parameters of the field, without the initial states."""
         return (parameter for parameter in self._field.parameters() if parameter.requires_grad)
 
     def check(self) -> None:

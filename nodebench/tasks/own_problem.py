@@ -1,4 +1,4 @@
-"""``problem``: a ``nodebench.Problem`` of the user's own, from a file or from live objects."""
+"""``problem``: a user's ``nodebench.Problem``, from a file or from live Python objects."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -22,31 +22,31 @@ from nodebench.tasks.field_check import check_field
 from nodebench.tasks.problem import Problem, module_of, problem_of
 from nodebench.tasks.user_code import identify
 
-STEPS = 10  # of an epoch, where there are no data
+STEPS = 10  # per epoch, if there are no data
 
 
 class OwnProblemOptions(Options):
     """Options of ``problem``."""
 
     problem: str = ""  # file.py:name or module:name of a nodebench.Problem
-    epochs: int = Field(0, ge=0)  # 0 for those of the problem
-    steps_per_epoch: int = Field(0, ge=0)  # 0 for those of the problem
+    epochs: int = Field(0, ge=0)  # 0: the problem's own value
+    steps_per_epoch: int = Field(0, ge=0)  # 0: the problem's own value
 
     @field_validator("problem")
     @classmethod
     def _named(cls, text: str) -> str:
         if not text:
-            raise ValueError("which one? Name it: --task file.py:NAME")
+            raise ValueError("missing; add --task file.py:NAME")
         if "@" not in text and ":" not in text:
             raise ValueError(f"'{text}': write it as file.py:name or module:name")
         return text
 
 
 class OwnProblem(Task):
-    """Costs and gradient errors of a problem that the user brings."""
+    """Costs and gradient errors of a user's problem."""
 
     name = live.TASK
-    about = "a problem of your own: a field or a model with its data and loss, named as --task file.py:NAME"
+    about = "your own problem: a field or a model with its data and loss, given by --task file.py:NAME"
     source = "yours"
     models = {"own": ModelInfo("the field or the model as it is", "yours")}
     options = OwnProblemOptions
@@ -61,7 +61,7 @@ class OwnProblem(Task):
     runs_user_code = True
 
     def build(self, setup: Setup) -> Experiment:
-        """Build the steps."""
+        """Build the experiment from the user's problem."""
         named: str = setup.options.problem
         torch.manual_seed(setup.seed)
         problem = problem_of(live.find(named) if "@" in named else load_object(named), named)
@@ -74,7 +74,7 @@ class OwnProblem(Task):
 
 
 class _Steps(Experiment):
-    """What a field and a model have in common: batches, optimiser, loss."""
+    """Base class of the experiments with a field or a model: batches, optimiser, loss."""
 
     def __init__(self, setup: Setup, problem: Problem, model: nn.Module) -> None:
         options: OwnProblemOptions = setup.options
@@ -89,28 +89,28 @@ class _Steps(Experiment):
         self.generators = None if problem.data is not None else {}
 
     def _identify(self) -> None:
-        """Hash the code, the initial weights, the probe batch and the data that lie in memory."""
+        """Hash the code, the initial weights, the probe batch and the data in memory."""
         named: str = self._setup.options.problem
         data = (*self.probe, *_contents(self._problem.data))
         self.measured = identify("" if "@" in named else named, self.model, data)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch; data that are too few begin anew."""
+        """Yield the batches of an epoch; if there are too few, repeat the data."""
         assert self._problem.data is not None
         for batch in islice(_again(self._problem.data), self.steps_per_epoch):
             yield self._placed(batch)
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
-        """The loss of the probe batch, and what the problem itself measures."""
+        """Return the loss of the probe batch and the problem's own metrics."""
         own: Mapping[str, float] = self._problem.metrics(model) if self._problem.metrics else {}
         return self._of_probe(model) | {name: float(one) for name, one in own.items()}
 
     def _of_probe(self, model: nn.Module) -> dict[str, float | None]:
-        """What the probe batch gives."""
+        """Return the metrics of the probe batch."""
         return {"final_loss": float(self.loss(model, self.probe))}
 
     def check(self) -> None:
-        """Take the loss of one batch; it must be a real scalar."""
+        """Compute the loss of the probe batch; it must be a real scalar."""
         with torch.no_grad():
             found = self.loss(self.model, self.probe)
         if not isinstance(found, Tensor) or found.numel() != 1 or not found.is_floating_point():
@@ -127,7 +127,7 @@ class _Steps(Experiment):
 
 
 class _Models(_Steps):
-    """A model whose solves pass through ``nodebench.odeint``."""
+    """A model that solves with ``nodebench.odeint``."""
 
     def __init__(self, setup: Setup, problem: Problem) -> None:
         activate(setup.solve)
@@ -146,7 +146,7 @@ class _Models(_Steps):
         return super().metrics(model)
 
     def _of_probe(self, model: nn.Module) -> dict[str, float | None]:
-        """Also the evaluations of each ODE block, where there are several."""
+        """Return the metrics of the probe batch, with the NFE of each ODE block if there are several."""
         with counting_by_field() as found:
             loss = super()._of_probe(model)
         names = {id(module): name for name, module in model.named_modules()}
@@ -157,7 +157,7 @@ class _Models(_Steps):
 
 
 class _Fields(_Steps):
-    """A vector field from its initial states."""
+    """A vector field, solved from its initial states."""
 
     def __init__(self, setup: Setup, problem: Problem) -> None:
         batch = None if problem.data is None else next(iter(problem.data))
@@ -166,7 +166,8 @@ class _Fields(_Steps):
         self._shapes = None if isinstance(first, Tensor) else tuple(tuple(one.shape) for one in first)
         assert problem.t is not None
         fixed = pack(first) if isinstance(problem.y0, Tensor | tuple) else None
-        # Fixed states get a gradient, as they would from layers before the solve; those of a training stay as they are.
+        # Without training, fixed initial states receive a gradient, as if earlier layers had produced them. Training
+        # leaves them unchanged.
         learned = problem.optimizer is None
         placed = _Placed(field, self._shapes, torch.as_tensor(problem.t), setup.solve, fixed, learned)
         super().__init__(setup, problem, placed)
@@ -178,7 +179,7 @@ class _Fields(_Steps):
         self._identify()
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield batches of data, or states that are drawn; fixed states are the model's own."""
+        """Yield batches of data or drawn initial states; the model itself holds fixed initial states."""
         if self._problem.data is not None:
             yield from super().batches(epoch)
             return
@@ -196,11 +197,11 @@ class _Fields(_Steps):
         return states[1:].square().mean()
 
     def counted(self) -> Iterable[nn.Parameter]:
-        """Parameters of the field; the states to start from are none."""
+        """Parameters of the field, without the initial states."""
         return (parameter for parameter in self._field.parameters() if parameter.requires_grad)
 
     def check(self) -> None:
-        """Evaluate the field at the states, then take the loss."""
+        """Evaluate the field at the initial states, then compute the loss."""
         placed, named = self._solved, self._setup.options.problem
         check_field(placed.vector_field, placed.times.flatten()[0], placed.start(self.probe[0]), f"{named}: the field")
         super().check()
@@ -210,12 +211,12 @@ class _Fields(_Steps):
 
 
 class _Placed(nn.Module):
-    """A field with its output times, and with its initial states where those are fixed.
+    """A field with its output times and, if they are fixed, its initial states.
 
     Args:
-        shapes: of the tensors of a state that is a tuple; None for a tensor.
-        fixed: the initial states, packed; None where batches bring them.
-        learned: whether fixed states get a gradient.
+        shapes: shapes of the tensors if the state is a tuple; None if it is a tensor.
+        fixed: the packed initial states; None if the batches contain them.
+        learned: whether fixed states receive a gradient.
     """
 
     times: Tensor
@@ -244,7 +245,7 @@ class _Placed(nn.Module):
         start = self.start(given)
         if self.times.ndim == 1:
             return self.solve(self.vector_field, start, self.times)
-        # Solve at the times of all samples, and take from each sample those that are its own.
+        # Solve at the union of the times of all samples, then select the times of each sample.
         union, places = torch.unique(self.times, return_inverse=True)
         states = self.solve(self.vector_field, start, union)
         samples = torch.arange(len(self.times), device=states.device)
@@ -252,7 +253,7 @@ class _Placed(nn.Module):
 
 
 def _first_states(problem: Problem, seed: int, batch: Any) -> States:
-    """The initial states, the first that are drawn, or those of the first batch."""
+    """Return the fixed initial states, the first drawn ones, or those of the first batch."""
     if callable(problem.y0):
         return problem.y0(torch.Generator().manual_seed(seed))
     if problem.y0 is not None:
@@ -262,7 +263,7 @@ def _first_states(problem: Problem, seed: int, batch: Any) -> States:
 
 
 def _contents(data: Any) -> Iterator[Tensor]:
-    """The tensors of data that can be read without drawing anything: listed batches, or a loader's TensorDataset."""
+    """Yield the tensors that can be read without random draws: listed batches, or a loader's TensorDataset."""
     if isinstance(data, list | tuple):
         for batch in data:
             parts = (batch,) if isinstance(batch, Tensor) else batch
@@ -287,7 +288,7 @@ def _refuse_complex(states: States) -> None:
 
 
 def _again(data: Iterable[Any]) -> Iterator[Any]:
-    """The batches of data, from the first one again after the last; none of data that are empty."""
+    """Yield the batches of data in an endless loop; nothing if the data are empty."""
     while True:
         batch = None
         for batch in data:

@@ -1,4 +1,4 @@
-"""``series``: irregular series of the user's own, from a CSV or Parquet file."""
+"""``series``: a user's irregular series, from a CSV or Parquet file."""
 
 import re
 from pathlib import Path
@@ -29,21 +29,21 @@ class OwnSeriesOptions(ObservedOptions):
     """Options of ``series``; the noise is in standard deviations of the training data."""
 
     time: str = "time"  # column of the times: numbers or dates
-    id: str = ""  # column that tells the series apart; empty: the file is one series
-    columns: str = ""  # columns of the values, by comma; empty: every other column of numbers
+    id: str = ""  # column that identifies the series; empty: the file holds one series
+    columns: str = ""  # comma-separated columns of the values; empty: all other numeric columns
     objective: Literal["forecast", "interpolate"] = "forecast"
-    given: float = Field(0.5, gt=0, lt=1)  # forecast: share of the time of a series that is given, its beginning
-    missing: float = Field(0.5, gt=0, lt=1)  # interpolate: share of the times of a series that is hidden, at random
-    window: int = Field(0, ge=0)  # times of a piece into which series are cut; 0: they stay whole
-    rounding: float = Field(0.0, ge=0)  # times are rounded to multiples of it, in the unit of the file; 0: not
+    given: float = Field(0.5, gt=0, lt=1)  # forecast: fraction of the time span that is given, from the start
+    missing: float = Field(0.5, gt=0, lt=1)  # interpolate: fraction of the times that are hidden, at random
+    window: int = Field(0, ge=0)  # times per piece, if series are to be cut into pieces; 0: not cut
+    rounding: float = Field(0.0, ge=0)  # times are rounded to multiples of this, in the file's unit; 0: not rounded
     test: float = Field(0.2, gt=0, lt=1)  # share of the series that is held out
 
 
 class OwnSeries(Task):
-    """Forecast or interpolate series of the user's own.
+    """Forecast or interpolate a user's series.
 
-    Times count from the start of each series, and the longest one lasts from 0 to 1. Values are in standard deviations
-    of the training series.
+    Times are relative to the start of each series and scaled so that the longest series lasts from 0 to 1. Values are
+    standardised by the mean and standard deviation of the training series.
     """
 
     name = "series"
@@ -64,7 +64,7 @@ class OwnSeries(Task):
     brief = {"epochs": 1, "steps_per_epoch": 5}
 
     def dataset(self, wanted: str | None, source: DataSource, preset: Preset) -> str:
-        """There is one: the file."""
+        """Check the file and return the name of the only data set."""
         path = _file(source)
         if not path.is_file():
             what = "it is a folder" if path.is_dir() else "there is no such file"
@@ -78,7 +78,7 @@ class OwnSeries(Task):
         return _card(_read(source, options), options, source)
 
     def data_summary(self, dataset: str | None, options: OwnSeriesOptions, source: DataSource) -> str:
-        """Say what the file holds, and what of it is used."""
+        """Summarise the content of the file and the part that is used."""
         return f"{_file(source).name}: {_read(source, options).about}"
 
     def build(self, setup: Setup) -> Experiment:
@@ -88,12 +88,12 @@ class OwnSeries(Task):
 
 def _file(source: DataSource) -> Path:
     if source.folder is None:
-        raise BadInput("task series reads a file of yours: add --data FILE.csv --set time=COLUMN --set id=COLUMN")
+        raise BadInput("task series needs a file: add --data FILE.csv --set time=COLUMN --set id=COLUMN")
     return source.folder
 
 
 def _read(source: DataSource, options: OwnSeriesOptions) -> "SeriesFile":
-    from nodebench.tasks.series_file import read_series  # with pandas, which no other task needs
+    from nodebench.tasks.series_file import read_series  # imports pandas, which no other task needs
 
     columns = [part.strip() for part in options.columns.split(",") if part.strip()]
     return read_series(_file(source), options.time, options.id, columns, options.window, options.rounding)
@@ -105,7 +105,7 @@ def _card(file: "SeriesFile", options: OwnSeriesOptions, source: DataSource) -> 
 
 
 def _split(file: "SeriesFile", options: OwnSeriesOptions, seed: int) -> tuple[Tensor, Tensor]:
-    """The places of the series to learn from and of those to test on, drawn by the seed.
+    """Return the indices of the training series and of the test series, drawn with the seed.
 
     Raises:
         BadInput: there is one series only.
@@ -113,8 +113,8 @@ def _split(file: "SeriesFile", options: OwnSeriesOptions, seed: int) -> tuple[Te
     count = len(file.series)
     if count < 2:
         raise BadInput(
-            "there is one series, and none to test on: name the column that tells series apart (--set id=COLUMN), or"
-            " cut it into pieces (--set window=50)"
+            "the file has only one series, so none is left for testing: name the column that identifies the series"
+            " (--set id=COLUMN), or cut the series into pieces (--set window=50)"
         )
     random = torch.Generator().manual_seed(seed + 2**32)
     order = torch.randperm(count, generator=random)
@@ -123,7 +123,7 @@ def _split(file: "SeriesFile", options: OwnSeriesOptions, seed: int) -> tuple[Te
 
 
 def observed(file: "SeriesFile", options: OwnSeriesOptions, random: torch.Generator) -> Observed:
-    """All series of a file as tensors; ``random`` draws what is hidden."""
+    """Return all series of a file as tensors; ``random`` draws the hidden times."""
     most = max(len(one.times) for one in file.series)
     longest = max(float(one.times[-1]) for one in file.series) or 1.0
     values = torch.zeros(len(file.series), most, len(file.columns), dtype=torch.float64)
@@ -139,7 +139,7 @@ def observed(file: "SeriesFile", options: OwnSeriesOptions, random: torch.Genera
 
 
 def _given(times: Tensor, options: OwnSeriesOptions, random: torch.Generator) -> Tensor:
-    """Which times ``(n,)`` of a series a model is given: at least one, and at least one is hidden."""
+    """Return a mask ``(n,)`` of the times of a series that are given; at least one is given and one hidden."""
     n = len(times)
     if options.objective == "forecast":
         first = int((times <= options.given * times[-1]).sum())
@@ -163,7 +163,7 @@ class _Series(ObservedTraining):
         super().__init__(setup, every.of(train), every.of(test), build)
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
-        """Errors on series never seen: at hidden times, at the given ones, and of each column in its own unit."""
+        """Errors on test series: at hidden times, at given times, and of each column in its own unit."""
         test = self._test
         error = self._predict(model, test) - test.values
         hidden = test.hidden
@@ -178,12 +178,12 @@ class _Series(ObservedTraining):
         return found
 
     def picture(self, model: nn.Module) -> Trajectories:
-        """Series never seen: all that was observed, what was given of it, and what the model makes of it."""
+        """Test series: all observations, the given ones, and the predictions of the model."""
         some = self._test.of(torch.arange(min(EXAMPLES, len(self._test.values))))
         longest = max(float(one.times[-1]) for one in self._file.series) or 1.0
         grid, where = torch.unique(some.times, return_inverse=True)
         true, seen = (torch.where(which, some.values, torch.nan) for which in (some.known, some.seen))
-        rows, columns = some.known.any(-1).nonzero(as_tuple=True)  # without the times that fill up short series
+        rows, columns = some.known.any(-1).nonzero(as_tuple=True)  # without the padding of short series
 
         def on_grid(values: Tensor) -> Tensor:
             found = torch.full((len(where), len(grid), values.shape[-1]), torch.nan, dtype=torch.float64)
@@ -206,7 +206,7 @@ class _Series(ObservedTraining):
         )
 
     def _in_own_unit(self, values: Tensor) -> np.ndarray:
-        """Values ``(..., D)`` as the file has them."""
+        """Return values ``(..., D)`` in the units of the file."""
         return (self._mean + self._std * values).numpy()
 
 

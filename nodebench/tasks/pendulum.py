@@ -20,8 +20,8 @@ _SERIES: dict[str, Any] = {"span": 20.0, "points": 200}  # about three periods
 class Pendulum(Toy):
     """A pendulum that swings to 1.5 radians, learned from angle and momentum.
 
-    Along its exact flow a Hamiltonian network conserves its learned energy, so that the true energy varies only as far
-    as the two energies differ. A field without that structure can gain or lose energy steadily.
+    The exact flow of a Hamiltonian network conserves the learned energy, so the true energy varies only as far as the
+    two energies differ. A field without that structure can gain or lose energy steadily.
     """
 
     name = "toy/pendulum"
@@ -54,6 +54,6 @@ class Pendulum(Toy):
 
 class _Fit(TrajectoryFit):
     def metrics_of(self, predicted: Tensor) -> dict[str, float | None]:
-        """The largest change of the true energy along the predicted trajectory."""
+        """The largest relative change of the true energy along the predicted trajectory."""
         energy = systems.Pendulum().energy(predicted)
         return {"energy_error": float((energy - energy[0]).abs().max() / energy[0])}

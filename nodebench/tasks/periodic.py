@@ -1,4 +1,4 @@
-"""``periodic``: sines of varying frequency, of which a few points are given."""
+"""``periodic``: reconstruct or continue sines of varying frequency from a few points."""
 
 from typing import Literal, NamedTuple
 
@@ -28,40 +28,41 @@ from nodebench.tasks.observed_training import (
 _SCRIPT = "latent_ode's run_models.py, parse_datasets.py and generate_timeseries.py"
 
 POINTS = 100  # times of a trajectory
-SPAN = 5.0  # they lie in [0, 5]
-FREQUENCIES = 0.4, 0.8  # cycles a unit of time
+SPAN = 5.0  # times lie in [0, 5]
+FREQUENCIES = 0.4, 0.8  # cycles per unit of time
 TEST_SHARE = 0.2
 EXAMPLES = 4  # in figures
 
 
 class PeriodicOptions(ObservedOptions):
-    """Options of ``periodic``; the defaults are the paper's and, where it is silent, the script's."""
+    """Options of ``periodic``; the defaults are the paper's or, if it gives none, the script's."""
 
     variant: Literal["paper", "script"] = "paper"
     trajectories: int = Field(1000, ge=10)  # a fifth of them is held out
     objective: Literal["interpolate", "forecast"] = "interpolate"
-    observed: float = Field(0.3, gt=0, le=1)  # share of the points that are given, of the part that may be given
-    reads: Literal["past", "both"] = "past"  # recurrent models: what lies before a time, or also what lies after
+    observed: float = Field(0.3, gt=0, le=1)  # fraction of points given; forecast: of the first half
+    reads: Literal["past", "both"] = "past"  # recurrent models: points before a time, or also those after it
     signal_noise: float = Field(0.01, ge=0)
     epochs: int = Field(500, ge=1)
     steps_per_epoch: int = Field(16, ge=1)  # 800 trajectories in batches of 50
     latent: int = Field(10, ge=1)
     hidden: int = Field(100, ge=1)
     noise: float = Field(0.01, gt=0)
-    decay: float = Field(0.999, gt=0, le=1)  # of the learning rate, a step, down to a tenth
+    decay: float = Field(0.999, gt=0, le=1)  # factor of the learning rate per step, down to a tenth
 
 
 class Periodic(Task):
     """Reconstruct or continue a sine from a few of its points: Rubanova et al. 2019, section 4.1.
 
-    All trajectories have amplitude 1 and share 100 irregular times; each has a frequency, a first value, noise, and
-    given points of its own. A batch is the union of its times with a mask of what is given. The latent ODE solves the
-    union once. The ODE-RNN goes from each time of it to the next, and its state jumps only where something is given.
+    All trajectories have amplitude 1 and share 100 irregular times; each has its own frequency, first value,
+    noise and given points. A batch consists of the union of its times and a mask of the given points. The latent ODE is
+    solved once over the union. The ODE-RNN solves from each time of the union to the next, and updates its state only
+    at given points.
 
-    The loss is that of all 100 points of the training trajectories, as in the script. The script differs from the
-    paper: first values are N(1, 0.1²) and not N(0, 1), and the noise is uniform on [0, 0.01] and not Gaussian; the
-    paper gives neither the level of the noise nor the frequencies. It weighs the KL divergence by 0 in the first 50
-    epochs and by less than 1 afterwards; here its weight is 1, which at a likelihood of 0.01 matters little.
+    The loss covers all 100 points of the training trajectories, as in the script. The script differs from the paper:
+    first values are N(1, 0.1²), not N(0, 1), and the noise is uniform on [0, 0.01], not Gaussian. The paper gives
+    neither the noise level nor the frequencies. The script weights the KL divergence by 0 in the first 50 epochs and by
+    less than 1 afterwards. Here its weight is 1, which matters little with a likelihood noise of 0.01.
     """
 
     name = "periodic"
@@ -95,8 +96,8 @@ class Sines(NamedTuple):
     Attributes:
         times: ``(POINTS,)``, increasing from 0.
         clean: ``(N, POINTS)``.
-        noisy: the same with noise; the first point has none in the script.
-        frequency: in cycles a unit of time, ``(N,)``.
+        noisy: the same with noise; in the variant ``script``, the first point has no noise.
+        frequency: cycles per unit of time, ``(N,)``.
     """
 
     times: Tensor
@@ -127,7 +128,7 @@ def make_sines(options: PeriodicOptions, random: torch.Generator) -> Sines:
 
 
 def given_points(options: PeriodicOptions, random: torch.Generator) -> Tensor:
-    """Which points each trajectory is given, ``(N, POINTS)``, bool: at random, of all or of the first half."""
+    """Draw a mask ``(N, POINTS)`` of the given points, from all points or from those of the first half."""
     allowed = POINTS if options.objective == "interpolate" else POINTS // 2
     order = torch.rand(options.trajectories, allowed, generator=random).argsort(1)
     given = torch.zeros(options.trajectories, POINTS, dtype=torch.bool)
@@ -158,9 +159,9 @@ class _Sines(ObservedTraining):
         return torch.optim.Adamax(parameters, lr=rate)
 
     def _schedule(self, optimizer: torch.optim.Optimizer) -> None:
-        """After each step the learning rate falls by a factor, down to a tenth of the first.
+        """Multiply the learning rate by ``decay`` after each step, down to a tenth of its initial value.
 
-        It is stored with the optimiser.
+        The current rate is part of the optimiser's state.
         """
         least, factor = self._options.learning_rate / 10, self._options.decay
 
@@ -171,7 +172,7 @@ class _Sines(ObservedTraining):
         optimizer.register_step_post_hook(fall)
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
-        """Squared errors on trajectories never seen, to the noisy points, as the script takes them."""
+        """Squared errors on test trajectories against the noisy points, as in the script."""
         test = self._test
         predicted = self._predict(model, test)
         error, clean = predicted - test.values, predicted - self._clean.unsqueeze(-1)
@@ -186,7 +187,7 @@ class _Sines(ObservedTraining):
         }
 
     def picture(self, model: nn.Module) -> Trajectories:
-        """Trajectories never seen: all points, those given, and what the model makes of them."""
+        """Test trajectories: all points, the given ones, and the predictions of the model."""
         some = self._test.of(torch.arange(min(EXAMPLES, len(self._test.values))))
         forecast = self._options.objective == "forecast"
         last_given = torch.where(some.given, some.times, -1.0).max(1).values

@@ -1,4 +1,4 @@
-"""Densities of the plane from which points are drawn, with the exact log-density where there is one.
+"""Densities on the plane: a sampler, and the exact log-density if there is one.
 
 Sources: FFJORD ``lib/toy_data.py``; torchdiffeq ``examples/cnf.py`` (``circles-small``); Rezende and Mohamed 2015,
 arXiv 1505.05770, table 1 (``u1`` to ``u4``, which are exp(−U) of energies U, cut to a box: three of them have no finite
@@ -15,16 +15,16 @@ from torch import Tensor
 
 Random = torch.Generator
 ENERGY_BOX = 4.0  # half of the side
-_CELLS = 1000  # an axis of the integral over that box
-NODES = 256  # of the integral over a half circle; they lie an eighth of the noise apart
+_CELLS = 1000  # cells per axis of the integral over that box
+NODES = 256  # of the integral over a half circle; their distance is an eighth of the noise
 
 
 class Density(NamedTuple):
     """A density of the plane.
 
     Attributes:
-        sample: draws so many points ``(N, 2)`` in float64.
-        log_density: of points ``(N, 2)``, as ``(N,)``; None where it has no closed form.
+        sample: draws a given number of points, ``(N, 2)`` in float64.
+        log_density: maps points ``(N, 2)`` to log-densities ``(N,)``; None if there is no closed form.
         box: half of the side of a square around 0 that holds nearly all of its mass.
     """
 
@@ -144,7 +144,7 @@ def energy(potential: Callable[[Tensor, Tensor], Tensor], least: float) -> Densi
 
     Args:
         potential: U of the two coordinates.
-        least: a value that U nowhere falls below, for drawing by rejection.
+        least: a lower bound of U, for rejection sampling.
     """
 
     @cache
@@ -174,18 +174,18 @@ def _ring(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _wave(x: Tensor, y: Tensor) -> Tensor:
-    """U2: along a sine."""
+    """U2: a band along a sine curve."""
     return (_off_sine(x, y) / 0.4).square() / 2
 
 
 def _split(x: Tensor, y: Tensor) -> Tensor:
-    """U3: along a sine that parts in two in the middle."""
+    """U3: a band along a sine curve that splits in two in the middle."""
     other = _off_sine(x, y) + 3 * (-((x - 1) / 0.6).square() / 2).exp()
     return _either((_off_sine(x, y), 0.35), (other, 0.35))
 
 
 def _fork(x: Tensor, y: Tensor) -> Tensor:
-    """U4: along a sine that forks to the right."""
+    """U4: a band along a sine curve that forks to the right."""
     other = _off_sine(x, y) + 3 * ((x - 1) / 0.3).sigmoid()
     return _either((_off_sine(x, y), 0.4), (other, 0.35))
 

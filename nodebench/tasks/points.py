@@ -1,4 +1,4 @@
-"""Learning a function of points: the experiment behind ``toy/spheres``, ``toy/annuli`` and ``toy/crossing``."""
+"""Learn a function of points: base experiment of ``toy/spheres``, ``toy/annuli`` and ``toy/crossing``."""
 
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -49,13 +49,13 @@ class PointOptions(RegularisedOptions):
 
 
 def family(setup: Setup, solve: Solve, dimension: int, read: Callable[[int], nn.Module]) -> nn.Module:
-    """A model of ``FAMILIES`` on points of ``dimension`` components.
+    """Build a model of ``FAMILIES`` for points of a given dimension.
 
     Args:
-        setup: of the trial; its options are ``PointOptions``.
-        solve: what flows are solved with.
-        dimension: of the points.
-        read: makes the layer that reads a state of so many components.
+        setup: setup of the trial, with ``PointOptions``.
+        solve: integrator of the flow.
+        dimension: dimension of the points.
+        read: builds the readout layer for a state of a given dimension.
     """
     options: PointOptions = setup.options
     rest = options.hidden, ACTIVATIONS[options.activation]
@@ -72,12 +72,12 @@ class PointsFit(Experiment):
     """Learn the targets of points with Adam, in whole batches.
 
     Args:
-        setup: of the trial; its options have ``epochs``, ``batch_size``, ``learning_rate`` and those of penalties.
-        name: of the data.
-        train: what is learned from.
-        test: what is tested on.
-        network: makes the model from what it solves with, after the seed is set.
-        falling: whether the learning rate falls linearly to 0, so that the training is over at its end.
+        setup: setup of the trial; its options include ``epochs``, ``batch_size``, ``learning_rate`` and the penalties.
+        name: name of the data.
+        train: training points and targets.
+        test: test points and targets.
+        network: builds the model from its integrator; called after the seed is set.
+        falling: whether the learning rate falls linearly to 0 over the training.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class PointsFit(Experiment):
             group["lr"] = self._rate * share
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Whole batches only."""
+        """Yield whole batches only."""
         order = torch.randperm(len(self.targets), generator=self._order)
         for i in range(self.steps_per_epoch):
             rows = order[i * self._batch_size : (i + 1) * self._batch_size].to(self.targets.device)

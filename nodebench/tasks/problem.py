@@ -1,4 +1,4 @@
-"""A problem of the user's own, as a Python value: a vector field or a model, with its data and its loss."""
+"""``Problem``: a user's vector field or model, with its data and its loss."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -16,34 +16,34 @@ Optimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What is solved and differentiated: a vector field from initial states, or a model with ODE blocks.
+    """A problem to solve and differentiate: a vector field with initial states, or a model with ODE blocks.
 
     Example::
 
         problem = nodebench.Problem(field=Decay(), y0=torch.ones(8, 2), t=torch.linspace(0, 5, 20))
         run = nodebench.run(problem, solver=["dopri5", "rk4"], gradient=["direct", "adjoint"])
 
-    A model calls ``nodebench.odeint`` in place of torchdiffeq's. Its solver, tolerances and gradient are then those of
-    the trial.
+    A model calls ``nodebench.odeint`` instead of ``torchdiffeq.odeint``. The trial then sets its solver, tolerances and
+    gradient method.
 
     Attributes:
         field: vector field ``(t, y) -> dy/dt``: a module, a function, or a class or a function without arguments that
             makes a module, which is called after ``torch.manual_seed(seed)``.
-        model: a module with ODE blocks, or what makes it, in place of ``field``.
+        model: a module with ODE blocks, or a class or function without arguments that makes it; instead of ``field``.
         y0: initial states of ``field``: a tensor, a tuple of tensors, or a function that draws either from a
-            ``torch.Generator``, once for each step.
+            ``torch.Generator``, once per step.
         t: output times of ``field``, from the start time on: shape ``(T,)``, or ``(B, T)`` if each sample has its own.
-        data: batches, such as a ``DataLoader``: tensors or tuples of tensors. Of a field the first one is the initial
-            state.
-        loss: of a field ``loss(states, *rest)``, where ``states`` has shape ``(T, *y0.shape)`` (a tuple has one tensor
-            for each) and ``rest`` is what a batch holds besides the initial state; the mean square of the states after
-            the start by default. Of a model ``loss(model, *batch)``. Returns a scalar.
-        metrics: of the trained model, ``metrics(model)``: numbers by name. Of a field, ``model.vector_field`` is the
-            trained field.
-        optimizer: makes an optimiser from parameters; None to measure steps without learning.
-        epochs: of the training.
+        data: batches, for example a ``DataLoader``: tensors or tuples of tensors. For a field, the first tensor of a
+            batch is the initial state.
+        loss: function that returns a scalar. For a field: ``loss(states, *rest)``, where ``states`` has shape
+            ``(T, *y0.shape)`` (if ``y0`` is a tuple, ``states`` is a tuple, too) and ``rest`` is the rest of the batch;
+            default: the mean square of the states after the start time. For a model: ``loss(model, *batch)``.
+        metrics: function ``metrics(model)`` that returns numbers by name for the trained model. For a field,
+            ``model.vector_field`` is the trained field.
+        optimizer: function that makes an optimiser from parameters; None to measure steps without training.
+        epochs: number of training epochs.
         steps_per_epoch: None for one pass over ``data``, or 10 steps without data.
-        name: stands in records and tables.
+        name: name in records and tables.
     """
 
     field: Any = None
@@ -67,7 +67,7 @@ class Problem:
             _check_times(torch.as_tensor(self.t))
 
     def _check_parts(self) -> None:
-        """Refuse what does not belong to a field or to a model."""
+        """Check that the arguments suit a field or a model."""
         needed = ("t",) if self.field is not None else ("data", "loss")
         foreign = () if self.field is not None else ("y0", "t")
         if missing := [name for name in needed if getattr(self, name) is None]:
@@ -88,10 +88,10 @@ class Problem:
 
 
 def problem_of(found: object, name: str) -> Problem:
-    """Return a problem, or what a function without arguments returns.
+    """Return ``found`` if it is a problem, else the problem that the function ``found`` returns.
 
     Raises:
-        BadInput: it is none.
+        BadInput: the result is not a problem.
     """
     made = found() if callable(found) and not isinstance(found, Problem) else found
     if not isinstance(made, Problem):
@@ -100,10 +100,10 @@ def problem_of(found: object, name: str) -> Problem:
 
 
 def module_of(found: Any, name: str) -> nn.Module:
-    """Return a module, what a class or a function without arguments makes, or a function ``(t, y)`` as a module.
+    """Return a module from a module, a class or function without arguments that makes one, or a function ``(t, y)``.
 
     Raises:
-        BadInput: it is none of these.
+        BadInput: ``found`` is none of these.
     """
     if isinstance(found, nn.Module):
         return found
@@ -118,7 +118,7 @@ def module_of(found: Any, name: str) -> nn.Module:
 
 
 def _needs_two(function: Callable[..., Any]) -> bool:
-    """Whether a function takes ``(t, y)``; one whose arguments cannot be read is taken for a field."""
+    """Return whether a function accepts ``(t, y)``; True if its signature cannot be read."""
     try:
         inspect.signature(function).bind(0, 0)
     except TypeError:

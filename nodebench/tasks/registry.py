@@ -33,16 +33,16 @@ def find_task(name: str) -> Task:
 
 
 def source_of_task(name: str) -> Installed | None:
-    """The package that registers a task; None for a task of nodebench, or of nobody."""
+    """Return the package that registers a task; None for nodebench's own tasks and unknown names."""
     plugin = _registered().get(name)
     return plugin.source if plugin else None
 
 
 def dataset_of(task: Task, wanted: str | None, source: DataSource, preset: Preset) -> str:
-    """Name the data set of a trial, having checked that it is there; see ``Task.dataset``.
+    """Return the name of a trial's data set after checking that it exists; see ``Task.dataset``.
 
     Raises:
-        BadInput: it is not there, or the task fails.
+        BadInput: the data set does not exist, or the task fails.
     """
     with calling_task(task, "dataset()"):
         found = task.dataset(wanted, source, preset)
@@ -52,10 +52,10 @@ def dataset_of(task: Task, wanted: str | None, source: DataSource, preset: Prese
 
 
 def data_card_of(task: Task, dataset: str | None, options: Options, source: DataSource) -> DataCard | None:
-    """The card of the user's own data; see ``Task.data_card``.
+    """Return the data card of the user's data; see ``Task.data_card``.
 
     Raises:
-        BadInput: they cannot be used, or the task fails.
+        BadInput: the data cannot be used, or the task fails.
     """
     if not task.datasets:
         return None
@@ -64,7 +64,7 @@ def data_card_of(task: Task, dataset: str | None, options: Options, source: Data
 
 
 def calling_task(task: Task, method: str) -> AbstractContextManager[None]:
-    """Name the task, its package and a method in the message of what the method raises; see ``calling``."""
+    """Add the task, its package and the method to the message of an error in the method; see ``calling``."""
     return calling(f"task '{task.name}'", source_of_task(task.name), method)
 
 
@@ -97,10 +97,10 @@ class _Declared(BaseModel):
 
 
 def _checked_name(task: Any) -> str:
-    """The name of a task, once its attributes are known to be of the declared types.
+    """Check the types of a task's attributes and return its name.
 
     Raises:
-        TypeError: it is no task, or an attribute is missing or of another type.
+        TypeError: the object is not a task, or an attribute is missing or has the wrong type.
     """
     if not isinstance(task, Task):
         raise TypeError(f"{type(task).__name__} is not a subclass of nodebench.tasks.Task")

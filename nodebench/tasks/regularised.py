@@ -20,12 +20,12 @@ class PenaltyOptions(Options):
 
 
 class RegularisedOptions(PenaltyOptions):
-    """The same for tasks whose solves have no outputs between start and end."""
+    """Penalties and STEER, for tasks whose solves have no outputs between start and end."""
 
     steer: float | None = Field(None, ge=0, lt=1)  # the end time varies by up to this share of the span (STEER)
 
 
 def regularised(solve: Integrator, options: PenaltyOptions) -> RegularisedIntegrator:
-    """The integrator of a task with these options."""
+    """Return ``solve`` with the penalties and the random end time of ``options``."""
     weights = options.model_dump(include=set(RegularisedOptions.model_fields), exclude_none=True)
     return RegularisedIntegrator(solve, Regularisation(**weights))

@@ -1,4 +1,4 @@
-"""Learning latent-variable models of many short series: the experiment behind latent spirals and ECG."""
+"""Train latent-variable models on many short series: base experiment of ``latent-spirals`` and ``ecg``."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -21,19 +21,22 @@ class SeriesOptions(PenaltyOptions):
 
     epochs: int = Field(20, ge=1)
     steps_per_epoch: int = Field(100, ge=1)
-    batch_size: int = Field(1000, ge=1)  # series; all of them where there are no more
+    batch_size: int = Field(1000, ge=1)  # series; all of them if there are fewer
     learning_rate: float = Field(0.01, gt=0)
     schedule: Literal["cosine"] | None = None  # the learning rate falls to 0 along a cosine; None: it is constant
     latent: int = Field(4, ge=1)  # dimension of the latent state
-    hidden: int = Field(20, ge=1)  # units a layer, of field and decoder
+    hidden: int = Field(20, ge=1)  # units per layer of field and decoder
     encoder_hidden: int = Field(25, ge=1)
-    encoder_sees_gaps: bool = True  # the script's does not, and is given regular times
+    encoder_sees_gaps: bool = True  # False in the script, whose times are regular
 
 
 class Series(NamedTuple):
-    """Series on one grid, each observed at points of its own.
+    """Series on one time grid, each observed at its own points.
 
-    observed ``(N, n, D)``; where the observations stand on the grid ``(N, n)``; the grid ``(T,)``.
+    Attributes:
+        observed: observations ``(N, n, D)``.
+        where: grid indices of the observations ``(N, n)``.
+        times: the grid ``(T,)``.
     """
 
     observed: Tensor
@@ -41,7 +44,7 @@ class Series(NamedTuple):
     times: Tensor
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Series":
-        """The same elsewhere."""
+        """Return the series on a device, with the values and times in a dtype."""
         return Series(self.observed.to(device, dtype), self.where.to(device), self.times.to(device, dtype))
 
 
@@ -49,10 +52,10 @@ class SeriesTraining(Experiment):
     """Maximise the evidence lower bound (or, without a latent state, the likelihood) of series.
 
     Args:
-        setup: of the trial; its options are ``SeriesOptions``.
-        train: what is learned from.
+        setup: setup of the trial, with ``SeriesOptions``.
+        train: training series.
         noise: standard deviation of the likelihood.
-        model: makes the model from what it solves with, after the seed is set.
+        model: builds the model from its integrator; called after the seed is set.
     """
 
     def __init__(self, setup: Setup, train: Series, noise: float, model: Callable[[Solve], nn.Module]) -> None:
@@ -71,33 +74,33 @@ class SeriesTraining(Experiment):
         self.probe = self._batch(torch.arange(min(PROBE, len(train.observed))), torch.Generator().manual_seed(0))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield batches drawn without replacement, each anew."""
+        """Yield batches, each drawn without replacement from all training series."""
         for step in range(self.steps_per_epoch):
             self._set_rate((epoch + step / self.steps_per_epoch) / self.epochs)
             rows = torch.randperm(len(self._train.observed), generator=self._order)[: self._size]
             yield self._batch(rows, self._order)
 
     def _set_rate(self, done: float) -> None:
-        """Set the learning rate after a share of the training."""
+        """Set the learning rate after the fraction ``done`` of the training."""
         options = self._trained_with
         if self.optimizer and options.schedule == "cosine":
             for group in self.optimizer.param_groups:
                 group["lr"] = options.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
     def _batch(self, rows: Tensor, random: torch.Generator) -> Batch:
-        """Observations, where they stand, the grid, and the numbers that choose a latent start."""
+        """Return observations, their grid indices, the grid, and normal draws for the latent initial state."""
         observed, where, times = self._train
         draw = torch.randn(len(rows), self._latent, generator=random).to(observed)
         return observed[rows.to(where.device)], where[rows.to(where.device)], times, draw
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Negative evidence lower bound, or likelihood without a latent, mean over series in nats; and penalties."""
+        """Negative evidence lower bound (without latent state: log-likelihood) per series in nats, plus penalties."""
         predicted, kl = model(*batch)
         bound = (kl - log_likelihood(batch[0], predicted, self._noise)).mean()
         return bound + self._solve.take_penalty()
 
     def bound(self, model: nn.Module, series: Series) -> dict[str, float | None]:
-        """Evidence lower bound and KL divergence of other series, mean over them, with fixed draws."""
+        """Evidence lower bound and KL divergence, mean over ``series``, with fixed draws."""
         observed, where, times = series
         random = torch.Generator().manual_seed(0)
         draw = torch.randn(len(observed), self._latent, generator=random).to(observed)

@@ -1,4 +1,4 @@
-"""Series in a CSV or Parquet file, a row for each time at which something was observed."""
+"""Read series from a CSV or Parquet file with one row per observation time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ import pandas as pd
 
 from nodebench.errors import BadInput, choose, first_line
 
-LEAST = 2  # observed times of a series; one with fewer is left out
+LEAST = 2  # minimum number of observed times of a series; shorter series are left out
 
 
 class OneSeries(NamedTuple):
     """One series: times ``(n,)``, increasing, and values ``(n, D)``, NaN where nothing was observed; in float64.
 
-    Its name is its id, with the number of the piece where series are cut.
+    The name is the id of the series. If series are cut, the number of the piece follows.
     """
 
     times: np.ndarray
@@ -31,9 +31,9 @@ class SeriesFile:
 
     Attributes:
         columns: the names of the D components.
-        unit: of the times: ``days`` where the file has dates, else empty.
-        series: in the order of their ids.
-        about: what the file holds and what of it is used, in one line.
+        unit: unit of the times: ``days`` if the file has dates, else empty.
+        series: the series, sorted by id.
+        about: one-line summary of the content and of the part that is used.
     """
 
     columns: tuple[str, ...]
@@ -53,16 +53,16 @@ class SeriesFile:
 def read_series(path: Path, time: str, id: str, columns: Sequence[str], window: int, rounding: float) -> SeriesFile:
     """Read the series of a file.
 
-    Rows may stand in any order. Rows of one series at one time are one observation; of several values of a component
-    it has the mean. Times are counted from the first row of each series.
+    Rows may be in any order. Rows of one series with the same time form one observation: the values of each component
+    are averaged. Times are relative to the first time of each series.
 
     Args:
         path: a CSV file with a header, or a Parquet file.
         time: the column of the times, which are numbers or dates.
-        id: the column that tells the series apart; empty where the file is one series.
-        columns: the components; empty for every other column of numbers.
-        window: observed times of a piece into which each series is cut; 0 leaves the series whole.
-        rounding: times are rounded to multiples of it; 0 leaves them as they are.
+        id: the column that identifies the series; empty if the file holds one series.
+        columns: the columns of the components; empty for all other numeric columns.
+        window: number of observed times per piece, if each series is to be cut into pieces; 0 to keep series whole.
+        rounding: times are rounded to multiples of this value; 0 for no rounding.
 
     Raises:
         BadInput: the file cannot be read, a column is missing or has no numbers, or no series is left.
@@ -72,7 +72,7 @@ def read_series(path: Path, time: str, id: str, columns: Sequence[str], window: 
         choose(f"column of {path.name}", name, table.columns)
     chosen = list(columns) or _numeric(table, but={time, id})
     if not chosen:
-        raise BadInput(f"{path.name}: no column of numbers beside '{time}'" + (f" and '{id}'" if id else ""))
+        raise BadInput(f"{path.name}: no numeric column besides '{time}'" + (f" and '{id}'" if id else ""))
     times, unit = _times(path, table[time])
     if rounding:
         times = (times / rounding).round() * rounding
@@ -80,8 +80,8 @@ def read_series(path: Path, time: str, id: str, columns: Sequence[str], window: 
     means = whole.groupby([_ids(path, table, id), times], sort=True).mean().dropna(how="all")
     series = [piece for id_, rows in means.groupby(level=0) for piece in _pieces(str(id_), rows, window)]
     if not series:
-        hint = "choose a smaller window" if window else f"is '{id}' the column of their ids?"
-        raise BadInput(f"{path.name}: no series has {window or LEAST} observed times; {hint}")
+        hint = "choose a smaller window" if window else f"is '{id}' the column of the series ids?"
+        raise BadInput(f"{path.name}: no series has at least {window or LEAST} observed times; {hint}")
     unused = [str(name) for name in table.columns if name not in {time, id, *chosen}]
     told = [_sizes(series, unit), f"columns {', '.join(map(str, chosen))}"]
     told += [f"not used: {', '.join(unused)}"] if unused else []
@@ -90,15 +90,15 @@ def read_series(path: Path, time: str, id: str, columns: Sequence[str], window: 
 
 
 def _sizes(series: Sequence[OneSeries], unit: str) -> str:
-    """How many series there are, and how many times they have."""
+    """Describe the number of series and of their times."""
     counts = [len(one.times) for one in series]
     each = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     longest = max(float(one.times[-1]) for one in series)
-    return f"{len(series):,} series of {each} times, {sum(counts):,} in all, the longest of {longest:g} {unit}".strip()
+    return f"{len(series):,} series of {each} times, {sum(counts):,} in total, longest {longest:g} {unit}".strip()
 
 
 def _left_out(whole: pd.DataFrame, means: pd.DataFrame, series: Sequence[OneSeries]) -> list[str]:
-    """What became of rows that are no observation of their own."""
+    """Count the rows that are left out or merged, by reason."""
     observed = int(whole.notna().any(axis=1).sum())
     counts = {
         "rows without a value": len(whole) - observed,
@@ -111,7 +111,7 @@ def _left_out(whole: pd.DataFrame, means: pd.DataFrame, series: Sequence[OneSeri
 def _read(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except Exception as error:  # a parser raises what it likes
+    except Exception as error:  # parsers raise many types of exceptions
         raise BadInput(f"--data {path}: it cannot be read: {first_line(error)}") from error
     if table.empty:
         raise BadInput(f"--data {path}: it has no rows")
@@ -123,7 +123,7 @@ def _numeric(table: pd.DataFrame, but: set[str]) -> list[str]:
 
 
 def _times(path: Path, column: "pd.Series[float]") -> tuple["pd.Series[float]", str]:
-    """Times as numbers, and their unit; dates become days since the first of the file."""
+    """Return times as numbers, and their unit; dates become days since the first date in the file."""
     if not pd.api.types.is_numeric_dtype(column):
         dates = pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True)
         if dates.notna().all():
@@ -139,12 +139,12 @@ def _numbers(path: Path, name: str, column: "pd.Series[float]", kind: str = "num
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")
     wrong = (numbers.isna() & column.notna()) | np.isinf(numbers)
     if wrong.any():
-        raise BadInput(f"{path.name}, row {_row(wrong)}: '{column[wrong].iloc[0]}' in column '{name}' is no {kind}")
+        raise BadInput(f"{path.name}, row {_row(wrong)}: '{column[wrong].iloc[0]}' in column '{name}' is not a {kind}")
     return numbers
 
 
 def _row(which: "pd.Series[bool]") -> int:
-    """The first row that is marked, counted as an editor counts lines below the header."""
+    """Return the line number in the file of the first marked row; the header is line 1."""
     return int(np.flatnonzero(which.to_numpy())[0]) + 2
 
 
@@ -157,7 +157,7 @@ def _ids(path: Path, table: pd.DataFrame, id: str) -> "pd.Series[str]":
 
 
 def _pieces(id: str, rows: pd.DataFrame, window: int) -> list[OneSeries]:
-    """The pieces of one series, each with times from its own start; those that are too short are left out."""
+    """Cut one series into pieces, each with times relative to its start; pieces that are too short are left out."""
     times = rows.index.get_level_values(1).to_numpy(dtype=np.float64)
     values = rows.to_numpy(dtype=np.float64)
     size = window or len(times)

@@ -35,16 +35,16 @@ class SpheresOptions(RegularisedOptions):
 
 
 class Spheres(Task):
-    """Three concentric shells, of which the inner and the outer one are one class.
+    """Classify three concentric shells; the inner and the outer shell form one class.
 
-    A flow of the plane cannot map them to two half planes without crossing trajectories, so that a network that
-    separates them perfectly uses the error of its solver. The ODE block acts on the points themselves; only a linear
-    layer follows it, as in the source, whose supplement has the widths; two hidden layers of 32 with ReLU are those of
-    Dupont et al.
+    A flow of the plane cannot map the classes to two half planes without crossing trajectories. A network that
+    separates them perfectly therefore exploits the error of its solver. The ODE block acts on the points themselves,
+    and only a linear layer follows, as in the source. The source's supplement has the widths; two hidden layers of 32
+    with ReLU are those of Dupont et al.
     """
 
     name = "toy/spheres"
-    about = "classify points on three concentric spheres, where a flow must not cross"
+    about = "classify points on three concentric spheres, which no flow can separate without crossing trajectories"
     source = _OTT
     models = {
         "odenet": ModelInfo("an ODE block in the plane, then a linear layer", _OTT),
@@ -83,7 +83,7 @@ class _Shells(PointsFit):
     def __init__(self, setup: Setup) -> None:
         options: SpheresOptions = setup.options
         train = shells(options.train_points, options.dimension, torch.Generator().manual_seed(setup.seed + 2**32))
-        # One test set for all seeds, so that its sampling error can be told from that of the training.
+        # One test set for all seeds, to separate its sampling error from the variation between trainings.
         test = shells(options.test_points, options.dimension, torch.Generator().manual_seed(2**33))
         super().__init__(setup, "spheres", train, test, partial(_network, setup.model, options), falling=True)
 

@@ -19,7 +19,7 @@ from nodebench.tasks.trajectory_fit import trajectory_error
 
 _KIM = "Kim et al. 2021, arXiv 2103.15341; the authors' ROBER.jl"
 HIDDEN = (5,) * 6
-REFERENCE_TOLERANCE = 1e-8  # relative; the trajectory is drawn and fitted to some per cent
+REFERENCE_TOLERANCE = 1e-8  # relative; plots and fits of the trajectory are accurate to a few per cent
 
 
 class StiffOptions(PenaltyOptions):
@@ -27,14 +27,14 @@ class StiffOptions(PenaltyOptions):
 
     system: Literal["robertson", "van-der-pol"] = "robertson"
     mu: float = Field(1000.0, gt=0)  # stiffness of the oscillator
-    points: int = Field(50, ge=2)  # observed times: of Robertson's reaction 1e-5 to 1e5, a constant factor apart
+    points: int = Field(50, ge=2)  # observed times; Robertson's reaction: 1e-5 to 1e5, logarithmically spaced
     epochs: int = Field(50, ge=1)
     steps_per_epoch: int = Field(1000, ge=1)
     learning_rate: float = Field(5e-3, gt=0)
 
 
 class _System(NamedTuple):
-    """A stiff system: the true field, its start ``(D,)``, and the observed times ``(T,)``, the first one the start."""
+    """A stiff system: the true field, the initial state ``(D,)``, and the observed times ``(T,)`` from the start."""
 
     field: nn.Module
     start: Tensor
@@ -55,8 +55,8 @@ def _system(options: StiffOptions) -> _System:
 class Stiff(Task):
     """Robertson's reaction, or an oscillator with μ = 1,000, learned by a deep narrow network.
 
-    ``scaled`` multiplies the network's output by the size of each component over the length of the solve, and divides
-    the loss by these sizes, as Kim et al. do. ``plain`` does neither.
+    The model ``scaled`` multiplies the network's output by the size of each component divided by the length of the
+    solve, and divides the errors in the loss by these sizes, as in Kim et al. ``plain`` does neither.
     """
 
     name = "toy/stiff"
@@ -124,7 +124,7 @@ class _StiffFit(Experiment):
             yield self.probe
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean absolute error, and penalties; in sizes of the components where the model is scaled."""
+        """Mean absolute error (for ``scaled``: relative to the sizes of the components), plus penalties."""
         start, times, states = batch
         error = model(start, times) - states
         if self._scaled:
@@ -132,7 +132,7 @@ class _StiffFit(Experiment):
         return error.abs().mean() + self._solve.take_penalty()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
-        """Error of the trajectory in sizes of the components, and how stiff the learned field is along the true one."""
+        """Scaled error of the trajectory, and stiffness of the learned field along the true trajectory."""
         learned, true = self._stiffness(model.get_submodule("field")), self._stiffness(self._known.field)
         return {
             "trajectory_error": trajectory_error(self._fitted(model), self._true()),
@@ -141,7 +141,7 @@ class _StiffFit(Experiment):
         }
 
     def _true(self) -> Tensor:
-        """States in sizes of the components, ``(1, T, D)``."""
+        """Return the true states divided by the sizes of the components, ``(1, T, D)``."""
         return (self._states / self._sizes).unsqueeze(0)
 
     def _fitted(self, model: nn.Module) -> Tensor:
@@ -149,7 +149,7 @@ class _StiffFit(Experiment):
         return model(start, times).double().cpu().transpose(0, 1) / self._sizes
 
     def _stiffness(self, field: nn.Module) -> float:
-        """Length of the solve times the largest eigenvalue of the Jacobian along the true trajectory, in size."""
+        """Length of the solve times the largest absolute eigenvalue of the Jacobian along the true trajectory."""
         like = next(field.parameters(), self._states)
         largest = 0.0
         for t, state in zip(self._known.times.to(like), self._states.to(like), strict=True):
@@ -159,7 +159,7 @@ class _StiffFit(Experiment):
         return largest * float(self._known.times[-1])
 
     def picture(self, model: nn.Module) -> Trajectories:
-        """The trajectory and its fit, in sizes of the components; over the logarithm of the time for the reaction."""
+        """The trajectory and its fit, divided by the sizes of the components; over log time for the reaction."""
         logarithmic = isinstance(self._known.field, systems.Robertson)
         kept = slice(1, None) if logarithmic else slice(None)
         times = self._known.times[kept]

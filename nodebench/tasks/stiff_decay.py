@@ -1,4 +1,4 @@
-"""``toy/stiff-decay``: the derivative of one step in the rate of the linear test equation. Nothing is learned."""
+"""``toy/stiff-decay``: gradient of one step of the linear test equation with respect to its rate. No training."""
 
 import math
 from collections.abc import Iterator
@@ -23,14 +23,15 @@ class StiffDecayOptions(Options):
 
 
 class StiffDecay(Task):
-    """What a solver gives as gradient of the rate of a fast decay, beside the exact one.
+    """Compare a solver's gradient with respect to the rate of a fast decay with the exact gradient.
 
-    ``y' = λ y`` from 1, over one step of length h = 1 whatever steps the trial takes in training. The gradient of the
-    result is ``h R'(hλ)``, where R is the method's stability function; that of the exact solution is ``h exp(hλ)``.
+    ``y' = λ y`` is solved from 1 in one step of length h = 1, whatever step size the training uses. The gradient of the
+    numerical solution is ``h R'(hλ)``, where R is the stability function of the method. The gradient of the exact
+    solution is ``h exp(hλ)``.
     """
 
     name = "toy/stiff-decay"
-    about = "y' = λ y in one step: the gradient of its rate by each method, beside the exact one"
+    about = "y' = λ y in one step: gradient with respect to λ by each method, against the exact gradient"
     source = _FRONK
     models = {"decay": ModelInfo("y' = λ y; λ is a parameter with a learning rate of 0", _FRONK)}
     options = StiffDecayOptions
@@ -42,7 +43,7 @@ class StiffDecay(Task):
     headlines = ("sensitivity",)
 
     def build(self, setup: Setup) -> Experiment:
-        """Build the solves."""
+        """Build the experiment, which solves and differentiates."""
         return _Decays(setup)
 
 
@@ -83,7 +84,7 @@ class _Decays(Experiment):
             yield self.probe
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The final state, whose derivative in the rate is asked for."""
+        """The final state, to be differentiated with respect to the rate."""
         return model(*batch).sum()
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
@@ -91,7 +92,7 @@ class _Decays(Experiment):
         return {"sensitivity": self._sensitivity(model), "exact_sensitivity": math.exp(-self._stiffness)}
 
     def _sensitivity(self, model: nn.Module) -> float | None:
-        """None for a method whose step cannot be held constant."""
+        """Return the absolute derivative of one step; None for a method that cannot take constant steps."""
         control, adapter = self._solve.control, self._solve.adapter
         if adapter.methods()[control.method].adaptive and not adapter.holds_steps:
             return None

@@ -24,15 +24,15 @@ _DEMO = "torchdiffeq examples/ode_demo.py"
 SPIRAL = ((-0.1, 2.0), (-2.0, -0.1))
 WIDTHS = {"small": (2, 50, 2), "deep": (2, 150, 50, 50, 2)}
 GRU_HIDDEN = 25
-_BASELINE = "a baseline that learns nothing, as in Physiome-ODE (ICLR 2025)"
+_BASELINE = "a baseline without training, as in Physiome-ODE (ICLR 2025)"
 
 
-# A quarter of the trajectory: at smoke, the tests of the trained network would take longer than its training.
+# A quarter of the trajectory for the preset smoke, where evaluating the network would take longer than training it.
 _QUARTER = {"span": 6.25, "points": 51}
 
 
 def presets(options: type[FitOptions] = FitOptions, **settings: Any) -> dict[Preset, FitOptions]:
-    """The three scales of a toy; ``paper`` has the published constant rate, and each window at the first times."""
+    """Return the presets of a toy; ``paper`` has the published constant rate and solves windows at the first times."""
     return {
         Preset.SMOKE: options(epochs=2, steps_per_epoch=3, **(_QUARTER | settings)),
         Preset.QUICK: options(epochs=10, learning_rate=5e-3, schedule="linear", **settings),
@@ -41,7 +41,7 @@ def presets(options: type[FitOptions] = FitOptions, **settings: Any) -> dict[Pre
 
 
 class Toy(Task):
-    """A toy: a true field, a start, and the models that all toys share.
+    """Base class of the toys: a true field, an initial state, and the models that all toys share.
 
     Attributes:
         y0, start: the initial state and time.
@@ -55,11 +55,11 @@ class Toy(Task):
     models: ClassVar[Mapping[str, ModelInfo]] = {
         "small": ModelInfo("2–50–2 tanh network", _DEMO),
         "deep": ModelInfo("2–150–50–50–2 tanh network", _ARTICLE),
-        "small-t": ModelInfo("3–50–2 tanh network that sees the time", "the small one with t as an input"),
-        "deep-t": ModelInfo("3–150–50–50–2 tanh network that sees the time", "the deep one with t as an input"),
-        "affine": ModelInfo("an affine field ẏ = A y + b", "the least that a field can be: a baseline"),
+        "small-t": ModelInfo("3–50–2 tanh network with time as an input", "the small one with t as an input"),
+        "deep-t": ModelInfo("3–150–50–50–2 tanh network with time as an input", "the deep one with t as an input"),
+        "affine": ModelInfo("an affine field ẏ = A y + b", "a baseline: the simplest field"),
         "gru-dt": ModelInfo(
-            f"GRU of {GRU_HIDDEN} units that is given each Δt; no ODE",
+            f"GRU of {GRU_HIDDEN} units with each Δt as an input; no ODE",
             "Chen et al. 2018, section 5.1: the recurrent baseline for irregular times",
             frozenset(),
         ),
@@ -78,7 +78,7 @@ class Toy(Task):
 
     @abstractmethod
     def system(self, setup: Setup) -> nn.Module:
-        """The true field, in float64; what is random in it is drawn by the trial's seed."""
+        """Return the true field in float64; its random parts are drawn with the trial's seed."""
 
     def network(self, setup: Setup) -> nn.Module:
         """The field that is learned."""
@@ -88,7 +88,7 @@ class Toy(Task):
         return MlpField(WIDTHS[name.removesuffix("-t")], sees_time=name.endswith("-t")).start_small()
 
     def model(self, setup: Setup, observed: Observations, solve: Solve) -> nn.Module:
-        """The model that says where starts are at later times."""
+        """Return the model that predicts states at later times from initial states."""
         if setup.model == "gru-dt":
             return GruTrajectories(2, GRU_HIDDEN)
         if setup.model in INTERPOLATIONS:
@@ -100,7 +100,7 @@ class Toy(Task):
         return self.fitted(setup, TrajectoryFit)
 
     def fitted(self, setup: Setup, fit: type[TrajectoryFit]) -> TrajectoryFit:
-        """The fit of the toy's trajectory, by a class of such experiments."""
+        """Build an experiment of class ``fit`` on the toy's trajectory."""
         y0 = torch.tensor(self.y0, dtype=torch.float64)
         return fit(setup, self.system(setup), y0, self.start, partial(self.model, setup))
 
@@ -117,7 +117,7 @@ class Spiral(Toy):
 
 
 class SpiralCubic(Toy):
-    """torchdiffeq's demo as it is: field and network both see the state cubed."""
+    """torchdiffeq's demo, unchanged: field and network both receive the cubed state."""
 
     name = "toy/spiral-cubic"
     about = "torchdiffeq's demo: a spiral of the cubed state"
@@ -141,11 +141,11 @@ class RandomOptions(FitOptions):
     stable: bool = False  # draw again until no eigenvalue has a real part above STABLE
 
 
-STABLE = 0.02  # grows by less than 1.7 × over a span of 25
+STABLE = 0.02  # states grow by a factor below 1.7 over a span of 25
 
 
 class Random(Toy):
-    """A random linear field. Some are unstable: ``growth`` shows it, and the option ``stable`` draws again."""
+    """A random linear field. Some fields are unstable, as ``growth`` shows; the option ``stable`` redraws these."""
 
     name = "toy/random"
     about = "a random linear field, drawn by the seed; 'growth' shows whether it is unstable"
@@ -183,7 +183,7 @@ class LotkaVolterraLinear(Toy):
 
 
 class LotkaVolterra(Toy):
-    """The true system, beside the article's linear one."""
+    """The nonlinear Lotka–Volterra system; the article uses its linearisation."""
 
     name = "toy/lotka-volterra"
     about = "the Lotka–Volterra system: prey and predator"
@@ -212,7 +212,7 @@ class Nonlinear(Toy):
 
 
 class Network(Toy):
-    """The article's network field, which depends on the time while the article's networks do not see it."""
+    """The article's network field, which depends on time; the article's networks do not receive the time."""
 
     name = "toy/mlp"
     about = "a random ELU network of y·t, drawn by the seed"
@@ -256,16 +256,16 @@ class ContractingOptions(FitOptions):
 
 
 class Contracting(Toy):
-    """A spiral squeezed onto a line, learned by a network that is squeezed as hard from the start.
+    """A spiral contracted onto a line, learned by a network with the same contraction from the start.
 
-    Solved backwards, whatever error there is across the line grows by ``exp(rate × span)``, and the adjoint
-    recomputes its states so. Along the line nothing shrinks, so that the loss feels the states far back.
+    In a backward solve, errors across the line grow by ``exp(rate × span)``, and the adjoint recomputes its states
+    by a backward solve. Along the line there is no contraction, so the loss depends on states far back in time.
     """
 
     name = "toy/contracting"
-    about = "a spiral squeezed onto a line: what solving backwards does to the gradient; its force is the option rate"
+    about = "a spiral contracted onto a line (option rate): effect of backward solves on the gradient"
     source = "Gholami et al. 2019, arXiv 1902.10298, section 3"
-    models = {"squeezed": ModelInfo("2–50–2 tanh network, less rate × the second component", "ours")}
+    models = {"squeezed": ModelInfo("2–50–2 tanh network, minus rate × the second component", "ours")}
     options = ContractingOptions
     presets = presets(ContractingOptions)
 

@@ -1,4 +1,4 @@
-"""Fitting one observed trajectory of a known system: the experiment behind the toys."""
+"""Fit one observed trajectory of a known system: base experiment of the toys."""
 
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Literal, NamedTuple, Self
@@ -17,7 +17,7 @@ from nodebench.tasks.contract import Batch, Experiment, Setup
 from nodebench.tasks.regularised import PenaltyOptions, regularised
 
 HELD_OUT_STARTS = 8
-FIELD_GRID = 20  # points an axis
+FIELD_GRID = 20  # points per axis
 FIELD_TIMES = 5
 
 
@@ -27,37 +27,37 @@ class FitOptions(PenaltyOptions):
     epochs: int = Field(50, ge=1)
     steps_per_epoch: int = Field(100, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
-    # ``linear``: falls epoch by epoch towards 0. At a constant rate RMSprop's noise, not the field, limits the fit.
+    # ``linear``: falls towards 0 with each epoch. At a constant rate, the noise of RMSprop limits the fit.
     schedule: Literal["constant", "linear"] = "constant"
-    # Of the loss, which RMSprop's steps do not feel; an adjoint's absolute tolerance does.
+    # Factor of the loss. RMSprop's steps do not depend on it; the effect of an adjoint's absolute tolerance does.
     loss_scale: float = Field(1.0, gt=0)
     span: float = Field(25.0, gt=0)  # of the trajectory
     points: int = Field(200, ge=2)  # of the trajectory, before any are dropped
-    noise: float = Field(0.0, ge=0)  # standard deviation, in those of the trajectory's components
+    noise: float = Field(0.0, ge=0)  # standard deviation, relative to that of each component
     missing: float = Field(0.0, ge=0, lt=1)  # share of points dropped, at random
-    irregular: bool = False  # times at random in place of a regular grid
+    irregular: bool = False  # random times instead of a regular grid
     training: Literal["windows", "trajectory"] = "windows"
     batch_size: int = Field(20, ge=1)  # windows
-    window: int = Field(10, ge=2)  # consecutive observations a window
-    # ``first``: a window is solved at the first times, whatever its own, as the article and the demo do.
-    # A field that sees the time is then told a wrong one.
+    window: int = Field(10, ge=2)  # consecutive observations per window
+    # ``first``: each window is solved at the first times of the trajectory, as in the article and the demo.
+    # A field that depends on time then receives wrong times.
     window_times: Literal["own", "first"] = "own"
     own_times: OwnTimes = "union"  # how windows with different times are solved in one batch
 
     def observations(self) -> int:
-        """How many points are left."""
+        """Return the number of points that are not dropped."""
         return max(2, round(self.points * (1 - self.missing)))
 
     @model_validator(mode="after")
     def _enough_points(self) -> Self:
         if self.training == "windows" and self.observations() <= self.window:
-            raise ValueError(f"{self.observations()} observations make no window of {self.window}")
+            raise ValueError(f"{self.observations()} observations are too few for a window of {self.window}")
         return self
 
     @model_validator(mode="after")
     def _penalties_need_one_solve(self) -> Self:
         if self.own_times != "union" and any(getattr(self, name) for name in PenaltyOptions.model_fields):
-            raise ValueError("penalties need own_times=union: they are a mean over one solve of the batch in its time")
+            raise ValueError("penalties need own_times=union: they are averaged along one solve of the whole batch")
         return self
 
 
@@ -69,7 +69,7 @@ class Observations(NamedTuple):
 
 
 def observation_times(options: FitOptions, start: float, random: torch.Generator) -> Tensor:
-    """Times of the observations ``(N,)``, the first one the start; irregular and with gaps if so asked."""
+    """Return observation times ``(N,)`` that begin with ``start``; irregular or with gaps if the options say so."""
     if options.irregular:
         times = start + options.span * torch.rand(options.points, generator=random, dtype=torch.float64).sort().values
         times[0] = start
@@ -80,7 +80,7 @@ def observation_times(options: FitOptions, start: float, random: torch.Generator
 
 
 def observe(truth: Tensor, noise: float, random: torch.Generator) -> Tensor:
-    """Add Gaussian noise to states ``(N, D)``, in standard deviations of each component."""
+    """Add Gaussian noise to states ``(N, D)``, relative to the standard deviation of each component."""
     return truth + noise * truth.std(0) * torch.randn(truth.shape, generator=random, dtype=truth.dtype)
 
 
@@ -88,14 +88,14 @@ class TrajectoryFit(Experiment):
     """Fit a model to windows of one trajectory, or to the whole of it.
 
     Args:
-        setup: of the trial.
+        setup: setup of the trial.
         system: the true field, a module in float64.
         y0: the initial state ``(D,)``.
         start: the initial time.
-        model: makes the model from the observations and what it solves with, after the seed is set.
+        model: builds the model from the observations and the integrator; called after the seed is set.
     """
 
-    beyond: ClassVar[float] = 0.5  # how long the extrapolation is tested, in spans
+    beyond: ClassVar[float] = 0.5  # length of the tested extrapolation, in spans
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class TrajectoryFit(Experiment):
         self._device, self._dtype = setup.device, setup.dtype
         self._time_dtype = time_dtype(setup.dtype)
         self.epochs, self.steps_per_epoch = options.epochs, options.steps_per_epoch
-        random = torch.Generator().manual_seed(setup.seed + 2**32)  # the same data whatever the training
+        random = torch.Generator().manual_seed(setup.seed + 2**32)  # the data do not depend on the training
         times = observation_times(options, start, random)
         truth = exact_states(system, y0, times)
         self.observations = Observations(times, observe(truth, options.noise, random))
@@ -136,7 +136,7 @@ class TrajectoryFit(Experiment):
             yield self._batch(self._order)
 
     def _batch(self, order: torch.Generator) -> Batch:
-        """Draw windows: states ``(B, D)`` and times ``(B, 1)`` of their starts, times since, targets ``(B, W, D)``."""
+        """Draw windows: initial states ``(B, D)`` and times ``(B, 1)``, elapsed times, and targets ``(B, W, D)``."""
         options, (times, states) = self._options, self.observations
         if options.training == "trajectory":
             starts, length = torch.zeros(1, dtype=torch.long), len(times)
@@ -162,7 +162,7 @@ class TrajectoryFit(Experiment):
         return self._options.loss_scale * (error + self._solve.take_penalty())
 
     def metrics(self, model: nn.Module) -> dict[str, float | None]:
-        """Errors against the exact trajectories, over the span, beyond it, and from starts never seen."""
+        """Errors against exact trajectories: over the span, beyond it, and from held-out initial states."""
         truth = self._evaluation
         predicted = self._predict(model, truth.states[:1], truth.times)
         inside = len(truth.times) - truth.beyond
@@ -186,7 +186,7 @@ class TrajectoryFit(Experiment):
         return self._evaluation.states[0, : len(self._evaluation.times) - self._evaluation.beyond]
 
     def _predict(self, model: nn.Module, states: Tensor, times: Tensor) -> Tensor:
-        """Trajectories ``(N, T, D)`` in float64 from the first of ``states``."""
+        """Predict trajectories ``(N, T, D)`` in float64 from ``states`` at the first time."""
         start = torch.full((len(states), 1), self._start, dtype=torch.float64)
         elapsed = (times - self._start).expand(len(states), -1)
         return model(self._placed(states[:, 0]), self._placed_times(start), self._placed_times(elapsed)).double().cpu()
@@ -245,8 +245,8 @@ def trajectory_error(predicted: Tensor, true: Tensor) -> float:
 class _Evaluation(NamedTuple):
     """Exact trajectories to test against.
 
-    ``states`` ``(1 + HELD_OUT_STARTS, T, D)``: the first is the one that was observed, continued beyond its
-    span; the others start anywhere in its box. The last ``beyond`` times lie outside the span.
+    ``states`` ``(1 + HELD_OUT_STARTS, T, D)``: the first is the observed trajectory, continued beyond its
+    span; the others have random initial states in its bounding box. The last ``beyond`` times lie outside the span.
     """
 
     times: Tensor
@@ -266,7 +266,7 @@ class _Evaluation(NamedTuple):
         return cls(times, torch.cat([main, torch.cat([others, unknown], 1)]), beyond)
 
     def box(self, margin: float) -> tuple[Tensor, Tensor]:
-        """Low and high corner of the observed trajectory's span, widened by a share of its size."""
+        """Low and high corner of the box around the observed trajectory, widened by ``margin`` times its size."""
         low, high = _box(self.states[0, : len(self.times) - self.beyond])
         return low - margin * (high - low), high + margin * (high - low)
 

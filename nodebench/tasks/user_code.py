@@ -1,4 +1,4 @@
-"""Code of the user's: how an object named ``module:name`` is imported, and which code and state it comes from."""
+"""Import a user's module named ``module:name``, and identify its code and state by hashes."""
 
 import ast
 import hashlib
@@ -21,17 +21,17 @@ from nodebench.solvers.precision import plain_tensors
 from nodebench.spec import Measured
 
 _DIGITS = 16  # of each hash
-# Environments of trials name these already; a new version of torch is no change of the user's code.
+# The environment in a record lists these already; a new version of torch is not a change of the user's code.
 _IN_ENVIRONMENT = frozenset({"torch", "torchvision", "torchdiffeq", "numpy", "scipy", "pandas"})
 
 _FOLDERS = {"site-packages", "dist-packages"}
 
 
 def load_module(name: str) -> nn.Module:
-    """Return the torch module behind ``module:name`` or ``file.py:name``; a class or a function is called to make it.
+    """Return the torch module named ``module:name`` or ``file.py:name``; a class or function is called to make it.
 
     Raises:
-        BadInput: it cannot be found or made, or is no module; one line.
+        BadInput: the object cannot be found or made, or is not a module; the message is one line.
     """
     made = load_object(name, lambda found: found if isinstance(found, nn.Module) else found())
     if not isinstance(made, nn.Module):
@@ -40,15 +40,15 @@ def load_module(name: str) -> nn.Module:
 
 
 def identify(name: str, made: nn.Module, data: Iterable[Tensor] = ()) -> Measured:
-    """Return the hashes of the code and of the present state of a module that ``load_module`` made.
+    """Return hashes of the code and the current state of a module from ``load_module``.
 
     Args:
-        name: as given to ``load_module``; empty where no file or module is named.
+        name: as given to ``load_module``; empty if no file or module is named.
         made: the module.
         data: tensors that belong to the state.
 
-    The user's modules are the one that is named, those of the classes of ``made`` and what these import, as far as
-    it is no part of Python, of nodebench or of an installed package.
+    The user's modules are the named module, the modules that define the classes of ``made``, and the modules that these
+    import. Modules of Python, nodebench and installed packages are excluded.
     """
     starts = [module_name(name.rpartition(":")[0]), *(type(part).__module__ for part in made.modules())]
     files: dict[str, str] = {}
@@ -72,27 +72,27 @@ def identify(name: str, made: nn.Module, data: Iterable[Tensor] = ()) -> Measure
             label = path.name if current.startswith("file ") else current
             files[label] = hashlib.sha256(content).hexdigest()[:_DIGITS]
             waiting += _imported(content, module)
-        waiting += [current.rpartition(".")[0]]  # a package is run before what is in it
+        waiting += [current.rpartition(".")[0]]  # importing a module also runs its parent package
     return Measured(
         modules=dict(sorted(files.items())), packages=dict(sorted(packages.items())), state=_state(made, data)
     )
 
 
 def _file(module: ModuleType) -> Path | None:
-    """The file of a module; None for one that is built in, or a folder without ``__init__.py``."""
+    """Return the file of a module; None for a built-in module or a folder without ``__init__.py``."""
     name = getattr(module, "__file__", None)
     path = Path(name) if name else None
     return path if path is not None and path.is_file() else None
 
 
 def _is_installed(path: Path) -> bool:
-    """Whether a file belongs to an installed package; one that is installed in place is the user's."""
+    """Return whether a file belongs to an installed package; editable installs count as the user's code."""
     folders = {sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib", "platstdlib")}
     return any(path.is_relative_to(folder) for folder in folders) or bool(_FOLDERS & set(path.parts))
 
 
 def _imported(source: bytes, module: ModuleType) -> list[str]:
-    """The modules that a Python file may import, also within functions; nothing of a compiled file."""
+    """Return the modules that a Python file may import, also inside functions; none for a compiled file."""
     names: list[str] = []
     with suppress(SyntaxError, ValueError):
         for node in ast.walk(ast.parse(source)):
@@ -119,7 +119,7 @@ def _owners() -> dict[str, list[str]]:
 
 
 def _distributions(top: str) -> dict[str, str]:
-    """The installed distributions of a top-level module: version, with the commit where one is known."""
+    """Return the installed distributions of a top-level module, with version and, if known, commit."""
     found = {name: installed(name) for name in set(_owners().get(top, ()))}
     return {name: f"{one.version}@{one.commit}" if one.commit else one.version for name, one in found.items() if one}
 
