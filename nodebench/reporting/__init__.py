@@ -1,1 +1,1 @@
-"""From records and statistics to what people read."""
+"""Reports, plots and tables made from records and statistics."""

@@ -8,15 +8,15 @@ from nodebench.reporting.document import Block, Cell, Heading, Page, Paragraph, 
 
 
 def amendment_page(results: Sequence[ClaimResult], amendments: Sequence[Amendment]) -> Page:
-    """Every amendment, and the date on which each declaration in force was frozen."""
+    """Return the page with all amendments and the date on which each current declaration was frozen."""
     late = sum(one.after_first_results for one in amendments)
     blocks: list[Block] = [
         Paragraph(
-            f"{len(amendments)} changes of declarations are on record; {late} of them were made after first results "
-            "that test the claim existed. A declaration changes only with an entry here."
+            f"The declarations of claims were changed {len(amendments)} times; {late} of these changes were made after "
+            "first results for the claim existed. Every change is listed here."
         ),
         _table(amendments),
-        Heading("Declarations in force"),
+        Heading("Current declarations"),
         _in_force(results),
     ]
     return Page("amendments", "Amendments", "What changed in the declarations of claims, when and why", blocks)
@@ -49,5 +49,5 @@ def _in_force(results: Sequence[ClaimResult]) -> Table:
         ]
         for result in results
     ]
-    header = ("claim", "frozen on", "records that test it")
-    return Table("declarations", "When each declaration in force was frozen", header, rows)
+    header = ("claim", "frozen on", "records used")
+    return Table("declarations", "Date on which each current declaration was frozen", header, rows)

@@ -1,6 +1,6 @@
-"""The drawings of the report: figures against figures.
+"""Plots of the report: one measured quantity against another.
 
-Colours are Okabe and Ito's. Each series has a marker of its own too, so that none is told by colour alone.
+The colours are the Okabe–Ito palette. Each series also has its own marker, so that series differ by more than colour.
 """
 
 import io
@@ -36,7 +36,7 @@ VERDICT_COLOURS = {
     Verdict.INCONCLUSIVE: "#7F7F7F",
 }
 SUPPORT, REFUTE = VERDICT_COLOURS[Verdict.SUPPORTED], VERDICT_COLOURS[Verdict.REFUTED]
-# Stands for the colour of the page's text, which light and dark pages set otherwise.
+# Placeholder that is replaced by ``currentColor``, so that plots follow light and dark pages.
 INK = "#010203"
 WIDTH, HEIGHT = 6.4, 3.6  # inches
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -53,25 +53,25 @@ _STYLE = {
 
 
 def style(name: str) -> AbstractContextManager[None]:
-    """The look of the report's drawings; the name keeps their ids apart on one page."""
+    """Apply the style of the report's plots; ``name`` makes the SVG ids unique on a page."""
     return plots.style(name, **_STYLE)
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A drawing as SVG, to stand inside a page and take its colours, and as PDF for a paper."""
+    """A plot as inline SVG, which takes the colours of the page, and as PDF for a paper."""
 
     svg: str
     pdf: Callable[[], bytes]
 
 
 def saved(name: str, drawn: Figure, titles: Mapping[str, Sequence[str]] | None = None) -> Drawing:
-    """Save a drawing; the same one gives the same bytes each time.
+    """Save a plot; equal plots give equal bytes.
 
     Args:
-        name: of the drawing.
+        name: of the plot.
         drawn: the figure.
-        titles: what a page shows while the pointer is on a point: a text for each point of a line, by the line's gid.
+        titles: the tooltips: by the gid of a line, one text per point.
     """
 
     def pdf() -> bytes:
@@ -84,7 +84,7 @@ def saved(name: str, drawn: Figure, titles: Mapping[str, Sequence[str]] | None =
 
 
 def _with_titles(svg: str, titles: Mapping[str, Sequence[str]]) -> str:
-    """A drawing whose points have their SVG titles. Points beyond its edge are not in it: their line has none."""
+    """Return the SVG with a title for each point. A line with points outside the axes gets no titles."""
     for gid, words in titles.items():
         line = re.search(rf'<g id="{re.escape(gid)}">.*?</g>\s*</g>', svg, re.S)
         parts = re.split(r"(<use [^>]*)/>", line.group()) if line else []
@@ -106,17 +106,17 @@ def _svg(drawn: Figure) -> str:
         text = text.replace(ink, "currentColor")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r"\s*<!--.*?-->", "", text, flags=re.S).replace(' target="_blank"', "")
-    # A drawing is as wide as its place; numbers of more than two decimals are finer than a screen.
+    # The page sets the width; two decimals are precise enough for a screen.
     text = re.sub(r' (?:width|height)="[^"]*pt"', "", text, count=2)
     return re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group()), text)
 
 
 def plain_log(axis: mpl.axis.Axis) -> None:
-    """Numbers as one says them on a logarithmic axis of less than three decades; powers of ten beyond."""
+    """Label a logarithmic axis with plain numbers up to three decades, with powers of ten beyond."""
     low, high = sorted(axis.get_view_interval())
-    axis.set_minor_locator(NullLocator())  # they cost half of the drawing, and say nothing
+    axis.set_minor_locator(NullLocator())  # minor ticks take half of the drawing time
     if high / low > 1000:
-        axis.set_major_formatter(FuncFormatter(_power_of_ten))  # Matplotlib's own sets it as mathematics, which is slow
+        axis.set_major_formatter(FuncFormatter(_power_of_ten))  # Matplotlib's own uses mathtext, which is slow
         return
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low > 4 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -126,15 +126,16 @@ def _power_of_ten(value: float, _: int) -> str:
     return "10" + str(round(math.log10(value))).translate(_SUPERSCRIPT)
 
 
-# --- figures against figures
+# --- one quantity against another
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one kind: at each x the values of all replicates.
+    """One series of a plot: for each x, the values of all replicates.
 
     Attributes:
-        partner: of published values, the label of the series that they are drawn beside; empty where there is none.
+        partner: for published values, the label of the measured series whose colour and marker they take; empty if
+            there is none.
     """
 
     label: str
@@ -144,15 +145,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Look:
-    """How figures are drawn against each other.
+    """Axes, scales and style of a plot.
 
     Attributes:
         x, y: labels of the axes.
-        guides: lines ``y = factor · x`` by label, to read the points against.
+        guides: reference lines ``y = factor · x``, as pairs of label and factor.
         joined: whether the points of a series are joined, in the order of x.
-        reverse: whether x falls from left to right.
+        reverse: whether x decreases from left to right.
         whole: whether x takes whole numbers only, as epochs do.
-        front: whether the Pareto front is drawn: the points that no other one beats in both x and y, less being better.
+        front: whether to draw the Pareto front: the points that no other point beats in both x and y (lower is better).
     """
 
     x: str
@@ -168,7 +169,7 @@ class Look:
 
 
 def against(name: str, series: Sequence[Series], look: Look, published: Sequence[Series] = ()) -> Drawing:
-    """Draw medians over replicates, with the range from the least to the greatest; published values are hollow."""
+    """Plot medians over replicates with their range (minimum to maximum); published values have hollow markers."""
     with style(name):
         drawn = Figure(figsize=(WIDTH, HEIGHT))
         axes = drawn.subplots()
@@ -217,7 +218,7 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
 
 
 def _titles(one: Series, look: Look) -> list[str]:
-    """A text for each point of a series, by rising x: where it is, its median and range, and of how many values."""
+    """Return the tooltip of each point by increasing x: its position, median, range and number of values."""
     found = []
     for x, ys in sorted(one.points.items()):
         where = look.categories[int(x)] if look.categories else f"{look.x} {x:.3g}"
@@ -239,7 +240,7 @@ def _legend_below(drawn: Figure) -> None:
 
 
 def pareto_front(series: Sequence[Series]) -> list[tuple[float, float]]:
-    """The medians that no other one beats in both x and y, by rising x; less is better."""
+    """Return the medians on the Pareto front by increasing x; lower is better in both x and y."""
     found: list[tuple[float, float]] = []
     for x, y in sorted((x, median(ys)) for one in series for x, ys in one.points.items() if ys):
         if not found or y < found[-1][1]:
@@ -248,7 +249,7 @@ def pareto_front(series: Sequence[Series]) -> list[tuple[float, float]]:
 
 
 def _draw_front(axes: Axes, front: Sequence[tuple[float, float]]) -> None:
-    """The border of what is beaten: down to each point of the front, and on to the right."""
+    """Draw the Pareto front as a step line."""
     if not front:
         return
     right, top = axes.get_xlim()[1], axes.get_ylim()[1]
@@ -259,13 +260,13 @@ def _draw_front(axes: Axes, front: Sequence[tuple[float, float]]) -> None:
 
 
 def _drawable(one: Series) -> Series:
-    """A series without what is too large for an axis."""
+    """Return the series without the values that are too large for an axis."""
     found = {x: [y for y in ys if abs(y) <= LARGEST] for x, ys in one.points.items() if abs(x) <= LARGEST}
     return replace(one, points={x: ys for x, ys in found.items() if ys})
 
 
 def _logarithmic(series: Sequence[Series], look: Look) -> str:
-    """The axes to draw on a logarithmic scale: of those that ask for it, the ones with a positive value."""
+    """Return the axes to draw on a logarithmic scale: the requested ones that have at least one positive value."""
     values = {
         "x": [x for one in series for x in one.points],
         "y": [y for one in series for ys in one.points.values() for y in ys],
@@ -290,12 +291,12 @@ def _published(axes: Axes, one: Series, index: int, look: Look) -> None:
 
 
 def _partner(one: Series, series: Sequence[Series], otherwise: int) -> int:
-    """The index of the series that published values stand beside."""
+    """Return the index of the series whose colour and marker the published values take."""
     return next((i for i, ours in enumerate(series) if one.partner and one.partner == ours.label), otherwise)
 
 
 def _marker(index: int) -> str:
-    """One that no other series of the same colour has."""
+    """Return a marker that no other series of the same colour has."""
     return MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]
 
 

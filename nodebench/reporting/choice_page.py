@@ -1,4 +1,4 @@
-"""The page for a practitioner: the fastest and the smallest way to a gradient of a given error, task by task."""
+"""The recommendations page: by task, the fastest and the smallest configuration for a given gradient error."""
 
 from collections.abc import Iterable, Sequence
 
@@ -30,32 +30,32 @@ _HEADER = (
     "peak memory of the smallest",
 )
 _INTRODUCTION = (
-    "For each task: the fastest configuration, and the one with the least peak memory, whose gradient error is at most "
-    "the given value at every seed. Step times are medians over the seeds, errors and memory maxima. Peak memory is "
-    "that of PyTorch's tensors; for JAX only the growth of the process is known, which is marked and not compared. "
-    "A dash: no measured configuration reaches the error, or its memory was not measured. A configuration is written "
-    "as solver, rtol/atol or step size, gradient, and the adjoint's own rtol/atol where these differ. The gradient's "
-    "error is relative, against float64 at a tight tolerance. Only the gradients that a table's caption names were "
-    "measured."
+    "For each task, the table shows the fastest configuration and the smallest one (least peak memory) whose gradient "
+    "error is at most the given value for every seed. Step times are medians over the seeds; errors and memory are "
+    "maxima. Peak memory counts PyTorch tensors. For JAX, only the growth of process memory is known; it is marked "
+    "“(process)” and not compared. A dash means that no measured configuration reaches the error, or that its memory "
+    "was not measured. A configuration is written as solver, rtol/atol or step size, gradient, and the adjoint's "
+    "rtol/atol if they differ. The gradient error is relative to a float64 reference at a tight tolerance. Each table "
+    "covers only the gradients that its caption names."
 )
 _OWN = (
-    "The size of the problem, the machine and the field change the order. This command measures your own field and "
-    "recommends a configuration."
+    "The ranking depends on the size of the problem, the machine and the field. This command measures your own field "
+    "and recommends a configuration."
 )
 
 
 def choice_page(records: Sequence[Record]) -> Page:
-    """A table for each task that has been measured under enough configurations."""
+    """Return the page with a table for each task that has at least ``LEAST`` timed configurations."""
     blocks: list[Block] = [Paragraph(_INTRODUCTION)]
     for problem in _largest(records):
         blocks += _section(problem)
     blocks += [Heading("Your own field"), Paragraph(_OWN)]
     blocks.append(Code("nodebench recommend --field mine:Drift --state-shape 64 --error 1e-3 --minutes 5"))
-    return Page("choice", "Which one to use", "Solver, tolerance, gradient and library for an error", blocks)
+    return Page("choice", "Which configuration to use", "The fastest and smallest by gradient error", blocks)
 
 
 def _largest(records: Sequence[Record]) -> list[Problem]:
-    """Of each task on each machine, the problem of the most timed configurations; tasks in the order of their names."""
+    """Return, for each machine and task, the problem with the most timed configurations; tasks sorted by name."""
     found = []
     for some in by_machine(records).values():
         by_task: dict[str, list[Record]] = {}
@@ -91,7 +91,7 @@ def _section(problem: Problem) -> list[Block]:
 
 
 def _pair(candidates: Iterable[Candidate]) -> list[Cell]:
-    """The fastest and the smallest of the candidates that meet the limits."""
+    """Return the cells of the fastest candidate and of the one with the least memory, among those within the limits."""
     fit = [one for one in candidates if one.fate in (Fate.CHOSEN, Fate.FRONT, Fate.BEATEN)]
     fastest = next((one for one in fit if one.fate is Fate.CHOSEN), None)
     seen = [one for one in fit if one.memory is not None and one.seen_by == MEMORY[0]]

@@ -1,4 +1,4 @@
-"""A page for each claim: what was said, what was measured, and what else could explain it."""
+"""One page per claim: the published claim, the measurements, and other possible explanations."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -24,15 +24,15 @@ from nodebench.reporting.document import (
 from nodebench.reporting.forest import forest
 
 _KINDS = {
-    Kind.UNIVERSAL: "universal: one refuted condition refutes it, support needs all conditions",
-    Kind.CONDITIONAL: "judged condition by condition; the home condition must be among the decided ones",
-    Kind.MEDIAN: "a median over tasks, tested as one",
-    Kind.IDENTITY: "an exact identity or theorem: a check of the instruments, not counted among the verdicts",
+    Kind.UNIVERSAL: "universal: one refuted condition refutes the claim; supported only if all conditions are",
+    Kind.CONDITIONAL: "conditional: each condition has a verdict; the home condition must be among the decided ones",
+    Kind.MEDIAN: "median: the median over tasks is the only condition",
+    Kind.IDENTITY: "identity: an exact identity or theorem that checks the instruments; not counted among the verdicts",
 }
 _READ = {
     "text": "",
     "abstract": " (read in the abstract)",
-    "reported": " (as reported; the text itself was not at hand)",
+    "reported": " (quoted from another report; the original text was not available)",
 }
 
 
@@ -42,13 +42,13 @@ def claim_pages(
     amendments: Sequence[Amendment] = (),
     published: Sequence[ClaimResult] = (),
 ) -> list[Page]:
-    """One page a claim, with all its scopes.
+    """Return one page per claim, with all its scopes.
 
     Args:
         results: of all claims.
         studies: those that have a page.
         amendments: of all declarations.
-        published: the results by the published records, if these are shown beside others.
+        published: the results from the published records, if they are shown next to the others.
     """
     found: dict[str, list[ClaimResult]] = {}
     for result in results:
@@ -72,7 +72,7 @@ def _page(
             blocks += [title, Paragraph(sentence(other)), _conditions(f"{other.claim.id}-published", other)]
     feeding = dict.fromkeys(name for result in results for name in result.claim.studies if name in studies)
     if feeding:
-        blocks += [Heading("Studies behind it"), Links([(f"study-{name}", name, "") for name in feeding])]
+        blocks += [Heading("Studies used"), Links([(f"study-{name}", name, "") for name in feeding])]
     mark = ", ".join(dict.fromkeys(result.verdict.value for result in results))
     return Page(f"claim-{id}", id, results[0].claim.sentence, blocks, "claims", mark)
 
@@ -95,16 +95,16 @@ def _scope(result: ClaimResult, amendments: Sequence[Amendment]) -> list[Block]:
     if result.controls:
         blocks += [Heading("Controls"), _controls(name, result)]
     if claim.fairness:
-        blocks += [Heading("How it was set up"), Paragraph(claim.fairness)]
+        blocks += [Heading("Setup"), Paragraph(claim.fairness)]
     if claim.traps:
-        blocks += [Heading("What else could explain it"), Bullets(claim.traps)]
+        blocks += [Heading("Other possible explanations"), Bullets(claim.traps)]
     if notes := list(dict.fromkeys(str(note) for one in result.results for note in one.sample.notes)):
         blocks += [Heading("Records left out, and why"), Bullets([f"{note}." for note in notes])]
     if amendments:
         blocks += [Heading("Amendments"), Bullets([f"{a.date[:10]}, {a.what}: {a.reason}" for a in amendments])]
     blocks += [Heading("Reproduce it"), Code(claim.command)]
     if result.records:
-        blocks.append(Folded(f"The {len(result.records)} records behind it", " ".join(result.records)))
+        blocks.append(Folded(f"The {len(result.records)} records used", " ".join(result.records)))
     return blocks
 
 
@@ -126,7 +126,7 @@ def _terms(result: ClaimResult) -> list[tuple[str, str]]:
 
 
 def sentence(result: ClaimResult) -> str:
-    """The verdict in plain words, with the condition that shows it best."""
+    """Return the verdict in words, with the measurement of one representative condition."""
     line, shown, why = verdict_line(result), measured(result), explanation(result)
     text = f"{line[0].upper()}{line[1:]}."
     if shown:
@@ -146,9 +146,9 @@ def _forest(name: str, results: Sequence[PartResult], published: float | None) -
     words = part.words.format("…")
     looks = ", ".join(map(str, LOOKS))
     caption = (
-        f"“{words[0].upper()}{words[1:]}”: mean over replicates (dot) with the interval of the last planned look (bar; "
-        f"looks at {looks} replicates, 5 % error over all of them; before the first a plain 95 % interval) and each "
-        f"replicate (ticks); n = {_range(n)}."
+        f"“{words[0].upper()}{words[1:]}”. Dots: mean over replicates. Bars: interval of the last planned look (looks "
+        f"at {looks} replicates, with a total error of 5 %); before the first look, an ordinary 95 % interval. Ticks: "
+        f"single replicates. n = {_range(n)}."
     )
     alt = f"{words}. " + "; ".join(f"{one.sample.label or 'all'}: {one.number}, {one.verdict}" for one in shown) + "."
     rows = [(one.sample.label, seed, value) for one in shown for seed, value in one.sample.values.items()]
@@ -178,8 +178,8 @@ def _conditions(name: str, result: ClaimResult) -> Table:
                 ]
             )
     caption = (
-        f"Every condition of {result.claim.name}. “Alone” is what one effect says by itself; the verdict is that of "
-        "all effects of a condition together, after the correction for the number of verdicts"
+        f"All conditions of {result.claim.name}. “Alone” is the verdict from one effect by itself. The verdict of a "
+        "condition combines all its effects and is corrected for the number of verdicts"
     )
     header = ("condition", "effect", "estimate", "n", "alone", "p, corrected", "verdict", "why not decided")
     return Table(f"claim-{name}", caption, header, rows)
@@ -190,7 +190,7 @@ def _controls(name: str, result: ClaimResult) -> Table:
     for checked in result.controls:
         shown = "; ".join(_of_control(one) for one in checked.results if one.estimate)
         rows.append([Cell(checked.control.says), Cell(checked.outcome, kind="verdict"), Cell(shown or "–")])
-    caption = f"Controls of {result.claim.name}: they do not change the verdict, but tell what it means"
+    caption = f"Controls of {result.claim.name}: they do not change the verdict, but help to interpret it"
     return Table(f"claim-{name}-controls", caption, ("expected", "outcome", "measured"), rows)
 
 

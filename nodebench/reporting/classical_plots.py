@@ -1,4 +1,4 @@
-"""Figures of the studies on solving itself: output times, norms and tolerances of the adjoint, DETEST."""
+"""Plots of the solver studies: output times, norms and tolerances of the adjoint, precision, stiffness, DETEST."""
 
 from nodebench.analysis.readings import at_epoch, final, quotient
 from nodebench.reporting.charts import Look
@@ -18,11 +18,11 @@ _CLASSES = (
 
 
 def _outputs(name: str, about: str, group: tuple[str, ...], by: tuple[str, ...]) -> tuple[Plot, Plot]:
-    """Evaluations against output times, forward and backward."""
+    """Return the plots of evaluations against the number of output times, forward and backward."""
     return (
         Plot(
             f"{name}-forward",
-            f"{about}: calls of the field in the forward solve against output times",
+            f"{about}: calls of the field in the forward solve against the number of output times",
             by_axis("points", _NFE),
             by,
             Look("output times", "NFE, forward", "xy"),
@@ -30,7 +30,7 @@ def _outputs(name: str, about: str, group: tuple[str, ...], by: tuple[str, ...])
         ),
         Plot(
             f"{name}-backward",
-            f"{about}: calls of the field in the backward solve of the adjoint against output times",
+            f"{about}: calls of the field in the adjoint's backward solve against the number of output times",
             by_axis("points", _BACKWARD),
             by,
             Look("output times", "NFE, backward", "xy"),
@@ -45,7 +45,7 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
         *_outputs("lv", "Lotka–Volterra, known rates", ("lotka-volterra",), ("gradient",)),
         *_outputs(
             "rk4",
-            "rk4 with steps of 0.1, and with one step an output",
+            "rk4 with step size 0.1, and with one step per output",
             ("fixed-step", "a-step-an-output"),
             ("step_size",),
         ),
@@ -62,7 +62,7 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
         ),
         Plot(
             "backward",
-            "Peak of the tensors of a training step through the adjoint, against evaluations of its backward solves",
+            "Peak tensor memory of a training step with the adjoint against evaluations of its backward solves",
             each(_BACKWARD, final("tensor_peak_bytes"), 1e-6),
             ("solver", "own_times", "window"),
             Look("NFE, backward", "peak (MB)", "xy"),
@@ -72,7 +72,7 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
     "seminorm": tuple(
         Plot(
             f"backward{suffix}",
-            f"Evaluations of the backward solve, full norm and without the parameters, {tolerance}",
+            f"Evaluations of the backward solve with the full norm and without the parameters (seminorm), {tolerance}",
             category("task", ("toy/chirality", "toy/pendulum", "density"), _BACKWARD),
             ("gradient",),
             Look("", "NFE, backward", "y", joined=False, categories=("neural CDE", "Hamiltonian\nnetwork", "flow")),
@@ -87,18 +87,18 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
     "euler-adjoint": (
         Plot(
             "fall",
-            "Loss of the last epoch over that of the first against the step; above 1 the training diverged",
+            "Loss of the last epoch divided by that of the first, against the step size; above 1, training diverged",
             by_axis("step_size", _FALL),
             ("gradient",),
-            Look("step of Euler's method", "loss, last / first epoch", "xy", reverse=True),
+            Look("step size of Euler's method", "loss, last / first epoch", "xy", reverse=True),
             ("one-interval",),
         ),
         Plot(
             "error",
-            "Error of the trajectory after training against the step, solved as it was trained",
+            "Trajectory error after training against the step size, solved with the same settings as in training",
             by_axis("step_size", final("trajectory_error")),
             ("gradient",),
-            Look("step of Euler's method", "trajectory error", "xy", reverse=True),
+            Look("step size of Euler's method", "trajectory error", "xy", reverse=True),
             ("one-interval",),
         ),
     ),
@@ -106,7 +106,7 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
         *(
             Plot(
                 gradient,
-                f"Spiral, rk4, {gradient}: error of the gradient against the step, in each number format",
+                f"Spiral, rk4, {gradient}: gradient error against the step size, by number format",
                 by_axis("step_size", _GRADIENT),
                 _FORMAT,
                 Look("step size", "gradient error", "xy", reverse=True),
@@ -117,7 +117,7 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
         ),
         Plot(
             "bytes",
-            "Bytes kept for the backward pass against the step, direct",
+            "Memory saved for the backward pass against the step size, gradient direct",
             by_axis("step_size", final("saved_bytes"), 1e-3),
             _FORMAT,
             Look("step size", "saved (kB)", "xy", reverse=True),
@@ -126,7 +126,7 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
         ),
         Plot(
             "tolerance",
-            "Spiral, dopri5: evaluations of a solve against the tolerance, in each number format",
+            "Spiral, dopri5: evaluations per solve against the tolerance, by number format",
             by_axis("rtol", _NFE),
             _FORMAT,
             Look("rtol", "NFE, forward", "xy", reverse=True),
@@ -136,7 +136,7 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
         *(
             Plot(
                 f"training-{gradient}",
-                f"Training loss by epoch, {gradient}, in each number format",
+                f"Training loss by epoch, {gradient}, by number format",
                 rows("history", "epoch", "loss"),
                 _FORMAT,
                 Look("epoch", "loss", "y", whole=True),
@@ -149,7 +149,7 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
     "backward-tolerance": tuple(
         Plot(
             group,
-            f"{name}: error of the gradient against backward evaluations; each curve runs over the absolute tolerance",
+            f"{name}: gradient error against backward evaluations; each curve varies the adjoint's absolute tolerance",
             each(_BACKWARD, _GRADIENT),
             ("gradient", "adjoint_rtol"),
             Look("NFE, backward", "gradient error", "xy"),
@@ -161,7 +161,7 @@ CLASSICAL: dict[str, tuple[Plot, ...]] = {
     "stiff-gradient": (
         Plot(
             "sensitivity",
-            "Derivative of one step in the rate of a decay, over the length of the step, against |hλ|",
+            "Derivative of one step with respect to the decay rate λ, divided by the step size h, against |hλ|",
             by_axis("stiffness", final("sensitivity")),
             ("solver",),
             Look("|hλ|", "|R′(hλ)|", "xy"),

@@ -1,4 +1,4 @@
-"""Which figures the pages of solvers, libraries, gradients and batches have."""
+"""Plots of the studies of solvers, libraries, gradients, batching, compilation and devices."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ _BY_LIBRARY, _BY_GRADIENT = ("solver", "batching"), ("gradient",)
 
 
 def _both_directions(record: Record) -> float | None:
-    """Calls forwards and backwards; backwards there are none where nothing is solved or taken again."""
+    """Return forward plus backward calls of the field, or None if unknown; ``direct`` has no backward calls."""
     forward, backward = record.costs.get("nfe_forward"), record.costs.get("nfe_backward")
     gradient = record.trial.gradient
     unknown = backward is None and gradient is not None and gradient != "direct"
@@ -32,9 +32,9 @@ _CALLS = Reading("nfe_forward", _both_directions, "calls of the field, both dire
 
 
 def _work_precision(name: str, task: str, groups: tuple[str, ...], by: tuple[str, ...]) -> tuple[Plot, ...]:
-    """Error against what it costs, for the solution and for the gradient; each curve runs over tolerances."""
+    """Return the work-precision plots of the solution and of the gradient; each curve varies the tolerance."""
     costs = (
-        ("evaluations", final("sample_evaluations"), "evaluations of a sample, forward", 1.0, _SOLUTION),
+        ("evaluations", final("sample_evaluations"), "evaluations per sample, forward", 1.0, _SOLUTION),
         ("seconds", _SECONDS, "training step (s)", 1.0, _SOLUTION),
         ("gradient-evaluations", _CALLS, "calls of the field, both directions", 1.0, _GRADIENT),
         ("gradient-seconds", _SECONDS, "training step (s)", 1.0, _GRADIENT),
@@ -68,11 +68,11 @@ def _with_diffrax(group: str) -> tuple[str, ...]:
 
 
 def _fronts(name: str, task: str, **baseline: str) -> tuple[Plot, ...]:
-    """The Pareto fronts of gradients: error against memory, error against time, time against memory.
+    """Return the Pareto plots of gradients: error against memory, error against time, time against memory.
 
     Args:
         name: of the group.
-        task: in words.
+        task: name of the task for the caption.
         baseline: further axes of the baseline arm, whose gradient is direct. Times are ratios to that arm's times.
     """
     memory = "peak of live tensors (MB)"
@@ -86,7 +86,7 @@ def _fronts(name: str, task: str, **baseline: str) -> tuple[Plot, ...]:
     return tuple(
         Plot(
             f"{name}-{kind}",
-            f"{task}: {y_label} against {x_label} by gradient; no gradient beats those on the dotted front in both",
+            f"{task}: {y_label} against {x_label} by gradient; the dotted line is the Pareto front",
             each(_scaled(x, scale), y),
             ("gradient", "solver"),
             Look(x_label, y_label, "xy", joined=False, front=True),
@@ -105,7 +105,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         *_work_precision("mnist", "MNIST", _with_diffrax("mnist"), _BY_LIBRARY),
         Plot(
             "first-step",
-            "The first training step, compilation included, by tolerance",
+            "Time of the first training step, including compilation, against the tolerance",
             by_axis("rtol", final("first_step_seconds")),
             ("task", "solver"),
             Look("rtol", "first step (s)", "xy"),
@@ -113,7 +113,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         ),
         Plot(
             "process",
-            "MNIST: growth of the process's memory in a training step, which every library's meters see",
+            "MNIST: growth of process memory in a training step, a measurement that exists for every library",
             by_axis("rtol", _PROCESS, 1e-6),
             _BY_LIBRARY,
             Look("rtol", "process peak (MB)", "x", from_zero=True),
@@ -123,9 +123,9 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
     "pareto": tuple(
         plot
         for name, task, baseline in (
-            ("contracting", "Field squeezed by exp(20)", {}),
+            ("contracting", "Contracting field, exp(20)", {}),
             ("van-der-pol", "Van der Pol, trajectory fit", {}),
-            ("spiral", "Spiral, rk4 and the asynchronous leapfrog at one step size", {"solver": "rk4"}),
+            ("spiral", "Spiral, rk4 and the asynchronous leapfrog at the same step size", {"solver": "rk4"}),
             ("mnist", "MNIST", {}),
             ("density", "FFJORD on two circles", {}),
             ("ecg", "Latent ODE of heart beats", {}),
@@ -138,7 +138,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         *_work_precision("mnist", "MNIST", ("mnist",), _BY_GRADIENT),
         Plot(
             "steps-memory",
-            "Peak memory of a training step against the step of rk4",
+            "Peak memory of a training step against the step size of rk4",
             by_axis("step_size", _PEAK, 1e-6),
             _BY_GRADIENT,
             Look("step size", "peak of live tensors (MB)", "xy", reverse=True),
@@ -146,7 +146,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         ),
         Plot(
             "steps-time",
-            "Time of a training step against the step of rk4",
+            "Time of a training step against the step size of rk4",
             by_axis("step_size", _SECONDS),
             _BY_GRADIENT,
             Look("step size", "training step (s)", "xy", reverse=True),
@@ -154,7 +154,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         ),
         Plot(
             "segments",
-            "Peak memory of a training step against the number of segments that a solve of 160 steps is kept in",
+            "Peak memory of a training step against the number of checkpointing segments of a solve of 160 steps",
             by_axis("segments", _PEAK, 1e-6),
             _BY_GRADIENT,
             Look("segments", "peak of live tensors (MB)", "xy"),
@@ -162,7 +162,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         ),
         Plot(
             "contracting",
-            "Error of the gradient against how hard the field is squeezed",
+            "Error of the gradient against the contraction rate of the field",
             by_axis("rate", _GRADIENT),
             ("gradient", "rtol"),
             Look("rate", "gradient error", "xy"),
@@ -180,18 +180,18 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         ),
         Plot(
             "samples",
-            "Evaluations that one of 32 oscillators took against their stiffness",
+            "Evaluations per sample for 32 oscillators against their stiffness",
             by_axis("mu", final("sample_evaluations")),
             _BY_LIBRARY,
-            Look("μ", "evaluations of a sample", "xy"),
+            Look("μ", "evaluations per sample", "xy"),
             ("stiffness",),
         ),
         Plot(
             "size",
-            "Evaluations that a sample took against the size of the batch, μ = 10",
+            "Evaluations per sample against the size of the batch, μ = 10",
             by_axis("starts", final("sample_evaluations")),
             _BY_LIBRARY,
-            Look("samples in the batch", "evaluations of a sample", "xy"),
+            Look("samples in the batch", "evaluations per sample", "xy"),
             ("size",),
         ),
         Plot(
@@ -204,10 +204,10 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         ),
         Plot(
             "loop",
-            "Time of one call of the field with all that the library does around it: 256 oscillators, μ = 2",
+            "Time per call of the field, including the library's overhead: 256 oscillators, μ = 2",
             category("solver_label", _LOOPS, _scaled(quotient(_SECONDS, final("nfe_forward")), 1e6)),
             (),
-            Look("", "a call (µs)", "y", joined=False, categories=_LOOPS),
+            Look("", "time per call (µs)", "y", joined=False, categories=_LOOPS),
             ("loop", "loop-compiled", "loop-diffrax"),
         ),
     ),

@@ -1,6 +1,6 @@
-"""Panels of a density of the plane: the data, samples of the model and its density, and a flow in time.
+"""Plots of a two-dimensional density: the data, samples of the model, the model's density, and a flow over time.
 
-All panels have the axes of the grid on which the density is known: they can be compared, and a film stands still.
+All panels have the axes of the density grid, so that panels can be compared and the axes of an animation do not move.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from nodebench.escapes import for_matplotlib
 from nodebench.reporting.colours import FITTED, OBSERVED
 from nodebench.spec.trajectories import Trajectories
 
-COLOURS = "viridis"  # of densities: even in lightness, so that it can be read without colours
+COLOURS = "viridis"  # for densities: perceptually uniform, so that it is readable in greyscale
 
 
 def panels(shown: Trajectories) -> int:
-    """How many panels a density has: without a flow there are no samples of the model."""
+    """Return the number of panels: 3, or 2 without a flow, which has no samples of the model."""
     return 3 if shown.moved.size else 2
 
 
@@ -35,7 +35,7 @@ def draw_density(grid: Sequence[Axes], shown: Trajectories) -> None:
 
 
 def draw_flow(axes: Axes, shown: Trajectories, step: int) -> None:
-    """Draw where the points of a flow are at one of its times."""
+    """Draw the points of a flow at one of its times."""
     label = f"{shown.time_label} = {shown.times[step]:.2f}"
     _points(axes, shown, shown.moved[step], FITTED, label)
 

@@ -1,4 +1,4 @@
-"""What a page of the report consists of, whatever it is written as: HTML, Markdown, LaTeX or CSV."""
+"""Blocks of a report page, independent of the output format (HTML, Markdown, LaTeX or CSV)."""
 
 import hashlib
 import itertools
@@ -16,9 +16,9 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-        text: as a person reads it.
-        value: what it is sorted by, and what the data file holds; the text where there is none.
-        kind: how it is set; ``verdict`` is a word with a colour of its own.
+        text: the displayed text.
+        value: the sort key and the value in the data file; None means ``text``.
+        kind: how the cell is formatted; ``verdict`` has a colour for each verdict.
         page: the page that it links to.
     """
 
@@ -29,26 +29,26 @@ class Cell:
 
     @property
     def key(self) -> float | str:
-        """What it is sorted by."""
+        """The sort key of the cell."""
         return self.text if self.value is None else self.value
 
 
 def slug(text: str) -> str:
-    """A name that may be a file's, a link's and a label's, whatever a record says."""
+    """Return a name that is safe in file names, links and labels, for any text."""
     return re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")
 
 
 def page_name(text: str) -> str:
-    """The file name of a page: that of ``slug``, and where it is not the text itself, a digest of the text.
+    """Return the file name of a page: the slug of the text, with a digest if the slug differs from the text.
 
-    Two texts so give two names: ``a b`` and ``a-b``, or two names without a Latin letter.
+    Different texts therefore have different names, for example ``a b`` and ``a-b``, or names without Latin letters.
     """
     plain = slug(text)
     return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def distinct(pages: Sequence["Page"]) -> list["Page"]:
-    """Pages whose tables and figures have names that differ; the second of one name is numbered."""
+    """Return the pages with unique names of tables and charts; the second one of a name gets a number."""
     seen: set[str] = set()
 
     def renamed(block: Block) -> Block:
@@ -63,29 +63,29 @@ def distinct(pages: Sequence["Page"]) -> list["Page"]:
 
 
 def number(text: str, value: float | None) -> Cell:
-    """A number as a cell; one that is missing sorts last."""
+    """Return a cell for a number; a missing number sorts last."""
     return Cell(text, math.inf if value is None else value, "number")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a name of its own, under which its data and its LaTeX are written."""
+    """A table; its data file and its LaTeX file are named after it."""
 
     name: str
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-    filters: bool = False  # whether a field to filter by is worth its room
+    filters: bool = False  # whether to show a filter field
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure, with the numbers that it is drawn from.
+    """A plot with the data that it shows.
 
     Attributes:
-        alt: what it shows, for someone who does not see it.
-        drawing: its lines and letters take the colour of the page's text.
-        small: whether several stand side by side.
+        alt: text alternative for readers who cannot see the plot.
+        drawing: the plot; its lines and text take the text colour of the page.
+        small: whether several charts are placed side by side.
     """
 
     name: str
@@ -114,28 +114,28 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Bullets:
-    """Several short texts."""
+    """A bulleted list of short texts."""
 
     items: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Names and what they mean or are."""
+    """A list of terms with their descriptions."""
 
     items: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Links:
-    """Other pages: their names, their titles, and what they are about, which may be empty."""
+    """Links to other pages: name, title, and a description, which may be empty."""
 
     items: Sequence[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
 class Urls:
-    """Addresses elsewhere, by name, behind a word or two that say what they are."""
+    """External links as pairs of name and address, after a short title."""
 
     title: str
     items: Sequence[tuple[str, str]]
@@ -143,14 +143,14 @@ class Urls:
 
 @dataclass(frozen=True)
 class Code:
-    """What is to be typed."""
+    """A command to type."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Folded:
-    """Text that only some will want, behind its title."""
+    """Collapsed text under a title."""
 
     title: str
     text: str
@@ -161,7 +161,7 @@ Block = Heading | Paragraph | Bullets | Terms | Links | Urls | Code | Folded | T
 
 @dataclass(frozen=True)
 class Page:
-    """A page: its file name without an ending, its title, what it is about in one line, and its blocks."""
+    """A page: file name without extension, title, one-line description, and blocks."""
 
     name: str
     title: str
@@ -172,10 +172,10 @@ class Page:
 
     @property
     def tables(self) -> list[Table]:
-        """Its tables."""
+        """The tables of the page."""
         return [block for block in self.blocks if isinstance(block, Table)]
 
     @property
     def charts(self) -> list[Chart]:
-        """Its figures."""
+        """The charts of the page."""
         return [block for block in self.blocks if isinstance(block, Chart)]

@@ -1,4 +1,4 @@
-"""The drawing of a claim's findings against its regions."""
+"""Forest plot of a claim: estimates against the regions of support and refutation."""
 
 import math
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from nodebench.store.film import LARGEST
 
 
 def forest(name: str, results: Sequence[PartResult], published: float | None, ratio: bool) -> Drawing:
-    """Estimates with their intervals and replicates, against the values that support them and those that refute them.
+    """Draw estimates with intervals and replicates, over the regions that support and refute the claim.
 
-    All results are of one part. ``ratio`` draws a logarithmic axis.
+    All results belong to one part. ``ratio`` selects a logarithmic axis.
     """
     shown = [one for one in results if one.estimate is not None]
     part = shown[0].part
@@ -30,8 +30,8 @@ def forest(name: str, results: Sequence[PartResult], published: float | None, ra
         edges = [edge * scale for ends in (part.supports, *part.regions.refuting) for edge in ends]
         values += [edge for edge in edges if math.isfinite(edge) and (edge > 0 or not ratio)]
         low, high = _window(values, ratio)
-        _shade(axes, [part.supports], SUPPORT, "supports it", scale, (low, high))
-        _shade(axes, part.regions.refuting, REFUTE, "refutes it", scale, (low, high))
+        _shade(axes, [part.supports], SUPPORT, "supports the claim", scale, (low, high))
+        _shade(axes, part.regions.refuting, REFUTE, "refutes the claim", scale, (low, high))
         for row, one in enumerate(reversed(shown)):
             _result(axes, one, row, scale, (low, high))
         if published is not None and low <= published * scale <= high:
@@ -55,10 +55,10 @@ def forest(name: str, results: Sequence[PartResult], published: float | None, ra
 def _shade(
     axes: Axes, ranges: Sequence[Range], colour: str, words: str, scale: float, window: tuple[float, float]
 ) -> None:
-    """Shade ranges of values as far as the window goes."""
+    """Shade ranges of values, clipped to the limits of the axis."""
     for number, ends in enumerate(ranges):
         low, high = (min(max(edge * scale, window[0]), window[1]) for edge in ends)
-        label = words if number == 0 else "_"  # one entry of the legend for all of them
+        label = words if number == 0 else "_"  # one legend entry for all ranges
         axes.axvspan(low, high, color=colour, alpha=0.13, linewidth=0, label=label)
         for edge in ends:
             if window[0] < edge * scale < window[1]:
@@ -82,14 +82,14 @@ def _result(axes: Axes, result: PartResult, row: int, scale: float, window: tupl
 
 
 def _on_axis(result: PartResult) -> list[float]:
-    """The values that an axis has to hold: those that are finite and not too large for it."""
+    """Return the values that the axis must include: those that are finite and not too large to draw."""
     assert result.estimate is not None
     found = result.estimate
     return [v for v in (*result.sample.values.values(), found.low, found.high, found.value) if abs(v) <= LARGEST]
 
 
 def _window(values: Sequence[float], ratio: bool) -> tuple[float, float]:
-    """Limits around values, with some room."""
+    """Return axis limits around values, with a margin."""
     if ratio:
         known = [value for value in values if value > 0] or [1.0]
         low, high = min(known), max(known)

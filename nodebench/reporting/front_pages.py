@@ -1,4 +1,4 @@
-"""The first page, and how it was measured."""
+"""The index page and the method page."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ def index_page(
     studies: Sequence[Page],
     published: Sequence[ClaimResult] = (),
 ) -> Page:
-    """One line a claim, under the sentences that sum up; with the verdict of the published records if given."""
+    """Return the index page: a summary and one row per claim, with verdicts of the published records if given."""
     headline, checks = _split(results)
     blocks: list[Block] = [Paragraph(summary(results, records))]
     if drawn := rows(headline):
@@ -54,7 +54,7 @@ def index_page(
         Links(
             [
                 ("questions", "Questions", "what users ask, answered in one sentence each"),
-                ("choice", "Which one to use", "solver, tolerance, gradient and library for an error"),
+                ("choice", "Which configuration to use", "the fastest and smallest configuration by gradient error"),
             ]
         ),
         verdict_table(headline, published=published),
@@ -62,7 +62,7 @@ def index_page(
     if checks:
         blocks += [
             Heading("Checks of the instruments"),
-            Paragraph("Identities and theorems: they test nodebench, not a claim that could be false."),
+            Paragraph("Identities and theorems are true by definition. They test nodebench, not a published claim."),
             verdict_table(checks, "checks"),
         ]
     blocks += [
@@ -71,7 +71,7 @@ def index_page(
         Heading("How it was measured"),
         Links(
             [
-                ("method", "Method", "definitions, machine, versions, what was cut, gaps"),
+                ("method", "Method", "definitions, machine, versions, what was run and what was not measured"),
                 ("amendments", "Amendments", "what changed in the declarations, when and why"),
             ]
         ),
@@ -82,9 +82,9 @@ def index_page(
 def _overview(shown: Sequence[Row]) -> Chart:
     n = [row.estimate.n for row in shown]
     caption = (
-        "Every claim that has been measured: the condition shown in the table, with its interval, the region that "
-        "supports the claim, and the published value where there is one. Each row has its own scale; hollow circles "
-        f"are not decided; n = {min(n)} to {max(n)}."
+        "All measured claims. A row shows the condition from the table with its interval, the region that supports "
+        "the claim, and the published value if there is one. Each row has its own scale. A hollow circle means that "
+        f"the claim is not decided. n = {min(n)} to {max(n)}."
     )
     header = ("claim", "scope", "verdict", "estimate", "low", "high", "n")
     data = [
@@ -110,13 +110,13 @@ def _overview(shown: Sequence[Row]) -> Chart:
 
 
 def _split(results: Sequence[ClaimResult]) -> tuple[list[ClaimResult], list[ClaimResult]]:
-    """Claims that could be false, and identities that check the instruments."""
+    """Separate claims that can be false from identities that check the instruments."""
     checks = [result for result in results if result.claim.kind is Kind.IDENTITY]
     return [result for result in results if result.claim.kind is not Kind.IDENTITY], checks
 
 
 def summary(results: Sequence[ClaimResult], records: Sequence[Record]) -> str:
-    """How many claims have which verdict."""
+    """Return the number of claims by verdict, in sentences."""
     headline, checks = _split(results)
     counts = Counter(result.verdict for result in headline)
     shown = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
@@ -131,7 +131,7 @@ def summary(results: Sequence[ClaimResult], records: Sequence[Record]) -> str:
 def verdict_table(
     results: Sequence[ClaimResult], name: str = "verdicts", published: Sequence[ClaimResult] = ()
 ) -> Table:
-    """One line a claim, with a column for the verdicts of the published records if they are given."""
+    """Return a table with one row per claim, and a column for verdicts of the published records if given."""
     rows = []
     beside = {result.claim.name: result for result in published}
     for result in sorted(results, key=lambda one: _ORDER.index(one.verdict)):
@@ -149,67 +149,66 @@ def verdict_table(
                 *([Cell(verdict_line(beside[claim.name]))] if beside else []),
             ]
         )
-    header = ["verdict", "claim", "it says", "scope", "published", "conditions", "measured [interval]", "n"]
+    header = ["verdict", "claim", "statement", "scope", "published", "conditions", "measured [interval]", "n"]
     header += ["verdict of the published records"] if beside else []
     caption = (
-        "The claims and their verdicts. The figure is that of one condition with the verdict of the claim, a home "
-        "condition if there is one; of “depends”, one for either side"
+        "The claims and their verdicts. The measured value is from one condition that has the verdict of the claim, "
+        "preferably a home condition; for “depends”, from one supported and one refuted condition"
     )
     return Table(name, caption, header, rows, filters=name == "verdicts")
 
 
 _RULES = (
     "A replicate is a fresh process with its own seed; arms are paired by seed.",
-    "The estimate is the mean on the declared scale (of logarithms for ratios) with Student's interval; for shares the "
-    "exact binomial one; for the median by order statistics if a trial failed. A figure without sampling error, such "
-    "as "
-    "a count of bytes, is its value and is marked exact.",
-    f"Results are looked at after {', '.join(map(str, LOOKS))} replicates. An error of 5 % is spent over these "
-    f"looks, so "
-    "that measuring until a verdict is reached does not make false verdicts more frequent. The interval shown is "
-    "that of "
-    "the last look.",
-    "Supported, refuted, partly: the whole interval is inside the region of support, of refutation, or between them. "
-    "“The same as” is an interval within a margin, never “not significant”.",
-    "A claim is judged condition by condition. It is supported or refuted if all decided conditions agree and the "
-    "source's own (home) condition is among them; it depends if some support and some refute it. A universal claim is "
-    "refuted by one condition, after Holm's correction over its conditions.",
-    "p-values are corrected by Benjamini and Hochberg's method (5 %) over all conditions of this report. Claims that "
-    "read "
-    "the same records in reciprocal form count once.",
-    "Ratios of times come from arms that alternate in one process. Trials during which the machine's speed changed are "
-    "run again up to three times; then a time by itself is left out, and a ratio of arms that alternate is kept.",
-    "A claim on accuracy is not judged on networks that are worse than a plain MLP, or whose training loss still "
-    "falls by "
-    "more than 5 % in the last tenth of the training; of densities, whose loss ends near an entropy, by more than "
-    "0.3 %.",
-    "Where all replicates share one test set, the sampling error of that test set is a part of the interval.",
+    "The estimate is the mean on the declared scale (the mean of logarithms for ratios) with Student's t interval. A "
+    "share has the exact binomial interval. If a trial failed, the estimate is the median, with an interval from order "
+    "statistics. A quantity without sampling error, such as a number of bytes, has no interval and is marked exact.",
+    f"Results are evaluated at planned looks, after {', '.join(map(str, LOOKS))} replicates. A total error of 5 % is "
+    "distributed over these looks, so that measuring until a verdict is reached does not increase the rate of false "
+    "verdicts. The interval shown is that of the last look.",
+    "A condition is supported if its whole interval is inside the region of support, refuted if it is inside the "
+    "region of refutation, and “partly” if it is between the two. “The same as” means that the interval is within a "
+    "margin; a difference that is not significant is not enough.",
+    "Each condition of a claim has its own verdict. The claim is supported or refuted if all decided conditions agree "
+    "and the condition of the source (the home condition) is among them. Its verdict is “depends” if some conditions "
+    "support it and others refute it. One refuted condition refutes a universal claim, after Holm's correction over "
+    "its conditions.",
+    "p-values are corrected with the Benjamini–Hochberg method (5 %) over all conditions of this report. Claims that "
+    "use the same records in reciprocal form count once.",
+    "Ratios of times come from arms that run interleaved in one process. A trial is repeated up to three times if the "
+    "speed of the machine changed during it. After that, its absolute times are left out, and ratios of interleaved "
+    "arms are kept.",
+    "A claim about accuracy is not judged on networks that are worse than a plain MLP, or whose training loss still "
+    "falls by more than 5 % in the last tenth of the training. For densities, whose loss ends near an entropy, the "
+    "limit is 0.3 %.",
+    "If all replicates share one test set, the interval includes the sampling error of that test set.",
     "Arms that differ in anything but the axis under test (tolerance, dtype, threads, preset, data, machine, versions) "
-    "are not compared, and the difference is named.",
-    "A fixed-step network whose error changes by a point or more under steps four times finer is marked ‡.",
+    "are not compared, and the report names the difference.",
+    "A network trained with fixed steps is marked ‡ if steps four times smaller change its error by a percentage point "
+    "or more.",
 )
 _NOT_MEASURED = (
     "Accelerators: the study devices measures them (nodebench study run devices --device cuda).",
-    "Accuracy at the scale of the papers: claims at paper scope say which command would test them.",
+    "Accuracy at the scale of the papers: the page of a claim names the command that tests its paper scope.",
     "Solvers outside Python.",
-    "Kernel workspaces and allocator overhead: the peak is that of live tensors.",
+    "Kernel workspaces and allocator overhead: peak memory counts live tensors only.",
 )
 
 
 def method_page(
     results: Sequence[ClaimResult], records: Sequence[Record], studies: Mapping[str, Sequence[Record]]
 ) -> Page:
-    """Definitions, machine, versions, seeds, deviations, and what was not measured."""
+    """Return the method page: definitions, machine, versions, seeds, and what was not measured."""
     blocks: list[Block] = [
         Heading("From records to verdicts"),
         Bullets(_RULES),
         Heading("Machine and versions"),
         _environments(records),
-        Heading("What each figure is"),
+        Heading("Definition of each metric"),
         Terms([(f"{known.label} ({known.name})", known.about) for known in FIGURES.values()]),
-        Heading("What a trial is"),
+        Heading("Axes of a trial"),
         Terms([(axis.label, _axis(axis)) for axis in AXES.values()]),
-        Heading("What was run, and what was cut"),
+        Heading("What was run"),
         Bullets(_cuts(studies)),
         Heading("Not measured"),
         Bullets(
@@ -220,14 +219,14 @@ def method_page(
         ),
         Heading("Make this report"),
         Code("nodebench report"),
-        Paragraph("The file verdicts.json beside these pages has the verdicts for programs."),
+        Paragraph("The file verdicts.json in the same folder contains the verdicts in machine-readable form."),
     ]
-    return Page("method", "How it was measured", "Definitions, machine, versions, cuts, gaps", blocks)
+    return Page("method", "How it was measured", "Definitions, machine, versions, runs, gaps", blocks)
 
 
 def _axis(axis: Axis) -> str:
-    """What an axis is, and what it can change."""
-    return axis.help + ("" if axis.computes else " Changes time and memory; computed values up to rounding only.")
+    """Describe an axis and what it can change."""
+    return axis.help + ("" if axis.computes else " Changes time and memory; computed values change only by rounding.")
 
 
 def _environments(records: Sequence[Record]) -> Table:
@@ -247,11 +246,11 @@ def _environments(records: Sequence[Record]) -> Table:
         ] += 1
     rows = [[*map(Cell, key), number(str(count), count)] for key, count in sorted(found.items())]
     header = ("processor", "cores", "threads", "Python", "torch", "torchdiffeq", "scipy", "commit", "records")
-    return Table("environments", "Machines and versions behind the records", header, rows)
+    return Table("environments", "Machines and versions of the records", header, rows)
 
 
 def _cuts(studies: Mapping[str, Sequence[Record]]) -> list[str]:
-    """What of each study was run, and what was not."""
+    """Return a line per study: its presets, seeds and failures, or that it was not run."""
     told = []
     for name in shipped_studies():
         records = studies.get(name, [])
@@ -265,6 +264,7 @@ def _cuts(studies: Mapping[str, Sequence[Record]]) -> list[str]:
         span = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
         failed = sum(record.status is not Status.OK for record in records)
         told.append(
-            f"{name}: preset {presets}, {span} of {wanted} seeds a configuration, {failed} of {len(records)} failed."
+            f"{name}: preset {presets}, {span} seeds per configuration ({wanted} planned), {failed} of {len(records)} "
+            "trials failed."
         )
     return told

@@ -1,6 +1,6 @@
-"""All claims in one picture: estimate, interval, region of support and published value, a row each.
+"""Overview plot of all claims: one row each with estimate, interval, region of support and published value.
 
-Claims have different units, so every row has an axis of its own: it holds what is drawn in the row, and no more.
+Claims have different units, so each row has its own axis, scaled to the values that are drawn in the row.
 """
 
 import math
@@ -21,17 +21,17 @@ from nodebench.reporting.document import page_name
 from nodebench.store.film import LARGEST
 
 _WIDTH, _ROW = 8.0, 0.25  # inches
-_NAMES, _WORDS = -0.03, 1.03  # ends of the names, starts of the words, in widths of the rows
+_NAMES, _WORDS = -0.03, 1.03  # x of the names (right edge) and of the results (left edge), in row widths
 
 
 @dataclass(frozen=True)
 class Row:
-    """A claim in the picture.
+    """A claim in the overview plot.
 
     Attributes:
-        result: of the claim.
-        part: the figure that is drawn.
-        estimate: of that figure.
+        result: the result of the claim.
+        part: the effect that is drawn.
+        estimate: the estimate of that effect.
     """
 
     result: ClaimResult
@@ -40,12 +40,12 @@ class Row:
 
     @property
     def words(self) -> str:
-        """What stands at the end of the row."""
+        """The text at the end of the row."""
         return f"{self.part.number} · {self.result.verdict}"
 
 
 def rows(results: Sequence[ClaimResult]) -> list[Row]:
-    """The claims that have a figure to draw, by topic."""
+    """Return a row for each claim that has an estimate, sorted by topic."""
     found = []
     for result in results:
         shown = result.headline
@@ -57,7 +57,7 @@ def rows(results: Sequence[ClaimResult]) -> list[Row]:
 
 
 def overview(name: str, shown: Sequence[Row]) -> Drawing:
-    """Draw one row for each claim, under the names of their topics."""
+    """Draw one row per claim, grouped by topic."""
     groups = [(topic, list(some)) for topic, some in groupby(shown, key=lambda row: row.result.claim.topic)]
     lines = len(shown) + len(groups)
     with style(name):
@@ -104,7 +104,7 @@ def _draw(axes: Axes, row: Row, line: float) -> None:
 
 
 def _placement(row: Row, published: float | None) -> Callable[[float], float]:
-    """From a value to its place between 0 and 1 in a row that holds all that is drawn there."""
+    """Return the function that maps a value to its position in [0, 1] on the axis of a row."""
     edges = [edge for edge in row.part.part.supports if math.isfinite(edge)]
     ends = (row.estimate.low, row.estimate.value, row.estimate.high)
     values = [*edges, *(value for value in ends if abs(value) <= LARGEST), *([] if published is None else [published])]

@@ -1,4 +1,4 @@
-"""Portraits and trajectories of a study's first replicate, from what its trials have kept for figures."""
+"""Phase portraits and trajectories of a study's first replicate, from the snapshots that its trials stored."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,11 +8,11 @@ from nodebench.reporting.plots import density, over_time, portrait
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Film, Trajectories
 
-MOST = 6  # pictures a page
+MOST = 6  # plots per page
 
 
 def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Film]) -> list[Block]:
-    """One picture for each task and model, of the least seed: in the plane where a field is drawn, else over time."""
+    """Return a plot per task and model, for the smallest seed: in the plane if there is a field, else over time."""
     found: dict[tuple[str, ...], Record] = {}
     ordered = sorted(records, key=lambda r: (r.trial.seed, r.place.number or 0, r.id))
     for record in ordered:
@@ -46,16 +46,16 @@ def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Fi
 
 
 def _drawn_as(shown: Trajectories) -> str:
-    """What stands for what in the drawing of trajectories or of a function."""
+    """Describe the lines and markers in a plot of trajectories or of a function."""
     if shown.names:
-        return "given (dots), hidden (circles) and predicted (dashed), of series that no model was trained on"
+        return "given points (dots), hidden points (circles) and prediction (dashed) of series not used in training"
     if shown.surface.size:
         return "output over the plane (colour), where it is 0 (line), and observed points (dots)"
     return "true (solid), fitted (dashed) and observed (dots)"
 
 
 def _numbers(shown: Trajectories) -> tuple[list[str], list[tuple[float, ...]]]:
-    """What is drawn as lines, as a table; of a surface, its values along the middle of the plane."""
+    """Return the drawn lines as header and rows; for a surface, its values along the middle of the plane."""
     if shown.surface.size:
         middle = len(shown.surface) // 2
         header = [shown.labels[0], f"output at {shown.labels[1]} = {shown.axes[1][middle]:.3g}"]

@@ -1,6 +1,6 @@
-"""Figures of one trial: its training, its trajectories over time and in the plane, and a film of them.
+"""Plots of one trial: training curves, trajectories over time and in the plane, and animations.
 
-True lines are solid, fitted ones dashed, as in the Breakdown article.
+True trajectories are solid and fitted ones dashed, as in the Breakdown article.
 """
 
 import io
@@ -35,7 +35,7 @@ from nodebench.store.film import LARGEST
 
 LEVELS = np.linspace(-1.5, 1.5, 13)  # of a learned function whose targets are −1 and 1
 SHADES = mpl.colormaps["PuOr"]
-SHADE: dict[str, Any] = {"color": "#7F7F7F", "alpha": 0.15}  # stands on light and on dark pages
+SHADE: dict[str, Any] = {"color": "#7F7F7F", "alpha": 0.15}  # visible on light and dark pages
 FORMATS = ("svg", "png")
 WIDTH = 5.0  # inches; text of 10 points stays readable at half of it
 EXAMPLES = 3  # rows of a figure over time
@@ -46,7 +46,7 @@ _STYLE = {"font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10, "legend.f
 
 
 def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) -> list[Path]:
-    """Draw all figures of a trial, as SVG and PNG, and with ``animate`` a GIF of its training; return the files.
+    """Draw all plots of a trial as SVG and PNG, with ``animate`` also a GIF of its training; return the files.
 
     Raises:
         BadInput: a file would be written through a symbolic link.
@@ -85,21 +85,21 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
 
 @contextmanager
 def style(salt: str = "nodebench", **more: Any) -> Iterator[None]:
-    """The look of every drawing, with some settings more; the salt makes its ids, always the same ones."""
+    """Apply the common plot style and the settings ``more``; ``salt`` makes the SVG ids reproducible."""
     theme = sns.axes_style("ticks") | sns.plotting_context("paper") | _STYLE | more
     with mpl.rc_context(theme | {"svg.hashsalt": salt}), warnings.catch_warnings():  # type: ignore[arg-type]
-        # A letter that the font lacks is drawn as a box, which says enough.
+        # A character that the font lacks is drawn as a box; a warning is not needed.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
 def lay_out(drawn: Figure) -> None:
-    """Place what a figure holds, once; a figure that keeps the engine draws everything once more with every saving."""
+    """Lay out a figure once; with the layout engine attached, it would be drawn a second time at every save."""
     ConstrainedLayoutEngine().execute(drawn)
 
 
 def _stem(record: Record) -> str:
-    """A file name that a person can tell apart from its neighbours."""
+    """Return a readable file name that is unique to the record."""
     trial = record.trial
     parts = [trial.model, trial.solver, trial.gradient, f"seed{trial.seed}", record.id]
     return file_name("-".join(part for part in parts if part))
@@ -121,7 +121,7 @@ def _new(title: str, width: float, height: float) -> Figure:
 
 
 def training(record: Record) -> Figure:
-    """Loss, the task's first metric on unseen data where it is known of several epochs, and NFE over the epochs."""
+    """Plot by epoch: the loss, the first test metric if it is known for several epochs, and the NFE."""
     names = ("nfe_forward", "nfe_backward", "nfe_probe")
     history = record.history
     calls = {name: _known(history, name) for name in names}
@@ -138,7 +138,11 @@ def training(record: Record) -> Figure:
     if metric:
         axes[1].plot(*_known(history, metric), color=FITTED, marker=".")
         axes[1].set_ylabel(figure(metric).label)
-    labels = {"nfe_forward": "forward, a step", "nfe_backward": "backward, a step", "nfe_probe": "forward, fixed probe"}
+    labels = {
+        "nfe_forward": "forward, per step",
+        "nfe_backward": "backward, per step",
+        "nfe_probe": "forward, probe batch",
+    }
     for (name, points), color, style in zip(calls.items(), (TRUE, FITTED, OBSERVED), ("-", "--", ":"), strict=False):
         axes[-1].plot(*points, style, color=color, marker=".", label=labels[name])
     if calls:
@@ -155,13 +159,13 @@ _NO_METRICS = frozenset({"epoch", "loss", "final_loss", "seconds"})
 
 
 def _first_metric(record: Record) -> str:
-    """The first metric that several epochs have, in the task's own order; empty where there is none."""
+    """Return the first metric, in the order of the task, that is known for several epochs; empty if none is."""
     names = (name for row in record.history for name in row if name not in _NO_METRICS and not name.startswith("nfe_"))
     return next((name for name in names if len(_known(record.history, name)[0]) > 1), "")
 
 
 def _known(history: list[dict[str, float | None]], name: str) -> tuple[list[float], list[float]]:
-    """The epochs and values of the rows that have one, but for what is too large to be drawn."""
+    """Return the epochs and values of the rows that have a value, without values that are too large to draw."""
     points = [(row["epoch"], row.get(name)) for row in history]
     drawn = [(x, y) for x, y in points if x is not None and y is not None and abs(x) <= LARGEST and abs(y) <= LARGEST]
     return [x for x, _ in drawn], [y for _, y in drawn]
@@ -171,7 +175,7 @@ def _known(history: list[dict[str, float | None]], name: str) -> tuple[list[floa
 
 
 def portrait(title: str, shown: Trajectories) -> Figure:
-    """Paths in the plane of the first two components, over the learned field where there is one."""
+    """Plot trajectories in the plane of the first two components, over the learned field if there is one."""
     count = len(shown.true)
     columns = 1 if count == 1 else 2
     rows = -(-count // columns)
@@ -219,7 +223,7 @@ def density(title: str, shown: Trajectories) -> Figure:
 
 
 def over_time(title: str, shown: Trajectories) -> Figure:
-    """Each component over time; what training never saw is shaded."""
+    """Plot each component over time; times outside the training range are shaded."""
     count, components = min(EXAMPLES, len(shown.true)), shown.true.shape[2]
     rows, columns = (components, 1) if count == 1 else (count, components)
     drawn = _new(title, WIDTH, 0.9 + 1.5 * rows)
@@ -260,7 +264,7 @@ def _panel(axes: Axes, shown: Trajectories, example: int, component: int) -> Non
 
 
 def _points(axes: Axes, shown: Trajectories, example: int, component: int) -> None:
-    """A series at its own times: what was given, what was hidden, and the prediction, without lines across gaps."""
+    """Plot a series at its own times: given points, hidden points and prediction, without lines across gaps."""
     true, given = shown.true[example, :, component], shown.observed[example, :, component]
     given_times = shown.observed_times[example][np.isfinite(given)]
     hidden = np.isfinite(true) & ~np.isin(shown.times, given_times)
@@ -276,7 +280,7 @@ GAP = 4.0  # times the median distance between points
 
 
 def _with_gaps(points: np.ndarray) -> np.ndarray:
-    """Points ``(n, 2)`` with NaN where two of them are far apart, so that no line joins these."""
+    """Insert NaN between points ``(n, 2)`` that are far apart, so that no line joins them."""
     distances = np.diff(points[:, 0])
     if not len(distances):
         return points
@@ -285,7 +289,7 @@ def _with_gaps(points: np.ndarray) -> np.ndarray:
 
 
 def _connected(points: np.ndarray) -> np.ndarray:
-    """The known points in order: a model that speaks only at some times is drawn from one to the next."""
+    """Return the finite points, so that a model with values at some times only is drawn as a connected line."""
     return points[np.isfinite(points).all(1)]
 
 
@@ -294,7 +298,7 @@ def _beyond(shown: Trajectories) -> bool:
 
 
 def _limits(shown: Trajectories, example: int, component: int, margin: float) -> tuple[float, float]:
-    """The range of truth and observations, widened: a fit that runs off must not flatten them."""
+    """Return axis limits from truth and observations, with a margin; a fit that diverges does not change them."""
     known = np.concatenate([shown.true[example, :, component], shown.observed[example, :, component]])
     known = known[np.isfinite(known)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (-1.0, 1.0)
@@ -304,7 +308,7 @@ def _limits(shown: Trajectories, example: int, component: int, margin: float) ->
 
 def _legend(drawn: Figure, shown: Trajectories, shade: bool) -> None:
     handles = _points_handles(shown) if shown.names else _lines_handles()
-    if shown.surface.size:  # the one line is where the output is 0
+    if shown.surface.size:  # the only line is the contour where the output is 0
         handles[:2] = [Line2D([], [], color=TRUE, label="output 0")]
     if shown.field.size and not shade:
         handles.append(Line2D([], [], color=FIELD, label="learned field"))
@@ -332,11 +336,11 @@ def _points_handles(shown: Trajectories) -> list[Line2D | Patch]:
     return found
 
 
-# --- the film
+# --- animations
 
 
 def _animation(record: Record, film: Film) -> bytes:
-    """The portrait or the density, epoch by epoch, as a GIF."""
+    """Return a GIF of the portrait or the density, one frame per epoch."""
     epochs = sorted(film)
     last = film[epochs[-1]]
     draw = density if last.density.size else portrait
@@ -354,7 +358,7 @@ def _animation(record: Record, film: Film) -> bytes:
 
 
 def _flow(title: str, shown: Trajectories) -> bytes:
-    """The points of a flow from its base to the data, as a GIF."""
+    """Return a GIF of the points of a flow, from the base distribution to the data."""
     drawn = _new(title, 3.6, 4.0)
     axes = drawn.subplots()
     draw_flow(axes, shown, 0)
@@ -362,7 +366,7 @@ def _flow(title: str, shown: Trajectories) -> bytes:
 
 
 def _gif(drawn: Figure, frames: list[int], show: Callable[[int], None]) -> bytes:
-    """A figure whose panels ``show`` draws anew for each frame; the last one stays."""
+    """Return a GIF in which ``show`` redraws all panels for each frame; the last frame is held longer."""
     lay_out(drawn)
 
     def cleared(frame: int) -> list[Axes]:

@@ -1,4 +1,4 @@
-"""Values that papers have published, to stand beside ours. Chen et al. 2018, arXiv 1806.07366."""
+"""Published values for comparison with ours, from Chen et al. 2018, arXiv 1806.07366."""
 
 # Table 1: test error in %, parameters in millions, by our name of the model.
 TABLE_1 = {"mlp": (1.60, 0.24), "resnet": (0.41, 0.60), "rknet": (0.47, 0.22), "odenet": (0.42, 0.22)}
@@ -11,7 +11,7 @@ TABLE_2 = {
 
 
 def published(study: str, figure: str, axes: dict[str, object]) -> float | None:
-    """The published value of a figure of a configuration; None where there is none."""
+    """Return the published value of a metric for a configuration, or None if there is none."""
     model = str(axes.get("model"))
     if study in ("table1", "mnist-full") and model in TABLE_1 and axes.get("solver") in (None, "dopri5"):
         return {"test_error": TABLE_1[model][0], "parameters": TABLE_1[model][1] * 1e6}.get(figure)

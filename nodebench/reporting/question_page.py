@@ -1,4 +1,4 @@
-"""The page of questions: each answered in its first sentence, by the records."""
+"""The questions page: the first sentence after each question answers it from the records."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -9,11 +9,11 @@ from nodebench.reporting.questions import QUESTIONS, Question
 
 OPEN = "Not decided yet."
 UNKNOWN = "Not measured yet."
-UNCLAIMED = "No claim that is tested here answers this. The pages of these studies have measured figures."
+UNCLAIMED = "No tested claim answers this question. The pages of the studies below show measurements."
 
 
 def question_page(results: Sequence[ClaimResult], studies: Collection[str] = ()) -> Page:
-    """Every question with its answer, the claims behind it, where it was asked, and the command that measures it.
+    """Return the page with all questions: answer, claims, the issues that ask it, and the command that measures it.
 
     Args:
         results: of all claims.
@@ -21,22 +21,22 @@ def question_page(results: Sequence[ClaimResult], studies: Collection[str] = ())
     """
     known = {result.claim.name: result for result in results}
     blocks = [block for question in QUESTIONS for block in _answered(question, known, studies)]
-    return Page("questions", "What users ask", "Questions of users, answered by the records", blocks)
+    return Page("questions", "What users ask", "Questions of users, answered from the records", blocks)
 
 
 def findings(results: Sequence[ClaimResult], most: int = 5) -> list[str]:
-    """The questions that the records answer, with their answers, the most important first; at most so many."""
+    """Return at most ``most`` questions that the records answer, with their answers, the most important first."""
     known = {result.claim.name: result for result in results}
     decided = [one for one in QUESTIONS if any(known[n].verdict.is_decided for n in one.claims[:1] if n in known)]
     return [f"{question.text} {answer(question, known)}" for question in decided[:most]]
 
 
 def answer(question: Question, results: Mapping[str, ClaimResult], studies: Collection[str] = ()) -> str:
-    """The answer, with what was measured for the first of the claims.
+    """Return the answer, with the measurement of the first claim.
 
     Args:
-        question: to be answered.
-        results: by the name of the claim.
+        question: the question to answer.
+        results: the results by the name of the claim.
         studies: that have a page.
     """
     first = next((results[name] for name in question.claims if name in results), None)
@@ -50,7 +50,7 @@ def answer(question: Question, results: Mapping[str, ClaimResult], studies: Coll
 
 
 def _other_scopes(first: ClaimResult, results: Mapping[str, ClaimResult]) -> str:
-    """What was measured for the same claim at another scope, where it has the same verdict."""
+    """Return the measurements of the same claim at other scopes that have the same verdict."""
     others = [one for one in results.values() if one.claim.id == first.claim.id and one is not first]
     return "".join(f" {measured(one)}." for one in others if one.verdict is first.verdict)
 

@@ -1,4 +1,4 @@
-"""What users of the field ask, and the claims and commands that answer it."""
+"""Questions that users ask, with the claims and commands that answer them."""
 
 from dataclasses import dataclass
 
@@ -23,12 +23,12 @@ class Question:
 
     Attributes:
         text: the question.
-        asked: where, as ``library number``.
+        asked: the issues that ask it, as ``library number``.
         claims: the names of the claims that answer it, the one that answers it best first.
         answers: the word that begins the answer, by the verdict of the first of these claims.
-        advice: what to do, or what to look at; empty where the measured figure says all.
+        advice: what to do or to check; empty if the measurement is sufficient.
         command: measures the answer on the reader's machine.
-        studies: whose pages have figures beside the claims.
+        studies: the studies whose pages show further measurements.
         guides: pages of the documentation, under ``docs``.
     """
 
@@ -57,8 +57,8 @@ QUESTIONS = (
         ("torchdiffeq 259", "torchdiffeq 54", "torchdiffeq 247", "torchdyn 138", "diffrax 685"),
         ("memory-constant (paper)", "memory-constant (default)"),
         YES_NO,
-        "Constant is meant in the number of solver steps. The solution at each output time is stored, so that many "
-        "output times need memory with any gradient; ask for the last state alone where that is enough.",
+        "Memory is constant in the number of solver steps. The solution at each output time is stored, so memory grows "
+        "with the number of output times for every gradient. Request only the final state if that is enough.",
         "nodebench study run memory",
     ),
     Question(
@@ -66,30 +66,31 @@ QUESTIONS = (
         ("torchdiffeq 243",),
         ("adjoint-cheaper (default)", "discretise-then-optimise (default)"),
         NO_YES,
-        "The adjoint solves the state once more, backwards. Use it where memory is short, not to save time. The "
-        "study times small networks in the first steps of their training.",
+        "The adjoint solves the state a second time, backwards. Use it to save memory, not to save time. The study "
+        "measures small networks in the first training steps.",
         "nodebench study run gradients",
     ),
     Question(
-        "Does the backward pass need half of the forward evaluations?",
+        "Does the backward pass need half as many evaluations as the forward pass?",
         ("torchdiffeq 97", "torchdiffeq 77"),
         ("backward-half (default)", "backward-half (paper)"),
         YES_NO,
-        "Each output time restarts the backward solve, and the adjoint's absolute tolerance does not grow with the "
-        "gradient: a summed loss asks for more steps than a mean. The study counts in the first steps of training.",
+        "The backward solve restarts at each output time. The adjoint's absolute tolerance does not scale with the "
+        "gradient, so a summed loss needs more steps than a mean loss. The study counts evaluations in the first "
+        "training steps.",
         "nodebench study run gradients",
     ),
     Question(
-        "Is the ODE block needed at all, or do one or two residual blocks do as well?",
+        "Is the ODE block necessary, or are one or two residual blocks as accurate?",
         ("torchdiffeq 25", "torchdiffeq 32", "torchdiffeq 10", "torchdiffeq 65"),
         ("mnist-parameters (default)", "mnist-parity (default)"),
         {
-            Verdict.SUPPORTED: "It is needed.",
-            Verdict.REFUTED: "One residual block does as well.",
-            Verdict.PARTLY: "One residual block comes close.",
+            Verdict.SUPPORTED: "It is necessary.",
+            Verdict.REFUTED: "One residual block is as accurate.",
+            Verdict.PARTLY: "One residual block is nearly as accurate.",
             Verdict.DEPENDS: "It depends on the data.",
         },
-        "Compare with a network of as many parameters, and with one that has no block at all.",
+        "Compare with a network that has the same number of parameters, and with a network without any block.",
         "nodebench study run table1",
     ),
     Question(
@@ -97,8 +98,8 @@ QUESTIONS = (
         ("torchdiffeq 117", "torchdiffeq 91", "torchdiffeq 230"),
         ("latent-ode-extrapolates (default)", "latent-ode-extrapolates (paper)"),
         YES_NO,
-        "The public script is not the setting of the paper's Table 2: its dynamics and its noise differ. Say whether "
-        "an RMSE is to the clean or to the noisy points.",
+        "The public script does not use the setting of the paper's Table 2: its dynamics and its noise differ. When "
+        "you report an RMSE, state whether it refers to the clean or to the noisy points.",
         "nodebench study run table2",
     ),
     Question(
@@ -106,8 +107,8 @@ QUESTIONS = (
         ("torchdiffeq 153", "torchdiffeq 120", "torchdyn 82"),
         ("nfe-grows (default)", "regularised-faster (default)", "augmented-helps (default)"),
         YES_NO,
-        "Draw the noise of a trace estimator once for each solve. Penalties on the field and extra dimensions are "
-        "meant to keep the evaluations down.",
+        "Sample the noise of a trace estimator once per solve. Regularisation of the field and extra dimensions are "
+        "intended to reduce the number of evaluations.",
         "nodebench study run growth",
     ),
     Question(
@@ -115,7 +116,8 @@ QUESTIONS = (
         (),
         ("looser-at-test (default)", "faster-at-test (default)", "coarse-solver-collapse (default)"),
         YES_NO,
-        "Check first that the accuracy holds under a finer solver: a network trained with coarse steps is no ODE.",
+        "First check that the accuracy stays the same with smaller steps: a network trained with coarse steps is not "
+        "an ODE.",
         "nodebench study run tolerance",
     ),
     Question(
@@ -128,16 +130,16 @@ QUESTIONS = (
             Verdict.PARTLY: "1e-3 costs a little accuracy.",
             Verdict.DEPENDS: "It depends on the task.",
         },
-        "float32 has no error below about 1e-6, whatever the tolerance.",
+        "In float32, the error does not fall below about 1e-6 at any tolerance.",
         "nodebench study run tolerance",
     ),
     Question(
-        "Does batching samples into one state cost evaluations?",
+        "Does solving a batch as one state need more evaluations?",
         (),
         ("batching-free (default)", "torchode-batching (default)", "torchode-compiled (default)"),
         NO_YES,
-        "All samples of a batch share their steps, so that the hardest sample sets them. torchode and diffrax can step "
-        "each sample by itself.",
+        "All samples of a batch share the same steps, so the hardest sample determines the step size. torchode and "
+        "diffrax can choose the steps of each sample separately.",
         "nodebench study run batching",
     ),
     Question(
@@ -145,17 +147,18 @@ QUESTIONS = (
         ("torchdiffeq 200", "torchdiffeq 169", "diffrax 82", "diffrax 187", "diffrax 466"),
         ("diffrax-faster (default)",),
         YES_NO | {Verdict.SUPPORTED: "Yes, diffrax is, for small networks on a CPU."},
-        "Compare at equal error, not at equal tolerance, and count the compilation apart. Measure your own field: on "
-        "MNIST, with convolutions, the comparison is not decided.",
+        "Compare at equal error, not at equal tolerance, and count compilation time separately. Measure your own "
+        "field: on MNIST, with convolutions, the comparison is not decided.",
         "nodebench study run libraries",
     ),
     Question(
-        "How long does compilation take, and when does it pay?",
+        "How long does compilation take, and when does it pay off?",
         ("diffrax 94", "diffrax 111", "diffrax 606"),
         (),
         YES_NO,
-        "The first step is timed apart. The page of the study compile gives the number of training steps "
-        "after which a compiled configuration has taken no more time in all than an eager one.",
+        "The first training step is timed separately. The page of the study compile gives the break-even point: the "
+        "number of training steps after which the total time of a compiled configuration is at most that of an eager "
+        "one.",
         "nodebench study run compile",
         studies=("compile",),
         guides=("libraries",),
@@ -173,12 +176,12 @@ QUESTIONS = (
         ),
         (),
         YES_NO,
-        "A solve is a chain of small steps. Measure both devices at your batch size and width; the study runs once on "
-        "each.",
+        "A solve is a sequence of small steps. Measure both devices at your batch size and network width: run the "
+        "study once on each device.",
         "nodebench study run devices --device cuda",
     ),
     Question(
-        "Is the gradient of the adjoint right?",
+        "Is the gradient of the adjoint accurate?",
         (),
         ("anode-memory-gradient (default)",),
         {
@@ -187,8 +190,8 @@ QUESTIONS = (
             Verdict.PARTLY: "In part.",
             Verdict.DEPENDS: "It depends on the field.",
         },
-        "Checkpoints keep the gradient of the solve exact, at a part of direct's memory. A tighter adjoint tolerance "
-        "helps only where the backward solve has the larger error.",
+        "Checkpointing gives the exact gradient of the solve and needs only part of the memory of direct. A tighter "
+        "adjoint tolerance helps only if the backward solve has the larger error.",
         "nodebench study run gradients-all",
         studies=("gradients-all",),
     ),
@@ -197,13 +200,13 @@ QUESTIONS = (
         ("torchdiffeq 77", "torchdiffeq 100"),
         (),
         YES_NO,
-        "Begin with that of the forward solve, and draw the error of the gradient against the evaluations.",
+        "Start with the tolerance of the forward solve, and plot the gradient error against the number of evaluations.",
         "nodebench study run backward-tolerance",
         studies=("backward-tolerance",),
         guides=("tolerances",),
     ),
     Question(
-        "Underflow in dt, or a solve that does not end: is my field stiff?",
+        "The solver reports an underflow in dt, or the solve does not end: is my field stiff?",
         (
             "torchdiffeq 27",
             "torchdiffeq 57",
@@ -216,29 +219,29 @@ QUESTIONS = (
         ),
         (),
         YES_NO,
-        "An explicit method takes ever more evaluations on a stiff field. A step size that underflows more often comes "
-        "from a solution that runs off, or from a field that is not finite.",
+        "An explicit method needs more evaluations the stiffer the field is. An underflow of the step size is more "
+        "often caused by a solution that diverges, or by a field that returns non-finite values.",
         "nodebench study run stiffness",
         studies=("stiffness", "stiff-learning"),
         guides=("stiffness",),
     ),
     Question(
-        "Do more output times cost evaluations?",
+        "Do more output times need more evaluations?",
         ("torchdiffeq 86",),
         ("outputs-are-free (default)",),
         NO_YES | {Verdict.DEPENDS: "It depends on the solve, forward or backward, and on the library."},
-        "A method with interpolation solves forwards as if there were one output. The backward solve of the adjoint "
-        "starts anew at each output time.",
+        "In the forward solve, a method with interpolation takes the same steps as for a single output. The backward "
+        "solve of the adjoint restarts at each output time.",
         "nodebench study run outputs",
     ),
     Question(
-        "Each sample has output times of its own: is one solve over the union of the times the best way?",
+        "Each sample has its own output times: is one solve over the union of all times the best option?",
         ("torchdiffeq 86", "torchdiffeq 122", "torchdiffeq 242", "torchode 21", "torchsde 129", "diffrax 500"),
         ("union-of-times (default)",),
         YES_NO | {Verdict.DEPENDS: "It depends on the solve, forward or backward."},
-        "Rescaled: each sample's intervals are mapped to [0, 1], so that a batch shares them. The backward solve of "
-        "the adjoint restarts at each output time: of B windows of W times, rescaled intervals have W − 1, the union "
-        "up to B (W − 1).",
+        "The alternative is rescaling: the intervals of each sample are mapped to [0, 1], so that all samples of a "
+        "batch share them. The backward solve of the adjoint restarts at each output time. For B windows of W times, "
+        "rescaled intervals have W − 1 restarts and the union has up to B (W − 1).",
         "nodebench study run own-times",
         guides=("tasks",),
     ),
@@ -246,12 +249,13 @@ QUESTIONS = (
         "Does training through the adjoint with a coarse fixed step diverge?",
         ("torchdiffeq 88", "torchdiffeq 211"),
         ("euler-adjoint-diverges (default)",),
-        YES_NO | {Verdict.DEPENDS: "With very few steps."},
-        "The adjoint of a coarse solve is not the gradient of that solve. Use the direct gradient, or a finer step.",
+        YES_NO | {Verdict.DEPENDS: "Only with very few steps."},
+        "The adjoint of a coarse solve does not give the gradient of that solve. Use the direct gradient or a finer "
+        "step.",
         "nodebench study run euler-adjoint",
     ),
     Question(
-        "Which gradient is as exact as backpropagation through the solver, in less memory?",
+        "Which gradient is as exact as backpropagation through the solver, but needs less memory?",
         ("diffrax 549", "diffrax 564", "diffrax 668", "diffrax 593", "diffrax 603", "diffrax 727"),
         ("aca-mali-symplectic (default)", "reversible-exact (default)"),
         YES_NO
@@ -259,21 +263,21 @@ QUESTIONS = (
             Verdict.SUPPORTED: "ACA, MALI and the symplectic adjoint.",
             Verdict.REFUTED: "Not all of ACA, MALI and the symplectic adjoint.",
         },
-        "Reversible Runge–Kutta methods keep constant memory, too; the second claim says what a step takes. The page "
-        "of the study pareto draws the error of each gradient against its memory and its time.",
+        "Reversible Runge–Kutta methods also need constant memory; the second claim gives the time of their training "
+        "step. The page of the study pareto plots the error of each gradient against its memory and its time.",
         "nodebench study run pareto",
     ),
     Question(
-        "Are fewer evaluations needed if the adjoint's error norm leaves the parameters out?",
+        "Does the adjoint need fewer evaluations if its error norm excludes the parameters (seminorm)?",
         (),
         ("seminorm-saves (default)",),
         YES_NO | {Verdict.DEPENDS: "It depends on the field and the tolerances."},
-        "It concerns the backward solve alone; the error norm of the forward solve stays as it is. Try it where the "
-        "absolute tolerance is far below the relative one.",
+        "The seminorm affects only the backward solve; the error norm of the forward solve is unchanged. Try it if the "
+        "absolute tolerance is much smaller than the relative one.",
         "nodebench study run seminorm",
     ),
     Question(
-        "Does a continuous normalizing flow fit better than a flow of layers, and which trace estimator is right?",
+        "Does a continuous normalizing flow fit better than a layered flow, and which trace estimator should I use?",
         ("torchdiffeq 95", "diffrax 256", "diffrax 574", "DiffEqFlux 413"),
         (
             "cnf-beats-nf (default)",
@@ -286,12 +290,12 @@ QUESTIONS = (
         "nodebench study run densities",
     ),
     Question(
-        "Are irregular observations handled naturally?",
+        "Do neural ODEs handle irregular observations better than RNNs?",
         (),
         ("missing-points (default)", "constant-beats-ode (default)"),
         YES_NO,
-        "Look at the conditions: whether the times are regular, and how many points are missing. Compare with a "
-        "forecast that learns nothing: a constant, the last value, a line.",
+        "The result depends on the conditions: whether the times are regular, and how many points are missing. Compare "
+        "with forecasts that need no training: a constant, the last value, a line.",
         "nodebench study run observations",
     ),
 )

@@ -1,4 +1,4 @@
-"""The part of the README that is made from the records: the picture, the findings, and the claims by verdict."""
+"""The generated part of the README: the overview plot, the findings, and the claims by verdict."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,13 +15,13 @@ _PICTURE = "Every measured claim: estimate, interval, region of support and publ
 
 
 def with_verdicts(readme: str, results: Sequence[ClaimResult], records: Sequence[Record], reports: str) -> str:
-    """A README with its verdicts as the records have them.
+    """Return the README with the verdicts computed from the records.
 
     Args:
         readme: the text, with the marks ``BEGIN`` and ``END`` in it.
         results: of all claims.
-        records: behind them.
-        reports: where the report lies, from the README.
+        records: the records that the results are from.
+        reports: the path of the report, relative to the README.
 
     Raises:
         ValueError: a mark is missing.
@@ -29,7 +29,7 @@ def with_verdicts(readme: str, results: Sequence[ClaimResult], records: Sequence
     before, found, rest = readme.partition(BEGIN)
     _, ended, after = rest.partition(END)
     if not found or not ended:
-        raise ValueError(f"no part between {BEGIN!r} and {END!r}")
+        raise ValueError(f"no text between the marks {BEGIN!r} and {END!r}")
     return f"{before}{BEGIN}\n{_block(results, records, reports)}\n{END}{after}"
 
 
@@ -41,7 +41,7 @@ def _block(results: Sequence[ClaimResult], records: Sequence[Record], reports: s
 
 
 def _rows(results: Sequence[ClaimResult], reports: str) -> Iterator[str]:
-    """A row for each verdict, with the claims that have it, or how many where it decides nothing."""
+    """Yield a row per verdict: the claims that have it, or only their number if the verdict is not a decision."""
     results = [result for result in results if result.claim.kind is not Kind.IDENTITY]
     for verdict in Verdict:
         if some := [result.claim for result in results if result.verdict is verdict]:

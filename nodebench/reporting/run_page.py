@@ -1,4 +1,4 @@
-"""The page of one run: its figures, pictures and tables. It judges no claim."""
+"""The page of one run: its plots and tables, without verdicts on claims."""
 
 from collections.abc import Iterable, Sequence
 
@@ -20,12 +20,12 @@ _MEMORY = Look("step (s)", "peak of a step (bytes)", "xy", joined=False)
 
 
 def run_page(name: str, records: Sequence[Record], films: Films) -> Page:
-    """Lay out a run: what it was, every configuration, work-precision, the training and pictures.
+    """Return the page of a run: settings, all configurations, work-precision, training loss and trajectories.
 
     Args:
         name: of the run.
         records: its records.
-        films: gives the pictures that were kept of a record.
+        films: returns the stored snapshots of a record.
     """
     differing = varying(configurations(records))
     by = tuple(axis for axis in _SERIES if axis in differing)
@@ -42,7 +42,7 @@ def run_page(name: str, records: Sequence[Record], films: Films) -> Page:
 
 
 def _header(records: Sequence[Record]) -> list[tuple[str, str]]:
-    """What was run, where, and with which code; what differs between records is listed."""
+    """Return what was run, where, and with which code; values that differ between records are listed."""
 
     def each_of(values: Iterable[str]) -> str:
         return "; ".join(dict.fromkeys(filter(None, values)))
@@ -65,7 +65,7 @@ def _header(records: Sequence[Record]) -> list[tuple[str, str]]:
 
 def _data(record: Record) -> str:
     card = record.data
-    return f"{card.name}, {card.train:,} to learn from and {card.test:,} to test on" if card else ""
+    return f"{card.name}, {card.train:,} training and {card.test:,} test items" if card else ""
 
 
 def _code(record: Record) -> str:
@@ -80,15 +80,15 @@ def _code(record: Record) -> str:
 def _clouds(by: tuple[str, ...], over: tuple[str, ...]) -> list[Plot]:
     nfe, seconds = final("nfe_forward"), final("step_seconds")
     points = (
-        ("precision", "Error of the solution over evaluations", each(nfe, final("solution_error")), _ERROR),
-        ("gradient", "Error of the gradient over time", each(seconds, final("gradient_error")), _GRADIENT),
-        ("memory", "Memory over time", each(seconds, final("tensor_peak_bytes")), _MEMORY),
+        ("precision", "Error of the solution against evaluations", each(nfe, final("solution_error")), _ERROR),
+        ("gradient", "Error of the gradient against step time", each(seconds, final("gradient_error")), _GRADIENT),
+        ("memory", "Peak memory against step time", each(seconds, final("tensor_peak_bytes")), _MEMORY),
     )
     return [Plot(name, about, read, by, look, over=over) for name, about, read, look in points]
 
 
 def _training(records: Sequence[Record], by: tuple[str, ...]) -> Plot:
-    """The loss, on a logarithmic axis unless it is a likelihood that becomes negative."""
+    """Return the plot of the loss; the axis is logarithmic unless a loss is zero or negative."""
     losses = [loss for record in records for row in record.history if (loss := row.get("loss")) is not None]
     logarithmic = bool(losses) and min(losses) > 0
     look = Look("epoch", "loss", "y" if logarithmic else "", whole=True)

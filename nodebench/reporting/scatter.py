@@ -12,19 +12,19 @@ from nodebench.escapes import for_matplotlib
 from nodebench.spec.axes import AXES
 from nodebench.spec.figures import FIGURES
 
-_LONG = 1e3  # from the least value to the greatest
+_LONG = 1e3  # ratio of the largest to the smallest value
 _DECADE = 10.0  # values that span more than this are drawn on a logarithmic axis
 
 
 def scatter(table: pd.DataFrame, x: str, y: str, by: str, ax: Axes | None = None) -> Axes:
-    """Draw a point for each row, with the labels and units of the figures.
+    """Draw a point for each row; the axes have the labels and units of the metrics.
 
     Raises:
         BadInput: no row has both values.
     """
     shown = table[list(dict.fromkeys([x, y, by]))].dropna(subset=[x, y])
     if shown.empty:
-        raise BadInput(f"no trial has a value of both {x} and {y} that may be used")
+        raise BadInput(f"no trial has usable values of both {x} and {y}")
     if not pd.api.types.is_numeric_dtype(shown[by]):
         shown[by] = shown[by].map(lambda value: for_matplotlib(str(value)))
     if ax is None:
@@ -41,14 +41,14 @@ def scatter(table: pd.DataFrame, x: str, y: str, by: str, ax: Axes | None = None
 
 
 def pareto(candidates: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw error over time of the candidates of a recommendation, and name those that are chosen or on the front.
+    """Plot error against time of a recommendation's candidates; label the chosen one and those on the Pareto front.
 
     Args:
-        candidates: a row each, with the columns ``name``, ``error``, ``seconds`` and ``fate``.
-        ax: where to draw; a new figure where it is None.
+        candidates: one row per candidate, with the columns ``name``, ``error``, ``seconds`` and ``fate``.
+        ax: the axes to draw in; None creates a new figure.
 
     Raises:
-        BadInput: no candidate has both figures.
+        BadInput: no candidate has both values.
     """
     table = candidates.rename(columns={"error": "gradient_error", "seconds": "step_seconds"})
     drawn = scatter(table, "step_seconds", "gradient_error", "fate", ax)

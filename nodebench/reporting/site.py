@@ -17,7 +17,7 @@ from nodebench.reporting.study_pages import Films, study_pages
 from nodebench.spec import Record, shipped_studies
 from nodebench.spec.calibration import Calibration
 
-# The name of the records that come with nodebench, where they are shown beside the reader's own.
+# Label of the records that come with nodebench when they are shown next to the user's own.
 PUBLISHED = "published records"
 
 
@@ -27,16 +27,16 @@ def report(
     calibrations: Sequence[Calibration] = (),
     beside: Sequence[Record] = (),
 ) -> tuple[list[Page], list[ClaimResult]]:
-    """Judge the claims, and lay everything out.
+    """Judge the claims and return all pages of the report.
 
     Args:
         records: of all runs; their order does not matter.
-        films: gives the pictures that were kept of a record, empty where there are none.
+        films: returns the stored snapshots of a record, empty if there are none.
         calibrations: of the machines that made the records.
         beside: records that are shown next to the others under the name ``PUBLISHED``, and never mixed with them.
 
     Returns:
-        tuple: the pages, the first one first, and the result of each claim by ``records``.
+        tuple: the pages, index page first, and the result of each claim from ``records``.
     """
     ordered, others = (sorted(some, key=lambda record: (record.started, record.id)) for some in (records, beside))
     frozen, changes = frozen_declarations(), amendments()
@@ -53,7 +53,7 @@ def report(
 
 
 def _sides(own: Mapping[str, Sequence[Record]], others: Mapping[str, Sequence[Record]]) -> dict[str, Sides]:
-    """The records of each study by where they come from, the studies in their usual order."""
+    """Return the records of each study by origin; shipped studies come first, in their usual order."""
     known = [name for name in shipped_studies() if name in own or name in others]
     return {
         name: {side: some[name] for side, some in (("", own), (PUBLISHED, others)) if name in some}

@@ -1,4 +1,4 @@
-"""The figures of a study: what a declaration of one says, and the one piece of code that draws it."""
+"""Plots of a study: the class that declares one (``Plot``) and the function that draws it (``draw``)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,20 +16,20 @@ from nodebench.spec.figures import figure, several, short
 from nodebench.spec.trial import Scalar
 
 XY = tuple[float, float]
-# Records by where they come from: the reader's own under an empty name, others under a name that labels them.
+# Records by origin: the user's own under an empty name, others under the name that labels them.
 Sides = Mapping[str, Sequence[Record]]
 
 
 @dataclass(frozen=True)
 class Points:
-    """What a plot reads off a record.
+    """The points that a plot takes from a record.
 
     Attributes:
-        of: gives the points of a record.
-        timed: whether x or y is a wall time, which a busy machine spoils and which two machines do not share.
+        of: returns the points of a record.
+        timed: whether x or y is a wall time, which depends on the machine and on its load.
         paired: whether all such times are ratios of arms that ran interleaved.
-        over: the axes and options of a trial that x stands for.
-        places: whether each x is a place of its own, so that the trials at two of them need not be alike.
+        over: the axes and options of a trial that x represents.
+        places: whether x is a category, so that trials of two categories may differ in other axes, too.
     """
 
     of: Callable[[Record], Iterable[XY]] = field(repr=False)
@@ -40,7 +40,7 @@ class Points:
 
 
 def each(x: Reading, y: Reading, scale: float = 1.0) -> Points:
-    """One point a record."""
+    """Return one point per record."""
 
     def points(record: Record) -> Iterable[XY]:
         first, second = x.get(record), y.get(record)
@@ -50,13 +50,13 @@ def each(x: Reading, y: Reading, scale: float = 1.0) -> Points:
 
 
 def by_axis(name: str, y: Reading, scale: float = 1.0) -> Points:
-    """One point a record, at its value on an axis or an option."""
+    """Return one point per record, at its value of an axis or an option."""
     points = each(axis(name), y, scale)
     return Points(points.of, points.timed, points.paired, over=(name,))
 
 
 def rows(table: str, x: str, y: str) -> Points:
-    """One point for each row of the ``history`` or the ``profile`` that has both."""
+    """Return one point per row of ``history`` or ``profile`` that has both values."""
 
     def points(record: Record) -> Iterable[XY]:
         for row in getattr(record, table):
@@ -68,7 +68,7 @@ def rows(table: str, x: str, y: str) -> Points:
 
 
 def category(name: str, order: Sequence[str], y: Reading) -> Points:
-    """One point a record, at the place of its axis's value in an order."""
+    """Return one point per record, at the index of its axis value in ``order``."""
 
     def points(record: Record) -> Iterable[XY]:
         place, value = str(getattr(record.trial, name)), y.get(record)
@@ -77,24 +77,24 @@ def category(name: str, order: Sequence[str], y: Reading) -> Points:
     return Points(points, y.timed, y.paired, over=_COMBINED.get(name, (name,)), places=True)
 
 
-# Properties of a trial that stand for several axes at once.
+# Properties of a trial that combine several axes.
 _COMBINED = {"solver_label": ("solver", "batching", "compile")}
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure of a study.
+    """A plot of a study.
 
     Attributes:
-        about: what is drawn, for the caption and for someone who does not see it.
-        by: the axes that tell the series apart; trials that differ in any other axis or option are told apart too.
-        groups: of the study; all where none is named.
-        study: whose records, where it is not the page's own.
-        where: axes with the values asked for.
-        along: an axis of which each value is one point, at the median of its x; where x is measured, as y is.
-        over: axes and options in which the trials of one series may differ, beside ``along`` and those that x is.
-        published: what the paper has at each x, by the label of the series that it stands beside; an empty label stands
-            beside none.
+        about: what is drawn, for the caption and the text alternative.
+        by: the axes that label the series; trials that differ in any other axis or option are separate series, too.
+        groups: groups of the study to draw; empty for all.
+        study: the study whose records are drawn; empty for the study of the page.
+        where: axes with their accepted values.
+        along: an axis with one point per value, at the median of x; used if x is measured, as y is.
+        over: axes and options in which the trials of one series may differ, besides ``along`` and those of x.
+        published: the published value at each x, by the label of the series that it belongs to; an empty label
+            belongs to no series.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Plot:
         return frozenset({*self.points.over, *self.over, self.along} - {""})
 
     def takes(self, point: Point) -> bool:
-        """Whether a record belongs to this figure, usable or not."""
+        """Return whether a record, usable or not, belongs to this plot."""
         record = point.record
         return (
             (not self.groups or bool(set(self.groups) & set(record.place.groups)))
@@ -124,7 +124,7 @@ class Plot:
 
 
 def draw(plot: Plot, study: str, sides: Sides) -> list[Chart]:
-    """Draw a figure of a study, one for each preset; none where there is nothing to draw."""
+    """Draw a plot of a study, one chart per preset that has something to draw."""
     there = {record.trial.preset for records in sides.values() for record in records}
     drawn = [_draw(plot, study, preset, sides) for preset in Preset if preset in there]
     return [chart for chart in drawn if chart is not None]
@@ -140,7 +140,7 @@ def _draw(plot: Plot, study: str, preset: Preset, sides: Sides) -> Chart | None:
     series = [Series(label, values) for label, points in labelled.items() if (values := _values(plot, points))]
     if not series:
         return None
-    # What is left out of one figure does not change the order, and so the colours, of the others.
+    # Unusable records count in the order, so that a series has the same colour in all plots of a study.
     order = {label: place for place, label in enumerate(labelled if usable == taken else _series(plot, taken))}
     series.sort(key=lambda one: order.get(one.label, len(order)))
     published = [
@@ -151,8 +151,8 @@ def _draw(plot: Plot, study: str, preset: Preset, sides: Sides) -> Chart | None:
     counts = {len(values) for one in series for values in one.points.values()}
     n = f"n = {min(counts)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
     caption = (
-        f"{plot.about.rstrip('.')}. Median, and the range from the least to the greatest; preset {preset}, "
-        f"{n} a point.{_left_out(plot, taken)}"
+        f"{plot.about.rstrip('.')}. Median and range (minimum to maximum) over replicates; preset {preset}, "
+        f"{n} per point.{_left_out(plot, taken)}"
     )
     drawing = against(name, series, plot.look, published)
     table = [(one.label, x, y) for one in (*series, *published) for x in sorted(one.points) for y in one.points[x]]
@@ -161,7 +161,7 @@ def _draw(plot: Plot, study: str, preset: Preset, sides: Sides) -> Chart | None:
 
 
 def _taken(plot: Plot, preset: Preset, records: Sequence[Record]) -> list[Point]:
-    """The records of a figure at one preset, in the order of their study."""
+    """Return the records of a plot at one preset, in the order of their study."""
     ordered = sorted(records, key=lambda r: (r.place.number or 0, r.trial.seed, r.started))
     neutral = _neutral()
     points = [
@@ -173,26 +173,26 @@ def _taken(plot: Plot, preset: Preset, records: Sequence[Record]) -> list[Point]
 
 @cache
 def _neutral() -> Mapping[str, Mapping[str, Scalar | None]]:
-    """By task, the options that a record older than them has: an option that is missing is no difference."""
+    """Return by task the option values of records older than the option: a missing option is no difference."""
     return frozen_declarations().neutral
 
 
 def _why_not(plot: Plot, point: Point) -> str | None:
-    """Why a record may not be drawn; None if it may."""
+    """Return why a record must not be drawn, or None if it may be drawn."""
     if point.record.status is not Status.OK:
         return "the trial failed"
     return unreliable(point.record, plot.points.timed, plot.points.paired)
 
 
 def _left_out(plot: Plot, taken: Mapping[str, Sequence[Point]]) -> str:
-    """A sentence on the records that are not drawn; empty where there are none."""
+    """Return a sentence about the records that are not drawn; empty if there are none."""
     reasons = [why for points in taken.values() for point in points if (why := _why_not(plot, point))]
     told = [f"{several(reasons.count(why), 'trial')} ({why})" for why in dict.fromkeys(reasons)]
     return f" Left out: {', '.join(told)}." if told else ""
 
 
 def _series(plot: Plot, sides: Mapping[str, Sequence[Point]]) -> dict[str, list[Point]]:
-    """Records by the label of their series: no two in one that differ in anything but the seed and ``plot.free``."""
+    """Group records by the label of their series; within a series only the seed and ``plot.free`` may differ."""
     by: dict[str, dict[str, list[tuple[str, Point]]]] = {}
     for side, points in sides.items():
         for point in points:
@@ -204,7 +204,7 @@ def _series(plot: Plot, sides: Mapping[str, Sequence[Point]]) -> dict[str, list[
             differences([point for _, point in members], plot.free | set(plot.by), plot.points.timed)
             for members in places.values()
         ]
-        anywhere = {one.name: one for some in every for one in some}  # along a line all points have the same names
+        anywhere = {one.name: one for some in every for one in some}  # a line has one set of names for all points
         for members, here in zip(places.values(), every, strict=True):
             apart = here if plot.points.places else list(anywhere.values())
             for side, point in members:
@@ -214,7 +214,7 @@ def _series(plot: Plot, sides: Mapping[str, Sequence[Point]]) -> dict[str, list[
 
 
 def _place(plot: Plot, point: Point) -> str:
-    """Where a record lies on an axis of places; one place for all on any other axis."""
+    """Return the category of a record if x is categorical; otherwise an empty text for all records."""
     return str([x for x, _ in plot.points.of(point.record)]) if plot.points.places else ""
 
 
@@ -230,14 +230,14 @@ def _values(plot: Plot, points: Sequence[Point]) -> dict[float, list[float]]:
                 found.setdefault(x, []).append(y)
     for some in along.values():
         x = median([x for x, _ in some])
-        while x in found:  # two values of the axis at one place stay two points
+        while x in found:  # two values of the axis with the same x stay two points
             x *= 1 + 1e-9
         found[x] = [y for _, y in some]
     return found
 
 
 def _described(one: Series, categories: Sequence[str]) -> str:
-    """A series in words: each of its values where x has names, else the first and the last."""
+    """Describe a series in words: all values if x is categorical, otherwise the first and the last."""
     values = {x: f"{median(ys):.3g}" for x, ys in sorted(one.points.items())}
     if categories:
         return f"{one.label}: " + ", ".join(f"{categories[int(x)]} {y}" for x, y in values.items())

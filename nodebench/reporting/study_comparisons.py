@@ -1,4 +1,4 @@
-"""What the page of a study says of two arms: crossovers, costs where both err equally, when compilation pays."""
+"""Comparisons of two arms on a study page: crossovers, costs at equal error, and break-even of compilation."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,16 @@ _PEAK, _SECONDS, _CALLS = final("tensor_peak_bytes"), final("step_seconds"), fin
 
 @dataclass(frozen=True)
 class Crossing:
-    """A question of the form "from where on".
+    """A crossover: the value of an axis from which on one arm needs less of a quantity than another.
 
     Attributes:
-        words: what one arm does, to which the answer is added.
-        group: of the study.
-        along: the axis, which ``place`` names for a person.
-        arms: the one that may become cheaper, and the other.
-        over: the axis of a trial that decides the place, where it is not the one that ``along`` reads.
-        figure: of which it needs less.
-        price: what it needs more of, and its name.
+        words: the start of the sentence; the answer is appended.
+        group: the group of the study; empty for all.
+        along: the axis; ``place`` is its name in the sentence.
+        arms: the arm that may become cheaper, and the other arm.
+        over: the axis of a trial that determines ``along``, if ``along`` does not read that axis itself.
+        figure: the quantity that the first arm needs less of.
+        price: the quantity that the first arm needs more of; ``priced`` is its name.
     """
 
     words: str
@@ -54,24 +54,26 @@ def _less_memory(
 
 
 def _by_calls(who: str, than: str, arms: tuple[ArmAxes, ArmAxes], group: str = "steps", of: str = "") -> Crossing:
-    """The same, where the step size decides the number of evaluations."""
-    return _less_memory(who, than, group, _CALLS, f"number of evaluations{of}", arms, "step_size")
+    """Return a memory crossover over the number of evaluations, which the step size determines."""
+    return _less_memory(who, than, group, _CALLS, f"the number of evaluations{of}", arms, "step_size")
 
 
 CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
     "memory": (
         _by_calls("The adjoint", "direct", (_ADJOINT, _DIRECT)),
         _by_calls("The adjoint", "direct", (_ADJOINT, _DIRECT), "network", " of the MNIST block"),
-        _less_memory("The adjoint", "direct", "outputs", axis("points"), "number of output times", (_ADJOINT, _DIRECT)),
+        _less_memory(
+            "The adjoint", "direct", "outputs", axis("points"), "the number of output times", (_ADJOINT, _DIRECT)
+        ),
     ),
     "gradients-all": (
         _by_calls("The adjoint", "direct", (_ADJOINT, _DIRECT)),
-        _by_calls("The adjoint", "checkpoints", (_ADJOINT, _CHECKPOINT)),
-        _by_calls("Keeping checkpoints", "direct", (_CHECKPOINT, _DIRECT)),
+        _by_calls("The adjoint", "checkpointing", (_ADJOINT, _CHECKPOINT)),
+        _by_calls("Checkpointing", "direct", (_CHECKPOINT, _DIRECT)),
     ),
     "batching": (
         Crossing(
-            "A step for each sample (torchode) takes fewer evaluations of it than one for all",
+            "Stepping each sample separately (torchode) takes fewer evaluations per sample than joint stepping",
             "stiffness",
             axis("mu"),
             "μ",
@@ -79,7 +81,7 @@ CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
             final("sample_evaluations"),
         ),
         Crossing(
-            "A step for each sample (torchode) takes less time than one for all",
+            "Stepping each sample separately (torchode) takes less time than joint stepping",
             "stiffness",
             axis("mu"),
             "μ",
@@ -89,10 +91,10 @@ CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
             "calls of the field",
         ),
         Crossing(
-            "A step for each sample (torchode) takes less time than one for all, at μ = 10",
+            "At μ = 10, stepping each sample separately (torchode) takes less time than joint stepping",
             "size",
             axis("starts"),
-            "batch size",
+            "the batch size",
             (_EACH, _JOINT),
             _SECONDS,
             _CALLS,
@@ -133,7 +135,7 @@ CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
 
 
 def crossovers(study: str, records: Sequence[Record], which: str = "") -> list[Block]:
-    """A sentence for each crossover of a study; ``which`` records they are of, for the heading."""
+    """Return a sentence per crossover of a study; ``which`` describes the records in the heading."""
     told = []
     for one in CROSSINGS.get(study, ()):
         some = [record for record in records if not one.group or one.group in record.place.groups]
@@ -146,15 +148,15 @@ def crossovers(study: str, records: Sequence[Record], which: str = "") -> list[B
 def _told(one: Crossing, found: Crossover) -> str:
     low, high = map(_place, found.span)
     if set(found.each) == {-math.inf}:
-        answer = f"at every {one.place} measured, {low} to {high}"
+        answer = f"at all measured values of {one.place}, {low} to {high}"
     elif set(found.each) == {math.inf}:
-        answer = f"at no {one.place} measured, {low} to {high}"
+        answer = f"at no measured value of {one.place}, {low} to {high}"
     elif any(map(math.isinf, found.each)):
         places = ", ".join(map(_from_where, sorted(found.each)))
-        answer = f"from a {one.place} that differs between replicates: {places}; {low} to {high} measured"
+        answer = f"from a value of {one.place} that differs between replicates: {places}; measured from {low} to {high}"
     else:
-        answer = f"from a {one.place} of {_place(found.at.value)}{_interval(found)} on, of {low} to {high} measured"
-    price = f", at {found.price:.2g} × the {one.priced} at {high}" if found.price is not None else ""
+        answer = f"if {one.place} is at least {_place(found.at.value)}{_interval(found)}, measured from {low} to {high}"
+    price = f"; at {high} it costs {found.price:.2g} × the {one.priced}" if found.price is not None else ""
     return f"{one.words} {answer}{price} (n = {found.at.n})."
 
 
@@ -167,7 +169,7 @@ def _from_where(place: float) -> str:
 
 
 def _interval(found: Crossover) -> str:
-    """Nothing where all replicates have one place; an end beyond what was measured is no place."""
+    """Return the interval, limited to the measured range; empty if all replicates have the same crossover."""
     low, high = found.at.low, found.at.high
     if low == high:
         return ""
@@ -177,20 +179,20 @@ def _interval(found: Crossover) -> str:
     return f" [{below}, {above}]"
 
 
-# --- where both err equally
+# --- at equal error
 
 _COSTS = (
-    ("evaluations of a sample, forward", final("sample_evaluations")),
+    ("evaluations per sample, forward", final("sample_evaluations")),
     ("time of a training step", final("step_seconds")),
     ("peak of live tensors", final("tensor_peak_bytes")),
-    ("growth of the process", final("process_peak_bytes")),
+    ("growth of process memory", final("process_peak_bytes")),
 )
 _ERRORS = (("solution", final("solution_error")), ("gradient", final("gradient_error")))
 
 
 @dataclass(frozen=True)
 class Equal:
-    """A table of arms over a base line, where both err equally."""
+    """A table of the costs of arms relative to a baseline at equal error."""
 
     caption: str
     groups: tuple[str, ...]
@@ -214,18 +216,18 @@ _TASKS = (("Spiral", "spiral"), ("Lotka–Volterra", "lotka-volterra"), ("MNIST"
 EQUALS: Mapping[str, tuple[Equal, ...]] = {
     "libraries": tuple(
         Equal(
-            f"{name}: each library over torchdiffeq's dopri5, where both err equally",
+            f"{name}: costs of each library relative to torchdiffeq's dopri5, at equal error",
             (group, f"{group}-diffrax", f"{group}-diffrax-first-step"),
             {"solver": "dopri5"},
             _LIBRARIES,
-            # On a small field the process of a torch library holds little but the meters' own lists.
+            # For a small field, the memory of a torch library's process is mostly the meters' own lists.
             _COSTS if group == "mnist" else _COSTS[:3],
         )
         for name, group in _TASKS
     ),
     "gradients-all": tuple(
         Equal(
-            f"{name}: each gradient over direct, where both err equally",
+            f"{name}: costs of each gradient relative to direct, at equal error",
             (group,),
             {"gradient": "direct"},
             _GRADIENTS,
@@ -237,7 +239,7 @@ EQUALS: Mapping[str, tuple[Equal, ...]] = {
 
 
 def equals(study: str, records: Sequence[Record], which: str = "") -> list[Block]:
-    """A table for each comparison at equal error; ``which`` records they are of, for the heading and the names."""
+    """Return a table per comparison at equal error; ``which`` describes the records in heading and names."""
     tables: list[Block] = []
     for index, one in enumerate(EQUALS.get(study, ())):
         some = [record for record in records if set(one.groups) & set(record.place.groups)]
@@ -255,8 +257,8 @@ def equals(study: str, records: Sequence[Record], which: str = "") -> list[Block
     if not tables:
         return []
     note = (
-        "Ratios with their 95 % intervals. Each replicate gives a curve of the cost over the error achieved, from its "
-        "tolerances; two curves are compared over the errors that both achieve, never at equal nominal tolerance."
+        "Ratios with their 95 % intervals. The tolerances of a replicate give a curve of cost against achieved error. "
+        "Two curves are compared over the errors that both achieve, never at equal nominal tolerance."
     )
     return [Heading(", ".join(filter(None, ("At equal error", which)))), Paragraph(note), *tables]
 
@@ -269,7 +271,7 @@ def _ratio(found: Estimate | None) -> Cell:
     return number(f"{found.value:.2g} × [{low}, {high}], n = {found.n}", found.value)
 
 
-# --- when a slow first step has paid for itself
+# --- break-even of a slow first step
 
 _EAGER: ArmAxes = {"solver": "dopri5", "compile": None}
 _BREAK_EVEN_ARMS: Mapping[str, ArmAxes] = {
@@ -285,7 +287,7 @@ BREAK_EVENS: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 
 def break_evens(study: str, records: Sequence[Record], which: str = "") -> list[Block]:
-    """A table for each task of when compiling has paid; ``which`` records they are of, for heading and names."""
+    """Return a break-even table per task; ``which`` describes the records in heading and names."""
     tables: list[Block] = []
     for about, group in BREAK_EVENS.get(study, ()):
         some = [record for record in records if any(name.startswith(group) for name in record.place.groups)]
@@ -295,18 +297,18 @@ def break_evens(study: str, records: Sequence[Record], which: str = "") -> list[
                 first = number(f"{found.first:.3g} s", found.first)
                 rows.append([Cell(name), first, _ratio(found.ratio), _steps(found.steps)])
         if rows:
-            header = ("arm", "first step", "later step / torchdiffeq's, eager", "break-even, training steps")
+            header = ("arm", "first step", "later step relative to eager torchdiffeq", "break-even, training steps")
             name = slug(f"study-{study}-break-even-{group}") + (f"-{slug(which)}" if which else "")
-            tables.append(Table(name, f"{about}: when compilation pays" + f" ({which})" * bool(which), header, rows))
+            tables.append(Table(name, f"{about}: compilation break-even" + f" ({which})" * bool(which), header, rows))
     if not tables:
         return []
     note = (
-        "The first step of a compiled arm, and of diffrax, includes the compilation. Break-even is the number of "
-        "training steps after which an arm has taken no more time in all than torchdiffeq without compilation. It "
-        "follows from the first step and the median later one, and does not count later compilations; ∞: later steps "
-        "are no faster. The gradient is direct, for diffrax checkpoint."
+        "The first step of a compiled arm, and of diffrax, includes compilation. Break-even is the number of training "
+        "steps after which the total time of an arm is at most that of torchdiffeq without compilation. It is computed "
+        "from the first step and the median later step, without later compilations. ∞ means that later steps are not "
+        "faster. The gradient is direct, or checkpoint for diffrax."
     )
-    return [Heading(", ".join(filter(None, ("When compilation pays", which)))), Paragraph(note), *tables]
+    return [Heading(", ".join(filter(None, ("When compilation pays off", which)))), Paragraph(note), *tables]
 
 
 def _steps(found: Estimate) -> Cell:

@@ -1,4 +1,4 @@
-"""A page for each study: its figures, every configuration in one table, failures, crossovers."""
+"""One page per study: plots, crossovers, tables of all configurations, and failures."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -29,7 +29,7 @@ from nodebench.spec import Preset, Record, Status, Study, load_study, shipped_st
 from nodebench.spec.figures import figure, several, short
 from nodebench.spec.trajectories import Film
 
-# Figures that a table shows where they were measured: metrics first, then costs.
+# Columns of a table, shown if they were measured: metrics first, then costs.
 _FIGURES = (
     "test_error",
     "trajectory_error",
@@ -67,11 +67,11 @@ Films = Callable[[Record], Film]
 
 
 def study_pages(studies: Mapping[str, Sides], films: Films) -> list[Page]:
-    """One page a study of which there is a record.
+    """Return one page per study that has records.
 
     Args:
-        studies: their records, by where these come from.
-        films: gives the pictures that were kept of a record.
+        studies: the records of each study, by origin.
+        films: returns the stored snapshots of a record.
     """
     return [_page(name, sides, studies, films) for name, sides in studies.items()]
 
@@ -82,7 +82,7 @@ def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -
     as_shipped = study is not None and shipped == name
     blocks: list[Block] = [Terms(_terms(study, sides))]
     if study and as_shipped and study.claims:
-        blocks += [Heading("Claims that it feeds"), Links([(f"claim-{id}", id, "") for id in study.claims])]
+        blocks += [Heading("Claims that use this study"), Links([(f"claim-{id}", id, "") for id in study.claims])]
     on_cpu = all(record.trial.device == "cpu" for side in sides.values() for record in side)
     if study and study.without_accelerator and on_cpu:
         blocks.append(Paragraph(study.without_accelerator))
@@ -98,14 +98,14 @@ def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -
         blocks += tables(name, records, side, timed=_is_timed(study))
         blocks += failures(name, records, side)
     blocks += [Heading("Reproduce it"), Code(f"nodebench study run {name if as_shipped else 'FILE.toml'}")]
-    about = study.about if study else "a study of the user's own"
+    about = study.about if study else "a user-defined study"
     if study and not as_shipped:
-        about = f"records that study {shipped} would not ask for: they or the study were changed ({about})"
+        about = f"records that do not match the shipped study {shipped}: one of the two was changed ({about})"
     return Page(page_name(f"study-{name}"), name, about, blocks, "studies")
 
 
 def _by_preset(sides: Sides) -> dict[str, list[Record]]:
-    """Records by where they come from and at which preset, in words; the preset quick is not named."""
+    """Group records by a label with their origin and preset; the preset ``quick`` is not named."""
     found: dict[str, list[Record]] = {}
     for side, records in sides.items():
         for preset in Preset:
@@ -122,15 +122,15 @@ def _terms(study: Study | None, sides: Sides) -> list[tuple[str, str]]:
 
 
 def _is_timed(study: Study | None) -> bool:
-    """Whether seconds are asked for; where they are not, trials may have run side by side."""
+    """Return whether the study measures times; if not, its trials may have run in parallel."""
     return study is None or study.timing
 
 
 def counts(records: Sequence[Record], timed: bool = True) -> str:
-    """How many records there are, how they ended, and how many have times that are left out."""
+    """Return the number of trials and seeds, how the trials ended, and how many times are left out."""
     seeds = len({record.trial.seed for record in records})
     reasons = [why for record in records if timed and (why := unreliable(record, timed=True))]
-    kept = ", but for ratios of interleaved arms" if any(record.interleaved for record in records) else ""
+    kept = ", except ratios of interleaved arms" if any(record.interleaved for record in records) else ""
     marks = "".join(
         f"; times of {several(reasons.count(why), 'trial')} are left out{kept}: {why}" for why in dict.fromkeys(reasons)
     )
@@ -140,14 +140,14 @@ def counts(records: Sequence[Record], timed: bool = True) -> str:
 def tables(
     name: str, records: Sequence[Record], side: str, *, metrics_first: bool = False, timed: bool = True
 ) -> list[Block]:
-    """A table for each task, and a word on what its marks mean.
+    """Return a table per task, and an explanation of the mark ‡ if it is used.
 
     Args:
         name: of the study.
         records: of it.
-        side: where the records come from, in words; empty where that is clear.
-        metrics_first: whether metrics stand before costs.
-        timed: whether seconds are shown.
+        side: label of the records' origin; empty for the user's own.
+        metrics_first: whether metrics come before costs.
+        timed: whether times are shown.
     """
     blocks: list[Block] = [Heading(", ".join(filter(None, ("Every configuration", side))))]
     tasks: dict[tuple[str, str | None], list[Record]] = {}
@@ -161,7 +161,8 @@ def tables(
     if broken:
         blocks.append(
             Paragraph(
-                "‡ a fixed-step network that is no ODE: steps four times finer change its error by a point or more."
+                "‡ This fixed-step network is not an ODE: steps four times smaller change its error by a percentage "
+                "point or more."
             )
         )
     return blocks
@@ -189,7 +190,7 @@ def _table(
     rows = [_row(study, one, axes, measured, found) for one in found]
     title = task + (f" on {dataset}" if dataset else "")
     of = f" ({side})" if side else ""
-    caption = f"{title}{of}: median [least, greatest] over n replicates; (n = …) where a figure has fewer"
+    caption = f"{title}{of}: median [minimum, maximum] over n replicates; (n = …) if fewer of them have the value"
     name = slug(f"study-{study}-{task}-{dataset or ''}") + (f"-{slug(side)}" if side else "")
     return Table(name, caption, header, rows, filters=len(rows) > 12)
 
@@ -223,7 +224,7 @@ def _axis(value: object) -> Cell:
 
 
 def _spread(name: str, values: Sequence[float]) -> str:
-    """``0.14 [0.12, 0.18]``; the median alone where replicates agree."""
+    """Format values as ``0.14 [0.12, 0.18]``, or as the median alone if all replicates agree."""
     if not values:
         return "–"
     form = figure(name).format
@@ -232,7 +233,7 @@ def _spread(name: str, values: Sequence[float]) -> str:
 
 
 def failures(name: str, records: Sequence[Record], side: str) -> list[Block]:
-    """The trials that failed, each with its message."""
+    """Return a table of the trials that failed, with their messages."""
     heading = Heading(", ".join(filter(None, ("Failures", side))))
     failed = [record for record in records if record.status is not Status.OK]
     if not failed:

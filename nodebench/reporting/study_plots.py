@@ -1,4 +1,4 @@
-"""Which figures each study's page has; ``nodebench.reporting.study_charts`` draws them."""
+"""The plots of each study's page; ``nodebench.reporting.study_charts`` draws them."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ from nodebench.spec import Record
 
 
 def _refined(record: Record) -> Iterable[tuple[float, float]]:
-    """The error of a network under steps so many times finer than it was trained with."""
+    """Yield the refinement factor of the step size, relative to training, and the test error at that step size."""
     if not trained_with_fixed_steps(record):
         return
     trained = max((row["step_size"] or 0 for row in record.profile if row.get("step_size")), default=0)
@@ -35,7 +35,7 @@ _GRADIENT = ("gradient",)
 
 _DIVERSITY = Plot(
     "diversity",
-    "Spread of decoded beats over that of true ones; 0 is a collapse to one shape",
+    "Spread of decoded beats divided by the spread of true beats; 0 means a collapse to one shape",
     category("model", _BEATS, final("diversity_ratio")),
     ("dataset", "objective"),
     Look("", "spread of decoded / true beats", joined=False, from_zero=True, categories=_BEATS),
@@ -48,7 +48,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
         "table1": (
             Plot(
                 "error",
-                "Test error of each model (solid) and as published on the full set (hollow)",
+                "Test error of each model: measured (solid) and published for the full data set (hollow)",
                 category("model", _MODELS, final("test_error")),
                 (),
                 Look("", "test error (%)", joined=False, from_zero=True, categories=_MODELS),
@@ -91,7 +91,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
             ),
             Plot(
                 "b",
-                "Figure 3b: time of a training step against evaluations of both directions",
+                "Figure 3b: time of a training step against forward plus backward evaluations",
                 each(_BOTH, final("step_seconds")),
                 ("rtol",),
                 Look("NFE, forward and backward", "step (s)", joined=False, from_zero=True),
@@ -99,7 +99,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
             ),
             Plot(
                 "c",
-                "Figure 3c: backward evaluations against forward ones; the paper's half is dotted",
+                "Figure 3c: backward against forward evaluations; dotted line: the paper's ratio of one half",
                 each(_NFE, final("nfe_backward")),
                 ("task", "solver"),
                 Look(
@@ -133,7 +133,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
             ),
             Plot(
                 "outputs",
-                "Peak memory of a training step against output times, at steps of one size",
+                "Peak memory of a training step against the number of output times, at a fixed step size",
                 by_axis("points", _PEAK, 1e-6),
                 _GRADIENT,
                 Look("output times", "peak of live tensors (MB)", "xy"),
@@ -161,16 +161,16 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
         "table2": (
             Plot(
                 "extrapolation",
-                "RMSE beyond the window (solid), and as published (hollow): Table 2 of Chen et al.",
+                "RMSE beyond the window: measured (solid) and published in Table 2 of Chen et al. (hollow)",
                 by_axis("observations", final("extrapolation_rmse")),
                 ("model",),
-                Look("observations", "RMSE on 100 points beyond", from_zero=False, logs="y"),
+                Look("observations", "RMSE on 100 points beyond the window", from_zero=False, logs="y"),
                 where=(("variant", ("paper",)),),
                 published=tuple((model, tuple(known.items())) for model, known in TABLE_2.items()),
             ),
             Plot(
                 "reconstruction",
-                "RMSE at the observed points of spirals never seen",
+                "RMSE at the observed points of spirals that were not used in training",
                 by_axis("observations", final("reconstruction_rmse")),
                 ("model",),
                 Look("observations", "RMSE where observed", from_zero=True),
@@ -180,7 +180,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
         "toys": (
             Plot(
                 "error",
-                "Error over the whole span of each field, by network; it fits below 0.1 and fails above 0.5",
+                "Error over the whole span of each field, by network; a network fits below 0.1 and fails above 0.5",
                 category("task", _TOYS, final("trajectory_error")),
                 ("model", "window_times"),
                 Look(
@@ -196,17 +196,17 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
             _DIVERSITY,
             Plot(
                 "escapes",
-                "Share of extrapolations backwards in time that leave ten times the signal's range within four beats",
+                "Share of extrapolations backwards in time that exceed ten times the signal's range within four beats",
                 category("model", _BEATS, final("escape_share_before")),
                 ("dataset", "objective"),
-                Look("", "share that runs off, backwards", joined=False, from_zero=True, categories=_BEATS),
+                Look("", "share that diverges, backwards", joined=False, from_zero=True, categories=_BEATS),
             ),
         ),
         "ecg-mitdb": (_DIVERSITY,),
         "densities": (
             Plot(
                 "excess",
-                "Nats above the entropy after ten epochs: the planar continuous flow, planar layers, a mixture",
+                "Nats above the entropy after ten epochs: planar continuous flow, planar layers and Gaussian mixture",
                 category("model", _FLOWS, final("excess_nats")),
                 ("density", "layers_start", "steps_per_epoch"),
                 Look("", "nats above the entropy", "y", joined=False, categories=_FLOWS),
@@ -223,16 +223,16 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
         "series": (
             Plot(
                 "interpolation",
-                "Sines: squared error at the points that are not given, against the share that is given",
+                "Sines: mean squared error at the hidden points against the share of given points",
                 by_axis("observed", final("hidden_mse")),
                 ("model",),
-                Look("share of the points that is given", "MSE at hidden points", "xy"),
+                Look("share of given points", "MSE at hidden points", "xy"),
                 groups=("periodic", "periodic-gru-d", "periodic-ode-rnn"),
                 over=("solver", "rtol", "atol", "step_size", "gradient"),
             ),
             Plot(
                 "forecast-sines",
-                "Sines: error on the second half, from half of the points of the first",
+                "Sines: RMSE on the second half of each series, given half of the points of the first half",
                 category("model", _SERIES, final("hidden_rmse")),
                 (),
                 Look("", "RMSE", "y", joined=False, categories=_SERIES),
@@ -264,7 +264,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
             )
             for name, reading, label in (
                 ("nfe", _NFE, "NFE, forward"),
-                ("seconds", final("step_seconds"), "seconds a step"),
+                ("seconds", final("step_seconds"), "seconds per step"),
                 ("bytes", _PEAK, "peak of live tensors (bytes)"),
             )
         ),
@@ -287,7 +287,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
             ),
             Plot(
                 "contraction",
-                "Error of the gradient against how hard a field is squeezed, two tolerances",
+                "Error of the gradient against the contraction rate of a field, at two tolerances",
                 by_axis("rate", final("gradient_error")),
                 ("gradient", "rtol"),
                 Look("rate", "relative gradient error", "y"),
@@ -295,7 +295,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
             ),
             Plot(
                 "backward",
-                "Backward evaluations against forward ones; the paper's half is dotted",
+                "Backward against forward evaluations; dotted line: the paper's ratio of one half",
                 each(_NFE, final("nfe_backward")),
                 ("task",),
                 Look("NFE, forward", "NFE, backward", "xy", guides=(("half", 0.5), ("equal", 1.0)), joined=False),
@@ -305,33 +305,33 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
         "coarse": (
             Plot(
                 "refined",
-                "Test error of trained networks under steps 1, 2 and 4 times finer than in training",
+                "Test error of trained networks with steps 1, 2 and 4 times smaller than in training",
                 Points(_refined),
                 ("solver", "step_size"),
-                Look("times finer", "test error (%)", from_zero=True),
+                Look("training step size / test step size", "test error (%)", from_zero=True),
                 where=(("task", ("mnist",)),),
             ),
         ),
         "tolerance": (
             Plot(
                 "error",
-                "Test error against the tolerance at test, by the tolerance in training",
+                "Test error against the tolerance at test time, by the tolerance in training",
                 rows("profile", "rtol", "test_error"),
                 ("rtol",),
-                Look("rtol at test", "test error (%)", "x", from_zero=True, reverse=True),
+                Look("rtol at test time", "test error (%)", "x", from_zero=True, reverse=True),
             ),
             Plot(
                 "nfe",
-                "Evaluations against the tolerance at test, by the tolerance in training",
+                "Evaluations against the tolerance at test time, by the tolerance in training",
                 rows("profile", "rtol", "nfe"),
                 ("rtol",),
-                Look("rtol at test", "NFE a batch", "x", from_zero=True, reverse=True),
+                Look("rtol at test time", "NFE per batch", "x", from_zero=True, reverse=True),
             ),
         ),
         "flows": (
             Plot(
                 "batch",
-                "Evaluations of 32 Van der Pol oscillators solved as one state, over those of each alone",
+                "Evaluations for 32 Van der Pol oscillators solved as one state, relative to solving each one alone",
                 by_axis("mu", final("joint_over_single")),
                 ("rtol",),
                 Look("μ", "joint / single", from_zero=True),
@@ -339,7 +339,7 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
             ),
             Plot(
                 "reverse",
-                "Error of the initial state after a solve forwards and back; equal to the tolerance on the dotted line",
+                "Error of the initial state after a forward and a backward solve; dotted line: error equal to rtol",
                 by_axis("rtol", final("reverse_error")),
                 ("task", "model"),
                 Look("rtol", "relative error of the initial state", "xy", guides=(("rtol", 1.0),)),
@@ -347,17 +347,17 @@ PLOTS: dict[str, tuple[Plot, ...]] = (
             ),
             Plot(
                 "order",
-                "Share of neighbours on a line that change places, by the step of Euler's method",
+                "Share of neighbouring trajectories on a line that cross, by the step size of Euler's method",
                 by_axis("step_size", final("inversions")),
                 ("solver",),
-                Look("step", "share that change places", "x", from_zero=True),
+                Look("step size", "share that cross", "x", from_zero=True),
                 ("line-coarse",),
             ),
         ),
         "observations": (
             Plot(
                 "missing",
-                "Error over the whole span against the share of points that are missing",
+                "Error over the whole span against the share of missing points",
                 by_axis("missing", final("trajectory_error")),
                 ("model", "irregular"),
                 Look("share missing", "trajectory error", "y"),

@@ -21,7 +21,7 @@ from nodebench.spec.axes import AXES, UNLABELLED, Part, axis_names
 from nodebench.spec.calibration import machine_label
 from nodebench.spec.figures import figure, several
 
-# Shown as space allows, the most telling ones first.
+# Cost columns, the most important first; a table shows as many as fit.
 _COSTS = (
     "nfe_forward",
     "sample_evaluations",
@@ -39,10 +39,10 @@ _COSTS = (
 )
 
 
-# The same for a problem of the user's own, which nobody has measured before: how wrong a solve is comes first.
+# The same for a user's own problem: errors come earlier, since no earlier measurement exists.
 _OWN_COSTS = (*_COSTS[:3], "solution_error", "gradient_error", *(n for n in _COSTS[3:] if not n.endswith("_error")))
 
-# Axes that a table shows in a column of their own where they differ; the labelled ones are always shown.
+# Axes that have their own column if their values differ; the labelled axes are always shown.
 COLUMN_AXES = ("preset", *UNLABELLED, *axis_names(Part.EXECUTION, Part.REPLICATE))
 
 _TRAITS = {
@@ -53,9 +53,9 @@ _TRAITS = {
 }
 
 ALL_COLUMNS = "all"
-UNSHOWN = ("parameters",)  # of an own problem
+UNSHOWN = ("parameters",)  # metrics that are not shown for a user's own problem
 
-# Of a large run, this many failures are told.
+# Maximum number of failures listed for a large run.
 FAILURES = 10
 MESSAGE = 1000  # characters of a failure's message that are shown
 
@@ -78,11 +78,11 @@ def run_table(
     Args:
         records: in the order in which they ran.
         headlines: the metrics to show first, by task.
-        console: whose width decides how many figures fit.
-        columns: the figures to show, by name, however wide the table becomes; ``all`` of them, or those that fit.
+        console: its width determines how many columns fit.
+        columns: names of the metrics to show, at any table width; ``all`` shows every metric, empty those that fit.
 
     Raises:
-        BadInput: no record has a figure of that name.
+        BadInput: no record has a metric of that name.
     """
     for name in columns:
         choose("column", name, [ALL_COLUMNS, *_names(records)])
@@ -97,15 +97,15 @@ def run_table(
     if any(record.drifted for record in records):
         parts.append(Text("~ the machine's speed changed by a quarter or more during this trial", style="yellow"))
     if any(record.place.shared for record in records):
-        parts.append(Text("* other trials ran on the same cores: its seconds tell little", style="yellow"))
+        parts.append(Text("* other trials ran on the same cores: its times are unreliable", style="yellow"))
     if any(record.resumed for record in records):
-        told = "^ this trial was resumed from a checkpoint: its seconds come from several processes"
+        told = "^ this trial was resumed from a checkpoint: its times come from several processes"
         parts.append(Text(told, style="yellow"))
     if marks.older:
         parts.append(Text("† measured by another version of the code than the latest trial here", style="yellow"))
     if len(marks.machines) > 1:
         told = "; ".join(f"{letter}: {machine}" for machine, letter in marks.machines.items())
-        parts.append(Text(f"machines whose seconds cannot be compared: {told}", style="yellow"))
+        parts.append(Text(f"machines whose times cannot be compared: {told}", style="yellow"))
     if any(record.passes_agree is False for record in records):
         parts.append(Text("! the passes of this trial disagree: do not trust its costs", style="red"))
     observed = dict.fromkeys(one for record in records for one in record.traits.items() if _is_told(one[0], record))
@@ -114,12 +114,12 @@ def run_table(
 
 
 def _is_told(trait: FieldTrait, record: Record) -> bool:
-    """Whether a trait says something that the reader may not know; tasks of nodebench have fields of fixed batches."""
+    """Return whether to report a trait; a fixed batch size is reported only for a user's own problem."""
     return trait is not FieldTrait.FIXED_BATCH or record.measured is not None
 
 
 def summary(records: Sequence[Record]) -> RenderableType:
-    """Render how the trials of a large run ended: a row for each task and status, then the first failures."""
+    """Render the outcome of a large run: a row for each task and status, then the first failures."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in ("task", "status", "trials", "time"):
         table.add_column(header, justify="right" if header in ("trials", "time") else "left", no_wrap=True)
@@ -133,23 +133,23 @@ def summary(records: Sequence[Record]) -> RenderableType:
 
 
 def failures(records: Sequence[Record], most: int | None = None) -> list[Text]:
-    """What is known of each failed trial; beyond ``most`` of them only how many there are."""
+    """Describe the first ``most`` failed trials (default: all); of the others, give only the number."""
     failed = [record for record in sorted(records, key=_asked) if record.status is not Status.OK]
     texts = [_failure(record) for record in failed[:most]]
     return [*texts, *([Text(f"… and {len(failed) - len(texts)} more")] if len(failed) > len(texts) else [])]
 
 
 def _asked(record: Record) -> int:
-    """Where a record stands in the order of what was asked for, which is not that in which trials run."""
+    """Return the position of a record in the requested order, which is not the order in which trials run."""
     return -1 if record.place.number is None else record.place.number
 
 
 @dataclass(frozen=True)
 class _Marks:
-    """What tells records apart that stand in one table.
+    """Marks that distinguish the records of one table.
 
     Attributes:
-        older: ids of the records that another version of the code has made than the latest one.
+        older: ids of the records made by a different version of the code than the latest record.
         machines: a letter for each machine.
     """
 
@@ -158,7 +158,7 @@ class _Marks:
 
 
 def _machines(records: Sequence[Record]) -> dict[str, str]:
-    """A letter for each machine that has made records, in their order."""
+    """Assign a letter to each machine, in the order of the records."""
     found = dict.fromkeys(machine_label(record.environment) for record in records if record.environment)
     return {machine: _letter(index) for index, machine in enumerate(found)}
 
@@ -169,7 +169,7 @@ def _letter(index: int) -> str:
 
 
 def _older(records: Sequence[Record]) -> set[str]:
-    """Ids of the records that another version of the code has made than the latest one."""
+    """Return the ids of the records made by a different version of the code than the latest record."""
     versions = {record.id: _version(record) for record in records if record.environment}
     latest = max((record for record in records if record.environment), key=lambda record: record.started, default=None)
     return set() if latest is None else {id for id, version in versions.items() if version != _version(latest)}
@@ -212,7 +212,7 @@ def _table(
 
 
 def _chosen(records: Sequence[Record], headlines: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """The figures of a table: those that were asked for, or the headlines and the costs."""
+    """Return the metrics of a table: the requested ones, or the headline metrics and the costs."""
     if wanted:
         asked = _names(records) if ALL_COLUMNS in wanted else wanted
         return [name for name in asked if _measured(name, records)]
@@ -223,7 +223,7 @@ def _chosen(records: Sequence[Record], headlines: Sequence[str], wanted: Sequenc
 
 
 def _names(records: Sequence[Record]) -> list[str]:
-    """Every figure of some records: metrics, then costs."""
+    """Return the names of all metrics and costs of the records, metrics first."""
     figures = [name for record in records for name in (*record.metrics, *record.costs)]
     return list(dict.fromkeys([*figures, "duration_seconds"]))
 
@@ -250,9 +250,9 @@ def _header(column: _Column) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class _RecordTable:
-    """A table of records that makes each row when it is printed: a run may have a hundred thousand.
+    """A table of records that renders each row only when it is printed, since a run may have 100,000 records.
 
-    A table of rich measures and keeps every cell, a dozen times over.
+    A table of rich measures and stores every cell about a dozen times.
     """
 
     title: str
@@ -301,7 +301,7 @@ def _cell(name: str, record: Record) -> str:
 
 
 def _measured(name: str, records: Sequence[Record]) -> bool:
-    if name == "sample_evaluations":  # the calls again, unless samples stepped on their own
+    if name == "sample_evaluations":  # equals the number of calls, unless each sample has its own steps
         return any(record.trial.batching is Batching.EACH for record in records)
     return any(_value(record, name) is not None for record in records)
 
@@ -313,7 +313,7 @@ def _value(record: Record, name: str) -> float | None:
 
 
 def _axis(name: str, record: Record) -> str:
-    """Where a trial stands on an axis, or on an option of its task, which is no override where it is the preset's."""
+    """Return a trial's value on an axis or an option of its task; without an override it is the preset's value."""
     if name in COLUMN_AXES:
         value = getattr(record.trial, name)
         return str((AXES[name].unset or "–") if value is None else value)
@@ -321,7 +321,7 @@ def _axis(name: str, record: Record) -> str:
 
 
 def _varying(records: list[Record]) -> list[str]:
-    """Options of the task, and axes beside the ones always shown, that differ between the records."""
+    """Return the options and axes that differ between the records, without the axes that are always shown."""
     options = {name: None for record in records for name in record.trial.overrides}
     return [axis for axis in (*options, *COLUMN_AXES) if len({_axis(axis, record) for record in records}) > 1]
 
@@ -365,6 +365,6 @@ def _failure(record: Record) -> Text:
 
 
 def status_line(records: Sequence[Record]) -> str:
-    """How many trials ended how: ``5 ok, 1 timeout``."""
+    """Return the number of trials by status, such as ``5 ok, 1 timeout``."""
     counts = Counter(record.status.value for record in records)
     return ", ".join(f"{count} {status}" for status, count in counts.items()) or "no trial"

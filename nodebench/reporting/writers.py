@@ -20,10 +20,10 @@ from nodebench.reporting.document import Block, Cell, Chart, Page, Table
 
 Files = dict[str, bytes]  # by path below the report's folder
 
-# What a report consists of: what may be removed when it is made again.
+# Lists the files of a report, which may be removed when the report is made again.
 MANIFEST = "files.txt"
 
-# Names of files that a report may hold: a manifest that lists any other one is not a report's.
+# Allowed names of files in a report; a manifest that lists any other name is rejected.
 _OURS = re.compile(
     r"(?:index|questions|choice|method|amendments|(?:claim|study)-[\w-]+)\.(?:html|md)|style\.css|tables\.js|verdicts\.json"
     r"|figures/[\w-]+\.svg|latex/[\w-]+\.(?:tex|pdf)|data/[\w-]+\.csv",
@@ -31,12 +31,12 @@ _OURS = re.compile(
 )
 _MOST_BYTES = 10_000_000  # of a manifest
 
-# A drawing that stands by itself follows the reader's setting too.
+# A stand-alone SVG file also follows the reader's light or dark setting.
 _STANDALONE = "<style>svg{color:#1b1b1f}@media(prefers-color-scheme:dark){svg{color:#e6e6ea}}</style>"
 
 
 def html(pages: Sequence[Page]) -> Files:
-    """The site: pages, one sheet, one script, each figure and each table's data."""
+    """Return the HTML site: pages, style sheet, script, plots, and the data of each table and plot."""
     environment = _environment(autoescape=True)
     template = environment.get_template("page.html.j2")
     files = {f"{page.name}.html": template.render(page=page, pages=pages).encode() + b"\n" for page in pages}
@@ -46,7 +46,7 @@ def html(pages: Sequence[Page]) -> Files:
 
 
 def markdown(pages: Sequence[Page]) -> Files:
-    """The same pages for a code host."""
+    """Return the pages as Markdown, for a code host such as GitHub."""
     template = _environment(autoescape=False).get_template("page.md.j2")
     files = {}
     for page in pages:
@@ -56,7 +56,7 @@ def markdown(pages: Sequence[Page]) -> Files:
 
 
 def latex(pages: Sequence[Page]) -> Files:
-    """Each table with booktabs, each figure as a PDF with its caption."""
+    """Return each table as LaTeX with booktabs, and each plot as PDF with a caption."""
     files: Files = {}
     for page in pages:
         for table in page.tables:
@@ -70,7 +70,7 @@ def latex(pages: Sequence[Page]) -> Files:
 
 
 def tables_csv(pages: Sequence[Page]) -> Files:
-    """The data of each table and each figure."""
+    """Return the data of each table and each plot as CSV."""
     files: Files = {}
     for page in pages:
         for table in page.tables:
@@ -91,18 +91,18 @@ WRITERS: dict[str, Callable[[Sequence[Page]], Files]] = {
 
 
 def write(files: Files, folder: Path) -> None:
-    """Write files below a folder, in place of those of an earlier report; nothing else there is touched.
+    """Write the files of a report to a folder, in place of those of an earlier report.
 
-    Only files that an earlier report has listed, under names that a report gives, are removed or overwritten, and
-    no symbolic link is followed.
+    Only files that the manifest of an earlier report lists, under names that a report uses, are removed or
+    overwritten. No symbolic link is followed.
 
     Raises:
-        BadInput: the folder holds something that is no report, or cannot be written.
+        BadInput: the folder contains something other than a report, or cannot be written.
     """
     try:
         earlier = _earlier(folder)
         if found := next((n for n in sorted(files.keys() - earlier) if os.path.lexists(folder / n)), None):
-            raise BadInput(f"--out {folder} holds a file '{found}' that no report has written; give another folder")
+            raise BadInput(f"--out {folder} contains a file '{found}' that is not from a report; choose another folder")
         for name in sorted(earlier | files.keys()):
             for_writing(folder, *name.split("/"))
         for name in sorted(earlier):
@@ -118,21 +118,21 @@ def write(files: Files, folder: Path) -> None:
 
 
 def _earlier(folder: Path) -> set[str]:
-    """The files of the report that a folder holds, by its manifest; none where the folder is empty or absent.
+    """Return the files that the manifest in a folder lists; none if the folder is empty or does not exist.
 
     Raises:
-        BadInput: the folder holds something that is no report.
+        BadInput: the folder contains something other than a report.
     """
     known = folder / MANIFEST
     if not os.path.lexists(known):
         if folder.exists() and any(folder.iterdir()):
-            raise BadInput(f"--out {folder} holds something else than a report; give another folder")
+            raise BadInput(f"--out {folder} contains something other than a report; choose another folder")
         return set()
     if not is_regular(known) or known.stat().st_size > _MOST_BYTES:
-        raise BadInput(f"--out {folder}: {MANIFEST} in it is not that of a report; give another folder")
+        raise BadInput(f"--out {folder}: its {MANIFEST} is not the manifest of a report; choose another folder")
     names = known.read_bytes().decode(errors="replace").splitlines()
     if strange := next((name for name in names if not _OURS.fullmatch(name)), None):
-        raise BadInput(f"--out {folder}: {MANIFEST} in it lists '{strange}', which no report writes")
+        raise BadInput(f"--out {folder}: {MANIFEST} in it lists '{strange}', which is not a file of a report")
     return set(names)
 
 
@@ -155,7 +155,7 @@ def _environment(autoescape: bool) -> Environment:
 
 
 def _shown(value: object) -> object:
-    """What a page's template puts into it: text without invisible characters; drawings as they are."""
+    """Return a value for a template: text with invisible characters escaped; SVG unchanged."""
     return for_terminal(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -168,12 +168,12 @@ def _key(cell: Cell) -> str:
 
 
 def _drawn(chart: Chart) -> Markup:
-    """A drawing inside a page: ours, and its text is escaped by what has drawn it."""
+    """Return the SVG of a chart as safe markup; its text was escaped when it was drawn."""
     return Markup(chart.drawing.svg)
 
 
 def markdown_text(text: object) -> str:
-    """Text that Markdown and the HTML within it leave as it is."""
+    """Escape text for Markdown and for HTML inside Markdown."""
     escaped = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", visible(" ".join(str(text).split())))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -203,7 +203,7 @@ _TEX = {
 
 
 def _tex(text: str) -> str:
-    """Text that LaTeX sets as it is, in one line."""
+    """Escape text for LaTeX, on one line."""
     return "".join(_TEX.get(character, character) for character in visible(" ".join(text.split())))
 
 
@@ -226,7 +226,7 @@ def _is_number(table: Table, column: int) -> bool:
 
 
 def _plain(cell: Cell) -> object:
-    """A cell for other programs: the number where there is one."""
+    """Return the value of a cell for a data file: the number if the cell has one, else the text."""
     if cell.kind != "number":
         return cell.text
     return "" if cell.key == math.inf else cell.key
