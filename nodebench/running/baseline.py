@@ -17,11 +17,11 @@ from nodebench.trial.options import plain
 def baseline_of(trial: Trial, against: Mapping[str, Scalar]) -> Trial:
     """Return a trial with some axes replaced: the baseline arm of its interleaved pass.
 
-    An axis that is not named keeps its value. Where the named ones leave no room for that value, for example the
-    tolerance where the solver takes fixed steps, it has the default that a grid would give it.
+    An axis that is not in ``against`` keeps its value if the named axes allow it. Otherwise it gets its default in a
+    grid; for example, the tolerance becomes None if the baseline's solver takes fixed steps.
 
     Raises:
-        BadInput: there is no such trial.
+        BadInput: the axes do not make a valid trial.
     """
     task, axes = find_task(trial.task), ", ".join(against)
     try:
@@ -44,7 +44,7 @@ def baseline_of(trial: Trial, against: Mapping[str, Scalar]) -> Trial:
 
 
 def _kept(trial: Trial, task: Task) -> dict[str, Any]:
-    """The axes of a trial as one would type them: what follows from another axis is None."""
+    """Return the axes of a trial as a user would give them; an axis derived from another axis is None."""
     kept = {axis: getattr(trial, axis) or AXES[axis].unset for axis in ("solver", *OPTIONAL)}
     if trial.rtol is not None and trial.atol == following_atol(task, trial.rtol):
         kept["atol"] = None
@@ -55,7 +55,7 @@ def _kept(trial: Trial, task: Task) -> dict[str, Any]:
 
 
 def _with_axes(task: Task, model: str, axes: dict[str, Any], named: set[str], common: dict[str, Any]) -> Trial:
-    """Build a trial of these axes; one that is not named and does not fit has its default."""
+    """Build a trial of these axes; an axis that is not in ``named`` and does not fit gets its default."""
     while True:
         chosen = {axis: axes[axis] for axis in OPTIONAL}
         try:

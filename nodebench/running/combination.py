@@ -1,4 +1,4 @@
-"""One combination of axes as a trial, or why it cannot be run."""
+"""Build a trial from one combination of axes, or explain why the combination cannot be run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from nodebench.tasks import Task
 
 
 class Unfit(Exception):
-    """A combination that cannot be run. ``value`` is the choice to blame, as ``axis=value``."""
+    """Raised for a combination that cannot be run. ``value`` is the ``(axis, value)`` that causes it."""
 
     def __init__(self, value: tuple[str, Any], reason: str) -> None:
         super().__init__(reason)
@@ -21,7 +21,7 @@ OPTIONAL = axis_names(Part.METHOD, without=("solver",))
 
 
 def stored(axis: str, value: Any) -> Any:
-    """A value of a grid as its trial has it."""
+    """Convert a value of a grid to the value that the trial stores."""
     return canonical_name(value) if axis == "solver" else as_stored(axis, value)
 
 
@@ -39,7 +39,7 @@ def with_ode(task: Task, model: str, solver: str, chosen: Mapping[str, Any], /, 
         raise Unfit(("solver", solver), reason)
     batching = _supported("batching", chosen["batching"], adapter.batchings, solver)
     if batching is Batching.WORST and not method.adaptive:
-        raise Unfit(("batching", batching), f"solver {solver} takes fixed steps, so there is no error to be the worst")
+        raise Unfit(("batching", batching), f"solver {solver} takes fixed steps, so batching 'worst' does not apply")
     if method.has_tolerance:
         rtol = rtol or task.rtol
         atol = atol or following_atol(task, rtol)
@@ -63,22 +63,22 @@ def with_ode(task: Task, model: str, solver: str, chosen: Mapping[str, Any], /, 
 
 
 def following_atol(task: Task, rtol: float) -> float:
-    """The absolute tolerance of a relative one that is given alone.
+    """Return the absolute tolerance for a relative tolerance that is given alone.
 
-    It stands for both, as in torchdiffeq's own scripts, unless the task keeps them apart.
+    The two are equal, as in torchdiffeq's own scripts, unless the task's defaults differ; then their ratio is kept.
     """
     return float(f"{rtol * task.atol / task.rtol:.12g}")
 
 
 def _gradient(task: Task, model: str, solver: str, adapter: SolverAdapter, wanted: Gradient | None) -> Gradient | None:
-    """The gradient of a trial: the one that is wanted, else the task's own, else what there is."""
+    """Return the gradient method of a trial: the requested one, else the task's default, else one that is possible."""
     if not task.trains:
         if wanted is not None:
             raise Unfit(("gradient", wanted), f"task {task.name} trains nothing, so it has no gradient")
         return None
     possible = task.models[model].gradients & adapter.gradients
     if not possible:
-        reason = f"model {model} needs gradient {_names(task.models[model].gradients)}, which {solver} cannot give"
+        reason = f"model {model} needs gradient {_names(task.models[model].gradients)}, which {solver} lacks"
         raise Unfit(("solver", solver), reason)
     gradient = wanted or (task.gradient if task.gradient in possible else min(possible))
     if gradient not in adapter.gradients:
@@ -91,15 +91,15 @@ def _gradient(task: Task, model: str, solver: str, adapter: SolverAdapter, wante
 
 
 def _first_step(wanted: float | None, adapter: SolverAdapter, method: Method, solver: str) -> float | None:
-    """An explicit first step, where the method is adaptive and its library takes one."""
+    """Return the requested first step; None for a method with fixed steps."""
     if wanted is not None and method.adaptive and not adapter.takes_first_step:
-        message = f"solver {solver} takes no first step: {adapter.backend} always chooses its own"
+        message = f"solver {solver} does not accept a first step: {adapter.backend} always chooses its own"
         raise Unfit(("first_step", wanted), message)
     return wanted if method.adaptive else None
 
 
 def _supported(axis: str, wanted: Any, possible: Sequence[Any], solver: str) -> Any:
-    """A choice that a backend offers, or its default; null for what every trial was before there was a choice."""
+    """Return a choice that the backend supports, or its default; None for the only choice before the axis existed."""
     choice = wanted or possible[0]
     if choice not in possible:
         raise Unfit((axis, wanted), f"solver {solver} has no {axis} '{choice}': {', '.join(possible)} only")

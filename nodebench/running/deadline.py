@@ -1,4 +1,4 @@
-"""A session that ends when its time is up."""
+"""A listener that stops a session after a time limit."""
 
 import threading
 import time
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Until(Listener):
-    """Shows what another listener shows, and stops what runs when the time is up.
+    """Forwards to another listener, and stops the running trials when the time limit has passed.
 
     Args:
-        shown: the other one.
-        seconds: from now.
+        shown: the other listener.
+        seconds: time limit, from now.
     """
 
     def __init__(self, shown: Listener, seconds: float) -> None:
@@ -53,7 +53,7 @@ class Until(Listener):
 
     @contextmanager
     def interruption(self, stop: Callable[[], None]) -> Iterator[list[int]]:
-        """Stop on an interrupt and at the end of the time; the signals alone are yielded."""
+        """Call ``stop`` on an interrupt and at the time limit; the yielded list contains the received signals only."""
         clock = threading.Timer(max(0.0, self.left), stop)
         clock.daemon = True
         with self._shown.interruption(stop) as received:

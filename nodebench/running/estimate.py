@@ -1,4 +1,4 @@
-"""How long trials will take, from what trials like them took on this machine."""
+"""Estimate the run times of trials from those of similar trials on this machine."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -12,8 +12,8 @@ from nodebench.spec.axes import Part, axis_names, value_type
 from nodebench.spec.calibration import machine_of
 from nodebench.store.run_folder import RunFolder, list_runs, records_of
 
-# Axes on which two trials may differ and still count as alike, from the most alike to the least: the first level that
-# has a record gives the estimate. An axis that is named nowhere here must be equal at every level.
+# Axes in which two similar trials may differ, by level from most to least similar. The first level that has a record
+# gives the estimate. An axis that is not listed here must be equal at every level.
 _NUMBERS = tuple(name for name in axis_names(Part.METHOD) if value_type(name) in (int, float))
 _MAY_DIFFER: tuple[tuple[str, ...], ...] = (
     (),
@@ -22,7 +22,7 @@ _MAY_DIFFER: tuple[tuple[str, ...], ...] = (
     ("model", *axis_names(Part.METHOD)),
 )
 _LIKENESS = tuple(axis_names(without=("seed", *level)) for level in _MAY_DIFFER)
-# The levels beyond this one differ in what may cost a hundredfold.
+# From this level on, trials differ in axes that can change the run time by a factor of 100.
 _SURE = 1
 
 
@@ -33,7 +33,7 @@ def _key(trial: Trial, names: Iterable[str]) -> Hashable:
 
 
 class Costs:
-    """Seconds that trials took, by how much they are alike."""
+    """Run times of trials in seconds, grouped by level of similarity."""
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._seconds: list[dict[Hashable, list[float]]] = [defaultdict(list) for _ in _LIKENESS]
@@ -41,33 +41,33 @@ class Costs:
             self.add(record)
 
     def add(self, record: Record) -> None:
-        """Learn from a record of a trial that ran to its end, or to its time limit."""
+        """Add the run time of a record if its trial finished or reached its time limit."""
         if record.status in (Status.OK, Status.TIMEOUT):
             self.learn(record.trial, record.duration_seconds)
 
     def learn(self, trial: Trial, seconds: float, alone: bool = False) -> None:
-        """Learn what a trial takes; with ``alone`` only for trials that differ from it in nothing but the seed."""
+        """Add the run time of a trial; with ``alone``, only for trials that differ from it in the seed."""
         for known, names in zip(self._seconds, _LIKENESS, strict=True):
             known[_key(trial, names)].append(seconds)
             if alone:
                 break
 
     def of(self, trial: Trial) -> tuple[float, bool] | None:
-        """Seconds of a trial, the median of those most like it, and whether they are much like it; null if none is."""
+        """Return the median seconds of the most similar trials and whether they are very similar; None without any."""
         for level, (known, names) in enumerate(zip(self._seconds, _LIKENESS, strict=True)):
             if seconds := known.get(_key(trial, names)):
                 return median(seconds), level < _SURE
         return None
 
     def knows(self, trial: Trial) -> bool:
-        """Whether trials much like this one have been seen."""
+        """Whether the run time of a very similar trial is known."""
         found = self.of(trial)
         return found is not None and found[1]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of several trials one after another; how many of them are known, guessed from others, unknown."""
+    """Total seconds of several trials in sequence, and how many run times are known, guessed and unknown."""
 
     seconds: float
     known: int
@@ -76,7 +76,7 @@ class Estimate:
 
 
 def estimate(trials: Iterable[Trial], costs: Costs) -> Estimate:
-    """Add up what trials will take; one of which nothing is known counts as the mean of the others."""
+    """Add up the estimated run times of trials; an unknown run time counts as the mean of the others."""
     found = [costs.of(trial) for trial in trials]
     seconds = [cost[0] for cost in found if cost]
     sure = sum(cost[1] for cost in found if cost)
@@ -88,12 +88,12 @@ def estimate(trials: Iterable[Trial], costs: Costs) -> Estimate:
 def probe(
     trials: Iterable[Trial], source: DataSource, limits: Limits | None = None
 ) -> Iterator[tuple[Trial, float | None]]:
-    """Run a few steps of one trial of each configuration, and yield the seconds foreseen for the whole of it.
+    """Run a few steps of one trial per configuration, and yield the estimated seconds of the whole trial.
 
     Args:
-        trials: of any number of configurations.
-        source: where the data lie.
-        limits: of each probe.
+        trials: trials of any number of configurations.
+        source: location of the data sets.
+        limits: limits of each probe.
 
     Yields:
         tuple: a trial and its seconds, None if its probe failed.
@@ -111,9 +111,9 @@ def probe(
 
 
 def costs_on(environment: Mapping[str, Any], results: Path, but: RunFolder | None = None) -> Costs:
-    """What trials took on a machine, from the runs kept in a folder that were made on one like it, ``but`` one.
+    """Return the run times in a results folder from all runs on an equivalent machine, except the run ``but``.
 
-    A run that cannot be read is left out: an estimate is no reason to stop.
+    A run that cannot be read is skipped, since an estimate is optional.
     """
     costs = Costs()
     for run in list_runs(results):

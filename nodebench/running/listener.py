@@ -1,4 +1,4 @@
-"""What hears of the progress of a session, and may stop it."""
+"""Callbacks that receive the progress of a session and can stop it."""
 
 import signal
 import threading
@@ -29,36 +29,36 @@ class Display:
 
 
 class Listener:
-    """Hears of the steps of a session. This one shows nothing and lets every run start."""
+    """Receives the events of a session. This base class shows nothing and allows every run."""
 
     def planning(self) -> AbstractContextManager[object]:
-        """Enter the planning of the trials."""
+        """Return the context in which the trials are planned."""
         return nullcontext()
 
     def connecting(self) -> AbstractContextManager[object]:
-        """Enter the connection to the workers, which may take long."""
+        """Return the context in which the engine connects to its workers, which may take long."""
         return nullcontext()
 
     def threads_chosen(self, choice: "ThreadChoice") -> None:
-        """Hear of the number of threads that was chosen, since nobody asked for one."""
+        """Called with the number of threads that was chosen because the user gave none."""
 
     def data_read(self, summary: str) -> None:
-        """Hear what the user's own data hold."""
+        """Called with a summary of the user's own data."""
 
     def allow(self, trials: Sequence[Trial], costs: Costs, at_once: int) -> None:
         """Decide whether a new run may start.
 
         Args:
-            trials: that would run.
-            costs: what is known of their times.
-            at_once: how many run at a time.
+            trials: the trials that would run.
+            costs: known run times.
+            at_once: number of trials that run in parallel.
 
         Raises:
-            BadInput: it may not.
+            BadInput: the run may not start.
         """
 
     def display(self, trials: Sequence[Trial], costs: Costs) -> AbstractContextManager[Display]:
-        """Open what shows the progress of trials."""
+        """Return a context manager that yields the progress display of the trials."""
         return nullcontext(Display())
 
     def interruption(self, stop: Callable[[], None]) -> AbstractContextManager[list[int]]:

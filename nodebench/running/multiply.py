@@ -1,4 +1,4 @@
-"""The trials that a grid multiplies into, and why some combinations cannot be run."""
+"""Expand a grid into trials, and explain why some combinations cannot be run."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -23,11 +23,11 @@ from nodebench.trial.options import described, options_of, options_with, plain, 
 
 @dataclass(frozen=True)
 class Product:
-    """What a grid multiplies into.
+    """The expansion of a grid.
 
     Attributes:
-        configurations: its trials at seed 0, by id, in the order of its axes.
-        seeds: of each configuration.
+        configurations: the trials with seed 0, by id, in the order of the axes.
+        seeds: seeds of each configuration.
         left_out: a sentence for each combination left out.
     """
 
@@ -47,11 +47,11 @@ def multiply(grid: Grid, source: DataSource, elsewhere: bool = False) -> tuple[l
 
 
 def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Product:
-    """Multiply a grid.
+    """Expand a grid into configurations and seeds.
 
     Args:
-        grid: the choices.
-        source: where the user's data lies.
+        grid: the values of each axis.
+        source: location of the user's data.
         elsewhere: whether the trials run on other machines, whose devices and cores cannot be seen from here.
 
     Raises:
@@ -62,7 +62,7 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
     preset_of(task, grid.preset)
     device = device_kind(grid.device) if elsewhere else resolve_device(grid.device)
     if device == "mps" and "float64" in grid.dtype:
-        raise BadInput("--dtype float64: the device mps has none. Allowed: float32, bfloat16, float16")
+        raise BadInput("--dtype float64: device mps does not support it. Allowed: float32, bfloat16, float16")
     common = {
         "task": task.name,
         "device": device,
@@ -80,7 +80,7 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
     reasons: dict[str, None] = {}
     surroundings = [*product(_datasets(task, grid, source), _overrides(task, grid))]
     for dataset, overrides in surroundings:
-        data_card_of(task, dataset, options_with(task, grid.preset, overrides), source)  # refuses what does not fit
+        data_card_of(task, dataset, options_with(task, grid.preset, overrides), source)  # may raise BadInput
     formats = _formats(task, grid)
     for (dataset, overrides), format, build in product(surroundings, formats, _combinations(task, grid)):
         try:
@@ -102,7 +102,7 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
 
 
 def _refuse_too_many(task: Task, grid: Grid) -> None:
-    """Count the combinations before any is made."""
+    """Raise BadInput if the grid has too many combinations, before any trial is built."""
     formats = len(grid.dtype) * max(1, len(grid.autocast))
     axes = math.prod(max(1, len(getattr(grid, axis))) for axis in ("solver", *OPTIONAL))
     models = grid.model or [next(iter(task.models))]
@@ -112,7 +112,7 @@ def _refuse_too_many(task: Task, grid: Grid) -> None:
 
 
 def refuse_more_than_most(count: int) -> None:
-    """Refuse so many trials, where that is more than a study may have."""
+    """Raise BadInput if ``count`` exceeds the number of trials that a study may have."""
     if count > MOST_TRIALS:
         raise BadInput(f"{count:,} combinations of the values given; a study has at most {MOST_TRIALS:,} trials")
 
@@ -141,7 +141,7 @@ class _Excluded:
 
 
 def _datasets(task: Task, grid: Grid, source: DataSource) -> list[str | None]:
-    """The data sets of a grid, each found to be there; None for a task that makes its own data."""
+    """Return the data sets of a grid after a check that each exists; None for a task that generates its data."""
     if not task.datasets:
         if grid.dataset or source != DataSource():
             raise BadInput(f"task {task.name} makes its own data: --dataset, --data and --download do not apply to it")
@@ -167,7 +167,7 @@ def _formats(task: Task, grid: Grid) -> list[dict[str, Any]]:
     alone = [dtype for dtype in grid.dtype if dtype != "float32"]
     if alone and Autocast.NONE not in autocast:
         raise BadInput(
-            f"--dtype {alone[0]}: torch.autocast needs float32; leave --dtype out, or add none to --autocast"
+            f"--dtype {alone[0]}: torch.autocast needs float32; omit --dtype, or add the value none to --autocast"
         )
     if "float32" not in grid.dtype and autocast != [Autocast.NONE]:
         raise BadInput(f"--autocast {autocast[-1]}: torch.autocast needs float32, which --dtype leaves out")
@@ -218,7 +218,7 @@ def _values(trial: Trial) -> set[tuple[str, Any]]:
 
 
 def _reason(value: tuple[str, Any], unfit: dict[str, Unfit]) -> str:
-    """Why no trial uses a value: the reason that blames or names it, else the first, else that it does not apply."""
+    """Explain why no trial uses a value: the reason that mentions it, else the first one, else 'not applicable'."""
     for message, error in unfit.items():
         if error.value == value:
             return message

@@ -22,13 +22,13 @@ from nodebench.spec import (
 from nodebench.spec.calibration import Calibration, Rounds
 from nodebench.spec.figures import Kind, figure
 
-# A load that the interpreter bounds, and one that the kernels do.
+# One load is bound by the Python interpreter, the other by kernels.
 LOADS = (
     Grid(task="toy/spiral", gradient=[Gradient.DIRECT], overrides={"epochs": [1]}),
     Grid(task="mnist", preset=Preset.SMOKE),
 )
 
-# Errors against a reference are computed: what noise they have is that of the training's loss.
+# No numerics pass: errors against a reference have no noise beyond that of the training loss.
 _REQUEST = Request(passes=(Pass.TRAINING, Pass.MEMORY))
 
 
@@ -47,19 +47,19 @@ def measure_noise(
     finished: Callable[[Record], None],
     stopped: Callable[[], object] = lambda: False,
 ) -> Calibration:
-    """Run trials again and again, with the same seed, and keep what each sampled figure gave.
+    """Run trials repeatedly with the same seed, and collect the values of each sampled metric.
 
     Args:
-        trials: one a load.
-        rounds, replicates: so many replicates of each in so many rounds.
-        pause: seconds between two rounds, since what changes slowly shows only over time.
+        trials: one trial per load.
+        rounds, replicates: number of rounds, and of replicates of each trial per round.
+        pause: seconds between two rounds, so that the rounds also cover slow changes of the machine.
         engine: runs one trial at a time.
-        report: hears of their progress.
-        finished: hears of each record.
-        stopped: whether the user has had enough.
+        report: called with the progress of each trial.
+        finished: called with each record.
+        stopped: returns whether the user has interrupted the measurement.
 
     Raises:
-        CannotGoOn: one failed, or the engine was stopped.
+        CannotGoOn: a trial failed, or the engine was stopped.
     """
     started, records = datetime.now(UTC), list[Record]()
     of_round = replicates * len(trials)

@@ -1,4 +1,4 @@
-"""What the solves of a trial are like, found without running it."""
+"""Find properties of a trial's solves without running the trial."""
 
 from nodebench.running.multiply import multiply
 from nodebench.spec import DataSource, Grid, Limits, Status
@@ -7,14 +7,14 @@ from nodebench.trial.worker import INTERVALS, SPAN
 
 
 def longest_solve(grid: Grid, source: DataSource, limits: Limits) -> tuple[float, int] | None:
-    """Return the length of time of the longest solve of a probe batch, and into how many parts its outputs cut it.
+    """Return the time span of the longest solve of the probe batch, and its number of output intervals.
 
-    None where the batch has no solve, or cannot be solved.
+    Return None if the batch has no solve, or if the solve fails.
 
     Args:
-        grid: of which the first trial is built, in a process of its own.
-        source: where the data lie.
-        limits: of that process.
+        grid: the first trial of this grid is built, in a separate process.
+        source: location of the data sets.
+        limits: limits of that process.
 
     Raises:
         BadInput: the grid has no trial.

@@ -1,4 +1,4 @@
-"""Which trials a study means, and in which order they run."""
+"""Expand a study into trials, in the order in which they run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,14 +16,14 @@ from nodebench.tasks import find_task
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A trial with its place in a study. The trial itself is made when it is asked for: a study may have a million.
+    """A trial and its position in a study. ``trial`` is created on access, since a study may have a million trials.
 
     Attributes:
-        configuration: the trial at any seed.
-        seed: of the trial.
-        groups: that ask for it.
-        place: its number in their order.
-        asked: what is measured; the baseline arm is at any seed.
+        configuration: the trial with an arbitrary seed.
+        seed: seed of the trial.
+        groups: groups that contain the trial.
+        place: position of the trial in the order of the study's file.
+        asked: what is measured; its baseline arm has an arbitrary seed.
     """
 
     configuration: Trial
@@ -45,7 +45,7 @@ class Planned:
         return self.asked.model_copy(update={"against": self.asked.against.model_copy(update={"seed": self.seed})})
 
     def once(self) -> "Planned":
-        """The same trial, which does not run again if the speed of the machine changes: its times are not read."""
+        """Return the same trial without reruns after a change of the machine's speed; use it if times do not matter."""
         return replace(self, asked=self.asked.model_copy(update={"attempts": 1}))
 
 
@@ -63,13 +63,13 @@ class Plan:
 
 
 def plan(study: Study, *, elsewhere: bool = False) -> Plan:
-    """Multiply the grids of a study into trials.
+    """Expand the grids of a study into trials.
 
-    Seeds are outermost, so that a run that is cut short has whole replicates. Within the block of a seed the
-    order is random, drawn by the study, so that a slow hour does not land on one configuration.
+    The outermost loop is over seeds, so that an interrupted run has complete replicates. The trials of one seed run in
+    random order, seeded by ``study.order``, so that a slow hour does not affect one configuration only.
 
     Args:
-        study: its grids.
+        study: the study.
         elsewhere: whether the trials run on other machines, whose devices and cores cannot be seen from here.
 
     Raises:
@@ -81,8 +81,8 @@ def plan(study: Study, *, elsewhere: bool = False) -> Plan:
     left_out: dict[str, None] = {}
     for name, grid in study.groups.items():
         try:
-            # In a study of several tasks the folder is for those that read one; typed for one that does not, it is
-            # refused.
+            # In a study, the data folder applies only to tasks that read data. On the command line, a data folder for
+            # another task is an error.
             reads = not study.name or find_task(grid.task).datasets
             one = product_of(grid, study.data if reads else DataSource(), elsewhere)
             refuse_more_than_most(len(groups) + len(one.configurations) * len(one.seeds))
@@ -112,17 +112,17 @@ def _add(
     compared: Mapping[str, Request],
     requests: dict[_Key, Request],
 ) -> None:
-    """Add the trials of a group to those of the groups before it.
+    """Add the trials of a group to those of the previous groups.
 
     Args:
-        name: of the group.
-        found: its trials.
-        groups: by trial, filled in.
-        compared: what is measured of each configuration of the group, where it has a baseline arm.
-        requests: the same of each trial that has one, filled in.
+        name: name of the group.
+        found: trials of the group.
+        groups: names of the groups of each trial; updated in place.
+        compared: request of each configuration of the group; empty if the group has no baseline arm.
+        requests: request of each trial with a baseline arm; updated in place.
 
     Raises:
-        BadInput: another group has one of the trials with another baseline arm.
+        BadInput: another group has the same trial with a different baseline arm.
     """
     alone = (name,)
     for seed, id in product(found.seeds, found.configurations):

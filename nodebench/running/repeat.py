@@ -1,4 +1,4 @@
-"""Trials run again from their records, outside any grid."""
+"""Rerun trials from their records, without a grid."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,12 +10,12 @@ from nodebench.store.run_folder import RunFolder
 
 
 class Repetition:
-    """Runs the trials of records again, each within the limits that it had, and stores what they give in a run.
+    """Reruns the trials of records, each with its original limits, and stores the new records in a run.
 
     Args:
-        run: where the new records go.
-        data: where the data sets lie.
-        make_engine: an engine runs once, and trials of other limits need another.
+        run: receives the new records.
+        data: location of the data sets.
+        make_engine: creates an engine. Trials with different limits need separate engines, since an engine runs once.
     """
 
     def __init__(self, run: RunFolder, data: DataSource, make_engine: Callable[[], Engine]) -> None:
@@ -26,7 +26,7 @@ class Repetition:
         self._stopped = False
 
     def again(self, records: Sequence[Record], report: Report) -> Iterator[tuple[Record, Record]]:
-        """Yield each record with the one that its trial gave again."""
+        """Rerun the trials; yield each original record with its new record."""
         groups: dict[tuple[str, str], list[Record]] = {}
         for record in records:
             groups.setdefault((record.place.study or "", record.limits.model_dump_json()), []).append(record)
@@ -52,10 +52,10 @@ class Repetition:
 
 
 def _request(record: Record) -> Request:
-    """What was measured of a record."""
+    """Return the request that repeats the measurements of a record."""
     return Request(passes=record.passes, against=record.interleaved.baseline if record.interleaved else None)
 
 
 def grid_of(trial: Trial) -> Grid:
-    """The grid of one trial, for a run that keeps what it was made from."""
+    """Return a grid that contains only this trial, to be stored in the run."""
     return Grid.model_validate(trial.model_dump(mode="json", exclude_none=True))

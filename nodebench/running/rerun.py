@@ -1,4 +1,4 @@
-"""Run a trial again whose machine changed speed, so that its times can be used."""
+"""Rerun a trial if the machine's speed changed during it, so that its times can be used."""
 
 from collections.abc import Callable
 
@@ -17,18 +17,18 @@ def run_until_steady(
 ) -> tuple[Record, Film]:
     """Run a trial until the speed of the machine did not change during it.
 
-    If it changed during every run, the last one is kept, and ``reasons["drifted"]`` says so. A run that fails, is
-    stopped or cannot be started does not replace one that has finished. A trial that was resumed from a checkpoint is
-    kept as it is: where every process is ended after some time, a trial that began anew would never finish.
+    If the speed changed during every run, the last run is kept and ``reasons["drifted"]`` states it. A run that fails,
+    is stopped or cannot start does not replace a finished run. A trial that was resumed from a checkpoint is not rerun:
+    on a system that ends every process after some time, a rerun from the beginning would never finish.
 
     Args:
         run: runs the trial once.
-        attempts: the most times that it runs.
-        checkpoints: of the trial's run; the one of a finished trial is removed before the trial runs again.
-        report: hears that the trial runs again.
+        attempts: maximum number of runs.
+        checkpoints: checkpoints of the trial's run; that of a finished trial is removed before the rerun.
+        report: called when the trial is rerun.
 
     Returns:
-        The record, whose place says how often the trial was started, and the pictures of its training.
+        The record, with the number of runs in ``place.attempts``, and the snapshots of the training.
     """
     kept = run()
     taken = 1
@@ -36,11 +36,11 @@ def run_until_steady(
         if checkpoints is not None:
             checkpoints.remove(kept[0].id)
         if report is not None:
-            told = f"the speed of the machine changed, which spoils times: runs again, {taken + 1} of {attempts}"
+            told = f"the machine's speed changed, so its times are not usable: rerun, attempt {taken + 1} of {attempts}"
             report(Progress("start", notice=told))
         try:
             again = run()
-        except CannotGoOn:  # the next trial meets it too
+        except CannotGoOn:  # the next trial will raise the same error
             break
         taken += 1
         if again[0].status is not Status.OK:
@@ -49,7 +49,7 @@ def run_until_steady(
     record, film = kept
     if _drifted(record) and attempts > 1:
         *before, after = (f"{1000 * seconds:.2f} ms" for seconds in record.calibration)
-        message = f"a fixed load took {' and '.join(before)} before the trial and {after} after it"
+        message = f"the reference load took {' and '.join(before)} before the trial and {after} after it"
         message += f"; the trial was started {taken} times"
         reasons = record.reasons | {"drifted": Reason(code=ReasonCode.DRIFTED, message=message)}
         record = record.model_copy(update={"reasons": reasons})

@@ -1,4 +1,4 @@
-"""A session: a study is planned, what a run lacks of it is measured, and each record is stored."""
+"""A session plans a study, measures the trials that a run lacks, and stores each record."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from nodebench.running.plan import Plan, Planned
     from nodebench.running.threads import ThreadChoice
 
-# The data folder of those tasks that take one.
+# Environment variable with the data folder, for tasks that read data.
 DATA_VARIABLE = "NODEBENCH_DATA_DIR"
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How a study is run, and nothing of what is run.
+    """Execution options of a study.
 
     Attributes:
         results: folder in which runs are kept.
         retry_failed: whether failed trials of a run that is resumed run again.
-        jobs: trials at once; None for one, or for as many as there are cores where no time is measured.
+        jobs: number of trials in parallel; None for 1 if times are measured, else the number of usable cores.
         dask: ``local``, ``slurm`` or the address of a scheduler; empty to run here.
-        limits: of each trial; what is given replaces what the study says, also when a run is resumed.
-        passes: what is measured of each trial; None for what the study says. A trial whose record lacks one of them
-            runs again when its run is resumed.
-        checkpoint_every: seconds between two checkpoints of a trial, 0 for none; None for what the study says.
+        limits: limits of each trial; override the study's limits, also on resume.
+        passes: passes of each trial; None for the study's passes. On resume, a trial whose record lacks one of them
+            runs again.
+        checkpoint_every: seconds between two checkpoints of a trial, 0 for none; None for the study's interval.
     """
 
     results: Path
@@ -44,7 +44,7 @@ class Execution:
     checkpoint_every: float | None = None
 
     def check(self) -> None:
-        """Refuse what cannot be.
+        """Check the values of the options.
 
         Raises:
             BadInput: a value is out of range.
@@ -52,19 +52,19 @@ class Execution:
         at_least(1, jobs=self.jobs)
         every = self.checkpoint_every
         if every is not None and not 0 <= every < float("inf"):
-            raise BadInput(f"--checkpoint-every {every:g}: a number of seconds, 0 for no checkpoints")
+            raise BadInput(f"--checkpoint-every {every:g}: must be a number of seconds, or 0 for no checkpoints")
 
 
 @dataclass(frozen=True)
 class Session:
-    """A run after a session on it.
+    """The result of a session.
 
     Attributes:
-        run: where its records are.
-        records: all of them, the latest of each trial.
-        planned: how many trials its study has.
-        failure: what kept the session from going on; None where nothing did.
-        stopped: whether it was interrupted.
+        run: the run folder.
+        records: all records of the run, the latest of each trial.
+        planned: number of trials in the study.
+        failure: why the session ended early; None if it did not.
+        stopped: whether the session was interrupted.
     """
 
     run: RunFolder
@@ -75,7 +75,7 @@ class Session:
 
     @property
     def finished(self) -> int:
-        """How many trials have ended by themselves."""
+        """Number of trials that ended without an interruption."""
         return sum(record.status is not Status.INTERRUPTED for record in self.records)
 
 
@@ -93,7 +93,7 @@ def run_study(study: Study, how: Execution, listener: "Listener") -> Session:
     from nodebench.running.user_code import check_before_run, data_summaries
 
     study = with_data(_overridden(study, how))
-    single = with_threads(study, 1)  # the same study where every grid names its threads
+    single = with_threads(study, 1)  # the same study with threads set in every grid
     with listener.planning():
         planned = plan(single, elsewhere=engine.elsewhere)
     if not planned.planned:
@@ -143,34 +143,34 @@ def resume_run(run: RunFolder, how: Execution, listener: "Listener") -> Session:
 def run_planned(
     study: Study, planned: "Sequence[Planned]", how: Execution, environment: Mapping[str, Any], listener: "Listener"
 ) -> Session:
-    """Make a new run of some trials of a study, which were planned before."""
+    """Create a new run of trials of a study that are already planned."""
     return run_more(RunFolder.create(how.results, study, environment), study, planned, how, listener)
 
 
 def run_more(
     run: RunFolder, study: Study, planned: "Sequence[Planned]", how: Execution, listener: "Listener"
 ) -> Session:
-    """Add trials to a run, which were planned before."""
+    """Add trials that are already planned to a run."""
     from nodebench.running.plan import Plan
 
     return _run(run, study, Plan(list(planned), []), _start_engine(study, how), how, listener)
 
 
 def jobs_of(study: Study, jobs: int | None) -> int:
-    """How many trials run at once: one where nothing else is asked for and time is measured."""
+    """Return the number of parallel trials: by default 1 if times are measured, else the number of usable cores."""
     from nodebench.instruments.environment import usable_cores
 
     return jobs or (1 if study.timing else usable_cores())
 
 
 def with_threads(study: Study, threads: int) -> Study:
-    """The study with a number of threads in each grid that names none, so that a resumed run has the same trials."""
+    """Return the study with ``threads`` set in each grid that has none, so that a resumed run has the same trials."""
     groups = {name: grid.model_copy(update={"threads": grid.threads or threads}) for name, grid in study.groups.items()}
     return study.model_copy(update={"groups": groups})
 
 
 def with_data(study: Study) -> Study:
-    """Take the folder of the data sets from the environment, where none is given and some task reads one."""
+    """Set the data folder from the environment variable if the study has none and a task reads data."""
     from nodebench.tasks import find_task
 
     folder = os.environ.get(DATA_VARIABLE)
@@ -208,7 +208,7 @@ def _run(run: RunFolder, study: Study, plan: "Plan", engine: "Engine", how: Exec
 
 
 def _choose_threads(study: Study, planned: "Plan", how: Execution) -> "ThreadChoice":
-    """Choose the threads of those grids that name none."""
+    """Choose the number of threads for the grids that have none."""
     from nodebench.running.threads import choose_threads
 
     first = min(planned.planned, key=lambda one: one.place).trial
@@ -216,13 +216,13 @@ def _choose_threads(study: Study, planned: "Plan", how: Execution) -> "ThreadCho
 
 
 def _start_engine(study: Study, how: Execution) -> "Engine":
-    """The engine that was asked for. It warms up while torch is imported here and the trials are planned."""
+    """Start the requested engine. It warms up while this process imports torch and plans the trials."""
     if how.dask:
         try:
             from nodebench.running.engines.dask import DaskEngine
         except ModuleNotFoundError as error:
             raise BadInput("--dask needs Dask: pip install 'nodebench[cluster]'") from error
-        # A login node's cores say nothing of how many jobs to ask for.
+        # The number of cores of a login node is unrelated to the number of Slurm jobs to request.
         return DaskEngine(how.dask, (how.jobs or 1) if how.dask == "slurm" else jobs_of(study, how.jobs))
     from nodebench.trial.fork_server import start_fork_server
 
@@ -233,13 +233,13 @@ def _start_engine(study: Study, how: Execution) -> "Engine":
 
 
 def _prepare(engine: "Engine", todo: "Sequence[Planned]", listener: "Listener") -> None:
-    """Connect the engine to what it runs on, which may take long."""
+    """Connect the engine to its workers, which may take long."""
     with listener.connecting():
         engine.prepare([one.trial for one in todo])
 
 
 def _overridden(study: Study, how: Execution) -> Study:
-    """A study with the limits, the passes and the interval of checkpoints that were asked for in place of its own."""
+    """Return the study with limits, passes and checkpoint interval overridden by the execution options."""
     asked = how.limits.model_dump(exclude_none=True)
     changes = {"limits": study.limits.model_copy(update=asked), "passes": how.passes or study.passes}
     if how.checkpoint_every is not None:

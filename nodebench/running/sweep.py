@@ -1,4 +1,4 @@
-"""A sweep: what a run has not yet, run by an engine, each record stored as it comes."""
+"""A sweep runs the missing trials of a run on an engine and stores each record."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""The number of CPU threads of a trial when nobody asks for one."""
+"""Choose the number of CPU threads of a trial if the user gives none."""
 
 import os
 import time
@@ -9,15 +9,16 @@ from nodebench.spec import DataSource, Limits, Trial
 from nodebench.spec.figures import several
 from nodebench.trial.isolation import foresee
 
-# All threads must be faster than one by this factor to be chosen: fewer threads suffer less from other programs.
+# All threads are chosen only if they are faster than one by this factor: other programs disturb fewer threads less.
 WORTH = 1.1
-# The probe with one thread may take this long. The one with all threads may take so many times as long as it did.
+# Time limit of the probe with one thread. The probe with all threads may take PATIENCE times as long, but at least
+# SHORTEST_SECONDS.
 LONGEST_SECONDS, PATIENCE, SHORTEST_SECONDS = 120.0, 3.0, 10.0
 
 
 @dataclass(frozen=True)
 class ThreadChoice:
-    """A number of threads, and the reason for it as a clause for a person."""
+    """A number of threads, and the reason for it as text for the user."""
 
     threads: int
     because: str
@@ -26,14 +27,14 @@ class ThreadChoice:
 def choose_threads(trial: Trial, source: DataSource, limits: Limits, jobs: int = 1) -> ThreadChoice:
     """Choose the default number of threads of a run, before its first trial.
 
-    It is ``OMP_NUM_THREADS`` where that is set. Otherwise a few steps of ``trial`` are timed with one thread and
-    with all of them, each in a process of its own, and the faster number is taken.
+    Use ``OMP_NUM_THREADS`` if it is set. Otherwise time a few steps of ``trial`` with one thread and with all threads,
+    each in a separate process, and choose the faster number.
 
     Args:
-        trial: stands for all trials of the run; its own number of threads is ignored.
-        source: where the data sets lie.
-        limits: of each trial; the probes keep to them.
-        jobs: trials that run at once and share the usable cores.
+        trial: represents all trials of the run; its own number of threads is ignored.
+        source: location of the data sets.
+        limits: limits of each trial; they also apply to the probes.
+        jobs: number of parallel trials, which share the usable cores.
     """
     most = default_threads(jobs)
     if requested_threads() is not None:
@@ -48,7 +49,7 @@ def choose_threads(trial: Trial, source: DataSource, limits: Limits, jobs: int =
     patience = max(SHORTEST_SECONDS, PATIENCE * (time.perf_counter() - began))
     every = _seconds(trial, most, source, limits, patience)
     if every is None:
-        return ThreadChoice(1, f"with {many} a few steps of {trial.task} did not end within {patience:.0f} s")
+        return ThreadChoice(1, f"a few steps of {trial.task} with {many} took more than {patience:.0f} s")
     told = f"from a few steps, a trial of {trial.task} takes {one:.2g} s with 1 thread and {every:.2g} s with {many}"
     return ThreadChoice(most if one > WORTH * every else 1, told)
 

@@ -1,6 +1,6 @@
-"""The user's code and data of trials: checked before a run begins, and compared with what records were made with.
+"""Check the user's code and data before a run begins, and compare them with those of existing records.
 
-Code is never imported into the process of a command: each check is a process of its own, with the limits of a trial.
+A command never imports user code into its own process: each check runs in a separate process, with a trial's limits.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,12 +14,12 @@ from nodebench.trial.options import options_of
 
 
 def check_user_code(trials: Iterable[Trial], limits: Limits) -> dict[str, Measured]:
-    """Build and check one trial of every different problem; return what it would measure, by its content id.
+    """Build and check one trial of each distinct problem; return the hashes of its code and state, by content id.
 
-    Trials of tasks that run no code of the user's are left out.
+    Trials of tasks that run no user code are skipped.
 
     Raises:
-        BadInput: the code cannot be imported, or its object not be made or called.
+        BadInput: the code cannot be imported, or its object cannot be created or called.
     """
     problems = {problem.id: problem for trial in trials if (problem := _problem(trial)) is not None}
     return {id: _checked(problem, limits) for id, problem in problems.items()}
@@ -29,10 +29,10 @@ def check_before_run(trials: Sequence[Trial], limits: Limits, finished: Iterable
     """Check the user's code of trials that are about to run, one seed of each problem.
 
     Args:
-        trials: those to run.
-        limits: of each check.
-        finished: the records that the run has already.
-        run: its name.
+        trials: the trials to run.
+        limits: limits of each check.
+        finished: existing records of the run.
+        run: name of the run.
 
     Raises:
         BadInput: the code cannot be used, or a record was made with other code.
@@ -47,7 +47,7 @@ def check_before_run(trials: Sequence[Trial], limits: Limits, finished: Iterable
 
 
 def refuse_changed_data(trials: Iterable[Trial], source: DataSource, finished: Iterable[Record], run: str) -> None:
-    """Refuse to go on with a run whose records were made with other data of the user's.
+    """Refuse to continue a run if the user's data have changed since its records were made.
 
     Raises:
         BadInput: the data have changed, or cannot be read.
@@ -63,7 +63,7 @@ def refuse_changed_data(trials: Iterable[Trial], source: DataSource, finished: I
 
 
 def data_summaries(trials: Iterable[Trial], source: DataSource) -> list[str]:
-    """What the user's own data of trials hold, a line for each different use of them."""
+    """Summarise the user's own data, one line for each distinct use."""
     by_use = {_data_of(trial): trial for trial in trials}
     found = []
     for trial in by_use.values():
@@ -74,12 +74,12 @@ def data_summaries(trials: Iterable[Trial], source: DataSource) -> list[str]:
 
 
 def _data_of(trial: Trial) -> str:
-    """What the data of a trial depend on."""
+    """Return the fields that determine the data of a trial, as JSON."""
     return trial.model_dump_json(include={"task", "dataset", "preset", "overrides"})
 
 
 def of_present_code(records: Iterable[Record], limits: Limits) -> list[Record]:
-    """The records that were made with the user's code as it is now, from the same initial weights.
+    """Return the records made with the current version of the user's code and the same initial weights.
 
     Raises:
         BadInput: see ``check_user_code``.
@@ -93,7 +93,7 @@ def of_present_code(records: Iterable[Record], limits: Limits) -> list[Record]:
 
 
 def _problem(trial: Trial) -> Trial | None:
-    """The trial without what a check does not depend on; None where its task runs no code of the user's."""
+    """Return the trial with only the fields that a check depends on; None if its task runs no user code."""
     if not find_task(trial.task).runs_user_code:
         return None
     return Trial(**trial.model_dump(include={"task", "model", "device", "dtype", "preset", "overrides", "seed"}))
@@ -115,6 +115,6 @@ def _checked(problem: Trial, limits: Limits) -> Measured:
     if name in message:  # the check itself says what was wrong
         raise BadInput(message)
     if record.status is Status.TIMEOUT:
-        message = f"no end within {limits.timeout:g} s, the time limit of a trial"
+        message = f"it did not end within {limits.timeout:g} s, the time limit of a trial"
     last = f"; its last output: {failure.stderr[-1]}" if failure and failure.stderr else ""
-    raise BadInput(f"{name}, while it was imported and called once: {message}{last}")
+    raise BadInput(f"{name} failed while it was imported and called once: {message}{last}")

@@ -1,4 +1,4 @@
-"""From a frozen trial to the objects that run it."""
+"""Build the objects that run a trial."""
 
 import torch
 
@@ -16,14 +16,14 @@ _CONTROL = set(axis_names(Part.METHOD, without=("solver",)))
 def integrator_of(trial: Trial, counter: NfeCounter) -> Integrator:
     """The integrator of a trial.
 
-    A model without an ODE never solves; it is handed an integrator all the same, as every model is.
+    A model without an ODE receives an integrator as well, but does not use it.
     """
     adapter, _, _ = find_solver(trial.solver or "dopri5")
     return Integrator(adapter, control_of(trial), counter)
 
 
 def control_of(trial: Trial) -> StepControl:
-    """How the solves of a trial step and are differentiated."""
+    """Return the step control and the gradient settings of a trial's solves."""
     _, method, _ = find_solver(trial.solver or "dopri5")
     return StepControl(method, **trial.model_dump(include=_CONTROL))
 

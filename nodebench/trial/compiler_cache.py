@@ -1,4 +1,4 @@
-"""An empty cache for torch's compiler, so that a first training step pays for compilation whatever ran before."""
+"""An empty cache for torch.compile, so that the first training step of every trial includes compilation."""
 
 import os
 from collections.abc import Iterator

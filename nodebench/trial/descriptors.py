@@ -1,4 +1,4 @@
-"""File descriptors: 0 to 2 are always open, and there are enough of them."""
+"""Ensure that file descriptors 0 to 2 are open, and that the limit of open files is high enough."""
 
 import os
 import resource

@@ -11,7 +11,7 @@ def resolve_device(name: str) -> str:
     """Return the canonical name of a device that is present: ``cuda`` is ``cuda:0``.
 
     Raises:
-        BadInput: it is absent here, or no device.
+        BadInput: the device is not present, or the name is not valid.
     """
     kind, _, index = name.partition(":")
     choose("device", kind, ["cpu", "cuda", "mps"])
@@ -29,7 +29,7 @@ def resolve_device(name: str) -> str:
 
 
 def device_kind(name: str) -> str:
-    """The name of a device of another machine: ``cuda`` is its first one."""
+    """Return the canonical name of a device on another machine: ``cuda`` is ``cuda:0``."""
     choose("device", name.partition(":")[0], ["cpu", "cuda", "mps"])
     return "cuda:0" if name == "cuda" else name
 

@@ -1,4 +1,4 @@
-"""What is known of a trial while it runs."""
+"""Results of a trial that are collected while it runs."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ Figures = dict[str, int | float | None]
 NO_ODE = "the model has no ODE"
 NO_TRAINING = "the task trains nothing"
 
-# What a row of the history has beside the metrics.
+# Columns of the history that are not metrics.
 _NO_METRICS = {"epoch", "loss", "seconds", "nfe_forward", "nfe_backward", "nfe_probe", "nfe_probe_tight"}
 
 
 @dataclass
 class Draft:
-    """What is known of a trial so far; a trial that fails keeps it."""
+    """Results of a trial so far; a failed trial keeps them."""
 
     metrics: Row = field(default_factory=dict)
     costs: Figures = field(default_factory=dict)
@@ -38,14 +38,14 @@ class Draft:
         return set(self.history[-1]) - _NO_METRICS
 
     def missing(self, names: Iterable[str], reason: str | Reason) -> None:
-        """Say why figures were not measured."""
+        """Set costs to None, and record why they were not measured."""
         for name in names:
             self.costs[name] = None
             self.reasons[name] = reason
 
     def add_traits(self, find: Callable[[], Traits], solve: Integrator) -> None:
-        """Add the traits that evaluations beside the training show; where these fail the traits stay unknown."""
+        """Add field traits found by evaluations outside the training; if these fail, record the reason instead."""
         try:
             self.traits |= find()
         except Exception as error:
-            self.reasons["traits"] = f"an evaluation beside the training failed: {survived(solve, error)}"
+            self.reasons["traits"] = f"an evaluation outside the training failed: {survived(solve, error)}"

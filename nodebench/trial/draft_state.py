@@ -1,4 +1,4 @@
-"""What is known of a trial during its training, and its pictures, in the form in which a checkpoint holds them."""
+"""Convert the draft and the snapshots of a trial to the format of a checkpoint, and back."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from nodebench.trial.training_state import State
 
 
 def draft_state(draft: Draft) -> State:
-    """Return what a draft holds before the end of the training; the metrics and costs follow at its end."""
+    """Return the fields of a draft that are set during training; metrics and costs are set only at its end."""
     reasons = {
         name: why if isinstance(why, str) else why.model_dump(mode="json") for name, why in draft.reasons.items()
     }
@@ -25,7 +25,7 @@ def draft_state(draft: Draft) -> State:
 
 
 def set_draft(draft: Draft, state: State) -> None:
-    """Put back what ``draft_state`` returned.
+    """Restore the fields that ``draft_state`` returned.
 
     Raises:
         Exception: the state is damaged.
@@ -38,12 +38,12 @@ def set_draft(draft: Draft, state: State) -> None:
 
 
 def film_state(film: Film) -> dict[int, State]:
-    """Return pictures by epoch, their arrays as tensors."""
+    """Convert snapshots to dictionaries by epoch, with arrays as tensors."""
     return {epoch: {name: _stored(value) for name, value in vars(picture).items()} for epoch, picture in film.items()}
 
 
 def film_of(state: dict[int, State]) -> Film:
-    """Return the pictures that ``film_state`` stored."""
+    """Convert the result of ``film_state`` back to snapshots."""
     return {epoch: _picture(**stored) for epoch, stored in state.items()}
 
 

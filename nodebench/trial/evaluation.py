@@ -1,4 +1,4 @@
-"""Evaluation of a model beside its training."""
+"""Evaluation of a model outside its training steps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +21,13 @@ def evaluating(
     observe: Observer | None = None,
     trace: Trace | None = None,
 ) -> Iterator[NfeCounter]:
-    """Evaluation mode, without gradients, under a counter of its own that is yielded.
+    """Set a model to evaluation mode, without gradients, and yield a separate NFE counter.
 
     Args:
-        model: put back into training mode at the end.
-        solve: the integrator that it solves with.
-        budget: of each solve.
-        control, adapter: how its solves step; those of the training by default.
+        model: set back to training mode at the end.
+        solve: integrator of the model.
+        budget: budget of each solve.
+        control, adapter: step control and backend of the solves; by default those of the training.
         observe, trace: see ``Integrator.using``.
     """
     counter = NfeCounter(budget)

@@ -22,8 +22,8 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 def adopt_orphans() -> None:
     """Make this process the parent of those of its descendants whose parent ends (Linux only).
 
-    A daemon, which starts a session of its own and lets its parent end, then remains a descendant. The fork server
-    does this as well: it becomes the parent of what a killed trial leaves behind.
+    A daemon starts its own session and its parent exits; it then stays a descendant of this process. The fork server
+    calls this function too, and so becomes the parent of processes that a killed trial leaves behind.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -33,7 +33,7 @@ class Family:
     """The processes of one trial.
 
     Args:
-        pid: the leader's, which leads a process group too.
+        pid: process id of the leader, which also leads a process group.
     """
 
     def __init__(self, pid: int) -> None:
@@ -46,18 +46,18 @@ class Family:
         return self._leader is not None and is_alive(self._leader)
 
     def server_has_ended(self) -> bool:
-        """Whether the fork server that has started the leader has ended, and will not tell its exit code.
+        """Whether the fork server that started the leader has ended, and cannot report the leader's exit code.
 
-        A process that is killed closes its connections some moments before it has ended: wait for that.
+        A killed process closes its connections shortly before it ends, so wait up to ``END_SECONDS``.
         """
         return ends_within(self._server, END_SECONDS)
 
     def memory_above(self, limit: int) -> int | None:
-        """Bytes that the trial holds, if they are more than ``limit``, else ``None``.
+        """Return the bytes of memory that the trial uses if they exceed ``limit``, else None.
 
-        A page that several processes share counts once: each process counts its proportional share (PSS). Where the
-        system does not tell it, resident bytes count. Resident sizes are cheap to read, so PSS is read only if their
-        sum is above the limit.
+        A page shared by several processes counts once: each process counts its proportional share (PSS), or its
+        resident size if the system does not report PSS. Resident sizes are cheap to read, so PSS is read only if their
+        sum exceeds the limit.
         """
         members = self._members()
         if sum(map(_resident, members)) <= limit:
@@ -68,10 +68,10 @@ class Family:
     def kill(self) -> None:
         """Kill every process of the trial, and wait until they have ended and have released their memory."""
         found = self._members()
-        with suppress(ProcessLookupError, PermissionError):  # the leader has ended, or never came to lead a group
+        with suppress(ProcessLookupError, PermissionError):  # the leader has ended, or leads no group
             os.killpg(self._pid, signal.SIGKILL)
         deadline = time.perf_counter() + KILL_SECONDS
-        while True:  # what is killed may have started others meanwhile
+        while True:  # a process may start others before it is killed
             found += [one for one in [*self._members(), *_orphans()] if one not in found]
             alive = [one for one in found if is_alive(one)]
             for one in alive:
@@ -93,9 +93,9 @@ def kill_descendants() -> None:
 
 
 def _orphans() -> list[psutil.Process]:
-    """What ended trials have left behind: the children of the fork server that are no trials.
+    """Return processes that ended trials left behind: children of the fork server that are not trials.
 
-    What a running trial starts stays below that trial. What an orphan has started is an orphan once that has ended.
+    Processes of a running trial are its descendants. A child of an orphan becomes an orphan when its parent ends.
     """
     server = find(fork_server_pid())
     if server is None or sys.platform != "linux":
@@ -125,5 +125,5 @@ def _resident(process: psutil.Process) -> int:
 def _proportional(process: psutil.Process) -> int:
     try:
         return int(process.memory_full_info().pss)
-    except (psutil.Error, AttributeError, OSError):  # it has ended, belongs to another user, or no such figure here
+    except (psutil.Error, AttributeError, OSError):  # the process has ended, is another user's, or has no PSS
         return _resident(process)

@@ -41,7 +41,7 @@ def _finite(values: Mapping[str, Any]) -> Outcome:
 
 
 def _described(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """A sentence for each value of rows that is not finite, with the row's first entry to find it by."""
+    """Yield a sentence for each value that is not finite, with the first entry of its row as the position."""
     for row in rows:
         place = " ".join(f"{key} {value}" for key, value in list(row.items())[:1])
         yield from (f"{place}: {key} is {value}" for key, value in row.items() if not _is_finite(value))

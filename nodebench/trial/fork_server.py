@@ -1,6 +1,6 @@
-"""The server that forks every trial, warm: it has imported torch by then, so that no trial has to.
+"""The fork server, which starts every trial. It imports torch in advance, so that no trial has to.
 
-Nothing here imports torch itself: a command starts the server first, and both import it at the same time.
+This module does not import torch: a command starts the server first, and both import torch at the same time.
 """
 
 import multiprocessing
@@ -20,13 +20,13 @@ from nodebench.errors import CannotGoOn
 from nodebench.trial.descriptors import reserve_standard_descriptors
 from nodebench.trial.scratch import make_scratch_folder, temporary_files_in
 
-# Held where a process is started and where one is asked how it ended: starting looks at all the others, and
-# an exit code can be read once only.
+# Lock for starting a process and for reading an exit code: starting a process polls all others, and an exit code can
+# be read only once.
 PROCESSES = threading.Lock()
-# How often a trial is started at most: once more if the server ended meanwhile.
+# Maximum number of attempts to start a trial: one retry if the server ended meanwhile.
 ATTEMPTS = 2
 END_SECONDS = 5.0
-# The value of PYTHONSAFEPATH by which the server knows that it was not the user who set it.
+# Value of PYTHONSAFEPATH that shows the server that nodebench, not the user, set this variable.
 SAFE_PATH = "nodebench"
 _PRELOADED = ["nodebench.trial.server_setup", "nodebench.trial.preload"]
 
@@ -35,13 +35,13 @@ _scratch: list[Path] = []  # the folder of the server's socket, once it is made
 
 
 def start_fork_server() -> None:
-    """Start the server, without waiting for it; where it runs already, nothing happens.
+    """Start the server without waiting for it; do nothing if it already runs.
 
-    The server and the trials ignore SIGINT and SIGTERM: a terminal and a batch system send them to every process at
-    once, and the parent ends the trials, each with its record.
+    The server and the trials ignore SIGINT and SIGTERM. Terminals and batch systems send these signals to all
+    processes at once; the parent stops the trials and writes their records.
 
     Raises:
-        CannotGoOn: the system refuses to start it.
+        CannotGoOn: the server cannot be started.
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
     reserve_standard_descriptors()
@@ -49,8 +49,8 @@ def start_fork_server() -> None:
         with _starting:
             if not _scratch:
                 _scratch.append(make_scratch_folder())
-            resource_tracker.ensure_running()  # which would clear the mask
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # inherited, for life
+            resource_tracker.ensure_running()  # a later start would clear the signal mask
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # inherited
             try:
                 with temporary_files_in(_scratch[0]), _import_path_as_here():
                     forkserver.ensure_running()
@@ -62,12 +62,12 @@ def start_fork_server() -> None:
 
 def fork_server_pid() -> int | None:
     """The server's process id; ``None`` if it was not started."""
-    pid: int | None = getattr(forkserver._forkserver, "_forkserver_pid", None)  # no public name tells it
+    pid: int | None = getattr(forkserver._forkserver, "_forkserver_pid", None)  # there is no public API
     return pid
 
 
 def wait_for_fork_server() -> None:
-    """Wait until the server is warm, so that the first trial is not charged for its start; start it if nobody has."""
+    """Wait until the server is ready, so that the first trial does not include its start; start it if needed."""
     process = multiprocessing.get_context("forkserver").Process(target=os.getpid)
     fork(process)
     process.join()
@@ -87,7 +87,7 @@ def fork(process: BaseProcess) -> None:
             return
         except (EOFError, ConnectionError) as error:
             if attempt == ATTEMPTS:
-                reason = "the fork server ended while it started a trial; it may lack memory or processes"
+                reason = "the fork server ended while it started a trial, possibly at a limit of memory or processes"
                 raise CannotGoOn(f"no trial can be started: {reason}") from error
             _wait_for_the_servers_end()
         except OSError as error:
@@ -95,7 +95,7 @@ def fork(process: BaseProcess) -> None:
 
 
 def _wait_for_the_servers_end() -> None:
-    """Wait until a server that closes its connections has ended: until then no new one is started."""
+    """Wait until a server that is closing its connections has ended; a new one can start only after that."""
     from nodebench.trial.processes import ends_within, find  # psutil is needed in this case only
 
     ends_within(find(fork_server_pid()), END_SECONDS)
@@ -103,10 +103,10 @@ def _wait_for_the_servers_end() -> None:
 
 @contextmanager
 def _import_path_as_here() -> Iterator[None]:
-    """Have a new interpreter import from the same folders as this process.
+    """Give new interpreters the import path of this process.
 
-    Python up to 3.12 gives the fork server the path of ``python -c``: it begins with the working folder, so that a
-    folder named nodebench there would be imported in place of this package.
+    Up to Python 3.12, the fork server has the import path of ``python -c``, which begins with the working folder. A
+    folder named nodebench there would be imported instead of this package.
     """
     library = Path(os.__file__).parent
     archive = library.parent / f"python{sys.version_info.major}{sys.version_info.minor}.zip"
@@ -125,10 +125,10 @@ def _import_path_as_here() -> Iterator[None]:
 
 @contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Start a child that does not import the program that started it.
+    """Hide ``__main__``, so that a child process does not import the program that started it.
 
-    multiprocessing would run the parent's ``__main__`` again in each child. A trial needs nothing of it, so
-    that would only cost time, and fork bombs in scripts without the ``if __name__ == "__main__"`` guard.
+    Otherwise multiprocessing runs the parent's ``__main__`` again in each child. A trial does not need ``__main__``.
+    Running it costs time, and scripts without the ``if __name__ == "__main__"`` guard would start endless processes.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")

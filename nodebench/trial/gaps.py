@@ -1,4 +1,4 @@
-"""Why an optional part of a trial gave nothing: its exception leaves a gap in the record, and this is the reason."""
+"""Reasons for results that are missing because an optional part of a trial raised an exception."""
 
 from nodebench.errors import first_line
 from nodebench.solvers import Integrator
@@ -7,7 +7,7 @@ from nodebench.spec import Reason, ReasonCode, SolveFailed, Status
 
 
 def survived(solve: Integrator, error: Exception) -> SolveFailed | str:
-    """What ended an optional part: a failed solve, or else the type and the first line of the exception.
+    """Return why an optional part failed: the failed solve, or else the type and first line of the exception.
 
     Raises:
         Exception: ``error`` itself, if the time limit of the trial has passed.
@@ -19,7 +19,7 @@ def survived(solve: Integrator, error: Exception) -> SolveFailed | str:
 
 
 def failed_probe(solve: Integrator, error: Exception) -> Reason:
-    """Why a probe gave nothing: its solve failed, which says something of the solver, or something else did."""
+    """Return why a probe has no result; a failed solve has its own code, since it is evidence about the solver."""
     failed = survived(solve, error)
     if isinstance(failed, SolveFailed):
         return Reason(code=ReasonCode.PROBE_FAILED, message=f"the probe failed: {failed}")
@@ -27,7 +27,7 @@ def failed_probe(solve: Integrator, error: Exception) -> Reason:
 
 
 def no_reference(solve: Integrator, error: Exception) -> Reason:
-    """Why there are no errors of solution and gradient."""
+    """Return why the solution error and the gradient error could not be computed."""
     if isinstance(error, NoCopy):
         return Reason(code=ReasonCode.NO_REFERENCE, message=f"the field has no float64 copy: {error}")
     message = f"the probe or its float64 reference failed: {survived(solve, error)}"

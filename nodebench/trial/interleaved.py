@@ -1,7 +1,7 @@
 """The interleaved pass: two arms of a trial in one process, in alternating blocks of training steps.
 
-Other load, heat and frequency change the speed of a machine within seconds. They slow both blocks of a pair alike, so
-that the ratio of their times stays.
+Other load, heat and frequency change the speed of a machine within seconds. They slow both blocks of a pair equally, so
+the ratio of their times does not change.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +22,8 @@ Block = Callable[[int], Costs]  # runs the block of that number
 
 COMPARED = ("step_seconds", "forward_seconds", "backward_seconds", "nfe_forward")
 
-# Steps of each arm before the first block, which pay for compilation and allocation, and steps that are then timed to
-# choose the size of a block.
+# Steps of each arm before the first block, which include compilation and allocation, and subsequent timed steps, which
+# determine the size of a block.
 WARM_UP_STEPS = 2
 SIZING_STEPS = 2
 
@@ -33,9 +33,9 @@ class Schedule:
     """How long an interleaved pass measures.
 
     Attributes:
-        block: seconds of a block, about; a block has one step at least.
-        total: seconds of all blocks, about.
-        pairs: of blocks, at least.
+        block: approximate seconds of a block; a block has at least one step.
+        total: approximate seconds of all blocks.
+        pairs: minimum number of pairs of blocks.
     """
 
     block: float
@@ -43,9 +43,9 @@ class Schedule:
     pairs: int
 
     def sizes(self, step_seconds: float) -> tuple[int, int]:
-        """Return the steps of a block and the number of pairs, where a step takes so long (mean of both arms).
+        """Return the steps per block and the number of pairs for a given time per step (mean of both arms).
 
-        The number of pairs is even: half of them begin with either arm.
+        The number of pairs is even: each arm comes first in half of them.
         """
         steps = max(1, round(self.block / step_seconds))
         pairs = max(self.pairs, round(self.total / (2 * steps * step_seconds)))
@@ -62,8 +62,8 @@ SCHEDULES = {
 def interleave(trial: Trial, baseline: Trial, source: DataSource, budget: Budget) -> Interleaved:
     """Train both arms from their initial weights in alternating blocks and return the ratios of their costs.
 
-    Both arms have the seed of the trial, and so equal initial weights where the model is the same, and take equal
-    batches. A training that is over begins its first epoch again, with the weights that it has.
+    Both arms use the seed of the trial, and so the same batches and, if the model is the same, the same initial
+    weights. After its last epoch, an arm continues with its first epoch and its current weights.
 
     Args:
         trial: the arm that is compared.
@@ -88,7 +88,7 @@ def interleave(trial: Trial, baseline: Trial, source: DataSource, budget: Budget
 def alternate(arm: Block, baseline: Block, pairs: int) -> list[tuple[Costs, Costs]]:
     """Run pairs of blocks in the order A B B A and return the costs of each pair, those of ``arm`` first.
 
-    What changes steadily over time then raises the ratio of one pair as much as it lowers that of the next.
+    With this order, a steady drift raises the ratio of one pair as much as it lowers the ratio of the next.
     """
     found = []
     for number in range(pairs):
@@ -103,7 +103,7 @@ def alternate(arm: Block, baseline: Block, pairs: int) -> list[tuple[Costs, Cost
 
 
 def compare(pairs: Sequence[tuple[Costs, Costs]]) -> tuple[Costs, Costs]:
-    """Return the median ratio of each cost over the pairs, and the relative half width of their middle half.
+    """Return the median ratio of each cost over the pairs, and half its interquartile range relative to the median.
 
     A cost that an arm does not have, or that is 0 in the baseline, is left out.
     """
@@ -127,13 +127,13 @@ class _Arm:
         self._batches = self._endless()
 
     def blocks_of(self, steps: int) -> Block:
-        """Blocks of so many steps."""
+        """Return a function that runs a block of ``steps`` steps."""
         return lambda number: self.take(steps, number)
 
     def take(self, steps: int, number: int) -> Costs:
         """Train for a block and return the costs of a step, mean over the block.
 
-        Blocks of one number draw the same random numbers in both arms.
+        Blocks with the same number use the same random numbers in both arms.
         """
         torch.manual_seed(number)
         watch = Stopwatch(self._device, warm_up=0)
@@ -147,7 +147,7 @@ class _Arm:
         return watch.means() | ({} if blind else {"nfe_forward": evaluations / steps})
 
     def _endless(self) -> Iterator[Batch]:
-        """The batches of all epochs, and of all again."""
+        """Yield the batches of all epochs, repeated without end."""
         for epoch in cycle(range(self._experiment.epochs)):
             self._experiment.begin_epoch(epoch)
             batches = self._experiment.batches(epoch)

@@ -1,4 +1,4 @@
-"""The parent's side of a trial: one process of its own, watched until it ends, however it ends."""
+"""The parent's side of a trial: start its process, and monitor the process until it ends."""
 
 import fcntl
 import multiprocessing
@@ -30,17 +30,17 @@ from nodebench.trial.messages import Inbox
 from nodebench.trial.output import Output
 from nodebench.trial.worker import Ended, Job, Outcome, Progress
 
-# A solve notices a passed deadline itself; a trial that is stuck elsewhere is killed this much later.
+# A solve stops by itself at the deadline. A trial that hangs elsewhere is killed this long after the deadline.
 GRACE_SECONDS = 2.0
-# How often the memory of a limited trial is looked at.
+# Interval between memory checks of a trial with a memory limit.
 MEMORY_POLL_SECONDS = 0.05
-# How often the watch looks at the clock otherwise.
+# Interval between clock checks of other trials.
 CLOCK_POLL_SECONDS = 1.0
-# A watch that wakes this much later than it should have has not run meanwhile: its process was stopped.
+# If the parent wakes up this much too late, its process was suspended; the deadline then moves.
 SUSPENDED_SECONDS = 1.0
-# What multiprocessing gives as exit code where the fork server cannot tell it; a process can end with it too.
+# Exit code that multiprocessing reports if the fork server cannot report it. A process may also end with this code.
 UNKNOWN_EXIT_CODE = 255
-# A trial goes on while its parent does not read, until this much is unread (Linux).
+# Pipe capacity. A trial blocks if its parent leaves more than this unread (Linux).
 PIPE_BYTES = 1 << 20
 
 Listener = Callable[[Progress], None]
@@ -54,13 +54,13 @@ class Stop:
         self._ends = [end]
 
     def ask(self) -> None:
-        """End the trials that listen. A repeated call does nothing, also one made by a signal handler during a call."""
+        """Stop the trials that use this object. Further calls do nothing, even from a signal handler during a call."""
         with suppress(IndexError):
             self._ends.pop().close()  # pop is atomic: the end is closed once
 
     @property
     def asked(self) -> bool:
-        """Whether somebody has."""
+        """Whether ``ask`` was called."""
         return not self._ends
 
 
@@ -74,18 +74,18 @@ def run_isolated(
     request: Request = EVERYTHING,
     checkpoints: Checkpoints | None = None,
 ) -> tuple[Record, Film]:
-    """Run a trial in a process of its own; whatever happens to it, return its record and the pictures it took.
+    """Run a trial in a separate process; return its record and its snapshots, also if the trial fails.
 
-    The process leads its own group, which is killed as a whole: on a limit, on a stop, and at the end
-    for anything that the trial started and left behind.
+    The process leads its own process group. The whole group is killed at a limit, on a stop request, and at the end,
+    in case the trial left processes behind.
 
     Args:
-        trial, limits, source: what is run.
-        report: hears of its progress.
-        stop: ends it early, as ``interrupted``.
-        cores: that it is bound to; null for none.
+        trial, limits, source: the trial, its limits and its data source.
+        report: called with the progress of the trial.
+        stop: stops the trial early, with status ``interrupted``.
+        cores: cores that the process is bound to; None for no binding.
         request: what is measured.
-        checkpoints: of the run, from which the trial is resumed if it has one there; None for no checkpoints.
+        checkpoints: checkpoints of the run, from which the trial is resumed if it has one; None for no checkpoints.
     """
     job = Job(trial, limits, source, cores, request=request, checkpoints=checkpoints)
     return _run_job(job, report, stop or Stop())
@@ -133,7 +133,7 @@ def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
     }
     try:
         return Record(**frame, **outcome), watch.film
-    except ValidationError as error:  # a third-party task that measures what is no number
+    except ValidationError as error:  # a third-party task returned a value that is not a number
         first = error.errors()[0]
         message = brief(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
         return Record(**frame, status=Status.ERROR, failure=Failure(phase="record", message=message)), watch.film
@@ -141,21 +141,21 @@ def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
 
 @contextmanager
 def _pipe() -> Iterator[tuple[Connection, Connection]]:
-    """A pipe, as its end to read and its end to write; both are closed at the end."""
+    """Create a pipe, yield its read end and its write end, and close both at the end."""
     reader, writer = multiprocessing.Pipe(duplex=False)
     with reader, writer:
         if hasattr(fcntl, "F_SETPIPE_SZ"):
-            with suppress(OSError):  # the user's pipes have used up what they may
+            with suppress(OSError):  # the user's limit of pipe memory is reached
                 fcntl.fcntl(writer.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         yield reader, writer
 
 
 class _Watch:
-    """Listens to a trial, holds it to its limits, and remembers what it said.
+    """Receives the messages of a trial, enforces its limits, and collects its results.
 
     Attributes:
-        output: what the trial has written to standard output and error.
-        film: the pictures of its training.
+        output: text that the trial has written to standard output and error.
+        film: snapshots of the training.
         ended: when the trial ended, on ``time.perf_counter``.
     """
 
@@ -199,7 +199,7 @@ class _Watch:
         """Wait for something to happen; return whether the trial's process has ended."""
         poll = MEMORY_POLL_SECONDS if self._limits.memory else CLOCK_POLL_SECONDS
         seconds = max(min(self._deadline - time.perf_counter(), poll), 0)
-        # The process is waited for as well: what it started may hold the other end of the pipe open.
+        # Also wait for the process: its child processes may keep the other end of the pipe open.
         listened: list[Any] = [self._messages, self._stop.heard]
         listened += [] if self.output.closed else [self._written]
         listened += [] if self._server_was_killed else [self._process.sentinel]
@@ -211,7 +211,7 @@ class _Watch:
         return self._has_ended(self._process.sentinel in ready)
 
     def _has_ended(self, sentinel_is_ready: bool) -> bool:
-        """Whether the process has ended. Its sentinel belongs to the fork server, and is ready if that is killed."""
+        """Whether the process has ended. Its sentinel also becomes ready if the fork server is killed."""
         if sentinel_is_ready and self._family.leader_is_alive():
             self._server_was_killed = True
         if self._server_was_killed:
@@ -219,11 +219,11 @@ class _Watch:
         return sentinel_is_ready
 
     def _listen(self) -> Outcome | None:
-        """Take what has arrived; return the outcome if it is there."""
+        """Read the messages that have arrived; return the outcome if one of them has it."""
         self.output.read()
         try:
             messages = self._inbox.read()
-        except Exception as error:  # of a third-party class that this process lacks, or no message at all
+        except Exception as error:  # an unknown third-party class, or invalid data
             message = brief(f"a message of the trial cannot be read: {type(error).__name__}: {error}")
             return self.partial(Status.ERROR, message)
         for message in messages:
@@ -234,7 +234,7 @@ class _Watch:
         return None
 
     def _verdict(self, process_has_ended: bool) -> Outcome | None:
-        """Why a trial that has sent nothing more is over; ``None`` if it goes on."""
+        """Return the outcome of a trial that ended or must end without sending one; None if the trial continues."""
         if self._stop.asked:
             return self.partial(Status.INTERRUPTED, "stopped by the user")
         if process_has_ended or self._inbox.closed:
@@ -258,7 +258,7 @@ class _Watch:
         self._report(progress)
 
     def partial(self, status: Status, message: str) -> Outcome:
-        """What is known of a trial that could not tell its own end: its finished passes, and its history."""
+        """Return the outcome of a trial that sent none: its finished passes, its history and the failure."""
         failure = Failure(phase=self._phase, message=message)
         return with_finite_values(self._known | {"status": status, "history": self._history, "failure": failure})
 
@@ -275,12 +275,12 @@ class _Watch:
             return self.partial(Status.ERROR, f"the process ended with exit code {code} and without a result")
         message = f"killed by {signal.Signals(-code).name}"
         if code == -signal.SIGKILL:
-            message += "; the system kills so when memory runs out"
+            message += "; the system sends this signal when memory runs out"
         return self.partial(Status.CRASHED, message)
 
 
 def _storable(outcome: Outcome, output: Output) -> Outcome:
-    """Shorten the texts of an outcome, and add what the trial wrote to a failure."""
+    """Shorten the texts of an outcome; to a failure, add the output of the trial."""
     stored = dict(outcome)
     if "reasons" in stored:
         stored["reasons"] = {brief(name): _brief_reason(reason) for name, reason in stored["reasons"].items()}

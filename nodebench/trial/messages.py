@@ -19,8 +19,8 @@ BATCH_BYTES = 64 << 20
 def send(connection: Connection, message: Any) -> None:
     """Send a value; block until the parent has read most of it.
 
-    Tensors are pickled by value. The pickler of ``multiprocessing`` would send a handle instead, which is worth
-    nothing once this process has ended.
+    Tensors are pickled by value. The pickler of ``multiprocessing`` would send a handle instead, which becomes invalid
+    when this process ends.
     """
     content = pickle.dumps(message)
     data = memoryview(_LENGTH.pack(len(content)) + content)

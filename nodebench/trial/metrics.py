@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def numbers_of(metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    """Convert each metric to a number: also a tensor or an array of one element, whatever its shape.
+    """Convert each metric to a number; a tensor or array with one element may have any shape.
 
     Raises:
-        TypeError: a metric is no number, or the metrics are no mapping; the message names the metric.
+        TypeError: a metric is not a number, or the metrics are not a mapping; the message names the metric.
     """
     if not isinstance(metrics, Mapping):
         raise TypeError(f"metrics() returned {type(metrics).__name__}; allowed: a dictionary of numbers")

@@ -22,12 +22,12 @@ from nodebench.trial.reference import Reference
 from nodebench.trial.step import Checkpoint, Step
 from nodebench.trial.traits import batch_dependence
 
-# The reference gives up beyond this many evaluations. Its direct gradient holds them all. Where nothing is trained
-# there is no gradient, and a stiff batch takes many.
+# Maximum number of evaluations of the reference. Its direct gradient keeps all of them in memory. Without training
+# there is no gradient, and a stiff batch needs many evaluations.
 REFERENCE_MAX_NFE = 2_000
 REFERENCE_MAX_NFE_UNTRAINED = 200_000
 
-# Gradients that may evaluate the field once more where a graph is made.
+# Gradient methods that may evaluate the field once more if autograd records a graph.
 _PREPARED = (Gradient.CHECKPOINT, Gradient.INTERPOLATED)
 
 
@@ -36,7 +36,7 @@ class Numerics:
 
     Args:
         trial, task, experiment, solve, budget: see ``nodebench.trial.passes.Passes``.
-        draft: what is found is written there.
+        draft: receives the results.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Numerics:
         self._has_ode = trial.solver is not None
 
     def run(self, shared: Checkpoint, step: Step) -> None:
-        """Probe the solver, solve the trained network otherwise, and compare it with a float64 reference.
+        """Probe the solver, solve the trained network with other settings, and compare it with a float64 reference.
 
         Args:
             shared: the state before the last training step.
-            step: what that step gave.
+            step: result of that step.
         """
         names = ["solution_error", "gradient_error", "gradient_cosine"]
         if not self._has_ode:
@@ -92,7 +92,7 @@ class Numerics:
             self._draft.add_traits(partial(batch_dependence, vector_field, times[0], y0), self._solve)
 
     def _probe(self) -> None:
-        """What the solves of the probe batch say about the solver."""
+        """Measure properties of the solver on the probe batch."""
         experiment, solve, trial = self._experiment, self._solve, self._trial
         probes: dict[str, Callable[[Trace], float | None]] = {"reverse_error": partial(reverse_error, solve)}
         if trial.batching is Batching.EACH:
@@ -112,10 +112,10 @@ class Numerics:
                 continue
             self._draft.costs[name] = found
             if found is None:
-                self._draft.reasons[name] = "no batch that could be solved one by one"
+                self._draft.reasons[name] = "no batch whose samples can be solved one by one"
 
     def _check_shared_forward(self, shared: Checkpoint, step: Step) -> None:
-        """Take the forward half of the shared step again; loss and NFE must agree with the training."""
+        """Repeat the forward pass of the shared step; loss and NFE must agree with the training."""
         experiment, counter = self._experiment, self._solve.counter
         trained = copy.deepcopy(experiment.model.state_dict())
         batch = shared.restore(experiment)
@@ -124,7 +124,7 @@ class Numerics:
             loss = experiment.loss(experiment.model, batch).item()
         experiment.model.load_state_dict(trained)
         again = Step(loss, counter.forward, step.nfe_backward)
-        # Null where the memory pass was left out.
+        # ``passes_agree`` is None if the memory pass was skipped.
         self._draft.passes_agree = self._draft.passes_agree is not False and step.agrees(again)
 
     def _reference(self) -> Reference:
@@ -134,13 +134,13 @@ class Numerics:
         return Reference(self._experiment, self._solve, task.reference, self._budget, budget, task.second_reference)
 
     def _without_reference(self) -> Reason | None:
-        """Why nothing can be compared with a reference here; None if it can."""
+        """Return why this trial has no reference; None if it has one."""
         if self._device.type == "mps":
             message = "the device mps has no float64 for a reference"
             return Reason(code=ReasonCode.NOT_OBSERVABLE, message=message)
         for trait, observed in self._draft.traits.items():
             if not trait.is_repeatable:
-                message = f"the field is {trait}, so that it has no reference: {observed}"
+                message = f"the field is {trait}, so it has no reference: {observed}"
                 return Reason(code=ReasonCode.RANDOM_FIELD, message=message)
         return None
 
@@ -151,7 +151,7 @@ class Numerics:
     def _errors(self, reference: Reference) -> None:
         """Compare solution and gradient on the probe batch with the reference, at the trained weights.
 
-        A field may have no float64 copy by itself where the model that makes it has one: the errors are independent.
+        The two errors are independent: a field may have no float64 copy although the model that creates it has one.
         """
         compared: dict[tuple[str, ...], Callable[[], dict[str, int | float | None]]] = {
             ("solution_error",): lambda: {"solution_error": reference.solution_error(trained.trace)}
@@ -174,14 +174,14 @@ class Numerics:
         return find_solver(self._trial.solver or "")[2].adaptive
 
     def settings(self) -> list[Setting]:
-        """The ways in which the trained network is solved for the profile."""
+        """Return the solver settings of the profile."""
         control, adapter = self._solve.control, self._solve.adapter
         if self._is_adaptive:
             return adaptive_settings(control, adapter, self._task.step_size)
         return fixed_settings(control, adapter, control.step_size or self._output_interval())
 
     def _profile(self, reference: Reference | None) -> None:
-        """Solve the trained network otherwise than it was trained: metrics, NFE and error over tolerance or step."""
+        """Solve the trained network with other settings; record metrics, NFE and error over tolerance or step size."""
         for setting in self.settings():
             row = self._profiled(setting)
             if reference is not None and not self._is_tight(setting.control.rtol):

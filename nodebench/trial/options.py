@@ -45,18 +45,18 @@ def preset_of(task: Task, preset: Preset) -> Options:
 
 
 def described(task: Task, options: Options, mode: Literal["python", "json"] = "python") -> dict[str, Scalar]:
-    """Options by their names, as plain values; with mode ``json`` as records have them.
+    """Return options as plain values by name; with mode ``json``, in the format of records.
 
     Raises:
-        BadInput: the task's own code cannot describe them.
+        BadInput: ``model_dump()`` of the options fails.
     """
     with calling_task(task, "model_dump() of its options"):
         return options.model_dump(mode=mode)
 
 
 def plain(error: ValidationError) -> str:
-    """The first complaint of a validation, as one clause."""
+    """Return the first error of a validation as one clause."""
     first = error.errors()[0]
-    ours = first["msg"].removeprefix("Value error, ")  # what an option's own check says, names and all
+    ours = first["msg"].removeprefix("Value error, ")  # message of an option's own validator, unchanged
     said = ours if ours != first["msg"] else first["msg"][:1].lower() + first["msg"][1:]
     return ".".join(map(str, first["loc"])) + ": " * bool(first["loc"]) + said

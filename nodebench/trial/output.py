@@ -1,4 +1,4 @@
-"""What a trial writes to standard output and error: its beginning and its end are kept, in bounded memory."""
+"""Keep the beginning and the end of a trial's standard output and error, in bounded memory."""
 
 import os
 from multiprocessing.connection import Connection
@@ -27,7 +27,7 @@ class Output:
         self.closed = False
 
     def read(self) -> None:
-        """Take what has arrived; never block."""
+        """Read the output that has arrived; never block."""
         taken = 0
         while not self.closed and taken < BATCH_BYTES:
             try:
@@ -45,7 +45,7 @@ class Output:
         self._tail = (self._tail + data[room:])[-TAIL_BYTES:]
 
     def lines(self) -> list[str]:
-        """The last lines, each shortened; before them the first ones, where something between was left out."""
+        """Return the last lines, shortened; if output was dropped, return the first lines before them."""
         left_out = self._total - len(self._head) - len(self._tail)
         if not left_out:
             return _shortened((self._head + self._tail).splitlines()[-TAIL_LINES:])

@@ -1,7 +1,7 @@
 """The passes of a trial: timed training, memory of one step, numerics, and two arms interleaved.
 
-The last training step is the step that they share. The state before it is kept, and the memory and numerics passes
-take it again. If loss or NFE differ, the meters have disturbed what they measure.
+The last training step is shared by all passes but the interleaved one. The state before it is kept, and the memory and
+numerics passes repeat this step. If loss or NFE differ, the instruments have changed what they measure.
 """
 
 import math
@@ -36,17 +36,17 @@ from nodebench.trial.training import Training
 from nodebench.trial.training_state import State
 from nodebench.trial.traits import repeatability
 
-# Pictures of a training, at most: enough for an animation.
+# Maximum number of snapshots of a training: enough for an animation.
 FRAMES = 20
 
-# What the memory and numerics passes cost, in training steps: a guess for estimates alone.
+# Assumed cost of the memory and numerics passes, in training steps; used only for estimates.
 STEPS_BESIDE_TRAINING = 15
 
 UNDEFINED = "the task does not define it for this trial"
-COMPILED_BEFORE = "the evaluation before it has solved the same, and compiled what it needs"
+COMPILED_BEFORE = "the evaluation before it already ran the same solve, including compilation"
 UNCOUNTED = "the library does not tell the evaluations of its implicit method's inner iteration"
 
-# The figures of the passes that a study may leave out.
+# Metrics of the optional passes.
 FIGURES_OF = {
     Pass.MEMORY: ("vjp_calls", "tensor_peak_bytes", "saved_bytes", "process_peak_bytes", "accelerator_peak_bytes"),
     Pass.NUMERICS: ("solution_error", "gradient_error", "gradient_cosine", "reverse_error", "joint_over_single"),
@@ -57,17 +57,17 @@ class Passes:
     """One trial's experiment and the passes over it.
 
     Args:
-        trial: what is run.
-        task: its task.
-        experiment: built from it.
-        solve: the integrator that the experiment's model solves with.
+        trial: the trial.
+        task: task of the trial.
+        experiment: experiment of the trial.
+        solve: integrator of the experiment's model.
         budget: limits of each solve.
-        report: called with each finished row of the history, and with the pictures taken after it.
+        report: called with each finished row of the history and the snapshots taken after it.
         saver: stores the state of the training at intervals; None if that is not wanted or not possible.
 
     Attributes:
-        draft: what is known of the trial.
-        film: the pictures of its training.
+        draft: results of the trial so far.
+        film: snapshots of the training.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Passes:
         self.draft.passes_agree = self._shared_step.agrees(again)
 
     def numerics(self) -> None:
-        """Probe the solver, solve the trained network otherwise, and compare it with a float64 reference."""
+        """Probe the solver, solve the trained network with other settings, and compare it with a float64 reference."""
         self._numerics.run(self._shared, self._shared_step)
 
     def interleaved(self, baseline: Trial, source: DataSource) -> None:
@@ -151,13 +151,13 @@ class Passes:
             self.draft.reasons["interleaved"] = Reason(code=code, message=message)
 
     def leave_out(self, one: Pass) -> None:
-        """Say of the figures of a pass that it was not asked for."""
+        """Mark the metrics of a pass as not requested."""
         unexplained = [name for name in FIGURES_OF[one] if name not in self.draft.reasons]
         message = f"the pass '{one}' was not asked for"
         self.draft.missing(unexplained, Reason(code=ReasonCode.NOT_REQUESTED, message=message))
 
     def foresee(self) -> float:
-        """Seconds that all the passes would take, from two steps and one evaluation; training may change them."""
+        """Estimate the seconds of all passes from two steps and one evaluation; training may change the true cost."""
         experiment, watch = self._experiment, Stopwatch(self._device, warm_up=1)
         batches = experiment.batches(0)
         steps = min(3, experiment.steps_per_epoch)
@@ -174,10 +174,10 @@ class Passes:
         return taken * watch.last_step + (experiment.epochs + profiled) * evaluation
 
     def resume(self, state: State) -> None:
-        """Have the timed pass go on from a state that an earlier process of the trial has stored.
+        """Continue the timed pass from a state that an earlier process of the trial has stored.
 
         Raises:
-            Exception: the state is damaged, or does not fit the experiment, which is then of no use.
+            Exception: the state is damaged, or does not fit the experiment; discard the experiment then.
         """
         training = Training(self._experiment, self._device, resumable=True)
         training.resume(state["training"])
@@ -208,13 +208,13 @@ class Passes:
             training.steps.append(training_step(experiment, batch, self._solve.counter, watch.mark))
 
     def _save(self, saver: Saver, training: Training) -> None:
-        """Store the training, unless its field keeps a state of its own, which nobody can store."""
+        """Store the training, unless the field keeps its own state, which cannot be stored."""
         if FieldTrait.STATEFUL not in self.draft.traits:
             draft, film = draft_state(self.draft), film_state(self.film)
             saver.save(lambda: {"training": training.state(), "draft": draft, "film": film})
 
     def _close_epoch(self, epoch: int, figures: Row, metrics: bool) -> None:
-        """Add to the figures of an epoch what is evaluated between epochs, under a counter of its own."""
+        """Evaluate the model after an epoch, with a separate counter, and add the results to the epoch's row."""
         experiment = self._experiment
         row: Row = {"epoch": epoch, **figures}
         with self._evaluating(observe=self._observe_field if epoch == 0 else None) as counter:
@@ -247,7 +247,7 @@ class Passes:
         return None if counter.blind else counter.forward
 
     def _pictures(self, epoch: int) -> Film:
-        """What the model makes of the task's examples, for the figures; nothing between frames."""
+        """Return a snapshot of the model's predictions on the task's examples; empty for epochs between frames."""
         experiment = self._experiment
         if epoch % math.ceil(experiment.epochs / FRAMES) and epoch != experiment.epochs:
             return {}
@@ -265,7 +265,7 @@ class Passes:
         return evaluating(self._experiment.model, self._solve, self._budget, control, observe=observe)
 
     def _observe_field(self, vector_field: nn.Module, y0: Tensor, times: Tensor) -> None:
-        """Find out, before the first solve, whether the field can be evaluated twice at one point."""
+        """Check, before the first solve, whether two evaluations of the field at one point agree."""
         if not self._observed:
             self._observed = True
             self.draft.add_traits(partial(repeatability, vector_field, times[0], y0), self._solve)
@@ -288,7 +288,7 @@ class Passes:
             draft.missing(["nfe_backward"], unseen["nfe_backward"])
 
     def _mean_nfe(self, steps: list[Step]) -> Row:
-        """Mean evaluations of a step, in the directions that are solved."""
+        """Return the mean evaluations per step of the forward and the backward solve, if these exist."""
         if not self._has_ode:
             return {}
         solves_backward = self._trial.gradient not in (None, Gradient.DIRECT)
@@ -299,5 +299,5 @@ class Passes:
         }
 
     def _unseen(self) -> Mapping[str, str]:
-        """Figures that no meter can see, with the reasons."""
+        """Return the metrics that cannot be measured here, with the reasons."""
         return self._solve.adapter.unseen(self._solve.control) if self._has_ode else {}

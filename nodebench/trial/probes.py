@@ -1,7 +1,7 @@
-"""What the solves of one batch say about the solver: can they be undone, are they one batch, are they a network.
+"""Probes of the solver on one batch: reversibility, cost of joint solves, equivalence to a residual network.
 
-Each function takes the solves that an integrator has traced, ``(field, y0, times, states)`` each, and solves
-again by the method and tolerances that are in force.
+Each function takes the solves that an integrator has traced, as tuples ``(field, y0, times, states)``, and solves
+again with the current method and tolerances.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from nodebench.solvers.contract import takes_one
 from nodebench.solvers.gradients.checkpoint import fixed_steps
 from nodebench.solvers.precision import flat_double
 
-# Members of a batch that are solved alone, at most.
+# Maximum number of samples of a batch that are solved alone.
 SINGLES = 32
 
 
 def reverse_error(solve: Integrator, trace: Trace) -> float:
-    """Relative L2 error of the initial states after the way back from the final ones.
+    """Relative L2 error of the initial states after a backward solve from the final states.
 
     Source: Chen et al. 2018, section 2: the state is recomputed backwards in time, not stored.
     """
@@ -33,11 +33,11 @@ def reverse_error(solve: Integrator, trace: Trace) -> float:
 
 
 def joint_over_single(solve: Integrator, trace: Trace, budget: Budget) -> float | None:
-    """Evaluations that a sample of a batch takes, over the mean of the batch's members solved alone.
+    """Evaluations per sample in a joint solve, divided by the mean evaluations of samples that are solved alone.
 
-    The first ``SINGLES`` of a larger batch stand for its members.
+    Of a larger batch, only the first ``SINGLES`` samples are solved alone.
 
-    None where there is no batch, or where the field is bound to the members of its own.
+    None if there is no batch, or if the field stores per-sample state.
 
     Source: Chen et al. 2018, section 6, "Minibatching".
     """
@@ -57,9 +57,9 @@ def _evaluations(solve: Integrator, field: nn.Module, y0: Tensor, times: Tensor,
 
 
 def residual_error(solve: Integrator, trace: Trace) -> float:
-    """Euler's method against a chain of residual blocks ``y + h f(t, y)`` of shared weights, written out.
+    """Difference between Euler's method and an explicit chain of residual blocks ``y + h f(t, y)`` with shared weights.
 
-    The larger relative L2 difference of the final states and of the gradient of a fixed functional of them.
+    The larger of two relative L2 differences: of the final states, and of the gradient of a fixed functional of them.
     """
     field, y0, times, _ = trace[0]
     grid = fixed_steps(times, solve.control.step_size)

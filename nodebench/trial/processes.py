@@ -1,4 +1,4 @@
-"""Whether processes run."""
+"""Find processes, and check whether they run."""
 
 import time
 
@@ -22,7 +22,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def ends_within(process: psutil.Process | None, seconds: float) -> bool:
-    """Wait for the end of a process, at most so many seconds, and return whether it has ended."""
+    """Wait at most ``seconds`` for the end of a process, and return whether it has ended."""
     deadline = time.monotonic() + seconds
     while process is not None and is_alive(process):
         if time.monotonic() > deadline:

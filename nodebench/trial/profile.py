@@ -1,4 +1,4 @@
-"""The profile: the ways in which a trained network is solved after its training, at other tolerances and steps.
+"""Solver settings of the profile: a trained network is solved again at other tolerances and step sizes.
 
 A network trained with an adaptive method is solved by that method at other tolerances, and with fixed steps by the
 explicit midpoint method (``midpoint`` of torchdiffeq, order 2, two evaluations a step). A network trained with fixed
@@ -16,7 +16,7 @@ ADAPTIVE = StepControl("dopri5", rtol=1e-5, atol=1e-5)
 FIXED = "midpoint"
 FIXED_STEPS = (2.0, 1.0, 0.5)  # times the step size of the task
 
-# The tolerance at which the evaluations of the probe batch are counted over the training.
+# Tolerance for counting the evaluations of the probe batch during training.
 TIGHT = 1e-5
 
 
@@ -25,8 +25,8 @@ class Setting:
     """One way to solve the trained network.
 
     Attributes:
-        keys: what the row of the profile says of it.
-        control: how its solves step.
+        keys: entries that identify the setting in a row of the profile.
+        control: step control of the solves.
         adapter: the backend of the method.
     """
 
@@ -39,9 +39,9 @@ def adaptive_settings(control: StepControl, adapter: SolverAdapter, step_size: f
     """Return the settings for a network trained with an adaptive method.
 
     Args:
-        control: of the training; the ratio of its tolerances is kept.
-        adapter: of the training.
-        step_size: of the task's fixed-step methods; None for no rows with fixed steps.
+        control: step control of the training; the ratio of its tolerances is kept.
+        adapter: backend of the training.
+        step_size: step size of the task's fixed-step methods; None for no rows with fixed steps.
     """
     assert control.rtol is not None
     assert control.atol is not None
@@ -65,5 +65,5 @@ def _setting(control: StepControl, adapter: SolverAdapter, **keys: float) -> Set
 
 
 def tight(control: StepControl) -> StepControl:
-    """The control of an adaptive method at the tight tolerance; nothing is compiled for it."""
+    """Return the step control of an adaptive method at the tolerance ``TIGHT``, without compilation."""
     return replace(control, gradient=None, rtol=TIGHT, atol=TIGHT, compile=None)

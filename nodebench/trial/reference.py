@@ -21,9 +21,9 @@ class Trained:
     """The probe batch as the trial solves and differentiates it.
 
     Attributes:
-        trace: its solves.
-        gradient: of the loss, flat, float64; None where nothing is trained.
-        fixed: attributes of the model that hold a tensor computed once, which no evaluation computes again.
+        trace: solves of the probe batch.
+        gradient: gradient of the loss, flat, float64; None if the task has no training.
+        fixed: attributes of the model that hold a tensor computed only once, not in each evaluation.
     """
 
     trace: Trace
@@ -33,7 +33,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class _Solved:
-    """A solve of the reference, which is valid as long as the weights of the field are."""
+    """A solve of the reference, valid until the weights of the field change."""
 
     field: nn.Module
     training: bool
@@ -51,12 +51,12 @@ class Reference:
     """The reference of one trial.
 
     Args:
-        experiment: whose model and probe batch are compared.
-        solve: the integrator that the model solves with.
+        experiment: experiment with the model and the probe batch that are compared.
+        solve: integrator of the model.
         control: method and tolerances of the reference.
-        budget: of a solve of the trial.
-        reference_budget: of a solve of the reference.
-        second: the reference of fields of which ``control`` needs more evaluations than the budget; None for none.
+        budget: budget of a solve of the trial.
+        reference_budget: budget of a solve of the reference.
+        second: fallback reference if ``control`` exceeds the budget of evaluations; None for no fallback.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Reference:
         self._solved: list[_Solved] = []
 
     def _compared(self, compare: Callable[[], _T]) -> _T:
-        """Compare with the reference, and with the second one where the first needs too many evaluations."""
+        """Compare with the reference, or with the second one if the first needs too many evaluations."""
         try:
             return compare()
         except SolveFailed as error:
@@ -109,7 +109,7 @@ class Reference:
     def solution_error(self, trace: Trace) -> float:
         """Return the relative L2 error of the final states of all solves.
 
-        A solve that was compared before, of one field from one initial state, is not solved again.
+        Reference solves are cached by field, initial state and times.
 
         Raises:
             NoCopy: the field has no float64 copy.

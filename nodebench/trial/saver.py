@@ -13,8 +13,8 @@ from nodebench.spec.record import Resumed
 from nodebench.store.checkpoints import Checkpoints
 from nodebench.trial.training_state import State, from_bytes, to_bytes
 
-# What must be the same in all processes of a trial: the record names one environment, and other software or another
-# processor computes other numbers.
+# Properties of the environment that must be equal in all processes of a trial: a record has one environment, and
+# different software or processors compute different numbers.
 _SAME = (
     "nodebench",
     "code",
@@ -31,13 +31,13 @@ _SAME = (
 
 @dataclass(frozen=True)
 class Earlier:
-    """What the earlier processes of a trial have left.
+    """The checkpoint of earlier processes of a trial.
 
     Attributes:
-        resumed: how often the trial is resumed with this process, and seconds of the earlier ones.
-        calibration: seconds of the fixed load before each of them.
-        identity: which trial in which environment they ran, as ``identity_of`` returns it.
-        state: of the training.
+        resumed: number of resumes including the current one, and seconds of the earlier processes.
+        calibration: seconds of the reference load before each earlier process.
+        identity: trial and environment of the earlier processes, see ``identity_of``.
+        state: state of the training.
     """
 
     resumed: Resumed
@@ -51,14 +51,14 @@ class Saver:
     """Stores the training of a trial at intervals.
 
     Args:
-        trial: its id.
-        files: where checkpoints are stored, and how often.
+        trial: id of the trial.
+        files: location and interval of the checkpoints.
         began: when this process began its setup, on ``time.perf_counter``.
-        notify: receives a sentence for the user.
+        notify: called with a message for the user.
 
     Attributes:
         identity: see ``identity_of``.
-        calibration: seconds of the fixed load before each process so far.
+        calibration: seconds of the reference load before each process so far.
         resumed: how the trial was resumed; None in its first process.
     """
 
@@ -96,21 +96,21 @@ class Saver:
             return None
 
     def refuse(self, reason: str) -> None:
-        """Tell the user that the trial begins anew, and why."""
-        self.notify(f"its checkpoint is not used, and the trial begins anew: {brief(reason)}")
+        """Notify the user that the trial starts from the beginning, and why."""
+        self.notify(f"its checkpoint is not used; the trial starts from the beginning: {brief(reason)}")
 
     def check(self, earlier: Earlier) -> None:
-        """Refuse a checkpoint of another environment or experiment.
+        """Check that a checkpoint has the current environment and experiment.
 
         Raises:
-            BadInput: it is one; the message says what differs.
+            BadInput: it does not; the message lists the differences.
         """
         names = self.identity | earlier.identity
         if different := [name for name in names if self.identity.get(name) != earlier.identity.get(name)]:
             raise BadInput(f"it was stored with another {', '.join(different)}")
 
     def go_on_from(self, earlier: Earlier) -> None:
-        """Count this process as one that resumes the trial."""
+        """Continue the counts and times of the earlier processes."""
         self.resumed = earlier.resumed
         self.calibration = [*earlier.calibration, *self.calibration]
 
@@ -126,7 +126,7 @@ class Saver:
 
 
 def identity_of(outcome: Mapping[str, Any]) -> dict[str, str]:
-    """What all processes of a trial must have in common besides its id, by name, as texts that can be compared.
+    """Return the properties that must be equal in all processes of a trial, by name, as comparable strings.
 
     Args:
         outcome: the fields of the record that are known once the experiment is built.
@@ -142,10 +142,10 @@ def _as_json(part: BaseModel) -> Any:
 
 
 def _earlier(content: State) -> Earlier:
-    """Read what ``Saver`` has stored.
+    """Convert the content that ``Saver`` has stored.
 
     Raises:
-        Exception: it is something else.
+        Exception: the content has another format.
     """
     return Earlier(
         Resumed(times=content["times"] + 1, seconds=content["seconds"]),

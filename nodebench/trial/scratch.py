@@ -1,7 +1,7 @@
-"""The folder of temporary files of this process, and the removal of those that killed processes have left.
+"""Create the folder for temporary files of this process, and remove the folders of killed processes.
 
-Each folder is locked by its owner. The system releases the lock when the owner ends, however it ends, so a folder
-that can be locked has no owner.
+Each folder is locked by the process that owns it. The system releases the lock when this process ends, also if it is
+killed, so a folder that can be locked has no owner.
 """
 
 import fcntl
@@ -17,21 +17,21 @@ from pathlib import Path
 from nodebench.errors import CannotGoOn
 
 _NAME = re.compile(r"nodebench-\w{8}")
-_MARK = "owner"  # a file that every such folder has, and its first line
+_MARK = "owner"  # marker file in each of these folders, and its first line
 _FIRST_LINE = b"nodebench\n"
 # The address of a socket is a path of at most 103 bytes (macOS; 107 on Linux).
 _SOCKET_BYTES = 103
 _BELOW = len("/nodebench-12345678/pymp-12345678/listener-12345678")
 _SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
-# After multiprocessing has removed its own folder, which lies in ours.
+# Exit priority: later than the removal of multiprocessing's own folder, which is inside this one.
 _LAST = -200
 
 
 def make_scratch_folder() -> Path:
-    """Make a folder with room for sockets, locked until this process ends; remove those beside it without an owner.
+    """Create a folder, locked until this process ends, whose path allows sockets; remove folders without an owner.
 
     Raises:
-        CannotGoOn: there is no place for one.
+        CannotGoOn: no folder can be created.
     """
     folder, descriptor = _make()
     util.Finalize(None, _remove, args=(folder, descriptor), exitpriority=_LAST)
@@ -45,7 +45,7 @@ def _make() -> tuple[Path, int]:
     try:
         while True:
             folder = Path(tempfile.mkdtemp(prefix="nodebench-", dir=base))
-            with suppress(FileNotFoundError, BlockingIOError):  # another process has just taken it for a stale one
+            with suppress(FileNotFoundError, BlockingIOError):  # another process has just removed it as stale
                 descriptor = _lock(folder)
                 (folder / _MARK).write_bytes(_FIRST_LINE + f"process {os.getpid()}\n".encode())
                 break
@@ -71,10 +71,10 @@ def remove_stale(base: Path) -> None:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder for the files of a trial, removed at the end; of a killed trial, by the next command.
+    """Create a folder for the files of a trial, removed at the end; after a kill, the next command removes it.
 
     Raises:
-        CannotGoOn: there is no place for one.
+        CannotGoOn: no folder can be created.
     """
     folder, descriptor = _make()
     try:
@@ -95,14 +95,14 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
 
 
 def _base() -> Path:
-    """The folder for temporary files; a shorter one where a socket in it would have too long a path."""
+    """Return the folder for temporary files, or one with a shorter path if socket paths would be too long."""
     usual = tempfile.gettempdir()
     for folder in (usual, *_SHORT_FOLDERS):
         if len(os.fsencode(folder)) + _BELOW <= _SOCKET_BYTES and os.access(folder, os.W_OK | os.X_OK):
             return Path(folder)
     raise CannotGoOn(
-        f"the path of the temporary folder {usual} is too long for a socket: set TMPDIR to one of at most "
-        f"{_SOCKET_BYTES - _BELOW} characters that can be written"
+        f"the path of the temporary folder {usual} is too long for a socket: set TMPDIR to a writable folder "
+        f"with a path of at most {_SOCKET_BYTES - _BELOW} characters"
     )
 
 
@@ -133,7 +133,7 @@ def _lock(folder: Path) -> int:
 
     Raises:
         BlockingIOError: another process holds it.
-        OSError: it is no folder any more, or its file system has no locks.
+        OSError: the folder no longer exists, or its file system does not support locks.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:

@@ -1,4 +1,4 @@
-"""How the fork server's process behaves; it imports this first."""
+"""Set up the process of the fork server, which imports this module first."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ def _print_error(kind: type[BaseException], error: BaseException, trace: Traceba
 
 
 if os.environ.get("PYTHONSAFEPATH") == SAFE_PATH:
-    del os.environ["PYTHONSAFEPATH"]  # it would change how programs import that a trial starts
+    del os.environ["PYTHONSAFEPATH"]  # it would change the import path of programs that a trial starts
 reserve_standard_descriptors()
 adopt_orphans()
 warnings.filterwarnings("ignore", message="forkserver: waitpid")  # the end of an orphan is no error

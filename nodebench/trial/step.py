@@ -1,4 +1,4 @@
-"""One training step, and the state before it, so that it can be taken again."""
+"""One training step, and the state before it, so that the step can be repeated."""
 
 import copy
 import math
@@ -25,7 +25,7 @@ class Step:
     samples: float = 0.0
 
     def agrees(self, other: "Step") -> bool:
-        """The same evaluations, and the same loss up to the order of sums on an accelerator."""
+        """Whether evaluations are equal, and losses are equal up to the order of sums on an accelerator."""
         same_nfe = (self.nfe_forward, self.nfe_backward) == (other.nfe_forward, other.nfe_backward)
         return same_nfe and math.isclose(self.loss, other.loss, rel_tol=1e-6)
 
@@ -44,7 +44,7 @@ def next_batch(batches: Iterator[Batch], index: int, experiment: Experiment) -> 
 
 
 def training_step(experiment: Experiment, batch: Batch, counter: NfeCounter, mark: Callable[[str], None]) -> Step:
-    """One step of training, or one solve where nothing is trained; ``mark`` hears the end of each part.
+    """Run one training step, or one solve if the task has no training; call ``mark`` at the end of each part.
 
     Raises:
         SolveFailed: the loss is not finite.
@@ -106,7 +106,7 @@ class Checkpoint:
 
 
 def _copy_to_cpu(state: dict[str, Any]) -> dict[str, Any]:
-    """A copy that takes no memory of the accelerator, whose peak is measured."""
+    """Copy a state to the CPU, so that the copy does not add to the accelerator's measured peak memory."""
     return tree_map(lambda leaf: leaf.to("cpu", copy=True) if isinstance(leaf, Tensor) else copy.copy(leaf), state)
 
 

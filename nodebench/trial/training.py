@@ -1,4 +1,4 @@
-"""A training as far as it has come: its steps, and where it stands. It can be stored and resumed."""
+"""The progress of a training: its steps and its position. It can be stored and resumed."""
 
 import copy
 
@@ -65,18 +65,18 @@ class Training:
             "epoch": self.epoch,
             "taken": self.taken,
             "epoch_sources": self._sources,
-            "batch": [part.detach().cpu().clone() for part in self._batch],  # a view would be stored with its base
+            "batch": [part.detach().cpu().clone() for part in self._batch],  # a stored view includes its base
             "steps": torch.tensor(table, dtype=torch.float64).reshape(-1, 4),
             "seconds": self.watch.table(),
             "now": state_of(self._experiment, self._device),
         }
 
     def resume(self, state: State) -> None:
-        """Go on from a state that ``state`` returned in another process.
+        """Continue from a state that ``state`` returned in another process.
 
         Raises:
-            Exception: the state is of another experiment or damaged, or the batches of the epoch cannot be drawn
-                again. The experiment is then of no use.
+            Exception: the state is damaged or belongs to another experiment, or the batches of the epoch cannot be
+                drawn again; discard the experiment then.
         """
         self.steps = [Step(loss, int(f), int(b), samples) for loss, f, b, samples in state["steps"].tolist()]
         self.watch.go_on_from(state["seconds"])

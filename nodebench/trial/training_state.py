@@ -1,4 +1,4 @@
-"""The state of a training, as it is stored in a checkpoint: all that the rest of its history depends on.
+"""The state of a training in a checkpoint: everything that the rest of the training depends on.
 
 A state is a dictionary of tensors, numbers, texts, None, and lists, tuples and dictionaries of these. It is read back
 with ``torch.load(weights_only=True)``, which makes no other object.
@@ -33,7 +33,7 @@ def set_state(experiment: Experiment, device: torch.device, state: State) -> Non
     """Put an experiment of the same trial into a state that ``state_of`` returned.
 
     Raises:
-        Exception: the state is of another experiment, or damaged; the experiment is then of no use.
+        Exception: the state is damaged or belongs to another experiment; discard the experiment then.
     """
     experiment.model.load_state_dict(state["model"])
     buffers = _other_buffers(experiment.model)
@@ -48,7 +48,7 @@ def set_state(experiment: Experiment, device: torch.device, state: State) -> Non
 
 
 def sources_of(experiment: Experiment, device: torch.device) -> State:
-    """Return the states of all that is random in a training: of the experiment, of torch, NumPy and Python."""
+    """Return all random states of a training: those of the experiment, torch, NumPy and Python."""
     of_torch = RandomState.take(device)
     of_numpy = np.random.get_state(legacy=False)
     return {
@@ -83,7 +83,7 @@ def from_bytes(content: bytes) -> State:
     """Return the state that ``to_bytes`` serialised, on the CPU.
 
     Raises:
-        Exception: it is none, or holds another kind of object.
+        Exception: the content is not a state, or contains objects of another type.
     """
     state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return state

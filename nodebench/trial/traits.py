@@ -48,7 +48,7 @@ def repeatability(field: nn.Module, t: Tensor, y: Tensor) -> Traits:
 
 
 def batch_dependence(field: nn.Module, t: Tensor, y: Tensor) -> Traits:
-    """Evaluate a field at a batch of one more sample, and return the trait if that fails.
+    """Evaluate a field at a batch with one more sample; return the trait ``FIXED_BATCH`` if this fails.
 
     Args:
         field: module ``(t, y) -> dy/dt``.

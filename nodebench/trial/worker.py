@@ -1,4 +1,4 @@
-"""The child's side of a trial: build it, run its passes, tell the parent."""
+"""The child's side of a trial: build it, run its passes, send the results to the parent."""
 
 import gc
 import os
@@ -47,38 +47,38 @@ from nodebench.trial.options import options_of
 from nodebench.trial.passes import Passes
 from nodebench.trial.saver import Earlier, Saver, identity_of
 
-# The names under which records and displays know the passes, where they are others.
+# Phase names in records and displays, if they differ from the name of the pass.
 _PHASES = {Pass.TRAINING: "timed"}
 
 Outcome = dict[str, Any]  # the fields of the record that the child knows
 
 
-# Of a check: the length of time of the longest solve of the probe batch, and into how many parts its outputs cut it.
+# Metrics of a check: time span of the longest solve of the probe batch, and its number of output intervals.
 SPAN, INTERVALS = "span", "intervals"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One trial with what it needs of its surroundings."""
+    """One trial and the settings of its process."""
 
     trial: Trial
     limits: Limits
     source: DataSource
-    cores: tuple[int, ...] | None = None  # to be bound to
-    probe: bool = False  # a few steps only, to foresee the seconds of the whole
+    cores: tuple[int, ...] | None = None  # cores that the process is bound to
+    probe: bool = False  # only a few steps, to estimate the seconds of the whole trial
     request: Request = EVERYTHING  # what is measured
     check: bool = False  # no step at all: build the experiment and check the user's code
     checkpoints: Checkpoints | None = None  # of its run
-    problem: live.Pickled | None = None  # of live objects, where the trial has one
+    problem: live.Pickled | None = None  # problem made of live objects, if the trial has one
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a running trial tells its parent: its phase, each finished row, and what else is known by then.
+    """A message from a running trial to its parent: its phase, a finished row, and other results so far.
 
     Attributes:
-        earlier: the rows that an earlier process of the trial has finished, where it was resumed.
-        notice: a sentence for the user.
+        earlier: rows finished by an earlier process, if the trial was resumed.
+        notice: a message for the user.
     """
 
     phase: str
@@ -92,10 +92,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Ended:
-    """The last message of a trial: what it knows of its record, and when it ended.
+    """The last message of a trial: the outcome, and when the trial ended.
 
     Attributes:
-        clock: on ``time.perf_counter``, which the processes of one machine share.
+        clock: end time on ``time.perf_counter``, which the processes of one machine share.
     """
 
     outcome: Outcome
@@ -112,7 +112,7 @@ def main(connection: Connection, output: Connection, job: Job) -> None:
     """
     os.setsid()
     adopt_orphans()
-    gc.freeze()  # what the fork server loaded is never garbage: collections need not walk it
+    gc.freeze()  # exclude objects loaded by the fork server from garbage collection
     _redirect_output(output)
     _die_with_parent()
     _lock_in_thread()
@@ -120,7 +120,7 @@ def main(connection: Connection, output: Connection, job: Job) -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
-    os._exit(0)  # there is nothing to tear down but libraries, some of which chat about it
+    os._exit(0)  # skip the shutdown of libraries, some of which print messages
 
 
 def _deliver(connection: Connection, outcome: Outcome) -> None:
@@ -147,7 +147,7 @@ class _Child:
         self._outcome: Outcome = {}
 
     def _limit(self, spent: float = 0.0) -> None:
-        """Hold the solves to the limits of the trial, of whose time earlier processes have spent some seconds."""
+        """Set the limits of the solves; earlier processes have used ``spent`` seconds of the trial's time limit."""
         timeout = self._job.limits.timeout
         deadline = self._began + timeout - spent if timeout else None
         self._budget = Budget(self._job.limits.max_nfe, deadline)
@@ -202,7 +202,7 @@ class _Child:
             self._measure(self._resumed_or_new(self._new_saver(self._job.checkpoints, began)))
 
     def _check(self, experiment: Experiment) -> None:
-        """Check the user's code; of a trial with a solver also tell how long its longest solve is."""
+        """Check the user's code; for a trial with a solver, also find the time span of its longest solve."""
         experiment.check()
         if self._job.trial.solver is None:
             return
@@ -261,17 +261,17 @@ class _Child:
         return self._passes_over(experiment, saver if experiment.state_dict() is not None else None)
 
     def _tell_resumed(self, passes: Passes, earlier: Earlier) -> None:
-        """Note that the trial was resumed, and hand the parent what earlier processes have told theirs."""
+        """Record that the trial was resumed, and send the parent the results of earlier processes."""
         resumed, rows = earlier.resumed, passes.draft.history
         message = f"resumed {several(resumed.times, 'time')} from a checkpoint; the times of its training steps come "
         message += f"from {resumed.times + 1} processes"
         passes.draft.reasons["resumed"] = Reason(code=ReasonCode.RESUMED, message=message)
         self._outcome |= {"resumed": resumed, "calibration": [*earlier.calibration, *self._outcome["calibration"]]}
-        notice = f"goes on from its checkpoint, after {several(len(rows) - 1, 'epoch')} of {self._epochs}"
+        notice = f"resumes from its checkpoint, after {several(len(rows) - 1, 'epoch')} of {self._epochs}"
         self._tell(earlier=rows, pictures=passes.film, known={"resumed": resumed}, notice=notice)
 
     def _measure(self, passes: Passes) -> None:
-        """Run the passes that were asked for, and say of the figures of the others that they were not."""
+        """Run the requested passes, and mark the metrics of the others as not requested."""
         self._passes = passes
         request = self._job.request
         for one in Pass:
@@ -296,7 +296,7 @@ class _Child:
         """Status and place of a failure."""
         failure = None
         if self._solve is not None:
-            with suppress(Exception):  # the message of the exception is read, and making it may fail in turn
+            with suppress(Exception):  # it reads the exception's message, which may also raise
                 failure = self._solve.failure(error)
         counter = self._solve.latest if self._solve else self._counter
         return {
@@ -317,7 +317,7 @@ def _environment(trial: Trial) -> dict[str, Any]:
 
 
 def _check_device(device: str) -> None:
-    """The parent has seen to it, unless it is on another machine."""
+    """Check that the device exists; needed if the parent, which also checks, is on another machine."""
     try:
         resolve_device(device)
     except BadInput as error:
@@ -340,7 +340,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    """The message of an exception; empty where making it fails in turn."""
+    """Return the message of an exception; empty if ``str`` of the exception fails."""
     try:
         return str(error)
     except Exception:
@@ -348,21 +348,21 @@ def _text(error: BaseException) -> str:
 
 
 def _number(value: torch.Tensor | None) -> float | None:
-    """A time or a step size; where every sample has its own, the smallest."""
+    """Convert a time or step size to a number; if every sample has its own, return the smallest."""
     try:
         return None if value is None else float(value.detach().min())
-    except RuntimeError:  # it belongs to a transform of torch.func that is over
+    except RuntimeError:  # it belongs to a torch.func transform that has ended
         return None
 
 
 def _plain_arithmetic() -> None:
-    """No TF32: it is a reduced precision that one would have to ask for."""
+    """Disable TF32, a reduced precision that no trial requests."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
 
 
 def _lock_in_thread() -> None:
-    """Give tqdm, which torch's compiler uses where it is there, a lock that does not outlive the process."""
+    """Give tqdm, which torch's compiler uses if it is installed, a lock that ends with the process."""
     with suppress(ImportError):
         from tqdm import tqdm
 
@@ -379,7 +379,7 @@ def _redirect_output(output: Connection) -> None:
 
 
 def _die_with_parent() -> None:
-    """End this process group, and what has left it, when the parent is gone, however it went."""
+    """Kill this process group, and descendants that left it, when the parent ends for any reason."""
     parent = parent_process()
     assert parent is not None
 

@@ -1,1 +1,1 @@
-"""Engines: where trials run. Each takes trials and gives records; none knows what a trial does."""
+"""Engines run trials and return their records. An engine does not depend on what a trial does."""

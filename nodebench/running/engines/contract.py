@@ -1,4 +1,4 @@
-"""What an engine is: something that runs trials, each in a process of its own, and hands back their records."""
+"""The interface of an engine, which runs each trial in a separate process and returns the records."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,21 +17,21 @@ EVERY_PASS: Requests = MappingProxyType({})
 
 
 class Engine(ABC):
-    """Runs trials in the order given, as far as it has room, and holds each to its limits.
+    """Runs trials in the given order, several in parallel if possible, and enforces the limits of each.
 
-    Whatever happens to a trial, it ends in one record. An engine writes no file; trials write their checkpoints.
+    Every trial ends in one record, also if it fails. An engine writes no files; trials write their checkpoints.
     """
 
     # Whether trials run on machines whose cores and devices the parent cannot see.
     elsewhere: bool = False
-    # Receives sentences about what runs the trials, such as lost workers; its owner sets it.
+    # Callback for messages about the workers, such as lost workers; set by the caller.
     notice: Notice = staticmethod(lambda text: None)
 
     def prepare(self, trials: Sequence[Trial]) -> None:  # noqa: B027 - optional
-        """See that these trials can run here, before anything is written.
+        """Check that these trials can run here, before anything is written.
 
         Raises:
-            BadInput: they cannot.
+            BadInput: the trials cannot run here.
         """
 
     @abstractmethod
@@ -44,26 +44,26 @@ class Engine(ABC):
         requests: Requests = EVERY_PASS,
         checkpoints: Checkpoints | None = None,
     ) -> Iterator[tuple[Record, Film]]:
-        """Yield each trial's record, and the pictures it took, as it ends. An engine runs once.
+        """Yield the record and the snapshots of each trial as it ends. An engine runs once.
 
-        The place that an ended trial has left is filled only after its record was taken, so that it is stored
-        before anything else is done in its stead.
+        The next trial starts in a slot only after the caller has taken the record of the previous one, so that the
+        record is stored first.
 
         Args:
-            trials: what to run.
-            limits, source: of every one of them.
-            report: hears of the progress of each, in the caller's thread.
-            requests: what is measured of each; every pass, once, of a trial that is not named there.
-            checkpoints: of the run; None for no checkpoints.
+            trials: the trials to run.
+            limits, source: limits and data source of every trial.
+            report: called with the progress of each trial, in the caller's thread.
+            requests: what is measured of each trial; a trial without an entry runs every pass, once.
+            checkpoints: checkpoints of the run; None for no checkpoints.
 
         Raises:
-            BadInput: what runs them turns out to be unfit.
-            CannotGoOn: it has lost what it runs on.
+            BadInput: the workers cannot run these trials.
+            CannotGoOn: the engine has lost its workers.
         """
 
     @abstractmethod
     def stop(self) -> None:
-        """End what is running, with a record each that says ``interrupted``, and start nothing more.
+        """Stop the running trials, each with a record of status ``interrupted``, and start no more.
 
-        Returns at once, and may be called from a signal handler.
+        Returns immediately, and may be called from a signal handler.
         """

@@ -1,7 +1,7 @@
 """The Dask engine: trials as tasks of a Dask cluster, which may be this machine, a scheduler, or Slurm jobs.
 
-The queue, the workers' lives and their resources are Dask's. The parent alone writes results; each trial still
-runs in a process of its own, started on the worker, and its limits are enforced there.
+Dask manages the queue, the workers and their resources. Only the parent writes results. Each trial runs in a separate
+process on the worker, which also enforces its limits.
 """
 
 import multiprocessing
@@ -38,7 +38,7 @@ from nodebench.trial.fork_server import wait_for_fork_server
 from nodebench.trial.isolation import Stop, run_isolated
 from nodebench.trial.worker import Progress
 
-# The workers are asked what they run at most this often, where all of them disconnect meanwhile.
+# Maximum number of queries for the workers' versions, if all workers disconnect during a query.
 QUERIES = 3
 # A trial whose worker was lost runs again at most this often.
 RERUNS = 2
@@ -47,10 +47,10 @@ GPU = "GPU"
 TOPIC = "nodebench"
 POLL_SECONDS = 0.2
 CONNECT_SECONDS = 10
-WORKER_SECONDS = 30  # that a scheduler which runs already may be without any worker
-# A worker that is a daemon may have no children, and a trial is one.
+WORKER_SECONDS = 30  # how long an existing scheduler may be without workers
+# A daemonic worker cannot start child processes, and a trial is a child process.
 MAY_HAVE_CHILDREN = "export DASK_DISTRIBUTED__WORKER__DAEMON=False"
-# A local worker whose cluster closes logs the heartbeat that found no scheduler, with its traceback.
+# When a local cluster closes, a worker logs its failed heartbeat with a traceback.
 QUIET_WORKERS = "{'distributed.worker': 'critical', 'distributed.worker.memory': 'warning'}"
 
 
@@ -60,20 +60,20 @@ class DaskEngine(Engine):
     Args:
         where: ``local`` (``jobs`` workers on this machine), ``slurm`` (``jobs`` Slurm jobs, as configured for
             dask-jobqueue), or the address of a scheduler.
-        jobs: how many workers to start; without meaning for an address.
+        jobs: number of workers to start; ignored for an address.
     """
 
     elsewhere = True
 
     def __init__(self, where: str, jobs: int = 1) -> None:
         self._where, self._jobs = where, jobs
-        self._token = uuid.uuid4().hex  # tells this command's trials from those of another on the same workers
+        self._token = uuid.uuid4().hex  # separates trials of this command from those of others
         self._stopped = False
         self._open = ExitStack()
         self._client: Any = None
 
     def prepare(self, trials: Sequence[Trial]) -> None:
-        """Connect, and see that the workers are fit; see ``Engine``."""
+        """Connect to the workers and check them; see ``Engine``."""
         if self._client is not None or not trials:
             return
         with ExitStack() as stack:
@@ -91,7 +91,7 @@ class DaskEngine(Engine):
         requests: Requests = EVERY_PASS,
         checkpoints: Checkpoints | None = None,
     ) -> Iterator[tuple[Record, Film]]:
-        """Yield each trial's record, and the pictures it took, as it ends; see ``Engine``."""
+        """Yield the record and the snapshots of each trial as it ends; see ``Engine``."""
         if not trials:
             return
         self.prepare(trials)
@@ -119,7 +119,7 @@ class DaskEngine(Engine):
                 )
                 future.nodebench_trial = trial
                 future.add_done_callback(events.put)
-            patience = None if self._where == "slurm" else WORKER_SECONDS  # a queue brings workers when it can
+            patience = None if self._where == "slurm" else WORKER_SECONDS  # Slurm starts workers when it has room
             watch = Watch(client, self._where, patience, self.notice, lambda: _ask_to_stop(client, self._token))
             yield from self._gather(watch, events, running, limits, report)
 
@@ -157,10 +157,10 @@ class DaskEngine(Engine):
 
 
 def _connect(where: str, jobs: int, stack: ExitStack) -> distributed.Client:
-    """A client of the cluster, which is started if it is ours; ``stack`` ends it.
+    """Return a client of the cluster; start the cluster unless ``where`` is an address. ``stack`` closes both.
 
     Raises:
-        BadInput: there is no such cluster.
+        BadInput: the cluster does not exist.
     """
     stack.enter_context(dask.config.set({"distributed.worker.daemon": False}))
     if where == "local":
@@ -177,9 +177,9 @@ def _connect(where: str, jobs: int, stack: ExitStack) -> distributed.Client:
 
 
 def _local(jobs: int) -> distributed.LocalCluster:
-    """A cluster on this machine whose processes never receive SIGINT: Ctrl-C is for the parent alone.
+    """Start a cluster on this machine whose processes never receive SIGINT, so that only the parent handles Ctrl-C.
 
-    They inherit the signal mask of the thread that starts them. Ctrl-C during the start closes the cluster again.
+    The processes inherit the signal mask of the thread that starts them. Ctrl-C during the start closes the cluster.
     """
     started: Future[distributed.LocalCluster] = Future()
 
@@ -219,10 +219,10 @@ def _slurm(jobs: int) -> Any:
 
 
 def _check_workers(client: distributed.Client, trials: Sequence[Trial]) -> None:
-    """See that the workers run the code that the parent runs, may have children, and have what trials ask for.
+    """Check that workers have the parent's versions, can start child processes and have the required devices.
 
     Raises:
-        BadInput: they do not, or there is none.
+        BadInput: a check fails, or there is no worker.
     """
     for address, answer in _ask_workers(client).items():
         if isinstance(answer, Exception):  # it lacks nodebench, or a library that it needs
@@ -234,7 +234,7 @@ def _check_workers(client: distributed.Client, trials: Sequence[Trial]) -> None:
             raise BadInput(f"worker {address}: {different}")
         if daemon:
             raise BadInput(
-                f"worker {address} may have no child processes; start it with --no-nanny, "
+                f"worker {address} cannot start child processes; start it with --no-nanny, "
                 "or with DASK_DISTRIBUTED__WORKER__DAEMON=False"
             )
     offers = [worker["resources"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
@@ -243,10 +243,10 @@ def _check_workers(client: distributed.Client, trials: Sequence[Trial]) -> None:
 
 
 def _ask_workers(client: distributed.Client) -> dict[str, Any]:
-    """The description of each worker, or its exception, by address; one that disconnects meanwhile is left out.
+    """Return the description of each worker, or its exception, by address; skip workers that disconnect.
 
     Raises:
-        BadInput: there is no worker, or all disconnect each time.
+        BadInput: there is no worker, or all workers disconnect at each query.
     """
     for _ in range(QUERIES):
         try:
@@ -257,11 +257,11 @@ def _ask_workers(client: distributed.Client) -> dict[str, Any]:
         there = client.scheduler_info(n_workers=-1)["workers"]
         if answers := {where: one for where, one in said.items() if not _has_left(one, where in there)}:
             return answers
-    raise BadInput(f"the workers of {client.scheduler.address} disconnect when they are asked what they run")
+    raise BadInput(f"the workers of {client.scheduler.address} disconnect when asked for their versions")
 
 
 def _has_left(answer: Any, is_there: bool) -> bool:
-    """Whether an answer says that its worker disconnected; an OSError does so of a worker that is no longer there."""
+    """Whether an answer shows that its worker disconnected; an OSError does so only if the worker is not listed."""
     return isinstance(answer, CommClosedError) or (isinstance(answer, OSError) and not is_there)
 
 
@@ -289,15 +289,15 @@ def _progress_of(event: tuple[Any, dict[str, Any]]) -> tuple[str, Progress]:
 
 
 def _outcome(future: distributed.Future, trial: Trial, limits: Limits, where: str) -> tuple[Record, Film] | None:
-    """What has become of a task; null if it was stopped before it began.
+    """Return the record and snapshots of a Dask task; None if it was stopped before it began.
 
     Raises:
-        CannotGoOn: the scheduler is gone, or a worker that came later has other versions.
+        CannotGoOn: the scheduler is lost, or a worker that joined later has different versions.
     """
     if future.status == "finished":
         try:
             found: tuple[Record, Film] | None = future.result()
-        except OSError as lost:  # while the result was on its way
+        except OSError as lost:  # during the transfer of the result
             raise CannotGoOn(f"the Dask scheduler at {where} is gone") from lost
         return found
     if future.status != "error":
@@ -315,7 +315,7 @@ def _outcome(future: distributed.Future, trial: Trial, limits: Limits, where: st
 
 
 def _lost(trial: Trial, limits: Limits, status: Status, failure: Failure, attempts: int = 1) -> Record:
-    """The record of a trial whose worker could not give one."""
+    """Return the record of a trial whose worker returned none."""
     return Record(
         id=trial.id,
         trial=trial,
@@ -330,7 +330,7 @@ def _lost(trial: Trial, limits: Limits, status: Status, failure: Failure, attemp
 
 # --- on the worker
 
-_running: dict[Stop, str] = {}  # the trials of this worker, with the tokens of the commands that they are of
+_running: dict[Stop, str] = {}  # running trials of this worker, with the tokens of their commands
 _stopped: set[str] = set()
 
 
@@ -354,12 +354,12 @@ def _on_worker(
     versions: dict[str, str],
     token: str,
 ) -> tuple[Record, Film] | None:
-    """Run a trial in a process of its own on this worker, and tell the parent how it goes; null once stopped."""
+    """Run a trial in a separate process on this worker and report its progress; return None after a stop."""
     worker = distributed.get_worker()
     if different := _difference(versions, _versions()):
         raise BadInput(f"worker {worker.address}: {different}")
     stop = Stop()
-    _running[stop] = token  # from here on a stop reaches it
+    _running[stop] = token  # from here on, a stop request reaches the trial
 
     def report(progress: Progress) -> None:
         with suppress(ValueError):  # the worker is closing

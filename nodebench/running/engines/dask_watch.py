@@ -1,4 +1,4 @@
-"""What the parent of a Dask run watches while it waits: scheduler, workers, and a stop that it has passed on."""
+"""Monitor the scheduler, the workers and a pending stop request while the parent of a Dask run waits."""
 
 import logging
 import threading
@@ -11,7 +11,7 @@ import distributed
 from nodebench.errors import CannotGoOn
 from nodebench.running.engines.contract import Notice
 
-# How often the scheduler is asked, and how long it may take to answer.
+# Interval between queries of the scheduler, and time limit of an answer.
 ASK_SECONDS, ANSWER_SECONDS = 1.0, 5.0
 # After a request to stop, running trials may take this long to end; then they are left without a record.
 STOP_SECONDS = 15.0
@@ -19,14 +19,14 @@ _LIBRARIES = ("distributed", "tornado", "asyncio")
 
 
 class Watch:
-    """Notices lost workers and a lost scheduler, and passes a stop on to the workers.
+    """Detects lost workers and a lost scheduler, and forwards a stop request to the workers.
 
     Args:
-        client: of the scheduler.
-        where: the scheduler, for messages.
-        patience: seconds that the run goes on without any worker; None for as long as it takes.
-        notice: receives a sentence when the last worker is lost and when one is there again.
-        stop_trials: asks the workers to end their trials; called in a thread of its own, again and again.
+        client: client of the scheduler.
+        where: address of the scheduler, for messages.
+        patience: seconds that the run waits without any worker; None for no limit.
+        notice: called with a message when the last worker is lost and when a worker is available again.
+        stop_trials: asks the workers to stop their trials; called repeatedly, in a separate thread.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class Watch:
         self._stopper: threading.Thread | None = None
 
     def check(self) -> None:
-        """Look at the scheduler and its workers, at most once in ``ASK_SECONDS``.
+        """Check the scheduler and its workers, at most once per ``ASK_SECONDS``.
 
         Raises:
-            CannotGoOn: the scheduler is gone, or there has been no worker for too long.
+            CannotGoOn: the scheduler is lost, or there has been no worker for too long.
         """
         if self._client.status not in ("running", "connecting"):
             raise CannotGoOn(f"the Dask scheduler at {self._where} is gone")
@@ -61,7 +61,7 @@ class Watch:
             raise CannotGoOn(f"the Dask scheduler at {self._where} has had no worker for {patience:.0f} s")
 
     def stopped(self) -> bool:
-        """Ask the workers to end their trials; tell whether nothing more can be expected of them."""
+        """Ask the workers to stop their trials; return whether no more records can arrive."""
         now = time.monotonic()
         if self._stopping_since is None:
             self._stopping_since = now
@@ -78,14 +78,14 @@ class Watch:
     def _has_worker(self) -> bool:
         try:
             found = self._client.sync(self._client.scheduler.identity, callback_timeout=ANSWER_SECONDS)
-        except (OSError, TimeoutError):  # it is gone, which its status tells soon, or busy
+        except (OSError, TimeoutError):  # the scheduler is busy, or its status will soon show that it is lost
             return True
         return bool(found["workers"])
 
     def _note_workers(self, present: bool) -> None:
         if present and self._alone_since is not None:
             self._alone_since = None
-            self._notice("a Dask worker is there again")
+            self._notice("a Dask worker is available again")
         elif not present and self._alone_since is None:
             self._alone_since = time.monotonic()
             limit = f" for {self._patience:.0f} s" if self._patience is not None else ""
@@ -94,7 +94,7 @@ class Watch:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep Dask's own messages about lost connections off the terminal; the engine says what they mean in one line."""
+    """Suppress Dask's log messages about lost connections; the engine reports these in one line."""
     names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _LIBRARIES]
     before = {name: logging.getLogger(name).level for name in {*names, *_LIBRARIES}}
     for name in before:

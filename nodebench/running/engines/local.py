@@ -21,7 +21,7 @@ from nodebench.trial.worker import Progress
 
 @dataclass
 class _Slot:
-    """Room for one trial: the cores it is bound to, and whether its last record was taken."""
+    """A slot for one trial: its cores, and a semaphore that is released when its record has been taken."""
 
     cores: tuple[int, ...] | None
     shared: bool
@@ -43,7 +43,7 @@ class _Ended:
 
 @dataclass(frozen=True)
 class _Left:
-    """A slot has nothing more to do, or could not go on."""
+    """Message that a slot has no more trials, or has failed."""
 
     error: BaseException | None
 
@@ -51,8 +51,8 @@ class _Left:
 class LocalEngine(Engine):
     """Runs up to ``jobs`` trials at once.
 
-    Several are bound to cores of their own where there are enough for the threads they ask for; where there
-    are not, or where they share an accelerator, their records say that they shared it.
+    Parallel trials are bound to separate cores if there are enough cores for their threads. If there are not, or if
+    the trials share an accelerator, their records are marked as ``shared``.
     """
 
     def __init__(self, jobs: int = 1) -> None:
@@ -68,7 +68,7 @@ class LocalEngine(Engine):
         requests: Requests = EVERY_PASS,
         checkpoints: Checkpoints | None = None,
     ) -> Iterator[tuple[Record, Film]]:
-        """Yield each trial's record, and the pictures it took, as it ends; see ``Engine``."""
+        """Yield the record and the snapshots of each trial as it ends; see ``Engine``."""
         if not trials:
             return
         wait_for_fork_server()
@@ -141,7 +141,7 @@ def _tell_progress(tell: Callable[[_Progressed], None], trial: Trial, progress: 
 
 
 class _Waiting:
-    """The trials not yet begun, handed out to several threads."""
+    """Thread-safe iterator over the trials that have not started."""
 
     def __init__(self, trials: Sequence[Trial]) -> None:
         self._trials = iter(trials)
@@ -152,13 +152,13 @@ class _Waiting:
             return next(self._trials, None)
 
     def close(self) -> None:
-        """Hand out no more."""
+        """Drop the trials that have not started."""
         with self._lock:
             self._trials = iter(())
 
 
 def _slots(jobs: int, threads: int, one_accelerator: bool) -> list[_Slot]:
-    """One slot is bound to nothing; several to cores of their own, where there are enough and no accelerator."""
+    """Create slots; several slots are bound to separate cores if there are enough cores and no accelerator."""
     if jobs == 1:
         return [_Slot(None, shared=False)]
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
