@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Each public name and the module that has it, which is imported when the name is first used: torch and pandas take
-# seconds to import.
+# Maps each public name to its module. The module is imported when the name is first used, because torch and pandas
+# take seconds to import.
 _HOMES = {
     "BadInput": "errors",
     "Limits": "spec",

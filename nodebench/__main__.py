@@ -3,14 +3,14 @@
 import os
 import signal
 
-INTERRUPTED = 130  # the exit code; repeated in ``cli.conventions``, whose import Ctrl-C may precede
+INTERRUPTED = 130  # exit code; duplicated from ``cli.conventions``, because Ctrl-C may arrive before its import
 
 
 def main() -> None:
     """Run the command line in this process.
 
-    SIGINT is handled before the command line is imported, which takes tenths of a second, and ignored once the
-    command has ended: neither the imports nor the interpreter's shutdown end in a traceback.
+    SIGINT is handled before the command line is imported, because the import takes tenths of a second. It is ignored
+    after the command has ended. Therefore Ctrl-C gives no traceback during the imports or the interpreter's shutdown.
     """
     signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     from nodebench.cli import main as run_command_line

@@ -1,4 +1,4 @@
-"""Identify installed distributions: version, commit, and a hash of their files where no commit is known."""
+"""Identify installed distributions: version, commit, and a hash of their files if the commit is unknown."""
 
 import json
 import subprocess
@@ -20,9 +20,9 @@ class Installed:
     Attributes:
         package: its name, as the distribution declares it.
         version: its version string. Two installations with equal versions may hold different code.
-        commit: the git commit that it was installed from; None where none is known.
-        identity: ``git:COMMIT`` of a clean commit, else ``files:HASH`` of the installed code; None where neither
-            is known.
+        commit: the git commit that it was installed from; None if unknown.
+        identity: ``git:COMMIT`` of a clean commit, else ``files:HASH`` of the installed code; None if both are
+            unknown.
     """
 
     package: str
@@ -34,13 +34,13 @@ class Installed:
         return f"{self.package} {self.version}"
 
     def described(self) -> dict[str, str | None]:
-        """The same as a mapping, without the name."""
+        """Return version, commit and identity as a mapping."""
         return {name: value for name, value in asdict(self).items() if name != "package"}
 
 
 @cache
 def installed(package: str) -> Installed | None:
-    """Return what is known of an installed distribution, by its name; None where it is not installed."""
+    """Return package, version, commit and identity of a distribution by its name; None if it is not installed."""
     try:
         return identify(distribution(package))
     except PackageNotFoundError:
@@ -50,8 +50,8 @@ def installed(package: str) -> Installed | None:
 def identify(found: Distribution) -> Installed:
     """Return version, commit and identity of a distribution.
 
-    The commit is that of PEP 610's ``direct_url.json``. For code that is imported from a source folder (an editable
-    installation, or a clone on ``PYTHONPATH``) it is that of the checkout there.
+    The commit comes from PEP 610's ``direct_url.json``. For code that is imported from a source folder (an editable
+    installation, or a clone on ``PYTHONPATH``), the commit comes from the git checkout in that folder.
     """
     record = found.read_text("RECORD")
     folder = _source_folder(found, is_copied=record is not None)
@@ -77,9 +77,9 @@ class GitState:
 
 
 def git_state(folder: Path) -> GitState | None:
-    """Return the state of the checkout that tracks files in a folder; None where none does.
+    """Return the state of the git checkout that tracks files in a folder; None if there is no such checkout.
 
-    A folder that git ignores, such as an environment inside the checkout of another project, is in no checkout.
+    The result is also None for a folder that git ignores, such as a virtual environment inside another project.
     """
 
     def git(*arguments: str) -> str:
@@ -103,7 +103,7 @@ def _commit_of_origin(found: Distribution) -> str | None:
 
 
 def _source_folder(found: Distribution, is_copied: bool) -> Path | None:
-    """The folder that the code is imported from, where it is not the copy that an installer made."""
+    """Return the folder that the code is imported from; None if it is the copy that an installer made."""
     home = Path(str(found.locate_file(""))).resolve()
     for module in _modules(found):
         root = _import_root(module)
@@ -134,7 +134,7 @@ def _modules(found: Distribution) -> list[str]:
 def _hash_of_record(record: str) -> str:
     """Hash the paths and hashes of ``RECORD``.
 
-    The files of the installer, compiled byte code and scripts differ between equal installations and are left out.
+    Installer metadata, compiled bytecode and scripts are excluded, because they differ between equal installations.
     """
     lines = (line.rsplit(",", 2) for line in record.splitlines())
     code = [
@@ -146,7 +146,7 @@ def _hash_of_record(record: str) -> str:
 
 
 def _hash_of_sources(folder: Path, modules: Iterable[str]) -> str | None:
-    """Hash the Python files of the modules in a folder; None where there are none."""
+    """Hash the Python files of the modules in a folder; None if there are no files."""
     single = [path for name in modules if (path := folder / f"{name}.py").is_file()]
     files = sorted([*single, *(path for name in modules for path in (folder / name).rglob("*.py"))])
     return _hash(path.relative_to(folder).as_posix().encode() + path.read_bytes() for path in files) if files else None

@@ -1,19 +1,22 @@
-"""Bad input, told to a person in one line."""
+"""Exceptions with one-line messages for the user, and helpers that write such messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class BadInput(Exception):
-    """What the user asked for cannot be done. The message is one line: what was wrong, what is allowed."""
+    """The user's request is invalid. The one-line message says what is wrong and what is allowed."""
 
 
 class CannotGoOn(Exception):
-    """A run has lost its disk or its workers; what is finished is kept. The message is one line: what, and why."""
+    """A run cannot continue, for example because its disk or its workers failed; the one-line message says why.
+
+    Finished trials stay stored.
+    """
 
 
 def choose(kind: str, name: str, allowed: Iterable[str]) -> str:
-    """Return ``name`` if it is allowed, else refuse it with the nearest match and the whole list."""
+    """Return ``name`` if it is allowed; else raise ``BadInput`` with the nearest match and all allowed names."""
     names = list(allowed)
     if name in names:
         return name
@@ -23,7 +26,7 @@ def choose(kind: str, name: str, allowed: Iterable[str]) -> str:
 
 
 def at_least(least: float, **options: float | None) -> None:
-    """Refuse options whose value is smaller; null is one that was not typed."""
+    """Raise ``BadInput`` if an option is smaller than ``least``; None is an option that was not given."""
     for name, value in options.items():
         if value is not None and value < least:
             raise BadInput(f"--{name} {value:g}: at least {least:g}")
@@ -37,7 +40,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str | None:
 
 
 def first_line(error: BaseException | None) -> str:
-    """What an exception says, in one line; its type where it says nothing."""
+    """Return the first line of an exception's message, or its type if the message is empty."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
@@ -45,7 +48,7 @@ MESSAGE_CHARACTERS = 1_000
 
 
 def brief(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
-    """Return a text that can be stored: about ``limit`` characters at most, and no lone surrogates.
+    """Shorten a text to about ``limit`` characters and escape lone surrogates, so that it can be stored.
 
     A longer text keeps its beginning and its end.
     """

@@ -1,7 +1,7 @@
-"""Text from records, studies and plug-ins, made safe for the place that shows it.
+"""Escape text from records, studies and plug-ins for safe display.
 
-Names, messages and labels come from files that anyone may have written. Each function here serves one place:
-a terminal, a matplotlib drawing, a spreadsheet, a line of JSON. LaTeX and Markdown are in ``report/writers.py``.
+Names, messages and labels come from untrusted files. Each function here escapes text for one output: a terminal,
+a matplotlib drawing, a spreadsheet, a line of JSON. LaTeX and Markdown are in ``reporting/writers.py``.
 """
 
 import re
@@ -33,32 +33,32 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def for_terminal(text: str) -> str:
-    """Text for a terminal; newlines and tabs stay."""
+    """Escape text for a terminal; newlines and tabs are kept."""
     return visible(text, keep="\n\t")
 
 
 def for_matplotlib(text: str) -> str:
-    """Text for a matplotlib drawing: dollar signs start no formula, and a leading underscore hides no label."""
+    """Escape text for matplotlib: dollar signs do not start a formula, and a leading underscore hides no label."""
     literal = visible(text, keep="\n").replace("$", r"\$")
     return f" {literal}" if literal.startswith("_") else literal
 
 
 def for_spreadsheet(text: str) -> str:
-    """Text for a CSV cell: what a spreadsheet would take for a formula gets an apostrophe in front.
+    """Escape text for a CSV cell: put an apostrophe before text that a spreadsheet would read as a formula.
 
-    A number that is written as text stays as it is.
+    Text that is a number is not changed.
     """
     safe = visible(text, keep="\n\t\r")
     return f"'{safe}" if safe.startswith(_FORMULA) and not _is_number(safe) else safe
 
 
 def for_json(text: str) -> str:
-    r"""JSON with its invisible characters written as ``\uXXXX``; it is read as the same content."""
+    r"""Write the invisible characters of JSON text as ``\uXXXX``; the parsed content is the same."""
     return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def _is_visible(character: str) -> bool:
-    # Spaces other than the plain one count as not printable.
+    # ``str.isprintable`` is False for spaces other than the plain one.
     return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
 
 

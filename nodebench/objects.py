@@ -1,4 +1,4 @@
-"""Objects by name: ``module:name``, or ``file.py:name`` for a file that belongs to no package."""
+"""Load objects by name: ``module:name``, or ``file.py:name`` for a file outside any package."""
 
 import importlib
 import importlib.util
@@ -15,10 +15,10 @@ from nodebench.errors import BadInput, nearest
 
 
 def load_object(name: str, make: Callable[[Any], Any] = lambda found: found) -> Any:
-    """Return what ``make`` gives of the object behind ``module:name`` or ``file.py:name``, by default the object.
+    """Load the object ``module:name`` or ``file.py:name`` and return ``make(object)``, by default the object itself.
 
     Raises:
-        BadInput: it cannot be imported or made, or there is no such name; one line.
+        BadInput: the import or ``make`` failed, or there is no such name. The message is one line.
     """
     place, colon, attribute = name.rpartition(":")
     if not (place and colon and attribute):
@@ -33,16 +33,16 @@ def load_object(name: str, make: Callable[[Any], Any] = lambda found: found) -> 
                 raise BadInput(f"{place} has no '{attribute}'" + (f"; did you mean {near}?" if near else ""))
             return make(getattr(module, attribute))
     except BadInput as error:
-        raise BadInput(f"{name} cannot be made: {error}") from error
+        raise BadInput(f"{name} cannot be loaded: {error}") from error
     except SystemExit as error:
-        reason = f"it ended the program with exit code {error.code}, as a script does that misses an argument"
-        raise BadInput(f"{name} cannot be made: {reason}") from error
+        reason = f"it exited with exit code {error.code}; a script does this if a required argument is missing"
+        raise BadInput(f"{name} cannot be loaded: {reason}") from error
     except Exception as error:
-        raise BadInput(f"{name} cannot be made: {type(error).__name__}: {error}") from error
+        raise BadInput(f"{name} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def _import(place: str) -> ModuleType:
-    """Import a module by its name, or a file by its path, which may also import its neighbours."""
+    """Import a module by its name, or a file by its path; the file may import modules from its own folder."""
     if not place.endswith(".py"):
         return importlib.import_module(place)
     path = Path(place).absolute()
@@ -67,27 +67,27 @@ def _import(place: str) -> ModuleType:
 class _AsItIs(SourceFileLoader):
     """Compile a file on every import.
 
-    Python reuses cached bytecode if the size of the file and the second of its last change are the same, and so would
-    miss a quick edit.
+    Python reuses cached bytecode if the file has the same size and the same modification time in whole seconds.
+    Therefore it would miss a quick edit.
     """
 
     def get_code(self, fullname: str) -> CodeType:
-        """The code of the file as it is now."""
+        """Compile the current content of the file."""
         code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
         return code
 
 
 def module_name(place: str) -> str:
-    """The name under which a module or a file is imported.
+    """Return the name under which a module or a file is imported.
 
-    A file is no module of its own name: ``problem.py`` must not become another ``problem`` that is installed.
+    A file is not imported under its plain name: ``problem.py`` must not clash with an installed module ``problem``.
     """
     return f"file {Path(place).absolute()}" if place.endswith(".py") else place
 
 
 @contextmanager
 def _arguments_of(module: str) -> Iterator[None]:
-    """A module that reads the command line when it is imported sees no arguments, and not those of nodebench."""
+    """Hide nodebench's arguments from a module that reads the command line when it is imported."""
     before = sys.argv
     sys.argv = [module]
     try:

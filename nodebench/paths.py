@@ -1,8 +1,8 @@
-"""Paths inside a folder of results or of a report: built, written and removed here and nowhere else.
+"""Build, write and remove paths inside a results or report folder. No other module does this.
 
-``inside`` refuses to leave its root. Whatever writes or removes a file follows no symbolic link below the root; the
-root itself may be one. A link that another process puts there between the check and the write is not looked for,
-except at the file itself.
+``inside`` raises an error for a path outside its root. Functions that write or remove a file do not follow symbolic
+links below the root; the root itself may be a link. A link that another process creates between the check and the
+write is detected only at the file itself.
 """
 
 import errno
@@ -16,25 +16,25 @@ from typing import IO, Any
 from nodebench.errors import BadInput
 from nodebench.escapes import visible
 
-# Characters that a file name of this program never has: separators, and what a shell or another system takes otherwise.
+# Characters that are replaced in file names: separators, and those with a special meaning in a shell or another system.
 _UNFIT = re.compile(r"""[/\\:*?"'<>|$`&;!#%{}\[\]]+""")
 _LONGEST = 150  # bytes of a file name that is made from text; file systems allow 255
 
 
 def inside(root: Path, *names: str) -> Path:
-    """The path below ``root`` that the names lead to.
+    """Join names to ``root`` and return the path.
 
     Raises:
-        BadInput: a name is empty, ``.``, ``..``, holds a separator, or is otherwise not one name.
+        BadInput: a name is empty, ``.`` or ``..``, or contains a separator or a null character.
     """
     for name in names:
         if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
-            raise BadInput(f"'{name}' is no name of a file in {root}")
+            raise BadInput(f"'{name}' is not a valid file name in {root}")
     return root.joinpath(*names)
 
 
 def file_name(text: str) -> str:
-    """One file name made from any text; two texts may give the same one."""
+    """Return a valid file name made from any text; two texts may give the same name."""
     name = _UNFIT.sub("-", visible(text)).strip(". ")
     if len(name.encode()) > _LONGEST:
         digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:8]
@@ -43,10 +43,10 @@ def file_name(text: str) -> str:
 
 
 def make_folder(root: Path, *names: str) -> Path:
-    """Make a folder below ``root``, and those on the way to it.
+    """Create a folder below ``root`` and its missing parents.
 
     Raises:
-        BadInput: a name is none, or a symbolic link is on the way.
+        BadInput: a name is not valid, or a folder of the path is a symbolic link.
         OSError: a folder cannot be made.
     """
     folder = root
@@ -59,16 +59,16 @@ def make_folder(root: Path, *names: str) -> Path:
 
 
 def open_file(root: Path, *names: str, mode: str, **how: Any) -> IO[Any]:
-    """Open a regular file below ``root`` for writing, in folders that are there.
+    """Open a regular file below ``root`` for writing, in folders that exist.
 
     Args:
         root: the folder.
-        names: of the folders on the way and of the file.
-        mode, how: as ``open`` takes them.
+        names: the folders below ``root``, then the file.
+        mode, how: arguments of ``open``.
 
     Raises:
-        BadInput: a name is none, or a symbolic link is on the way or in the place of the file.
-        OSError: the file cannot be opened, or is no regular file.
+        BadInput: a name is not valid, or the file or a folder of its path is a symbolic link.
+        OSError: the file cannot be opened, or is not a regular file.
     """
     path = for_writing(root, *names)
     try:
@@ -87,23 +87,23 @@ def write_file(root: Path, *names: str, content: bytes) -> Path:
 
 
 def remove_file(root: Path, *names: str) -> None:
-    """Remove a regular file below ``root``; one that is absent is no error.
+    """Remove a regular file below ``root``; a missing file is not an error.
 
     Raises:
-        BadInput: a name is none, a symbolic link is on the way or in the place of the file, or it is no regular file.
+        BadInput: a name is not valid, the file or a folder of its path is a symbolic link, or the file is not regular.
         OSError: the file cannot be removed.
     """
     path = for_writing(root, *names)
     if path.exists() and not is_regular(path):
-        raise BadInput(f"{path} is no regular file; it is not removed")
+        raise BadInput(f"{path} is not a regular file and was not removed")
     path.unlink(missing_ok=True)
 
 
 def for_writing(root: Path, *names: str) -> Path:
-    """The path below ``root`` that the names lead to, with no symbolic link on the way or at its end.
+    """Join names to ``root`` and return the path, which must not contain a symbolic link below ``root``.
 
     Raises:
-        BadInput: a name is none, or there is a link.
+        BadInput: a name is not valid, or the path contains a link.
     """
     path = root
     for name in names:
@@ -126,11 +126,11 @@ def _refuse_link(path: Path) -> None:
 
 
 def _link(path: Path) -> BadInput:
-    return BadInput(f"{path} is a symbolic link; nothing is written or removed through one")
+    return BadInput(f"{path} is a symbolic link; files are not written or removed through links")
 
 
 def _open_regular(path: str, flags: int) -> int:
-    """Open without following a link, and without waiting for the other end of a pipe."""
+    """Open a regular file without following a link; for a pipe, fail instead of waiting."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -1,7 +1,7 @@
 """Load tasks and solver adapters from the entry points of installed packages.
 
-A plug-in cannot take a name that is in use, and one that cannot be loaded disables only itself. Either is reported
-by one ``PluginWarning``.
+A plug-in cannot replace a name that is in use. A plug-in that cannot be loaded does not affect the others. In both
+cases one ``PluginWarning`` is issued.
 """
 
 import sys
@@ -43,8 +43,8 @@ def load_plugins(group: str, name_of: Callable[[Any], str]) -> dict[str, Plugin]
     """Load every class that is registered in an entry point group.
 
     Args:
-        group: of the entry points, such as ``nodebench.tasks``.
-        name_of: checks an object and returns the name that users choose it by; raises what is wrong with it.
+        group: name of the entry point group, such as ``nodebench.tasks``.
+        name_of: validates an object and returns the name by which users select it; raises if the object is invalid.
 
     Returns:
         The loaded parts by their names: those of nodebench first, then by package and entry point.
@@ -75,14 +75,14 @@ def _reported(what: str) -> Iterator[None]:
 
 @contextmanager
 def calling(part: str, source: Installed | None, method: str) -> Iterator[None]:
-    """Turn whatever the code of a plug-in raises into one line; ``BadInput`` and ``KeyboardInterrupt`` pass.
+    """Convert exceptions from a plug-in's code to a one-line ``BadInput``; ``KeyboardInterrupt`` is not converted.
 
     What the code prints goes to standard error.
 
     Args:
-        part: what the plug-in provides, with its name: ``task 'mine'``.
+        part: kind and name of the called object, for example ``task 'mine'``.
         source: the package that provides it; None for nodebench itself.
-        method: that is called.
+        method: name of the called method.
 
     Raises:
         BadInput: the code raised an exception. The message names the part, the package and the method.

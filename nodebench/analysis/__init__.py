@@ -1,1 +1,1 @@
-"""From records to numbers: reads records only, never imports torch."""
+"""Statistics of records: reads only records and never imports torch."""

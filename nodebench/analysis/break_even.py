@@ -1,4 +1,4 @@
-"""After how many training steps a slow first step, such as one that compiles, has paid for itself."""
+"""Number of training steps after which a slow first step, such as one that compiles, is amortised."""
 
 import math
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ _FIRST, _LATER = final("first_step_seconds"), final("step_seconds")
 
 @dataclass(frozen=True)
 class BreakEven:
-    """One arm against another whose first step is quick.
+    """An arm with a slow first step, compared with another arm.
 
     Attributes:
-        first: median of the first step's seconds.
-        steps: number of training steps from which on the arm has taken no more time in all, one a replicate; infinity
-            where it never does.
-        ratio: a later step over one of the other arm.
+        first: median time of the first step in seconds.
+        steps: number of training steps after which the arm's total time is at most that of the other arm, estimated
+            over replicates; infinity if this never happens.
+        ratio: time of a later step, relative to the other arm.
     """
 
     first: float
@@ -30,15 +30,15 @@ class BreakEven:
 
 
 def steps_until_even(first: float, later: float, other_first: float, other_later: float) -> float:
-    """The least n from which on the arm has taken no more time in all; infinity if there is none.
+    """Return the least n after which the arm's total time is at most the other arm's; infinity if there is none.
 
-    After m steps an arm has taken ``first + (m − 1) later`` seconds; it must be ahead for every m from n on.
+    After m steps an arm has taken ``first + (m − 1) later`` seconds. The condition must hold for every m ≥ n.
 
     Args:
         first: seconds of the first step.
         later: seconds of each later step.
-        other_first: seconds of the first step of the arm that it is compared with.
-        other_later: seconds of each of its later steps.
+        other_first: seconds of the other arm's first step.
+        other_later: seconds of each later step of the other arm.
     """
     if first <= other_first:
         return 1.0 if later <= other_later else math.inf
@@ -48,12 +48,12 @@ def steps_until_even(first: float, later: float, other_first: float, other_later
 
 
 def break_even(records: Iterable[Record], arm: ArmAxes, base: ArmAxes) -> BreakEven | None:
-    """Compare the first and the later steps of two arms, seed by seed; None where no seed has both.
+    """Compare the first and the later steps of two arms, seed by seed; None if no seed has both arms.
 
     Args:
-        records: of any trials; the largest part of them that may be compared is used.
-        arm: the axes of the arm whose first step is slow.
-        base: those of the other one.
+        records: records of any trials; the largest comparable subset is used.
+        arm: axes of the arm with the slow first step.
+        base: axes of the other arm.
     """
     usable = points_of(one for one in records if one.status is Status.OK and not unreliable(one, timed=True))
     sides = [{point.seed: point.record for point in side} for side in comparable(usable, (arm, base))]

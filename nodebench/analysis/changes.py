@@ -1,8 +1,8 @@
-"""What has changed between two runs: each figure of each configuration, paired by trial.
+"""Compare two runs: each figure of each configuration, paired by trial.
 
-Counted and computed figures are the same each time on one machine with one software, so they are compared exactly.
-Sampled ones are compared as ratios, with the interval and the p-value of ``nodebench.analysis.noise``, and Holm's
-correction over all that are tested.
+Counted and computed figures are reproducible on one machine with the same software, so they are compared exactly.
+Sampled figures are compared as ratios, with the interval and the p-value of ``nodebench.analysis.noise``, and Holm's
+correction over all tests.
 """
 
 import math
@@ -28,7 +28,7 @@ from nodebench.spec.trial import Scalar
 if TYPE_CHECKING:
     import pandas as pd
 
-# Of the sampled figures those that answer a question of their own: the others are parts or spreads of these.
+# The sampled figures to compare. The other sampled figures are parts of these or measure their spread.
 _SAMPLED = (
     "step_seconds",
     "forward_seconds",
@@ -40,7 +40,7 @@ _SAMPLED = (
 
 
 class Outcome(StrEnum):
-    """How a figure of the second run stands to that of the first."""
+    """How a figure of the second run compares with the first run."""
 
     WORSE = "worse"
     BETTER = "better"
@@ -54,16 +54,16 @@ class Change:
     """One figure of one configuration in two runs.
 
     Attributes:
-        configuration: what tells it from the others.
-        figure: that was compared.
-        seeds: the replicates that both runs have, in the order of the values.
-        first: one value a replicate.
-        second: the same of the second run.
-        outcome: what became of it.
-        shift: of the logarithm of the ratio, or of the difference where a value is not positive; None where the
-            figure was compared exactly.
-        relative: whether ``shift`` is of a ratio.
-        p_corrected: by Holm's method over all that were tested.
+        configuration: label that distinguishes the configuration from the others.
+        figure: the compared figure.
+        seeds: seeds of the replicates that both runs have, in the order of the values.
+        first: values of the first run, one per replicate.
+        second: values of the second run, one per replicate.
+        outcome: result of the comparison.
+        shift: estimate of the log ratio, or of the difference if a value is not positive; None if the figure was
+            compared exactly.
+        relative: whether ``shift`` is a log ratio.
+        p_corrected: p-value after Holm's correction over all tests.
     """
 
     configuration: str
@@ -78,14 +78,14 @@ class Change:
 
     @property
     def ratio(self) -> float | None:
-        """The second run over the first one: the geometric mean over replicates; None where there is none."""
+        """The second run divided by the first: geometric mean over replicates; None if a value is not positive."""
         if min(*self.first, *self.second) <= 0:
             return None
         return math.exp(fmean(math.log(b / a) for a, b in zip(self.first, self.second, strict=True)))
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Of the ratio, at ``LEVEL``; None where the figure was compared exactly, or is no ratio."""
+        """Interval of the ratio at ``LEVEL``; None if the figure was compared exactly or as a difference."""
         if self.shift is None or not self.relative:
             return None
         low, high = self.shift.interval
@@ -93,16 +93,16 @@ class Change:
 
     @property
     def smallest(self) -> float | None:
-        """The ratio that would have been found four times in five, had it been there."""
+        """The smallest ratio that this comparison detects with 80 % power; None if there is no ratio test."""
         return exp(self.shift.smallest) if self.shift is not None and self.relative else None
 
 
 @dataclass(frozen=True)
 class Ending:
-    """A trial that ended otherwise in the second run.
+    """A trial that ended with another status in the second run.
 
     Attributes:
-        configuration: what tells it from the others.
+        configuration: label that distinguishes the configuration from the others.
         seed: of the trial.
         first: how it ended in the first run.
         second: how it ended in the second run.
@@ -115,7 +115,7 @@ class Ending:
 
     @property
     def outcome(self) -> Outcome:
-        """Whether it has come to fail, or to succeed."""
+        """Better if the trial now succeeds, worse if it now fails, different if it fails in another way."""
         if self.second is Status.OK:
             return Outcome.BETTER
         return Outcome.WORSE if self.first is Status.OK else Outcome.DIFFERENT
@@ -129,7 +129,7 @@ class Comparison:
         surroundings: what differs in environment and code.
         changes: every figure that both runs have.
         endings: trials whose status has changed.
-        only: how many trials the first, and the second run alone has.
+        only: number of trials that only the first run has, and that only the second run has.
         notes: what was left out, and why.
         noise_known: whether the noise of the machine was measured.
     """
@@ -143,11 +143,11 @@ class Comparison:
 
     @property
     def outcomes(self) -> Counter[Outcome]:
-        """How many figures and endings came out how."""
+        """Number of figures and endings with each outcome."""
         return Counter([*(one.outcome for one in self.changes), *(one.outcome for one in self.endings)])
 
     def frame(self) -> "pd.DataFrame":
-        """One row a figure of a configuration: ``outcome``, means before and after, ``ratio`` and its interval."""
+        """One row per configuration and figure: ``outcome``, means before and after, ``ratio`` and its interval."""
         import pandas as pd
 
         rows = []
@@ -166,12 +166,12 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
     """Compare two runs, trial by trial.
 
     Args:
-        first: the records of the run before; the latest of a trial counts.
-        second: those of the run after.
-        noise: of the machine, by figure; where it is not known, see ``nodebench.analysis.noise.assumed_noise``.
+        first: records of the first run; the latest record of a trial is used.
+        second: records of the second run.
+        noise: noise of the machine, by figure; if unknown, see ``nodebench.analysis.noise.assumed_noise``.
 
     Raises:
-        BadInput: they have no trial in common; the message names what their trials differ in.
+        BadInput: the runs have no trial in common; the message names the axes on which their trials differ.
     """
     before, after = configurations(first), configurations(second)
     common = _common(before, after)
@@ -210,9 +210,9 @@ Pairs = dict[int, tuple[Record, Record]]  # by seed: the record of the first run
 
 
 def _common(before: Sequence[Configuration], after: Sequence[Configuration]) -> list[tuple[Configuration, Pairs]]:
-    """The configurations that both runs have, with their pairs; those of two machines apart.
+    """Return the configurations that both runs have, with their record pairs, separately for each pair of machines.
 
-    The machine of a configuration names both sides where they differ: ``A, 2 cores → B, 8 cores``.
+    If the two machines differ, the configuration's machine names both: ``A, 2 cores → B, 8 cores``.
     """
     others: dict[str, list[Configuration]] = {}
     for one in after:
@@ -227,20 +227,20 @@ def _common(before: Sequence[Configuration], after: Sequence[Configuration]) -> 
 
 
 def _pairs(first: Configuration, second: Configuration) -> Pairs:
-    """Both records of each seed that both have."""
+    """Return the two records of each seed that both configurations have."""
     others = {record.trial.seed: record for record in second.records}
     return {r.trial.seed: (r, others[r.trial.seed]) for r in first.records if r.trial.seed in others}
 
 
 def _label(one: Configuration, axes: Sequence[str]) -> str:
-    """What tells a configuration from the others of its run; its task where there is no other."""
+    """Return what distinguishes a configuration from the others; its task if there are no others."""
     parts = [(name, _shown(name, one.axis(name))) for name in axes]
     told = ", ".join(_told(name, value) for name, value in parts if value is not None)
     return told or str(one.axis("task"))
 
 
 def _shown(name: str, value: Scalar | None) -> Scalar | None:
-    """A value, or the one that None stands for on its axis."""
+    """Return the value; for None, what None means on the axis."""
     return AXES[name].unset if value is None and name in AXES else value
 
 
@@ -250,7 +250,7 @@ def _told(name: str, value: Scalar) -> str:
 
 
 def compared(record: Record) -> dict[str, float]:
-    """What a record has to compare: metrics, costs, and the loss at the end of training."""
+    """Return the values of a record to compare: metrics, costs, and the loss at the end of training."""
     last = record.history[-1].get("loss") if record.history else None
     known = {**record.metrics, **record.costs, "loss": last}
     return {name: value for name, value in known.items() if value is not None and _is_compared(name)}
@@ -266,7 +266,7 @@ def _change(
     values: Mapping[int, tuple[float, float]],
     noise: Mapping[str, Noise],
 ) -> Change:
-    """One figure over the replicates that may be used, by seed; at least one."""
+    """Compare one figure over the usable replicates, given by seed (at least one)."""
     known = figure(name)
     one, other = tuple(a for a, _ in values.values()), tuple(b for _, b in values.values())
     change = Change(label, known, tuple(values), one, other, Outcome.IDENTICAL)
@@ -276,23 +276,23 @@ def _change(
         return replace(change, outcome=_direction(known, fmean(other) - fmean(one)))
     relative = min(*one, *other) > 0
     apart = [math.log(b / a) if relative else b - a for a, b in values.values()]
-    if not relative and known.kind is Kind.SAMPLED:  # nothing, or less: there is no ratio to test
+    if not relative and known.kind is Kind.SAMPLED:  # zero or negative values have no ratio
         return replace(change, outcome=Outcome.SAME, shift=Shift(fmean(apart), math.inf, 0), relative=False)
     tested = shift(apart, noise.get(name) if relative else None)
     return replace(change, outcome=Outcome.SAME, shift=tested, relative=relative)
 
 
 def _left_out(pairs: Iterable[tuple[Record, Record]]) -> Iterator[str]:
-    """Why figures of a trial are not used."""
+    """Yield why figures of a trial are left out."""
     for pair in pairs:
         for timed, what in ((False, "all figures"), (True, "times")):
             if reason := _spoiled(pair, timed):
-                yield f"{what} of a trial left out, since {reason}"
+                yield f"{what} of a trial left out: {reason}"
                 break
 
 
 def _of_other_code(pairs: Iterable[tuple[Record, Record]]) -> Iterator[str]:
-    """Name the pairs that measured different things, though their trials are the same."""
+    """Yield a note for each pair whose trials are equal but whose user code or initial weights differ."""
     for first, second in pairs:
         if first.measured is not None and second.measured is not None and first.measured != second.measured:
             same_code = first.measured.code == second.measured.code
@@ -301,12 +301,12 @@ def _of_other_code(pairs: Iterable[tuple[Record, Record]]) -> Iterator[str]:
 
 
 def _spoiled(pair: tuple[Record, Record], timed: bool) -> str | None:
-    """Why a pair may not be used: the first reason that either of them has."""
+    """Return why a pair of records is unreliable; None if both records are reliable."""
     return unreliable(pair[0], timed) or unreliable(pair[1], timed)
 
 
 def _settled(found: Sequence[Change]) -> list[Change]:
-    """The outcomes of what was tested, after correction over all of it."""
+    """Set the outcome of each tested change, after correction for multiple testing."""
     tested = [one for one in found if one.shift is not None]
     corrected = dict(zip(map(id, tested), holm([one.shift.p for one in tested if one.shift]), strict=True))
     return [_decided(one, corrected[id(one)]) if id(one) in corrected else one for one in found]
@@ -316,7 +316,7 @@ def _decided(one: Change, p: float) -> Change:
     assert one.shift is not None
     if p < 1 - LEVEL:
         return replace(one, p_corrected=p, outcome=_direction(one.figure, one.shift.mean))
-    # A computed figure that has changed at all has changed; only which way is not known.
+    # Any change of a computed figure is real; if it is not significant, only its direction is unknown.
     changed = one.figure.kind is Kind.COMPUTED
     return replace(one, p_corrected=p, outcome=Outcome.DIFFERENT if changed else Outcome.SAME)
 
@@ -328,7 +328,7 @@ def _direction(known: Figure, change: float) -> Outcome:
 
 
 def _apart(first: Iterable[Configuration], second: Iterable[Configuration]) -> str:
-    """What the two trials that are most alike differ in."""
+    """Return the differences between the two most similar trials of the runs."""
     sides = [[Point.of(one.records[0]) for one in found] for found in (first, second)]
     nearest = min((_axes(a, b) for a, b in product(*sides)), key=len, default={})
     return ", ".join(f"{name} {a} / {b}" for name, (a, b) in nearest.items()) or "one of them has no record"

@@ -1,4 +1,4 @@
-"""Two arms along an axis: from where on one is the cheaper, and what it costs where both err equally."""
+"""Compare two arms along an axis: the point at which one becomes cheaper, and the cost ratio at equal error."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,13 +17,15 @@ from nodebench.spec.trial import Scalar
 
 @dataclass(frozen=True)
 class Crossover:
-    """From where on one arm needs less of a figure than another.
+    """The point on an axis above which one arm needs less of a figure than another.
 
     Attributes:
-        each: the place in each replicate; minus infinity where it holds at every place measured, infinity at none.
-        at: their mean.
-        span: the least and the greatest place measured.
-        price: the ratio of another figure at the greatest place where the first arm is the cheaper one; None if none.
+        each: the point in each replicate; minus infinity if the first arm needs less at every measured point, infinity
+            if it does not need less at the last one.
+        at: mean of ``each``.
+        span: the smallest and the largest measured point.
+        price: ratio of another figure at the largest measured point, over the replicates in which the first arm is
+            cheaper there; None if there is no such replicate.
     """
 
     each: tuple[float, ...]
@@ -43,18 +45,18 @@ def crossover(
     arms: tuple[ArmAxes, ArmAxes],
     over: str = "",
 ) -> Crossover | None:
-    """Find from which place of an axis on the first arm needs less of a figure than the second does.
+    """Find the point on an axis above which the first arm needs less of a figure than the second.
 
-    Each replicate has a place of its own, interpolated between those measured. A trial that failed costs more than
-    any other. None where the arms have fewer than two places in common.
+    Each replicate has its own point, interpolated between the measured ones. A failed trial costs more than any other.
+    None if the arms have fewer than two points in common.
 
     Args:
-        points: records of any trials; the largest part of them that may be compared is used.
-        axis: the place of a record.
-        figure: what is compared.
-        price: what the first arm costs where it is the cheaper one.
+        points: records of any trials; the largest comparable subset is used.
+        axis: reads the position of a record on the axis.
+        figure: reads the figure to compare.
+        price: reads the figure whose ratio is reported as ``Crossover.price``.
         arms: the axes of the first arm and of the second.
-        over: the axis of a trial that decides the place; by default the one that ``axis`` reads.
+        over: the trial axis that sets the position; by default the one that ``axis`` reads.
     """
     usable = [point for point in points if point.is_outcome and not unreliable(point.record, figure.timed)]
     sides = [_places(members, axis) for members in comparable(usable, arms, over or axis.figure)]
@@ -92,12 +94,12 @@ def _places(points: Iterable[Point], axis: Reading) -> _Places:
 
 
 def comparable(points: Sequence[Point], arms: tuple[ArmAxes, ArmAxes], over: str = "") -> tuple[list[Point], ...]:
-    """Select the records of two arms that may be compared: the largest part that differs only in arm, method and place.
+    """Select the largest subset of the records of two arms that differs only in arm, method and position on the axis.
 
-    Both arms are of one problem, machine and set of packages; within an arm nothing differs but the place.
+    Both arms have the same problem, machine and packages. Within an arm only the position on the axis differs.
 
     Args:
-        points: of any trials.
+        points: records of any trials.
         arms: the axes of the first arm and of the second.
         over: the axis along which an arm has several records; empty for none.
     """
@@ -117,7 +119,7 @@ def comparable(points: Sequence[Point], arms: tuple[ArmAxes, ArmAxes], over: str
 
 
 def _ratio(figure: Reading, first: Record, second: Record) -> float | None:
-    """A figure of one record over that of another; beyond every number where one alone has failed."""
+    """Return the ratio of a figure of two records; infinity or 0 if only the first or only the second failed."""
     good = first.status is Status.OK, second.status is Status.OK
     if not all(good):
         return None if not any(good) else math.inf if good[1] else 0.0
@@ -128,9 +130,9 @@ def _ratio(figure: Reading, first: Record, second: Record) -> float | None:
 def at_equal_error(
     records: Iterable[Record], error: Reading, cost: Reading, arms: tuple[ArmAxes, ArmAxes]
 ) -> Estimate | None:
-    """What the first arm costs over the second where both err equally: over tolerances, one ratio a replicate.
+    """Return the cost of the first arm relative to the second at equal error, one ratio per replicate over tolerances.
 
-    The largest part of the records that may be compared is used.
+    The largest comparable subset of the records is used.
     """
     sides: tuple[dict[int, list[tuple[float, float]]], ...] = ({}, {})
     usable = points_of(r for r in records if r.status is Status.OK and not unreliable(r, cost.timed))

@@ -62,11 +62,11 @@ def croissant(table: pd.DataFrame, file: str, content: bytes, *, version: str, d
     """Metadata of a Parquet file of records.
 
     Args:
-        table: what the file holds.
-        file: its name; the metadata stand beside it.
-        content: of the file.
-        version: of nodebench.
-        date: ISO 8601, of the last record.
+        table: the table in the file.
+        file: name of the file; the metadata must be stored next to it.
+        content: content of the file.
+        version: version of nodebench.
+        date: date of the last record, ISO 8601.
 
     Returns:
         bytes: JSON-LD.
@@ -115,7 +115,7 @@ def _field(table: pd.DataFrame, name: str, file: str) -> dict[str, Any]:
 
 
 def about(name: str) -> str:
-    """What a column of a table of records is, with its unit."""
+    """Return the description of a column, with its unit."""
     if known := FIGURES.get(name):
         return f"{known.label}: {known.about} (unit: {known.unit})"
     if name in AXES:
@@ -130,9 +130,9 @@ _ABOUT = {
     "status": "How the trial ended: ok, or the kind of its failure.",
     "started": "When the trial started, ISO 8601.",
     "passes_agree": "Whether evaluations and losses of the passes agree.",
-    "field_traits": "What is known of the vector field, such as that it is not smooth.",
-    "drifted": "Whether the machine's speed changed during the trial, which spoils its times.",
-    "resumed": "How often the training went on from a checkpoint.",
+    "field_traits": "Known properties of the vector field, for example that it is not smooth.",
+    "drifted": "Whether the machine's speed changed during the trial, which makes its times unreliable.",
+    "resumed": "How often the training resumed from a checkpoint.",
     "shared_cores": "Whether other trials ran at the same time.",
     "machine": "Processor, and number of cores.",
     "data_sha256": "Hash of the data.",

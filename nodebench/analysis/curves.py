@@ -35,9 +35,9 @@ _LEVELS = 9  # places at which two curves are compared
 
 
 def ratio_at_equal(first: Curve, second: Curve) -> float | None:
-    """The ratio of two curves ``y(x)`` at equal ``x``: the geometric mean over the range that both have in common.
+    """Return the ratio of two curves ``y(x)`` at equal ``x``: the geometric mean over their common range.
 
-    Between points a curve is straight on logarithms of both axes. None where there is no range in common.
+    The curves are interpolated linearly on log-log axes. None if they have no common range.
     """
     curves = []
     for curve in (first, second):
@@ -54,13 +54,13 @@ def ratio_at_equal(first: Curve, second: Curve) -> float | None:
 
 
 def crossing(ratios: Curve) -> float:
-    """From which ``x`` on a ratio lies below one: where it last comes down through it, on logarithms of both axes.
+    """Return the ``x`` above which a ratio stays below one: its last downward crossing of one, on log-log axes.
 
     Args:
-        ratios: places and the ratio there, at least one; 0 or infinite where one side has failed.
+        ratios: pairs of ``x`` and ratio, at least one pair; the ratio is 0 or infinite if one side failed.
 
     Returns:
-        float: minus infinity where it lies below one everywhere, infinity where it does not at the last place.
+        float: minus infinity if the ratio is below one everywhere, infinity if it is not below one at the last ``x``.
     """
     known = sorted(ratios)
     if known[-1][1] >= 1:
@@ -70,6 +70,6 @@ def crossing(ratios: Curve) -> float:
         return -math.inf
     (x0, r0), (x1, r1) = known[above[-1]], known[above[-1] + 1]
     if math.isinf(r0) or r1 == 0:
-        return x1  # a failure lies nowhere between
+        return x1  # no interpolation if one side failed
     share = math.log(r0) / (math.log(r0) - math.log(r1))
     return math.exp(math.log(x0) + share * (math.log(x1) - math.log(x0)))

@@ -1,4 +1,4 @@
-"""What the arms of a comparison may not differ in, and which results may not be compared at all.
+"""Settings that must be equal in the arms of a comparison, and results that must not be compared at all.
 
 Source: the protocol of ``pyperf``'s compare, and Ott et al. 2021 (arXiv 2008.03976) for the validity of a step.
 """
@@ -13,28 +13,29 @@ from nodebench.spec import Record, Status
 from nodebench.spec.trial import Scalar
 
 _LIBRARIES = ("torch", "torchdiffeq", "scipy")  # what every arm uses
-PLUGIN = "plug-in "  # begins the name of a setting that is the installation of a plug-in
+PLUGIN = "plug-in "  # prefix of settings that identify a plug-in's installation
 _ABSENT = "–"
 
-# Ends of a trial that tell of the method; any other tells of the machine or of the code.
+# Failure statuses that are caused by the method. All others are caused by the machine or by the code.
 OUTCOMES = frozenset(
     {Status.TIMEOUT, Status.NFE_BUDGET, Status.MEMORY_BUDGET, Status.DT_UNDERFLOW, Status.NON_FINITE, Status.STANDSTILL}
 )
 
-# A network trained with fixed steps whose error changes by this much under steps four times finer is no ODE.
+# A network trained with fixed steps is not an ODE if steps four times finer change its error by this many points.
 GATE_POINTS = 1.0
 GATE_REFINEMENT = 4
 
 
 @dataclass(frozen=True)
 class Point:
-    """A record as claims see it: where it stands on each axis, and what it was measured with.
+    """A record with its settings: its value on each axis, and the machine and software it was measured with.
 
     Attributes:
-        axes: the trial's axes and the options of its task, all of them, defaults too; ``points`` of the toys'
-            trajectory is ``points``, whatever the preset or an override has made it.
-        machine: what must be equal for figures to be compared, by the name a person knows it by.
-        own: the installations that one arm may use and another not: the libraries of the solver's backend, and the
+        record: the record.
+        axes: the trial's axes and all options of its task, including defaults. An option has the same key, for
+            example ``points``, whether the preset or an override sets it.
+        machine: machine and software that must be equal in a comparison, by readable name.
+        own: installations that one arm may use and another not: the libraries of the solver's backend, and the
             plug-in packages that provide the task or the solver, by ``PLUGIN`` and the name of the package.
     """
 
@@ -49,7 +50,7 @@ class Point:
 
         Args:
             record: any.
-            assumed: identities of the packages whose own one the record does not hold; see ``points_of``.
+            assumed: identities of packages for which the record has none; see ``points_of``.
         """
         axes = record.trial.model_dump(mode="json")
         overrides = axes.pop("overrides")
@@ -71,35 +72,35 @@ class Point:
 
     @cached_property
     def setting(self) -> dict[str, str]:
-        """All that must be equal in two arms, but for what is under test; an axis without a value is left out.
+        """All settings that must be equal in two arms, except those under test; an axis without a value is left out.
 
-        A record that is older than an option does not have it, and a later one may have None.
+        Therefore a record without a newer option equals a record in which this option is None.
         """
         axes = {name: str(value) for name, value in self.axes.items() if value is not None}
         return axes | dict(self.machine) | dict(self.own)
 
     @property
     def data(self) -> str | None:
-        """Checksum of its data. Equal in the arms of a replicate; a synthetic set is another one for each seed."""
+        """Checksum of the data. It is equal in the arms of a replicate; synthetic data differ for each seed."""
         return self.record.data.sha256 if self.record.data else None
 
     @property
     def seed(self) -> int:
-        """The replicate."""
+        """The seed, which identifies the replicate."""
         return self.record.trial.seed
 
     @property
     def is_outcome(self) -> bool:
-        """Whether its end tells something of the method: a result, or a failure that the method is to blame for."""
+        """Whether the trial succeeded, or failed because of the method."""
         return self.record.status is Status.OK or self.record.status in OUTCOMES
 
 
 def points_of(records: Iterable[Record]) -> list[Point]:
-    """Read records that are to be compared with each other.
+    """Read records that will be compared with each other.
 
-    Two installations of one version that hold different code are two settings. Records of schema 3 and older know
-    versions alone: they are taken for the one installation of their version that the other records know. Where
-    those know several, it cannot be said which, and the older records are a setting of their own.
+    Two installations of one version with different code are different settings. Records of schema 3 and older store
+    only versions. If the other records contain exactly one installation of that version, the older records are
+    assigned to it; otherwise the older records are a separate setting.
     """
     read = list(records)
     known: dict[tuple[str, str], set[str]] = {}
@@ -118,7 +119,7 @@ def points_of(records: Iterable[Record]) -> list[Point]:
 def by_installations(points: Iterable[Point]) -> list[list[Point]]:
     """Group points so that no group holds two installations of one package; the group of the latest point is first.
 
-    Points with no installation of their own are in the first group: they can be compared with those that have one.
+    Points with an empty ``own`` are in the first group, because they can be compared with any installation.
     Within a group the points keep their order.
     """
     ordered = list(points)
@@ -150,7 +151,7 @@ def _identities(record: Record) -> dict[str, str]:
 
 
 def _plugins(record: Record) -> dict[str, Mapping[str, Any]]:
-    """What the record says of each plug-in; a value that is no mapping, as in an edited record, is a version."""
+    """Return the record's entry for each plug-in; a value that is not a mapping (edited record) is a version."""
     plugins: Mapping[str, Any] = record.environment.get("plugins") or {}
     return {
         PLUGIN + name: described if isinstance(described, Mapping) else {"version": described}
@@ -159,21 +160,21 @@ def _plugins(record: Record) -> dict[str, Mapping[str, Any]]:
 
 
 def _installation(version: object, identity: str | None) -> str:
-    """A version with what tells two installations of it apart: ``0.2.5 (git:0123abcd)``."""
+    """Return a version with the identity of its installation: ``0.2.5 (git:0123abcd)``."""
     return f"{version} ({short_identity(identity)})" if identity else str(version)
 
 
 def differing(first: Point, second: Point, but: frozenset[str] = frozenset()) -> dict[str, tuple[str, str]]:
-    """The settings in which two records differ, and how; those named in ``but`` may."""
+    """Return the settings in which two records differ, with both values; settings in ``but`` are ignored."""
     return _differing(first.setting, second.setting, but)
 
 
 def incomparable(
     first: Mapping[str, str], second: Mapping[str, str], but: frozenset[str] = frozenset()
 ) -> dict[str, tuple[str, str]]:
-    """The settings for which two arms cannot be compared, and their values; those named in ``but`` may differ.
+    """Return the settings that make two arms incomparable, with both values; settings in ``but`` may differ.
 
-    A plug-in or a backend's library that only one arm uses is part of what is compared. Two installations are not.
+    A plug-in or a backend's library that only one arm uses may differ. Two installations of one package may not.
     """
     pairs = _differing(first, second, but)
     return {name: pair for name, pair in pairs.items() if not (_is_of_one_arm(name) and _ABSENT in pair)}
@@ -191,9 +192,9 @@ def _differing(first: Mapping[str, str], second: Mapping[str, str], but: frozens
 
 
 def is_flow(record: Record, metric: str = "test_error") -> bool | None:
-    """Whether a network trained with fixed steps passes for an ODE: finer steps leave its error where it was.
+    """Whether a network trained with fixed steps behaves as an ODE: finer steps do not change its error.
 
-    None for adaptive steps, and where the profile has no such row. Finer steps that fail leave it nowhere.
+    None for adaptive steps, or if the profile lacks these rows. False if the solve with finer steps failed.
     """
     if not trained_with_fixed_steps(record):
         return None
@@ -215,17 +216,17 @@ def trained_with_fixed_steps(record: Record) -> bool:
 
 
 def unreliable(record: Record, timed: bool, paired: bool = False) -> str | None:
-    """Why a record's figures may not be used; None if they may.
+    """Return why a record's figures are unreliable; None if they are reliable.
 
     Args:
-        record: of a trial that ended well.
-        timed: whether a time is read from it.
-        paired: whether all such times are ratios of arms that ran interleaved.
+        record: record of a successful trial.
+        timed: whether a time is read from the record.
+        paired: whether all times read are ratios of arms that ran interleaved.
     """
     if record.passes_agree is False:
         return "its passes disagree"
     if timed and record.drifted and not paired:
-        return "the machine's speed changed during it"
+        return "the machine's speed changed during the trial"
     if timed and record.place.shared:
         return "other trials ran on its cores"
     return None

@@ -1,4 +1,4 @@
-"""Which planned look would decide a claim, and with which probability.
+"""Probability that each planned look decides a claim.
 
 The whole procedure is simulated: further replicates are drawn from the posterior predictive distribution of those that
 were measured, each planned look is taken with its own interval, and a decision at any of them ends the simulation.
@@ -31,10 +31,10 @@ _Decisions = Iterator[Any]  # for each look, an array of bool of shape (draws,)
 def decision_probabilities(
     replicates: Replicates, regions: Regions, required: float = ERROR, draws: int = DRAWS
 ) -> dict[int, float]:
-    """The probability that an outcome is decided by each planned look that is still to come.
+    """Return the probability that each remaining planned look has decided the outcome.
 
-    It is a statement about the replicates to come given those measured: of all cases with the same stated probability,
-    that share is decided.
+    The probability is conditional on the measured replicates, and it is calibrated: of all cases with probability p,
+    the share p is decided.
 
     Args:
         replicates: those measured so far.
@@ -44,8 +44,8 @@ def decision_probabilities(
         draws: simulated futures. The probability has a standard error of at most ``0.5 / sqrt(draws)``.
 
     Returns:
-        dict: for each number of replicates, the probability. Empty where the outcome is decided already, no look is
-        left, or the replicates tell nothing of their spread: fewer than two, or zeros of unknown resolution.
+        dict: for each number of replicates, the probability. Empty if the outcome is decided already, no look is left,
+        or the spread of the replicates is unknown: fewer than two, or zeros of unknown resolution.
     """
     looks = [reached for n in LOOKS if n > replicates.n and (reached := look(n, required))]
     if not looks or replicates.n < 2 or math.isinf(replicates.least_deviation):
@@ -66,7 +66,7 @@ def _means(replicates: Replicates, ranges: Sequence[Range], looks: Sequence[Look
     random, numbers, n = np.random.default_rng(0), replicates.numbers, replicates.n
     edges = [[to_scale(edge, replicates.scale) for edge in one] for one in ranges]
     mean, squares = np.full(draws, numbers.mean()), np.full(draws, np.square(numbers - numbers.mean()).sum())
-    # Values that agree by luck vary by no less than the noise of the machine or their resolution.
+    # The deviation is at least the machine's noise or the resolution, even if the values agree by chance.
     least = (n - 1) * replicates.least_deviation**2
     deviation = np.sqrt(np.maximum(squares, least) / random.chisquare(n - 1, draws))
     truth = mean + deviation * random.standard_normal(draws) / math.sqrt(n)

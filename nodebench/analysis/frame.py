@@ -16,9 +16,9 @@ TABLES = ("trials", "history", "profile")
 
 
 def frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One row a record: the trial's axes, then status, metrics and costs by the names of the figures.
+    """Return one row per record: the trial's axes, then status, metrics and costs by the names of the figures.
 
-    Overrides become columns ``set.NAME``. History and profile are tables of their own, and are left out.
+    Overrides become columns ``set.NAME``. History and profile are separate tables and are not included.
     """
     rows = []
     for record in records:
@@ -53,11 +53,11 @@ def table(
     """A table of records.
 
     Args:
-        trials: what ``frame`` gives of the records.
-        records: any.
-        which: ``trials``, one row a record; ``history``, one row an epoch; ``profile``, one row for each setting that a
-            trained network was solved with. The last two have the columns of ``frame`` before their own.
-        columns: those that are wanted, in this order; all by default.
+        trials: result of ``frame`` for the records.
+        records: the records.
+        which: ``trials``, one row per record; ``history``, one row per epoch; ``profile``, one row for each setting
+            that a trained network was solved with. The last two have the columns of ``frame`` before their own.
+        columns: columns to return, in this order; all by default.
 
     Raises:
         BadInput: there is no such table or column.
@@ -82,8 +82,8 @@ def export(
 ) -> bytes:
     """A table of records as the content of a file; see ``table``.
 
-    ``json`` without columns has the whole records, with history and profile. In CSV, text that a spreadsheet would take
-    for a formula has an apostrophe in front. Numbers of ``latex`` have four digits.
+    ``json`` without ``columns`` contains the complete records, with history and profile. In CSV, an apostrophe is put
+    before text that a spreadsheet would read as a formula. In ``latex``, numbers have four significant digits.
 
     Raises:
         BadInput: there is no such format, table or column.

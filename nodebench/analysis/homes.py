@@ -1,4 +1,4 @@
-"""Which studies a record is of: the one that made it, or those that would ask for it."""
+"""Assign records to studies: the study that made a record, or all studies whose grid contains its trial."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from nodebench.spec.trial import Scalar
 
 
 def homes(record: Record) -> tuple[str, ...]:
-    """The studies that a record is of.
+    """Return the names of the studies that a record belongs to.
 
-    A record of a shipped study is of that one, if that study asks for its trial: another study may have had its name.
-    If it is older than an option, it has that option switched off.
-    Any other record is of every shipped study that would ask for its trial at its scale, whatever the data set; first
-    of that which sets least.
+    A record belongs to the shipped study that it names if the study's grid contains its trial. The grid is checked
+    because another study may have used the same name. An option that is newer than the record counts as switched off.
+    Any other record belongs to every shipped study whose grid contains its trial at its preset, for any data set. The
+    study with the fewest overrides comes first.
     """
     studies = _studies(record.trial.preset)
     name = record.place.study
@@ -45,30 +45,31 @@ def _asks(grid: Grid, record: Record, older: bool = False) -> bool:
 
 
 def _has_option(record: Record, name: str, wanted: Sequence[Scalar], older: bool) -> bool:
-    """Whether a record has a wanted value of an option; with ``older``, 0 or false is that of a missing option."""
+    """Whether a record has a wanted value of an option; with ``older``, a missing option counts as 0 or False."""
     if older and name not in record.options and not all(wanted):
         return True
     return is_value(record.options.get(name), wanted)
 
 
-# Every axis but those that a study asks for in words of its own, that it is asked for at, or that it leaves free.
+# The axes that ``_asks_for`` checks. ``_asks`` checks some others itself; the study's preset is given, and data set,
+# device, threads and seed may have any value.
 _ASKED = axis_names(without=("task", "preset", "batching", "overrides", "dataset", "device", "threads", "seed"))
-# Axes on which a grid that leaves them open has the default of the task, which only the claim's own arm may know.
+# Axes for which an empty grid entry means the task's default. The default is not known here: any value is accepted.
 _OF_TASK = ("model", "solver", "gradient", "rtol", "atol", "step_size")
 
 
 def _asks_for(grid: Grid, trial: Trial, name: str) -> bool:
-    """Whether a grid asks for the value of a trial on one axis."""
+    """Whether a grid contains the value of a trial on one axis."""
     wanted, value = getattr(grid, name), getattr(trial, name)
     if AXES[name].follows and value is None:  # the method of the trial has no such tolerance
         return True
-    if grid.model and trial.solver is None and AXES[name].part is Part.METHOD:  # a model that it names, without an ODE
+    if grid.model and trial.solver is None and AXES[name].part is Part.METHOD:  # a named model without ODE
         return True
     if wanted:
         return is_value(as_stored(name, value), [as_stored(name, one) for one in _listed(wanted)])
     if name in _OF_TASK or value is None:
         return True
-    # A backward tolerance that is left open equals the forward one; every other axis that is left open is None.
+    # An empty backward tolerance equals the forward one; any other empty axis is None.
     return name in FORWARD_OF and is_value(value, getattr(trial, FORWARD_OF[name]))
 
 
@@ -77,12 +78,12 @@ def _listed(value: Scalar | Sequence[Scalar]) -> Sequence[Scalar]:
 
 
 def is_at(axes: Mapping[str, Scalar | None], wanted: Mapping[str, Scalar | Sequence[Scalar | None] | None]) -> bool:
-    """Whether axes have every value asked for."""
+    """Whether axes have all wanted values."""
     return all(is_value(axes.get(name), value) for name, value in wanted.items())
 
 
 def is_value(value: Scalar | None, wanted: Scalar | Sequence[Scalar | None] | None) -> bool:
-    """Whether a value on an axis is the one asked for, or one of several; numbers may differ in their last digits."""
+    """Whether a value equals the wanted one, or one of several; numbers may differ in their last digits."""
     if isinstance(wanted, list | tuple):
         return any(is_value(value, one) for one in wanted)
     if isinstance(value, float) and isinstance(wanted, int | float):

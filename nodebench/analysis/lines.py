@@ -1,4 +1,4 @@
-"""Which records may share a line of a plot or a curve: those that differ in nothing but what the line runs over."""
+"""Group records into lines of a plot or curve: records of one line differ only in the axes along the line."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ Value = Callable[[Point], Scalar | None]
 
 @dataclass(frozen=True)
 class Difference:
-    """An axis on which records differ that were to share a line.
+    """An axis on which records differ, so that they cannot share a line.
 
     Attributes:
-        name: of the axis, of an option of the task, or ``MACHINE``.
-        value: reads it off a record; of an axis that follows another one which the line runs over, the factor.
-        label: what stands before the value, for a person.
+        name: name of the axis or task option, or ``MACHINE``.
+        value: reads the value of a record; for an axis that follows an axis along the line, the factor between both.
+        label: readable text before the value.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Difference:
     label: str
 
     def told(self, point: Point) -> str:
-        """The value of one record, for a person: ``threads 2``, ``atol 0.01 × rtol``."""
+        """Return the value of one record as readable text: ``threads 2``, ``atol 0.01 × rtol``."""
         value = self.value(point)
         if value is None and self.name in AXES and AXES[self.name].unset is not None:
             return str(AXES[self.name].unset)
@@ -37,15 +37,14 @@ class Difference:
 
 
 def differences(points: Sequence[Point], over: Collection[str], machines: bool) -> list[Difference]:
-    """The axes and options on which records differ, beside those that a line runs over and the seed.
+    """Return the axes and options on which records differ, except the seed and the axes along the line.
 
-    A tolerance that follows an axis of the line differs only where neither its value nor its factor is the same in all
-    records.
+    A tolerance that follows an axis along the line counts as different only if both its value and its factor vary.
 
     Args:
-        points: records that are to share a line.
-        over: the axes and options that it runs over.
-        machines: whether records of two machines differ, as those of times do.
+        points: records that should share a line.
+        over: axes and options along the line.
+        machines: whether records of different machines count as different, which they do for times.
     """
     names = dict.fromkeys(name for point in points for name in point.axes if name not in {*over, "seed"})
     found = [difference for name in names if (difference := _difference(name, points, over)) is not None]
@@ -55,7 +54,7 @@ def differences(points: Sequence[Point], over: Collection[str], machines: bool) 
 
 
 def parted(points: Iterable[Point], apart: Sequence[Difference]) -> dict[str, list[Point]]:
-    """Records by their values on some axes, in words; one group of an empty name where there is no axis."""
+    """Group records by their values on some axes, as text; one group with an empty name if there are no axes."""
     found: dict[str, list[Point]] = {}
     for point in points:
         found.setdefault(", ".join(one.told(point) for one in apart), []).append(point)
@@ -63,7 +62,7 @@ def parted(points: Iterable[Point], apart: Sequence[Difference]) -> dict[str, li
 
 
 def largest(points: Sequence[Point], over: Collection[str], machines: bool) -> list[Point]:
-    """The largest part of records that may share a line; the first one of several that are as large."""
+    """Return the largest group of records that can share a line; the first one if several are equally large."""
     return max(parted(points, differences(points, over, machines)).values(), key=len, default=[])
 
 

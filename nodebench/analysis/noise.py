@@ -1,8 +1,8 @@
-"""The noise of a machine: what a figure does when nothing has changed, and so what replicates can find here.
+"""Noise of a machine: variation of a figure between identical trials, and the effects that replicates can detect.
 
-A figure's logarithm is taken as the sum of a true value, a deviation of the round that its trial ran in, and one of the
-trial itself: the one-way random-effects model, whose two variances are estimated by the analysis of variance (Searle,
-Casella and McCulloch 1992, chapter 3). Arms that ran in one round share its deviation; two runs do not.
+The logarithm of a figure is modelled as the sum of a true value, a deviation of the round and a deviation of the trial.
+This is the one-way random-effects model. Its two variances are estimated by the analysis of variance (Searle, Casella
+and McCulloch 1992, chapter 3). Arms in one round share the deviation of the round; two runs do not.
 """
 
 import math
@@ -18,18 +18,18 @@ from nodebench.analysis.statistics import LEVEL, Range
 from nodebench.spec import Record
 from nodebench.spec.calibration import Calibration, machine_of
 
-ASSUMED = 0.02  # by this much at least two runs are taken to differ as a whole, on the scale of logarithms
-POWER = 0.8  # the share of the times in which an effect of the smallest size that can be found is found
+ASSUMED = 0.02  # least standard deviation that is assumed between runs, on the log scale
+POWER = 0.8  # probability with which an effect of the smallest detectable size is detected
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard deviations of the logarithm of a figure, with the degrees of freedom that each is known with.
+    """Standard deviations of the logarithm of a figure, with their degrees of freedom.
 
     Attributes:
-        within: of trials of one round.
+        within: standard deviation of the trials within a round.
         within_freedom: degrees of freedom of ``within``.
-        between: of rounds, beyond what the trials in them explain.
+        between: standard deviation between rounds, in addition to ``within``.
         between_freedom: degrees of freedom of ``between``.
     """
 
@@ -40,7 +40,7 @@ class Noise:
 
     @classmethod
     def of(cls, rounds: Sequence[Sequence[float]]) -> "Noise | None":
-        """Estimate it from rounds of positive values; None where there are not two rounds of two."""
+        """Estimate the noise from rounds of positive values; None without two rounds of at least two values each."""
         logs = [np.log(values) for values in rounds if len(values) > 1 and min(values) > 0]
         if len(logs) < 2:
             return None
@@ -51,31 +51,31 @@ class Noise:
         return cls(math.sqrt(within), freedom, math.sqrt(max(0.0, means - within / size)), len(logs) - 1)
 
     def shift(self, n: int, apart: bool) -> "Shift":
-        """The uncertainty of a ratio of two arms of ``n`` replicates each, in one round or ``apart`` in two."""
+        """Return the uncertainty of a ratio of two arms of ``n`` replicates each, in one round or ``apart`` in two."""
         parts = [(2 * self.within**2 / n, self.within_freedom)]
         return Shift(0.0, *_summed([*parts, *([self._apart] if apart else [])]))
 
     @property
     def _apart(self) -> tuple[float, int]:
-        """What the difference of two runs adds to a variance, and the degrees of freedom it is known with.
+        """The variance that comparing two runs adds, with its degrees of freedom.
 
-        The rounds of a calibration lie minutes apart: that they do not differ says little of runs that lie hours apart.
+        The rounds of a calibration are minutes apart, so their agreement says little about runs that are hours apart.
         """
         return 2 * max(self.between, ASSUMED) ** 2, self.between_freedom
 
     def smallest(self, n: int, apart: bool) -> float:
-        """The smallest ratio above one that two arms of ``n`` replicates find ``POWER`` of the time."""
+        """Return the smallest ratio above one that two arms of ``n`` replicates detect with power ``POWER``."""
         return math.exp(self.shift(n, apart).smallest)
 
 
 @dataclass(frozen=True)
 class Shift:
-    """A difference with its standard error, on the scale that it was taken on.
+    """A difference with its standard error, both on the same scale.
 
     Attributes:
-        mean: of the difference.
+        mean: the mean difference.
         error: its standard error.
-        freedom: degrees of freedom of the error; 0 where nothing is known of it.
+        freedom: degrees of freedom of the error; 0 if the error is unknown.
     """
 
     mean: float
@@ -84,7 +84,7 @@ class Shift:
 
     @cached_property
     def interval(self) -> Range:
-        """At ``LEVEL``."""
+        """Interval of the difference at ``LEVEL``; unbounded if the error is unknown."""
         if self.freedom <= 0:
             return -math.inf, math.inf
         width = self.error * float(stats.t.ppf((1 + LEVEL) / 2, self.freedom))
@@ -92,26 +92,26 @@ class Shift:
 
     @property
     def p(self) -> float:
-        """Of the hypothesis that there is no difference, two-sided."""
+        """Two-sided p-value of the hypothesis that there is no difference."""
         if self.freedom <= 0 or self.mean == 0:
             return 1.0
         return 0.0 if self.error == 0 else float(2 * stats.t.sf(abs(self.mean) / self.error, self.freedom))
 
     @property
     def smallest(self) -> float:
-        """The difference that would be found ``POWER`` of the time; infinite where nothing is known of the error."""
+        """The smallest difference that is detected with power ``POWER``; infinite if the error is unknown."""
         if self.freedom <= 0:
             return math.inf
         return self.error * float(stats.t.ppf((1 + LEVEL) / 2, self.freedom) + stats.t.ppf(POWER, self.freedom))
 
 
 def shift(differences: Sequence[float], noise: Noise | None = None) -> Shift:
-    """The mean of paired differences of two runs, one a replicate, with its error.
+    """Return the mean of paired differences of two runs, one per replicate, with its error.
 
     Args:
-        differences: one a replicate, at least one; logarithms of ratios where ``noise`` is given.
-        noise: of the machine. What runs differ by as a whole, which no replicate of either shows, widens the error;
-            and a single replicate gets its error from it alone.
+        differences: one per replicate, at least one; logarithms of ratios if ``noise`` is given.
+        noise: noise of the machine. The variance between runs, which replicates do not show, is added to the error.
+            For a single replicate, the noise is the only source of the error.
     """
     n, mean = len(differences), float(np.mean(differences))
     if n > 1:
@@ -121,7 +121,7 @@ def shift(differences: Sequence[float], noise: Noise | None = None) -> Shift:
     else:
         return Shift(mean, math.inf, 0)
     if noise is None and parts[0][0] == 0:
-        return Shift(mean, math.inf, 0)  # that replicates agree to the last digit is no proof of a zero error
+        return Shift(mean, math.inf, 0)  # equal replicates do not prove that the error is zero
     return Shift(mean, *_summed([*parts, *([noise._apart] if noise else [])]))
 
 
@@ -129,10 +129,10 @@ _ASSUMED_FREEDOM = 5
 
 
 def assumed_noise(first: Iterable[Record], second: Iterable[Record]) -> tuple[Noise, Noise]:
-    """What to take for the noise of an uncalibrated machine, of a time and of anything else.
+    """Return the noise to assume for a machine without calibration, for times and for other figures.
 
-    The fixed load beside each trial is not of the code that is compared: if it takes longer in one run, the machine was
-    slower in that run, and no time of it says more than that.
+    The reference load beside each trial does not depend on the compared code. If it takes longer in one run, the
+    machine was slower in that run, so the difference between the loads counts as noise of all times.
     """
     loads = [[min(record.calibration) for record in records if record.calibration] for records in (first, second)]
     speeds = [float(np.median(np.log(some))) for some in loads if some]
@@ -141,7 +141,7 @@ def assumed_noise(first: Iterable[Record], second: Iterable[Record]) -> tuple[No
 
 
 def _summed(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """The error of a sum of variances, each with its degrees of freedom (Satterthwaite 1946)."""
+    """Return the standard error of a sum of variances and its degrees of freedom (Satterthwaite 1946)."""
     total = sum(variance for variance, _ in parts)
     if total == 0:
         return 0.0, float(min(freedom for _, freedom in parts))
@@ -149,9 +149,9 @@ def _summed(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
 
 
 def noise_of(calibrations: Iterable[Calibration], environment: Mapping[str, Any], threads: int) -> dict[str, Noise]:
-    """The noise of each figure on the machine of an environment, at a number of threads; of the noisier load.
+    """Return the noise of each figure on the machine of an environment, for a number of threads and the noisiest load.
 
-    Calibrations of other machines are passed over, and those of this one put together.
+    All calibrations of this machine are combined; those of other machines are ignored.
     """
     rounds: dict[str, dict[str, list[list[float]]]] = {}
     for one in calibrations:

@@ -1,7 +1,7 @@
 """Readings: one number of a record, and the ways to combine several of them.
 
-A reading says which measured figure it is of, whether it is a wall time, whether it is exact, and where a failed
-trial lies on its axis. Claims, comparisons and plots all read records through these.
+A reading names the measured figure, whether it is a wall time, whether it is exact, and the value that a failed trial
+counts as. Claims, comparisons and plots all read records through readings.
 """
 
 import math
@@ -26,7 +26,7 @@ class Reading:
         label: for tables and axes.
         failed: the value that a failed trial counts as; positive infinity for errors and costs.
         timed: whether it is a wall time, which other load on the machine changes.
-        exact: whether it has no sampling error: bytes, parameters, counts of what a theorem forbids.
+        exact: whether it has no sampling error: bytes, parameters, counts of events that a theorem excludes.
         paired: whether it compares arms that ran interleaved in one process, in alternating blocks of steps. If the
             machine changes its speed, both arms run at the changed speed.
     """
@@ -68,12 +68,12 @@ def probed(name: str) -> Reading:
 
 
 def relative(name: str = "step_seconds", /, **baseline: Scalar | Sequence[Scalar | None] | None) -> Reading:
-    """A cost over that of the baseline arm that ran interleaved with it in one process.
+    """A cost divided by the cost of the baseline arm that ran interleaved with it in one process.
 
     Args:
         name: ``step_seconds``, ``forward_seconds``, ``backward_seconds`` or ``nfe_forward``.
-        baseline: axes of the baseline arm, for example ``gradient="direct"``, or several values of one of them; a
-            record whose baseline was another one has no such number.
+        baseline: axes of the baseline arm, for example ``gradient="direct"``, or several values of one of them. The
+            reading of a record with another baseline is None.
     """
 
     def get(record: Record) -> float | None:
@@ -104,12 +104,12 @@ def at_epoch(name: str, epoch: int) -> Reading:
 
 
 def at_tolerance(name: str, rtol: float) -> Reading:
-    """A figure of the trained network solved at another tolerance; ``nfe`` is its evaluations a solve."""
+    """A figure of the trained network solved at another tolerance; ``nfe`` is its evaluations per solve."""
     return _in_profile(name, "rtol", rtol)
 
 
 def at_step(name: str, step_size: float) -> Reading:
-    """A figure of the trained network solved with fixed steps; ``nfe`` is its evaluations a solve."""
+    """A figure of the trained network solved with fixed steps; ``nfe`` is its evaluations per solve."""
     return _in_profile(name, "step_size", step_size)
 
 
@@ -124,7 +124,7 @@ def _in_profile(name: str, control: str, value: float) -> Reading:
 
 
 def profile_power(name: str, control: str = "rtol") -> Reading:
-    """The power of a tolerance (or step size) that a figure of the trained network follows: a log-log slope."""
+    """The log-log slope of a figure of the trained network over the tolerance or the step size."""
 
     def get(record: Record) -> float | None:
         known = [(row.get(control), row.get(name)) for row in record.profile]
@@ -135,7 +135,7 @@ def profile_power(name: str, control: str = "rtol") -> Reading:
 
 
 def axis(name: str) -> Reading:
-    """A number that the trial was given."""
+    """The value of a numeric axis or option of the trial."""
 
     def get(record: Record) -> float | None:
         value = record.trial.overrides.get(name, record.options.get(name, getattr(record.trial, name, None)))
@@ -180,7 +180,7 @@ def all_paired(readings: Iterable[Reading]) -> bool:
 
 
 def _of_all(parts: Sequence[Reading]) -> Reading:
-    """The first reading; paired only if every time among the parts is."""
+    """Return the first reading; it is paired only if all times among the parts are paired."""
     return replace(parts[0], paired=parts[0].paired and all_paired(parts))
 
 
@@ -195,7 +195,7 @@ def scaled(reading: Reading, factor: float, label: str) -> Reading:
 
 
 def where(reading: Reading, other: str, limit: float) -> Reading:
-    """A reading of only those records whose other figure is at most ``limit``."""
+    """A reading of only those records whose figure ``other`` is at most ``limit``; None for the others."""
 
     def get(record: Record) -> float | None:
         value = final(other).get(record)

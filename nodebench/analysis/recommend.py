@@ -1,4 +1,4 @@
-"""Which solver and gradient to use: the Pareto front of what was measured, and why the others lost."""
+"""Recommend a solver and gradient method: the Pareto front of the measured candidates, and why others are rejected."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,16 +16,16 @@ from nodebench.spec.figures import figure, several
 from nodebench.spec.trial import Scalar
 
 ERROR, SECONDS = "gradient_error", "step_seconds"
-# What every meter sees goes first; JAX's memory only the system sees.
+# In order of preference. Only the peak of the process includes JAX's memory.
 MEMORY = ("tensor_peak_bytes", "process_peak_bytes")
 
-# What is chosen; all else about a trial is the problem, and must be the same.
+# The axes to choose from. All other settings of a trial define the problem and must be equal.
 _CHOICE = frozenset(axis_names(Part.METHOD))
-_FEWEST = 2  # replicates, to say how sure it is
+_FEWEST = 2  # least number of replicates for an interval
 
 
 class Options(StrEnum):
-    """How the task's options of a problem relate to its defaults; those that come first are preferred."""
+    """How the task options of a problem relate to the defaults, in order of preference."""
 
     DEFAULT = "the task's default options"
     SHORT = "options of a short trial"
@@ -33,7 +33,7 @@ class Options(StrEnum):
 
 
 class Fate(StrEnum):
-    """What became of a candidate."""
+    """Status of a candidate."""
 
     CHOSEN = "chosen"
     FRONT = "on the front"
@@ -45,7 +45,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """What is asked for; null is no limit. ``error`` is of the gradient, relative; ``memory`` in bytes."""
+    """Limits of a recommendation: ``error`` is the relative gradient error, ``memory`` in bytes; None is no limit."""
 
     error: float | None = None
     memory: float | None = None
@@ -53,13 +53,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way of solving and differentiating, as it was measured.
+    """A measured combination of solver, step control and gradient method.
 
     Attributes:
-        error, memory: the greatest over replicates, since each must meet the limits; null where not measured.
-        seconds: the median over replicates; null where not measured.
-        seen_by: the figure that ``memory`` is.
-        fate, why: what became of it.
+        error, memory: maximum over replicates, because each replicate must meet the limits; None if not measured.
+        seconds: median over replicates; None if not measured.
+        seen_by: name of the figure in ``memory``.
+        fate, why: status of the candidate, and the reason.
     """
 
     configuration: Configuration = field(repr=False)
@@ -77,24 +77,24 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What it is, in a few words."""
+        """Short label: solver, step control and gradient method."""
         trial = self.record.trial
         return f"{trial.solver_label} {trial.step_label} {trial.gradient_label}"
 
     @property
     def timed(self) -> int:
-        """How many of its replicates have a time that may be used."""
+        """Number of replicates with a usable time."""
         return len(self.configuration.by_seed(SECONDS))
 
 
 @dataclass(frozen=True)
 class Present:
-    """The options of a task as they are now, which may have changed since a record was made.
+    """The current options of a task, which may have changed since a record was made.
 
     Attributes:
-        preset: of preset ``quick``, the default.
-        neutral: what an option stands for in a record that was made before the option existed.
-        brief: those that a short trial sets.
+        preset: option values of the default preset, ``quick``.
+        neutral: value of each option in a record that was made before the option existed.
+        brief: option values of a short trial.
     """
 
     preset: Mapping[str, Scalar | None] = field(default_factory=dict)
@@ -104,11 +104,11 @@ class Present:
 
 @dataclass(frozen=True)
 class Problem:
-    """Records that differ only in what can be chosen, and how their options relate to the task's defaults.
+    """Records that differ only in the axes to choose from, and how their options relate to the task's defaults.
 
     Attributes:
-        differing: the options that nobody asked for and that differ from the present defaults: the recorded value and
-            the default. Of another preset than ``quick``, those that were overridden.
+        differing: options that were not requested and that differ from the current defaults: the recorded value and
+            the default. For a preset other than ``quick``, the overridden options.
     """
 
     records: Sequence[Record]
@@ -118,14 +118,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The answer.
+    """The recommended candidate and all others.
 
     Attributes:
-        problem: what the candidates have in common, for a person.
+        problem: readable description of what the candidates have in common.
         options: how the options of these records relate to the task's defaults.
-        candidates: all of them, the chosen one first, then the fastest.
-        choice, runner_up: the fastest that meet the limits; null where none does.
-        dearer: seconds of the runner-up over those of the choice, paired by seed.
+        candidates: all candidates; the chosen one first, then by status and time.
+        choice, runner_up: the two fastest candidates that meet the limits; None if there is none.
+        dearer: time of the runner-up divided by the time of the choice, paired by seed.
     """
 
     problem: str
@@ -137,15 +137,15 @@ class Recommendation:
 
 
 def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None], present: Present) -> list[Problem]:
-    """Sort records into problems. Two installations of one plug-in are two problems.
+    """Group records by problem. Two installations of one plug-in are two problems.
 
-    Those with the task's default options come first, then those of short trials, then those with other options or
-    another preset; among equals, the problem of the most configurations.
+    Problems with the task's default options come first, then those of short trials, then those with other options or
+    another preset. Among equal ones, the problem with the most configurations comes first.
 
     Args:
-        records: any.
-        wanted: axes and options with the value asked for.
-        present: the options of the task.
+        records: any records.
+        wanted: requested values of axes and options; None for any value.
+        present: the current options of the task.
     """
     found: dict[str, list[Point]] = {}
     asked = {name: value for name, value in wanted.items() if value is not None}
@@ -169,7 +169,7 @@ def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None], pre
 
 
 def _problem(records: Sequence[Record], asked: Mapping[str, Scalar], present: Present) -> Problem:
-    """Records of equal options, and how the options that nobody asked for relate to the task's defaults."""
+    """Return the problem of records with equal options, and classify the options that were not requested."""
     trial = records[0].trial
     if trial.preset is not Preset.QUICK:
         overrides = {name: (value, None) for name, value in trial.overrides.items() if name not in asked}
@@ -186,7 +186,7 @@ def _problem(records: Sequence[Record], asked: Mapping[str, Scalar], present: Pr
 def _differing(
     record: Record, asked: Mapping[str, Scalar], present: Present
 ) -> dict[str, tuple[Scalar | None, Scalar | None]]:
-    """The options of a record that differ from the present defaults; of an older one only its overrides are known."""
+    """Return the options of a record that differ from the current defaults; older records store only overrides."""
     known = {**present.neutral, **record.options} if record.options else present.preset
     recorded = {**known, **record.trial.overrides}
     names = [name for name in dict.fromkeys([*recorded, *present.preset]) if name not in asked]
@@ -203,16 +203,16 @@ def by_machine(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def needs_another_time(record: Record) -> bool:
-    """Whether only the time of a record is spoiled, so that running its trial again may help."""
+    """Whether only the time of a record is unreliable, so that rerunning its trial may help."""
     return record.status is Status.OK and bool(unreliable(record, timed=True)) and not unreliable(record, timed=False)
 
 
 def recommend(problem: Problem, limits: Limits) -> Recommendation:
-    """Choose among the records of a problem: the fastest of those that meet the limits.
+    """Choose the fastest candidate of a problem that meets the limits.
 
     Args:
         problem: see ``problems``.
-        limits: what is asked for.
+        limits: limits on error and memory.
     """
     measured = [_measured(one) for one in configurations(_best(problem.records))]
     fit = [one for one in measured if _unfit(one, limits) is None]
@@ -228,7 +228,7 @@ def recommend(problem: Problem, limits: Limits) -> Recommendation:
 
 
 def _best(records: Iterable[Record]) -> list[Record]:
-    """One record of each trial: the latest, but a time that may be used goes before a later one that may not."""
+    """Return the latest record of each trial, but prefer a record with a usable time to a later one without."""
     found: dict[str, Record] = {}
     for record in sorted(records, key=lambda record: record.started):
         before = found.get(record.id)
@@ -262,7 +262,7 @@ def _unfit(one: Candidate, limits: Limits) -> tuple[Fate, str] | None:
         if limit is not None and value is None:
             return Fate.UNFIT, f"its {figure(name).label} was not measured{_why_missing(one, name)}"
         if limit is not None and value is not None and value > limit:
-            return Fate.UNFIT, f"{figure(name).label} {told(value)}, and {told(limit)} is allowed"
+            return Fate.UNFIT, f"{figure(name).label} {told(value)} is above the limit of {told(limit)}"
     if one.seconds is None:
         return Fate.UNTIMED, f"its time was not measured{_why_missing(one, SECONDS)}"
     return None
@@ -297,13 +297,13 @@ def _judged(one: Candidate, choice: Candidate | None, fit: Sequence[Candidate], 
 
 
 def _dominates(first: Candidate, second: Candidate) -> bool:
-    """Whether one is no worse in anything and better in something; what was not measured is no better."""
+    """Whether the first candidate Pareto-dominates the second; a value that was not measured counts as infinite."""
     pairs = [(math.inf if a is None else a, b) for _, a, b in _compared(first, second)]
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
 def _compared(first: Candidate, second: Candidate) -> list[tuple[str, float | None, float]]:
-    """What is known of the second, beside what is known of the first; memory where one meter saw both."""
+    """Return the known values of the second, with those of the first; memory only if one meter measured both."""
     pairs = [("error", first.error, second.error), ("time", first.seconds, second.seconds)]
     if first.seen_by == second.seen_by:
         pairs.append(("memory", first.memory, second.memory))

@@ -19,7 +19,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Regions:
-    """A partition of all values into three outcomes. There is no dead zone: what is left over is ``partly``.
+    """A partition of all values into three outcomes. All values in neither of the two ranges are ``partly``.
 
     All ranges are closed. An exact value on a common edge has the first outcome of supported, refuted, partly.
 
@@ -57,7 +57,7 @@ class Regions:
         return {Outcome.SUPPORTED: (self.supports,), Outcome.REFUTED: self.refuting, Outcome.PARTLY: self.partly}
 
     def outcome(self, estimate: Estimate) -> Outcome | None:
-        """The region that an interval lies inside; None where it crosses an edge."""
+        """Return the outcome whose region contains the interval; None if the interval overlaps an edge."""
         for outcome, ranges in self.ranges.items():
             if any(low <= estimate.low and estimate.high <= high for low, high in ranges):
                 return outcome
@@ -65,7 +65,7 @@ class Regions:
 
 
 def between(ranges: list[Range]) -> tuple[Range, ...]:
-    """What ranges leave of all numbers, as closed ranges."""
+    """Return the gaps between ranges, from minus to plus infinity, as closed ranges."""
     ordered = sorted(ranges)
     lows, highs = [-math.inf, *(high for _, high in ordered)], [*(low for low, _ in ordered), math.inf]
     return tuple((low, high) for low, high in zip(lows, highs, strict=True) if low < high)

@@ -1,4 +1,4 @@
-"""A trial that was run again: which of its figures are as they were, and what could explain those that are not."""
+"""Compare a record with a rerun of its trial: which figures agree, and what could explain those that do not."""
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -16,16 +16,16 @@ from nodebench.spec import Figure, Record, Status
 from nodebench.spec.calibration import machine_of
 from nodebench.spec.figures import Kind, figure
 
-FEWEST = 3  # replicates of the original, for an interval in which another one would lie
+FEWEST = 3  # replicates of the original for a prediction interval
 
 
 class Again(StrEnum):
-    """How a figure came out the second time."""
+    """How a figure of the rerun compares with the original."""
 
     IDENTICAL = "identical"
     WITHIN = "within the interval"
     DIFFERENT = "different"
-    UNKNOWN = "no interval"  # not identical, and too little is known to say more
+    UNKNOWN = "no interval"  # not identical, and too few data for an interval
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Repeated:
     """One figure of a trial that was run again.
 
     Attributes:
-        figure: that was measured again.
+        figure: the figure.
         first: the original value.
-        second: the new one.
-        outcome: whether they are equal.
-        interval: in which a further replicate of the original would lie at ``LEVEL``; None where it is not known.
-        explained_by: changes of the surroundings that could have changed it; empty where it is identical.
+        second: the new value.
+        outcome: how the new value compares with the original.
+        interval: prediction interval of a further replicate of the original at ``LEVEL``; None if unknown.
+        explained_by: changes of the environment that could explain a difference; empty if the values are identical.
     """
 
     figure: Figure
@@ -51,13 +51,13 @@ class Repeated:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A record and the one that the same trial gave again.
+    """A record and the record of a rerun of its trial.
 
     Attributes:
-        record: the original.
-        again: the new one.
-        figures: each with what came of it.
-        surroundings: what has changed of machine, software and data.
+        record: the original record.
+        again: the new record.
+        figures: the comparison of each figure.
+        surroundings: what has changed in machine, software and data.
     """
 
     record: Record
@@ -67,14 +67,15 @@ class Reproduction:
 
     @property
     def same_end(self) -> bool:
-        """Whether it ended with the same status."""
+        """Whether both trials ended with the same status."""
         return self.record.status is self.again.status
 
     @property
     def unexplained(self) -> list[Repeated]:
-        """The figures that are different, that no change of the surroundings could explain, and that never vary.
+        """Deterministic figures that differ although no change of the environment could explain it.
 
-        A sampled one lies outside its interval one time in twenty, and feels what no record tells: the machine's load.
+        Sampled figures are not included: one in twenty lies outside its interval, and they depend on the load of the
+        machine, which records do not contain.
         """
         return [
             one
@@ -84,7 +85,7 @@ class Reproduction:
 
 
 class Replicates:
-    """The records that went well, by what replicates have in common: every axis but the seed, and the machine."""
+    """Successful records, grouped by machine and by every axis except the seed."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._known: dict[Hashable, dict[int, Record]] = {}
@@ -104,13 +105,13 @@ class Replicates:
 def reproduction(
     record: Record, again: Record, replicates: Sequence[Record], noise: Mapping[str, Noise] | None = None
 ) -> Reproduction:
-    """Compare a record with the one that its trial gave again.
+    """Compare a record with the record of a rerun of its trial.
 
     Args:
-        record: of a trial.
-        again: what the trial gave when it was run again.
-        replicates: of the original configuration, itself included.
-        noise: of the machine, by figure, where both were measured on it.
+        record: the original record.
+        again: the record of the rerun.
+        replicates: replicates of the original configuration, including ``record``.
+        noise: noise of the machine, by figure, if both records are from the same machine.
     """
     found = changes(record, again)
     before, after, others = compared(record), compared(again), [compared(one) for one in replicates]
@@ -121,7 +122,7 @@ def reproduction(
             why = reaching(found, known.kind, record.trial)
             interval = _interval(name, first, others, noise or {})
             if known.kind is not Kind.SAMPLED and not why:
-                interval = None  # where nothing has changed, it has no room
+                interval = None  # without a relevant change, the values must be identical
             outcome = _outcome(known, first, after[name], interval)
             why = {} if outcome is Again.IDENTICAL else why
             figures.append(Repeated(known, first, after[name], outcome, interval, why))
@@ -139,7 +140,7 @@ def _outcome(known: Figure, first: float, second: float, interval: Range | None)
 def _interval(
     name: str, first: float, replicates: Sequence[Mapping[str, float]], noise: Mapping[str, Noise]
 ) -> Range | None:
-    """Where another replicate would lie: by the machine's noise, or by how the replicates that there are differ."""
+    """Return the prediction interval of another replicate, from the machine's noise or the spread of replicates."""
     if name in noise and first > 0:
         low, high = shift([0.0], noise[name]).interval
         return first * math.exp(low), first * math.exp(high)

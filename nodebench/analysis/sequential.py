@@ -77,7 +77,7 @@ def look_interval(replicates: Replicates, error: float = ERROR) -> Estimate | No
 
     Args:
         replicates: in the order in which they count.
-        error: spent over all looks. The interval at a smaller error agrees with a verdict after correction.
+        error: total error over all looks. Pass the corrected error to get the interval of a corrected verdict.
     """
     if replicates.is_exact:
         return interval(replicates)
@@ -86,7 +86,7 @@ def look_interval(replicates: Replicates, error: float = ERROR) -> Estimate | No
 
 
 def p_inside(replicates: Replicates, ranges: Sequence[Range]) -> float:
-    """The least error, spent over all looks, at which the interval of the look lies inside one of the ranges.
+    """Return the least total error over all looks at which the interval of the look lies inside one of the ranges.
 
     This is the repeated p-value of the last look reached (Jennison and Turnbull 2000, chapter 9): it is at most
     ``error`` exactly where ``look_interval(replicates, error)`` lies inside. If the true value lies outside, the
@@ -124,7 +124,7 @@ def boundaries(fractions: Sequence[float], spent: Sequence[float]) -> list[float
 
 @dataclass(frozen=True)
 class _Score:
-    """The score process, a normal statistic times the root of its information, where it has crossed no boundary yet.
+    """The score process, a normal statistic times the root of its information, before it crosses a boundary.
 
     Attributes:
         fraction: of the information.
@@ -172,7 +172,7 @@ def _errors(error: float) -> tuple[float, ...]:
 
 
 def overall_error(number: int, nominal: float) -> float:
-    """The error spent over all looks that leaves the error ``nominal`` to the look ``number``; at most 1."""
+    """Return the total error over all looks for which the look ``number`` has the error ``nominal``; at most 1."""
     if nominal <= 0:
         return 0.0
     share, spent = _spending(number)
@@ -182,7 +182,7 @@ def overall_error(number: int, nominal: float) -> float:
 
 @cache
 def _spending(number: int) -> tuple[Any, tuple[float, float]]:
-    """The logarithm of the share of the error that a look has, as a function of the logarithm of its own error."""
+    """Return the log of a look's share of the total error as a function of the log of its own error, and the range."""
     overall = np.geomspace(1e-15, 0.999, 60)
     own = np.log([_errors(float(one))[number - 1] for one in overall])
     return PchipInterpolator(own, own - np.log(overall)), (float(own[0]), float(own[-1]))

@@ -1,8 +1,7 @@
 """Estimates with their intervals, p-values and corrections. ``nodebench.analysis.sequential`` plans the looks.
 
 A replicate is a fresh process with its own seed and gives one value. A replicate that failed because of the method
-under test is censored: its value is an infinity on the side where it lies. The same estimator applies at every number
-of replicates:
+under test is censored: its value is plus or minus infinity. The same estimator applies at every number of replicates:
 
 ==================== ======================================================================================
 values               estimate and interval
@@ -36,7 +35,7 @@ Range = tuple[float, float]
 EVERYTHING: Range = (-math.inf, math.inf)
 LEVEL = 0.95
 ERROR = 0.05  # 1 - LEVEL
-KNOWN_TO = 0.01  # equal values of a sampled metric count as resolved to this share of their size
+KNOWN_TO = 0.01  # assumed relative resolution of a sampled metric if all values are equal
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,14 @@ class Replicates:
         values: at least one; an infinity where a trial failed; 0 or 1 on the scale ``share``.
         scale: on which the values are averaged: ``log`` for ratios, ``share`` for zeros and ones, else ``linear``.
         exact: whether the metric has no sampling error, such as a number of bytes.
-        least_error: the standard error, on the scale, that the mean of these values has at least. The noise of the
-            machine sets it; it shrinks with the square root of the number of replicates.
+        least_error: lower bound of the standard error of the mean, on the scale. It is set by the noise of the machine
+            and shrinks with the square root of the number of replicates.
         shared_error: a standard error, on the scale, that all replicates have in common, such as the sampling error of
             one test set. It does not shrink with the number of replicates, and its variance is added.
         resolution: the smallest step between two possible values, on the scale: 1 for a count, 100 / (size of the test
-            set) for an error in per cent. The standard deviation counts as at least half of it, the most that values
-            on two neighbouring steps can have. None where it is unknown: equal values then count as resolved to
-            ``KNOWN_TO`` of their size, and the interval of zeros is unbounded.
+            set) for an error in per cent. The standard deviation counts as at least half of it, its maximum for values
+            on two neighbouring steps. None if unknown: equal values then have a resolution of ``KNOWN_TO`` of their
+            size, and the interval of zeros is unbounded.
 
     Raises:
         ValueError: there is no value, one is NaN, a finite one is not positive on the scale ``log``, or one is neither
@@ -87,11 +86,11 @@ class Replicates:
 
     def __post_init__(self) -> None:
         if not self.values:
-            raise ValueError("an interval of no values")
+            raise ValueError("no values")
         if any(math.isnan(value) for value in self.values):
             raise ValueError("a value that is not a number")
         if self.scale == "log" and (wrong := [v for v in self.values if v <= 0 and math.isfinite(v)]):
-            raise ValueError(f"a logarithm of {min(wrong):g}")
+            raise ValueError(f"the scale 'log' needs positive values, not {min(wrong):g}")
         if self.scale == "share" and not set(self.values) <= {0, 1}:
             raise ValueError("a share is estimated from zeros and ones")
 
@@ -102,7 +101,7 @@ class Replicates:
 
     @property
     def are_equal(self) -> bool:
-        """Whether all values are the same, or the same number on their scale: logarithms round neighbours to one."""
+        """Whether all values are equal on their scale; close values may have the same logarithm after rounding."""
         logs = self.scale == "log" and all(value > 0 for value in self.values)
         return len(set(map(math.log, self.values) if logs else self.values)) == 1
 
@@ -123,7 +122,7 @@ class Replicates:
 
     @property
     def least_deviation(self) -> float:
-        """The standard deviation, on the scale, that the values count with at least; infinite where it is unknown."""
+        """Lower bound of the standard deviation of the values, on the scale; infinite if it is unknown."""
         resolution = self.resolution
         if not resolution and self.are_equal:
             resolution = KNOWN_TO * (1.0 if self.scale == "log" else abs(self.values[0])) or math.inf
@@ -143,7 +142,7 @@ class Replicates:
             n: the number of values, at least 2.
 
         Returns:
-            tuple: the error, infinite where nothing bounds it, and its degrees of freedom (Satterthwaite 1946;
+            tuple: the error, infinite if it is unknown, and its degrees of freedom (Satterthwaite 1946;
             ``shared_error`` counts as known without error).
         """
         own = np.maximum(deviation, self.least_deviation) / math.sqrt(n)
@@ -167,8 +166,8 @@ def interval(replicates: Replicates, error: float = ERROR) -> Estimate:
 def nominal_p(replicates: Replicates, region: Range) -> float:
     """The least error at which ``interval`` lies inside a closed region; 1 if it never does.
 
-    It is the two-sided p-value of the nearer edge for values that are looked at once. An exact value is inside (0) or
-    outside (1), which is no p-value.
+    It is the two-sided p-value of the nearer edge for values that are tested once. For an exact value it is 0 inside
+    the region and 1 outside, which is not a p-value.
     """
     return min(1.0, _method(replicates).p(region))
 
@@ -262,10 +261,10 @@ class _Student:
     def _error(self) -> tuple[float, float]:
         if self.replicates.n == 1:
             return math.inf, 1.0
-        # Of equal values it is zero, not the rounding error of their mean.
+        # The deviation of equal values is set to zero, to avoid the rounding error of their mean.
         with np.errstate(over="ignore", invalid="ignore"):
             deviation = 0.0 if self.replicates.are_equal else float(np.std(self.replicates.numbers, ddof=1))
-        if not math.isfinite(deviation):  # the squares of such values are beyond every number
+        if not math.isfinite(deviation):  # the squares of the values overflow
             return math.inf, 1.0
         error, freedom = self.replicates.error_of_mean(deviation, self.replicates.n)
         return float(error), float(freedom)
@@ -299,7 +298,7 @@ def share_p(ones: Any, n: int, region: Range) -> Any:
 
     Args:
         ones: how many of the ``n`` replicates are ones; a number or an array.
-        region: closed; an edge at or beyond 0 or 1 is no edge.
+        region: a closed region; an edge at or beyond 0 or 1 is ignored.
     """
     low, high = region
     below = special.bdtrc(np.asarray(ones) - 1, n, min(low, 1.0)) if low > 0 else 0.0
@@ -319,7 +318,7 @@ def median_p(below: Any, above: Any, n: int) -> Any:
 
 
 def to_scale(edge: float, scale: Scale) -> float:
-    """An edge of a region on a scale; a logarithm of what is not positive is minus infinity."""
+    """Return an edge of a region on a scale; the logarithm of a non-positive edge is minus infinity."""
     if scale != "log" or math.isinf(edge):
         return edge
     return math.log(edge) if edge > 0 else -math.inf
@@ -355,17 +354,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values of one report, in the order given (Benjamini and Hochberg 1995).
 
-    Calling those at most 0.05 discoveries keeps the expected share of false ones among them at 5 %, where the p-values
-    are independent or positively dependent, as those of claims that read the same records are.
+    If adjusted p-values of at most 0.05 are called discoveries, the expected share of false discoveries is at most 5 %.
+    The p-values must be independent or positively dependent, as those of claims that read the same records are.
     """
     return [float(p) for p in stats.false_discovery_control(list(p_values))] if p_values else []
 
 
 def exp(number: float) -> float:
-    """The exponential; infinite where it is beyond every number."""
+    """Return the exponential; infinity if it overflows."""
     return math.exp(number) if number < 700 else math.inf
 
 
 def finite(value: float | None) -> float | None:
-    """A number as JSON has it: an infinity is null."""
+    """Return the number, or None for an infinity, which JSON cannot represent."""
     return None if value in (float("inf"), float("-inf")) else value

@@ -1,4 +1,4 @@
-"""Records of many trials in few rows: configurations over their replicates, and which study they are of."""
+"""Summarise the records of many trials: group replicates into configurations, and records by study."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from nodebench.spec.calibration import machine_label
 from nodebench.spec.figures import figure, short
 from nodebench.spec.trial import Scalar
 
-# Stands beside the trial's own axes: records of one trial on two machines are two configurations.
+# An additional axis: records of one trial on two machines are two configurations.
 MACHINE = "machine"
-NOT_AS_SHIPPED = " (not as shipped)"  # ends the name of a shipped study for records that it would not ask for
+NOT_AS_SHIPPED = " (not as shipped)"  # suffix for records that are not in the shipped study's grid
 CODE = "code"  # what identifies the user's code
 
 
@@ -22,31 +22,30 @@ class Configuration:
     """The replicates of one trial on one machine.
 
     Attributes:
-        axes: its value on each axis of a trial but the seed, on ``MACHINE`` and ``CODE``, and on every option that was
-            overridden.
-        records: one a seed, the latest.
+        axes: value of each trial axis except the seed, of ``MACHINE`` and ``CODE``, and of every overridden option.
+        records: the latest record of each seed.
     """
 
     axes: dict[str, Scalar | None]
     records: tuple[Record, ...]
 
     def axis(self, name: str) -> Scalar | None:
-        """Where it stands on an axis, or on an option that it leaves at its preset's value."""
+        """Return the value of an axis or option; for an option that is not overridden, the preset's value."""
         return self.axes.get(name, self.records[0].options.get(name))
 
     def by_seed(self, name: str) -> dict[int, float]:
-        """What its replicates gave of a figure, those that have it and may be used."""
+        """Return the value of a figure by seed, for the reliable replicates that have it."""
         usable = [r for r in self.records if not unreliable(r, figure(name).is_time)]
         found = {r.trial.seed: r.metrics.get(name, r.costs.get(name)) for r in usable}
         return {seed: value for seed, value in found.items() if value is not None}
 
     def values(self, name: str) -> list[float]:
-        """The same, without the seeds."""
+        """Return the values of ``by_seed`` without the seeds."""
         return list(self.by_seed(name).values())
 
     @property
     def failed(self) -> int:
-        """How many of its replicates did not end well."""
+        """Number of failed replicates."""
         return sum(record.status is not Status.OK for record in self.records)
 
     @property
@@ -62,7 +61,7 @@ def configurations(records: Iterable[Record]) -> list[Configuration]:
     ordered = sorted(records, key=lambda r: (r.place.number if r.place.number is not None else -1, r.started, r.id))
     for record in ordered:
         machine = machine_label(record.environment)
-        # What the user's code gave before and after an edit is not one configuration.
+        # Records from before and after an edit of the user's code are different configurations.
         code = record.measured.code if record.measured else None
         key = record.trial.configuration, machine, code
         kept = found.setdefault(key, {})
@@ -75,9 +74,9 @@ def configurations(records: Iterable[Record]) -> list[Configuration]:
 
 
 def varying(found: Sequence[Configuration]) -> list[str]:
-    """The axes on which configurations differ, as many of them as tell any two apart.
+    """Return the axes that are needed to distinguish the configurations.
 
-    A tolerance that is the same multiple of another one everywhere is left out, if the other axes tell all apart.
+    A tolerance that is everywhere the same multiple of another one is left out, if the other axes are sufficient.
     """
     names = dict.fromkeys(name for one in found for name in one.axes)
     differing = [name for name in names if len({str(one.axis(name)) for one in found}) > 1]
@@ -86,30 +85,30 @@ def varying(found: Sequence[Configuration]) -> list[str]:
 
 
 def _follows(name: str, differing: Sequence[str], found: Sequence[Configuration]) -> bool:
-    """Whether an axis is the same multiple of the one that it follows, wherever a configuration has both."""
+    """Whether an axis is the same multiple of the axis it follows, in all configurations that have both."""
     leader = AXES[name].follows if name in AXES else ""
     factors = {factor(one.axis(name), one.axis(leader)) for one in found} if leader in differing else set()
     return len(factors - {None}) == 1
 
 
 def factor(value: Scalar | None, leader: Scalar | None) -> str | None:
-    """A tolerance over the one that it follows, to six digits; None where one of them is no number."""
+    """Return a tolerance divided by the one it follows, to six digits; None if one of them is not a number."""
     both = isinstance(value, int | float) and isinstance(leader, int | float)
     return short(value / leader) if both else None  # type: ignore[operator]
 
 
 def _told_apart(names: Sequence[str], found: Sequence[Configuration]) -> int:
-    """How many configurations can be told apart by some axes."""
+    """Return how many configurations can be distinguished by some axes."""
     return len({tuple(str(one.axis(name)) for name in names) for one in found})
 
 
 def by_study(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Records by the study that they are of; those of another grid by each shipped study that would ask for them.
+    """Group records by study; a record of another grid belongs to each shipped study whose grid contains its trial.
 
-    Records that have the name of a shipped study which would not ask for them, since one of the two was changed, are
-    kept apart under that name with ``NOT_AS_SHIPPED``.
+    Records that name a shipped study but are not in its grid, because one of the two was changed, are grouped under
+    that name with the suffix ``NOT_AS_SHIPPED``.
 
-    The latest one of each trial on each machine.
+    Only the latest record of each trial on each machine is used.
     """
     shipped = shipped_studies()
     found: dict[str, dict[tuple[str, str], Record]] = {name: {} for name in shipped}

@@ -1,4 +1,4 @@
-"""In what surroundings two records were made: what differs, and which figures that could change."""
+"""Compare the environments of two records: what differs, and which figures the differences could change."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,18 +8,18 @@ from nodebench.spec.figures import Kind
 
 Changes = dict[str, tuple[str, str]]
 
-# What reaches arithmetic beside the code: which instructions there are, and in which order sums are taken.
+# What affects arithmetic besides the code: the available instructions and the order of summation.
 _ARITHMETIC = ("cpu", "microarchitecture", "blas", "threads", "accelerator", "platform")
-USER_CODE = "user's code"  # where hashes of a user's field stand
+USER_CODE = "user's code"  # prefix of the hashes of a user's field
 _PROGRAM = ("nodebench", "code", "packages", "identities", "plugins", "python", "data", USER_CODE)
-# What older records do not have: where one of two records lacks it, it is not known to differ.
+# Missing in older records: if one of two records lacks it, it does not count as different.
 _LATER = ("identities", "blas")
-# Libraries that only the solvers of one backend use, with that backend.
+# Maps each library that only one backend's solvers use to that backend.
 OF_BACKEND = {"torchode": "torchode", "torchdyn": "torchdyn", "diffrax": "diffrax", "jax": "diffrax"}
 
 
 def surroundings(record: Record) -> dict[str, str]:
-    """A record's environment, flat: ``packages.torch``, ``cores.usable``, ``data``; what is not known is left out."""
+    """A record's environment as a flat mapping: ``packages.torch``, ``cores.usable``; unknown values are left out."""
     known = dict(_flat(record.environment))
     if record.data:
         known["data"] = record.data.sha256[:12]
@@ -31,7 +31,7 @@ def surroundings(record: Record) -> dict[str, str]:
 
 
 def changes(first: Record, second: Record) -> Changes:
-    """What differs between the surroundings of two records: before and after, a dash for what one does not have."""
+    """Return what differs between the environments of two records: before and after, with a dash if it is missing."""
     before, after = surroundings(first), surroundings(second)
     names = [
         n for n in dict.fromkeys([*before, *after]) if n.partition(".")[0] not in _LATER or (n in before and n in after)
@@ -40,7 +40,7 @@ def changes(first: Record, second: Record) -> Changes:
 
 
 def reaching(found: Changes, kind: Kind, trial: Trial) -> Changes:
-    """Those changes that could change a figure of a kind in a trial; a sampled one feels the whole machine."""
+    """Return the changes that could affect a figure of a kind in a trial; the whole machine affects a sampled one."""
 
     def reaches(name: str) -> bool:
         root, _, package = name.partition(".")
@@ -52,7 +52,7 @@ def reaching(found: Changes, kind: Kind, trial: Trial) -> Changes:
 
 
 def uses(trial: Trial, package: str) -> bool:
-    """Whether a library can have a part in what a trial computes: one that belongs to another backend has none."""
+    """Whether a library can affect a trial's results; a library of another backend cannot."""
     return OF_BACKEND.get(package) in (None, (trial.solver or "").partition(":")[0])
 
 

@@ -1,1 +1,1 @@
-"""What Python programs import; each name is public as ``nodebench.NAME``, and is loaded when it is first used."""
+"""The public Python API; each name is available as ``nodebench.NAME`` and is loaded when it is first used."""

@@ -15,9 +15,9 @@ from nodebench.spec.calibration import Calibration, machine_of
 from nodebench.spec.figures import percent
 
 LONGEST_PAUSE = 3600  # seconds
-# Beyond this share of the cores, other programs take part of what is measured.
+# Above this share of busy cores, other programs affect the measurements.
 BUSY = 0.2
-# A step time that jumps by this much from trial to trial, or from round to round, is worth a word.
+# ``advice`` mentions a step time that varies by more than this from trial to trial (LOUD) or round to round (SLOW).
 LOUD, SLOW = 0.05, 0.03
 
 
@@ -26,11 +26,11 @@ class Calibrated:
     """A calibration of this machine.
 
     Attributes:
-        calibration: what each load gave, by figure and round.
-        noise: of each figure, from this calibration and the earlier ones of this machine.
-        number: how many calibrations that are.
-        advice: what stands out, and what would help.
-        path: where it is stored.
+        calibration: the measured values of each load, by figure and round.
+        noise: noise of each figure, from this calibration and the earlier ones of this machine.
+        number: number of calibrations that ``noise`` uses.
+        advice: problems found, and what would help.
+        path: the file of the calibration.
     """
 
     calibration: Calibration
@@ -49,15 +49,15 @@ def calibrate(
     results: str | Path = "results",
     progress: bool | Listener = True,
 ) -> Calibrated:
-    """Measure how much trials differ though nothing changes, and store it for comparisons to use.
+    """Measure how much identical trials differ, and store the result for later comparisons.
 
     Args:
-        rounds: of trials.
-        replicates: of each load in a round.
+        rounds: number of rounds of trials.
+        replicates: trials of each load per round.
         pause: seconds between two rounds.
-        threads: of each trial; None for ``OMP_NUM_THREADS``, else all cores.
+        threads: CPU threads of each trial; None for ``OMP_NUM_THREADS`` if it is set, else all cores.
         results: folder in which the calibration is stored.
-        progress: whether a progress bar is shown, or what shows it.
+        progress: whether to show a progress bar, or a ``Listener`` that shows the progress.
 
     Raises:
         BadInput: a number is out of range.
@@ -90,34 +90,36 @@ def calibrate(
 
 
 def advice(found: Calibration, noise: Mapping[str, Noise], load: float) -> Sequence[str]:
-    """What stands out, and what would help."""
+    """Return the problems found, and what would help."""
     told = []
     cores = (found.environment.get("cores") or {}).get("usable") or 1
     governor = found.environment.get("governor")
     step = noise.get("step_seconds")
     if found.unequal:
         told.append(
-            f"not the same each time, though nothing changed: {', '.join(found.unequal)}. Counts and errors cannot be "
-            "compared exactly here: look for a library that is not deterministic, or for failing memory"
+            f"different in identical trials: {', '.join(found.unequal)}. Counts and errors cannot be compared exactly "
+            "on this machine: check for a non-deterministic library or faulty memory"
         )
     if load > BUSY * (os.cpu_count() or 1):
         told.append(f"other programs were running ({load:.1f} cores busy before the first trial): stop them")
     if governor not in (None, "performance"):
-        told.append(f"the frequency governor is '{governor}': 'cpupower frequency-set -g performance' steadies it")
+        told.append(
+            f"the frequency governor is '{governor}': 'cpupower frequency-set -g performance' makes times more stable"
+        )
     if found.threads >= cores > 1:
-        told.append(f"the trials use all {cores} cores: --threads {cores - 1} leaves one to the system")
+        told.append(f"the trials use all {cores} cores: --threads {cores - 1} leaves one core for the system")
     if step and step.within > LOUD:
         told.append(
-            f"the step time differs by {percent(step.within)} from trial to trial: more replicates, or longer trials"
+            f"the step time differs by {percent(step.within)} from trial to trial: use more replicates or longer trials"
         )
     if step and step.between > SLOW:
         told.append(
-            f"it differs by {percent(step.between)} from round to round, which no number of replicates in one run "
-            "shows: compare arms in one run, not in two"
+            f"the step time differs by {percent(step.between)} from round to round, and replicates within one run do "
+            "not show this: compare arms within one run, not across two runs"
         )
-    return told or ["nothing stands out"]
+    return told or ["no problems found"]
 
 
 def _load() -> float:
-    """Cores that are busy now, with what is not ours."""
+    """Return the number of cores that are busy before the calibration starts."""
     return psutil.cpu_percent(interval=1.0) / 100 * (os.cpu_count() or 1)

@@ -17,13 +17,13 @@ from nodebench.store.run_folder import RunFolder
 def compare(first: Run | str | Path, second: Run | str | Path, *, results: str | Path = "results") -> Comparison:
     """Compare the trials that two runs have in common.
 
-    Counts, bytes and errors are compared exactly. Times are compared as ratios with intervals, corrected over the whole
-    comparison, and no narrower than the calibrations of the machine allow.
+    Counts, bytes and errors are compared exactly. Times are compared as ratios with intervals that include the noise
+    of the machine, known from its calibrations. Their p-values are corrected over the whole comparison.
 
     Args:
-        first: the run before, or its name or path.
-        second: the run after.
-        results: folder of runs given by name, and of the calibrations.
+        first: the earlier run, or its name or path.
+        second: the later run, or its name or path.
+        results: folder that contains the calibrations and the runs given by name.
 
     Raises:
         BadInput: there is no such run, or it has no record.
@@ -36,7 +36,7 @@ def compare(first: Run | str | Path, second: Run | str | Path, *, results: str |
 
 
 def noise_here(results: Path, records: Sequence[Sequence[Record]]) -> Mapping[str, Noise]:
-    """The noise of the machine that every one of the records was made on; nothing where it is not known, or not one."""
+    """Return the noise of the records' machine; empty if unknown, or if the machine or the thread count varies."""
     known = calibrations(results)
     places = {(machine_of(one.environment), one.trial.threads): one for some in records for one in some}
     if len(places) > 1:

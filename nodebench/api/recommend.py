@@ -26,14 +26,14 @@ _COLUMNS = ("name", "error", "seconds", "memory", "fate", "why")
 
 @dataclass(frozen=True)
 class Recommended:
-    """A recommendation, and what it rests on.
+    """A recommendation and the data behind it.
 
     Attributes:
-        answer: the candidates, the choice and the runner-up; None where measuring was stopped.
+        answer: the candidates, the choice and the runner-up; None if the measurement was stopped.
         basis: records, replicates, runs and machine, in one sentence.
-        others: how many other problems of this kind are on record.
-        session: of the trials that were measured for it; None where records were enough.
-        unmeasured: how many candidates were not measured, since the time was up.
+        others: number of other matching problems in the records.
+        session: the session that measured new trials; None if stored records were used.
+        unmeasured: number of candidates that were not measured because the time ran out.
     """
 
     answer: Recommendation | None
@@ -48,7 +48,7 @@ class Recommended:
         return self.answer.choice.name if self.answer and self.answer.choice else None
 
     def frame(self) -> "pd.DataFrame":
-        """One row a candidate: its greatest gradient error and bytes, median seconds, what became of it, and why."""
+        """Return one row per candidate: largest gradient error and memory, median seconds, status and reason."""
         import pandas as pd
 
         return pd.DataFrame(self._rows(), columns=list(_COLUMNS))
@@ -59,7 +59,7 @@ class Recommended:
 
     @property
     def code(self) -> str | None:
-        """Lines of Python that solve with the choice in its own library; None where nothing meets the limits."""
+        """Python code that solves with the choice in its own library; None if nothing meets the limits."""
         from nodebench.solvers import code_of, find_solver
         from nodebench.trial.build import control_of
 
@@ -73,9 +73,9 @@ class Recommended:
         """The recommendation as plain values, ready for JSON.
 
         Returns:
-            dict: ``problem``, ``basis``, ``choice``, ``runner_up`` and ``code``; ``time_of_runner_up``, the seconds of
-            the runner-up over those of the choice with their 95 % interval and n; ``candidates``, rows as in
-            ``frame()`` with gradient errors, seconds and bytes; and ``unmeasured``. What is not known is None.
+            dict: ``problem``, ``basis``, ``choice``, ``runner_up`` and ``code``; ``time_of_runner_up``, the ratio of
+            the runner-up's time to the choice's time with its 95 % interval and n; ``candidates``, rows as in
+            ``frame()`` with gradient errors, seconds and bytes; and ``unmeasured``. Unknown values are None.
         """
         if self.answer is None:
             return {}
@@ -93,13 +93,13 @@ class Recommended:
         }
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Plot error of the gradient over seconds of a step, a point for each candidate that has both.
+        """Plot the gradient error against the seconds per step, one point for each candidate that has both values.
 
         Args:
-            ax: where to draw; a new figure where it is None.
+            ax: axes to draw on; None for a new figure.
 
         Raises:
-            BadInput: no candidate has both.
+            BadInput: no candidate has both values.
         """
         from nodebench.reporting.scatter import pareto
 
@@ -133,27 +133,27 @@ def recommend(
     """Recommend a solver, tolerance and gradient method under limits of error and memory.
 
     Args:
-        task: a name of ``nodebench list tasks``, a ``Problem``, or ``file.py:NAME`` of one.
+        task: a name from ``nodebench list tasks``, a ``Problem``, or ``file.py:NAME`` of a ``Problem``.
         field: a vector field of your own, ``MODULE:CLASS``, in place of a task.
-        state_shape: of one sample of its state: ``64`` or ``1,28,28``.
-        model: of the task; empty for its first one.
-        options: of the task that differ from its defaults.
-        error: largest relative error of the gradient.
-        max_memory: most bytes of a training step.
-        measure: whether trials are run now, for some minutes; otherwise the records of ``results`` answer.
-        minutes: measure now, for so long at most: every candidate once, then again those that may be the choice.
-        solver: with ``measure``, these solvers alone.
-        seeds: with ``measure`` and no ``minutes``, replicates.
-        device: with ``measure``, where.
+        state_shape: shape of one sample of the field's state: ``64`` or ``1,28,28``.
+        model: a model of the task; empty for its first one.
+        options: options of the task that differ from its defaults.
+        error: largest allowed relative error of the gradient.
+        max_memory: largest allowed peak memory of a training step, in bytes.
+        measure: whether to run trials now, which takes some minutes; otherwise the records in ``results`` are used.
+        minutes: run trials now, for at most this time: every candidate once, then repeat those that may be the choice.
+        solver: with ``measure``, use only these solvers.
+        seeds: with ``measure`` and without ``minutes``, number of replicates.
+        device: with ``measure``, device of the trials.
         threads: CPU threads of a trial; None for any.
-        data: the user's file of the task ``series``, or the folder of the data sets.
-        steps: with ``measure``, steps of a solve by solvers that take fixed steps; empty for several numbers.
-        machine: a part of the name of the machine whose records answer; empty for this machine.
+        data: the user's data file for the task ``series``, or the folder of the data sets.
+        steps: with ``measure``, steps per solve of fixed-step solvers; empty for several default values.
+        machine: part of the name of the machine whose records are used; empty for this machine.
         results: folder of the runs.
-        progress: whether a progress bar is shown, or what shows it.
+        progress: whether to show a progress bar, or a ``Listener`` that shows the progress.
 
     Raises:
-        BadInput: the problem is not known, or no record answers.
+        BadInput: the problem is unknown, or no record matches it.
     """
     name, own = named(task)
     given = {
@@ -164,14 +164,14 @@ def recommend(
         Asked(name, field, state_shape, model, given, device, threads, Path(data) if data else None, steps)
     )
     if error is not None and error <= 0:
-        raise BadInput(f"--error {error:g}: a positive number, relative to the gradient's size")
+        raise BadInput(f"--error {error:g}: must be a positive number, relative to the norm of the gradient")
     measure = measure or minutes is not None
     if measure and machine:
-        raise BadInput("--machine chooses among records, and --measure makes new ones here: leave one of them out")
+        raise BadInput("--machine selects stored records, but --measure runs new trials here: use only one of them")
     if steps and not measure:
-        raise BadInput("--steps goes with --measure: from records the best of all is named")
+        raise BadInput("--steps requires --measure; stored records are compared over all step counts")
     if solver and not measure:
-        raise BadInput("--solver goes with --measure: from records the best of all is named")
+        raise BadInput("--solver requires --measure; stored records are compared over all solvers")
     folder, limits = Path(results), Limits(error, max_memory)
     if minutes is not None:
         found = measured_within(asked, solver, minutes, limits, folder, listener(progress))

@@ -1,4 +1,4 @@
-"""The records that a recommendation rests on: measured now, or chosen among those that are kept."""
+"""Records for a recommendation: measured now, or selected from stored runs."""
 
 import dataclasses
 import logging
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# What is measured where nothing is known; of the libraries those that are installed.
+# Default solvers to measure; a solver is skipped if its library is not installed.
 _SOLVERS = ("dopri5", "rk4", "midpoint", "euler", "torchode:tsit5", "diffrax:tsit5")
 _GRADIENTS = {
     "diffrax:tsit5": (Gradient.CHECKPOINT,),
@@ -34,31 +34,31 @@ _GRADIENTS = {
     "midpoint": (Gradient.DIRECT, Gradient.ADJOINT),
     "euler": (Gradient.DIRECT, Gradient.ADJOINT),
 }
-# Steps of a solve: powers of two, so that a whole number of them fills the time exactly.
+# Steps per solve: powers of two, so that a whole number of steps fills the time span exactly.
 _STEPS = {"rk4": (4, 8, 16, 32), "midpoint": (16, 64), "euler": (32, 128)}
-_OTHER_STEPS = (8, 32)  # of other methods that take fixed steps
-_MOST_TIMES = 8  # as many steps are taken at most where there are many outputs
+_OTHER_STEPS = (8, 32)  # for other fixed-step methods
+_MOST_TIMES = 8  # largest factor on the step counts if there are many output times
 _RTOL = (1e-3, 1e-4, 1e-5, 1e-6)
-OF_USER = "own"  # the data set that is a file of the user's
-OWN = "field"  # the task of a field of the user's own
+OF_USER = "own"  # name of the data set that is the user's file
+OWN = "field"  # name of the task for the user's own vector field
 LIMITS = Budgets(timeout=300.0)  # of one trial
-_NAMED_RUNS = 3  # in what an answer rests on
+_NAMED_RUNS = 3  # most runs that ``basis`` names
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The problem.
+    """The problem for which a recommendation is requested.
 
     Attributes:
-        task: its name; empty for a field of the user's own.
-        field: ``MODULE:CLASS`` of such a field; empty for a task.
-        state_shape: of one sample of its state: ``64`` or ``1,28,28``.
-        model: of the task; empty for its first one.
-        options: of the task that differ from its defaults.
-        device: where new trials run.
-        threads: of a trial; None for any number.
-        data: the file or folder of the data; None for none.
-        steps: of a solve by a solver of fixed steps, with new trials; empty for those of ``_STEPS``.
+        task: name of the task; empty for the user's own vector field.
+        field: ``MODULE:CLASS`` of the user's own vector field; empty for a task.
+        state_shape: shape of one sample of the field's state: ``64`` or ``1,28,28``.
+        model: a model of the task; empty for its first one.
+        options: options of the task that differ from its defaults.
+        device: device on which new trials run.
+        threads: CPU threads of a trial; None for any number.
+        data: file or folder of the data; None if there is none.
+        steps: steps per solve of fixed-step solvers in new trials; empty for those of ``_STEPS``.
     """
 
     task: str = ""
@@ -73,12 +73,12 @@ class Asked:
 
     @property
     def source(self) -> DataSource:
-        """Where its data lie."""
+        """Location of the data."""
         return DataSource(folder=self.data.absolute() if self.data else None)
 
     @property
     def again(self) -> str:
-        """The command that measures it."""
+        """The command that measures this problem."""
         parts = ["--field", self.field, "--state-shape", self.state_shape] if self.field else ["--task", self.task]
         parts += ["--model", self.model] if self.model else []
         parts += ["--data", str(self.data)] if self.data else []
@@ -99,7 +99,7 @@ class Asked:
 
     @property
     def wanted(self) -> dict[str, Scalar | None]:
-        """Its axes and options, as records have them."""
+        """The axes and options of the problem, in the form in which records store them."""
         from nodebench.tasks import find_task
         from nodebench.trial.options import options_with
 
@@ -111,12 +111,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Found:
-    """Records.
+    """Measured or stored records for a recommendation.
 
     Attributes:
-        by_run: by the name of their run.
-        session: that measured them; None if none did.
-        unmeasured: how many candidates were not measured, since the time was up.
+        by_run: the records of each run, by the name of the run.
+        session: the session that measured the records; None for stored records.
+        unmeasured: number of candidates that were not measured because the time ran out.
     """
 
     by_run: Mapping[str, Sequence[Record]]
@@ -125,24 +125,24 @@ class Found:
 
 
 def with_task(asked: Asked) -> Asked:
-    """What was typed, with the full name of its task.
+    """Return the request with the full name of its task.
 
     Raises:
-        BadInput: there is no such task, or what was typed does not say which problem is meant.
+        BadInput: there is no such task, or the request does not specify a problem.
     """
     if asked.field and asked.task not in ("", OWN):
-        raise BadInput(f"--field is a problem of its own: leave out --task {asked.task}")
+        raise BadInput(f"--field defines its own problem: leave out --task {asked.task}")
     if asked.field and not asked.state_shape:
         raise BadInput("--field needs --state-shape, the shape of one sample: --state-shape 64")
     if not asked.field and not asked.task:
-        raise BadInput("nothing to recommend for: give --task, or --field with --state-shape")
+        raise BadInput("no problem given: use --task, or --field with --state-shape")
     from nodebench.tasks import find_task
 
     return replace(asked, task=find_task(OWN if asked.field else asked.task).name)
 
 
 def measured(asked: Asked, solvers: Sequence[str], seeds: int, results: Path, listener: Listener) -> Found:
-    """Run short trials of everything that may be recommended; one whose time was spoiled runs again, up to three times.
+    """Run short trials of all candidates; a trial with an unreliable time is rerun up to three times.
 
     Args:
         asked: the problem.
@@ -156,7 +156,7 @@ def measured(asked: Asked, solvers: Sequence[str], seeds: int, results: Path, li
 
 
 def study_of(asked: Asked, solvers: Sequence[str], seeds: int) -> Study:
-    """The study of everything that may be recommended; see ``measured``."""
+    """Return the study of all candidates; see ``measured``."""
     at_least(1, seeds=seeds, threads=asked.threads, steps=min(asked.steps, default=None))
     return Study(name=RECOMMEND, groups=dict(_grids(asked, solvers, seeds)), data=asked.source)
 
@@ -168,16 +168,16 @@ def kept(results: Path) -> Found:
 
 
 def matching(asked: Asked, found: Found, machine: str, results: Path) -> list[Problem]:
-    """The problems among records that are the one asked for, on one machine; the best to answer from comes first.
+    """Return the problems in the records of one machine that match the request, best match first.
 
     Args:
-        asked: the problem.
-        found: records.
-        machine: a part of the name of the machine they were measured on; empty for this one.
-        results: where the records lie, for messages.
+        asked: the requested problem.
+        found: the records.
+        machine: part of the name of the machine on which they were measured; empty for this machine.
+        results: folder of the records, for error messages.
 
     Raises:
-        BadInput: there is none.
+        BadInput: no problem matches.
     """
     from nodebench.tasks import find_task
 
@@ -188,17 +188,17 @@ def matching(asked: Asked, found: Found, machine: str, results: Path) -> list[Pr
     if find_task(asked.task).runs_user_code and found.session is None:
         candidates = _of_present_code(candidates)
     if not candidates:
-        raise BadInput(f"nothing is known of this under {results}. Measure it: {asked.again}")
+        raise BadInput(f"no record of this problem under {results}. Measure it: {asked.again}")
     known = by_machine(problem.records[0] for problem in candidates)
     name = _named(machine, known) if machine else _this(known, asked)
     return [problem for problem in candidates if problem.records[0] in known[name]]
 
 
 def _sha256(asked: Asked) -> str | None:
-    """The hash of the user's data as they are now; None for a task that has data of its own.
+    """Return the hash of the user's current data; None for a task that has its own data.
 
     Raises:
-        BadInput: the task needs data of the user's, and they are not given or cannot be read.
+        BadInput: the task needs user data, and they are missing or cannot be read.
     """
     from nodebench.tasks import data_card_of, dataset_of, find_task
     from nodebench.trial.options import options_with
@@ -215,7 +215,7 @@ def _sha256(asked: Asked) -> str | None:
 
 
 def _present(task: "Task") -> Present:
-    """The options of a task as they are now; none where it has no preset ``quick``, and so no defaults."""
+    """Return the current options of a task; a task without the preset ``quick`` has no defaults."""
     from nodebench.trial.options import described
 
     preset = task.presets.get(Preset.QUICK)
@@ -229,23 +229,23 @@ def _of_present_code(found: Sequence[Problem]) -> list[Problem]:
 
     kept = [replace(one, records=of_present_code(one.records, LIMITS)) for one in found]
     if left_out := sum(len(one.records) for one in found) - sum(len(one.records) for one in kept):
-        told = "were made with other code of this field, or before records knew its code: they are left out"
+        told = "excluded: made with different code of this field, or before records stored its code"
         _log.warning("%s %s", several(left_out, "record"), told)
     return [one for one in kept if one.records]
 
 
 def _named(machine: str, known: Mapping[str, Sequence[Record]]) -> str:
-    """The one machine whose name contains what was typed."""
+    """Return the one known machine whose name contains ``machine``."""
     names = [name for name in known if machine.lower() in name.lower()]
     names = [name for name in names if name.lower() == machine.lower()] or names
     if len(names) != 1:
-        several = "no record is" if not names else f"{len(names)} machines have that name, so records are"
-        raise BadInput(f"--machine '{machine}': {several} of one machine so named. Known: {_quoted(known)}")
+        several = "no machine matches" if not names else f"{len(names)} machines match"
+        raise BadInput(f"--machine '{machine}': {several}. Known: {_quoted(known)}")
     return names[0]
 
 
 def _this(known: Mapping[str, Sequence[Record]], asked: Asked) -> str:
-    """The machine among those known that is like this one."""
+    """Return the known machine that has the CPU and the accelerator of this machine."""
     from nodebench.instruments.environment import accelerators, describe_environment
 
     cpu, present = describe_environment()["cpu"], set(accelerators().values())
@@ -255,7 +255,7 @@ def _this(known: Mapping[str, Sequence[Record]], asked: Asked) -> str:
         if environment.get("cpu") == cpu and (accelerator is None or accelerator in present):
             return name
     raise BadInput(
-        f"nothing is known of this on this machine ({cpu}). Give --machine to use the records of another: "
+        f"no record of this problem is from this machine ({cpu}). Use --machine to select another machine: "
         f"{_quoted(known)}. Or measure it here: {asked.again}"
     )
 
@@ -265,7 +265,7 @@ def _quoted(names: Iterable[str]) -> str:
 
 
 def basis(problem: Problem, found: Found) -> str:
-    """What an answer rests on, in one sentence: records, replicates, runs, machine, preset and options."""
+    """Return the data behind a recommendation in one sentence: records, replicates, runs, machine, preset, options."""
     ours = {(record.id, record.started) for record in problem.records}
     runs = [name for name, some in found.by_run.items() if any((one.id, one.started) in ours for one in some)]
     more = f" and {len(runs) - _NAMED_RUNS} more" if len(runs) > _NAMED_RUNS else ""
@@ -303,7 +303,8 @@ def _grids(asked: Asked, solvers: Sequence[str], seeds: int) -> Iterator[tuple[s
     longest = longest_solve(Grid(solver=["dopri5"], **shared | {"seed": [0]}), asked.source, LIMITS) if fixed else None
     for name in names:
         adapter, _, method = find_solver(name)
-        tried = Gradient if solvers and name in _STEPS else _GRADIENTS.get(name, Gradient)  # all of what is named
+        # A fixed-step solver of ``_STEPS`` that the user named is tried with all gradient methods.
+        tried = Gradient if solvers and name in _STEPS else _GRADIENTS.get(name, Gradient)
         possible = task.models[model].gradients & adapter.gradients & set(tried)
         if not method.adaptive:
             possible -= {Gradient.ADJOINT_SEMINORM}  # there is no error norm
@@ -325,7 +326,7 @@ def _grids(asked: Asked, solvers: Sequence[str], seeds: int) -> Iterator[tuple[s
 
 
 def _counts(solver: str, intervals: int) -> list[int]:
-    """The numbers of steps that are tried: more of them where the outputs are many, which tell the scale of time."""
+    """Return the numbers of steps to try; they grow with the number of outputs, which indicates the time scale."""
     counts = _STEPS.get(solver, _OTHER_STEPS)
     times = 1
     while times < _MOST_TIMES and times * _STEPS["rk4"][0] < intervals:

@@ -12,19 +12,19 @@ from nodebench.running.listener import Listener
 from nodebench.running.session import Execution, Session, run_more, run_study
 from nodebench.spec import Status, Study, Trial
 
-LEAST, MOST = 3, 10  # replicates of what may be chosen
-NEAR = 1.5  # times the seconds of the choice; what is slower is not measured again
+LEAST, MOST = 3, 10  # replicates of a candidate that may be chosen
+NEAR = 1.5  # candidates slower than this multiple of the choice's time are not measured again
 
 
 def measured_within(
     asked: Asked, solvers: Sequence[str], minutes: float, limits: Limits, results: Path, listener: Listener
 ) -> Found:
-    """Run every candidate once, then the choice and those nearly as fast again, until the choice is sure.
+    """Run every candidate once, then repeat the choice and nearly as fast candidates until the choice is certain.
 
     Args:
         asked: the problem.
         solvers: names; empty for the default ones.
-        minutes: the time. What runs when it is up is stopped.
+        minutes: time budget. Trials that are still running at its end are stopped.
         limits: what a choice must meet.
         results: where the run is kept.
         listener: shows the progress.
@@ -33,13 +33,13 @@ def measured_within(
         BadInput: the time is up before any candidate was measured.
     """
     if not minutes > 0:
-        raise BadInput(f"--minutes {minutes:g}: a positive number")
+        raise BadInput(f"--minutes {minutes:g}: must be a positive number")
     until = Until(listener, 60 * minutes)
     how = Execution(results, limits=LIMITS)
     session = run_study(study_of(asked, solvers, seeds=1), how, until)
     found = _found(session, session.planned)
     if found.unmeasured == session.planned and not (session.stopped or session.failure):
-        raise BadInput(f"--minutes {minutes:g}: the time was up before a trial had ended")
+        raise BadInput(f"--minutes {minutes:g}: the time ran out before any trial finished")
     candidates = session.planned
     study = session.run.study()
     for seed in range(1, MOST):
@@ -55,7 +55,7 @@ def measured_within(
 
 
 def _found(session: Session, candidates: int) -> Found:
-    """The trials that have ended by themselves."""
+    """Return the records of the trials that were not interrupted."""
     ended = [record for record in session.records if record.status is not Status.INTERRUPTED]
     known = {record.trial.model_copy(update={"seed": 0}).id for record in ended}
     return Found({session.run.folder.name: ended}, session, candidates - len(known))
@@ -64,14 +64,14 @@ def _found(session: Session, candidates: int) -> Found:
 def contenders(answer: Recommendation, replicates: int) -> list[Candidate]:
     """Return the candidates that may still become the choice, so that they are measured again.
 
-    They are the present choice, those that are nearly as fast, and those whose time could not be used.
+    They are the current choice, the candidates that are nearly as fast, and those without a usable time.
 
     Args:
-        answer: of what was measured so far.
-        replicates: how many each contender has.
+        answer: the recommendation from the trials so far.
+        replicates: number of replicates of each contender.
 
     Returns:
-        list: empty where nothing meets the limits, or the choice is sure.
+        list: empty if nothing meets the limits or the choice is certain.
     """
     choice = answer.choice
     if choice is None:

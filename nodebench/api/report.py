@@ -27,11 +27,11 @@ class Report:
     """A report that was written.
 
     Attributes:
-        path: its first page, or its folder where the format has none.
-        verdicts: on every claim.
-        records: how many it rests on.
-        pages: how many it has.
-        left_out: the folder of the published records, where they are not shown beside the user's own; else None.
+        path: the first page, or the folder if the format has no first page.
+        verdicts: the verdicts on every claim.
+        records: number of records that were judged.
+        pages: number of pages.
+        left_out: the folder of the published records if there are any that are not shown; else None.
     """
 
     path: Path
@@ -54,8 +54,8 @@ def report(
 ) -> Report:
     """Judge the claims, and write tables, plots, a page for each claim and study, and ``verdicts.json`` for programs.
 
-    The published records stand apart from the user's own: they are reported where there are no others, and beside the
-    others with ``with_published``.
+    Published records are kept separate from the user's own. They are reported if there are no other records, and in
+    addition to the others with ``with_published``.
 
     Args:
         results: folder of the runs.
@@ -98,10 +98,10 @@ def report_run(run: RunFolder, out: Path | None = None, formats: Sequence[str] =
     Args:
         run: the run.
         out: folder to write; None for ``report`` in the run directory.
-        formats: as of ``report``.
+        formats: as in ``report``.
 
     Returns:
-        Path: the page, or the folder where the formats have none.
+        Path: the page, or the folder if the formats have no page.
 
     Raises:
         BadInput: there is no record, a format does not exist, or a file cannot be written.
@@ -120,19 +120,19 @@ def report_run(run: RunFolder, out: Path | None = None, formats: Sequence[str] =
 def _formats(names: Sequence[str]) -> list[str]:
     chosen = [choose("format", name, WRITERS) for name in names]
     if not chosen:
-        raise BadInput(f"--format: nothing. Allowed: {', '.join(WRITERS)}")
+        raise BadInput(f"--format: no format given. Allowed: {', '.join(WRITERS)}")
     return chosen
 
 
 def _write(pages: Sequence[Page], target: Path, formats: Sequence[str], beside: Files | None = None) -> Path:
-    """Write pages in some formats, and files beside them; return the first page, or the folder where there is none."""
+    """Write pages and additional files; return the first page, or the folder if the formats have no first page."""
     files = {name: content for format in formats for name, content in WRITERS[format](pages).items()}
     write(files | (beside or {}), target)
     return next((target / f"index.{name}" for name in ("html", "md") if name in formats), target)
 
 
 def _records(runs: Sequence[RunFolder], of_run: dict[str, RunFolder]) -> list[Record]:
-    """The records of runs; ``of_run`` learns the run of each."""
+    """Return the records of runs, and store the run of each record in ``of_run``."""
     records = []
     for run in runs:
         for record in records_of(run):

@@ -1,4 +1,4 @@
-"""Running the trials of records again."""
+"""Rerun the trials of stored records."""
 
 import hashlib
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ from nodebench.store.run_folder import RunFolder, kept_records
 
 @dataclass(frozen=True)
 class Choice:
-    """Which of the records found are run again: ``sample`` of them that ``pick`` draws, none longer than ``within``."""
+    """The records to rerun: ``sample`` of them, drawn with ``pick`` as seed, none longer than ``within`` seconds."""
 
     sample: int | None = None
     pick: str = ""
     within: float | None = None
 
     def of(self, records: Sequence[Record]) -> list[Record]:
-        """Choose; the same word always draws the same ones."""
+        """Return the selected records; the same ``pick`` always selects the same ones."""
         fit = [record for record in records if self.within is None or record.duration_seconds <= self.within]
         if self.sample is None:
             return fit
@@ -41,12 +41,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Judged:
-    """The verdict on a claim by three sets of records.
+    """The verdict on a claim from three sets of records.
 
     Attributes:
-        whole: by all records.
-        before: by those records that were run again, as they were.
-        now: by the new ones.
+        whole: from all records.
+        before: from the original records of the rerun trials.
+        now: from the new records.
     """
 
     whole: ClaimResult
@@ -59,11 +59,11 @@ class Reproduced:
     """Trials that were run again.
 
     Attributes:
-        run: where the new records are.
-        trials: each record with its new one, and what came of each figure.
-        verdicts: on the claim that was named, by these records alone; empty where none was.
-        failure: what kept the trials from going on; None where nothing did.
-        stopped: whether they were interrupted.
+        run: the run with the new records.
+        trials: each original record with its new record, and the outcome of each figure.
+        verdicts: verdicts on the named claim from these records only; empty if no claim was named.
+        failure: why the run could not continue; None if it did not fail.
+        stopped: whether the run was interrupted.
     """
 
     run: Run
@@ -87,15 +87,15 @@ def reproduce(
     data: DataSource | None = None,
     progress: bool | Listener = True,
 ) -> Reproduced:
-    """Run trials again from nothing but their records.
+    """Rerun trials, using only their records.
 
     Args:
         what: the id of a claim, of a record (its first six digits or more), or the name of a run.
         results: folder of the records.
         out: folder in which the new run is made.
         choice: which of the records are run again; all of them by default.
-        data: where the full data sets lie.
-        progress: whether a progress bar is shown, or what shows it.
+        data: location of the full data sets.
+        progress: whether to show a progress bar, or a ``Listener`` that shows the progress.
 
     Raises:
         BadInput: there is no such record, or none is chosen.
@@ -106,7 +106,7 @@ def reproduce(
     found, claims = _found(what, folder, everything)
     ended = [record for record in found if record.status is Status.OK or record.status in OUTCOMES]
     if not ended:
-        raise BadInput(f"'{what}' has no record yet of a trial that ran to an end of its own")
+        raise BadInput(f"'{what}' has no record of a finished trial (interrupted or crashed trials do not count)")
     chosen = choice.of(ended)
     if not chosen:
         raise BadInput(f"none of the {len(ended)} records of '{what}' takes {choice.within:g} s or less")
@@ -122,7 +122,7 @@ def reproduce(
 
 
 def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list[Record], list[ClaimResult]]:
-    """The records that a word names: those behind a claim's verdict, one by its id, or those of a run."""
+    """Return the records of a claim, a record id or a run, and the results of the claim if there is one."""
     if what in {claim.id for claim in all_claims()}:
         judged = records_to_judge(results)
         found = judge(all_claims(), judged, calibrations(results), frozen_declarations())
@@ -142,8 +142,8 @@ def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list
         return RunFolder.open(results, what).records(), []
     except BadInput:
         near = new_name(what) or nearest(what, [claim.id for claim in all_claims()])
-        hint = f"did you mean the claim {near}?" if near else "'nodebench claims list' and 'results list' name them"
-        raise BadInput(f"'{what}' is no claim, no record's id and no run in {results}; {hint}") from None
+        hint = f"did you mean the claim {near}?" if near else "see 'nodebench claims list' and 'nodebench results list'"
+        raise BadInput(f"'{what}' is not a claim, a record id or a run in {results}; {hint}") from None
 
 
 _FEWEST_DIGITS = 6
@@ -152,7 +152,7 @@ _FEWEST_DIGITS = 6
 def _run(
     chosen: Sequence[Record], out: Path, data: DataSource, listener: Listener
 ) -> tuple[list[tuple[Record, Record]], RunFolder, bool, str | None]:
-    """Run the trials; what is finished is stored. Also: whether it was stopped, and what kept it from going on."""
+    """Run and store the trials; return the record pairs, the run, whether it was stopped, and the failure message."""
     from nodebench.trial.fork_server import start_fork_server
 
     start_fork_server()
@@ -189,7 +189,7 @@ def _judged(result: ClaimResult, again: Sequence[Reproduction], known: Sequence[
 
 
 def _noise(known: Sequence[Calibration], record: Record, again: Record) -> dict[str, Noise]:
-    """The noise of the machine, where both were measured on one."""
+    """Return the noise of the machine; empty if the two records are from different machines."""
     if machine_of(record.environment) != machine_of(again.environment):
         return {}
     return noise_of(known, again.environment, again.trial.threads)

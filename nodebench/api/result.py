@@ -1,4 +1,4 @@
-"""Runs as values: their records, and tables and plots of them."""
+"""Results of runs: their records, with tables and plots."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -27,15 +27,15 @@ class Records(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """What the records are of."""
+        """Name of the run or runs that the records belong to."""
 
     @property
     @abstractmethod
     def records(self) -> Sequence[Record]:
-        """One record a trial: axes, status, metrics, costs, history by epoch, environment."""
+        """One record per trial: axes, status, metrics, costs, history by epoch, environment."""
 
     def frame(self) -> "pd.DataFrame":
-        """The records as a table, one row a trial.
+        """The records as a table, one row per trial.
 
         The columns are the axes of the trial, ``set.NAME`` for each option that was set, ``status``, and every metric
         and cost by its name; seconds, bytes and calls are plain numbers. docs/measures.md defines each one.
@@ -45,7 +45,7 @@ class Records(ABC):
         return frame(self.records)
 
     def summary(self) -> "pd.DataFrame":
-        """The columns that tell the trials apart, how each ended, and its main figures."""
+        """Return the columns that differ between trials, the status and the main figures."""
         from nodebench.spec.axes import axis_names
         from nodebench.tasks import tasks
 
@@ -72,15 +72,15 @@ class Records(ABC):
         return text.getvalue()
 
     def plot(self, x: str, y: str, *, by: str = "solver", ax: "Axes | None" = None) -> "Axes":
-        """Plot one column of ``frame()`` against another, a point for each trial that ended well.
+        """Plot one column of ``frame()`` against another, one point for each successful trial.
 
-        Where a column is a time, trials whose times may not be used (the machine changed speed, or others ran on the
-        same cores) are left out.
+        If a column is a time, trials with unreliable times are excluded (the machine changed speed, or other trials
+        ran on the same cores).
 
         Args:
-            x, y: columns of ``frame()``: ``nfe_forward``, ``rtol``, ``step_seconds``.
-            by: the column that colours and marks the points.
-            ax: where to draw; a new figure where it is None.
+            x, y: columns of ``frame()``, for example ``nfe_forward``, ``rtol`` or ``step_seconds``.
+            by: the column that sets colour and marker of the points.
+            ax: axes to draw on; None for a new figure.
 
         Raises:
             BadInput: there is no such column, or nothing to draw.
@@ -106,10 +106,10 @@ class Records(ABC):
 
         Args:
             path: of the file.
-            table: ``trials``, one row a trial; ``history``, one row an epoch; ``profile``, one row for each setting of
-                the solver that a trained network was evaluated with.
-            columns: those that are wanted, in this order; all by default, for LaTeX the eight most telling ones.
-            format: ``csv``, ``parquet``, ``json`` or ``latex``; None for that of the ending of ``path``.
+            table: ``trials``, one row per trial; ``history``, one row per epoch; ``profile``, one row for each solver
+                setting that a trained network was evaluated with.
+            columns: columns to write, in this order; by default all, for LaTeX at most eight main columns.
+            format: ``csv``, ``parquet``, ``json`` or ``latex``; None to use the ending of ``path``.
 
         Raises:
             BadInput: there is no such format, table or column, or the file cannot be written.
@@ -135,13 +135,13 @@ class Records(ABC):
         """Metadata of a Parquet file of the records, as MLCommons Croissant 1.0.
 
         Args:
-            file: its name.
-            content: of the file, as ``exported`` gives it.
-            table: as of ``export``.
-            columns: as of ``export``.
+            file: name of the Parquet file.
+            content: content of the file, as returned by ``exported``.
+            table: as in ``export``.
+            columns: as in ``export``.
 
         Returns:
-            bytes: JSON-LD, to stand beside the file.
+            bytes: JSON-LD, to be stored next to the file.
         """
         from nodebench import __version__
         from nodebench.analysis.croissant import croissant
@@ -152,7 +152,7 @@ class Records(ABC):
         return croissant(shown, file, content, version=__version__, date=date)
 
     def _telling(self) -> list[str]:
-        """At most eight columns of the summary, without a status that all trials share."""
+        """Return at most eight columns of the summary; the status is omitted if it is the same in all trials."""
         shown = self.summary()
         same = shown["status"].nunique() < 2
         return [name for name in shown.columns if not (same and name == "status")][:_MOST_COLUMNS]
@@ -175,12 +175,12 @@ class Run(Records):
 
     @property
     def study(self) -> Study:
-        """What the run was made from."""
+        """The study that the run executed."""
         return RunFolder(self.folder).study()
 
     @cached_property
     def records(self) -> Sequence[Record]:
-        """One record a trial: axes, status, metrics, costs, history by epoch, environment."""
+        """One record per trial: axes, status, metrics, costs, history by epoch, environment."""
         return RunFolder(self.folder).records()
 
     def report(self, out: str | Path | None = None, *, formats: Sequence[str] = ("html",)) -> Path:
@@ -208,7 +208,7 @@ class Runs(Records, Sequence[Run]):
     """Several runs, with all of their records.
 
     Args:
-        runs: in the order in which their records stand.
+        runs: the runs; the records have the same order.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -216,7 +216,7 @@ class Runs(Records, Sequence[Run]):
 
     @property
     def name(self) -> str:
-        """How many runs they are."""
+        """Number of runs, as text."""
         return several(len(self), "run")
 
     @cached_property

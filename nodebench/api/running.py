@@ -50,28 +50,28 @@ def run(
         run.plot("nfe_forward", "gradient_error")
 
     Args:
-        task: a name of ``nodebench list tasks``, a ``Problem``, or ``file.py:NAME`` of one.
-        options: of the task; several values of one multiply into trials.
-        seeds: how many replicates, or their seeds.
+        task: a name from ``nodebench list tasks``, a ``Problem``, or ``file.py:NAME`` of a ``Problem``.
+        options: options of the task; several values are expanded into all combinations (one trial each).
+        seeds: number of replicates, or their seeds.
         preset: scale of the task: ``smoke``, ``quick`` or ``paper``.
         results: folder in which the run directory is made.
-        jobs: trials at once; one by default, since trials that run together spoil each other's times.
+        jobs: number of parallel trials; one by default, because parallel trials distort each other's times.
         passes: what is measured: ``training``, ``memory``, ``numerics``; all by default.
-        timing: whether seconds matter. Without it trials run on all cores, and none runs again because the machine
-            changed its speed.
-        limits: of each trial.
+        timing: whether times are needed. If False, trials run on all cores, and a trial is not rerun because the
+            machine changed its speed.
+        limits: limits of time, evaluations and memory of each trial.
         data: folder of the full data sets.
-        download: whether the loader may fetch the data.
-        progress: whether a progress bar is shown, or what shows it.
+        download: whether the data may be downloaded.
+        progress: whether to show a progress bar, or a ``Listener`` that shows the progress.
         axes: fields of ``Trial``, such as ``solver``, ``gradient`` or ``rtol``, each with one value or several;
             ``device`` and ``threads`` take one.
 
     Returns:
-        Run: the records of all trials. A trial that failed has a record that says how.
+        Run: the records of all trials. A failed trial has a record with its status and failure.
 
     Raises:
         BadInput: an axis or a value does not exist, or the combination cannot be run; nothing was written.
-        KeyboardInterrupt: the run was interrupted; what was finished is stored.
+        KeyboardInterrupt: the run was interrupted; finished trials are stored.
     """
     for name in axes:
         choose("axis", name, [one for one in Grid.model_fields if one not in _OF_RUN])
@@ -89,7 +89,7 @@ def run(
 
 
 def named(task: "str | Problem") -> tuple[str, dict[str, Scalar]]:
-    """The name of a task, and the option that names a problem of the user's own."""
+    """Return the name of a task and its options; a problem of the user is passed as an option."""
     if isinstance(task, str):
         return task_or_problem(task)
     from nodebench.tasks import live
@@ -97,7 +97,7 @@ def named(task: "str | Problem") -> tuple[str, dict[str, Scalar]]:
     return live.TASK, {"problem": live.keep(task)}
 
 
-# Arguments of ``run`` that have a name of their own there.
+# Fields of ``Grid`` that ``run`` does not accept as axes.
 _OF_RUN = ("task", "preset", "seed", "overrides", "exclude", "against")
 
 
@@ -113,12 +113,12 @@ def run_study(
     data: str | Path | None = None,
     progress: bool | Listener = True,
 ) -> Run:
-    """Run a study that comes with nodebench, or that of a ``.toml`` file.
+    """Run a study that comes with nodebench, or a study from a ``.toml`` file.
 
     Args:
-        name: a name of ``nodebench study list``, or the path of a file.
+        name: a name from ``nodebench study list``, or the path of a file.
         preset: scale of its tasks.
-        seeds: replicates, in place of those that the study asks for.
+        seeds: number of replicates; overrides the study's seeds.
         results, jobs, passes, limits, data, progress: as in ``run``.
     """
     study = load_study(name, Preset(choose("preset", preset, list(Preset))))
@@ -134,11 +134,11 @@ def load(name: str | Path | None = None, *, results: str | Path = "results") -> 
     """Read a run.
 
     Args:
-        name: of the run, or the path of its directory; None for the latest one.
-        results: folder in which runs are kept.
+        name: name of the run, or path of its directory; None for the latest run.
+        results: folder of the runs.
 
     Raises:
-        BadInput: there is none.
+        BadInput: there is no such run.
     """
     return Run(RunFolder.open(Path(results), None if name is None else str(name)).folder)
 
@@ -147,13 +147,13 @@ def load_runs(folder: str | Path = "results") -> Runs:
     """Read every run in a folder and in the folders below it.
 
     Raises:
-        BadInput: there is none.
+        BadInput: there is no run.
     """
     return Runs([Run(run.folder) for run in runs_below(Path(folder))])
 
 
 def resume(run: Run, *, retry_failed: bool = False, jobs: int | None = None, progress: bool | Listener = True) -> Run:
-    """Run the trials that a run lacks, because it was interrupted, and return it with all records."""
+    """Run the missing trials of an interrupted run, and return the run with all records."""
     how = Execution(run.folder.parent, retry_failed=retry_failed, jobs=jobs)
     return _ended(resume_run(RunFolder(run.folder), how, listener(progress)))
 
@@ -180,7 +180,7 @@ def _ended(session: Session) -> Run:
 
 
 def listener(progress: bool | Listener) -> Listener:
-    """What shows the progress of trials."""
+    """Return the listener that shows the progress of trials."""
     if isinstance(progress, Listener):
         return progress
     return _Bar() if progress else Listener()
@@ -199,11 +199,11 @@ class _Bar(Listener):
 
 
 class _Count(Display):
-    """Moves a bar on as trials end."""
+    """Advances a progress bar as trials end."""
 
     def __init__(self, bar: "Progress", task: "TaskID") -> None:
         self._bar, self._task = bar, task
 
     def finished(self, record: Record) -> None:
-        """Count it."""
+        """Advance the bar by one trial."""
         self._bar.advance(self._task)

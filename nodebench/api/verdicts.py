@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Verdicts:
-    """The result of every claim; a sequence that can also be asked for a claim by its id."""
+    """The results of all claims: iterate over them, or look one up by its claim id."""
 
     def __init__(self, results: Sequence[ClaimResult]) -> None:
         self._results = results
@@ -35,10 +35,10 @@ class Verdicts:
         return by_name[choose_claim(name, by_name)]
 
     def frame(self) -> "pd.DataFrame":
-        """One row a claim.
+        """Return one row per claim.
 
-        ``line`` is the verdict with the conditions it rests on, ``measured`` the effect in words. ``estimate``, ``low``
-        and ``high`` are the effect in its most telling condition and its 95 % interval, ``n`` the replicates.
+        ``line`` is the verdict with its conditions, ``measured`` the effect in words. ``estimate``, ``low`` and
+        ``high`` are the effect in the headline condition and its 95 % interval, ``n`` the number of replicates.
         """
         import pandas as pd
 
@@ -55,7 +55,7 @@ class Verdicts:
 def verdicts(results: str | Path = "results") -> Verdicts:
     """Judge every claim by the records of a folder and of the folders below it.
 
-    The published records in it count only where there are no others.
+    Published records in the folder are used only if there are no other records.
     """
     folder = Path(results)
     return Verdicts(judge(all_claims(), records_to_judge(folder), calibrations(folder), frozen_declarations()))
