@@ -1,1 +1,1 @@
-"""Plain torch modules, one file per family. None knows which task trains it."""
+"""Plain torch modules, one file per family. Models do not depend on tasks."""

@@ -26,10 +26,10 @@ class Augment(nn.Module):
 
 
 class AugmentedTrajectories(nn.Module):
-    """Trajectories of a field of more components than are observed.
+    """Trajectories of a field whose state has more components than are observed.
 
-    The extra components start at 0 and are dropped from the result. They depend on the path, so that there is no field
-    on the observed components alone.
+    The extra components start at 0 and are dropped from the result. They depend on the path, so the observed components
+    alone do not follow an ODE.
 
     Args:
         flow: the trajectories of the whole state.

@@ -11,11 +11,11 @@ from nodebench.solvers import Solve
 
 
 def spline_coefficients(times: np.ndarray, values: np.ndarray) -> Tensor:
-    """Coefficients of natural cubic splines through series.
+    """Return the coefficients of natural cubic splines through each series.
 
     Args:
-        times: of the observations, ``(K,)``, increasing.
-        values: observed, ``(B, K, C)``.
+        times: observation times, ``(K,)``, increasing.
+        values: observed values, ``(B, K, C)``.
 
     Returns:
         Tensor: ``(B, K - 1, 4, C)`` in float64, the highest power first.
@@ -30,7 +30,7 @@ class CdeField(nn.Module):
     Args:
         field: the network f, ``(B, H) -> (B, H C)``.
         knots: times of the observations, ``(K,)``.
-        coefficients: of the paths, ``(B, K - 1, 4, C)``.
+        coefficients: spline coefficients of the paths, ``(B, K - 1, 4, C)``.
     """
 
     knots: Tensor
@@ -39,12 +39,12 @@ class CdeField(nn.Module):
     def __init__(self, field: nn.Module, knots: Tensor, coefficients: Tensor) -> None:
         super().__init__()
         self.field = field
-        self.training = field.training  # made anew in each forward pass
+        self.training = field.training  # this module is created in each forward pass
         self.register_buffer("knots", knots)
         self.register_buffer("coefficients", coefficients)
 
     def path_derivative(self, t: Tensor) -> Tensor:
-        """``dX/dt`` ``(B, C)`` at one time, or at a time for each path ``(B, 1)``."""
+        """Return ``dX/dt`` ``(B, C)`` at one time, or at one time per path ``(B, 1)``."""
         at = t.to(self.knots).reshape(-1)
         interval = (torch.searchsorted(self.knots, at, right=True) - 1).clamp(0, len(self.knots) - 2)
         paths = torch.arange(len(self.coefficients), device=at.device)
@@ -59,17 +59,18 @@ class CdeField(nn.Module):
 
 
 class NeuralCDE(nn.Module):
-    """A neural controlled differential equation that reads a series and gives one number.
+    """A neural controlled differential equation that maps a series to one number.
 
-    ``z(t₀) = g(X(t₀))``, ``dz = f(z) dX``, and the output is linear in ``z`` at the end. Source: Kidger et al. 2020,
+    ``z(t₀) = g(X(t₀))``, ``dz = f(z) dX``, and the output is linear in the final ``z``. Source: Kidger et al. 2020,
     arXiv 2005.08926, section 3; f ends in tanh as its authors advise.
 
     Args:
         knots: times of the observations, ``(K,)``, the same for all series.
-        channels: of the series, the time among them.
-        hidden: components of z.
-        width: of the hidden layer of f.
-        activation: after the hidden layer of f. With ReLU the gradient of a solve converges slowly in its steps.
+        channels: number of channels of the series, time included.
+        hidden: number of components of z.
+        width: width of the hidden layer of f.
+        activation: activation after the hidden layer of f. With ReLU the gradient converges slowly with the number of
+            steps.
         solve: the integrator.
     """
 
@@ -95,7 +96,7 @@ class NeuralCDE(nn.Module):
 
 
 class GruClassifier(nn.Module):
-    """A GRU that reads the observations, the time among their channels; no ODE. Arguments as for ``NeuralCDE``."""
+    """A GRU over the observations, with time as one channel; no ODE. Arguments as for ``NeuralCDE``."""
 
     gaps: Tensor
 
@@ -106,7 +107,7 @@ class GruClassifier(nn.Module):
         self.readout = nn.Linear(hidden, 1)
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        """Return a number for each series ``(B, 1)``; its last observation is the end of its spline."""
+        """Return a number for each series ``(B, 1)``; the last observation is the end point of its spline."""
         cubic, square, linear, constant = coefficients.unbind(2)
         ended = ((cubic * self.gaps + square) * self.gaps + linear) * self.gaps + constant
         series = torch.cat([constant, ended[:, -1:]], 1)

@@ -1,8 +1,8 @@
-"""DETEST: the 25 non-stiff problems of Enright and Pryce, each over a time from 0 to 20.
+"""DETEST: the 25 non-stiff problems of Enright and Pryce, each solved from t = 0 to t = 20.
 
 Source: Hull, Enright, Fellen and Sedgwick 1972, SIAM J. Numer. Anal. 9, 603–637; Enright and Pryce 1987, Algorithm 648,
-ACM Trans. Math. Softw. 13, 28–34. torchdiffeq's ``tests/DETEST`` has another constant in E4 (0.32) and, in C5, a start
-10¹¹ times too large and other forces.
+ACM Trans. Math. Softw. 13, 28–34. torchdiffeq's ``tests/DETEST`` differs: its constant in E4 is 0.32; in C5 its
+initial state is 10¹¹ times too large and its forces are different.
 """
 
 import math
@@ -17,7 +17,7 @@ Slope = Callable[[Tensor, Tensor], Tensor]
 
 
 class Problem(NamedTuple):
-    """A problem: ``field(t, y)`` for states ``(..., D)``, and the start ``(D,)``."""
+    """A vector field ``field(t, y)`` of states ``(..., D)``, and the initial state ``start`` ``(D,)``."""
 
     field: Slope
     start: Sequence[float]
@@ -45,7 +45,7 @@ class Detest(nn.Module):
 
 
 def _system(slopes: Callable[..., tuple[Tensor, ...]]) -> Slope:
-    """A field from a function of the time and of each component, ``(..., 1)``."""
+    """Return a field from a function that takes the time and each component ``(..., 1)`` as separate arguments."""
 
     def field(t: Tensor, y: Tensor) -> Tensor:
         components = (y[..., i : i + 1] for i in range(y.shape[-1]))
@@ -89,7 +89,7 @@ def _rigid_body(t: Tensor, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, ...
 
 
 def chain(rates: Sequence[float]) -> Tensor:
-    """The matrix of a decay chain of one state more than it has rates; what leaves one state enters the next."""
+    """Return the matrix ``(n + 1, n + 1)`` of a decay chain with n rates; what leaves one state enters the next."""
     matrix = torch.zeros(len(rates) + 1, len(rates) + 1, dtype=torch.float64)
     for i, rate in enumerate(rates):
         matrix[i, i], matrix[i + 1, i] = -rate, rate
@@ -103,7 +103,7 @@ def diffusion(size: int) -> Tensor:
 
 
 def _linear(matrix: Tensor) -> Problem:
-    """The field A y on columns, from the first unit vector."""
+    """Return the problem ``dy/dt = A y`` that starts at the first unit vector."""
 
     def field(t: Tensor, y: Tensor) -> Tensor:
         return y @ matrix.to(y).T
@@ -148,7 +148,7 @@ def _planets(t: Tensor, y: Tensor) -> Tensor:
 
 
 def _orbit(eccentricity: float) -> Problem:
-    """Kepler's problem from the point nearest to the centre, with a semi-major axis of 1."""
+    """Return Kepler's problem, started at the pericentre, with a semi-major axis of 1."""
 
     def slopes(t: Tensor, x: Tensor, y: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         cubed = (x * x + y * y) ** 1.5

@@ -14,7 +14,7 @@ from nodebench.models.ode_block import OdeBlock
 from nodebench.solvers import Solve
 
 WIDTH = 64
-EXTRA = 16  # channels of the augmented networks, beside the others
+EXTRA = 16  # additional channels of the augmented networks
 
 
 def _norm(channels: int) -> nn.GroupNorm:
@@ -41,7 +41,7 @@ class ResidualBlock(nn.Module):
 
 
 class ConvField(nn.Module):
-    """The vector field of the ODE-Net: two convolutions that see the time as one more channel."""
+    """The vector field of the ODE-Net: two convolutions with time as an additional input channel."""
 
     def __init__(self, channels: int = WIDTH) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def _head(channels: int = WIDTH) -> list[nn.Module]:
 
 def ode_net(solve: Solve) -> nn.Sequential:
     """One ODE block on [0, 1]: 208,266 parameters. Logits ``(N, 10)`` from images ``(N, 1, 28, 28)``."""
-    # The stem is drawn before the block, so that equal seeds give all these networks equal stems.
+    # The stem is initialised first, so that with the same seed all these networks have the same stem.
     stem = _stem()
     return nn.Sequential(*stem, OdeBlock(ConvField(), solve), *_head())
 
@@ -110,7 +110,7 @@ def res_net(blocks: int) -> nn.Sequential:
 
 
 def tied_res_net(blocks: int) -> nn.Sequential:
-    """One residual block taken ``blocks`` times: 206,858 parameters."""
+    """One residual block applied ``blocks`` times with shared weights: 206,858 parameters."""
     stem, block = _stem(), ResidualBlock()
     return nn.Sequential(*stem, *(block for _ in range(blocks)), *_head())
 

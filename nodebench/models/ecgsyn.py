@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 RESPIRATION_HZ = 0.25
-RESPIRATION = 0.005  # of the baseline; the R peak is 0.04 to 0.05
-MILLIVOLT = 25.0  # of z, so that the R peak of Table 1 at 60 beats a minute is near the 1.2 mV of the authors' program
+RESPIRATION = 0.005  # amplitude of the baseline; the R peak is 0.04 to 0.05
+MILLIVOLT = 25.0  # mV per unit of z; at 60 beats per minute the R peak of Table 1 is then near the authors' 1.2 mV
 
 
 class Waves(NamedTuple):
@@ -32,13 +32,13 @@ TABLE_1 = Waves(
 
 
 class EcgSyn(nn.Module):
-    """Three states (x, y, z): a point that circles once a beat and is pushed in z as it passes each wave.
+    """Three states (x, y, z): the point (x, y) circles once per beat, and each wave it passes pushes z.
 
     Equation 1 of the paper: ``x' = αx - ωy``, ``y' = αy + ωx``,
     ``z' = -Σ aᵢ Δθᵢ exp(-Δθᵢ² / 2bᵢ²) - (z - z₀)`` with ``α = 1 - √(x² + y²)`` and ``θ = atan2(y, x)``.
 
     Args:
-        waves: of one heart or, with a leading dimension ``(N, 5)``, of many.
+        waves: the waves of one heart, ``(5,)``, or of N hearts, ``(N, 5)``.
         interval: the RR interval in s, ``(N,)``, as a function of the time in s.
         respiration: amplitude of the baseline ``z₀``.
     """

@@ -11,11 +11,11 @@ class MlpField(nn.Module):
     """A fully connected network as a vector field.
 
     Args:
-        widths: of the state, the hidden layers, and the state again.
-        activation: between the layers.
-        sees_time: whether the time is one more input.
-        damping: λ ≥ 0 of an added ``-λ y``. With a bounded network it keeps the state bounded forwards in time;
-            backwards it is what makes it grow.
+        widths: widths of the state, of the hidden layers, and of the state again.
+        activation: activation between the layers.
+        sees_time: whether the time is an additional input.
+        damping: λ ≥ 0 of an added term ``-λ y``. With a bounded network it keeps the state bounded forwards in time;
+            backwards in time it makes the state grow.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Cubed(nn.Module):
 class Scaled(nn.Module):
     """A field whose output is multiplied by a constant for each component.
 
-    Source: Kim et al. 2021, arXiv 2103.15341, section III: the equation of a stiff system in scales of its own.
+    Source: Kim et al. 2021, arXiv 2103.15341, section III: scaled equations of a stiff system.
     """
 
     scale: Tensor
@@ -80,7 +80,7 @@ class Scaled(nn.Module):
 
 
 class Squeezed(nn.Module):
-    """A field that pulls the last component of the state to 0, at a rate, and leaves the others alone."""
+    """A field with an added ``-rate * y`` in the last component of the state, which pulls that component to 0."""
 
     def __init__(self, field: nn.Module, rate: float) -> None:
         super().__init__()
@@ -95,9 +95,9 @@ class Squeezed(nn.Module):
 
 
 class Delayed(nn.Module):
-    """A field on clocks that start at 0: sample ``i`` of the batch is at the time ``start[i] + t``.
+    """A field with one time offset per sample: sample ``i`` of the batch is at the time ``start[i] + t``.
 
-    So windows that begin at different times are one batch over one grid.
+    Windows that begin at different times can then be solved as one batch on one time grid.
     """
 
     start: Tensor
@@ -105,7 +105,7 @@ class Delayed(nn.Module):
     def __init__(self, field: nn.Module, start: Tensor) -> None:
         super().__init__()
         self.field = field
-        self.training = field.training  # made anew in each forward pass
+        self.training = field.training  # this module is created in each forward pass
         self.register_buffer("start", start)  # (B, 1)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class Delayed(nn.Module):
 
 
 class Rescaled(nn.Module):
-    """A field on a time scale from 0 to 1: sample ``i`` is at the time ``start[i] + length[i] t``.
+    """A field with one interval per sample, mapped to [0, 1]: sample ``i`` is at the time ``start[i] + length[i] t``.
 
     Samples with different intervals are then solved as one batch.
     """
@@ -125,12 +125,12 @@ class Rescaled(nn.Module):
     def __init__(self, field: nn.Module, start: Tensor, length: Tensor) -> None:
         super().__init__()
         self.field = field
-        self.training = field.training  # made anew in each forward pass
+        self.training = field.training  # this module is created in each forward pass
         self.register_buffer("start", start)  # (B, 1)
         self.register_buffer("length", length)  # (B, 1)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        """Return the derivative by the clock, of the shape ``(B, D)`` of ``y``."""
+        """Return the derivative with respect to the rescaled time, of the shape ``(B, D)`` of ``y``."""
         return self.field(self.start + self.length * t, y) * self.length.to(y)
 
 

@@ -1,4 +1,4 @@
-"""Densities of points: continuous flows, whose solve carries the log-density along, planar layers, and mixtures.
+"""Density models: continuous normalising flows (the log-density is part of the state), planar flows, mixtures.
 
 Every model returns the log-density of points. Sources: Chen et al. 2018, arXiv 1806.07366, section 4; torchdiffeq
 ``examples/cnf.py``; Grathwohl et al. 2019 (FFJORD), arXiv 1810.01367; Rezende and Mohamed 2015, arXiv 1505.05770.
@@ -21,22 +21,23 @@ Trace = Literal["exact", "gaussian", "rademacher"]
 
 
 def noise_like(points: Tensor, trace: Trace, random: torch.Generator | None = None) -> Tensor:
-    """Noise of mean 0 and covariance 1 for an estimate of the trace, of the shape of points, on the CPU."""
+    """Draw noise of mean 0 and identity covariance for a trace estimate, in the shape of ``points``, on the CPU."""
     normal = torch.randn(points.shape, generator=random)
     return normal.sign() if trace == "rademacher" else normal
 
 
 class ContinuousFlow(nn.Module):
-    """A continuous normalising flow: points flow from the data, at ``end``, to a normal base, at 0.
+    """A continuous normalising flow: it maps data points, at time ``end``, to a normal base density, at time 0.
 
     Args:
-        field: of the points, ``field(t, z)`` of the shape ``(B, D)`` of ``z``.
+        field: vector field of the points; ``field(t, z)`` has the shape ``(B, D)`` of ``z``.
         solve: the integrator.
         end: the time of the data.
-        base_variance: of the base, in each component.
-        trace: how the trace of the Jacobian is found in training: ``exact``, by D vector-Jacobian products, or by
-            Hutchinson's estimate with one noise vector a sample. In evaluation it is exact, as in FFJORD's script.
-        redraw: draw the noise anew at each evaluation of the field in place of once a solve.
+        base_variance: variance of the base density in each component.
+        trace: how training computes the trace of the Jacobian: ``exact`` by D vector-Jacobian products, otherwise by
+            Hutchinson's estimator with one noise vector per sample. In evaluation mode it is exact, as in FFJORD's
+            script.
+        redraw: draw new noise at each evaluation of the field instead of once per solve.
         train_end: learn the end time; ``end`` is its initial value.
     """
 
@@ -69,17 +70,18 @@ class ContinuousFlow(nn.Module):
     def forward(self, points: Tensor, noise: Tensor, exact: bool | None = None) -> Tensor:
         """Return the log-density ``(B,)`` of points ``(B, D)``.
 
-        ``noise`` ``(B, D)`` estimates the trace unless ``exact``, by default as the model says.
+        ``noise`` ``(B, D)`` is used for the trace estimate if ``exact`` is false. If ``exact`` is None, the model's
+        ``trace`` and its training mode decide.
         """
         self.field.exact = (self.trace == "exact" or not self.training) if exact is None else exact
         states = self.flow(points, noise, self.times)[-1]
         return normal_log_density(states[:, :-1], self.base_variance) - states[:, -1]
 
     def flow(self, points: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-        """Move points from the first of the times through all others.
+        """Move points from the first time to each of the others.
 
         Returns:
-            Tensor: ``(T, B, D + 1)``, where they are at the times, and the change of their log-density since the first.
+            Tensor: ``(T, B, D + 1)``, the points at each time and the change of their log-density since the first time.
         """
         self.field.noise = noise
         start = torch.cat([points, torch.zeros_like(points[:, :1])], -1)
@@ -87,10 +89,10 @@ class ContinuousFlow(nn.Module):
 
 
 class Stretched(nn.Module):
-    """A field whose time is stretched by a factor that is learned: ``dz/ds = r f(r s, z)``, so that an end time is.
+    """A field with a learned time scale, ``dz/ds = r f(r s, z)``, which makes the end time of a flow trainable.
 
-    As in FFJORD, ``r`` is the square of a parameter. The end time itself is given to the solver there; here a gradient
-    with respect to times is not asked of it.
+    As in FFJORD, ``r`` is the square of a parameter. FFJORD passes the learned end time to the solver; here the
+    solver's times are constant, so it needs no gradient with respect to them.
     """
 
     def __init__(self, field: nn.Module) -> None:
@@ -100,7 +102,7 @@ class Stretched(nn.Module):
 
     @property
     def rate(self) -> Tensor:
-        """The factor."""
+        """The time scale ``r``."""
         return self.root.square()
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
@@ -109,16 +111,17 @@ class Stretched(nn.Module):
 
 
 class WithDivergence(nn.Module):
-    """A field of points with the rate of their log-density: ``d[z, log p]/dt = [f(z), -tr df/dz]``.
+    """A field of points and of their log-density: ``d[z, log p]/dt = [f(z), -tr df/dz]``.
 
     Args:
-        field: of the points. The exact trace of one that has ``with_divergence`` is taken from that.
+        field: vector field of the points. If it has a method ``with_divergence``, that method gives the exact trace.
         exact: whether the trace is exact; otherwise it is estimated with ``noise``.
-        draw: draws the noise of one evaluation, of the shape of points; without it ``noise`` serves for a whole solve.
+        draw: function that draws the noise of one evaluation, in the shape of the points; None uses ``noise`` for the
+            whole solve.
 
     Attributes:
         noise: ``(B, D)``, of mean 0 and covariance 1.
-        carried: components of the state that are no points.
+        carried: number of state components that are not coordinates of points.
     """
 
     noise: Tensor
@@ -135,7 +138,7 @@ class WithDivergence(nn.Module):
         if self.exact and (closed := getattr(self.field, "with_divergence", None)):
             slope, trace = closed(t, state[:, :-1])
             return torch.cat([slope, -trace.unsqueeze(-1)], -1)
-        if torch.compiler.is_compiling():  # torch's compiler follows torch.func, and not autograd.grad
+        if torch.compiler.is_compiling():  # torch.compile can trace torch.func, but not autograd.grad
             slope, pull, *_ = torch.func.vjp(partial(self.field, t), state[:, :-1])
             return self._joined(slope, lambda cotangent: pull(cotangent)[0])
         differentiated = torch.is_grad_enabled()
@@ -148,7 +151,7 @@ class WithDivergence(nn.Module):
         return found if differentiated else found.detach()
 
     def _joined(self, slope: Tensor, pull: Callable[[Tensor], Tensor]) -> Tensor:
-        """The derivative ``(B, D + 1)``, from that of the points and its vector-Jacobian product."""
+        """Return the derivative ``(B, D + 1)`` from the points' derivative and its vector-Jacobian product."""
         if self.exact:
             units = torch.eye(slope.shape[1], dtype=slope.dtype, device=slope.device)
             rows = [pull(unit.expand_as(slope))[:, i] for i, unit in enumerate(units)]
@@ -166,12 +169,12 @@ def _pulled_back(slope: Tensor, points: Tensor, cotangent: Tensor) -> Tensor:
 
 
 class PlanarField(nn.Module):
-    """A mean of gated planar units whose weights are a network's of the time: torchdiffeq ``examples/cnf.py``.
+    """A mean of gated planar units whose weights a network computes from the time: torchdiffeq ``examples/cnf.py``.
 
     Args:
-        dimension: of the points.
-        hidden: units a layer of the network.
-        units: planar units.
+        dimension: dimension of the points.
+        hidden: units per layer of the network.
+        units: number of planar units.
     """
 
     def __init__(self, dimension: int, hidden: int, units: int) -> None:
@@ -199,7 +202,7 @@ class PlanarField(nn.Module):
 
 
 class ConcatSquashField(nn.Module):
-    """A network whose layers the time gates and shifts: FFJORD's ``concatsquash`` layers, tanh between them."""
+    """A network of FFJORD's ``concatsquash`` layers: a gate and a shift depend on the time; tanh between layers."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -210,7 +213,7 @@ class ConcatSquashField(nn.Module):
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
         """Return dz/dt, of the shape ``(B, D)`` of ``z``."""
-        time = t.to(z).reshape(-1, 1)  # a solver that steps each sample on its own gives it (B, 1)
+        time = t.to(z).reshape(-1, 1)  # solvers that step each sample separately pass t as (B, 1)
         for i, (layer, gate, shift) in enumerate(zip(self.layers, self.gates, self.shifts, strict=True)):
             z = layer(torch.tanh(z) if i else z) * torch.sigmoid(gate(time)) + shift(time)
         return z
@@ -221,15 +224,15 @@ class PlanarFlow(nn.Module):
 
     The layers are applied to the data, so that the density is exact; they have no inverse in closed form.
 
-    Source: Rezende and Mohamed 2015, section 4.1. ``u`` is moved along ``w`` such that each layer can be inverted
-    (their appendix A.1): the moved ``u`` has ``w u = softplus(w u + c) - 1``.
+    Source: Rezende and Mohamed 2015, section 4.1. ``u`` is shifted along ``w`` so that each layer is invertible
+    (their appendix A.1): the shifted ``û`` satisfies ``w û = softplus(w u + c) - 1``.
 
     Args:
-        dimension: of the points.
-        layers: how many.
-        start: ``published``: ``c = 0``, their formula. With small initial weights a new layer shrinks the points along
-            ``w`` by 0.31, and 64 of them are about 20 nats from the density of the base. ``identity``:
-            ``c = log(e - 1)``, so that new layers are near the identity.
+        dimension: dimension of the points.
+        layers: number of layers.
+        start: ``published``: ``c = 0``, the formula of the paper. With small initial weights each layer shrinks the
+            points along ``w`` by 31 %, so 64 layers start about 20 nats from the density of the base. ``identity``:
+            ``c = log(e - 1)``, so that each layer starts near the identity.
     """
 
     def __init__(self, dimension: int, layers: int, start: LayersStart = "identity") -> None:
@@ -256,7 +259,7 @@ class PlanarFlow(nn.Module):
 
 
 class GaussianMixture(nn.Module):
-    """A mixture of normal densities with diagonal covariances, trained as the flows are: a control."""
+    """A baseline: a mixture of Gaussians with diagonal covariances, trained in the same way as the flows."""
 
     def __init__(self, dimension: int, components: int) -> None:
         super().__init__()
@@ -272,6 +275,6 @@ class GaussianMixture(nn.Module):
 
 
 def normal_log_density(points: Tensor, variance: float) -> Tensor:
-    """Log-density ``(...,)`` of points ``(..., D)`` under a normal density of mean 0, equal in each component."""
+    """Return the log-density ``(...,)`` of points ``(..., D)`` under an isotropic Gaussian of mean 0."""
     constant = points.shape[-1] * math.log(2 * math.pi * variance)
     return -0.5 * (points.square().sum(-1) / variance + constant)

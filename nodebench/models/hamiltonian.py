@@ -1,4 +1,4 @@
-"""Fields that are the symplectic gradient of a learned energy, and so differentiate each time they are evaluated."""
+"""Hamiltonian fields: each evaluation computes the symplectic gradient of a learned energy by autograd."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,8 @@ class HamiltonianField(nn.Module):
     Along the exact flow H is constant. Source: Greydanus et al. 2019, arXiv 1906.01563; trained through a solver as in
     Zhong et al. 2020 (Symplectic ODE-Net), arXiv 1909.12077.
 
-    ``forward`` enables autograd, since solvers evaluate fields without it. Where the caller has it enabled, the result
-    is differentiable; the energy is then differentiated twice.
+    ``forward`` enables autograd, because solvers evaluate fields without it. If the caller has autograd enabled, the
+    result is differentiable; the energy is then differentiated twice.
 
     Args:
         coordinates: number of coordinates q, and of momenta p.

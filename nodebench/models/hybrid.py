@@ -13,8 +13,8 @@ class KnownRates(nn.Module):
     """``y' = rates · y + interaction(t, y)``: each component's own growth or death is known.
 
     Args:
-        rates: of each component, ``(D,)``; negative for a death.
-        interaction: what is learned, a module ``(t, y) -> (..., D)``.
+        rates: growth rate of each component, ``(D,)``; negative for a death rate.
+        interaction: the learned part, a module ``(t, y) -> (..., D)``.
     """
 
     rates: Tensor
@@ -42,7 +42,7 @@ class Bilinear(nn.Module):
 
 
 class Confined(nn.Module):
-    """A field that is 0 where a component of the state is larger than a limit, so that states stop there."""
+    """A field that is 0 if a component of the state exceeds ``limit`` in absolute value, so that the state stops."""
 
     def __init__(self, field: nn.Module, limit: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Latent-variable models of series: encoders read backwards in time, decoders go out from a latent start.
+"""Latent-variable models of time series: encoders infer a latent initial state, decoders predict from it.
 
 Source: Chen et al. 2018, arXiv 1806.07366, section 5; torchdiffeq ``examples/latent_ode.py``.
 """
@@ -14,25 +14,25 @@ from nodebench.solvers import Solve
 
 
 class Fence(NamedTuple):
-    """A box in the signal's space, ``middle`` and ``radius`` of shape ``(D,)``; what has left it is held."""
+    """A box in signal space, with ``middle`` and ``radius`` of shape ``(D,)``; samples outside it are frozen."""
 
     middle: Tensor
     radius: Tensor
 
     def contains(self, signal: Tensor) -> Tensor:
-        """Whether each signal ``(..., D)`` is inside, as ``(...)``; a NaN is not."""
+        """Return a mask ``(...)`` of the signals ``(..., D)`` inside the box; NaN counts as outside."""
         return ((signal - self.middle).abs() <= self.radius).all(-1)
 
 
 class Encoder(nn.Module):
-    """A recurrent network that reads a series backwards and gives a Gaussian over its latent start.
+    """A recurrent network that reads a series backwards and returns a Gaussian over its latent initial state.
 
     Args:
         dimension: components of the series.
-        hidden: units; the script has 25.
+        hidden: number of units; 25 in torchdiffeq's script.
         latent: dimension of the latent state.
-        cell: ``rnn`` (one tanh layer, as the script) or ``gru``.
-        sees_gaps: whether it is told the time between observations, which the script's is not.
+        cell: ``rnn`` (one tanh layer, as in the script) or ``gru``.
+        sees_gaps: whether the time between observations is an input; in the script it is not.
     """
 
     def __init__(self, dimension: int, hidden: int, latent: int, cell: str = "rnn", sees_gaps: bool = True) -> None:
@@ -42,11 +42,11 @@ class Encoder(nn.Module):
         self.head = nn.Linear(hidden, 2 * latent)
 
     def forward(self, observed: Tensor, times: Tensor) -> Normal:
-        """Return the posterior of the latent start, over ``(B, L)``.
+        """Return the posterior of the latent initial state, a Gaussian over ``(B, L)``.
 
         Args:
             observed: ``(B, n, D)``, in the order of time.
-            times: of the observations, ``(B, n)``.
+            times: observation times, ``(B, n)``.
         """
         inputs = torch.cat([observed, gaps(times)], -1) if self.sees_gaps else observed
         _, last = self.recurrence(inputs.flip(1))
@@ -55,13 +55,13 @@ class Encoder(nn.Module):
 
 
 class DenseEncoder(nn.Module):
-    """A network of two layers that sees all observations at once and gives a Gaussian over the latent start.
+    """A two-layer network that reads all observations at once and returns a Gaussian over the latent initial state.
 
-    It needs no memory, unlike a recurrent network, and one grid of times that all series share. Points of the grid that
-    are not observed are zeros, and marked as such.
+    Unlike a recurrent network it has no hidden state, but all series must share one time grid. Grid points without an
+    observation are zeros with a mask of 0.
 
     Args:
-        grid: the times ``(T,)``, increasing; observations stand on some of them.
+        grid: times ``(T,)``, increasing; each observation is at one of them.
         dimension: components of the series.
         hidden: units.
         latent: dimension of the latent state.
@@ -77,7 +77,7 @@ class DenseEncoder(nn.Module):
         )
 
     def forward(self, observed: Tensor, times: Tensor) -> Normal:
-        """Return the posterior of the latent start; arguments and result as for ``Encoder``."""
+        """Return the posterior of the latent initial state; arguments and result as for ``Encoder``."""
         middles = (self.grid[1:] + self.grid[:-1]) / 2
         where = torch.bucketize(times.contiguous(), middles).unsqueeze(-1)
         marked = torch.cat([observed, torch.ones_like(observed[..., :1])], -1)
@@ -87,7 +87,7 @@ class DenseEncoder(nn.Module):
 
 
 class OdeDecoder(nn.Module):
-    """Solves a latent field from the latent start, and reads the signal off the states."""
+    """A decoder that solves an ODE from the latent initial state and maps its states to the signal."""
 
     def __init__(self, field: nn.Module, readout: nn.Module, solve: Solve) -> None:
         super().__init__()
@@ -100,8 +100,8 @@ class OdeDecoder(nn.Module):
 
         Args:
             z: latent states ``(B, L)`` at ``times[anchor]``.
-            times: ``(T,)``, increasing; those before the anchor are solved for backwards in time.
-            anchor: where the latent start stands.
+            times: ``(T,)``, increasing; times before the anchor are solved backwards.
+            anchor: index in ``times`` of the latent initial state.
         """
         states = self.solve(self.field, z, times[anchor:])
         if anchor:
@@ -110,10 +110,10 @@ class OdeDecoder(nn.Module):
         return self.readout(states).transpose(0, 1)
 
     def run_on(self, z: Tensor, times: Tensor, fence: Fence) -> Tensor:
-        """Return the signal ``(B, T, D)`` at ``times`` ``(T,)``, in either direction, however far it runs.
+        """Return the signal ``(B, T, D)`` at ``times`` ``(T,)``, increasing or decreasing.
 
-        The solve stops at each time and holds what has left the fence where it is, so that a sample that runs
-        off to infinity does not end the solve of the others.
+        The solve restarts at each time. A sample whose signal has left the fence no longer changes, so a sample that
+        diverges does not end the solve of the others.
         """
         signals = [self.readout(z)]
         for pair in times.unfold(0, 2, 1):
@@ -124,7 +124,7 @@ class OdeDecoder(nn.Module):
 
 
 class _Held(nn.Module):
-    """A field in which some samples of the batch stand still."""
+    """A field whose derivative is zero for the samples that are not ``moving``."""
 
     def __init__(self, field: nn.Module, moving: Tensor) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class _Held(nn.Module):
 
 
 class GruDecoder(nn.Module):
-    """A discrete decoder: a GRU that starts from the latent state and is told each Δt. It only goes forward."""
+    """A discrete decoder: a GRU that starts from the latent state, with each Δt as input. Forward in time only."""
 
     def __init__(self, latent: int, hidden: int, dimension: int) -> None:
         super().__init__()
@@ -163,15 +163,15 @@ class SeriesVae(nn.Module):
     def forward(self, observed: Tensor, where: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
         """Return the signal at the observations ``(B, n, D)`` and the KL divergence ``(B,)`` in nats.
 
-        All series share one grid of times, and each has observations at points of its own on it: the grid is
-        solved once for the whole batch, and each series picks its points. An adaptive forward solve costs no
-        more evaluations for that, as outputs are interpolated; the adjoint restarts at every time of the grid.
+        All series share one time grid, and each is observed at its own subset of it. The grid is solved once for the
+        whole batch, and each series selects its points. An adaptive forward solve needs no extra evaluations for
+        this, because outputs are interpolated; the adjoint restarts at every time of the grid.
 
         Args:
             observed: ``(B, n, D)``.
-            where: where on the grid they stand, ``(B, n)``, increasing.
+            where: grid indices of the observations, ``(B, n)``, increasing.
             times: the grid ``(T,)``.
-            draw: standard normal numbers ``(B, L)`` that choose the latent start in the posterior.
+            draw: standard normal noise ``(B, L)`` for the sample from the posterior.
         """
         posterior = self.encoder(observed, times[where])
         z = posterior.mean + posterior.stddev * draw
@@ -179,12 +179,12 @@ class SeriesVae(nn.Module):
         return pick(self.decoder(z, times), where), kl_divergence(posterior, prior).sum(-1)
 
     def most_likely(self, observed: Tensor, times: Tensor) -> Tensor:
-        """The mean of the posterior ``(B, L)``; ``times`` of the observations ``(B, n)``."""
+        """Return the posterior mean ``(B, L)``; ``times`` are the observation times ``(B, n)``."""
         return self.encoder(observed, times).mean
 
 
 class RnnForecaster(nn.Module):
-    """A recurrent network that predicts the next point from those before it, and goes on from its own predictions.
+    """A recurrent network that predicts the next point from the previous ones; forecasts feed back its predictions.
 
     Source: Chen et al. 2018, section 5.1: 25 units, with and without the time to the next point as an input.
     """
@@ -196,9 +196,9 @@ class RnnForecaster(nn.Module):
         self.head = nn.Linear(hidden, dimension)
 
     def forward(self, observed: Tensor, where: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the prediction of each observation from those before it ``(B, n, D)``, and no KL: zeros ``(B,)``.
+        """Return a one-step prediction of each observation ``(B, n, D)`` and a KL divergence of zero ``(B,)``.
 
-        Arguments as for ``SeriesVae``; the first is predicted from zeros.
+        Arguments as for ``SeriesVae``; the first observation is predicted from zeros.
         """
         before = torch.cat([torch.zeros_like(observed[:, :1]), observed[:, :-1]], 1)
         states, _ = self.recurrence(self._inputs(before, gaps(times[where])))
@@ -221,10 +221,10 @@ class RnnForecaster(nn.Module):
 
 
 def recurrence(cell: str, inputs: int, hidden: int) -> nn.RNNBase:
-    """A recurrent layer with batches first.
+    """Return a recurrent layer with ``batch_first=True``.
 
-    torch gives each gate two biases, one of which is redundant; it is held at zero, so that the number of
-    parameters is the published one.
+    torch gives each gate two biases, one of them redundant. For ``rnn`` it is frozen at zero, so that the number of
+    parameters matches the published one.
     """
     kinds: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU}
     layer = kinds[cell](inputs, hidden, batch_first=True)
@@ -234,7 +234,7 @@ def recurrence(cell: str, inputs: int, hidden: int) -> nn.RNNBase:
 
 
 def gaps(times: Tensor) -> Tensor:
-    """Time since the point before, ``(B, n, 1)`` of times ``(B, n)``; 0 for the first."""
+    """Return the time since the previous point ``(B, n, 1)``, of times ``(B, n)``; 0 for the first point."""
     return torch.diff(times, dim=1, prepend=times[:, :1]).unsqueeze(-1)
 
 

@@ -1,9 +1,9 @@
-"""Models of series that are observed at times of their own, with gaps: what each has seen, and what it predicts.
+"""Models of irregularly sampled series with missing values.
 
 Every model is called with ``values`` ``(B, n, D)``, which are 0 where ``seen`` ``(B, n, D)`` is false, and ``times``
 ``(B, n)``, increasing from 0. It returns its prediction ``(B, n, D)`` at all the times, and a KL divergence ``(B,)`` in
-nats, which is 0 for models without a latent variable. A series with fewer than n times repeats its last time, where
-nothing is seen.
+nats, which is 0 for models without a latent variable. A series with fewer than n times is padded with its last
+time, at which ``seen`` is false.
 
 Source: Rubanova, Chen and Duvenaud 2019, arXiv 1907.03907, sections 2 to 4.
 """
@@ -19,17 +19,17 @@ from nodebench.solvers import Solve
 
 
 class LatentOde(nn.Module):
-    """A variational autoencoder: an encoder reads what was seen backwards, and an ODE goes out from the latent start.
+    """A variational autoencoder: an encoder reads the observations backwards, an ODE starts at the latent state.
 
-    A batch is solved once, over the union of its times; each series picks its own.
+    A batch is solved once, over the union of its times; each series selects its own.
 
     Args:
         dimension: components of the series.
         hidden: units of the encoder and of the readout.
-        field: of the latent state, of dimension ``latent``.
+        field: vector field of the latent state.
         latent: dimension of the latent state.
         solve: the integrator.
-        encoder: reads backwards to the first time; None for a GRU that is told the gaps.
+        encoder: network that reads backwards to the first time; None for a GRU with the time gaps as input.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class LatentOde(nn.Module):
         self.solve = solve
 
     def forward(self, values: Tensor, seen: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
-        """Predict; ``draw`` are standard normal numbers ``(B, L)`` that choose the latent start in the posterior."""
+        """Predict; ``draw`` is standard normal noise ``(B, L)`` for the sample from the posterior."""
         posterior = self.posterior(values, seen, times)
         start = posterior.mean + posterior.stddev * draw
         grid, where = torch.unique(times, return_inverse=True)
@@ -58,13 +58,13 @@ class LatentOde(nn.Module):
         return self.readout(pick(states, where)), kl_divergence(posterior, prior).sum(-1)
 
     def posterior(self, values: Tensor, seen: Tensor, times: Tensor) -> Normal:
-        """The posterior of the latent start, over ``(B, L)``."""
+        """Return the posterior of the latent initial state, a Gaussian over ``(B, L)``."""
         mean, log_variance = self.head(self.encoder(values, seen, times)).chunk(2, -1)
         return Normal(mean, torch.exp(0.5 * log_variance), validate_args=False)
 
 
 class GruEncoder(nn.Module):
-    """A GRU that reads what was seen backwards, with the gaps; times at which nothing was seen are skipped."""
+    """A GRU that reads observations and time gaps backwards; times without an observation are skipped."""
 
     def __init__(self, dimension: int, hidden: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class GruEncoder(nn.Module):
         """Return its last state ``(B, H)``."""
         known = seen.any(-1)
         count = known.sum(1)
-        # The times at which something was seen, the last one first, then the others.
+        # Times with an observation, from last to first, then times without one.
         order = (known.long() * (1 + torch.arange(known.shape[1], device=known.device))).argsort(1, descending=True)
         values, seen = pick(values, order), pick(seen.to(values), order)
         inputs = torch.cat([values, seen, -gaps(times.gather(1, order))], -1)
@@ -83,7 +83,7 @@ class GruEncoder(nn.Module):
 
 
 class BackwardsEncoder(nn.Module):
-    """An ODE-RNN that reads backwards, as far as the first time."""
+    """An ODE-RNN that reads a series backwards to its first time."""
 
     def __init__(self, network: OdeRnn) -> None:
         super().__init__()
@@ -97,13 +97,13 @@ class BackwardsEncoder(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """Predicts each time from what was seen before it and, with a second network, from what was seen after it.
+    """A model that predicts each time from earlier observations and, with a second network, from later ones.
 
     Args:
         dimension: components of the series.
         hidden: units.
-        before: reads forwards, and gives states ``(B, n, H)``, each from what was seen before its time.
-        after: reads backwards; None to predict from the past alone.
+        before: network that reads forwards; its states ``(B, n, H)`` depend on earlier observations only.
+        after: network that reads backwards; None to predict from earlier observations only.
     """
 
     def __init__(self, dimension: int, hidden: int, before: nn.Module, after: nn.Module | None) -> None:
@@ -122,9 +122,9 @@ class Recurrent(nn.Module):
 
 
 def backwards(times: Tensor) -> tuple[Tensor, Tensor]:
-    """The places ``(B, n)`` of each series in reverse, and which of them are of the series ``(B, n, 1)``.
+    """Return the indices ``(B, n)`` that reverse each series, and a mask ``(B, n, 1)`` that is false for padding.
 
-    What a short series is filled up with stays at its end.
+    The padding of a short series stays at its end.
     """
     length = (gaps(times) > 0).sum(1) + 1  # (B, 1)
     step = torch.arange(times.shape[1], device=times.device)
@@ -132,7 +132,7 @@ def backwards(times: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class GruDt(nn.Module):
-    """A GRU that is told what was seen at the time before, and the time since."""
+    """A GRU whose inputs are the observation at the previous time and the time since then."""
 
     def __init__(self, dimension: int, hidden: int) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class GruDt(nn.Module):
 
 
 class Constant(nn.Module):
-    """The mean of what was seen of each series; 0 where nothing was."""
+    """The mean of the observed values of each series and component; 0 if there are none."""
 
     def forward(self, values: Tensor, seen: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
         """Predict."""
@@ -159,7 +159,7 @@ class Constant(nn.Module):
 
 
 class Zero(nn.Module):
-    """0, which is the mean of the training series where values are in their standard deviations."""
+    """Zeros: the mean of the training series, if values are standardised."""
 
     def forward(self, values: Tensor, seen: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
         """Predict."""
@@ -167,7 +167,7 @@ class Zero(nn.Module):
 
 
 class LastValue(nn.Module):
-    """The last value that was seen before each time, or else the first one after it."""
+    """The last value observed at or before each time; if there is none, the first one after it."""
 
     def forward(self, values: Tensor, seen: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
         """Predict."""
@@ -177,10 +177,10 @@ class LastValue(nn.Module):
 
 
 class Linear(nn.Module):
-    """Straight lines between the values that were seen.
+    """Linear interpolation between observed values.
 
-    Outside them the line through the first and the last one goes on: the "drift method" of Hyndman and Athanasopoulos,
-    Forecasting: Principles and Practice, section 5.2.
+    Outside them it extrapolates the line through the first and the last observation: the "drift method" of Hyndman and
+    Athanasopoulos, Forecasting: Principles and Practice, section 5.2.
     """
 
     def forward(self, values: Tensor, seen: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,9 +198,9 @@ class Linear(nn.Module):
 
 
 def neighbours(seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each component was seen last, at or before each time, and next, at or after it; as ``seen`` ``(B, n, D)``.
+    """Return the index of the last observation at or before each time, and of the next one at or after it.
 
-    -1 and n stand for never.
+    Both have the shape ``(B, n, D)`` of ``seen``; -1 and n mean that there is none.
     """
     n = seen.shape[1]
     place = torch.arange(n, device=seen.device)[None, :, None].expand_as(seen)
@@ -210,7 +210,7 @@ def neighbours(seen: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Baseline(nn.Module):
-    """A rule that learns nothing, as a model of series that are observed at points of their own.
+    """An adapter that gives a baseline rule the interface of ``SeriesVae``.
 
     Args:
         rule: ``Constant``, ``LastValue`` or ``Linear``.
@@ -221,7 +221,7 @@ class Baseline(nn.Module):
         self.rule = rule
 
     def forward(self, observed: Tensor, where: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the rule has at the observations ``(B, n, D)``, and no KL: zeros ``(B,)``; see ``SeriesVae``."""
+        """Return the rule's values at the observations ``(B, n, D)`` and a KL of zero ``(B,)``; see ``SeriesVae``."""
         return self.at(observed, times[where], times[where]), observed.new_zeros(len(observed))
 
     def at(self, observed: Tensor, times: Tensor, asked: Tensor) -> Tensor:
@@ -229,7 +229,7 @@ class Baseline(nn.Module):
         n = times.shape[1]
         every, order = torch.cat([times, asked], 1).sort(
             dim=1, stable=True
-        )  # an observation before what is asked there
+        )  # at equal times, observations come before requested points
         values = torch.cat([observed, observed.new_zeros(*asked.shape, observed.shape[-1])], 1)
         known = torch.zeros_like(values, dtype=torch.bool)
         known[:, :n] = True

@@ -1,4 +1,4 @@
-"""Networks of points: a flow or a chain of residual blocks, between what prepares the state and what reads it."""
+"""Networks of points: an ODE block or residual blocks, with the layers that prepare the state and read it out."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ class Residual(nn.Module):
 
 
 class Leading(nn.Module):
-    """The first components of a state."""
+    """Select the first components of a state."""
 
     def __init__(self, components: int) -> None:
         super().__init__()
@@ -40,13 +40,13 @@ class Leading(nn.Module):
 
 
 def residual_chain(width: int, hidden: int, activation: Activation) -> nn.Sequential:
-    """Residual blocks of points of ``width`` components; in each the network of the flows, without the time."""
+    """Return residual blocks for points of ``width`` components; each has the flows' network without the time."""
     widths = (width, hidden, hidden, width)
     return nn.Sequential(*(Residual(MlpField(widths, activation).net) for _ in range(BLOCKS)))
 
 
 def point_flow(width: int, hidden: int, activation: Activation, solve: Solve) -> OdeBlock:
-    """The flow of a field with two hidden layers that sees the time, over [0, 1].
+    """Return an ODE block over [0, 1] whose field has two hidden layers and takes the time as input.
 
     Source: ``ODEFunc`` in the authors' code of Dupont et al. 2019.
     """
@@ -56,7 +56,7 @@ def point_flow(width: int, hidden: int, activation: Activation, solve: Solve) ->
 def second_order_flow(
     dimension: int, hidden: int, activation: Activation, solve: Solve, heavy_ball: bool
 ) -> nn.Sequential:
-    """The position at time 1 of a second-order flow whose initial velocity is learned."""
+    """Return a network that outputs the position at time 1 of a second-order ODE with a learned initial velocity."""
     field: nn.Module
     if heavy_ball:
         field = HeavyBall(MlpField((dimension, hidden, hidden, dimension), activation, sees_time=True))
@@ -66,5 +66,5 @@ def second_order_flow(
 
 
 def augmented(extra: int, inner: nn.Module) -> nn.Sequential:
-    """A network of states with extra channels, after what appends them."""
+    """Return ``inner`` after a layer that appends ``extra`` channels of zeros."""
     return nn.Sequential(Augment(extra), inner)

@@ -13,8 +13,8 @@ from torch.func import jvp
 
 from nodebench.solvers import Integrator
 
-# The integral is carried this much smaller than it is, so that its error does not choose the steps. For that the
-# authors of RNODE give it tolerances of 1e20, which few solvers can.
+# Factor of the penalties in the state. It is small so that the error of their integral does not affect the step size.
+# The authors of RNODE set the tolerances of the integral to 1e20 instead, which few solvers support.
 SCALE = 1e-6
 
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -22,13 +22,14 @@ Field = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Regularisation:
-    """Weights of the penalties, each the integral over the solve of a mean over the components of the state.
+    """Weights of the penalties; each penalty is a mean over the state's components, integrated over the solve.
 
     Attributes:
-        kinetic: of the squared field ``f²``.
-        jacobian: of the squared Jacobian ``(∂f_i/∂z_j)²`` summed over j, estimated with one normal vector a sample.
-        taylor2, taylor3: of the squared second and third derivative of the solution with respect to time.
-        steer: the end time is drawn evenly from this share of the solve's span to either side of it; below 1.
+        kinetic: weight of the squared field ``f²``.
+        jacobian: weight of the squared Jacobian ``(∂f_i/∂z_j)²`` summed over j, estimated with one normal vector per
+            sample.
+        taylor2, taylor3: weights of the squared second and third derivative of the solution with respect to time.
+        steer: the end time is drawn uniformly from itself ± this fraction of the solve's span; below 1.
     """
 
     kinetic: float = 0.0
@@ -39,16 +40,16 @@ class Regularisation:
 
     @property
     def penalises(self) -> bool:
-        """Whether there is anything to integrate."""
+        """Whether any penalty has a nonzero weight."""
         return any((self.kinetic, self.jacobian, self.taylor2, self.taylor3))
 
 
 class RegularisedIntegrator:
-    """Solves as an integrator does, and in training mode with penalties and a random end time.
+    """An integrator that adds penalties and a random end time in training mode.
 
     Args:
         solve: the integrator.
-        weights: of the penalties.
+        weights: weights of the penalties.
     """
 
     def __init__(self, solve: Integrator, weights: Regularisation) -> None:
@@ -72,24 +73,24 @@ class RegularisedIntegrator:
         return states[..., :-1].reshape(len(times), *y0.shape)
 
     def take_penalty(self) -> Tensor | float:
-        """Return the weighted penalties of the solves since the last call, mean over their batches."""
+        """Return the weighted penalties, averaged over the batch, summed over the solves since the last call."""
         found, self._penalty = self._penalty, None
         return 0.0 if found is None else found
 
     def __deepcopy__(self, _memo: dict[int, object]) -> "RegularisedIntegrator":
-        """A copy of a model solves by the same integrator."""
+        """Return self, so that a copy of a model shares the integrator."""
         return self
 
 
 class Penalised(nn.Module):
-    """A field with the rate of its penalties: ``d[z, R]/dt = [f(z), SCALE × penalties(t, z)]``.
+    """A field augmented with its penalties: ``d[z, R]/dt = [f(z), SCALE × penalties(t, z)]``.
 
     Args:
-        field: of states ``(B, ...)``. One with an attribute ``carried`` has that many components last which are carried
-            along and not penalised; its attribute ``field`` is the field of the others.
-        solve: whose counter counts the further evaluations of the field that penalties take.
+        field: vector field of states ``(B, ...)``. If it has an attribute ``carried``, its last ``carried`` components
+            are not penalised, and its attribute ``field`` is the vector field of the other components.
+        solve: the integrator; its counter counts the extra evaluations of the field for the penalties.
         y0: the initial state, ``(B, ...)``.
-        weights: of the penalties.
+        weights: weights of the penalties.
     """
 
     def __init__(self, field: nn.Module, solve: Integrator, y0: Tensor, weights: Regularisation) -> None:
@@ -130,9 +131,9 @@ class Penalised(nn.Module):
         return rate
 
     def _derivative(self, t: Tensor, flat: Tensor, slope: Tensor, order: int) -> Tensor:
-        """The derivative ``(B, M)`` of that order of the M moving components with respect to time.
+        """Return the time derivative ``(B, M)`` of the given order of the M components that are not carried.
 
-        It takes ``order - 1`` evaluations of the field beside the one that gave ``slope``.
+        It takes ``order - 1`` evaluations of the field in addition to the one that gave ``slope``.
         """
         carries = self._moving < flat.shape[1]
         field = self.field.field if carries else self.field
@@ -148,10 +149,10 @@ class Penalised(nn.Module):
 
 
 def total_derivative(field: Field, order: int) -> Field:
-    """The derivative of that order of a solution with respect to time, as a function of time and state.
+    """Return the time derivative of the given order of a solution, as a function of time and state.
 
-    That of order 1 is the field; each further one is the derivative of the last along ``(1, f)``. Order n takes n
-    evaluations of the field.
+    Order 1 is the field itself; each higher order is the directional derivative of the previous one along ``(1, f)``.
+    Order n takes n evaluations of the field.
     """
     if order == 1:
         return field
@@ -162,6 +163,6 @@ def total_derivative(field: Field, order: int) -> Field:
 def _steered(times: Tensor, share: float) -> Tensor:
     """The times with the last one moved at random."""
     if len(times) != 2:
-        raise ValueError(f"a random end time needs a solve with a start and an end, not {len(times)} times")
+        raise ValueError(f"a random end time needs a solve with exactly two times, not {len(times)} times")
     moved = (2 * torch.rand((), dtype=torch.float64) - 1).to(times) * share * (times[1] - times[0])
     return torch.stack([times[0], times[1] + moved])

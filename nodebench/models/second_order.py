@@ -29,7 +29,8 @@ class SecondOrder(nn.Module):
 class HeavyBall(nn.Module):
     """``x' = v``, ``v' = f(t, x) − γ v``: a heavy-ball neural ODE, whose damping γ in (0, 1) is learned.
 
-    Source: Xia et al. 2021, arXiv 2110.04840, section 3; γ is a sigmoid that starts at −3, as in the authors' code.
+    Source: Xia et al. 2021, arXiv 2110.04840, section 3; γ is the sigmoid of a parameter that starts at −3,
+    as in the authors' code.
 
     Args:
         force: network of ``x``, from ``D`` to ``D`` components.
@@ -48,7 +49,7 @@ class HeavyBall(nn.Module):
 
 
 class Launch(nn.Module):
-    """Give each position a velocity that a network of it says.
+    """Append to each position an initial velocity that a network computes from it.
 
     Source: the authors' code of Norcliffe et al. 2020, ``nested-n-spheres_sonode.py``: two hidden layers, each clipped
     to ±5.

@@ -1,4 +1,4 @@
-"""A neural spline flow of the library zuko, which is imported only where one is built."""
+"""The neural spline flow of the library zuko, which is imported only when the model is built."""
 
 from torch import Tensor, nn
 
@@ -11,7 +11,7 @@ class SplineFlow(nn.Module):
     Source: Durkan et al. 2019, arXiv 1906.04032; ``zuko.flows.NSF``.
 
     Args:
-        dimension: of the points.
+        dimension: dimension of the points.
         hidden: units of each of the two hidden layers of a transform's network.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Recurrent networks that are moved from one time to the next, and updated where something was observed.
+"""Recurrent networks whose state evolves between times and is updated at observations.
 
 Sources: Rubanova, Chen and Duvenaud 2019, arXiv 1907.03907, algorithm 1 (ODE-RNN); Che, Purushotham, Cho, Sontag and
 Liu 2018, "Recurrent Neural Networks for Multivariate Time Series with Missing Values", Scientific Reports 8, 6085
@@ -16,12 +16,12 @@ from nodebench.solvers import Solve
 
 
 class Memory(NamedTuple):
-    """What a network carries from one time to the next.
+    """The state of a network between two times.
 
     Attributes:
-        hidden: its state ``(B, H)``.
-        last: the last value that was seen of each component ``(B, D)``.
-        since: the time since then, or since the start ``(B, D)``.
+        hidden: hidden state ``(B, H)``.
+        last: last observed value of each component ``(B, D)``.
+        since: time since that observation, or since the start if there is none ``(B, D)``.
     """
 
     hidden: Tensor
@@ -30,22 +30,22 @@ class Memory(NamedTuple):
 
 
 class SteppedNetwork(nn.Module, ABC):
-    """A recurrent network of irregular series.
+    """A recurrent network for irregularly sampled series.
 
-    Each series of a batch has times of its own: step i takes every series over its own i-th gap.
+    Each series of a batch has its own times: step i advances every series by its own i-th time gap.
     """
 
     @abstractmethod
     def start(self, values: Tensor) -> Memory:
-        """The memory before the first time, of values ``(B, D)``."""
+        """Return the memory before the first time, for values of shape ``(B, D)``."""
 
     @abstractmethod
     def advance(self, memory: Memory, gap: Tensor) -> Memory:
-        """The memory a time ``gap`` ``(B, 1)`` later, in which nothing is seen."""
+        """Return the memory after a time ``gap`` ``(B, 1)`` without observations."""
 
     @abstractmethod
     def update(self, memory: Memory, values: Tensor, seen: Tensor) -> Memory:
-        """The memory after values ``(B, D)``, of which those ``seen`` ``(B, D)`` are known; the others are 0."""
+        """Return the memory after ``values`` ``(B, D)``; ``seen`` ``(B, D)`` marks known values, the others are 0."""
 
     def read(self, values: Tensor, seen: Tensor, times: Tensor) -> tuple[Tensor, Memory]:
         """The states ``(B, n, H)`` just before each time, and the memory after the last one.
@@ -69,7 +69,7 @@ class SteppedNetwork(nn.Module, ABC):
 
 
 class OdeRnn(SteppedNetwork):
-    """An ODE between the times, and a GRU cell at each time at which something was seen.
+    """An ODE between the times, and a GRU cell at each time with an observation.
 
     The time between two observations differs from series to series. Each interval is solved over [0, 1], with the field
     multiplied by the length of the interval.
@@ -77,7 +77,7 @@ class OdeRnn(SteppedNetwork):
     Args:
         dimension: components of the series.
         hidden: dimension of the state.
-        field: of the state.
+        field: vector field of the hidden state.
         solve: the integrator.
     """
 
@@ -98,13 +98,13 @@ class OdeRnn(SteppedNetwork):
         return memory._replace(hidden=self.solve(self.field, extended, gap.new_tensor([0.0, 1.0]))[-1, :, :-1])
 
     def update(self, memory: Memory, values: Tensor, seen: Tensor) -> Memory:
-        """The cell, where anything was seen; elsewhere the state stays."""
+        """Apply the cell to series with an observation; the state of the others does not change."""
         after = self.cell(torch.cat([values, seen.to(values)], -1), memory.hidden)
         return memory._replace(hidden=torch.where(seen.any(-1, keepdim=True), after, memory.hidden))
 
 
 class Rescaled(nn.Module):
-    """A field over an interval of length 1: ``d[y, L]/ds = [L field(y), 0]``. The length is part of the state."""
+    """A field rescaled to an interval of length 1: ``d[y, L]/ds = [L field(y), 0]``, with the length L in the state."""
 
     def __init__(self, field: nn.Module) -> None:
         super().__init__()
@@ -119,14 +119,15 @@ class Rescaled(nn.Module):
 class GruD(SteppedNetwork):
     """A GRU whose state decays over time, and whose missing inputs decay from the last value to the mean.
 
-    Equations 3 to 6 of the paper. Over a time δ since a component was seen, the decay is ``exp(-max(0, W δ + b))``:
-    elementwise for the inputs, by a full matrix for the state. The cell is torch's, which multiplies the reset gate
-    after its matrix and not before; so does the GRU-D of Rubanova et al. It also reads which components were seen.
+    Equations 3 to 6 of the paper. With δ the time since a component was observed, the decay is
+    ``exp(-max(0, W δ + b))``: elementwise for the inputs, with a full matrix W for the state. The cell is torch's,
+    which applies the reset gate after the matrix product instead of before it; the GRU-D of Rubanova et al. does the
+    same. The mask of observed components is also an input.
 
     Args:
         dimension: components of the series.
         hidden: units.
-        mean: of the training series, ``(D,)``.
+        mean: mean of the training series, ``(D,)``.
     """
 
     mean: Tensor
@@ -134,7 +135,7 @@ class GruD(SteppedNetwork):
     def __init__(self, dimension: int, hidden: int, mean: Tensor) -> None:
         super().__init__()
         self.cell = nn.GRUCell(2 * dimension, hidden)
-        self.input_rate = nn.Parameter(torch.rand(dimension))  # not below 0, where the decay has no gradient
+        self.input_rate = nn.Parameter(torch.rand(dimension))  # not negative: the decay would have no gradient
         self.input_offset = nn.Parameter(torch.zeros(dimension))
         self.state_decay = nn.Linear(dimension, hidden)
         nn.init.uniform_(self.state_decay.weight, 0, dimension**-0.5)
@@ -152,7 +153,7 @@ class GruD(SteppedNetwork):
         return memory._replace(hidden=decay(self.state_decay(since)) * memory.hidden, since=since)
 
     def update(self, memory: Memory, values: Tensor, seen: Tensor) -> Memory:
-        """The cell, also where nothing was seen: the inputs that are missing are then all decayed ones."""
+        """Apply the cell, also without an observation; decayed values replace missing inputs."""
         kept = decay(self.input_rate * memory.since + self.input_offset)
         inputs = torch.where(seen, values, kept * memory.last + (1 - kept) * self.mean)
         hidden = self.cell(torch.cat([inputs, seen.to(values)], -1), memory.hidden)
@@ -165,11 +166,11 @@ def decay(exponent: Tensor) -> Tensor:
 
 
 class Forecaster(nn.Module):
-    """Predicts each observation from those before it, and goes on from its own predictions.
+    """A model that predicts each observation from the previous ones; forecasts feed back its own predictions.
 
     Args:
-        network: moves the state from time to time.
-        hidden: dimension of its state.
+        network: recurrent network that computes the hidden state.
+        hidden: dimension of the hidden state.
         dimension: components of the series.
     """
 
@@ -179,7 +180,7 @@ class Forecaster(nn.Module):
         self.head = nn.Linear(hidden, dimension)
 
     def forward(self, observed: Tensor, where: Tensor, times: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the prediction of each observation ``(B, n, D)``, and no KL: zeros ``(B,)``; see ``SeriesVae``."""
+        """Return a prediction of each observation ``(B, n, D)`` and a KL of zero ``(B,)``; see ``SeriesVae``."""
         states = self.network(observed, torch.ones_like(observed, dtype=torch.bool), times[where])
         return self.head(states), observed.new_zeros(len(observed))
 

@@ -1,4 +1,4 @@
-"""Known vector fields: the systems that the toys learn, in float64, and their exact trajectories."""
+"""Known vector fields: the systems that the toy tasks learn, in float64, and their exact trajectories."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -45,15 +45,15 @@ class LotkaVolterra(nn.Module):
 
     @classmethod
     def linearised(cls) -> Linear:
-        """What the Breakdown article calls "Volterra–Lotka": the Jacobian at the fixed point (c/d, a/b).
+        """Return the Jacobian at the fixed point (c/d, a/b), which the Breakdown article calls "Volterra–Lotka".
 
-        The article lets it act on rows, and so exchanges prey and predator; the frequency is the same.
+        The article applies it to row vectors, which swaps prey and predator; the frequency is the same.
         """
         return Linear([[0.0, -cls.b * cls.c / cls.d], [cls.d * cls.a / cls.b, 0.0]])
 
 
 class LotkaVolterraScenario(LotkaVolterra):
-    """The same with the constants of the universal differential equations' first scenario.
+    """``LotkaVolterra`` with the constants of the first scenario of universal differential equations.
 
     Source: Rackauckas et al. 2020, arXiv 2001.04385; ``LotkaVolterra/scenario_1.jl`` of the authors.
     """
@@ -61,7 +61,7 @@ class LotkaVolterraScenario(LotkaVolterra):
     a, b, c, d = 1.3, 0.9, 1.8, 0.8
 
     def interaction(self, y: Tensor) -> Tensor:
-        """What each species gains by the other, of the shape ``(..., 2)`` of ``y``."""
+        """Return the interaction terms ``(-b u v, d u v)``, of the shape ``(..., 2)`` of ``y``."""
         met = y.prod(-1)
         return torch.stack([-self.b * met, self.d * met], -1)
 
@@ -119,7 +119,7 @@ class BlendedFields(nn.Module):
 
 
 class RandomNetwork(nn.Module):
-    """A random network of ``y t``: 2–25–50–10–2, without biases, an ELU after each of its four layers.
+    """A random network with the input ``y t``: 2–25–50–10–2, no biases, an ELU after each of the four layers.
 
     Source: the Breakdown article's network field, with torch's default initialisation.
     """
@@ -158,7 +158,7 @@ class VanDerPol(nn.Module):
 
 
 class Robertson(nn.Module):
-    """Robertson's chemical reaction of three substances, whose rates lie nine powers of ten apart.
+    """Robertson's chemical reaction of three substances, with rates up to nine orders of magnitude apart.
 
     Source: Robertson 1966; Hairer and Wanner 1996, section IV.1.
     """
@@ -173,7 +173,7 @@ class Robertson(nn.Module):
 
 
 class Sine(nn.Module):
-    """The field ``x' = 2 sin 3x`` on a line, with stable states between unstable ones."""
+    """The field ``x' = 2 sin 3x`` on a line, with alternating stable and unstable fixed points."""
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
         """Return dx/dt, of the shape of ``x``."""
@@ -188,15 +188,15 @@ def exact_states(
     method: Literal["DOP853", "Radau"] = "DOP853",
     smallest: float = 1.0,
 ) -> Tensor:
-    """States of a system at ``times``, by SciPy in float64.
+    """Solve a system with SciPy in float64 and return its states at ``times``.
 
     Args:
         system: module ``(t, y) -> dy/dt`` in float64.
         y0: start ``(..., D)`` at the first time.
         times: ``(T,)``, increasing.
-        tolerance: relative, and absolute for components of size 1.
-        method: of SciPy; Radau for stiff systems.
-        smallest: size of the smallest component.
+        tolerance: relative tolerance; the absolute tolerance is ``tolerance * smallest``.
+        method: method of SciPy; Radau for stiff systems.
+        smallest: typical size of the smallest component.
 
     Returns:
         Tensor: ``(T, ..., D)`` in float64, on the CPU.

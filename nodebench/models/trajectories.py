@@ -1,4 +1,4 @@
-"""Models that say where given starts are at given times, each start at times of its own."""
+"""Models that predict trajectories from initial states, each sample at its own output times."""
 
 from itertools import pairwise
 from typing import Literal
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from nodebench.models.fields import Delayed, Rescaled
 from nodebench.solvers import Solve
 
-# Two times closer than this share of the longest one are the same time.
+# Two times count as equal if they differ by at most this fraction of the longest time.
 SAME_TIME = 1e-6
 
 
 def shared_grid(elapsed: Tensor) -> tuple[Tensor, Tensor]:
-    """One grid for all the times of a batch, and where each of them stands on it.
+    """Return the union of all times of a batch, and the index of each time in it.
 
     Args:
         elapsed: times since each sample's start, ``(B, W)``, the first column 0.
@@ -30,27 +30,27 @@ def shared_grid(elapsed: Tensor) -> tuple[Tensor, Tensor]:
     return grid, torch.searchsorted(grid, elapsed.contiguous(), right=True) - 1
 
 
-# How a batch whose samples have output times of their own is solved; see ``OdeTrajectories``.
+# How to solve a batch whose samples have different output times; see ``OdeTrajectories``.
 OwnTimes = Literal["union", "rescaled", "alone"]
 
 
 class OdeTrajectories(nn.Module):
-    """Trajectories of a field, where every sample has output times of its own.
+    """Trajectories of a field; every sample has its own output times.
 
-    ``own_times`` says how a batch of B samples with W times each is solved:
+    ``own_times`` sets how a batch of B samples with W times each is solved:
 
-    - ``union``: one solve with outputs at all distinct times of the batch, of which each sample picks its own. An
-      adaptive forward solve takes no more evaluations for that, since outputs are interpolated; the adjoint restarts at
-      each time of the union, so its evaluations grow with ``B × W``, and so do the stored outputs. Windows of a regular
-      grid have one grid in common, and their union is no larger than one window.
-    - ``rescaled``: one solve for each of the ``W − 1`` intervals, in which every sample goes from its own time to its
-      own next one while the solver's clock goes from 0 to 1. Source: torchdiffeq issue 122.
+    - ``union``: one solve with outputs at all distinct times of the batch; each sample selects its own. An adaptive
+      forward solve needs no extra evaluations for this, because outputs are interpolated. The adjoint restarts at each
+      time of the union, so its evaluations and the stored outputs grow with ``B × W``. Windows of a regular grid share
+      one grid, so their union is no larger than one window.
+    - ``rescaled``: one solve for each of the ``W − 1`` intervals. The solver's time goes from 0 to 1 while every sample
+      goes from its current output time to its next one. Source: torchdiffeq issue 122.
     - ``alone``: one solve for each sample, with its own steps.
 
     Args:
         field: module ``(t, y) -> dy/dt``.
         solve: the integrator.
-        own_times: how samples with times of their own are solved.
+        own_times: how samples with different output times are solved, see above.
     """
 
     def __init__(self, field: nn.Module, solve: Solve, own_times: OwnTimes = "union") -> None:
@@ -89,9 +89,9 @@ class OdeTrajectories(nn.Module):
 
 
 class GruTrajectories(nn.Module):
-    """A discrete baseline for irregular times: a GRU that is told each Δt and moves its last state on.
+    """A discrete baseline for irregular times: a GRU that takes each Δt as input and updates the last state.
 
-    It has no vector field; a step is ``y + readout(h)`` with ``h`` from the last state and the Δt to the next.
+    It has no vector field; a step is ``y + readout(h)`` where ``h`` depends on the last state and the next Δt.
     """
 
     def __init__(self, dimension: int, hidden: int) -> None:
@@ -112,13 +112,13 @@ INTERPOLATIONS = ("constant", "last-value", "linear")
 
 
 class ObservedTrajectories(nn.Module):
-    """A baseline that learns nothing: it reads the states off the observations of one trajectory.
+    """A baseline without training: it computes states from the observations of one trajectory by a fixed rule.
 
     Args:
-        rule: ``constant`` is their mean, ``last-value`` the last one before a time, ``linear`` lies on the line between
-            two; after the last one it stays there.
-        times: of the observations, ``(N,)``, increasing.
-        states: observed, ``(N, D)``.
+        rule: ``constant`` is the mean of the observations, ``last-value`` the last one at or before a time, ``linear``
+            interpolates between two observations and is constant after the last one.
+        times: observation times, ``(N,)``, increasing.
+        states: observed states, ``(N, D)``.
     """
 
     times: Tensor

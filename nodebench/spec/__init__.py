@@ -1,4 +1,4 @@
-"""What a trial, a record, a grid and a study are. No torch and no pandas here: the command line loads this."""
+"""Data models of trials, records, grids and studies, without torch or pandas, so that the command line starts fast."""
 
 from nodebench.spec.figures import FIGURES, Figure
 from nodebench.spec.grid import DataSource, Exclusion, Grid

@@ -35,11 +35,11 @@ AXES: Mapping[str, Axis] = {name: _declared(name) for name in Trial.model_fields
 
 
 def axis_names(*parts: Part, without: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The names of the axes of some parts, in the order of ``Trial``; of all parts where none is given."""
+    """Return the names of the axes of the given parts, in the order of ``Trial``; of all parts if none is given."""
     return tuple(name for name, axis in AXES.items() if axis.part in (parts or tuple(Part)) and name not in without)
 
 
-# What the labels of a trial show of its method.
+# Axes of the method that the labels of a trial show.
 LABELLED = (
     "solver",
     "batching",
@@ -57,12 +57,12 @@ LABELLED = (
 # Axes of the method that the labels of a trial do not show.
 UNLABELLED = axis_names(Part.METHOD, without=LABELLED)
 
-# The forward tolerance that each backward one equals where it is not given.
+# The forward tolerance that is the default of each adjoint tolerance.
 FORWARD_OF: Mapping[str, str] = {"adjoint_rtol": "rtol", "adjoint_atol": "atol"}
 
 
 def as_stored(name: str, value: Scalar | None) -> Scalar | None:
-    """A value as a trial stores it: None where it is the one that None stands for."""
+    """Return a value as a trial stores it: None if it is the ``unset`` value of its axis."""
     return None if name in AXES and value == AXES[name].unset else value
 
 
@@ -74,7 +74,7 @@ def _without_none(name: str) -> Any:
 
 
 def value_type(name: str) -> type:
-    """The type of the values of an axis, as in ``float`` or ``Gradient``; None is allowed beside it."""
+    """Return the type of the values of an axis, such as ``float`` or ``Gradient``, without None."""
     kind = _without_none(name)
     if get_origin(kind) is Literal:
         return type(get_args(kind)[0])
@@ -82,13 +82,13 @@ def value_type(name: str) -> type:
 
 
 def value_annotation(name: str) -> Any:
-    """The type of the values of an axis with its bounds, as a grid takes them: an enumeration has all its members."""
+    """Return the type of an axis in a grid, with its bounds; an enumeration has all its members."""
     kind, metadata = value_type(name), Trial.model_fields[name].metadata
     return kind if issubclass(kind, StrEnum) else Annotated[_without_none(name), *metadata]
 
 
 def choices_of(name: str) -> tuple[str, ...]:
-    """The values that an axis may have; empty where any value of its type may be tried."""
+    """Return the values that an axis may have; empty if any value of its type is allowed."""
     kind = value_type(name)
     if issubclass(kind, StrEnum):
         return tuple(kind)

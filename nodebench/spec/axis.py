@@ -10,7 +10,7 @@ class Part(StrEnum):
     PROBLEM = "problem"  # what is solved
     METHOD = "method"  # how it is solved and differentiated
     EXECUTION = "execution"  # where, and in which number format
-    REPLICATE = "replicate"  # which of several trials that are otherwise equal
+    REPLICATE = "replicate"  # distinguishes trials that are otherwise equal
 
 
 @dataclass(frozen=True)
@@ -18,16 +18,16 @@ class Axis:
     """One axis of a trial, declared in the annotation of a field of ``Trial``.
 
     Attributes:
-        part: what it decides.
-        label: a short name for tables and plots.
-        help: what it is, in one sentence.
-        default_text: its default as the help shows it; empty where it is ``unset``, or the field's own default.
-        unset: the value that None stands for; None where it stands for "does not apply" or "the library's choice".
-        follows: the axis that its default is computed from, by a factor; empty where there is none.
-        inapplicable: the message where no trial of a grid can use a value of it.
-        computes: whether it can change computed values by more than rounding; an axis that cannot changes time and
-            memory only.
-        multiple: whether a grid takes a list of its values.
+        part: what the axis decides.
+        label: short name for tables and plots.
+        help: description in one sentence.
+        default_text: default as shown in the help; empty if that is ``unset`` or the field's own default.
+        unset: the value that None means; None if it means "does not apply" or "the library's choice".
+        follows: name of the axis from which the default is computed by a factor; empty if there is none.
+        inapplicable: error message if no trial of a grid can use a given value.
+        computes: whether the axis can change computed values by more than rounding; if not, it changes only time and
+            memory.
+        multiple: whether a grid accepts a list of values.
     """
 
     part: Part

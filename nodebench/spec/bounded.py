@@ -1,6 +1,7 @@
-"""Bounded reading of files that somebody else may have written: regular files only, of limited size and nesting.
+"""Safe reading of untrusted files: regular files only, with limits on size and nesting.
 
-Every failure is a ``BadInput`` of one line that names the file; nothing here hangs or allocates without limit.
+Every failure is a ``BadInput`` with a one-line message that names the file. No function blocks or allocates without
+limit.
 """
 
 import os
@@ -16,28 +17,28 @@ from pydantic_core import from_json
 
 from nodebench.errors import BadInput
 
-SMALL_FILE = 1 << 20  # bytes of a file that a program writes once, such as environment.json
-STUDY_FILE = 8 << 20  # bytes of a study; what 'nodebench reproduce' writes has one group for each trial
-RECORDS_FILE = 4 << 30  # bytes of all records of a run
-LINE = 16 << 20  # bytes of one record
+SMALL_FILE = 1 << 20  # maximum bytes of a file that a program writes once, such as environment.json
+STUDY_FILE = 8 << 20  # maximum bytes of a study; one from 'nodebench reproduce' has one group per trial
+RECORDS_FILE = 4 << 30  # maximum bytes of all records of a run
+LINE = 16 << 20  # maximum bytes of one record
 MOST_LINES = 2_000_000
-DEPTH = 32  # tables and lists inside each other
-_LARGEST_INTEGER = 2**63 - 1  # what tables and other programs can hold
-_KEY_PARTS = 200  # of a key in TOML; tomllib needs quadratic time for more
+DEPTH = 32  # maximum nesting of tables and lists
+_LARGEST_INTEGER = 2**63 - 1  # the largest 64-bit integer
+_KEY_PARTS = 200  # maximum parts of a TOML key; the time of tomllib is quadratic in them
 _BETWEEN_KEYS = re.compile(rb"[,=\[\]{}\n#]+")
 
 
 def open_regular(path: Path, most: int) -> BinaryIO:
     """Open a regular file for reading.
 
-    A FIFO or a device is refused without waiting for its other end.
+    A FIFO or a device is rejected without blocking.
 
     Args:
-        path: of the file.
-        most: bytes that it may have.
+        path: path of the file.
+        most: maximum size in bytes.
 
     Raises:
-        BadInput: there is none, it is no regular file, it is larger, or it cannot be opened.
+        BadInput: the file does not exist, is not a regular file, is larger, or cannot be opened.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -61,15 +62,15 @@ def read_file(path: Path, most: int) -> bytes:
             content = file.read(most + 1)
         except OSError as error:
             raise BadInput(f"{path}: {reason(error)}") from error
-    if len(content) > most:  # what /proc shows has no size before it is read
+    if len(content) > most:  # files in /proc report size 0 until they are read
         raise BadInput(f"{path}: at most {most:,} bytes are read")
     return content
 
 
 class RawLine(NamedTuple):
-    """A line as it is in its file: its bytes, of a line longer than ``LINE`` only the first, and its size in bytes.
+    """A raw line of a file: its bytes, cut off after ``LINE`` bytes, and its full size in bytes.
 
-    The bytes end with a newline where the line does.
+    The bytes end with a newline if the line does.
     """
 
     content: bytes
@@ -77,7 +78,7 @@ class RawLine(NamedTuple):
 
 
 def read_lines(path: Path) -> Iterator[RawLine]:
-    """The lines of a file of records. Lines end at newlines only: a carriage return stays inside its line.
+    """Yield the lines of a records file. Only a newline ends a line; a carriage return does not.
 
     Raises:
         BadInput: see ``open_regular``; or the file has more than ``MOST_LINES`` lines.
@@ -103,9 +104,9 @@ def parse_json(text: bytes | str) -> Any:
     """Parse JSON of limited nesting, with finite numbers and integers of 64 bits.
 
     Raises:
-        BadInput: it is something else; the message does not name the file.
+        BadInput: the text is not such JSON; the message does not name the file.
     """
-    if len(text) > LINE:  # also the first bytes of a longer line, and its newline
+    if len(text) > LINE:  # also true for a ``RawLine`` that was cut off: ``LINE`` bytes and a newline
         raise BadInput(f"longer than {LINE:,} bytes")
     try:
         content = from_json(text, allow_inf_nan=False)
@@ -116,10 +117,10 @@ def parse_json(text: bytes | str) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Read a small file of JSON.
+    """Read a small JSON file.
 
     Raises:
-        BadInput: it cannot be read, or is something else.
+        BadInput: the file cannot be read, or ``parse_json`` rejects it.
     """
     text = read_file(path, SMALL_FILE)
     try:
@@ -129,14 +130,14 @@ def read_json(path: Path) -> Any:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a file of TOML.
+    """Read a TOML file.
 
     Raises:
-        BadInput: it cannot be read, is no TOML, or is nested too deep.
+        BadInput: the file cannot be read, is not TOML, or is nested too deeply.
     """
     text = read_file(path, STUDY_FILE)
     if any(key.count(b".") > _KEY_PARTS for key in _BETWEEN_KEYS.split(text.replace(b" ", b"").replace(b"\t", b""))):
-        raise BadInput(f"{path}: a key of more than {_KEY_PARTS} parts")
+        raise BadInput(f"{path}: a key has more than {_KEY_PARTS} parts")
     try:
         content = tomllib.loads(text.decode())
         _check(content)
@@ -144,19 +145,19 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path}: {error}") from None
     except RecursionError:
         raise BadInput(f"{path}: nested more than {DEPTH} deep") from None
-    except ValueError as error:  # bytes that are no UTF-8, no TOML, or an integer of thousands of digits
+    except ValueError as error:  # not UTF-8, not TOML, or an integer of thousands of digits
         raise BadInput(f"{path}: {reason(error)}") from None
     return content
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in one line."""
+    """Return the message of an error as one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())
 
 
 def _check(content: Any) -> None:
-    """Refuse what is nested deeper than ``DEPTH``, integers beyond 64 bits, and numbers that are not finite."""
+    """Reject nesting deeper than ``DEPTH``, integers beyond 64 bits and numbers that are not finite."""
     level: list[Any] = [content]
     for _ in range(DEPTH):
         below: list[Any] = []

@@ -1,4 +1,4 @@
-"""A calibration: what a machine gave when the same trials were run again and again, and nothing had changed."""
+"""A calibration: the noise of a machine, measured by repeating the same trials under unchanged conditions."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -9,7 +9,7 @@ from nodebench.spec.environment import Environment
 from nodebench.spec.figures import several
 from nodebench.spec.frozen import Frozen
 
-# By load and figure: one list a round, of one value a replicate.
+# By load and metric: one list per round, with one value per replicate.
 Rounds = dict[str, dict[str, list[list[float]]]]
 
 
@@ -18,10 +18,10 @@ class Calibration(Frozen):
 
     Attributes:
         started: ISO 8601, UTC.
-        environment: of the trials.
-        threads: of each trial.
-        rounds: see ``Rounds``; every replicate is a fresh process with the same seed.
-        unequal: figures that are the same each time on a machine in order, and were not.
+        environment: environment of the trials.
+        threads: number of threads of each trial.
+        rounds: measured values, see ``Rounds``; every replicate is a fresh process with the same seed.
+        unequal: deterministic metrics whose values nevertheless differed.
     """
 
     schema_version: Literal[1] = 1
@@ -33,13 +33,13 @@ class Calibration(Frozen):
 
 
 def machine_of(environment: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What makes two machines alike, as far as time goes: processor, usable cores, accelerator."""
+    """Return what must be equal for comparing times of two machines: processor, usable cores, accelerator."""
     accelerator = environment.get("accelerator") or {}
     return environment.get("cpu"), (environment.get("cores") or {}).get("usable"), accelerator.get("name")
 
 
 def machine_label(environment: Mapping[str, Any]) -> str:
-    """What ``machine_of`` tells apart, for a person: ``AMD EPYC, 2 cores``."""
+    """Format ``machine_of`` as a label: ``AMD EPYC, 2 cores``."""
     cpu, cores, accelerator = machine_of(environment)
     known = [cpu or "unknown processor", several(cores, "core") if cores else None, accelerator]
     return ", ".join(str(part) for part in known if part)

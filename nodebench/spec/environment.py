@@ -1,7 +1,7 @@
-"""The machine and the software that trials ran with, as ``environment.json`` and each record have it.
+"""The machine and the software that trials ran with, as stored in ``environment.json`` and each record.
 
-At run time it is a plain dictionary. Every key may be absent, since older versions wrote fewer; keys that are unknown
-here are kept, since newer versions and other machines write more.
+At run time it is a plain dictionary. Every key may be absent, because older versions wrote fewer keys. Unknown keys
+are kept, because newer versions and other machines write more.
 """
 
 from datetime import UTC, datetime
@@ -21,8 +21,8 @@ class Code(TypedDict, total=False):
     """The checkout that nodebench ran from.
 
     Attributes:
-        commit: its hash.
-        dirty: whether files differed from it.
+        commit: commit hash.
+        dirty: whether files differed from the commit.
     """
 
     __pydantic_config__ = _TOLERANT  # type: ignore[misc]
@@ -35,9 +35,9 @@ class Cores(TypedDict, total=False):
     """Processor cores.
 
     Attributes:
-        logical: of the machine, with hyper-threads.
-        physical: of the machine.
-        usable: by the process.
+        logical: logical cores of the machine, hyper-threads included.
+        physical: physical cores of the machine.
+        usable: cores that the process may use.
     """
 
     __pydantic_config__ = _TOLERANT  # type: ignore[misc]
@@ -48,11 +48,11 @@ class Cores(TypedDict, total=False):
 
 
 class Container(TypedDict, total=False):
-    """The limits of the control group.
+    """The limits of the control group (cgroup).
 
     Attributes:
-        cpu_max: as in ``cpu.max``.
-        memory_max: as in ``memory.max``.
+        cpu_max: content of ``cpu.max``.
+        memory_max: content of ``memory.max``.
     """
 
     __pydantic_config__ = _TOLERANT  # type: ignore[misc]
@@ -65,9 +65,9 @@ class Accelerator(TypedDict, total=False):
     """The accelerator that the trial used.
 
     Attributes:
-        name: of the device.
-        memory_bytes: of the device.
-        cuda: the version that torch was built with.
+        name: name of the device.
+        memory_bytes: memory of the device, in bytes.
+        cuda: CUDA version that torch was built with.
     """
 
     __pydantic_config__ = _TOLERANT  # type: ignore[misc]
@@ -81,22 +81,22 @@ class Environment(TypedDict, total=False):
     """A machine and its software. None is a value that could not be read.
 
     Attributes:
-        nodebench: its version.
-        code: the checkout that it ran from.
-        python: version.
+        nodebench: version of nodebench.
+        code: the checkout that nodebench ran from.
+        python: version of Python.
         platform: operating system and architecture.
         packages: versions by package.
-        identities: by solver library, the commit or a hash of the files that are installed.
-        plugins: the packages that the trial's task and solver come from, where that is not nodebench.
-        threads_choice: how the number of threads of a run was chosen, where it was not given.
+        identities: commit, or hash of the installed files, by solver library.
+        plugins: packages that define the trial's task and solver, if not nodebench.
+        threads_choice: how the number of threads of a run was chosen, if it was not given.
         blas: the library behind matrix products.
         cpu: name of the processor.
         cores: processor cores.
-        threads: of torch, in the process that was described.
-        governor: of the processor's frequency.
-        memory_bytes: of the machine.
-        container: the limits of the control group.
-        accelerator: that the trial used.
+        threads: number of torch threads in the described process.
+        governor: frequency governor of the processor.
+        memory_bytes: memory of the machine, in bytes.
+        container: limits of the control group.
+        accelerator: accelerator that the trial used.
     """
 
     __pydantic_config__ = _TOLERANT  # type: ignore[misc]
@@ -138,7 +138,7 @@ def read_environment(path: Path) -> RunEnvironment:
     """Read an ``environment.json``.
 
     Raises:
-        BadInput: it cannot be read, or is no environment.
+        BadInput: the file cannot be read, or is not a valid environment.
     """
     try:
         found = _ADAPTER.validate_python(read_json(path))

@@ -1,7 +1,7 @@
-"""Every measured figure once: its name, unit, label and which way is better.
+"""Definitions of all metrics: name, unit, label and direction of improvement.
 
-The terminal table, the exports and the reports all read this table. What each figure *is* stands in
-``about``; instruments and tasks only ever use the names.
+Terminal tables, exports and reports all use this table. ``about`` defines each metric; instruments and tasks use only
+the names.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ Unit = Literal["1", "calls", "s", "bytes", "%", "order"]
 
 
 class Kind(StrEnum):
-    """What a figure owes to chance, at one seed.
+    """How a metric varies between repetitions with the same seed.
 
-    A ``counted`` figure is a count, or a mean of counts; a ``computed`` one is what arithmetic gives. One CPU and one
-    software give both the same each time, to the last bit. A ``sampled`` one depends on the moment.
+    A ``counted`` metric is a count or a mean of counts; a ``computed`` metric is a result of floating-point arithmetic.
+    Both are bitwise reproducible on the same CPU with the same software. A ``sampled`` metric varies from run to run.
     """
 
     COUNTED = "counted"
@@ -26,14 +26,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure.
+    """The definition of one metric.
 
     Attributes:
-        name: in records.
-        label: in tables and plots.
-        unit: of the value in records.
-        better: the direction in which it is better.
-        about: its definition.
+        name: name in records.
+        label: label in tables and plots.
+        unit: unit of the value in records.
+        better: direction of improvement.
+        about: definition in words.
     """
 
     name: str
@@ -44,35 +44,35 @@ class Figure:
 
     @property
     def is_time(self) -> bool:
-        """Whether it is a wall time, which other load on the machine spoils."""
+        """Whether the metric is a wall time, which other load on the machine distorts."""
         return self.unit == "s"
 
     @property
     def kind(self) -> Kind:
-        """What it owes to chance."""
+        """How the metric varies between repetitions with the same seed."""
         if self.is_time or self.name in _SAMPLED:
             return Kind.SAMPLED
         return Kind.COUNTED if self.unit in ("calls", "bytes") or self.name in _COUNTED else Kind.COMPUTED
 
     def format(self, value: float | None) -> str:
-        """Render a value for a person, unit included; a dash for what was not measured."""
+        """Format a value with its unit; a dash if it was not measured."""
         return "–" if value is None else _FORMATS[self.unit](value)
 
 
 def short(value: float, digits: int = 6) -> str:
-    """A plain number, for a person: ``1e-5``, ``0.25``."""
+    """Format a number without unit: ``1e-5``, ``0.25``."""
     return f"{value:.{digits}g}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def percent(share: float) -> str:
-    """A share or a relative change, for a person: ``0.25 %``, ``3.1 %``, ``140 %``, ``> 1000 %``."""
+    """Format a fraction or a relative change as a percentage: ``0.25 %``, ``3.1 %``, ``140 %``, ``> 1000 %``."""
     if share > 10:
         return "> 1000 %"
     return f"{100 * share:.0f} %" if abs(share) >= 0.995 else f"{short(100 * share, 2)} %"
 
 
 def several(number: int, noun: str) -> str:
-    """So many of something, for a person: ``1 thread``, ``2 threads``."""
+    """Format a count with its noun: ``1 thread``, ``2 threads``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -105,9 +105,9 @@ _FORMATS: dict[str, Callable[[float], str]] = {
     "order": lambda value: f"{value:.2f}",
 }
 
-# Beside seconds: what an allocator takes is not up to the program alone.
+# Sampled metrics besides times: allocated memory does not depend on the program alone.
 _SAMPLED = ("process_peak_bytes", "accelerator_peak_bytes")
-# Beside evaluations and bytes.
+# Counted metrics besides calls and bytes.
 _COUNTED = ("parameters", "timed_steps")
 
 _ALL = (
@@ -120,18 +120,22 @@ _ALL = (
     ),
     Figure("pgd_error", "PGD error", "%", "lower", "test error after ten projected gradient steps"),
     Figure("test_loss", "test loss", "1", "lower", "loss on the test items; of classifiers, mean cross-entropy"),
-    Figure("map_error", "map error", "1", "lower", "RMS error of a learned map on a line, over the RMS of its targets"),
+    Figure("map_error", "map error", "1", "lower", "RMS error of a learned map on a line, divided by target RMS"),
     Figure("trajectory_error", "traj. error", "1", "lower", "mean|ŷ − y| / mean|y − ȳ| over the whole span"),
     Figure(
         "extrapolation_error",
         "extrap. error",
         "1",
         "lower",
-        "the same beyond the span, from the same start: half a span, of toy/hybrid-lotka-volterra four",
+        "trajectory error beyond the span, from the same start: half a span (toy/hybrid-lotka-volterra: four)",
     ),
-    Figure("held_out_error", "held-out error", "1", "lower", "the same over the span from initial states never seen"),
+    Figure("held_out_error", "held-out error", "1", "lower", "trajectory error from held-out initial states"),
     Figure(
-        "field_error", "field error", "1", "lower", "relative L2 error of the learned field in the trajectory's box"
+        "field_error",
+        "field error",
+        "1",
+        "lower",
+        "relative L2 error of the learned field in the bounding box of the trajectory",
     ),
     Figure(
         "interaction_error",
@@ -145,83 +149,87 @@ _ALL = (
         "energy error",
         "1",
         "lower",
-        "largest change of the true energy along the learned trajectory, over the energy at its start",
+        "largest change of the true energy along the learned trajectory, divided by its initial value",
     ),
     Figure(
         "stiffness",
         "stiffness",
         "1",
         "neither",
-        "largest eigenvalue of the learned field's Jacobian along the true trajectory, in size, times the span",
+        "largest absolute eigenvalue of the learned field's Jacobian along the true trajectory, times the span",
     ),
-    Figure("stiffness_ratio", "stiffness/ true", "1", "neither", "the same over that of the true field"),
+    Figure("stiffness_ratio", "stiffness/ true", "1", "neither", "stiffness divided by that of the true field"),
     Figure(
         "sensitivity",
         "sensitivity",
         "1",
         "neither",
-        "size of the derivative of one step in the rate λ, over its length h: |R′(hλ)| of a Runge–Kutta method",
+        "absolute derivative of one step by the rate λ, divided by the step size h: |R′(hλ)| of a Runge–Kutta method",
     ),
-    Figure("exact_sensitivity", "exact sens.", "1", "neither", "the same of the exact solution, exp(hλ)"),
-    Figure("growth", "growth", "1", "neither", "largest norm of the true state over the span, over that of its start"),
+    Figure("exact_sensitivity", "exact sens.", "1", "neither", "sensitivity of the exact solution, exp(hλ)"),
+    Figure("growth", "growth", "1", "neither", "largest norm of the true state in the span, relative to the start"),
     Figure(
-        "extrapolation_rmse", "extrap. RMSE", "1", "lower", "RMSE on 100 points beyond the window, to the clean curve"
+        "extrapolation_rmse", "extrap. RMSE", "1", "lower", "RMSE to the clean curve on 100 points beyond the window"
     ),
-    Figure("extrapolation_rmse_noisy", "extrap. noisy", "1", "lower", "the same to the noisy points"),
-    Figure("reconstruction_rmse", "recon. RMSE", "1", "lower", "RMSE at the observed points of series never seen"),
-    Figure("interpolation_rmse", "interp. RMSE", "1", "lower", "RMSE at the missing points inside beats never seen"),
+    Figure("extrapolation_rmse_noisy", "extrap. noisy", "1", "lower", "RMSE to 100 noisy points beyond the window"),
+    Figure("reconstruction_rmse", "recon. RMSE", "1", "lower", "RMSE at the observed points of held-out series"),
+    Figure("interpolation_rmse", "interp. RMSE", "1", "lower", "RMSE at the missing points of held-out beats"),
     Figure("extrapolation_rmse_before", "RMSE before", "1", "lower", "RMSE on the part of a beat before the given one"),
     Figure("extrapolation_rmse_after", "RMSE after", "1", "lower", "RMSE on the part of a beat after the given one"),
-    Figure("rmse_over_noise", "RMSE/ noise", "1", "lower", "RMSE of the signal over the noise estimated in the data"),
+    Figure("rmse_over_noise", "RMSE/ noise", "1", "lower", "RMSE of the signal divided by the estimated data noise"),
     Figure(
-        "mean_beat_over_noise", "mean beat/ noise", "1", "lower", "the same of one beat for all: the mean training beat"
+        "mean_beat_over_noise",
+        "mean beat/ noise",
+        "1",
+        "lower",
+        "RMSE of the mean training beat as prediction, divided by the data noise",
     ),
     Figure(
         "linear_over_noise",
         "PCA/ noise",
         "1",
         "lower",
-        "the same of as many principal components of the training beats as the latent state has",
+        "RMSE of a PCA of the training beats with as many components as the latent state, divided by the data noise",
     ),
-    Figure("rmse", "RMSE", "1", "lower", "of your own series: RMSE at the hidden times of series never seen, in SD"),
-    Figure("rmse_given", "RMSE given", "1", "lower", "the same at the given times"),
-    Figure("mae", "MAE", "1", "lower", "mean absolute error at the hidden times of series never seen, in SD"),
-    Figure("hidden_mse", "hidden MSE", "1", "lower", "mean squared error at the hidden points of series never seen"),
-    Figure("hidden_rmse", "hidden RMSE", "1", "lower", "its root"),
-    Figure("hidden_mse_clean", "clean MSE", "1", "lower", "the same as the hidden MSE, to the points without noise"),
-    Figure("all_mse", "MSE", "1", "lower", "mean squared error at all points of series never seen, given or hidden"),
-    Figure("nats", "nats", "1", "lower", "negative mean log-density of points never seen"),
-    Figure("excess_nats", "excess nats", "1", "lower", "the same less that of the exact density, at the same points"),
-    Figure("excess_nats_error", "± nats", "1", "lower", "standard error of the excess over the points"),
+    Figure("rmse", "RMSE", "1", "lower", "RMSE at the hidden times of your held-out series, in SD"),
+    Figure("rmse_given", "RMSE given", "1", "lower", "RMSE at the given times of held-out series, in SD"),
+    Figure("mae", "MAE", "1", "lower", "mean absolute error at the hidden times of held-out series, in SD"),
+    Figure("hidden_mse", "hidden MSE", "1", "lower", "mean squared error at the hidden points of held-out series"),
+    Figure("hidden_rmse", "hidden RMSE", "1", "lower", "square root of the hidden MSE"),
+    Figure("hidden_mse_clean", "clean MSE", "1", "lower", "hidden MSE against the points without noise"),
+    Figure("all_mse", "MSE", "1", "lower", "mean squared error at all points of held-out series, given or hidden"),
+    Figure("nats", "nats", "1", "lower", "negative mean log-density of held-out points"),
+    Figure("excess_nats", "excess nats", "1", "lower", "nats minus those of the exact density at the same points"),
+    Figure("excess_nats_error", "± nats", "1", "lower", "standard error of the excess nats, over the points"),
     Figure("density_mass", "mass", "1", "neither", "integral of the density over the box of the data; 1 is right"),
-    Figure("round_trip_error", "round trip", "1", "lower", "relative error of points after a way to the base and back"),
+    Figure("round_trip_error", "round trip", "1", "lower", "relative error of points mapped to the base and back"),
     Figure("end_time", "end time", "1", "neither", "time of the data in a continuous flow"),
-    Figure("estimate_bias", "est. bias", "1", "neither", "log-density by an estimated trace less the exact one, mean"),
+    Figure("estimate_bias", "est. bias", "1", "neither", "mean log-density error: estimated trace minus exact trace"),
     Figure("estimate_bias_error", "± est. bias", "1", "lower", "standard error of the bias over the points"),
-    Figure("estimate_spread", "est. spread", "1", "lower", "standard deviation of the same, normal noise"),
-    Figure("rademacher_spread", "Rad. spread", "1", "lower", "standard deviation of the same, Rademacher noise"),
-    Figure("elbo", "ELBO", "1", "higher", "evidence lower bound on series never seen, mean over them, nats"),
-    Figure("kl", "KL", "1", "neither", "divergence of the posterior of the latent start from its prior, nats"),
+    Figure("estimate_spread", "est. spread", "1", "lower", "SD of the log-density error, normal noise"),
+    Figure("rademacher_spread", "Rad. spread", "1", "lower", "SD of the log-density error, Rademacher noise"),
+    Figure("elbo", "ELBO", "1", "higher", "mean evidence lower bound of held-out series, in nats"),
+    Figure("kl", "KL", "1", "neither", "KL divergence of the latent posterior from its prior, in nats"),
     Figure(
         "diversity_ratio",
         "diversity",
         "1",
         "neither",
-        "spread of decoded beats over that of true ones; 0: collapse",
+        "spread of decoded beats divided by that of true beats; 0 means collapse",
     ),
     Figure(
         "escape_share",
         "escapes",
         "1",
         "lower",
-        "share of extrapolations leaving 10 × the signal's range in 4 beats",
+        "share of extrapolations that leave 10 × the signal's range within 4 beats",
     ),
-    Figure("escape_share_before", "escapes before", "1", "lower", "the same, backwards from the trained window only"),
-    Figure("escape_share_after", "escapes after", "1", "lower", "the same, forwards from the trained window only"),
-    Figure("escape_time", "escape time", "1", "higher", "beat lengths until they leave it, median of those that do"),
-    Figure("inversions", "inversions", "1", "lower", "share of neighbours on a line whose order a solve turned round"),
+    Figure("escape_share_before", "escapes before", "1", "lower", "share of escapes backwards from the trained window"),
+    Figure("escape_share_after", "escapes after", "1", "lower", "share of escapes forwards from the trained window"),
+    Figure("escape_time", "escape time", "1", "higher", "median time until an escape, in beat lengths"),
+    Figure("inversions", "inversions", "1", "lower", "share of neighbouring trajectories on a line that cross"),
     Figure("rms_error", "RMS error", "1", "lower", "RMS error of the final state's components against DOP853 at 1e-12"),
-    Figure("observed_order", "order", "order", "neither", "slope of log error on log step size"),
+    Figure("observed_order", "order", "order", "neither", "slope of log error against log step size"),
     Figure("parameters", "params", "1", "lower", "trainable parameters"),
     # Costs of one training step.
     Figure("nfe_forward", "NFE fwd", "calls", "lower", "calls of the vector field in the forward solve, mean"),
@@ -230,8 +238,8 @@ _ALL = (
         "sample evals",
         "calls",
         "lower",
-        "evaluations of the field that one sample took in the forward solve, mean over the batch; the calls, where "
-        "the batch is stepped as one",
+        "evaluations of the field per sample in the forward solve, mean over the batch; equal to the calls if the "
+        "batch is stepped as one",
     ),
     Figure("nfe_backward", "NFE bwd", "calls", "lower", "calls of the vector field in the backward solve, mean"),
     Figure(
@@ -282,24 +290,24 @@ _ALL = (
         "rev. error",
         "1",
         "lower",
-        "relative L2 error of the initial state after a solve forwards and one back from where it ended",
+        "relative L2 error of the initial state after a forward solve and a backward solve from its final state",
     ),
     Figure(
         "joint_over_single",
         "joint/ single",
         "1",
         "lower",
-        "evaluations of a batch solved as one state, over the mean of its members solved alone",
+        "evaluations of a batch solved as one state, divided by the mean of its members solved alone",
     ),
     Figure(
         "residual_error",
         "res. error",
         "1",
         "lower",
-        "relative L2 difference, in output or gradient, of Euler's method from residual blocks written out",
+        "relative L2 difference, in output or gradient, between Euler's method and explicit residual blocks",
     ),
     # Of the whole trial.
-    Figure("passes_seconds", "passes", "s", "lower", "wall time of setup and passes; start and calibration left out"),
+    Figure("passes_seconds", "passes", "s", "lower", "wall time of setup and passes, without start and reference load"),
     Figure("duration_seconds", "trial", "s", "lower", "wall time of the whole trial, all passes"),
 )
 
@@ -307,6 +315,6 @@ FIGURES: dict[str, Figure] = {figure.name: figure for figure in _ALL}
 
 
 def figure(name: str) -> Figure:
-    """Look a figure up; a third-party task's own metric gets a plain entry, a time if its name ends so."""
+    """Return the definition of a metric; unknown ones get a generic one, a time if the name ends in ``_seconds``."""
     unit: Unit = "s" if name.endswith("_seconds") else "1"
     return FIGURES.get(name) or Figure(name, name.replace("_", " "), unit, "neither", "a metric of the task")

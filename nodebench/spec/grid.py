@@ -1,4 +1,4 @@
-"""A grid: choices that multiply into trials."""
+"""A grid: values of each axis, expanded into all combinations (one trial each)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ from nodebench.spec.trial import Scalar, Trial
 
 
 def _listed(value: Any) -> Any:
-    """One value stands for a list of one."""
+    """Wrap a single value in a list."""
     return [value] if isinstance(value, str | bool | int | float) else value
 
 
@@ -21,14 +21,14 @@ def _listed_options(value: Any) -> Any:
     return {name: _listed(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
-MOST_TRIALS = 1_000_000  # of one study
+MOST_TRIALS = 1_000_000  # maximum per study
 
 
 def replicates(count: int) -> list[int]:
-    """The seeds of so many replicates: 0 to ``count`` - 1.
+    """Return the seeds of ``count`` replicates: 0 to ``count`` - 1.
 
     Raises:
-        BadInput: there are more than a study may have trials.
+        BadInput: ``count`` exceeds the maximum number of trials of a study.
     """
     if count > MOST_TRIALS:
         raise BadInput(f"{count:,} seeds: a study has at most {MOST_TRIALS:,} trials")
@@ -36,22 +36,22 @@ def replicates(count: int) -> list[int]:
 
 
 def task_or_problem(text: str) -> tuple[str, dict[str, Scalar]]:
-    """The task that was typed, with the options that this sets: ``file.py:NAME`` is a problem of the user's own.
+    """Return the task of ``--task`` and the options that it sets: ``file.py:NAME`` is the user's own problem.
 
     Raises:
-        BadInput: it looks like a problem, and is not written as one; no task has a colon in its name.
+        BadInput: the text looks like a problem but is not ``FILE.py:NAME``; no task has a colon in its name.
     """
     file, colon, name = text.rpartition(":")
     if name and file.endswith(".py"):
         return "problem", {"problem": text}
     if colon or text.endswith(".py"):
-        raise BadInput(f"--task {text}: write a problem of your own as FILE.py:NAME, as in pendulum.py:pendulum")
+        raise BadInput(f"--task {text}: write your own problem as FILE.py:NAME, for example pendulum.py:pendulum")
     return text, {}
 
 
-# What an exclusion can name. Grids multiply at seed 0, and each seed is taken afterwards.
+# Axes that an exclusion can name. Grids are expanded at seed 0; the other seeds are added afterwards.
 EXCLUDABLE = tuple(name for name, axis in AXES.items() if axis.multiple and name != "seed")
-# What may differ between a trial and the baseline arm of its interleaved pass: all of that but the data set.
+# Axes that may differ between a trial and the baseline arm of its interleaved pass: the same without the data set.
 COMPARABLE = tuple(name for name in EXCLUDABLE if name != "dataset")
 
 
@@ -84,7 +84,7 @@ def _of_grid(name: str) -> tuple[Any, Any]:
 if TYPE_CHECKING:
 
     class _GridAxes(BaseModel):
-        """Values by the name of their axis."""
+        """Values by axis name."""
 
         def __getattr__(self, name: str) -> Any: ...
 
@@ -98,19 +98,19 @@ else:
 
 
 class Exclusion(_ExclusionAxes):
-    """A corner of a grid that is left out: trials that have one of the values on every axis that it names."""
+    """Trials that are left out of a grid: those with a listed value on every axis that the exclusion names."""
 
     reason: str
     overrides: OptionAxes = {}
 
 
 class Grid(_GridAxes):
-    """What the user asked for, before the defaults of task and solver fill the gaps.
+    """The values that the user requests, before the defaults of task and solver are filled in.
 
-    It has the axes of ``Trial``, and several values of most. Its fields are made from those of ``Trial``: pydantic
-    checks their values, mypy cannot. An empty list means "the default". Every value given must end up in at least one
-    trial, or the grid is refused: ``rk4`` beside ``dopri5`` with an ``rtol`` is fine, ``rk4`` alone with an ``rtol`` is
-    not.
+    It has the axes of ``Trial``, most of them with a list of values. Its fields are generated from those of ``Trial``,
+    so pydantic checks their values but mypy cannot. An empty list means "the default". Each given value must be used by
+    at least one trial, otherwise the grid is rejected: ``rk4`` and ``dopri5`` with an ``rtol`` are accepted, ``rk4``
+    alone with an ``rtol`` is not.
 
     ``against`` names the baseline arm of an interleaved pass: the trial with these axes replaced.
     """
@@ -120,7 +120,7 @@ class Grid(_GridAxes):
 
 
 class DataSource(Frozen):
-    """Where the user's data lies; a place, and so no part of a trial."""
+    """Where the user's data is stored; this is not part of a trial."""
 
     folder: Path | None = None
     download: bool = False

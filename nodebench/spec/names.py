@@ -1,7 +1,7 @@
-"""Names and ids that studies and records hold: what they may contain.
+"""Validation of the names and ids in studies and records.
 
-A name is free text as far as it can be shown and stored safely: letters of any script, digits, spaces and
-punctuation. It is no path: file names are made from it by ``nodebench.paths``.
+A name is any text that can be displayed and stored safely: letters of any script, digits, spaces and punctuation.
+It is not a path: ``nodebench.paths`` builds file names from it.
 """
 
 import re
@@ -24,7 +24,7 @@ def _name(text: str) -> str:
 
 @lru_cache(maxsize=4096)  # the records of a run repeat a few names
 def _fault(text: str) -> str | None:
-    """What keeps text from being a name; None where nothing does."""
+    """Return why text is not a valid name; None if it is valid."""
     if not text or text != text.strip():
         return "it is empty, or begins or ends with a space"
     if len(text) > LONGEST:

@@ -1,4 +1,4 @@
-"""Why a figure was not measured: a code that programs read, and a message that people read."""
+"""Why a metric was not measured: a code that programs read, and a message that people read."""
 
 from enum import StrEnum
 from typing import Any
@@ -9,25 +9,25 @@ from nodebench.spec.frozen import Frozen
 
 
 class ReasonCode(StrEnum):
-    """Why a figure is missing from a record. Code decides on these, never on the wording of a message."""
+    """Why a metric is missing from a record. Programs compare these codes, never the text of a message."""
 
     NO_ODE = "no-ode"  # the model has no ODE
     NO_TRAINING = "no-training"  # the task trains nothing
     UNDEFINED = "undefined"  # the task does not define the metric for this trial
     NOT_FINITE = "not-finite"  # the metric was NaN or infinite
     NOT_REQUESTED = "not-requested"  # the study did not ask for this pass
-    NOT_APPLICABLE = "not-applicable"  # the figure has no meaning for this solver, gradient or batching
+    NOT_APPLICABLE = "not-applicable"  # the metric has no meaning for this solver, gradient or batching
     NOT_OBSERVABLE = "not-observable"  # no meter or library can report it
     PROBE_FAILED = "probe-failed"  # the solve of a probe failed
     NO_REFERENCE = "no-reference"  # there is no float64 reference to compare with
     RANDOM_FIELD = "random-field"  # the field draws random numbers or keeps state between evaluations
     DRIFTED = "drifted"  # the speed of the machine changed during every run of the trial
-    RESUMED = "resumed"  # the trial went on from a checkpoint: its times come from several processes
+    RESUMED = "resumed"  # the trial was resumed from a checkpoint: its times come from several processes
     OTHER = "other"
 
 
 class Reason(Frozen):
-    """Why a figure was not measured.
+    """Why a metric was not measured.
 
     Attributes:
         code: for programs.

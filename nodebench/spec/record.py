@@ -1,4 +1,4 @@
-"""A record: what one trial gave, as one line of JSON."""
+"""A record: the result of one trial, as one line of JSON."""
 
 import hashlib
 import json
@@ -21,13 +21,13 @@ from nodebench.spec.request import Pass, Request
 from nodebench.spec.trial import Positive, Trial
 
 SCHEMA_VERSION = 4
-WITHOUT_CHECKSUM = 1  # the schema whose records have none; they have no place either
-NAMES = 1000  # metrics, costs, reasons or options of one record, at most
-ROWS = 100_000  # of a history or a profile, at most
+WITHOUT_CHECKSUM = 1  # schema version of records without a checksum; they have no field ``place`` either
+NAMES = 1000  # maximum number of metrics, costs, reasons or options of one record
+ROWS = 100_000  # maximum number of rows of a history or a profile
 
 
 class Status(StrEnum):
-    """How a trial ended. Every planned trial ends in a record, and a failure is data."""
+    """How a trial ended. Every planned trial ends in a record, also a failed one."""
 
     OK = "ok"
     TIMEOUT = "timeout"
@@ -44,7 +44,7 @@ class Status(StrEnum):
 
     @property
     def sentence(self) -> str:
-        """What happened and what to try next, for the person who reads the table."""
+        """A description for tables: what happened and what to try next."""
         return _SENTENCES[self]
 
 
@@ -53,11 +53,11 @@ _SENTENCES = {
     Status.TIMEOUT: "ran past its time limit; raise --timeout or choose a smaller preset",
     Status.NFE_BUDGET: "one solve asked for more evaluations than allowed; raise --max-nfe or loosen rtol",
     Status.MEMORY_BUDGET: "used more memory than allowed; raise --memory-limit or use the adjoint gradient",
-    Status.DT_UNDERFLOW: "the step size fell below what the number format can add to t; the field may be stiff",
+    Status.DT_UNDERFLOW: "the step size became too small to change t in this number format; the field may be stiff",
     Status.NON_FINITE: "the field, the state or the loss became NaN or infinite",
     Status.STANDSTILL: "no output differs from the initial state: each update was rounded to zero; use a wider format",
-    Status.CRASHED: "the process died of a signal",
-    Status.ERROR: "an exception ended the trial; its last lines are in the record",
+    Status.CRASHED: "the process was killed by a signal",
+    Status.ERROR: "an exception ended the trial; the last lines of its output are in the record",
     Status.UNSUPPORTED: "this combination cannot be run",
     Status.NO_DEVICE: "the device is not present",
     Status.INTERRUPTED: "stopped by the user",
@@ -65,7 +65,7 @@ _SENTENCES = {
 
 
 class SolveFailed(Exception):
-    """A solve that ended without a solution, and the status that its trial gets."""
+    """Raised if a solve ends without a solution; holds the status of the trial."""
 
     def __init__(self, status: Status, message: str) -> None:
         super().__init__(message)
@@ -73,12 +73,12 @@ class SolveFailed(Exception):
 
 
 class Limits(Frozen):
-    """Budgets of one trial; null is no limit.
+    """Resource limits of one trial; None means no limit.
 
     Attributes:
-        timeout: seconds, all passes together.
-        max_nfe: evaluations of one solve, in one direction.
-        memory: bytes, PSS, all processes of the trial together.
+        timeout: wall time of all passes together, in seconds.
+        max_nfe: number of evaluations of one solve, in one direction.
+        memory: memory (PSS) of all processes of the trial together, in bytes.
     """
 
     timeout: Annotated[float, Field(gt=0)] | None = None
@@ -87,13 +87,13 @@ class Limits(Frozen):
 
 
 class Failure(Frozen):
-    """Where a trial stood when it failed.
+    """The state of a trial when it failed.
 
     Attributes:
-        phase: of the trial.
+        phase: phase in which the trial failed.
         message: what happened, in one line.
         t: the time that the solve had reached.
-        dt: the step that it tried.
+        dt: the step size that the solve tried.
         nfe: evaluations so far in the solve that failed.
         stderr: the last lines that the trial printed.
     """
@@ -107,13 +107,13 @@ class Failure(Frozen):
 
 
 class DataCard(Frozen):
-    """Which data a trial saw. Results of two data sets are never mixed in one table.
+    """The data that a trial used. Results of two data sets are never mixed in one table.
 
     Attributes:
-        name: of the data set.
-        train: items to learn from.
-        test: items to test on.
-        sha256: of the data.
+        name: name of the data set.
+        train: number of training items.
+        test: number of test items.
+        sha256: SHA-256 hash of the data.
     """
 
     name: Name
@@ -123,27 +123,27 @@ class DataCard(Frozen):
 
 
 class FieldTrait(StrEnum):
-    """What a vector field does besides returning a derivative that depends on time and state alone."""
+    """Ways in which a vector field differs from a pure function of time and state."""
 
-    RANDOM = "random"  # two evaluations at one point differ, by random numbers of torch's
+    RANDOM = "random"  # two evaluations at one point differ because of torch's random numbers
     STATEFUL = "stateful"  # two evaluations at one point differ for another reason
     UPDATES_BUFFERS = "updates-buffers"  # an evaluation in training mode changes buffers, as BatchNorm does
-    FIXED_BATCH = "fixed-batch"  # it can be evaluated at batches of one size only
+    FIXED_BATCH = "fixed-batch"  # it accepts batches of one size only
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether two evaluations at one point are equal all the same."""
+        """Whether two evaluations at one point are nevertheless equal."""
         return self not in (FieldTrait.RANDOM, FieldTrait.STATEFUL)
 
 
 class Measured(Frozen):
-    """The code of the user's that a trial has run, and its state at the start, by hash.
+    """Hashes of the user's code that a trial ran, and of its initial state.
 
     Attributes:
-        modules: the user's modules that the field comes from, each with the hash of its file.
-        packages: third-party packages that these import, each with its version and, where it is known, its commit.
-        state: hash of parameters, buffers and plain tensors before the first step; it differs from seed to seed
-            where these are drawn at random.
+        modules: the user's modules that define the field, each with the hash of its file.
+        packages: third-party packages that these modules import, each with its version and, if known, its commit.
+        state: hash of parameters, buffers and plain tensors before the first step; it depends on the seed if they are
+            drawn at random.
     """
 
     modules: dict[str, str]
@@ -158,7 +158,7 @@ class Measured(Frozen):
 
 
 def differing(first: Measured, second: Measured) -> str:
-    """What differs: ``module mine, package torchsde``; the initial weights where the code is the same."""
+    """Describe what differs: ``module mine, package torchsde``, or ``the initial weights`` if the code is equal."""
     kinds = (("module", first.modules, second.modules), ("package", first.packages, second.packages))
     parts = [
         f"{kind} {name}"
@@ -170,19 +170,18 @@ def differing(first: Measured, second: Measured) -> str:
 
 
 class Place(Frozen):
-    """Where a trial stood in its study and on its machine.
+    """The position of a trial in its study, and the machine and cores it ran on.
 
     Attributes:
-        study: its name; null for a grid typed on the command line.
-        groups: those that asked for the trial.
-        number: in the order of the study's file, which is not the order in which trials run.
-        host: the machine, where it is not the parent's.
-        cores: those that the trial had to itself; null where it was bound to none.
-        visible_devices: the CUDA devices that the trial could see, as ``CUDA_VISIBLE_DEVICES`` had them; null where it
-            was not set.
-        shared: whether other trials of the run may have run on the same cores, so that seconds tell little.
-        attempts: how often it was started: again where its worker was lost, or where the speed of the machine changed
-            during it.
+        study: name of the study; None for a grid typed on the command line.
+        groups: groups of the study that contain the trial.
+        number: index of the trial in the order of the study's file, which is not the order in which trials run.
+        host: name of the machine if it is not the machine of the parent process.
+        cores: CPU cores reserved for the trial; None if it was not bound to cores.
+        visible_devices: value of ``CUDA_VISIBLE_DEVICES``; None if it was not set.
+        shared: whether other trials of the run may have used the same cores, which makes times unreliable.
+        attempts: how often the trial was started; it is restarted if its worker was lost or if the speed of the machine
+            changed during the run.
     """
 
     study: Name | None = None
@@ -196,15 +195,15 @@ class Place(Frozen):
 
 
 class Interleaved(Frozen):
-    """Costs of a trial's step over those of a baseline arm that ran in the same process, in alternating blocks.
+    """Costs of a trial's step relative to a baseline arm, measured in one process in alternating blocks.
 
     Attributes:
         baseline: the trial of the baseline arm, from the same seed.
-        blocks: pairs of blocks measured.
-        steps: training steps in a block.
-        ratios: this arm's cost over the baseline's, the median over the pairs of blocks; of ``step_seconds``,
+        blocks: number of measured pairs of blocks.
+        steps: number of training steps in a block.
+        ratios: cost of this arm divided by that of the baseline, median over the pairs of blocks; for ``step_seconds``,
             ``forward_seconds``, ``backward_seconds`` and ``nfe_forward``.
-        spread: by figure, the relative half width of the middle half of these ratios.
+        spread: half the interquartile range of these ratios, relative to their median, by metric.
     """
 
     baseline: Trial
@@ -215,7 +214,7 @@ class Interleaved(Frozen):
 
 
 class Resumed(Frozen):
-    """How a trial went on from its checkpoints after its process had ended.
+    """How a trial was resumed from its checkpoints after its process had ended.
 
     Attributes:
         times: how often it was resumed.
@@ -237,36 +236,37 @@ def _with_epochs(rows: list[Row]) -> list[Row]:
 
 
 class Record(Frozen):
-    """What one trial gave. Figures are named in ``nodebench.spec.figures``.
+    """The result of one trial. ``nodebench.spec.figures`` defines its metrics and costs.
 
-    A figure that could not be measured is null, and ``reasons`` says why; it is never zero.
+    A metric or cost that could not be measured is None, never zero; ``reasons`` says why.
 
     Attributes:
-        schema_version: of the record; older records are read.
-        id: of the trial.
-        trial: what was run.
+        schema_version: schema version of the record; older versions can be read.
+        id: id of the trial.
+        trial: the trial that was run.
         status: how it ended.
         started: ISO 8601, UTC.
-        duration_seconds: of the whole trial.
-        metrics: figures of the task, by name.
+        duration_seconds: wall time of the whole trial.
+        metrics: metrics of the task, by name.
         costs: NFE, seconds, bytes and errors, by name.
-        reasons: why a figure is null, by name.
+        reasons: why a metric or cost is None, by name.
         history: one row an epoch.
-        profile: the trained network under other settings of the solver, one row each.
-        passes: those that were asked for; up to schema 3 all.
+        profile: results of the trained network under other solver settings, one row each.
+        passes: the requested passes; all passes in records up to schema 3.
         passes_agree: whether the memory pass took the same step as the training: equal NFE and loss.
-        options: of the task, defaults filled in.
-        data: which data the trial saw; None where the task makes its own.
-        calibration: seconds of a fixed load before the trial and after it; of a resumed trial before each process.
+        options: all options of the task, defaults included.
+        data: data set that the trial used; None if the task generates its data.
+        calibration: seconds of the reference load before and after the trial; for a resumed trial, before each of its
+            processes and after the last one.
         drifted: whether the machine's speed changed by a quarter or more.
         environment: machine and software.
-        limits: of the trial.
-        failure: where it failed; None where it did not.
-        place: study, groups and number of the trial in its run, and whether others ran on the same cores.
-        measured: hashes of the user's code and weights, of a task that runs them.
-        traits: what the vector field does besides returning a derivative, each with what was observed.
-        interleaved: times against a baseline in alternating blocks; None where that was not asked for.
-        resumed: how often the trial went on from a checkpoint; None where it ran in one process.
+        limits: resource limits of the trial.
+        failure: details of the failure; None if the trial did not fail.
+        place: study, groups and number of the trial, and the machine and cores it ran on.
+        measured: hashes of the user's code and weights, if the task runs them.
+        traits: how the vector field differs from a pure function, each with what was observed.
+        interleaved: costs relative to a baseline in alternating blocks; None if not requested.
+        resumed: how the trial was resumed from checkpoints; None if it ran in one process.
         wrong: which test items were classified wrongly: packed bits, base64.
     """
 
@@ -298,10 +298,10 @@ class Record(Frozen):
     wrong: str | None = None
 
     def wrong_items(self) -> list[bool] | None:
-        """For each test item, whether it was classified wrongly; None if the task does not say.
+        """Return whether each test item was classified wrongly; None if the task does not record it.
 
         Raises:
-            ValueError: there is not one bit for each item.
+            ValueError: the number of bits does not match the number of test items.
         """
         if self.wrong is None or self.data is None:
             return None
@@ -311,7 +311,7 @@ class Record(Frozen):
         return [bool(packed[i // 8] >> (7 - i % 8) & 1) for i in range(self.data.test)]
 
     def answers(self, request: Request) -> bool:
-        """Whether the record of a finished trial has all that is asked for, or the reason why it was not measured."""
+        """Return whether the record has everything that ``request`` asks for, or a reason why it is missing."""
         if not set(request.passes) <= set(self.passes):
             return False
         if request.against is None or "interleaved" in self.reasons:
@@ -319,27 +319,27 @@ class Record(Frozen):
         return self.interleaved is not None and self.interleaved.baseline.id == request.against.id
 
     def line(self) -> str:
-        """One line of JSON, without the newline; it ends with a checksum of what stands before."""
+        """Return the record as one line of JSON, without the newline; it ends with a checksum of the text before it."""
         body = for_json(self.model_dump_json())
         return f'{body[:-1]}{_CHECKSUM}"{_checksum(body)}"}}'
 
     @classmethod
     def parse(cls, line: str | bytes) -> "Record":
-        """Read one line, and check that it is as it was written.
+        """Parse one line and verify its checksum.
 
         Raises:
-            Edited: it is not what its checksum says, or has none and should.
-            Newer: it was written by a newer nodebench.
-            BadInput: it is no record.
+            Edited: the checksum does not match, or is missing although it is required.
+            Newer: the record was written by a newer nodebench.
+            BadInput: the line is not a record.
         """
         text = line.decode(errors="surrogateescape") if isinstance(line, bytes) else line
         text = text.removesuffix("\n")
         content = parse_json(line)
         if not isinstance(content, dict):
-            raise BadInput("not a record: no object of JSON")
+            raise BadInput("not a record: not a JSON object")
         version = content.get("schema_version")
         if type(version) is not int or version < 1:
-            raise BadInput("not a record: schema_version: a whole number from 1 on")
+            raise BadInput("not a record: schema_version: must be a whole number, at least 1")
         if version > SCHEMA_VERSION:
             refused = Newer if _is_intact(text) else BadInput
             raise refused(f"a record of schema {version}; this nodebench reads up to {SCHEMA_VERSION}: upgrade it")
@@ -359,18 +359,18 @@ class Record(Frozen):
 
 
 class Newer(BadInput):
-    """A record that is as it was written, and that only a newer nodebench can read."""
+    """An intact record that only a newer nodebench can read."""
 
 
 class Edited(BadInput):
-    """A record that is no longer what was written.
+    """A record that was modified after it was written.
 
     Attributes:
-        record: what stands there now.
+        record: the modified record.
     """
 
     def __init__(self, record: Record) -> None:
-        super().__init__(f"record {record.id} was edited: it is not what its checksum says")
+        super().__init__(f"record {record.id} was modified: its checksum does not match")
         self.record = record
 
 
@@ -378,7 +378,7 @@ _CHECKSUM = ',"checksum":'
 
 
 def _is_intact(line: str) -> bool:
-    """Whether a line ends with the checksum of what stands before."""
+    """Return whether a line ends with the correct checksum of the text before it."""
     body, _, checksum = line.rpartition(_CHECKSUM)
     return checksum == f'"{_checksum(body + "}")}"}}'
 

@@ -1,4 +1,4 @@
-"""What is measured of a trial. It says nothing about what the trial is, and so is no part of its id."""
+"""What to measure of a trial; a request is not part of the trial's id."""
 
 import os
 from collections.abc import Iterable
@@ -16,19 +16,19 @@ _ATTEMPTS = 3
 
 
 def attempts() -> int:
-    """How often a trial runs at most, if the speed of the machine changed during each run.
+    """Return how often a trial runs, at most, if the speed of the machine changes during each run.
 
     Raises:
-        BadInput: the environment variable is no such number.
+        BadInput: the environment variable is not a whole number of at least 1.
     """
     text = os.environ.get(ATTEMPTS_VARIABLE) or str(_ATTEMPTS)
     if not text.isdecimal() or int(text) < 1:
-        raise BadInput(f"{ATTEMPTS_VARIABLE}={text}: a whole number, at least 1")
+        raise BadInput(f"{ATTEMPTS_VARIABLE}={text}: must be a whole number, at least 1")
     return int(text)
 
 
 class Pass(StrEnum):
-    """A part of a trial that measures figures of its own."""
+    """A part of a trial; each pass measures its own metrics."""
 
     TRAINING = "training"
     MEMORY = "memory"
@@ -36,7 +36,7 @@ class Pass(StrEnum):
 
     @property
     def about(self) -> str:
-        """One line for a person."""
+        """A one-line description."""
         return _ABOUT[self]
 
 
@@ -48,14 +48,14 @@ _ABOUT = {
 
 
 def _complete(passes: Iterable[Pass]) -> tuple[Pass, ...]:
-    """Passes in the order in which they run.
+    """Return the passes in the order in which they run.
 
     Raises:
         ValueError: the training is missing.
     """
     asked = set(passes)
     if Pass.TRAINING not in asked:
-        raise ValueError("'training' must be one of them: memory and numerics are measured at the trained weights")
+        raise ValueError("'training' is required: memory and numerics are measured at the trained weights")
     return tuple(one for one in Pass if one in asked)
 
 
@@ -66,9 +66,9 @@ class Request(Frozen):
     """What is measured of a trial.
 
     Attributes:
-        passes: those that run.
+        passes: passes to run.
         against: the baseline arm of an interleaved pass; None for no such pass.
-        attempts: how often the trial may run until the speed of the machine did not change during it.
+        attempts: maximum number of runs; a run is repeated if the speed of the machine changed during it.
     """
 
     passes: Passes = tuple(Pass)

@@ -1,6 +1,6 @@
-"""A study: named grids that together answer one table or figure, read from a TOML file.
+"""A study: named grids for one published table or figure, read from a TOML file.
 
-A file says what is the same at every scale, and under ``smoke``, ``quick`` and ``paper`` what differs::
+The file gives the settings of all scales, and under ``smoke``, ``quick`` and ``paper`` the settings that differ::
 
     about = "solution error and cost against tolerance"
     source = "Chen et al. 2018, Figure 3"
@@ -33,29 +33,29 @@ from nodebench.spec.record import Limits
 from nodebench.spec.request import Pass, Passes
 from nodebench.spec.trial import Preset
 
-REPRODUCED = "reproduced"  # the study of trials run again from their records
-RECOMMEND = "recommend"  # the study of what 'nodebench recommend --measure' runs
+REPRODUCED = "reproduced"  # the study of trials that are rerun from their records
+RECOMMEND = "recommend"  # the study that 'nodebench recommend --measure' runs
 CHECKPOINT_SECONDS = 600.0  # between two checkpoints of a trial, by default
 RESERVED = (REPRODUCED, RECOMMEND)
 
 
 class Study(Frozen):
-    """All that a run is made from: its grids, the limits of each trial, and where the data lies.
+    """The definition of a run: its grids, the limits of each trial and the location of the data.
 
     Attributes:
-        name: of the file; empty for a grid typed on the command line.
-        about: one line for a person.
-        source: what was published.
-        claims: ids of the published claims that it feeds.
+        name: name of the file, without ``.toml``; empty for a grid typed on the command line.
+        about: one-line description.
+        source: the published source.
+        claims: ids of the published claims that its records are evidence for.
         passes: what is measured of each trial; ``training`` is always one of them.
         checkpoint_every: seconds between two checkpoints of a trial's training; 0 for none.
-        timing: whether its seconds matter, so that trials run one at a time unless asked otherwise.
-        pictures: whether its page shows pictures of what was learned.
-        without_accelerator: what its page says where no record is from an accelerator.
+        timing: whether times matter; if so, trials run one at a time unless requested otherwise.
+        pictures: whether the report page of the study shows plots of what the models learned.
+        without_accelerator: text that the report page shows if no record is from an accelerator.
         order: seed of the order in which the trials of a replicate run.
-        groups: grids by name; a trial that two of them ask for runs once.
-        limits: of each trial.
-        data: where the user's data lie.
+        groups: grids by name; a trial that is in two of them runs once.
+        limits: resource limits of each trial.
+        data: location of the user's data.
     """
 
     name: StudyName = ""
@@ -80,21 +80,21 @@ def shipped_studies() -> dict[str, Path]:
 
 
 def load_study(name: str, preset: Preset) -> Study:
-    """Read a shipped study by name, or any by the path of its ``.toml`` file, at one scale.
+    """Read a shipped study by name, or any study by the path of its ``.toml`` file, at one scale.
 
     Raises:
-        BadInput: there is none, or it cannot be read; the message names the place and the nearest match.
+        BadInput: the study does not exist or cannot be read; the message names the location and the nearest match.
     """
     shipped = shipped_studies()
     path = Path(name) if name.endswith(".toml") else shipped[choose("study", name, shipped)]
     try:
         content = read_toml(path)
         if path.stem in RESERVED or (path.stem in shipped and content != read_toml(shipped[path.stem])):
-            raise BadInput(f"{path}: the name '{path.stem}' is nodebench's own; rename the file, my-{path.name} say")
+            raise BadInput(f"{path}: the name '{path.stem}' is reserved; rename the file, for example my-{path.name}")
     except BadInput as error:
         raise BadInput(f"study {error}") from None
     try:
-        # A mistake under another scale is a mistake too.
+        # Validate every scale, so that an error in another scale is reported too.
         return {scale: _at(content, path.stem, scale) for scale in Preset}[preset]
     except BadInput as error:
         raise BadInput(f"study {path}: {error}") from None
@@ -104,10 +104,10 @@ def _at(content: Mapping[str, Any], name: str, preset: Preset) -> Study:
     merged = _merged(content, preset)
     seeds = merged.pop("seeds", 1)
     if type(seeds) is not int or seeds < 1:
-        raise BadInput(f"seeds = {seeds}: a whole number, at least 1")
+        raise BadInput(f"seeds = {seeds}: must be a whole number, at least 1")
     groups = merged.get("groups")
     if not isinstance(groups, dict) or not all(isinstance(group, dict) for group in groups.values()):
-        raise BadInput("no [groups.NAME] in it; a study is made of named grids")
+        raise BadInput("no table [groups.NAME]; a study needs at least one named grid")
     common = {"seed": replicates(seeds), "preset": preset}
     try:
         return Study.model_validate(
@@ -118,11 +118,11 @@ def _at(content: Mapping[str, Any], name: str, preset: Preset) -> Study:
 
 
 def _merged(table: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
-    """A table with what it says under one scale laid over it, option by option."""
+    """Return a table with the settings of one scale merged into it, option by option."""
     plain = {key: value for key, value in table.items() if key not in list(Preset)}
     changes = table.get(preset, {})
     if not isinstance(changes, dict):
-        raise BadInput(f"{preset} = {changes!r}: a table of what differs at this scale")
+        raise BadInput(f"{preset} = {changes!r}: must be a table of the settings that differ at this scale")
     if isinstance(options := changes.get("overrides"), dict):
         changes = changes | {"overrides": plain.get("overrides", {}) | options}
     return plain | changes
@@ -132,7 +132,7 @@ _MODELS: dict[str, type[BaseModel]] = {"groups": Grid, "exclude": Exclusion, "li
 
 
 def _complaint(error: ValidationError) -> str:
-    """The first complaint of a validation, with the nearest key for an unknown one."""
+    """Return the first validation error as a message, with the nearest key if a key is unknown."""
     first = error.errors()[0]
     place = [part for part in first["loc"] if isinstance(part, str | int)]
     where = ".".join(map(str, place))

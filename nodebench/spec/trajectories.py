@@ -1,4 +1,4 @@
-"""What a model made of a few examples, as arrays: all that a figure of it needs."""
+"""Predictions of a model for a few examples, as arrays: all data that a plot of them needs."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ class Trajectories:
     Attributes:
         times: ``(T,)``.
         true, fitted: ``(N, T, D)``, N examples of D components.
-        observed_times, observed: what the model was given, ``(N, M)`` and ``(N, M, D)``.
-        trained: first and last time that training saw.
-        time_label, labels: of the time and of the D components, units included.
-        axes, field: a learned field in the plane of the first two components, on the grid of
-            ``axes[0]`` ``(X,)`` and ``axes[1]`` ``(Y,)``: ``(Y, X, 2)``; empty where there is none.
-        names: of the N examples, where ``true`` and ``fitted`` are known at points and not as lines; empty elsewhere.
-        given_until: where the forecast of each example starts, ``(N,)``; empty where nothing is forecast.
-        density: a learned density on that grid, ``(Y, X)``; empty where there is none.
-        moved: points of the base of a flow at ``times``, ``(T, P, 2)``; empty where there is none.
-        surface: a learned function of the same plane on the same grid, ``(Y, X)``; empty where there is none.
+        observed_times, observed: times ``(N, M)`` and values ``(N, M, D)`` of the observations given to the model.
+        trained: first and last time used in training.
+        time_label, labels: labels of the time and of the D components, units included.
+        axes, field: a learned field ``(Y, X, 2)`` in the plane of the first two components, on the grid of
+            ``axes[0]`` ``(X,)`` and ``axes[1]`` ``(Y,)``; empty if there is none.
+        names: names of the N examples if ``true`` and ``fitted`` are known at points and not as lines; otherwise empty.
+        given_until: start time of the forecast of each example, ``(N,)``; empty if nothing is forecast.
+        density: a learned density ``(Y, X)`` on the grid of ``axes``; empty if there is none.
+        moved: points of the base of a flow at ``times``, ``(T, P, 2)``; empty if there are none.
+        surface: a learned function ``(Y, X)`` of the same plane on the same grid; empty if there is none.
     """
 
     times: np.ndarray
@@ -43,9 +43,9 @@ class Trajectories:
 
     @property
     def planar(self) -> bool:
-        """Whether something is known over the plane of the first two components."""
+        """Whether there is a field or a surface over the plane of the first two components."""
         return bool(self.field.size or self.surface.size)
 
 
-# Trajectories by the epoch after which they were taken; 0 is before training.
+# Snapshots of trajectories by epoch; 0 is before training.
 Film = dict[int, Trajectories]

@@ -1,4 +1,4 @@
-"""A trial: one point of the space that nodebench measures."""
+"""A trial: one value for each axis, such as task, model, solver, tolerance and seed."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ Coupling = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 
 class Gradient(StrEnum):
-    """How the loss reaches the parameters through the solve."""
+    """The method that computes the gradient through the solve."""
 
     DIRECT = "direct"
     CHECKPOINT = "checkpoint"
@@ -31,7 +31,7 @@ class Gradient(StrEnum):
 
     @property
     def solves_backwards(self) -> bool:
-        """Whether a second ODE is solved, at tolerances of its own."""
+        """Whether the method solves a second ODE backwards in time, with its own tolerances."""
         return self in (Gradient.ADJOINT, Gradient.ADJOINT_SEMINORM, Gradient.INTERPOLATED)
 
     @property
@@ -41,12 +41,12 @@ class Gradient(StrEnum):
 
     @property
     def is_exact(self) -> bool:
-        """Whether it is, up to rounding, the derivative of the steps that were taken."""
+        """Whether the gradient is, up to rounding, the derivative of the solver's discrete steps."""
         return not self.solves_backwards
 
     @property
     def about(self) -> str:
-        """One line for a person."""
+        """A one-line description."""
         return _GRADIENT_ABOUT[self][0]
 
     @property
@@ -61,7 +61,7 @@ _GRADIENT_ABOUT = {
         "Onken and Ruthotto 2020, arXiv 2005.13420",
     ),
     Gradient.CHECKPOINT: (
-        "the same gradient, with segments of the solve taken again on the way back in place of being kept",
+        "the direct gradient, with segments of the solve recomputed in the backward pass instead of stored",
         "Gholami et al. 2019, arXiv 1902.10298, section 4",
     ),
     Gradient.ADJOINT: (
@@ -69,30 +69,30 @@ _GRADIENT_ABOUT = {
         "Chen et al. 2018, arXiv 1806.07366, section 2",
     ),
     Gradient.ADJOINT_SEMINORM: (
-        "the adjoint, whose error norm leaves the parameters' part out",
+        "the adjoint, with an error norm that ignores the parameter gradients",
         "Kidger et al. 2021, arXiv 2009.09457",
     ),
     Gradient.INTERPOLATED: (
-        "the adjoint, which reads the state from the stored forward solution in place of solving it again",
+        "the adjoint, with the state interpolated from the stored forward solution instead of solved again",
         "Daulbaev et al. 2020, arXiv 2003.05271",
     ),
     Gradient.ACA: (
-        "the direct gradient, with each accepted step taken again on the way back from a kept state",
+        "the direct gradient, with each accepted step recomputed from a stored state in the backward pass",
         "Zhuang et al. 2020, arXiv 2006.02493",
     ),
     Gradient.SYMPLECTIC: (
-        "the direct gradient, with the stages of each step differentiated one by one from a kept state",
+        "the direct gradient, with the stages of each step differentiated one by one from a stored state",
         "Matsubara et al. 2021, arXiv 2102.09750",
     ),
     Gradient.REVERSIBLE: (
-        "a reversible form of the method, whose states are computed again from the last one; nothing else is kept",
+        "a reversible form of the method: states are recomputed from the last one, and no others are stored",
         "McCallum and Foster 2024, arXiv 2410.11648",
     ),
 }
 
 
 class Batching(StrEnum):
-    """How a batch is stepped by an adaptive method."""
+    """How an adaptive method chooses the steps of a batch."""
 
     JOINT = "joint"
     WORST = "worst"
@@ -100,19 +100,19 @@ class Batching(StrEnum):
 
     @property
     def about(self) -> str:
-        """One line for a person."""
+        """A one-line description."""
         return _BATCHING_ABOUT[self]
 
 
 _BATCHING_ABOUT = {
-    Batching.JOINT: "one step for all, which the mean error over the batch decides",
-    Batching.WORST: "one step for all, which the sample with the largest error decides",
-    Batching.EACH: "a step of its own for each sample",
+    Batching.JOINT: "one step size for all samples, chosen by the mean error over the batch",
+    Batching.WORST: "one step size for all samples, chosen by the sample with the largest error",
+    Batching.EACH: "a separate step size for each sample",
 }
 
 
 class Compile(StrEnum):
-    """What ``torch.compile`` is given."""
+    """What ``torch.compile`` compiles."""
 
     EAGER = "eager"
     FIELD = "field"
@@ -135,7 +135,7 @@ class Autocast(StrEnum):
 
     @property
     def caches(self) -> bool:
-        """Whether a weight is cast once for all its uses, as by default, and not at each."""
+        """Whether a weight is cast once for all its uses (the default) instead of at each use."""
         return self.dtype == self.value
 
 
@@ -147,7 +147,7 @@ class Preset(StrEnum):
     PAPER = "paper"
 
 
-# Floating-point formats of states and parameters. Beside states of 16 bits times are float32.
+# Floating-point formats of states and parameters. With 16-bit states, times are float32.
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]
 USUAL_DTYPES: tuple[Dtype, ...] = ("float32", "float64")
 EVERY_DTYPE: tuple[Dtype, ...] = get_args(Dtype)
@@ -155,20 +155,20 @@ EVERY_DTYPE: tuple[Dtype, ...] = get_args(Dtype)
 
 _PROBLEM, _METHOD, _EXECUTION = Part.PROBLEM, Part.METHOD, Part.EXECUTION
 _FIXED_STEPS = "the chosen solver takes fixed steps and has no tolerance; give --step-size"
-_NO_ADJOINT = "no trial here solves an adjoint with a tolerance"
+_NO_ADJOINT = "no selected trial solves an adjoint with a tolerance"
 
 
 class Trial(BaseModel):
-    """One frozen point: what is run, and nothing of where or when.
+    """An immutable description of what is run, without where or when.
 
-    Each field declares one axis, see ``Axis``; docs/reference/records.md has them in a table. The fields of the method
-    are None in a trial whose model has no ODE. A number is None too where the method or the gradient does not use it.
+    Each field declares one axis, see ``Axis``; docs/reference/records.md lists them in a table. The fields of the
+    method are None if the model has no ODE. A number is also None if the method or the gradient does not use it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     task: Annotated[Name, Axis(_PROBLEM, "task", "Data, loss and metrics.", multiple=False)]
-    dataset: Annotated[Name | None, Axis(_PROBLEM, "data set", "Data set of the task, where it has any.")] = None
+    dataset: Annotated[Name | None, Axis(_PROBLEM, "data set", "Data set of the task, if it has any.")] = None
     model: Annotated[
         Name,
         Axis(
@@ -188,7 +188,7 @@ class Trial(BaseModel):
         Axis(
             _METHOD,
             "solver",
-            "Numerical method, with its library where that is not torchdiffeq, as in scipy:LSODA.",
+            "Numerical method, prefixed by its library if that is not torchdiffeq, as in scipy:LSODA.",
             default_text="dopri5",
             inapplicable="the chosen model has no ODE, so it has no solver",
         ),
@@ -198,7 +198,7 @@ class Trial(BaseModel):
         Axis(
             _METHOD,
             "gradient",
-            "How the loss reaches the parameters.",
+            "Method that computes the gradient through the solve.",
             default_text="the task's",
             inapplicable="the chosen model has no ODE, so it has no gradient to choose",
         ),
@@ -208,7 +208,7 @@ class Trial(BaseModel):
         Axis(
             _METHOD,
             "segments",
-            "Number of segments in which the gradient 'checkpoint' takes the solve again.",
+            "Number of segments of the solve that the gradient 'checkpoint' recomputes.",
             default_text="the library's",
             inapplicable="only the gradient 'checkpoint' has segments",
             computes=False,
@@ -240,7 +240,7 @@ class Trial(BaseModel):
         Axis(
             _METHOD,
             "compile",
-            "What torch.compile is given.",
+            "What torch.compile compiles.",
             unset=Compile.EAGER,
             inapplicable="the chosen model has no ODE, so there is no field to compile",
             computes=False,
@@ -273,7 +273,7 @@ class Trial(BaseModel):
             _METHOD,
             "step size",
             "Step of a fixed-step method, in the units of time.",
-            default_text="the task's; one step per output interval where it has none",
+            default_text="the task's, or else one step per output interval",
             inapplicable="the chosen solver chooses its own steps; give --rtol and --atol",
         ),
     ] = None
@@ -326,7 +326,7 @@ class Trial(BaseModel):
             _EXECUTION,
             "threads",
             "CPU threads.",
-            default_text="$OMP_NUM_THREADS, else 1 or all cores of a job, the faster",
+            default_text="$OMP_NUM_THREADS, or else the faster of 1 and all cores of a job",
             computes=False,
             multiple=False,
         ),
@@ -339,9 +339,9 @@ class Trial(BaseModel):
 
     @property
     def id(self) -> str:
-        """The content id: 12 hexadecimal digits, the same for every way of writing the same trial.
+        """The content id: 12 hexadecimal digits that are the same for equal trials.
 
-        Null fields are left out, so that a field added later does not change the ids of old trials.
+        Fields that are None are left out, so that a field added later does not change the ids of old trials.
         """
         content = self.model_dump(mode="json", exclude_none=True)
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -349,19 +349,19 @@ class Trial(BaseModel):
 
     @property
     def configuration(self) -> str:
-        """The id that all replicates of the trial have in common: that of seed 0."""
+        """The id shared by all replicates of the trial: the id of the trial with seed 0."""
         return self.model_copy(update={"seed": 0}).id
 
     @property
     def solver_label(self) -> str:
-        """The solver, with how it steps a batch and what is compiled: ``torchode:tsit5 each compiled``."""
+        """A label of the solver, the batching and the compilation: ``torchode:tsit5 each compiled``."""
         compiled = {Compile.FIELD: "compiled field", Compile.SOLVER: "compiled"}
         parts = [self.solver, self.batching, compiled.get(self.compile) if self.compile else None]
         return " ".join(part for part in parts if part) or "–"
 
     @property
     def step_label(self) -> str:
-        """What controls the step, as a table shows it: ``1e-3``, ``1e-3 h0=0.1`` or ``h=0.25``."""
+        """A label of the step control, for tables: ``1e-3``, ``1e-3 h0=0.1`` or ``h=0.25``."""
         if self.solver is None:
             return "–"
         tolerance = _tolerance(self.rtol, self.atol)
@@ -373,7 +373,7 @@ class Trial(BaseModel):
 
     @property
     def gradient_label(self) -> str:
-        """The gradient, with its tolerance where that is not the forward one, or its segments: ``adjoint 1e-6``."""
+        """A label of the gradient and, if set apart, its segments, coupling or tolerance: ``adjoint 1e-6``."""
         if self.gradient is None:
             return "–"
         if self.segments is not None:
@@ -386,13 +386,13 @@ class Trial(BaseModel):
 
 
 def _tolerance(rtol: float | None, atol: float | None) -> str:
-    """``1e-3``, ``1e-7/1e-9`` where the two differ, nothing where there is none."""
+    """Format tolerances: ``1e-3``; ``1e-7/1e-9`` if the two differ; empty if there is none."""
     if rtol is None or atol is None:
         return ""
     return _short(rtol) if rtol == atol else f"{_short(rtol)}/{_short(atol)}"
 
 
 def _short(number: float) -> str:
-    """``1e-3`` for 0.001."""
+    """Format a number in scientific notation: ``1e-3`` for 0.001."""
     mantissa, exponent = f"{number:.3e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
