@@ -2,9 +2,9 @@
 
     python benchmarks/accelerator.py [--seconds 3600] [--results results] [--data DIR] [--device cuda] [--only NAMES]
 
-Each part has a share of the time. A part that is not done by then is interrupted: the trials that have ended are
-stored, and ``nodebench study run NAME --resume RUN`` goes on. Add the folder to another one with
-``nodebench results merge``.
+Each part gets a share of the time. A part that does not finish in its share is interrupted: the records of finished
+trials are kept, and ``nodebench study run NAME --resume RUN`` runs the rest. ``nodebench results merge`` adds the
+results to another folder.
 """
 
 import argparse
@@ -31,11 +31,11 @@ class Part:
     """A run of a study.
 
     Attributes:
-        name: of this part.
-        study: of nodebench.
-        share: of the time, relative to the other parts.
-        arguments: of ``nodebench study run``, beside the study, the device and the results.
-        on_cpu: whether it is measured on the CPU of the same machine, to compare.
+        name: name of the part.
+        study: name of a nodebench study.
+        share: share of the time, relative to the other parts.
+        arguments: further arguments of ``nodebench study run``, without the study, the device and the results.
+        on_cpu: whether it runs on the CPU of the same machine, for comparison.
         needs_data: whether it needs the full data sets.
     """
 
@@ -47,7 +47,7 @@ class Part:
     needs_data: bool = False
 
 
-# Memory and accuracy do not depend on what else runs, so that these parts run several trials at once.
+# Memory and accuracy do not depend on other load, so these parts run several trials at once.
 PARTS = (
     Part("memory", "memory", 1, ("--seeds", "1", "--jobs", "8", "--threads", "1")),
     Part("devices", "devices", 4),
@@ -59,7 +59,7 @@ PARTS = (
 
 
 def share_of_first(parts: Sequence[Part], seconds: float) -> float:
-    """The seconds of the first of some parts that are left."""
+    """Return the seconds for the first of the remaining parts."""
     return seconds * parts[0].share / sum(part.share for part in parts)
 
 
@@ -76,7 +76,7 @@ def run(arguments: Sequence[str], seconds: float) -> int:
     Raises:
         KeyboardInterrupt: this process was interrupted; the command has ended by then.
     """
-    process = subprocess.Popen(arguments, start_new_session=True)  # Ctrl-C reaches it through this process alone
+    process = subprocess.Popen(arguments, start_new_session=True)  # the terminal sends Ctrl-C to this process only
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -96,14 +96,14 @@ def _interrupted(process: subprocess.Popen[bytes]) -> int:
 
 
 def main() -> int:
-    """Run all parts, and say how long each took; 1 if one of them failed."""
+    """Run all parts and print how long each took. Return 1 if a part failed, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=3600, help="for all parts together")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where runs are kept")
+    parser.add_argument("--seconds", type=float, default=3600, help="time limit of all parts together, in seconds")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the runs")
     parser.add_argument("--data", default=os.environ.get("NODEBENCH_DATA_DIR"), help="folder with the full MNIST")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or mps")
     parser.add_argument("--preset", default="quick", help="scale of the tasks")
-    parser.add_argument("--only", help="names of parts, by comma: " + ", ".join(part.name for part in PARTS))
+    parser.add_argument("--only", help="parts to run, comma-separated: " + ", ".join(part.name for part in PARTS))
     asked = parser.parse_args()
     chosen = asked.only.split(",") if asked.only else [part.name for part in PARTS]
     if unknown := set(chosen) - {part.name for part in PARTS}:
@@ -121,7 +121,7 @@ def main() -> int:
         if left <= 0:
             print(f"no time is left for {', '.join(one.name for one in parts[i:])}")
             break
-        seconds, start = share_of_first(parts[i:], left), time.monotonic()  # a part gets what others left
+        seconds, start = share_of_first(parts[i:], left), time.monotonic()  # unused time goes to later parts
         code = run(command(part, asked.device, asked.results, asked.data, asked.preset), seconds)
         failed |= code not in (0, INTERRUPTED)
         print(f"{part.name}: {time.monotonic() - start:.0f} of {seconds:.0f} s, exit code {code}", flush=True)

@@ -1,9 +1,9 @@
-"""What an adapter adds to its library's own solve: forward and backward, on a field of 2–50–2 and the MNIST block.
+"""Overhead of each adapter over its library: forward and backward time, on a 2–50–2 field and the MNIST block.
 
     python benchmarks/adapters.py [--out FILE]
 
-The library's own arm is what its documentation shows, with the same tolerances; both arms run in turn, so that a
-slow minute falls on both. An interval is a 95 % BCa bootstrap of the median ratio.
+The baseline arm calls the library as its documentation shows, with the same tolerances. The arms alternate, so a slow
+period affects both. Intervals are 95 % BCa bootstrap intervals of the median ratio.
 """
 
 import argparse
@@ -47,7 +47,7 @@ class Named(nn.Module):
 
 
 def torchode_solve(field: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
-    """torchode's own objects, made once for the field."""
+    """Solve with torchode directly; its objects are created once per field."""
     if field not in MADE:
         shape = y0.shape
 
@@ -66,7 +66,7 @@ MADE: dict[nn.Module, torchode.AutoDiffAdjoint] = {}
 
 
 def torchdyn_solve(field: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
-    """torchdyn's own problem."""
+    """Solve with torchdyn directly."""
     solver = str_to_solver("dopri5", y0.dtype)
     return ODEProblem(Named(field), solver=solver, rtol=RTOL, atol=RTOL).odeint(y0, times)[1]
 
@@ -84,14 +84,14 @@ OWN: dict[str, tuple[Gradient, Batching | None, Solve]] = {
 
 
 def step(solve: Solve, field: nn.Module, y0: Tensor, times: Tensor) -> None:
-    """A solve and the gradient of its end."""
+    """Solve, and backpropagate the mean square of the final state."""
     start = y0.detach().requires_grad_()
     solve(field, start, times)[-1].square().mean().backward()
     field.zero_grad(set_to_none=True)
 
 
 def through_adapter(name: str, gradient: Gradient, batching: Batching | None) -> Integrator:
-    """The same solve as a trial does it."""
+    """Return the integrator with which a trial runs the same solve."""
     adapter, method, _ = find_solver(name.split(maxsplit=1)[0])
     control = StepControl(method, RTOL, RTOL, None, gradient, RTOL, RTOL, batching=batching)
     return Integrator(adapter, control, NfeCounter())
@@ -100,7 +100,7 @@ def through_adapter(name: str, gradient: Gradient, batching: Batching | None) ->
 def paired(
     first: Callable[[], object], second: Callable[[], object], rounds: int, calls: int
 ) -> dict[str, float | int]:
-    """The ratio of two works, in turn and in random order."""
+    """Return the time ratio of two functions that alternate in random order, with its interval."""
 
     def some(work: Callable[[], object]) -> Callable[[], object]:
         return lambda: [work() for _ in range(calls)]
@@ -117,7 +117,7 @@ def paired(
 
 
 def jax_alone(field: nn.Module, y0: Tensor, times: Tensor) -> Callable[[], None]:
-    """diffrax from arrays to arrays, which is what its own users do: nothing of torch."""
+    """Return a solve with gradient in diffrax alone: JAX arrays in and out, without torch."""
     control = StepControl("dopri5", RTOL, RTOL, gradient=Gradient.CHECKPOINT)
     compiled = Compiled(Translation(field, times[0], y0), Way.of(control, True, True, True))
     weights = [to_jax(weight) for weight in compiled.translation.weights(field)]
@@ -131,7 +131,7 @@ def jax_alone(field: nn.Module, y0: Tensor, times: Tensor) -> Callable[[], None]
 
 
 def convolution_in_a_loop(images: int = 8, turns: int = 20) -> dict[str, float | int]:
-    """Seconds of a convolution inside a loop of XLA over one outside: what every solve of diffrax is made of."""
+    """Return the time ratio of a convolution inside an XLA loop, as in every diffrax solve, to one outside."""
     x, weight = jnp.ones((images, 64, 6, 6), jnp.float32), jnp.ones((64, 64, 3, 3), jnp.float32) / 600
 
     def convolved(x: jax.Array) -> jax.Array:

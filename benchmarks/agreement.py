@@ -1,4 +1,4 @@
-"""Whether all libraries agree: solution and gradient of each field, in float64 at tight tolerance, for each pair.
+"""Compare all pairs of libraries: solution and gradient of each field, in float64 at tight tolerance.
 
     python benchmarks/agreement.py
 
@@ -29,7 +29,7 @@ LIBRARIES = (
     ("diffrax:dopri8", Gradient.CHECKPOINT, None),
     ("diffrax:tsit5", Gradient.ADJOINT, Batching.EACH),
 )
-# ReLU has kinks, at which adaptive steps of two libraries part: the MNIST block is taken through equal steps.
+# At the kinks of ReLU, adaptive steps of two libraries differ. The MNIST block is therefore solved with fixed steps.
 EQUAL_STEPS = (
     ("euler", Gradient.DIRECT, None),
     ("euler", Gradient.CHECKPOINT, None),
@@ -42,7 +42,7 @@ MNIST = "MNIST block, 8 channels, 5 × 5, steps of 1/8"
 
 
 class Learned(nn.Module):
-    """A field with its matrices as parameters."""
+    """A field multiplied by a trainable rate."""
 
     def __init__(self, field: nn.Module) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Learned(nn.Module):
 
 
 def fields() -> dict[str, tuple[nn.Module, Tensor, float]]:
-    """Each field with states to start from and the length of the solve."""
+    """Return each field with its initial states and the length of its time interval."""
     torch.manual_seed(0)
     random = torch.Generator().manual_seed(0)
     spiral = systems.Linear(((-0.1, 2.0), (-2.0, -0.1)))
@@ -78,7 +78,7 @@ def fields() -> dict[str, tuple[nn.Module, Tensor, float]]:
 def solved(
     solver: str, gradient: Gradient, batching: Batching | None, field: nn.Module, y0: Tensor, span: float
 ) -> tuple[Tensor, Tensor]:
-    """States at the end, and the gradient of a functional of them by start and parameters."""
+    """Return the final states, and the gradient of their summed sines with respect to initial states and parameters."""
     adapter, method, known = find_solver(solver)
     if known.adaptive:
         control = StepControl(method, RTOL, RTOL, None, gradient, RTOL, RTOL, batching=batching)

@@ -1,10 +1,10 @@
-"""How often a comparison of a version with itself raises an alarm, and how often one with a planted delay does.
+"""Measure the false-alarm rate of ``nodebench compare``, and its detection rate of a planted delay.
 
     python benchmarks/alarms.py [--out FILE] [--comparisons 100] [--replicates 3]
 
-Runs of one small trial, one after another: each two neighbours are compared as ``nodebench compare`` does, without a
-calibration, with one made from twenty other runs, and with all times of the second run longer by a tenth or a half.
-With ``--asv`` the same of ``asv compare``, over runs of one benchmark.
+The script runs one small trial many times and compares consecutive runs in pairs, as ``nodebench compare`` does:
+without a calibration and with one from twenty other runs; with the measured times, and with all times of the second run
+increased by 10 % or 50 %. ``--asv N`` also measures the false-alarm rate of ``asv compare``, on runs of one benchmark.
 """
 
 import argparse
@@ -32,7 +32,7 @@ Runs = list[list[Record]]
 
 
 def runs_of(number: int, replicates: int) -> Runs:
-    """So many runs of a small trial, with a seed a replicate."""
+    """Run a small trial ``number`` times, with one seed per replicate; return the runs."""
     trials = [
         single(task="toy/spiral", preset="smoke", gradient=["direct"], solver=["rk4"], seed=[seed], threads=1)
         for seed in range(replicates)
@@ -42,7 +42,7 @@ def runs_of(number: int, replicates: int) -> Runs:
 
 
 def slower(run: Sequence[Record], factor: float) -> list[Record]:
-    """A run whose every time is longer by a factor."""
+    """Return a copy of a run with all times multiplied by a factor."""
     return [
         one.model_copy(update={"costs": {k: v * factor if k in SECONDS and v else v for k, v in one.costs.items()}})
         for one in run
@@ -50,7 +50,7 @@ def slower(run: Sequence[Record], factor: float) -> list[Record]:
 
 
 def alarms(runs: Runs, noise: Mapping[str, Noise] | None, factor: float = 1.0) -> dict[str, float | int]:
-    """In how many comparisons of neighbours anything was called different; with the exact interval of the share."""
+    """Count the pairs of consecutive runs with a reported difference; add the share and its exact interval."""
     pairs = list(zip(runs[::2], runs[1::2], strict=True))
     loud = sum(any(c.outcome in LOUD for c in compare(a, slower(b, factor), noise).changes) for a, b in pairs)
     low, high = stats.binomtest(loud, len(pairs)).proportion_ci(0.95, "exact")
@@ -58,13 +58,13 @@ def alarms(runs: Runs, noise: Mapping[str, Noise] | None, factor: float = 1.0) -
 
 
 def noise_of(runs: Runs) -> dict[str, Noise]:
-    """What a calibration over these runs would say."""
+    """Return the noise that a calibration would estimate from these runs."""
     rounds = {name: [[r.costs[name] for r in run if r.costs.get(name)] for run in runs] for name in SECONDS}
     return {name: noise for name, values in rounds.items() if (noise := Noise.of(values))}
 
 
 def asv_alarms(number: int) -> dict[str, float | int]:
-    """The same of asv, whose rule is a factor of 1.1 and intervals that do not overlap."""
+    """Count the alarms of asv, which requires a factor of 1.1 and intervals that do not overlap."""
     suite = Path(__file__).parent / "suite"
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder) / "repository"
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/published/alarms.json"))
     parser.add_argument("--comparisons", type=int, default=100)
     parser.add_argument("--replicates", type=int, default=3)
-    parser.add_argument("--asv", type=int, default=0, metavar="N", help="also so many comparisons of asv")
+    parser.add_argument("--asv", type=int, default=0, metavar="N", help="also make N comparisons with asv")
     arguments = parser.parse_args()
     runs = runs_of(CALIBRATING + 2 * arguments.comparisons, arguments.replicates)
     known, tried = noise_of(runs[:CALIBRATING]), runs[CALIBRATING:]

@@ -1,18 +1,19 @@
-"""Which form of a convolution XLA runs best on one thread of a CPU, inside the loop of a diffrax solve.
+"""Compare forms of a convolution in XLA, on one CPU thread, inside the loop of a diffrax solve.
 
     python benchmarks/convolutions.py [--rounds N] [--out FILE]
 
-The MNIST block (64 channels, 6 × 6) is solved on [0, 1] by diffrax's dopri5 at a tolerance of 1e-3 in float32, with
-gradients by recursive checkpointing: forwards, and back to the initial state and all parameters. The forms:
+diffrax's dopri5 solves the MNIST block (64 channels, 6 × 6) on [0, 1] at a tolerance of 1e-3 in float32. Recursive
+checkpointing gives the gradient with respect to the initial state and all parameters. The forms:
 
 - ``as written``: ``lax.conv_general_dilated`` with torch's layout, channels first;
 - ``channels last``: the same with channels last, as https://github.com/jax-ml/jax/issues/12868 advises;
-- ``matrix product, channels first``: of the kernel with the shifted copies of the input;
+- ``matrix product, channels first``: a matrix product of the kernel with shifted copies of the input;
 - ``matrix product, channels last``: the same with the channels innermost, which nodebench uses.
 
-torchdiffeq's dopri5 with the gradient ``direct`` stands beside them. Seconds are CPU time of the process, since a busy
-neighbour lengthens the wall time; all arms run in each round, in random order. ``steps`` are those of the solve, which
-must be the same in all forms. Prints the medians and writes them with their ranges and the description of the machine.
+torchdiffeq's dopri5 with the gradient ``direct`` is measured for comparison. Seconds are CPU time of the process, since
+other load increases wall time. Each round runs all arms in random order. ``steps`` is the number of solver steps, which
+must be equal for all forms. The script prints the medians and writes them with their ranges and the description of the
+machine.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
-os.environ["OMP_NUM_THREADS"] = "1"  # of torch; JAX uses one thread where torch does
+os.environ["OMP_NUM_THREADS"] = "1"  # for torch; JAX uses one thread if torch does
 
 import jax
 import jax.numpy as jnp
@@ -51,12 +52,12 @@ Round = Callable[[], tuple[float, float]]  # CPU seconds forwards and backwards
 
 
 def as_written(x: Array, weight: Array, stride: Sizes, padding: Sizes, dilation: Sizes, _groups: int) -> Array:
-    """The library's convolution in torch's layout."""
+    """Call ``lax.conv_general_dilated`` in torch's layout, channels first."""
     return lax.conv_general_dilated(x, weight, stride, [(p, p) for p in padding], rhs_dilation=dilation)
 
 
 def channels_last(x: Array, weight: Array, stride: Sizes, padding: Sizes, dilation: Sizes, _groups: int) -> Array:
-    """The library's convolution with channels last."""
+    """Call ``lax.conv_general_dilated`` with channels last."""
     out = lax.conv_general_dilated(
         x.transpose(0, 2, 3, 1),
         weight.transpose(2, 3, 1, 0),
@@ -71,7 +72,7 @@ def channels_last(x: Array, weight: Array, stride: Sizes, padding: Sizes, dilati
 def channels_first_product(
     x: Array, weight: Array, stride: Sizes, padding: Sizes, dilation: Sizes, _groups: int
 ) -> Array:
-    """The matrix product with the shifted copies in torch's layout; for a 3 × 3 kernel without stride and dilation."""
+    """Multiply the kernel by shifted copies in torch's layout; for 3 × 3 kernels with stride and dilation 1."""
     assert stride == dilation == padding == [1, 1]
     batch, channels, height, width = x.shape
     outputs = weight.shape[0]
@@ -91,7 +92,7 @@ FORMS: dict[str, Form] = {
 
 
 def of_diffrax(form: Form, field: ConvField, y0: Tensor) -> tuple[Round, dict[str, float | int]]:
-    """A round with a form of the convolution, compiled; with its steps and the CPU seconds of its compilation."""
+    """Compile a solve with a form of the convolution; return one round, its steps and the CPU seconds to compile."""
     control = StepControl("dopri5", RTOL, RTOL, gradient=Gradient.CHECKPOINT)
     began = time.process_time()
     with patch.object(jax_field, "convolution", form):
@@ -112,7 +113,7 @@ def of_diffrax(form: Form, field: ConvField, y0: Tensor) -> tuple[Round, dict[st
 
 
 def of_torchdiffeq(field: ConvField, y0: Tensor) -> Round:
-    """A round of torchdiffeq."""
+    """Return one round of torchdiffeq."""
     adapter, method, _ = find_solver("dopri5")
     solve = Integrator(adapter, StepControl(method, RTOL, RTOL, gradient=Gradient.DIRECT), NfeCounter())
 
@@ -128,7 +129,7 @@ def of_torchdiffeq(field: ConvField, y0: Tensor) -> Round:
 
 
 def compared(batch: int, rounds: int) -> dict[str, dict[str, object]]:
-    """CPU seconds of each arm at a size of the batch."""
+    """Measure the CPU seconds of each arm at one batch size."""
     torch.manual_seed(0)
     field, y0 = ConvField(64), torch.randn(batch, 64, 6, 6)
     works: dict[str, Round] = {}

@@ -1,9 +1,9 @@
-"""What measuring costs: the timed pass, the memory pass, and ``--help``.
+"""Measure the overhead of the timed pass and the memory pass, and the time of ``--help``.
 
     python benchmarks/cost.py [--out FILE]
 
-Prints the figures with their intervals and writes them with the description of the machine. Arms are paired
-and interleaved, so that a slow minute falls on both; an interval is a 95 % BCa bootstrap of the median.
+The script prints the results with their intervals and writes them with the description of the machine. Arms are paired
+and interleaved, so a slow period affects both. Intervals are 95 % BCa bootstrap intervals of the median.
 """
 
 import argparse
@@ -49,19 +49,19 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def build(trial: Trial) -> tuple[Experiment, NfeCounter]:
-    """The experiment of a trial, in this process."""
+    """Build the experiment of a trial in this process; return it with its NFE counter."""
     counter = NfeCounter()
     return experiment_of(trial, integrator_of(trial, counter), DataSource()), counter
 
 
 def single(**grid: object) -> Trial:
-    """The one trial of a grid."""
+    """Return the only trial of a grid."""
     (trial,) = multiply(Grid.model_validate(grid), DataSource())[0]
     return trial
 
 
 def bare_solve(trial: Trial) -> Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]:
-    """What one writes by hand around torchdiffeq."""
+    """Return a solve as a user would write it with torchdiffeq alone."""
     options = {"step_size": trial.step_size} if trial.step_size else {}
     tolerances = {"rtol": trial.rtol, "atol": trial.atol} if trial.rtol else {}
 
@@ -72,9 +72,9 @@ def bare_solve(trial: Trial) -> Callable[[nn.Module, torch.Tensor, torch.Tensor]
 
 
 def timed_pass(task: str, rounds: int, **grid: object) -> dict[str, dict[str, float | int]]:
-    """Ratio of a step of the timed pass to the same step by hand; and of the latter to itself, as a control.
+    """Time ratio of a step in the timed pass to the same step written by hand; control: by hand to by hand.
 
-    On one thread, and on the same layers, so that what differs is the code.
+    All arms use one thread and the same layers, so only the code differs.
     """
     torch.set_num_threads(1)
     trial = single(task=task, gradient=[Gradient.ADJOINT], **grid)
@@ -143,7 +143,7 @@ def main() -> None:
         "help_seconds": help_seconds(20),
         "memory_pass_over_mnist_step": memory_pass(10),
     }
-    # One step of rk4 across [0, 1]: short steps, so that many rounds narrow the interval.
+    # One rk4 step over [0, 1] keeps training steps short: many rounds fit and make the interval narrow.
     for name, task, rounds, step_size in (("mnist", "mnist", 600, [1.0]), ("spiral", "toy/spiral", 600, [])):
         for arm, ratio in timed_pass(task, rounds, preset="smoke", solver=["rk4"], step_size=step_size).items():
             figures[f"{arm}_over_by_hand_{name}"] = ratio

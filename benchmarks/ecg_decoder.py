@@ -1,12 +1,12 @@
-"""How well an ODE decoder draws heart beats whose latent starts are given: the error that no encoder mends.
+"""Error of an ODE decoder for heart beats with given latent initial states: a better encoder cannot reduce it.
 
     python benchmarks/ecg_decoder.py
     python benchmarks/ecg_decoder.py --clock
 
-The latent start of a beat is its 24 first principal components, scaled, and is not trained. Field and readout are
-those of the task ``ecg`` (two hidden layers of ELU), solved by rk4 in plain torchdiffeq. With ``--clock`` the field
-also sees 20 bumps along the beat, so that it is told where in the beat it is. The error is that of the signal on test
-beats, over the noise.
+The latent initial state of a beat is its first 24 principal components, scaled; it is not trained. Field and readout
+are those of the task ``ecg`` (two hidden layers, ELU); plain torchdiffeq solves the field with rk4. With ``--clock``
+the field also receives the position in the beat, encoded by 20 Gaussian bumps. The script prints the RMSE of the signal
+on test beats, divided by the noise.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from nodebench.tasks.ecg_sources import POINTS, SYNTHETIC
 
 LATENT, HIDDEN, DURATION, BUMPS = 24, 64, 10.0, 20
 LEARNING_RATE, BATCH, NOISE = 0.005, 100, 0.04
-LEAST = 0.2  # of the spread of the first component: the spread of a component in the latent start
+LEAST = 0.2  # least spread of a component of the initial state, relative to the first one
 
 
 class Field(nn.Module):
-    """dz/dt from the state, and from where in the beat it is if it has a clock."""
+    """The field dz/dt. With a clock it also receives the position in the beat."""
 
     def __init__(self, clock: bool) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Field(nn.Module):
         )
 
     def forward(self, t: Tensor, z: Tensor) -> Tensor:
-        """Evaluate it."""
+        """Return dz/dt, of the shape of ``z``."""
         if self.places is not None:
             bumps = torch.exp(-((t / DURATION - self.places) * BUMPS).square() / 2)
             z = torch.cat([z, bumps.expand(len(z), BUMPS)], -1)
@@ -45,7 +45,7 @@ class Field(nn.Module):
 
 
 def codes(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
-    """Principal components of training and test beats, with spreads of 1 to ``LEAST``."""
+    """Return principal components of training and test beats, scaled to spreads from 1 to ``LEAST``."""
     mean = train.flatten(1).mean(0)
     axes = torch.linalg.svd(train.flatten(1) - mean, full_matrices=False).Vh[:LATENT]
     found = [(beats.flatten(1) - mean) @ axes.T for beats in (train, test)]
@@ -55,9 +55,9 @@ def codes(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def main() -> None:
-    """Train, and print the error now and then."""
+    """Train, and print the error every 250 steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clock", action="store_true", help="tell the field where in the beat it is")
+    parser.add_argument("--clock", action="store_true", help="give the field the position in the beat")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

@@ -1,10 +1,11 @@
-"""Whether a figure that is the same each time has changed: every track of the suite, against a stored baseline.
+"""Compare every deterministic metric of the suite with a stored baseline.
 
-    python benchmarks/gate.py            compare; exit code 1 on a drift, with the old and the new figure
-    python benchmarks/gate.py --accept   make what is measured now the baseline of this platform and these versions
+    python benchmarks/gate.py            compare; print each changed value, and exit with code 1 if there is one
+    python benchmarks/gate.py --accept   store the current values as the baseline of this platform and these versions
 
-A baseline is of a platform and of the libraries' versions. Where there is none for them, the nearest one is taken, and
-said so: in float64 neither counts nor the leading digits of an error should depend on the machine.
+A baseline belongs to a platform and to versions of the libraries. If there is none for the current ones, the script
+uses the most similar baseline and prints each difference. In float64, neither counts nor the leading digits of an error
+should depend on the machine.
 """
 
 import argparse
@@ -25,15 +26,15 @@ from suite.tracks import figures  # noqa: E402
 from nodebench.spec.figures import Kind, figure  # noqa: E402
 
 BASELINES = ROOT / "baselines"
-SOLVERS = ("dopri5", "rk4", "torchode:dopri5")  # without diffrax, which would compile for half of the time
+SOLVERS = ("dopri5", "rk4", "torchode:dopri5")  # without diffrax: its compilation would take half of the time
 LIBRARIES = ("torch", "torchdiffeq", "torchode")
-DIGITS = 3  # of an error: what lies behind depends on the order of sums
+DIGITS = 3  # significant digits of an error; further digits depend on the order of summation
 
 Figures = dict[str, float]  # by "problem, solver, gradient, figure"
 
 
 def measured(problems: Sequence[str], solvers: Sequence[str] = SOLVERS) -> Figures:
-    """Every figure of some problems and solvers that can be measured with what is installed."""
+    """Return every metric of the given problems and solvers; skip combinations that cannot be measured."""
     found: Figures = {}
     for names in product(problems, solvers, GRADIENTS):
         try:
@@ -58,7 +59,7 @@ def surroundings() -> dict[str, str]:
 
 
 def nearest(here: dict[str, str]) -> Path | None:
-    """The baseline that has most in common with what is here; of equals the latest versions."""
+    """Return the baseline with the most entries equal to ``here``; the latest versions break ties."""
     known = {path: json.loads(path.read_text())["surroundings"] for path in sorted(BASELINES.glob("*.json"))}
 
     def likeness(path: Path) -> tuple[int, list[list[int]]]:
@@ -71,26 +72,26 @@ def nearest(here: dict[str, str]) -> Path | None:
 
 
 def name_of(here: dict[str, str]) -> str:
-    """The file of a baseline."""
+    """Return the file name of a baseline."""
     libraries = [f"{name}-{version}" for name, version in here.items() if name != "platform"]
     return "-".join([here["platform"].replace(" ", "-").lower(), *libraries]) + ".json"
 
 
 def main() -> int:
-    """Compare, or accept."""
+    """Compare with the baseline, or store a new one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--accept", action="store_true", help="store what is measured now")
-    parser.add_argument("--problem", choices=list(FIELDS), help="compare those of one problem alone")
-    parser.add_argument("--solver", choices=SOLVERS, help="compare those of one solver alone")
+    parser.add_argument("--accept", action="store_true", help="store the current values as the baseline")
+    parser.add_argument("--problem", choices=list(FIELDS), help="compare only this problem")
+    parser.add_argument("--solver", choices=SOLVERS, help="compare only this solver")
     arguments = parser.parse_args()
     if arguments.accept and (arguments.problem or arguments.solver):
-        parser.error("--accept stores all problems and solvers; leave --problem and --solver out")
+        parser.error("--accept stores all problems and solvers; omit --problem and --solver")
     problems = [arguments.problem] if arguments.problem else list(FIELDS)
     here, now = surroundings(), measured(problems, [arguments.solver] if arguments.solver else SOLVERS)
     if arguments.accept:
         path = BASELINES / name_of(here)
         path.write_text(json.dumps({"surroundings": here, "figures": now}, indent=1) + "\n")
-        print(f"{len(now)} figures accepted · {path}")
+        print(f"{len(now)} values stored in {path}")
         return 0
     path = nearest(here)
     if path is None:
@@ -101,7 +102,7 @@ def main() -> int:
         name: (old, here.get(name, "none")) for name, old in stored["surroundings"].items() if old != here.get(name)
     }
     for name, (old, new) in other.items():
-        print(f"the nearest baseline has {name} {old}, here is {new}")
+        print(f"the most similar baseline has {name} {old}, this machine has {new}")
     common = [key for key in stored["figures"] if key in now]
     drifted = [key for key in common if stored["figures"][key] != now[key]]
     for key in drifted:
@@ -112,10 +113,10 @@ def main() -> int:
     lost = [key for key in stored["figures"] if key not in now and key.rpartition(", ")[0] in combinations]
     for key in lost:
         print(f"{key}: {stored['figures'][key]:g} → no longer measured")
-    told = [f"{len(drifted)} of {len(common)} figures have drifted", f"{gone} not measured here" if gone else ""]
+    told = [f"{len(drifted)} of {len(common)} values changed", f"{gone} not measured here" if gone else ""]
     print(", ".join(filter(None, [*told, f"{len(now) - len(common)} new" if len(now) > len(common) else ""])))
     if drifted or lost:
-        print("If that is meant, accept it with: python benchmarks/gate.py --accept")
+        print("If the change is intended, accept it with: python benchmarks/gate.py --accept")
     return 1 if drifted or lost or not common else 0
 
 

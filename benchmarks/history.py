@@ -1,9 +1,9 @@
-"""Run the asv suite on the code of this clone and file the results under its commit.
+"""Run the asv suite on the code of this clone and store the results under its commit.
 
     python benchmarks/history.py [OPTIONS OF asv run]
 
-asv files the results of ``--python=same`` under whatever commit it is told. This command refuses to run where the code
-that asv would import is not the clone's, or where the clone has changes that no commit holds.
+With ``--python=same``, asv stores the results under the given commit without a check. This command refuses to run if
+asv would import code from outside this clone, or if the clone has uncommitted changes.
 """
 
 import json
@@ -24,7 +24,7 @@ def git(*arguments: str) -> str:
 
 
 def imported() -> Path:
-    """The package that asv would import: it takes ``ASV_PYTHONPATH`` in place of ``PYTHONPATH``."""
+    """Return the package folder that asv would import; asv replaces ``PYTHONPATH`` by ``ASV_PYTHONPATH``."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"PYTHONPATH": path} if (path := os.environ.get("ASV_PYTHONPATH")) else {}
     command = [sys.executable, "-P", "-c", "import nodebench; print(nodebench.__file__)"]
@@ -33,11 +33,11 @@ def imported() -> Path:
 
 
 def refusal() -> str | None:
-    """Why results could not be filed under the clone's commit; None if they can."""
+    """Return why results cannot be stored under the clone's commit; None if they can."""
     if (found := imported()) != ROOT / "nodebench":
         return f"asv would measure {found}, not this clone: install it with 'pip install -e {ROOT}'"
     if changed := git("status", "--porcelain", "--", *MEASURED):
-        return f"changes that no commit holds ({changed.splitlines()[0].strip()}): commit or stash them"
+        return f"uncommitted changes ({changed.splitlines()[0].strip()}): commit or stash them"
     return None
 
 

@@ -1,16 +1,16 @@
-"""The interleaved pass: an arm against itself, and planned slow-downs.
+"""Precision of the interleaved pass: ratios of an arm to itself, and of an arm with 5 % more work to its baseline.
 
     python benchmarks/interleaved.py [--replicates N] [--out FILE]
 
-Each replicate is a trial of its own seed in a process of its own, as in a study, on one thread. Three questions, each
-without other load and beside a neighbour that keeps the core of the trial busy half of the time:
+Each replicate is a trial with its own seed and its own process, as in a study, on one thread. The script measures three
+ratios, each without other load and beside a process that occupies the core of the trial for half of the time:
 
-- an arm against itself: the ratio is 1, and the interval says how well that is known;
-- an arm against itself from one trial to the next, as it would be without interleaving, for comparison;
-- an arm that takes 5 % more evaluations: their ratio is 1.05 exactly, that of times close to it.
+- an arm to itself, interleaved: the true ratio is 1, and the interval shows the precision;
+- an arm to itself from one trial to the next, without interleaving, for comparison;
+- an arm with 5 % more evaluations to its baseline: the ratio of evaluations is exactly 1.05, that of times close to it.
 
-Prints the figures and writes them with the description of the machine. An interval is a 95 % t-interval of the mean of
-the logarithms over the replicates.
+The script prints the results and writes them with the description of the machine. Intervals are 95 % t-intervals of the
+mean logarithm over the replicates.
 """
 
 import argparse
@@ -55,7 +55,7 @@ PROBLEMS: dict[str, dict[str, object]] = {
 FINE, COARSE = 1 / 20.5, 1 / 19.5
 SLOWED: dict[str, object] = {"task": "toy/exponential", "solver": "rk4", "overrides": {"span": 1.0}}
 
-# A neighbour that takes its core for half of the time, in bursts as a browser or a build does.
+# A process that occupies its core for half of the time, in bursts like a browser or a build.
 NEIGHBOUR = """
 import time
 while True:
@@ -93,7 +93,7 @@ def trials(replicates: int, **grid: object) -> list[Trial]:
 
 
 def measure(trial: Trial, baseline: Trial, core: int) -> Record:
-    """A trial with its interleaved pass, on one core."""
+    """Run a trial with its interleaved pass on one core; return its record."""
     request = Request(passes=(Pass.TRAINING,), against=baseline)
     record, _ = run_isolated(trial, Limits(), DataSource(), lambda progress: None, None, (core,), request)
     if record.status is not Status.OK or record.interleaved is None:
@@ -117,7 +117,7 @@ def against_itself(replicates: int, core: int, **grid: object) -> dict[str, obje
 
 
 def slowed(replicates: int, core: int, **grid: object) -> dict[str, object]:
-    """Ratios of an arm with 5 % more evaluations."""
+    """Ratios of an arm with 5 % more evaluations to its baseline."""
     pairs = []
     for trial in trials(replicates, **grid, step_size=FINE):
         baseline = baseline_of(trial, {"step_size": COARSE})
@@ -129,7 +129,7 @@ def slowed(replicates: int, core: int, **grid: object) -> dict[str, object]:
 
 
 def everything(replicates: int, core: int) -> dict[str, dict[str, object]]:
-    """Every question under the present load."""
+    """Measure all ratios under the current load."""
     figures = {f"{name} against itself": against_itself(replicates, core, **grid) for name, grid in PROBLEMS.items()}
     figures["5 % more evaluations"] = slowed(replicates, core, **SLOWED)
     for name, figure in figures.items():
@@ -147,9 +147,9 @@ def main() -> None:
     wait_for_fork_server()
     core = max(os.sched_getaffinity(0))
     before = os.getloadavg()[0]
-    print(f"load of the machine before: {before:.2f}")
+    print(f"load average before: {before:.2f}")
     figures = {"alone": everything(options.replicates, core)}
-    print("beside a neighbour:")
+    print("beside a process on the same core:")
     with neighbour(core):
         figures["beside a neighbour"] = everything(options.replicates, core)
     found = {"figures": figures, "load_before": before, "environment": describe_environment()}

@@ -1,4 +1,4 @@
-"""What a report of many records costs: seconds and memory, over copies of the published records under other seeds.
+"""Measure time and memory of a report on many records: copies of the published records with other seeds.
 
 Run ``python benchmarks/report.py``; it prints one line of JSON.
 """
@@ -19,7 +19,7 @@ PUBLISHED = Path(__file__).parents[1] / "results" / "published"
 
 
 def copies(folder: Path, number: int) -> None:
-    """Write so many records, each with a seed and an id of its own."""
+    """Write ``number`` records, each with its own seed and id."""
     run = folder / "copies"
     run.mkdir()
     originals = records_below(PUBLISHED)

@@ -1,8 +1,8 @@
-"""What a sweep costs beside its trials: starting them, storing records, holding them, resuming.
+"""Measure the overhead of a sweep: start of trials, storage of records, memory of the parent, resuming.
 
     python benchmarks/sweep.py [--out FILE] [--trials 1000] [--records 10000]
 
-Prints the figures and writes them with the description of the machine. Run it on an idle one.
+The script prints the results and writes them with the description of the machine. Run it on an idle machine.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from nodebench.store.run_folder import RunFolder
 from nodebench.trial.fork_server import wait_for_fork_server
 
 TRIVIAL = {"task": "toy/exponential", "preset": "smoke", "solver": "euler", "threads": 1, "overrides": {"solves": 1}}
-# What one would run otherwise: an interpreter a trial, which loads what a trial needs.
+# The alternative to a fork server: a new interpreter per trial, with the imports that a trial needs.
 INTERPRETER = [sys.executable, "-c", "import nodebench.trial.preload"]
 
 Figures = dict[str, dict[str, float | int] | float]
@@ -42,7 +42,7 @@ def study(trials: int) -> Study:
 
 
 def swept(folder: Path, trials: int) -> Iterator[tuple[Record, int]]:
-    """Run trivial trials; yield each record, and the bytes that the parent holds by then."""
+    """Run trivial trials; yield each record with the resident bytes of the parent at that time."""
     asked = study(trials)
     run = RunFolder.create(folder, asked, {})
     this = psutil.Process()
@@ -51,8 +51,9 @@ def swept(folder: Path, trials: int) -> Iterator[tuple[Record, int]]:
 
 
 def overhead(folder: Path, trials: int) -> Figures:
-    """Seconds that a trial takes beside its own setup and passes (start, two calibrations, end), against a fresh
-    interpreter; growth of the parent.
+    """Measure the overhead of a trial, the start of a new interpreter, and the memory growth of the parent.
+
+    The overhead is the time of a trial without its setup and passes: start, two calibration loads, end. In seconds.
     """
     seconds, held = [], []
     for record, resident in swept(folder, trials):
@@ -69,7 +70,10 @@ def overhead(folder: Path, trials: int) -> Figures:
 
 
 def append_and_resume(folder: Path, records: int) -> Figures:
-    """Seconds to store a record, apart from the disk's sync; from a warm fork server to a resumed run's first trial."""
+    """Measure the seconds to store a record, and to the first trial of a resumed run.
+
+    The time of a record excludes the disk's sync. The fork server is already warm.
+    """
     trial = single(**TRIVIAL)
     (record, _), *_ = swept(folder, 1)
     asked = study(records + 1)

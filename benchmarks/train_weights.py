@@ -1,8 +1,8 @@
-"""Train the fields of the suite, and keep their weights with states to start from.
+"""Train the fields of the suite, and save their weights with initial states.
 
     python benchmarks/train_weights.py
 
-A change of them is a change of every benchmark that uses them: bump their versions and accept a new baseline.
+New weights change every benchmark that uses them: increase the benchmarks' versions and accept a new baseline.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ IMAGES = 16
 
 
 def trained(**grid: object) -> tuple[Experiment, Integrator]:
-    """The experiment of a trial, trained in this process as its timed pass would."""
+    """Train the experiment of a trial in this process, as its timed pass does; return it with its integrator."""
     trial = single(threads=1, **grid)
     solve = integrator_of(trial, NfeCounter())
     experiment = experiment_of(trial, solve, DataSource())
@@ -38,13 +38,13 @@ def trained(**grid: object) -> tuple[Experiment, Integrator]:
 
 
 def keep(name: str, field: nn.Module, y0: Tensor, times: Tensor) -> None:
-    """Write a field, its start ``(N, …)`` and its times ``(T,)``."""
+    """Save a field, its initial states ``(N, …)`` and its times ``(T,)``."""
     arrays = {key: value.numpy() for key, value in field.state_dict().items()}
     np.savez_compressed(WEIGHTS / f"{name}.npz", y0=y0.detach().numpy(), times=times.numpy(), **arrays)
 
 
 def main() -> None:
-    """Train both."""
+    """Train and save both fields."""
     torch.set_num_threads(1)
     experiment, solve = trained(task="toy/spiral", model="small", gradient=["direct"])
     trace: list[tuple[nn.Module, Tensor, Tensor, Tensor]] = []

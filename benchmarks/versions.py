@@ -1,10 +1,10 @@
-"""First and later training steps under several versions of a library, each in an environment of its own.
+"""Time first and later training steps with several versions of a library, each in its own environment.
 
     python benchmarks/versions.py diffrax==0.7.0 diffrax==0.7.1 diffrax==0.7.2 torchdiffeq==0.2.4 torchdiffeq==0.2.5
 
-Each environment holds one package at one version and takes everything else from this one, so that the library is all
-that differs. diffrax has the gradient checkpoint, torchdiffeq direct. Run it on an idle machine; the packages are
-downloaded.
+Each environment installs one version of the library and takes all other packages from the current environment, so only
+the library differs. diffrax uses the gradient ``checkpoint``, torchdiffeq ``direct``. Run the script on an idle
+machine. It downloads the packages.
 """
 
 import argparse
@@ -26,7 +26,7 @@ READ = ("first_step_seconds", "step_seconds", "nfe_forward")
 
 
 def environment(folder: Path, requirement: str) -> Path:
-    """An environment with one requirement in it, before the packages of this one; return its interpreter."""
+    """Create an environment with one requirement, which precedes the current packages; return its interpreter."""
     venv.create(folder, with_pip=False)
     packages = next(folder.glob("lib/python*/site-packages"))
     (packages / "others.pth").write_text("\n".join(site.getsitepackages()))
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def spread(values: list[float]) -> str:
-    """``0.14 [0.12, 0.18]``: the median, the least and the greatest."""
+    """Format values as ``0.14 [0.12, 0.18]``: median, minimum and maximum."""
     return f"{median(values):.3g} [{min(values):.3g}, {max(values):.3g}]"
 
 

@@ -10,21 +10,21 @@ from typing import TextIO
 import pytest
 import torch
 
-# A package of a third party, as pip would lay it out; children find it through the environment.
+# A third-party package, laid out as by pip; child processes find it through PYTHONPATH.
 PLUGIN = Path(__file__).parent / "plugin"
 sys.path.insert(0, str(PLUGIN))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH")]))
 os.environ.pop("NODEBENCH_DATA_DIR", None)
-# What the tests compute is small: more threads only wait for each other, for minutes where the cores are busy. With
-# the variable set, runs do not compare numbers of threads first either.
+# The computations of the tests are small: more threads only wait for each other, for minutes if the cores are busy.
+# With the variable set, runs also do not compare numbers of threads first.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Two workers of pytest change each other's speed all the time; what runs again for that asks for it in its test.
+# Two pytest workers constantly change each other's speed. Tests that need trials to run again use ``reruns``.
 os.environ.setdefault("NODEBENCH_ATTEMPTS", "1")
 torch.set_num_threads(1)
 
 
 def pytest_collection_finish() -> None:
-    """Exclude what imports have made from garbage collection, as a trial does: each memory meter collects garbage."""
+    """Exclude imported objects from garbage collection, as a trial does: each memory meter collects garbage."""
     importlib.import_module("nodebench.trial.preload")
 
     gc.collect()
@@ -33,7 +33,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder with the full data sets, where there is one."""
+    """Return the folder with the full data sets; skip the test if there is none."""
     folder = os.environ.get("NODEBENCH_DATA")
     if not folder or not (Path(folder) / "mnist").is_dir():
         pytest.skip("NODEBENCH_DATA names no folder with the full data sets")
@@ -42,7 +42,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_field_was_seen_before() -> None:
-    """A trial has a process of its own. Tests share one, and the fields of many are no model that makes new ones."""
+    """Clear diffrax's cache: it would take the fields of several tests for one model that creates new fields."""
     if "nodebench.solvers.diffrax" in sys.modules:
         from nodebench.solvers import adapters
 
@@ -51,7 +51,7 @@ def _no_field_was_seen_before() -> None:
 
 @pytest.fixture(scope="module")
 def reruns() -> Iterator[None]:
-    """Trials whose machine changed speed run again, as they do for users: for tests that need usable times."""
+    """Run a trial again if the machine's speed changed, as for users. For tests that need usable times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NODEBENCH_ATTEMPTS", "3")
         yield

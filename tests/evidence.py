@@ -1,4 +1,4 @@
-"""Records as a trial would leave them, made by hand: what statistics and reports are tested with."""
+"""Hand-made records and claims for the tests of statistics and reports."""
 
 from dataclasses import replace
 from typing import Any
@@ -31,7 +31,7 @@ def evidence(
     data_card: DataCard | None = None,
     **axes: Any,
 ) -> Record:
-    """A record; what is not given is as in any other one."""
+    """Return a record; arguments that are not given have fixed defaults."""
     known = {"task": "toy/spiral", "model": "small", "solver": "dopri5", "rtol": 1e-3, "atol": 1e-5}
     more = {name: axes.pop(name) for name in list(axes) if name in Record.model_fields}
     trial = Trial(**(known | {"gradient": "direct"} | axes), seed=seed)
@@ -55,7 +55,7 @@ def evidence(
 
 
 def claim(part: Part, **changes: Any) -> Claim:
-    """A claim of one part, whose every condition is at home."""
+    """Return a claim of one part; unless the part has a home, every condition is a home condition."""
     known: dict[str, Any] = {
         "id": "planted",
         "topic": Topic.TIME,
@@ -69,7 +69,7 @@ def claim(part: Part, **changes: Any) -> Claim:
     return Claim(**(known | changes))
 
 
-# A trial, and for each axis but the seed a value on which another trial differs from it.
+# The axes of a trial, and a different value of each axis except the seed.
 BASE: dict[str, Any] = {
     "task": "toy/spiral",
     "model": "small",

@@ -1,4 +1,4 @@
-"""The memory of single steps, to be measured in several processes."""
+"""Memory of single steps, measured by the tests in several processes."""
 
 from multiprocessing.connection import Connection
 
@@ -30,5 +30,5 @@ def bytes_of_each_gradient() -> list[float]:
 
 
 def send_bytes(to: Connection) -> None:
-    """Of each gradient, to another process."""
+    """Send ``bytes_of_each_gradient`` to another process."""
     to.send(bytes_of_each_gradient())

@@ -1,6 +1,6 @@
-"""Small vector fields of the kinds that users bring; each docstring says what is special about it.
+"""Examples of user-defined vector fields; each docstring gives the special property.
 
-Tests name them to the task ``field`` as ``own_fields:NAME``.
+Tests pass them to the task ``field`` as ``own_fields:NAME``.
 """
 
 import torch
@@ -19,7 +19,7 @@ class _Net(nn.Module):
 
 
 class Plain(_Net):
-    """Nothing is special."""
+    """No special property."""
 
 
 class ComplexBuffer(nn.Module):
@@ -70,7 +70,7 @@ _SCALE = torch.full((8, 8), 0.1)
 
 
 class GlobalConstant(_Net):
-    """A constant tensor of the module, which no copy of the field holds."""
+    """A global constant tensor, which a copy of the field does not include."""
 
     def forward(self, t, y):
         return super().forward(t, y) @ _SCALE
@@ -96,7 +96,7 @@ class OldWeightNorm(nn.Module):
 
 
 class NonLeaf(nn.Module):
-    """A matrix that is computed from its parameter once."""
+    """A matrix that is computed once, in ``__init__``, from a parameter."""
 
     def __init__(self):
         super().__init__()

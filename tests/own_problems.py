@@ -1,4 +1,4 @@
-"""Problems of the kinds that users bring."""
+"""Examples of user-defined problems."""
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ class Decay(nn.Module):
 
 
 class Pair(nn.Module):
-    """Two states that know nothing of each other."""
+    """Two independent states."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 class StiffBlocks(Block):
-    """The same, whose second block takes smaller steps."""
+    """``Block`` with a second block that needs smaller steps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ fitted = nodebench.Problem(
     loss=lambda states, target: (states[-1] - target).square().mean(),
     optimizer=adam,
     epochs=10,
-    steps_per_epoch=20,  # the one batch again and again
+    steps_per_epoch=20,  # repeats the only batch
     metrics=lambda model: {"rate": float(model.vector_field.rate)},
 )
 classifier = nodebench.Problem(

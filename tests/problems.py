@@ -28,7 +28,7 @@ class Logistic(nn.Module):
 
 
 class Network(nn.Module):
-    """A small smooth field with parameters; sees the time."""
+    """A small smooth field with parameters that depends on time."""
 
     def __init__(self, width: int = 16, dimension: int = 3, seed: int = 0) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ UNIT = torch.tensor([0.0, 1.0])
 
 
 def with_dropout(gradient: Gradient, device: str = "cpu") -> list[Tensor]:
-    """The end of a solve of a field that differentiates and draws, and the gradient of its parameter, at one seed."""
+    """Solve a field with derivatives and dropout at a fixed seed; return final state and parameter gradient."""
     torch.manual_seed(1)
     field = Differentiating(dropout=0.5).to(device)
     solve = integrator("rk4", gradient=gradient, segments=2, step_size=0.5)
@@ -53,7 +53,7 @@ def with_dropout(gradient: Gradient, device: str = "cpu") -> list[Tensor]:
 
 
 class Differentiating(nn.Module):
-    """A field that computes derivatives, times a dropout and times a factor."""
+    """A field that adds derivatives to its value; the value has a dropout and a factor."""
 
     def __init__(self, derivatives: int = 1, dropout: float = 0.0, factor: torch.Tensor | float = 1.0) -> None:
         super().__init__()

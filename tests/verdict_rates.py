@@ -1,7 +1,7 @@
-"""Simulated verdicts: false verdicts, coverage and power of the planned looks where the truth is known.
+"""Simulate verdicts on data with a known truth: false verdicts, coverage and power of the planned looks.
 
-``python tests/verdict_rates.py`` prints the tables of ``docs/verdicts.md``; ``--draws`` sets the number of samples
-behind each rate. All four looks are taken, and one false verdict at any of them counts.
+``python tests/verdict_rates.py`` prints the tables of ``docs/statistics.md``; ``--draws`` sets the number of
+samples per rate. Each sample passes through all four looks; a false verdict at any look counts.
 ``tests/analysis/test_verdict_rates.py`` tests the same functions.
 """
 
@@ -18,7 +18,7 @@ from nodebench.analysis.sequential import LOOKS, look
 from nodebench.analysis.statistics import ERROR, Range, Replicates, median_p, share_p
 
 INF = math.inf
-UNKNOWN = Replicates((1.0, 2.0))  # values of which nothing is known beside their spread
+UNKNOWN = Replicates((1.0, 2.0))  # nothing is known except the spread of the values
 CONDITIONS = 6  # of the universal claim
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Any]
 
@@ -28,10 +28,10 @@ class Data:
     """A distribution of replicates, on the scale on which they are averaged.
 
     Attributes:
-        draw: values of a shape, the last axis of which runs over the replicates of one sample.
-        mean, deviation: the true ones, on the scale.
-        known: what ``Replicates`` is told beside the values.
-        stated: the rate of false verdicts that ``docs/verdicts.md`` states where it exceeds 5 %.
+        draw: function that draws values of a shape; the last axis holds the replicates of one sample.
+        mean, deviation: true mean and standard deviation, on the scale.
+        known: ``Replicates`` with the properties that an analysis knows; its values are placeholders.
+        stated: rate of false verdicts in ``docs/statistics.md``, if it exceeds 5 %.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Data:
     stated: float | None = None
 
     def sample(self, draws: int, *conditions: int, shift: float = 0.0) -> Any:
-        """Values of shape (draws, *conditions, 40), shifted by standard deviations."""
+        """Return values of shape (draws, *conditions, 40), shifted by ``shift`` standard deviations."""
         return self.draw(np.random.default_rng(0), (draws, *conditions, LOOKS[-1])) + shift * self.deviation
 
 
@@ -116,7 +116,7 @@ def inside(found: Bounds, ranges: Sequence[Range]) -> Any:
     return np.array([np.any([(a <= low) & (high <= b) for a, b in ranges], axis=0) for low, high in found])
 
 
-# Each shape: the ranges of its outcomes, for a truth on the edge 0 and a standard deviation of 1.
+# The outcome ranges of each shape of claim, for a truth of 0, on an edge, and a standard deviation of 1.
 SHAPES: dict[str, list[Range]] = {
     "one edge": [(-INF, 0.0), (0.0, INF)],
     "equivalence": [(0.0, 2.0), (-INF, 0.0), (2.0, INF)],
@@ -125,15 +125,16 @@ SHAPES: dict[str, list[Range]] = {
 
 
 def false_verdicts(data: Data, shape: str, found: Bounds) -> Any:
-    """Whether any look gave an outcome, for each sample. On the edge, each outcome is false."""
+    """Return for each sample whether any look gives an outcome. The truth is on the edge: every outcome is false."""
     ranges = [(data.mean + low * data.deviation, data.mean + high * data.deviation) for low, high in SHAPES[shape]]
     return inside(found, ranges).any(0)
 
 
 def false_universal(data: Data, draws: int) -> Any:
-    """The same for a claim over conditions that are all on the edge: refuted by one of them after Holm's correction.
+    """Return for each sample whether the verdict on a universal claim is false; all conditions are on the edge.
 
-    Of the two directions, the one in which more verdicts are false.
+    The claim is supported by all conditions, or refuted by one of them after Holm's correction. Of the two directions,
+    the one with more false verdicts is returned.
     """
     values = data.sample(draws, CONDITIONS)
     each, corrected = bounds(data, values), bounds(data, values, ERROR / CONDITIONS)
@@ -146,13 +147,13 @@ def false_universal(data: Data, draws: int) -> Any:
 
 
 def false_shares(truth: float, draws: int) -> Any:
-    """The same for a share on the edge of its region."""
+    """Return for each sample whether the verdict on a share on the edge of its region is false."""
     ones = (np.random.default_rng(0).random((draws, LOOKS[-1])) < truth).cumsum(-1)
     return _any_look(lambda n, region: share_p(ones[:, n - 1], n, region), truth)
 
 
 def false_medians(draws: int) -> Any:
-    """The same for a median on the edge, where some replicates fail, which lies above all values."""
+    """Return for each sample whether the verdict on a median on the edge is false; failures lie above all values."""
     above = (np.random.default_rng(0).random((draws, LOOKS[-1])) < 0.5).cumsum(-1)
 
     def p(n: int, region: Range) -> Any:
@@ -193,7 +194,7 @@ def _print_false(draws: int) -> None:
 
 
 def _print_power(draws: int) -> None:
-    print(f"\nProbability, in per cent, that a claim with one edge is supported by each look ({draws:,} samples)\n")
+    print(f"\nProbability in per cent that a one-edge claim is supported at or before each look ({draws:,} samples)\n")
     print("| distance from the edge, in standard deviations | " + " | ".join(f"n = {n}" for n in LOOKS) + " |")
     print("|" + " --- |" * (len(LOOKS) + 1))
     for shift in (0.25, 0.5, 0.75, 1.0, 2.0, 4.0, 8.0, 16.0):
@@ -204,7 +205,7 @@ def _print_power(draws: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--draws", type=int, default=200_000, help="samples that each rate is of")
+    parser.add_argument("--draws", type=int, default=200_000, help="number of samples per rate")
     asked = parser.parse_args().draws
     _print_false(asked)
     _print_power(asked)

@@ -1,8 +1,8 @@
 """Relative error of the adjoint's gradient in a field that contracts by exp(20) over the solve.
 
-Verdict: anode-memory-gradient (default), part "contracting field, exp(20)". A 2–50–2 network, from whose slope 10 times
-the second component is subtracted, is fitted to the end of a trajectory of length 2 by 20 steps of RMSprop through
-torchdiffeq's ``odeint_adjoint`` (dopri5, rtol 1e-3, atol 1e-5, float32). Its gradient is then compared with one that is
+Verdict: anode-memory-gradient (default), part "contracting field, exp(20)". The field is ``net(y) - (0, 10 y[1])`` with
+a 2–50–2 network. 20 steps of RMSprop fit it to the final state of a trajectory of length 2, through torchdiffeq's
+``odeint_adjoint`` (dopri5, rtol 1e-3, atol 1e-5, float32). Its gradient is then compared with the gradient that is
 backpropagated through dopri8 in float64 at tolerance 1e-11.
 Source: Gholami et al. 2019, arXiv 1902.10298, section 3.
 
@@ -23,14 +23,14 @@ TIMES = torch.tensor([0.0, 2.0], dtype=torch.float64)
 
 
 def gradient(field: Network, states: Tensor) -> Tensor:
-    """The gradient of the mean absolute error of ``states`` ``(2, 1, 2)`` by all parameters, flat, in float64."""
+    """Return the parameter gradient of the mean absolute error of ``states`` ``(2, 1, 2)``, flat, in float64."""
     field.zero_grad()
     (states - spiral(TIMES, RATE).to(states)).abs().mean().backward()
     return torch.cat([parameter.grad.double().flatten() for parameter in field.parameters()])
 
 
 def adjoint(field: Network) -> Tensor:
-    """The gradient through the adjoint, left in the parameters as well."""
+    """Return the gradient through the adjoint, which is also stored in the parameters."""
     states = odeint_adjoint(field, START.float(), TIMES.float(), method="dopri5", rtol=1e-3, atol=1e-5)
     return gradient(field, states)
 

@@ -1,8 +1,8 @@
 """Evaluations of the backward solve over those of the forward solve, against the number of output times.
 
 Verdict: backward-half (default), parts of study intervals. A 2–50–2 network learns a spiral by 20 steps of RMSprop
-through torchdiffeq's ``odeint_adjoint`` (dopri5, rtol 1e-3, atol 1e-5, float32). The ratio is that of the sums over
-the 20 steps.
+through torchdiffeq's ``odeint_adjoint`` (dopri5, rtol 1e-3, atol 1e-5, float32). Calls are summed over
+the 20 steps before the division.
 Sources: Chen et al. 2018, arXiv 1806.07366, Figure 3c; torchdiffeq issues 77 and 97.
 
     python benchmarks/independent/backward_half.py --points 2 5 10 30 100

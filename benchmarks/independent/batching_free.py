@@ -1,4 +1,4 @@
-"""Evaluations of 32 Van der Pol oscillators solved as one state, over the mean of each solved alone.
+"""Evaluations for 32 Van der Pol oscillators solved as one state, over the mean of 32 separate solves.
 
 Verdict: batching-free (default), parts "Van der Pol". Library: torchdiffeq, dopri5, float64, rtol 1e-5, atol 1e-7.
 Source: Chen et al. 2018, arXiv 1806.07366, section 6, "Minibatching".

@@ -1,12 +1,12 @@
-"""Compare the scripts of this folder with nodebench: the number of a script against that of the records of its claim.
+"""Compare the numbers of the scripts in this folder with nodebench's numbers for the same claims.
 
     python benchmarks/independent/compare.py                              run the trials in a temporary folder
     python benchmarks/independent/compare.py backward-half                the same for one claim
-    python benchmarks/independent/compare.py --results results/published  read kept records instead
+    python benchmarks/independent/compare.py --results results/published  read stored records instead
 
 Prints for each number the claim, the condition, the script's number, nodebench's number (the replicate of seed 0 behind
-the verdict) and their relative difference. A number that nodebench has no record of is null. With --json one object a
-line.
+the verdict) and their relative difference. A number without a record in nodebench is None. With --json, each line is
+one object.
 """
 
 import argparse
@@ -27,19 +27,19 @@ from nodebench.store.run_folder import records_below
 
 HERE = Path(__file__).parent
 SEED = 0
-STEP_SIZES = (0.126, 0.063, 0.0315, 0.01575)  # those that memory_constant.py takes
+STEP_SIZES = (0.126, 0.063, 0.0315, 0.01575)  # the defaults of memory_constant.py
 
 
 @dataclass(frozen=True)
 class Check:
-    """A number of a script, and where nodebench has it.
+    """A number that a script computes, and its counterpart in nodebench.
 
     Attributes:
-        script: its file; it prints one JSON object.
+        script: file of the script, which prints one JSON object.
         claim: name of the claim.
-        arm, label: of the part of the claim.
-        trials: arguments of ``nodebench run``, a run each.
-        number: the script's name of the number where the part has no condition.
+        arm, label: arm and label of the part of the claim.
+        trials: arguments of ``nodebench run``, one entry per run.
+        number: the script's name of the number if the part has no condition.
     """
 
     script: str
@@ -120,14 +120,14 @@ def run_trials(trials: Sequence[str], results: Path) -> None:
 
 
 def numbers_of_script(check: Check) -> dict[str, float]:
-    """What the script prints."""
+    """Run a script; return the numbers that it prints."""
     command = [sys.executable, HERE / check.script, "--seed", str(SEED)]
     found: dict[str, float] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     return found
 
 
 def numbers_of_nodebench(check: Check, records: Sequence[Record]) -> dict[str, float]:
-    """The replicate of the seed under each condition; for a line also the slope of the arm compared with."""
+    """Return the replicate of ``SEED`` for each condition; for a line fit also the slope of the baseline arm."""
     kept = [r for r in records if r.trial.seed == SEED and r.trial.step_size in (None, *STEP_SIZES)]
     claim = next(claim for claim in CLAIMS if claim.name == check.claim)
     found: dict[str, float] = {}
@@ -142,7 +142,7 @@ def numbers_of_nodebench(check: Check, records: Sequence[Record]) -> dict[str, f
 
 
 def _slope(result: PartResult) -> float:
-    """The slope of the line of the arm compared with."""
+    """Return the slope of the line fitted to the baseline arm."""
     fit, reading = result.part.fit, result.part.reading
     assert fit is not None
     records = [point.record for point in result.sample.points[-1]]
@@ -150,7 +150,7 @@ def _slope(result: PartResult) -> float:
 
 
 def compared(name: str, results: Path | None) -> Iterator[dict[str, object]]:
-    """A row for each number of the script of a claim."""
+    """Yield a row for each number of a claim's script."""
     check = CHECKS[name]
     with tempfile.TemporaryDirectory() as folder:
         if results is None:
@@ -166,8 +166,8 @@ def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help=f"one of {', '.join(CHECKS)} (default: all)")
-    parser.add_argument("--results", type=Path, help="folder with the records; without it the trials are run")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--results", type=Path, help="folder with stored records (default: run the trials)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.claims if name not in CHECKS]:
         parser.error(f"no script for {', '.join(unknown)}; there are {', '.join(CHECKS)}")

@@ -1,8 +1,9 @@
 """Growth of the peak memory of a training step with the number of evaluations: adjoint over direct.
 
-Verdict: memory-constant (paper), part "spiral". A 2–50–2 network is fitted to 20 windows of a spiral by one gradient
-through torchdiffeq's rk4 (float32). The peak is that of the running sum of the allocation events of torch's profiler.
-``direct`` is the growth in bytes an evaluation under direct; ``adjoint / direct`` is the verdict's number.
+Verdict: memory-constant (paper), part "spiral". The step is one forward and backward pass of a 2–50–2 network on
+20 windows of a spiral, through torchdiffeq's rk4 (float32). The peak is the maximum of the running sum of the
+allocation events of torch's profiler. ``direct`` is the growth with the gradient ``direct``, in bytes per evaluation;
+``adjoint / direct`` is the number of the verdict.
 Source: Chen et al. 2018, arXiv 1806.07366, section 1, "Memory efficiency".
 
     python benchmarks/independent/memory_constant.py --step-size 0.126 0.063 0.0315 0.01575
@@ -45,7 +46,7 @@ def measured(gradient: str, step_size: float, seed: int) -> tuple[int, int]:
 
 
 def growth(gradient: str, step_sizes: list[float], seed: int) -> float:
-    """Bytes of peak memory an evaluation: the slope of a line through the step sizes."""
+    """Return the bytes of peak memory per evaluation: the slope of a line fitted over the step sizes."""
     calls, peaks = zip(*(measured(gradient, size, seed) for size in step_sizes), strict=True)
     return linear_regression(calls, peaks).slope
 

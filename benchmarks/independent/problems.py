@@ -52,7 +52,7 @@ def oscillators(seed: int, number: int = 32) -> tuple[Tensor, Tensor]:
 
 
 class Network(nn.Module):
-    """The 2–50–2 network with weights of a seed; ``rate`` times the second component is subtracted from its slope."""
+    """The field ``net(y) - (0, rate y[1])`` with a 2–50–2 network, initialised from a seed."""
 
     def __init__(self, seed: int, rate: float = 0.0) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Evaluations of an oscillator that steps on its own in torchode, over those of a joint batch in torchdiffeq.
+"""Evaluations per oscillator with its own steps in torchode, over those of a joint batch in torchdiffeq.
 
 Verdict: torchode-batching (default), parts "evaluations of a sample". Both libraries: dopri5, float64, rtol 1e-5,
 atol 1e-7. Each of the 32 oscillators is solved alone by torchode, and the calls of its field are counted; nodebench

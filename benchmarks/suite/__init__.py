@@ -1,1 +1,1 @@
-"""The asv suite: what a regression of nodebench, or of a library behind it, would show in."""
+"""The asv suite: benchmarks that detect regressions of nodebench and of the libraries it uses."""

@@ -1,4 +1,4 @@
-"""What everybody waits for: imports, ``--help``, the start of a trial's process, verdicts and the report."""
+"""Cost of common operations: imports, ``--help``, the start of a trial's process, verdicts and the report."""
 
 import subprocess
 import sys
@@ -13,11 +13,11 @@ from nodebench.spec import DataSource, Grid, Limits, Preset, Study
 from nodebench.store.run_folder import records_below
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
-STUDY = "gradients"  # of which a report is made: a fifth of what is published, and of each kind of page
+STUDY = "gradients"  # the study in the report: a fifth of the published records, and every kind of page
 
 
 class Start:
-    """From nothing to an answer."""
+    """Start-up times."""
 
     timeout = 120.0
     version = "1"
@@ -25,7 +25,7 @@ class Start:
     repeat = (5, 20, 20.0)
 
     def timeraw_import(self) -> str:
-        """``import nodebench.spec``, which the command line does whatever is asked of it."""
+        """``import nodebench.spec``, which every command does."""
         return "import nodebench.spec"
 
     def timeraw_import_solvers(self) -> str:
@@ -37,7 +37,7 @@ class Start:
         subprocess.run([sys.executable, "-m", "nodebench", "--help"], check=True, capture_output=True)
 
     def time_trivial_run(self) -> None:
-        """``nodebench run`` of one trial that takes no time, as a command: the fork server warms up meanwhile."""
+        """``nodebench run`` with one trivial trial, as a command; includes the start of the fork server."""
         trial = ["--task", "toy/exponential", "--preset", "smoke", "--solver", "euler", "--set", "solves=1"]
         command = [sys.executable, "-m", "nodebench", "run", "--quiet", "--threads", "1", *trial]
         with TemporaryDirectory() as folder:
@@ -45,7 +45,7 @@ class Start:
 
 
 class Isolation:
-    """What a process of its own costs a trial."""
+    """Overhead of running a trial in its own process."""
 
     timeout = 120.0
     version = "1"
@@ -53,7 +53,7 @@ class Isolation:
 
     def setup(self) -> None:
         """Warm the fork server up."""
-        # Here, because asv runs this file with older commits too, where only this benchmark may fail for it.
+        # Imported here: asv also runs this file on older commits, where only this benchmark may fail for it.
         from nodebench.trial.fork_server import wait_for_fork_server
 
         wait_for_fork_server()
@@ -61,7 +61,7 @@ class Isolation:
         (self.trial,) = plan(Study(groups={"trivial": grid})).trials
 
     def track_overhead(self) -> float:
-        """Median seconds of a trivial trial beside its setup and passes: start, two calibrations, end."""
+        """Median seconds of a trivial trial without its setup and passes: start, two calibration loads, end."""
         from nodebench.trial.isolation import run_isolated
 
         beside = []
@@ -74,7 +74,7 @@ class Isolation:
 
 
 class Report:
-    """From the published records to verdicts and pages."""
+    """Cost of verdicts and report pages from the published records."""
 
     timeout = 300.0
     version = "1"
@@ -92,13 +92,13 @@ class Report:
         records_below(PUBLISHED)
 
     def time_verdicts(self) -> None:
-        """Put every claim to the test over them."""
+        """Judge every claim on the published records."""
         judge(CLAIMS, self.records)
 
     def time_report(self) -> None:
-        """Lay one study out as pages."""
+        """Build the report pages of one study."""
         report(self.some, lambda record: {})
 
     def peakmem_report(self) -> None:
-        """The process's peak, records and pages of all included."""
+        """Peak memory of the process for the report on all records, records included."""
         report(self.records, lambda record: {})

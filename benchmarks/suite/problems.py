@@ -1,4 +1,4 @@
-"""Fixed solves: trained fields with states to start from, kept in ``weights/`` so that no benchmark has to train.
+"""Fixed solves: trained fields and initial states, stored in ``weights/`` so that benchmarks need no training.
 
 ``python benchmarks/train_weights.py`` makes them.
 """
@@ -20,8 +20,8 @@ from nodebench.spec import Gradient
 
 WEIGHTS = Path(__file__).parent / "weights"
 FIELDS: dict[str, Callable[[], nn.Module]] = {
-    "spiral": lambda: MlpField((2, 50, 2)),  # 20 windows of 10 points of the linear spiral, learned by 2–50–2
-    "mnist-block": ConvField,  # the ODE block of a trained network, behind its stem, on 16 test images
+    "spiral": lambda: MlpField((2, 50, 2)),  # 2–50–2, trained on 20 windows of 10 points of the linear spiral
+    "mnist-block": ConvField,  # the ODE block of a trained network; initial states from its stem and 16 test images
 }
 SOLVERS = ("dopri5", "rk4", "torchode:dopri5", "diffrax:dopri5")
 GRADIENTS = tuple(gradient.value for gradient in Gradient)
@@ -39,13 +39,13 @@ class Problem:
     times: Tensor
 
     def loss(self, solve: Integrator) -> Tensor:
-        """Solve, forwards."""
+        """Solve forward; return the loss."""
         loss: Tensor = solve(self.field, self.y0, self.times).square().mean()
         return loss
 
 
 def problem(name: str, dtype: torch.dtype = TIMED, samples: int | None = None) -> Problem:
-    """One of the problems, or its first ``samples``; its start takes part in the gradient."""
+    """Load a problem, or its first ``samples`` samples; its initial states require gradients."""
     with np.load(WEIGHTS / f"{name}.npz") as file:
         arrays = {key: torch.from_numpy(file[key]).to(dtype) for key in file.files}
     y0, times = arrays.pop("y0")[:samples].requires_grad_(), arrays.pop("times")
@@ -58,7 +58,7 @@ def integrator(solver: str, gradient: str | None, times: Tensor, counter: NfeCou
     """The integrator of a benchmark.
 
     Raises:
-        NotImplementedError: the solver is not installed, or has no such gradient: asv then passes it over.
+        NotImplementedError: the solver is not installed or lacks the gradient; asv then skips the benchmark.
     """
     known = adapters().get(solver.partition(":")[0] if ":" in solver else "torchdiffeq")
     if known is None or not is_installed(known):
@@ -80,9 +80,9 @@ def integrator(solver: str, gradient: str | None, times: Tensor, counter: NfeCou
 
 @cache
 def reference(name: str, samples: int) -> tuple[Tensor, Tensor]:
-    """States and gradient of a problem in float64, by dopri8 at a tolerance ten thousand times as tight.
+    """States and gradient of a problem in float64, by dopri8 at a tolerance 10,000 times smaller than ``RTOL``.
 
-    In segments: the ReLUs of the MNIST block make the steps so many that one graph would fill the memory.
+    The solve is split into segments: with the ReLUs of the MNIST block, the graph of all steps would fill the memory.
     """
     exact = problem(name, torch.float64, samples)
     adapter, method, _ = find_solver("dopri8")
@@ -91,7 +91,7 @@ def reference(name: str, samples: int) -> tuple[Tensor, Tensor]:
 
 
 def solved(one: Problem, solve: Integrator) -> tuple[Tensor, Tensor]:
-    """The states at every time, and the gradient of the loss by start and parameters, as one vector."""
+    """Return all states, and the gradient with respect to initial states and parameters as one vector."""
     states = solve(one.field, one.y0, one.times)
     leaves = [one.y0, *one.field.parameters()]
     slopes = torch.autograd.grad(states.square().mean(), leaves)

@@ -1,4 +1,4 @@
-"""Times of a solve and of a training step, at fixed weights: solver by solver, gradient by gradient."""
+"""Times of a solve and of a training step at fixed weights, for each solver and gradient."""
 
 import torch
 
@@ -15,7 +15,7 @@ class Solve:
     version = "1"
 
     def setup(self, name: str, solver: str) -> None:
-        """Load the weights, and solve once: what compiles does so here."""
+        """Load the weights and solve once, so that compilation is not timed."""
         torch.set_num_threads(1)
         self.one = problem(name)
         self.solve = integrator(solver, None, self.one.times)
@@ -28,7 +28,7 @@ class Solve:
 
 
 class Step:
-    """A training step, and its two halves."""
+    """A training step, its forward pass and its backward pass."""
 
     params = (list(FIELDS), list(SOLVERS), list(GRADIENTS))
     param_names = ("problem", "solver", "gradient")
@@ -36,24 +36,24 @@ class Step:
     version = "1"
 
     def setup(self, name: str, solver: str, gradient: str) -> None:
-        """Load the weights, and take a step: what compiles does so here."""
+        """Load the weights and take a step, so that compilation is not timed."""
         torch.set_num_threads(1)
         self.one = problem(name)
         self.solve = integrator(solver, gradient, self.one.times)
-        # A learning rate of zero: the step does its work, and the weights stay as they are.
+        # A learning rate of zero: the optimiser does its work but does not change the weights.
         self.optimizer = torch.optim.SGD(self.one.field.parameters(), lr=0.0)
         self.time_step(name, solver, gradient)
         self.loss = self.one.loss(self.solve)
 
     def time_forward(self, name: str, solver: str, gradient: str) -> None:
-        """The forward pass, with all that the gradient will need."""
+        """The forward pass, including what it stores for the gradient."""
         self.one.loss(self.solve)
 
     def time_backward(self, name: str, solver: str, gradient: str) -> None:
-        """The backward pass of a forward pass made before."""
+        """The backward pass; ``setup`` runs the forward pass."""
         self.loss.backward()
 
-    # A graph can be gone through once: each sample gets its own from ``setup``.
+    # A graph can be backpropagated only once: ``setup`` builds one for each sample.
     time_backward.number = 1
     time_backward.repeat = (5, 30, 10.0)
     time_backward.warmup_time = 0

@@ -1,6 +1,6 @@
-"""Figures that are the same each time: a change of one is a finding.
+"""Deterministic metrics: each change has a cause in the code or in a library.
 
-In float64, where neither a count nor the leading digits of an error depend on the processor's order of summation.
+They are measured in float64, where neither counts nor the leading digits of an error depend on the order of summation.
 ``benchmarks/gate.py`` compares them with a stored baseline.
 """
 
@@ -17,14 +17,14 @@ from suite.problems import FIELDS, GRADIENTS, SOLVERS, Problem, integrator, prob
 
 DTYPE = torch.float64
 SAMPLES = 2
-STEPS_BESIDE = 3  # steps after which nothing more may be alive than before
+STEPS_BESIDE = 3  # training steps that must not increase the live memory
 LEFT_BEHIND = "left_behind_bytes"
-UNITS = {"s": "seconds"}  # as asv knows them
+UNITS = {"s": "seconds"}  # names of units in asv
 
 
 @cache
 def figures(name: str, solver: str, gradient: str) -> dict[str, float]:
-    """Every figure of one combination; those that no meter can see are left out."""
+    """Measure all metrics of one combination, without those that cannot be measured for it."""
     torch.set_num_threads(1)
     one = problem(name, DTYPE, SAMPLES)
     counter = NfeCounter(count_vjps=True)
@@ -54,7 +54,7 @@ def figures(name: str, solver: str, gradient: str) -> dict[str, float]:
 
 
 def _left_behind(one: Problem, forward: Callable[[], torch.Tensor]) -> int:
-    """Bytes of tensors that a few steps leave alive: a graph or a state that something holds on to."""
+    """Bytes of tensors that are still alive after a few steps, such as a graph that is still referenced."""
     gc.collect()
     with StorageMeter([*one.field.parameters(), one.y0, one.times]) as meter:
         forward().backward()
@@ -71,7 +71,7 @@ def _relative(given: torch.Tensor, true: torch.Tensor) -> float:
 
 
 class Track:
-    """One figure a method; see ``figures``."""
+    """One method per metric; see ``figures``."""
 
     params = (list(FIELDS), list(SOLVERS), list(GRADIENTS))
     param_names = ("problem", "solver", "gradient")
@@ -79,7 +79,7 @@ class Track:
     version = "1"
 
     def setup(self, name: str, solver: str, gradient: str) -> None:
-        """Pass over what cannot be measured here: asv takes that from a setup alone."""
+        """Raise ``NotImplementedError`` if it cannot be measured: asv skips a benchmark only from ``setup``."""
         integrator(solver, gradient, problem(name, DTYPE, SAMPLES).times)
 
 

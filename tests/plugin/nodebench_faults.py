@@ -1,4 +1,4 @@
-"""A third-party task, found by its entry point, whose field fails in the way one asks for."""
+"""A third-party task, found by its entry point, whose field fails as the option ``fault`` selects."""
 
 import errno
 import os
@@ -19,7 +19,10 @@ from nodebench.tasks import Batch, Experiment, ModelInfo, Options, Setup, Task
 
 
 def _refuse_forks() -> None:
-    """Have the system refuse the forks that REFUSED_FORKS=first:times names; REFUSED_COUNT is a file that counts."""
+    """Let the forks from number ``first`` on fail, ``times`` times (REFUSED_FORKS=first:times).
+
+    The file REFUSED_COUNT counts the forks.
+    """
     first, times = map(int, os.environ["REFUSED_FORKS"].split(":"))
     fork = os.fork
 
@@ -42,7 +45,7 @@ if "REFUSED_FORKS" in os.environ:
 class FaultOptions(Options):
     fault: str = "none"
     seconds: float = 0.0  # slept in each evaluation
-    marker: str = ""  # a file; "drift" slows only the trial that makes it
+    marker: str = ""  # path of a file; "drift" slows only the trial that creates it
 
 
 class Faults(Task):
@@ -97,7 +100,7 @@ def _abort_with_grandchild(t: Tensor, dy: Tensor) -> Tensor:
 
 
 def _kill_worker(t: Tensor, dy: Tensor) -> Tensor:
-    """End the process that our fork server belongs to."""
+    """Kill the parent process of the fork server."""
     psutil.Process(os.getppid()).parent().kill()
     time.sleep(600)
     return dy
@@ -156,7 +159,7 @@ _daemons: list[str] = []
 
 
 def _start_daemon(code: str) -> None:
-    """Start a process that leaves the trial's session, by a parent that ends at once; only the first time."""
+    """Start a process outside the trial's session, whose parent ends at once; later calls do nothing."""
     if _daemons:
         return
     _daemons.append(code)
@@ -229,9 +232,9 @@ _FAULTS = {
 
 
 def _slow_down(marker: str) -> None:
-    """Make all Python that starts from here on many times slower: each line of it pays for a loop, as in a debugger.
+    """Make all Python functions called from now on many times slower: a trace function runs a loop at each line.
 
-    Unlike threads or processes that take the cores, this slows a busy machine by as much as an idle one.
+    Unlike threads or processes that occupy the cores, this slows a busy machine as much as an idle one.
     """
     if marker and Path(marker).exists():
         return

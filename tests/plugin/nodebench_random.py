@@ -19,7 +19,7 @@ class RandomOptions(Options):
     epochs: int = 4
     steps_per_epoch: int = 8
     seconds: float = 0.0  # slept in each step
-    tells_state: bool = True  # whether the experiment says what its training depends on
+    tells_state: bool = True  # whether ``state_dict`` returns the state of the training
     repeats_batches: bool = True  # false: batches are also drawn from Python's clock
     hidden: bool = False  # the field counts its calls
 

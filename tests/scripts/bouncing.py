@@ -1,4 +1,4 @@
-"""Let a ball bounce and differentiate the time of its last bounce, as torchdiffeq's bouncing_ball.py does."""
+"""Simulate a bouncing ball and differentiate the time of its last bounce, as torchdiffeq's bouncing_ball.py does."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Fit a network to pieces of a trajectory, as torchdiffeq's ode_demo.py does: the same calls, with less around them."""
+"""Fit a network to pieces of a trajectory, as torchdiffeq's ode_demo.py does: the same calls in less code."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Reconstruct series from a latent start, as torchdiffeq's latent_ode.py does: one recurrent encoder, one ODE."""
+"""Reconstruct series from a latent state, as torchdiffeq's latent_ode.py does: one recurrent encoder, one ODE."""
 
 import argparse
 
@@ -42,7 +42,7 @@ class Encoder(nn.Module):
 
 
 class Parts(nn.Module):
-    """The three networks, whose loss is the training of the script."""
+    """The three networks in one module, which returns the training loss."""
 
     def __init__(self):
         super().__init__()
