@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from nodebench.solvers import Integrator
-from nodebench.spec import Interleaved, Reason
+from nodebench.spec import Interleaved, Reason, ReasonCode
 from nodebench.trial.gaps import survived
 from nodebench.trial.traits import Traits
 
 Row = dict[str, float | None]
 Figures = dict[str, int | float | None]
 
-NO_ODE = "the model has no ODE"
-NO_TRAINING = "the task trains nothing"
+NO_ODE = Reason(code=ReasonCode.NO_ODE, message="the model has no ODE")
+NO_TRAINING = Reason(code=ReasonCode.NO_TRAINING, message="the task has no training")
 
 # Columns of the history that are not metrics.
 _NO_METRICS = {"epoch", "loss", "seconds", "nfe_forward", "nfe_backward", "nfe_probe", "nfe_probe_tight"}
@@ -24,7 +24,7 @@ class Draft:
 
     metrics: Row = field(default_factory=dict)
     costs: Figures = field(default_factory=dict)
-    reasons: dict[str, str | Reason] = field(default_factory=dict)
+    reasons: dict[str, Reason] = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
     profile: list[Row] = field(default_factory=list)
     passes_agree: bool | None = None
@@ -37,7 +37,7 @@ class Draft:
         """The metrics of the latest epoch."""
         return set(self.history[-1]) - _NO_METRICS
 
-    def missing(self, names: Iterable[str], reason: str | Reason) -> None:
+    def missing(self, names: Iterable[str], reason: Reason) -> None:
         """Set costs to None, and record why they were not measured."""
         for name in names:
             self.costs[name] = None
@@ -48,4 +48,5 @@ class Draft:
         try:
             self.traits |= find()
         except Exception as error:
-            self.reasons["traits"] = f"an evaluation outside the training failed: {survived(solve, error)}"
+            message = f"an evaluation outside the training failed: {survived(solve, error)}"
+            self.reasons["traits"] = Reason(code=ReasonCode.OTHER, message=message)

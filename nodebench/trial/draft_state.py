@@ -14,12 +14,9 @@ from nodebench.trial.training_state import State
 
 def draft_state(draft: Draft) -> State:
     """Return the fields of a draft that are set during training; metrics and costs are set only at its end."""
-    reasons = {
-        name: why if isinstance(why, str) else why.model_dump(mode="json") for name, why in draft.reasons.items()
-    }
     return {
         "history": draft.history,
-        "reasons": reasons,
+        "reasons": {name: reason.model_dump(mode="json") for name, reason in draft.reasons.items()},
         "traits": {str(trait): observed for trait, observed in draft.traits.items()},
     }
 
@@ -31,9 +28,7 @@ def set_draft(draft: Draft, state: State) -> None:
         Exception: the state is damaged.
     """
     draft.history = state["history"]
-    draft.reasons = {
-        name: why if isinstance(why, str) else Reason.model_validate(why) for name, why in state["reasons"].items()
-    }
+    draft.reasons = {name: Reason.model_validate(reason) for name, reason in state["reasons"].items()}
     draft.traits = {FieldTrait(trait): observed for trait, observed in state["traits"].items()}
 
 

@@ -30,6 +30,11 @@ REFERENCE_MAX_NFE_UNTRAINED = 200_000
 # Gradient methods that may evaluate the field once more if autograd records a graph.
 _PREPARED = (Gradient.CHECKPOINT, Gradient.INTERPOLATED)
 
+_OWN_STEPS = Reason(code=ReasonCode.NOT_APPLICABLE, message="each sample has its own steps")
+_NO_BATCH = Reason(
+    code=ReasonCode.NOT_APPLICABLE, message="no solve has a batch of separable samples"
+)
+
 
 class Numerics:
     """The numerics pass of one trial.
@@ -96,7 +101,7 @@ class Numerics:
         experiment, solve, trial = self._experiment, self._solve, self._trial
         probes: dict[str, Callable[[Trace], float | None]] = {"reverse_error": partial(reverse_error, solve)}
         if trial.batching is Batching.EACH:
-            self._draft.missing(["joint_over_single"], "each sample steps on its own")
+            self._draft.missing(["joint_over_single"], _OWN_STEPS)
         elif find_solver(trial.solver or "")[2].adaptive and not solve.counter.blind:
             probes["joint_over_single"] = lambda trace: joint_over_single(solve, trace, self._budget)
         if trial.solver == "euler" and trial.gradient is Gradient.DIRECT:
@@ -112,7 +117,7 @@ class Numerics:
                 continue
             self._draft.costs[name] = found
             if found is None:
-                self._draft.reasons[name] = "no batch whose samples can be solved one by one"
+                self._draft.reasons[name] = _NO_BATCH
 
     def _check_shared_forward(self, shared: Checkpoint, step: Step) -> None:
         """Repeat the forward pass of the shared step; loss and NFE must agree with the training."""
@@ -199,7 +204,8 @@ class Numerics:
                 metrics = numbers_of(self._experiment.metrics(self._experiment.model))
             except Exception as error:
                 metrics = dict.fromkeys(self._draft.metric_names)
-                self._draft.reasons.setdefault("profile", f"{setting.keys}: {survived(self._solve, error)}")
+                message = f"{setting.keys}: {survived(self._solve, error)}"
+                self._draft.reasons.setdefault("profile", Reason(code=ReasonCode.OTHER, message=message))
         nfe = None if counter.blind else counter.forward / max(counter.solves, 1)
         return {**setting.keys, "nfe": nfe, **metrics}
 

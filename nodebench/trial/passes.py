@@ -42,9 +42,16 @@ FRAMES = 20
 # Assumed cost of the memory and numerics passes, in training steps; used only for estimates.
 STEPS_BESIDE_TRAINING = 15
 
-UNDEFINED = "the task does not define it for this trial"
-COMPILED_BEFORE = "the evaluation before it already ran the same solve, including compilation"
-UNCOUNTED = "the library does not tell the evaluations of its implicit method's inner iteration"
+UNDEFINED = Reason(code=ReasonCode.UNDEFINED, message="the task does not define it for this trial")
+_COMPILED_BEFORE = Reason(
+    code=ReasonCode.NOT_APPLICABLE,
+    message="the evaluation before it already ran the same solve, including compilation",
+)
+_UNCOUNTED = Reason(
+    code=ReasonCode.NOT_OBSERVABLE,
+    message="the library does not report the evaluations of its implicit method's inner iteration",
+)
+_NO_BACKWARD_SOLVE = Reason(code=ReasonCode.NOT_APPLICABLE, message="direct has no backward solve")
 
 # Metrics of the optional passes.
 FIGURES_OF = {
@@ -114,7 +121,7 @@ class Passes:
             draft.wrong = b64encode(packed.tobytes()).decode()
         draft.costs |= training.watch.summary()
         if not self._task.trains:
-            draft.missing(["first_step_seconds"], COMPILED_BEFORE)
+            draft.missing(["first_step_seconds"], _COMPILED_BEFORE)
         self._record_nfe(training.steps)
 
     def memory(self) -> None:
@@ -129,9 +136,9 @@ class Passes:
         if self._has_ode and self._task.trains:
             self.draft.costs["vjp_calls"] = counter.vjp
             if "vjp_calls" in unseen:
-                self.draft.missing(["vjp_calls"], unseen["vjp_calls"])
+                self.draft.missing(["vjp_calls"], _not_observable(unseen["vjp_calls"]))
         self.draft.costs |= figures
-        self.draft.reasons |= reasons
+        self.draft.reasons |= {name: _not_observable(message) for name, message in reasons.items()}
         if experiment.optimizer is None:
             self.draft.missing(["saved_bytes"], NO_TRAINING)
         self.draft.passes_agree = self._shared_step.agrees(again)
@@ -255,7 +262,8 @@ class Passes:
             with self._evaluating():
                 picture = experiment.picture(experiment.model)
         except Exception as error:
-            self.draft.reasons.setdefault("figures", f"epoch {epoch}: {survived(self._solve, error)}")
+            message = f"epoch {epoch}: {survived(self._solve, error)}"
+            self.draft.reasons.setdefault("figures", Reason(code=ReasonCode.OTHER, message=message))
             return {}
         return {} if picture is None else {epoch: picture}
 
@@ -279,13 +287,13 @@ class Passes:
         draft.costs["sample_evaluations"] = fmean(step.samples for step in steps)
         unseen = self._unseen()
         if self._solve.counter.blind:
-            draft.missing(["nfe_forward", "sample_evaluations"], UNCOUNTED)
+            draft.missing(["nfe_forward", "sample_evaluations"], _UNCOUNTED)
         if self._trial.gradient is None:
             draft.missing(["nfe_backward", "vjp_calls"], NO_TRAINING)
         elif self._trial.gradient is Gradient.DIRECT:
-            draft.missing(["nfe_backward"], "direct solves nothing backwards")
+            draft.missing(["nfe_backward"], _NO_BACKWARD_SOLVE)
         elif "nfe_backward" in unseen:
-            draft.missing(["nfe_backward"], unseen["nfe_backward"])
+            draft.missing(["nfe_backward"], _not_observable(unseen["nfe_backward"]))
 
     def _mean_nfe(self, steps: list[Step]) -> Row:
         """Return the mean evaluations per step of the forward and the backward solve, if these exist."""
@@ -301,3 +309,7 @@ class Passes:
     def _unseen(self) -> Mapping[str, str]:
         """Return the metrics that cannot be measured here, with the reasons."""
         return self._solve.adapter.unseen(self._solve.control) if self._has_ode else {}
+
+
+def _not_observable(message: str) -> Reason:
+    return Reason(code=ReasonCode.NOT_OBSERVABLE, message=message)

@@ -41,7 +41,7 @@ def test_samples_that_step_on_their_own_are_counted_apart(nodebench):
     assert each["trial"]["batching"] == "each"
     assert each["costs"]["sample_evaluations"] < each["costs"]["nfe_forward"]
     assert each["costs"]["joint_over_single"] is None
-    assert each["reasons"]["joint_over_single"]["message"] == "each sample steps on its own"
+    assert each["reasons"]["joint_over_single"]["message"] == "each sample has its own steps"
     assert each["passes_agree"] is True
     code, shown, _ = nodebench("show")
     assert "sample" in shown

@@ -84,7 +84,7 @@ def test_evaluation_and_probe_never_share_the_training_counter():
 def test_direct_has_no_backward_evaluations_and_says_why():
     draft = measured("toy/spiral", solver=["rk4"], gradient=["direct"])
     assert draft.costs["nfe_backward"] is None
-    assert str(draft.reasons["nfe_backward"]) == "direct solves nothing backwards"
+    assert str(draft.reasons["nfe_backward"]) == "direct has no backward solve"
     assert all(row.get("nfe_backward") is None for row in draft.history)
 
 
@@ -296,7 +296,7 @@ def test_a_figure_that_has_no_meaning_keeps_its_own_reason_where_a_pass_is_left_
     running = passes("toy/exponential")
     running.timed()
     running.leave_out(Pass.MEMORY)
-    assert str(running.draft.reasons["vjp_calls"]) == "the task trains nothing"
+    assert str(running.draft.reasons["vjp_calls"]) == "the task has no training"
 
 
 def test_the_numerics_leave_the_trained_weights_as_they_are():
