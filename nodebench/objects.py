@@ -35,7 +35,7 @@ def load_object(name: str, make: Callable[[Any], Any] = lambda found: found) -> 
     except BadInput as error:
         raise BadInput(f"{name} cannot be loaded: {error}") from error
     except SystemExit as error:
-        reason = f"it exited with exit code {error.code}; a script does this if a required argument is missing"
+        reason = f"it exited with code {error.code}; a script does this if a required argument is missing"
         raise BadInput(f"{name} cannot be loaded: {reason}") from error
     except Exception as error:
         raise BadInput(f"{name} cannot be loaded: {type(error).__name__}: {error}") from error

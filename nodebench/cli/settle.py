@@ -89,7 +89,7 @@ def _available(data: DataSource) -> frozenset[str]:
 
 def _plan(found: Sequence[Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("claim", "condition", "target n", "trials", "time", "probability", "claims/h"):
+    for header in ("claim", "condition", "new n", "trials", "time", "chance", "claims/h"):
         right = header not in ("claim", "condition")
         table.add_column(header, justify="right" if right else "left", no_wrap=right)
     for one in found:

@@ -85,7 +85,7 @@ def _array(archive: ZipFile, member: ZipInfo) -> np.ndarray:
     shape, _, dtype = read_header(content)
     declared, there = math.prod(shape) * dtype.itemsize, len(content.getbuffer()) - content.tell()
     if dtype.hasobject or declared != there:
-        raise BadInput(f"{member.filename}: {dtype} {shape} does not fit into {there:,} bytes")
+        raise BadInput(f"{member.filename}: {dtype} {shape} is not an array of {there:,} bytes")
     content.seek(0)
     array: np.ndarray = npy.read_array(content, allow_pickle=False)
     return array

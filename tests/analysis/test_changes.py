@@ -84,7 +84,7 @@ def test_times_that_may_not_be_used_are_left_out_and_counts_are_not():
     found = compare(run(), run(drifted=True))
     assert "step_seconds" not in outcomes(found)
     assert outcomes(found)["nfe_forward"] is Outcome.IDENTICAL
-    assert found.notes == ("5 × times of a trial left out, since the machine's speed changed during it",)
+    assert found.notes == ("5 × times of a trial left out: the machine's speed changed during the trial",)
 
 
 def test_a_trial_that_has_come_to_fail_is_worse():

@@ -109,7 +109,7 @@ def test_a_failed_trial_is_no_point_of_its_curve():
     records[0] = evidence(0, solver="torchode:dopri5", rtol=1e-3, atol=1e-3, status=Status.TIMEOUT)
     (verdict,) = judge([claim(PART)], records)
     assert verdict.results[0].estimate.value == pytest.approx(0.5, rel=0.02)
-    assert "a failed trial is no point of its curve" in map(str, verdict.results[0].sample.notes)
+    assert "failed trial left out of its curve" in map(str, verdict.results[0].sample.notes)
 
 
 def test_the_report_agrees_with_the_claim():

@@ -45,4 +45,4 @@ def test_figures_and_axes_are_described_in_their_own_words():
 def test_only_a_parquet_file_has_metadata(nodebench_in, exported):
     code, _, errors = nodebench_in(exported, "export", "--format", "csv", "--croissant")
     assert code == 2
-    assert "it describes a Parquet file, not csv" in errors
+    assert "--croissant requires a Parquet file, not csv" in errors

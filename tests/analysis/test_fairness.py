@@ -86,7 +86,10 @@ def test_times_of_trials_that_shared_their_cores_are_left_out():
     assert noted(records) == "10 × record left out: other trials ran on its cores no usable record"
     assert [unreliable(records[0], timed) for timed in (True, False)] == ["other trials ran on its cores", None]
     drifted = evidence(drifted=True)
-    assert (unreliable(drifted, True), unreliable(drifted, False)) == ("the machine's speed changed during it", None)
+    assert (unreliable(drifted, True), unreliable(drifted, False)) == (
+        "the machine's speed changed during the trial",
+        None,
+    )
     assert unreliable(evidence(status=Status.TIMEOUT), True) is None
 
 

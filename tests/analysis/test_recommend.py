@@ -61,8 +61,8 @@ def test_without_limits_the_fastest_is_named_and_the_front_kept():
 def test_a_limit_of_memory_leaves_the_next_fastest():
     answer = recommend(records(), Limits(error=1e-3, memory=300e6))
     assert answer.choice.record.trial.gradient == "checkpoint"
-    assert why(answer, "direct") == "peak 400 MB, and 300 MB is allowed"
-    assert why(answer, "adjoint") == "grad. error 0.01, and 0.001 is allowed"
+    assert why(answer, "direct") == "peak 400 MB is above the limit of 300 MB"
+    assert why(answer, "adjoint") == "grad. error 0.01 is above the limit of 0.001"
     assert answer.runner_up is None
 
 
@@ -178,7 +178,7 @@ def drifting(found, gradient, seeds):
 def test_what_could_not_be_timed_is_no_loser():
     answer = recommend(drifting(records(), "direct", (0, 1, 2)), Limits(error=1e-3))
     assert fates(answer)["direct"] is Fate.UNTIMED
-    assert why(answer, "direct") == "its time was not measured: the machine's speed changed during it"
+    assert why(answer, "direct") == "its time was not measured: the machine's speed changed during the trial"
     assert fates(answer)["adjoint"] is Fate.UNFIT
     assert answer.choice.record.trial.gradient == "checkpoint"
     answer = recommend(drifting(records(), "direct", (0,)), Limits())

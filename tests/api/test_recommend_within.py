@@ -67,13 +67,13 @@ def test_a_session_that_ends_in_time_is_not_stopped():
 
 
 def test_time_that_is_up_at_once_is_told(tmp_path):
-    with pytest.raises(BadInput, match="the time was up before a trial had ended"):
+    with pytest.raises(BadInput, match="the time ran out before any trial finished"):
         recommend("toy/spiral", minutes=0.001, solver=["rk4"], threads=1, results=tmp_path, progress=False)
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan")])
 def test_minutes_are_positive(tmp_path, minutes):
-    with pytest.raises(BadInput, match="a positive number"):
+    with pytest.raises(BadInput, match="must be a positive number"):
         recommend("toy/spiral", minutes=minutes, results=tmp_path, progress=False)
 
 

@@ -72,7 +72,7 @@ def test_code_that_no_commit_holds_is_refused(clone, changed):
     (clone / changed).write_text("changed = True\n")
     done = history(clone, clone)
     assert done.returncode == 2
-    assert "changes that no commit holds" in done.stderr
+    assert "uncommitted changes" in done.stderr
     assert filed(clone) == []
 
 

@@ -29,8 +29,9 @@ PLANTS = {
     ),
     "a retained graph": (
         "solvers/integrator.py",
-        "        if self._trace is not None:",
-        "        self.__dict__.setdefault('kept', []).append(states)\n        if self._trace is not None:",
+        "        if self._trace is not None:\n            self._trace.append((field, y0.detach(), times.detach(),",
+        "        self.__dict__.setdefault('kept', []).append(states)\n        if self._trace is not None:\n"
+        "            self._trace.append((field, y0.detach(), times.detach(),",
     ),
     "a sleep": (
         "solvers/integrator.py",

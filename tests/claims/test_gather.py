@@ -162,7 +162,7 @@ def test_a_condition_of_one_value_that_nobody_measured_is_a_gap():
 def test_a_ratio_to_nothing_is_left_out():
     free = [evidence(5, gradient=g, costs={"step_seconds": 1.0 * (g == "adjoint")}) for g in ("adjoint", "direct")]
     found = verdict([*pairs(5), *free])
-    assert (estimate(found).n, notes(found)) == (5, "replicate left out: a ratio to 0")
+    assert (estimate(found).n, notes(found)) == (5, "replicate left out: the ratio divides by 0")
     less = verdict([*pairs(5), *free], replace(SECONDS, combine="difference", scale="linear"))
     assert (less.results[0].replicates.n, sum(less.results[0].replicates.values)) == (6, pytest.approx(6.4))
 
@@ -243,7 +243,7 @@ def test_a_place_that_one_arm_lacks_is_on_no_line():
     for gradient in ("direct", "adjoint"):
         found = fitted([*both, *along({9.0: 100.0}, gradient)], A)
         assert estimated(found) == (5, pytest.approx(-2.0))
-        assert notes(found) == "5 × values of rtol that one arm lacks are left out of the other's line"
+        assert notes(found) == "5 × values of rtol that only one arm has are left out of its line"
 
 
 def test_the_latest_record_of_a_place_is_on_the_line():
@@ -270,7 +270,7 @@ def test_curves_that_achieve_no_error_in_common_are_left_out_and_nothing_else_is
     part = replace(SECONDS, match=Match("rtol", final("solution_error")))
     assert notes(verdict([*curve("adjoint", 1.0), *curve("direct", 1.0)], part)) == ""
     apart = verdict([*curve("adjoint", 1.0), *curve("direct", 1e-6)], part)
-    assert notes(apart).startswith("5 × replicate left out: the arms reach no ")
+    assert notes(apart).startswith("5 × replicate left out: the arms share no range of ")
 
 
 def test_a_record_that_lacks_either_figure_is_no_point():

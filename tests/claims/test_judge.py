@@ -67,7 +67,7 @@ def test_the_first_planned_look_is_at_five_replicates():
     assert judged(pairs(5)).verdict is Verdict.REFUTED
     four = judged(pairs(4))
     assert (four.verdict, four.why.code) == (Verdict.INCONCLUSIVE, WhyCode.TOO_FEW)
-    assert four.why.message == "4 replicates of at least 5"
+    assert four.why.message == "4 replicates; at least 5 needed"
 
 
 def test_replicates_after_a_look_wait_for_the_next_one():
@@ -114,7 +114,7 @@ def test_arms_that_differ_in_something_else_are_refused_by_name(differs, name):
 def test_arms_that_saw_other_data_are_refused_seed_by_seed():
     found = judged(pairs(5, adjoint={"data": "a"}, direct={"data": "b"}))
     assert found.verdict is Verdict.NOT_TESTED
-    assert "5 × replicate left out: the arms saw different data" in notes(found)
+    assert "5 × replicate left out: the arms used different data" in notes(found)
 
 
 def test_another_preset_is_another_claim():
@@ -171,7 +171,7 @@ def test_an_arm_that_fails_half_the_time_does_not_win():
 def test_a_failure_that_is_no_outcome_of_the_method_is_left_out_and_named():
     found = judged([*pairs(6)[:-1], evidence(5, gradient="direct", status=Status.INTERRUPTED)])
     assert len(found.results[0].sample.values) == 5
-    assert "it ended as interrupted, which is not an outcome of its method" in notes(found)
+    assert "record left out: status interrupted is not caused by the method" in notes(found)
 
 
 def test_times_of_a_machine_that_drifted_are_left_out_and_errors_are_not():
@@ -288,7 +288,7 @@ def test_an_exact_figure_needs_two_processes_and_has_no_p_value():
         ]
 
     one, two = judged(peaks(1), part), judged(peaks(2), part)
-    assert (one.verdict, one.why.message) == (Verdict.INCONCLUSIVE, "1 replicate of at least 2")
+    assert (one.verdict, one.why.message) == (Verdict.INCONCLUSIVE, "1 replicate; at least 2 needed")
     assert (two.verdict, two.is_exact) == (Verdict.SUPPORTED, True)
     assert two.results[0].number == "0.49 × (exact)"
 

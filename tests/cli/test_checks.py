@@ -65,7 +65,7 @@ def planted(folder: Path, name: str, **changes) -> None:
 
 
 def test_two_runs_of_the_same_trials_have_no_difference(command, folder):
-    assert "surroundings: the same" in command(folder, "compare", "a", "b").stdout
+    assert "environment: the same" in command(folder, "compare", "a", "b").stdout
     found = json.loads(command(folder, "compare", "a", "b", "--json").stdout)
     # Whether times alike are called so is tested a hundred times over, in test_changes.py.
     assert all(one["outcome"] == "identical" for one in found["changes"] if one["p_corrected"] is None)
@@ -106,7 +106,7 @@ def test_a_record_is_reproduced_from_itself_alone(command, folder, tmp_path):
 def test_a_record_that_was_tampered_with_does_not_reproduce(command, folder):
     planted(folder, "d", nfe_forward=lambda nfe: nfe + 1)
     done = command(folder, "reproduce", "d", "--sample", "1", "--pick", "x", "--results", "results", code=1)
-    assert re.search(r"NFE fwd: .* and no change could explain it", done.stdout)
+    assert re.search(r"NFE fwd: .*, no change explains it", done.stdout)
 
 
 def test_a_sample_is_drawn_by_its_word():
@@ -123,7 +123,7 @@ def test_a_sample_is_drawn_by_its_word():
     ("arguments", "told"),
     [
         (["reproduce", "memory-constnt"], "did you mean the claim memory-constant?"),
-        (["reproduce", "zzzz"], "'zzzz' is no claim, no record's id and no run in results; 'nodebench claims list'"),
+        (["reproduce", "zzzz"], "'zzzz' is not a claim, a record id or a run in results; see 'nodebench claims list'"),
         (["reproduce", "memory-constant"], "has no record in results yet"),
         (["reproduce", "a", "--sample", "0"], "--sample 0: at least 1"),
         (["reproduce", "a", "--within", "0.001"], "none of the 4 records of 'a' takes 0.001 s or less"),
@@ -189,14 +189,14 @@ def test_a_run_without_records_cannot_be_reproduced(command, tmp_path):
     (tmp_path / "results" / "empty").mkdir(parents=True)
     (tmp_path / "results" / "empty" / "study.toml").write_text("")
     done = command(tmp_path, "reproduce", "empty", code=2)
-    assert "'empty' has no record yet" in done.stderr
+    assert "'empty' has no record of a finished trial" in done.stderr
 
 
 def test_the_doctor_finds_a_machine_that_tests_run_on_fit(command, tmp_path):
     done = command(tmp_path, "doctor")
     assert re.search(r"✓ a trial: ran in a process of its own, in \d", done.stdout)
     assert "✗" not in done.stdout
-    assert "data mnist-5k: there" in done.stdout
+    assert "data mnist-5k: found" in done.stdout
     assert "data mnist-60k: not found" in done.stdout
     assert list(tmp_path.iterdir()) == []  # it leaves nothing behind
 
@@ -205,7 +205,7 @@ def test_the_doctor_says_what_is_missing_and_what_to_do(command, tmp_path):
     (tmp_path / "file").write_text("")
     done = command(tmp_path, "doctor", "--results", "file/results", code=1)
     assert "✗ runs in file/results: cannot be written" in done.stdout
-    assert "give --results DIR" in done.stdout
+    assert "choose another folder with --results DIR" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -91,14 +91,17 @@ def test_published_records_count_only_where_there_are_no_others(nodebench, resul
         for found in (alone, beside)
     ]
     assert verdicts == ["supported", "not tested"]
-    told = "results/published left out; --results results/published judges it alone"
+    told = "results/published is left out; judge it separately with --results results/published"
     assert told in nodebench("claims", "check")[1]
     assert nodebench("claims", "show", "seed-euler-resnet")[2].endswith("is now named 'resnet-is-euler'\n")
     assert "did you mean the claim resnet-is-euler" in nodebench("reproduce", "seed-euler-resnet")[2]
     code, out, _ = nodebench("claims", "show", "resnet-is-euler")
     assert (code, "not tested" in out, told in out) == (0, True, True)
     code, out, _ = nodebench("claims", "show", "resnet-is-euler", "--results", "results/published")
-    assert ("supported in all 2 conditions" in out, "left out; --results" in out) == (True, False)
+    assert ("supported in all 2 conditions" in out, "left out; judge it separately with --results" in out) == (
+        True,
+        False,
+    )
     assert "has no record in results yet" in nodebench("reproduce", "resnet-is-euler")[2]
     assert "resnet-is-euler" in nodebench("claims", "settle", "resnet-is-euler", "--dry-run")[1]
 
@@ -156,7 +159,7 @@ def test_settling_measures_what_is_missing_and_decides(nodebench, results):
 @pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf"])
 def test_settling_takes_a_positive_number_of_hours(nodebench, results, hours):
     code, _, err = nodebench("claims", "settle", "--hours", hours)
-    assert (code, err) == (2, f"nodebench: --hours {hours}: a positive, finite number\n")
+    assert (code, err) == (2, f"nodebench: --hours {hours}: not a positive, finite number\n")
 
 
 def test_check_needs_no_torch(results):

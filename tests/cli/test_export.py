@@ -56,7 +56,7 @@ def test_a_table_for_a_paper_has_eight_columns_at_most(nodebench, runs, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["first", "--all"], "--all is every run in results: leave out first"),
+        (["first", "--all"], "--all exports every run in results: leave out first"),
         (["--format", "xls"], "no format named 'xls'"),
         (["--columns", "sed"], "did you mean seed?"),
         (["--table", "epochs"], "no table named 'epochs'"),

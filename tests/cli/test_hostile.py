@@ -199,7 +199,7 @@ def test_a_run_that_is_a_link_is_read_and_not_written(nodebench, tmp_path):
     for arguments in (("export",), ("show", "--figures"), ("run", "--resume")):
         code, _, err = nodebench(*arguments)
         assert (code, err.count("\n")) == (2, 1)
-        assert f"symbolic link, and nothing is written through one; name the folder itself: {run.folder}" in err
+        assert f"symbolic link, and nodebench does not write through links; use the folder itself: {run.folder}" in err
     assert nodebench("results", "prune", "--yes")[0] == 0
     assert sorted(run.folder.rglob("*")) == before
 

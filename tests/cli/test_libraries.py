@@ -51,7 +51,7 @@ def test_samples_that_step_on_their_own_are_counted_apart(nodebench):
     ("arguments", "words"),
     [
         (["--batching", "each"], "solver dopri5 has no batching 'each': joint, worst only"),
-        (["--solver", "rk4", "--batching", "worst"], "there is no error to be the worst"),
+        (["--solver", "rk4", "--batching", "worst"], "takes fixed steps, so batching 'worst' does not apply"),
         (["--solver", "rk4", "--gradient", "adjoint-seminorm"], "has no error norm to change"),
         (["--compile", "solver"], "solver dopri5 has no compile 'solver': eager, field only"),
         (["--solver", "torchode:tsit5", "--gradient", "adjoint-seminorm"], "has no gradient 'adjoint-seminorm'"),

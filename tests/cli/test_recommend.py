@@ -95,9 +95,9 @@ def test_a_field_of_ones_own_is_measured_and_the_answer_found_again(nodebench, f
     assert chosen in again
     code, none, _ = nodebench(*OWN, "--error", "1e-4", "--max-memory", "1kB")
     assert code == 0
-    assert "Nothing that was measured meets the limits; the least error is" in none
-    assert "the least memory is" in none
-    assert "and 1 kB is allowed" in none
+    assert "No candidate that was measured meets the limits; the smallest error is" in none
+    assert "the smallest memory is" in none
+    assert "is above the limit of 1 kB" in none
 
 
 @pytest.mark.slow
@@ -151,14 +151,14 @@ def test_records_of_another_machine_are_used_only_when_it_is_named(nodebench, tm
     recommend = ["recommend", "--task", "toy/spiral"]
     code, out, err = nodebench(*recommend)
     assert (code, out) == (2, "")
-    assert "nothing is known of this on this machine" in err
-    assert "Give --machine to use the records of another: 'a processor'. Or measure it here: nodebench" in err
+    assert "no record of this problem is from this machine" in err
+    assert "Use --machine to select another machine: 'a processor'. Or measure it here: nodebench" in err
     code, out, err = nodebench(*recommend, "--machine", "A proc")
     assert code == 0, err
     assert "Based on 6 records (n = 3) of theirs: a processor, preset quick, the task's default options." in out
     code, _, err = nodebench(*recommend, "--machine", "nobody's")
     assert code == 2
-    assert "--machine 'nobody's': no record is of one machine so named. Known: 'a processor'" in err
+    assert "--machine 'nobody's': no machine matches. Known: 'a processor'" in err
 
 
 def test_an_answer_names_options_that_are_not_the_defaults(nodebench, tmp_path):
@@ -186,26 +186,26 @@ def test_what_could_not_be_timed_is_counted(nodebench, tmp_path):
     code, out, _ = nodebench("recommend", "--task", "toy/spiral", "--machine", "a processor", "--error", "1e-3")
     assert code == 0
     assert "1 of 2 candidates could not be timed: the machine was busy; run --measure again when it is idle." in out
-    assert "dopri5 1e-3/1e-5 direct: its time was not measured: the machine's speed changed during it" in out
+    assert "dopri5 1e-3/1e-5 direct: its time was not measured: the machine's speed changed during the trial" in out
     assert "outside the limits" not in out
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["recommend", "--task", "mnist", "--measure", "--machine", "x"], "leave one of them out"),
-        (["recommend"], "give --task, or --field with --state-shape"),
+        (["recommend", "--task", "mnist", "--measure", "--machine", "x"], "use only one of them"),
+        (["recommend"], "no problem given: use --task, or --field with --state-shape"),
         (["recommend", "--task", "mnits"], "did you mean mnist"),
         (["recommend", "--task", "mnist"], "Measure it: nodebench recommend --task mnist --measure"),
         (["recommend", "--field", "mine:Drift"], "--field needs --state-shape"),
         (["recommend", "--task", "mnist", "--field", "mine:Drift", "--state-shape", "3"], "leave out --task mnist"),
         ([*OWN, "--error", "-1"], "a positive number"),
         ([*OWN, "--max-memory", "much"], "--max-memory 'much': not a size"),
-        ([*OWN, "--solver", "rk4"], "--solver goes with --measure"),
+        ([*OWN, "--solver", "rk4"], "--solver requires --measure"),
         ([*OWN, "--measure", "--seeds", "0"], "at least 1"),
         ([*OWN, "--measure", "--steps", "0"], "--steps 0: at least 1"),
-        ([*OWN, "--measure", "--steps", "few"], "--steps 'few': not a whole number"),
-        ([*OWN, "--steps", "4"], "--steps goes with --measure"),
+        ([*OWN, "--measure", "--steps", "few"], "--steps 'few': not a non-negative integer"),
+        ([*OWN, "--steps", "4"], "--steps requires --measure"),
         (["recommend", "--task", "series"], "add --data FILE.csv"),
         ([*OWN, "--data", "mine.py"], "leave out --data"),
         ([*OWN, "--measure", "--threads", "0"], "at least 1"),
@@ -219,10 +219,10 @@ def test_what_could_not_be_timed_is_counted(nodebench, tmp_path):
             ["recommend", "--field", "mine.Drift", "--state-shape", "3", "--measure"],
             "write it as file.py:name or module:name",
         ),
-        (["recommend", "--field", "mine:Narrow", "--state-shape", "3", "--measure"], "the shape must stay"),
+        (["recommend", "--field", "mine:Narrow", "--state-shape", "3", "--measure"], "the shapes must be equal"),
         (["recommend", "--field", "mine:Named", "--state-shape", "3", "--measure"], "missing 1 required"),
         (["recommend", "--field", "mine:number", "--state-shape", "3", "--measure"], "not a torch.nn.Module"),
-        (["recommend", "--field", "mine:Drift", "--state-shape", "x", "--measure"], "as in 64 or 3,28,28"),
+        (["recommend", "--field", "mine:Drift", "--state-shape", "x", "--measure"], "for example 64 or 3,28,28"),
         (["recommend", "--field", "mine:Drift", "--state-shape", "5", "--measure"], "called with states (32, 5)"),
     ],
 )
@@ -256,7 +256,7 @@ def test_a_problem_in_a_file_is_measured_and_the_answer_found_again_until_it_is_
     (tmp_path / "mine.py").write_text(PROBLEM.replace("-y", "-2 * y"))
     code, _, err = nodebench(*ask)
     assert code == 2
-    assert "other code" in err
+    assert "different code" in err
     assert "Measure it: nodebench recommend --task problem --set problem=mine.py:decay --measure" in err
 
 

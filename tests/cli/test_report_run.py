@@ -37,7 +37,11 @@ def test_a_page_has_figures_and_every_configuration(nodebench, run):
     page = run.folder / "report" / "index.html"
     assert out == f"{run.folder.name} · {page.relative_to(Path.cwd())}\n"
     text = page.read_text()
-    for told in ("Error of the solution over evaluations", "Error of the gradient over time", "Loss over training"):
+    for told in (
+        "Error of the solution against evaluations",
+        "Error of the gradient against step time",
+        "Loss over training",
+    ):
         assert told in text
     assert "<nav" not in text  # there is no other page
     for told in ("toy/spiral · preset", "a processor", "cpu, float32, 1 thread"):

@@ -39,7 +39,7 @@ def test_studies_are_listed_and_shown(nodebench, study):
     assert all(name in out for name in ("table1", "fig3", "toys", "ecg"))
     code, out, _ = study("show")
     assert code == 0
-    for text in ("two solvers of the exponential", "error-follows-tolerance", "euler, rk4", "without: planted"):
+    for text in ("two solvers of the exponential", "error-follows-tolerance", "euler, rk4", "left out: planted"):
         assert text in out
 
 
@@ -94,7 +94,7 @@ def test_results_are_verified_merged_and_pruned(nodebench, study, tmp_path):
         file.write("torn")
     code, out, _ = nodebench("results", "verify", first)
     assert code == 1
-    assert "line 5 is torn" in out
+    assert "line 5 is truncated" in out
     assert "Nothing was removed" in nodebench("results", "prune")[1]
     assert nodebench("results", "prune", "--yes")[0] == 0
     assert nodebench("results", "verify")[0] == 0
@@ -131,7 +131,7 @@ def test_many_trials_start_only_with_yes(study, nodebench, tmp_path, monkeypatch
     monkeypatch.setattr(confirm, "MANY", 100)
     code, _, err = study("run", "--quiet", "--seeds", "60")
     assert code == 2
-    assert "this is 120 trials; --yes starts it" in err
+    assert "this is 120 trials; start it with --yes" in err
     assert not list((tmp_path / "results").glob("*"))
     code, _, err = nodebench("run", "--task", "toy-exponential", "--seeds", "1000001")
     assert (code, "at most 1,000,000 trials" in err) == (2, True)
@@ -144,7 +144,7 @@ def test_many_hours_of_work_start_only_with_yes(study, tmp_path):
     path.write_text("".join(f"{record.line()}\n" for record in slow))
     code, _, err = study("run", "--quiet", "--seeds", "1", "--threads", "1", "--jobs", "1")
     assert code == 2
-    assert "of work; --yes starts it" in err
+    assert "of work; start it with --yes" in err
     assert study("run", "--quiet", "--seeds", "1", "--threads", "1", "--yes")[0] == 0
 
 

@@ -74,8 +74,8 @@ def test_what_a_field_prints_or_parses_does_not_reach_the_command(nodebench, fie
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("requires", "it ended the program with exit code 2"),
-        ("sleeps", "no end within 1 s"),
+        ("requires", "it exited with code 2"),
+        ("sleeps", "it did not end within 1 s"),
         ("crashes", "killed by SIGSEGV"),
         ("leaves", "exit code 0 and without a result"),
         ("ends", "SystemExit: 4"),
@@ -129,7 +129,7 @@ def test_an_edit_is_seen_by_compare_merge_resume_and_recommend(nodebench, fields
     (fields / "parts.py").write_text("SCALE = 2.0\n")
     code, out, err = nodebench(*measure, *small)
     assert code == 2
-    assert "other code of this field" in err
+    assert "different code of this field" in err
     assert "Measure it:" in err
     nodebench(*arguments("drift", "--results", "apart"))
     before, after = sorted(path.name for path in (fields / "apart").iterdir())

@@ -56,10 +56,10 @@ SAYS = {
         r"one more evaluation costs the adjoint 0\.0172 % \(exact\) of the memory",
         r"conditions could be decided",
         r"NFE fwd +2",
-        r"resnet-is-euler \(default\): supported by all of its records",
+        r"resnet-is-euler \(default\): supported from all records",
         r"before: inconclusive; .*differ by 0 \(exact\)(?s:.*)now: inconclusive; .*differ by 0 \(exact\)",
     ],
-    "track-regressions": [r"surroundings: the same", r"identical", r"calibrations.jsonl"],
+    "track-regressions": [r"environment: the same", r"identical", r"calibrations.jsonl"],
 }
 
 

@@ -24,14 +24,15 @@ CHEAPER, DEARER, LATER = (2.0, 2.0, 2.0), (0.5, 0.5, 0.5), (0.1, 1.0, 10.0)  # e
 @pytest.mark.parametrize(
     ("explicit", "words"),
     [
-        ((CHEAPER, CHEAPER), "at every μ measured, 1 to 100 (n = 2)"),
-        ((DEARER, DEARER), "at no μ measured, 1 to 100 (n = 2)"),
-        ((LATER, LATER), "from a μ of 10 [9.561, 10.46] on, of 1 to 100 measured (n = 2)"),
+        ((CHEAPER, CHEAPER), "at all measured values of μ, 1 to 100 (n = 2)"),
+        ((DEARER, DEARER), "at no measured value of μ, 1 to 100 (n = 2)"),
+        ((LATER, LATER), "if μ is at least 10 [9.561, 10.46], measured from 1 to 100 (n = 2)"),
         (
             (CHEAPER, LATER, DEARER),
-            "from a μ that differs between replicates: everywhere, 10, nowhere; 1 to 100 measured (n = 3)",
+            "from a value of μ that differs between replicates: everywhere, 10, nowhere; "
+            "measured from 1 to 100 (n = 3)",
         ),
-        (((0.1, 0.9, 10.0), (0.02, 0.2, 2.0)), "[below 1, above 100] on, of 1 to 100 measured (n = 2)"),
+        (((0.1, 0.9, 10.0), (0.02, 0.2, 2.0)), "[below 1, above 100], measured from 1 to 100 (n = 2)"),
     ],
 )
 def test_replicates_that_differ_are_told_and_no_place_lies_beyond_what_was_measured(explicit, words):

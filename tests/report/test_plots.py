@@ -139,7 +139,7 @@ def test_the_legend_names_the_true_and_the_fitted_line(draw):
 def test_the_legend_of_a_training_names_forward_and_backward():
     axes = training(record()).axes[1]
     lines = {line.get_label(): set(line.get_ydata()) for line in axes.lines}
-    assert lines == {"forward, a step": {20.0}, "backward, a step": {30.0}, "forward, fixed probe": {25.0}}
+    assert lines == {"forward, per step": {20.0}, "backward, per step": {30.0}, "forward, probe batch": {25.0}}
     legend = axes.get_legend()
     texts = [text.get_text() for text in legend.texts]
     assert dict(zip(texts, strokes(legend.legend_handles).values(), strict=True)) == strokes(axes.lines)

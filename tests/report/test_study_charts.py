@@ -76,7 +76,7 @@ def test_times_of_a_busy_machine_are_not_drawn_whatever_the_labels_say(points, t
     shared = evidence(2, costs=costs, history=[row]).model_copy(update={"place": Place(shared=True)})
     (chart,) = draw(plot, "mine", {"": [good, drifted, shared]})
     assert len(chart.rows) == (1 if timed else 3)
-    assert ("Left out: 1 trial (the machine's speed changed during it)" in chart.caption) == timed
+    assert ("Left out: 1 trial (the machine's speed changed during the trial)" in chart.caption) == timed
     assert ("1 trial (other trials ran on its cores)" in chart.caption) == timed
     assert draw(plot, "mine", {"": [drifted, shared]}) == [] or not timed
 
@@ -102,7 +102,7 @@ def test_each_preset_has_a_plot_of_its_own():
 def test_a_trial_that_did_not_end_well_is_no_part_of_a_curve(status):
     (chart,) = draw(TRAINING, "fig3", {"": [trained(0, 20.0), trained(1, 90.0, epochs=1, status=status)]})
     assert {row[2] for row in chart.rows} == {20.0}
-    assert "n = 1 a point. Left out: 1 trial (the trial failed)." in chart.caption
+    assert "n = 1 per point. Left out: 1 trial (the trial failed)." in chart.caption
 
 
 def test_published_records_stand_beside_the_users_own():
@@ -180,7 +180,7 @@ def test_a_cell_says_of_how_many_replicates_it_is_where_times_were_left_out():
     (row,) = cells(page, "study-memory-toy-spiral").values()
     assert "100 ms (n = 2)" in row
     assert "1 kB" in row
-    assert "times of 1 trial are left out: the machine's speed changed during it" in page.blocks[0].items[-1][1]
+    assert "times of 1 trial are left out: the machine's speed changed during the trial" in page.blocks[0].items[-1][1]
 
 
 @pytest.mark.parametrize(("name", "timed"), [("memory", True), ("outputs", False)])
@@ -223,7 +223,7 @@ def test_records_that_a_shipped_study_would_not_ask_for_have_a_page_of_their_own
     pages, _ = report([study(0, 2000.0, 0.1), *changed], lambda _: {})
     shown = {page.title: page for page in pages if page.group == "studies"}
     assert set(shown) == {"memory", "memory (not as shipped)"}
-    assert "would not ask for" in shown["memory (not as shipped)"].about
+    assert "do not match the shipped study memory" in shown["memory (not as shipped)"].about
     assert len({chart.name for page in shown.values() for chart in page.charts}) == 4
 
 
@@ -253,7 +253,7 @@ def test_a_drawing_of_results_shades_each_range_that_refutes(refutes, shaded):
     svg = forest("a", found.results, None, ratio=False).svg
     legend = 1
     assert len(re.findall(rf"fill: {REFUTE}; opacity: 0\.13", svg, re.I)) == shaded + legend
-    assert svg.count("refutes it") == 1
+    assert svg.count("refutes the claim") == 1
 
 
 def test_the_front_has_what_no_other_point_beats_in_both():

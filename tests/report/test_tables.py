@@ -69,7 +69,7 @@ def test_records_of_two_machines_say_which_one_they_are_of():
     one, two = ({"nodebench": "1.0", "cpu": cpu, "cores": {"usable": 2}} for cpu in ("slow", "fast"))
     rows = table([record(0, environment=one), record(1, environment=two), record(2, environment=one)]).splitlines()
     assert [row.split()[1] for row in rows if row.strip().startswith("small")] == ["A", "B", "A"]
-    assert any(row.startswith("machines whose seconds cannot be compared: A: slow, 2 cores; B: fast") for row in rows)
+    assert any(row.startswith("machines whose times cannot be compared: A: slow, 2 cores; B: fast") for row in rows)
     assert "machine" not in table([record(0, environment=one), record(1, environment=one)])
 
 
@@ -114,7 +114,7 @@ def test_a_large_run_ends_with_a_summary_and_its_first_failures(capsys, tmp_path
     assert shown.count("failed at seed") == 10
     assert "… and 5 more" in shown
     print_run(tmp_path, records, whole=False)
-    assert "All of them: nodebench show" in capsys.readouterr().out
+    assert "Full table: nodebench show" in capsys.readouterr().out
 
 
 FIGURES = {

@@ -54,7 +54,7 @@ def test_a_worker_that_comes_back_is_told_and_the_run_goes_on():
     client.known = WORKER
     time.sleep(0.02)
     watch.check()
-    assert notices[1:] == ["a Dask worker is there again"]
+    assert notices[1:] == ["a Dask worker is available again"]
 
 
 def test_a_lost_scheduler_ends_the_run():

@@ -303,7 +303,7 @@ def test_a_trial_goes_on_from_its_checkpoint_and_says_so(engine, tmp_path):
     assert record.status is Status.OK
     assert record.resumed.times == 1
     assert len(notices) == 1
-    assert notices[0].startswith("goes on from its checkpoint")
+    assert notices[0].startswith("resumes from its checkpoint")
 
 
 @pytest.mark.slow

@@ -108,7 +108,7 @@ def save_arrays(path, **changes):
         ({"observed": np.zeros((1, 3, 2))}, "observed"),
         ({"labels": np.array(["x"])}, "labels: 1"),
         ({"true": np.array([[["a", "b"]] * 5])}, "numbers"),
-        ({"axes": np.zeros((2, 3)), "field": np.zeros((3, 3, 2))}, "axes: evenly spaced"),
+        ({"axes": np.zeros((2, 3)), "field": np.zeros((3, 3, 2))}, "axes: expected evenly spaced"),
         ({"field": np.zeros((3, 3, 2))}, "field"),
         ({"epochs": np.array([])}, "epochs"),
         ({"epochs": np.arange(5000)}, "epochs"),
@@ -131,7 +131,7 @@ def test_a_declared_size_of_terabytes_is_refused_before_memory_is_taken(tmp_path
         npy.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)})
         archive.writestr("epochs.npy", header.getvalue() + bytes(100))
     tracemalloc.start()
-    with pytest.raises(BadInput, match="is no array of 100 bytes"):
+    with pytest.raises(BadInput, match="is not an array of 100 bytes"):
         load_film(tmp_path / "a.npz")
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()

@@ -177,7 +177,7 @@ def test_a_stateful_field_under_checkpoint_is_unsupported_where_the_solves_diffe
     failure = running._solve.failure(error.value)
     assert failure is not None
     assert failure.status is Status.UNSUPPORTED
-    assert "changes a state of its own" in str(failure)
+    assert "changes its own state" in str(failure)
 
 
 def test_a_lazy_layer_takes_its_shape_before_the_optimiser_is_made():

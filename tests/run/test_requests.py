@@ -97,7 +97,7 @@ def test_passes_that_are_typed_are_run_and_others_have_their_reason(nodebench, t
 
 @pytest.mark.parametrize(
     ("typed", "message"),
-    [("memory", "'training' must be one of them"), ("trainig", "training"), ("training,,memory", "empty value")],
+    [("memory", "'training' is required"), ("trainig", "training"), ("training,,memory", "empty value")],
 )
 def test_passes_that_cannot_be_are_refused_in_one_line(nodebench, typed, message):
     code, _, err = nodebench(*RUN, "--passes", typed)
@@ -109,7 +109,7 @@ def test_passes_that_cannot_be_are_refused_in_one_line(nodebench, typed, message
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('passes = ["memory"]', "passes: 'training' must be one of them"),
+        ('passes = ["memory"]', "passes: 'training' is required"),
         ('passes = ["trainings"]', "passes"),
     ],
 )
@@ -131,7 +131,7 @@ def test_a_study_whose_baseline_differs_in_what_it_may_not_is_refused(tmp_path, 
 @pytest.mark.parametrize("text", ["0", "-1", "three"])
 def test_a_number_of_attempts_that_is_none_is_refused(monkeypatch, text):
     monkeypatch.setenv("NODEBENCH_ATTEMPTS", text)
-    with pytest.raises(BadInput, match=f"NODEBENCH_ATTEMPTS={text}: a whole number, at least 1"):
+    with pytest.raises(BadInput, match=f"NODEBENCH_ATTEMPTS={text}: must be a whole number, at least 1"):
         attempts()
 
 

@@ -60,7 +60,7 @@ def test_a_rerun_that_is_stopped_leaves_the_finished_record():
     outcomes = iter([first, first.model_copy(update={"status": Status.INTERRUPTED, "started": "later"})])
     notices = []
     record, film = run_until_steady(lambda: (next(outcomes), {}), 3, report=lambda event: notices.append(event.notice))
-    assert [text.rpartition(": ")[2] for text in notices] == ["runs again, 2 of 3"]
+    assert [text.rpartition(": ")[2] for text in notices] == ["rerun, attempt 2 of 3"]
     assert (record.status, record.started, film) == (Status.OK, first.started, {})
     assert record.place.attempts == 2
 

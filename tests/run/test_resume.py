@@ -188,7 +188,7 @@ def test_a_resumed_trial_says_so_and_its_times_are_those_of_all_processes(run):
     record = go(trial, run, report=told)
     assert record.status is Status.OK
     (notice,) = told
-    assert notice.startswith("goes on from its checkpoint, after ")
+    assert notice.startswith("resumes from its checkpoint, after ")
     assert record.resumed is not None
     assert record.resumed.times == 1
     assert 0 < record.resumed.seconds < first.duration_seconds
@@ -312,7 +312,7 @@ def assert_begins_anew(trial, run: RunFolder, whole: Record) -> str:
     told = Notices()
     record = go(trial, run, every=600.0, report=told)
     (notice,) = told
-    assert "begins anew" in notice
+    assert "starts from the beginning" in notice
     assert "\n" not in notice
     assert record.status is Status.OK
     assert record.resumed is None

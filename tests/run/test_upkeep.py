@@ -90,14 +90,14 @@ def newer(run):
 
 
 FAULTS = [
-    (tear, "line 3 is torn"),
+    (tear, "line 3 is truncated"),
     (garble, "line 1 cannot be read"),
-    (edit, "was edited"),
-    (edit_with_a_space, "was edited"),
-    (downgrade, "was edited"),
-    (edit_seed, "is of another trial"),
-    (double, "is there 2 times"),
-    (foreign, r"group elsewhere is not here"),
+    (edit, "was modified"),
+    (edit_with_a_space, "was modified"),
+    (downgrade, "was modified"),
+    (edit_seed, "belongs to another trial"),
+    (double, "occurs 2 times"),
+    (foreign, r"group elsewhere is not in the study"),
     (newer, "schema 99"),
 ]
 
@@ -153,7 +153,7 @@ def test_merging_prefers_what_ended_well_and_then_what_is_later(tmp_path):
 
 def test_runs_whose_groups_differ_are_not_merged(tmp_path):
     first, second = make(tmp_path, [0]), make(tmp_path, [1], solver=["rk4"])
-    with pytest.raises(BadInput, match="both have a group 'typed', and they differ"):
+    with pytest.raises(BadInput, match="both have a group 'typed' with different settings"):
         merge(first, second, tmp_path)
 
 
@@ -267,8 +267,8 @@ def test_an_edited_record_stays_known_as_one(run):
     edit(run)
     run.append(record(2, started="2026-01-02"))
     prune(run.folder.parent, remove=True)
-    assert any("was edited" in finding for finding in verify(run))
-    with pytest.raises(BadInput, match="records that were edited"):
+    assert any("was modified" in finding for finding in verify(run))
+    with pytest.raises(BadInput, match="records that were modified"):
         merge(run, run, run.folder.parent)
 
 
@@ -276,7 +276,7 @@ def test_edited_records_are_left_out_of_what_is_read_and_counted(run, caplog):
     edit(run)
     assert [r.trial.seed for r in run.records()] == [1, 2]
     (warning,) = caplog.messages
-    assert f"1 of 3 records left out: line 1: record {record(0).id} was edited" in warning
+    assert f"1 of 3 records left out: line 1: record {record(0).id} was modified" in warning
 
 
 @pytest.mark.parametrize("version", [99.0, "99", -1, 0, None, True])
@@ -285,7 +285,7 @@ def test_a_schema_that_is_no_known_number_is_refused(run, version, caplog):
     with lines_of(run).open("a") as file:
         file.write(json.dumps(content) + "\n")
     assert len(run.records()) == 3
-    assert "schema_version: a whole number" in caplog.text
+    assert "schema_version: must be a whole number" in caplog.text
 
 
 def test_repairing_sets_bad_lines_aside_and_keeps_all_others(run):
@@ -325,7 +325,7 @@ def test_what_reproduce_wrote_is_not_foreign(tmp_path):
     run.append(again)
     assert verify(run) == []
     run.append(record(4))
-    assert any("foreign" in finding for finding in verify(run))
+    assert any("does not match the run" in finding for finding in verify(run))
 
 
 MERGE = """
@@ -382,11 +382,11 @@ def test_a_trial_that_ran_again_for_a_better_time_is_no_double(run):
     run.append(better)
     assert verify(run) == []
     run.append(better)
-    assert verify(run) == [f"record {better.id} is there 2 times"]
+    assert verify(run) == [f"record {better.id} occurs 2 times"]
 
 
 def test_a_drifted_record_that_was_copied_is_a_double(run):
     drifted = record(7).model_copy(update={"drifted": True})
     run.append(drifted)
     run.append(drifted)
-    assert verify(run) == [f"record {drifted.id} is there 2 times"]
+    assert verify(run) == [f"record {drifted.id} occurs 2 times"]

@@ -316,20 +316,20 @@ class Hiding(nn.Module):
 def test_a_hidden_parameter_is_refused(gradient):
     y0 = Y0.clone().requires_grad_()
     states = integrator("rk4", gradient=gradient, step_size=0.5)(Hiding(), y0, TIMES)
-    with pytest.raises(SolveFailed, match="among the field's parameters") as failure:
+    with pytest.raises(SolveFailed, match="to be a parameter of the field") as failure:
         states.sum().backward()
     assert failure.value.status is Status.UNSUPPORTED
 
 
 @pytest.mark.parametrize("gradient", OWN)
 def test_a_gradient_of_the_times_is_refused(gradient):
-    with pytest.raises(SolveFailed, match="no derivative by the output times"):
+    with pytest.raises(SolveFailed, match="does not differentiate with respect to the output times"):
         integrator("dopri5", gradient=gradient)(Network().double(), Y0, TIMES.clone().requires_grad_())
 
 
 @pytest.mark.parametrize("gradient", OWN)
 def test_events_are_refused(gradient):
-    with pytest.raises(SolveFailed, match="no events"):
+    with pytest.raises(SolveFailed, match="supports no events"):
         integrator("dopri5", gradient=gradient).until_event(Network().double(), Y0, TIMES[[0, 2]], lambda t, y: t - 0.5)
 
 
@@ -343,7 +343,7 @@ def test_methods_that_use_earlier_steps_are_refused(solver, gradient):
 @pytest.mark.parametrize("solver", ["adaptive_heun", "fehlberg2"])
 def test_methods_whose_steps_begin_with_a_stage_of_the_last_one_are_refused_or_reversible(solver):
     for gradient in REPLAYED:
-        with pytest.raises(SolveFailed, match="cannot be taken again one by one"):
+        with pytest.raises(SolveFailed, match="cannot be recomputed one by one"):
             integrator(solver, gradient=gradient)(Network().double(), Y0, TIMES)
     integrator(solver, gradient=Gradient.REVERSIBLE)(Network().double(), Y0, TIMES).sum().backward()
 

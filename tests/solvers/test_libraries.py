@@ -308,7 +308,7 @@ def test_a_mask_among_the_weights_has_no_gradient():
 def test_a_model_that_makes_its_field_anew_is_told_so(monkeypatch):
     solve = integrator("diffrax:euler", step_size=0.5)
     monkeypatch.setattr(solve.adapter._compiled, "strangers", diffrax.MOST_STRANGERS)
-    with pytest.raises(SolveFailed, match="a new field at each pass"):
+    with pytest.raises(SolveFailed, match="a new field in each forward pass"):
         solve(Network(width=2), torch.ones(2, 3), UNIT)
 
 
@@ -432,7 +432,7 @@ def gradient_of(name, solver, kind, batching):
         (
             "Tied",
             EACH_BACK,
-            "torchode with batching 'each' gives a wrong gradient where a module has two places, as 'a'",
+            "torchode with batching 'each' gives a wrong gradient if a module is registered twice, and 'a' is",
         ),
         ("Branch", EACH_BACK, "vmap: "),
         ("Branch", DIFFRAX, "torch.export cannot translate the field: GuardOnDataDependentSymNode"),

@@ -51,8 +51,8 @@ def test_a_study_is_its_groups_at_a_scale(read):
 
 
 WRONG = [
-    ("", "no [groups.NAME] in it"),
-    ("groups = 3", "no [groups.NAME] in it"),
+    ("", "no table [groups.NAME]"),
+    ("groups = 3", "no table [groups.NAME]"),
     ("[groups]", "groups"),
     ("about = [", "study"),
     (STUDY + "\n[groups.third]\n", "groups.third.task: field required"),
@@ -61,7 +61,7 @@ WRONG = [
     (STUDY.replace("model =", "modle ="), "no key named 'groups.second.exclude.0.modle'; did you mean model?"),
     (STUDY.replace("timeout", "timout"), "no key named 'limits.timout'; did you mean timeout?"),
     (STUDY.replace('"dopri5", "rk4"', "3, 4"), "groups.first.solver.0"),  # under another scale
-    (STUDY.replace("{ seeds = 1 }", "1"), "smoke = 1: a table of what differs"),
+    (STUDY.replace("{ seeds = 1 }", "1"), "smoke = 1: must be a table of the settings that differ"),
     (STUDY.replace("seeds = 3", "seeds = 0"), "at least 1"),
 ]
 
@@ -115,7 +115,7 @@ def test_one_value_stands_for_a_list_of_one(solver, rtol):
 def test_names_of_nodebench_are_refused_for_a_users_file(tmp_path, name):
     path = tmp_path / f"{name}.toml"
     path.write_text('[groups.one]\ntask = "toy/spiral"\n')
-    with pytest.raises(BadInput, match=f"the name '{name}' is nodebench's own; rename the file"):
+    with pytest.raises(BadInput, match=f"the name '{name}' is reserved; rename the file"):
         load_study(str(path), Preset.QUICK)
 
 

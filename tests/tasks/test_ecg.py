@@ -48,7 +48,7 @@ def build(model: str = "latent-ode", **overrides):
 
 @pytest.mark.parametrize("records", ["../x", "/abs", "100,../x", "", "100,", "a\x1b"])
 def test_records_are_names_and_no_paths(records):
-    with pytest.raises(ValueError, match="names of records"):
+    with pytest.raises(ValueError, match="comma-separated record names"):
         EcgOptions.model_validate(find_task("ecg").presets["smoke"].model_dump() | {"records": records})
 
 
@@ -146,8 +146,8 @@ def test_an_absent_record_or_lead_is_told_with_those_there(shared_data):
     ("text", "says"),
     [
         ("1 2 3\n", "3 finite columns, expected 141"),
-        ("1 2\n3\n", "no table of numbers"),
-        (("x " * 141) + "\n", "no table of numbers"),
+        ("1 2\n3\n", "is not a table of numbers"),
+        (("x " * 141) + "\n", "is not a table of numbers"),
     ],
 )
 def test_a_wrong_ecg5000_is_told_in_one_line(tmp_path, text, says):
@@ -165,7 +165,7 @@ def test_the_data_set_is_named_or_found(tmp_path):
     source = DataSource(folder=tmp_path)
     assert task.dataset(None, source, "quick") == "mitdb"
     (tmp_path / "ecg5000").mkdir()
-    with pytest.raises(BadInput, match="say which set with --dataset"):
+    with pytest.raises(BadInput, match="choose a data set with --dataset"):
         task.dataset(None, source, "quick")
     with pytest.raises(BadInput, match="add --data DIR or --download"):
         task.dataset("mitdb", NOTHING, "quick")
@@ -219,7 +219,7 @@ def test_a_dense_encoder_learns_from_what_is_given(objective):
 
 
 def test_a_dense_encoder_cannot_be_kept_from_seeing_gaps():
-    with pytest.raises(BadInput, match="the encoder dense always sees where points stand"):
+    with pytest.raises(BadInput, match="the encoder dense always receives the times of the points"):
         build(encoder="dense", encoder_sees_gaps=False)
 
 

@@ -104,15 +104,15 @@ def test_series_are_cut_into_windows_and_times_rounded(tmp_path):
         ("t,x\n0,1\n1,2\n", {"time": "tt"}, "no column of f.csv named 'tt'; did you mean t?"),
         ("t,x\n0,1\n1,2\n", {"columns": ("z",)}, "no column of f.csv named 'z'"),
         ("t,x\n0,1\n1,2\n", {"id": "who"}, "no column of f.csv named 'who'"),
-        ("t,x\n0,1\n1,high\n", {"columns": ("x",)}, "f.csv, row 3: 'high' in column 'x' is no number"),
-        ("t,x\n0,1\n1,inf\n", {}, "f.csv, row 3: 'inf' in column 'x' is no number"),
-        ("t,x\n0,1\nsoon,2\n", {}, "f.csv, row 3: 'soon' in column 't' is no time"),
+        ("t,x\n0,1\n1,high\n", {"columns": ("x",)}, "f.csv, row 3: 'high' in column 'x' is not a number"),
+        ("t,x\n0,1\n1,inf\n", {}, "f.csv, row 3: 'inf' in column 'x' is not a number"),
+        ("t,x\n0,1\nsoon,2\n", {}, "f.csv, row 3: 'soon' in column 't' is not a time"),
         ("t,x\n0,1\n,2\n", {}, "f.csv, row 3: no time"),
         ("t,x,who\n0,1,a\n1,2,\n", {"id": "who"}, "f.csv, row 3: no 'who'"),
         ("t,x\n", {}, "it has no rows"),
-        ("t,x\n0,1\n", {}, "no series has 2 observed times"),
-        ("t,x\n0,1\n1,2\n", {"window": 9}, "no series has 9 observed times; choose a smaller window"),
-        ("t,name\n0,a\n1,b\n", {}, "no column of numbers beside 't'"),
+        ("t,x\n0,1\n", {}, "no series has at least 2 observed times"),
+        ("t,x\n0,1\n1,2\n", {"window": 9}, "no series has at least 9 observed times; choose a smaller window"),
+        ("t,name\n0,a\n1,b\n", {}, "no numeric column besides 't'"),
         ('t,x\n0,"1\n1,2\n', {}, "it cannot be read"),
     ],
 )
@@ -314,7 +314,10 @@ def test_a_run_whose_file_has_changed_is_not_resumed(nodebench, file):
         ([], "add --data FILE.csv --set time=COLUMN --set id=COLUMN"),
         (["--data", "nope.csv"], "nope.csv: there is no such file"),
         (["--data", "."], "it is a folder"),
-        (["--data", "waves.csv", "--set", "window=60"], "no series has 60 observed times; choose a smaller window"),
+        (
+            ["--data", "waves.csv", "--set", "window=60"],
+            "no series has at least 60 observed times; choose a smaller window",
+        ),
         (["--data", "waves.csv", "--set", "columns=x,zz"], "no column of waves.csv named 'zz'"),
     ],
 )
@@ -328,7 +331,10 @@ def test_bad_input_ends_in_one_line(nodebench, file, arguments, told):
 def test_one_series_has_nothing_to_test_on(nodebench, file):
     code, _, errors = nodebench("run", "--task", "series", "--set", "time=t", "--data", str(file))
     assert code == 2
-    assert "there is one series, and none to test on: name the column that tells series apart" in errors
+    assert (
+        "the file has only one series, so none is left for testing: name the column that identifies the series"
+        in errors
+    )
 
 
 def test_a_summary_says_what_a_file_holds_and_what_of_it_is_used(tmp_path):
@@ -338,7 +344,7 @@ def test_a_summary_says_what_a_file_holds_and_what_of_it_is_used(tmp_path):
     path.write_text("\n".join(["who,when,level [m],quality", *rows]))
     found = read_series(path, "when", "who", [], 0, 0.0)
     assert found.about == (
-        "2 series of 2 to 3 times, 5 in all, the longest of 4 days; columns level [m]; not used: quality;"
+        "2 series of 2 to 3 times, 5 in total, longest 4 days; columns level [m]; not used: quality;"
         " rows without a value: 1; rows merged with another of the same time: 1;"
         " times of series or pieces that are too short: 1"
     )
