@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nodebench.cli.conventions import INTERRUPTED
+from nodebench.cli.exit_codes import INTERRUPTED
 from nodebench.errors import BadInput
 from nodebench.instruments.environment import usable_cores
 from nodebench.trial.devices import resolve_device

@@ -19,7 +19,7 @@ from pathlib import Path
 from cost import single
 from scipy import stats
 
-from nodebench.analysis.changes import Outcome, compare
+from nodebench.analysis.compare_runs import Outcome, compare
 from nodebench.analysis.noise import Noise
 from nodebench.instruments import describe_environment
 from nodebench.running.engines.local import LocalEngine

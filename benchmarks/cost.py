@@ -25,7 +25,7 @@ from torchdiffeq import odeint_adjoint
 from nodebench.instruments import MemoryMeter, NfeCounter, Stopwatch, describe_environment
 from nodebench.models.ode_block import OdeBlock
 from nodebench.models.trajectories import OdeTrajectories
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Gradient, Grid, Trial
 from nodebench.tasks import Experiment
 from nodebench.trial.build import experiment_of, integrator_of

@@ -28,7 +28,7 @@ import scipy.stats
 
 from nodebench.instruments import describe_environment
 from nodebench.running.baseline import baseline_of
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid, Limits, Pass, Record, Request, Status, Trial
 from nodebench.trial.fork_server import start_fork_server, wait_for_fork_server
 from nodebench.trial.isolation import run_isolated

@@ -8,7 +8,7 @@ class BadInput(Exception):
     """The user's request is invalid. The one-line message says what is wrong and what is allowed."""
 
 
-class CannotGoOn(Exception):
+class RunAborted(Exception):
     """A run cannot continue, for example because its disk or its workers failed; the one-line message says why.
 
     Finished trials stay stored.

@@ -41,7 +41,7 @@ class Good(Exponential):
     name = "toy/good"
 
 
-class Again(Exponential):
+class ReproductionOutcome(Exponential):
     name = "toy/good"
 
 
@@ -99,7 +99,7 @@ class Euler(Raising):
 """
 POINTS = """
 [nodebench.tasks]
-again = odd_parts:Again
+again = odd_parts:ReproductionOutcome
 exits = odd_exit:Task
 good = odd_parts:Good
 headlines = odd_parts:NoHeadlines

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nodebench.analysis.comparison import ArmAxes, comparable
+from nodebench.analysis.crossovers import ArmAxes, comparable
 from nodebench.analysis.fairness import points_of, unreliable
 from nodebench.analysis.readings import final
 from nodebench.analysis.statistics import Estimate, estimate, median

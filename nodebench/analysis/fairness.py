@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from nodebench.analysis.surroundings import OF_BACKEND, short_identity, uses
+from nodebench.analysis.environment_diff import OF_BACKEND, short_identity, uses
 from nodebench.spec import Record, Status
 from nodebench.spec.trial import Scalar
 

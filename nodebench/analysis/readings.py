@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from nodebench.analysis.curves import line
-from nodebench.analysis.homes import is_at
+from nodebench.analysis.study_membership import is_at
 from nodebench.spec import Record
 from nodebench.spec.figures import figure, short
 from nodebench.spec.reasons import ReasonCode

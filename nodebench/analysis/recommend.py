@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from nodebench.analysis.fairness import Point, by_installations, points_of, unreliable
-from nodebench.analysis.homes import is_at, is_value
 from nodebench.analysis.statistics import Estimate, estimate, median
+from nodebench.analysis.study_membership import is_at, is_value
 from nodebench.analysis.summary import Configuration, configurations
 from nodebench.spec import Preset, Record, Status
 from nodebench.spec.axes import Part, axis_names
@@ -32,7 +32,7 @@ class Options(StrEnum):
     OTHER = "options that are not the task's defaults"
 
 
-class Fate(StrEnum):
+class CandidateStatus(StrEnum):
     """Status of a candidate."""
 
     CHOSEN = "chosen"
@@ -67,7 +67,7 @@ class Candidate:
     seconds: float | None
     memory: float | None
     seen_by: str
-    fate: Fate
+    fate: CandidateStatus
     why: str
 
     @property
@@ -125,7 +125,7 @@ class Recommendation:
         options: how the options of these records relate to the task's defaults.
         candidates: all candidates; the chosen one first, then by status and time.
         choice, runner_up: the two fastest candidates that meet the limits; None if there is none.
-        dearer: time of the runner-up divided by the time of the choice, paired by seed.
+        time_ratio: time of the runner-up divided by the time of the choice, paired by seed.
     """
 
     problem: str
@@ -133,7 +133,7 @@ class Recommendation:
     candidates: Sequence[Candidate]
     choice: Candidate | None
     runner_up: Candidate | None
-    dearer: Estimate | None
+    time_ratio: Estimate | None
 
 
 def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None], present: Present) -> list[Problem]:
@@ -219,12 +219,14 @@ def recommend(problem: Problem, limits: Limits) -> Recommendation:
     fit.sort(key=lambda one: (one.seconds or 0.0, one.error or 0.0))
     choice, runner_up = (*fit, None, None)[:2]
     judged = [_judged(one, choice, fit, limits) for one in measured]
-    judged.sort(key=lambda one: (list(Fate).index(one.fate), one.seconds if one.seconds is not None else 1e9))
+    judged.sort(
+        key=lambda one: (list(CandidateStatus).index(one.fate), one.seconds if one.seconds is not None else 1e9)
+    )
     by_name = {one.name: one for one in judged}
     chosen = by_name[choice.name] if choice else None
     second = by_name[runner_up.name] if runner_up else None
-    dearer = _paired(second.configuration, chosen.configuration, SECONDS) if chosen and second else None
-    return Recommendation(_described(problem.records[0]), problem.options, judged, chosen, second, dearer)
+    time_ratio = _paired(second.configuration, chosen.configuration, SECONDS) if chosen and second else None
+    return Recommendation(_described(problem.records[0]), problem.options, judged, chosen, second, time_ratio)
 
 
 def _best(records: Iterable[Record]) -> list[Record]:
@@ -244,27 +246,27 @@ def _measured(one: Configuration) -> Candidate:
     seen_by = next((name for name in MEMORY if one.values(name)), MEMORY[0])
     worst = max(errors, default=None)
     most = max(one.values(seen_by), default=None)
-    return Candidate(one, worst, median(seconds) if seconds else None, most, seen_by, Fate.BEATEN, "")
+    return Candidate(one, worst, median(seconds) if seconds else None, most, seen_by, CandidateStatus.BEATEN, "")
 
 
-def _unfit(one: Candidate, limits: Limits) -> tuple[Fate, str] | None:
+def _unfit(one: Candidate, limits: Limits) -> tuple[CandidateStatus, str] | None:
     """Why a candidate cannot be chosen; None if it can."""
     if one.configuration.failed:
         failed = next(record for record in one.configuration.records if record.status is not Status.OK)
         return (
-            Fate.FAILED,
+            CandidateStatus.FAILED,
             f"{one.configuration.failed} of {len(one.configuration.records)} trials failed: {failed.status}",
         )
     if all(disagree := [unreliable(record, timed=False) for record in one.configuration.records]):
-        return Fate.UNFIT, str(disagree[0])
+        return CandidateStatus.UNFIT, str(disagree[0])
     for name, value, limit in ((ERROR, one.error, limits.error), (one.seen_by, one.memory, limits.memory)):
         told = figure(name).format
         if limit is not None and value is None:
-            return Fate.UNFIT, f"its {figure(name).label} was not measured{_why_missing(one, name)}"
+            return CandidateStatus.UNFIT, f"its {figure(name).label} was not measured{_why_missing(one, name)}"
         if limit is not None and value is not None and value > limit:
-            return Fate.UNFIT, f"{figure(name).label} {told(value)} is above the limit of {told(limit)}"
+            return CandidateStatus.UNFIT, f"{figure(name).label} {told(value)} is above the limit of {told(limit)}"
     if one.seconds is None:
-        return Fate.UNTIMED, f"its time was not measured{_why_missing(one, SECONDS)}"
+        return CandidateStatus.UNTIMED, f"its time was not measured{_why_missing(one, SECONDS)}"
     return None
 
 
@@ -284,16 +286,22 @@ def _judged(one: Candidate, choice: Candidate | None, fit: Sequence[Candidate], 
         return replace(one, fate=failure[0], why=failure[1])
     if choice is not None and one is choice:
         limited = limits != Limits()
-        return replace(one, fate=Fate.CHOSEN, why="the fastest that meets the limits" if limited else "the fastest")
+        return replace(
+            one, fate=CandidateStatus.CHOSEN, why="the fastest that meets the limits" if limited else "the fastest"
+        )
     dominating = [other for other in fit if other is not one and _dominates(other, one)]
     assert choice is not None
     ratio = _paired(one.configuration, choice.configuration, SECONDS)
     slower = f"{ratio.value:.2g} × the time of the chosen one" if ratio else "slower than the chosen one"
     if dominating:
         compared = " and ".join(name for name, *_ in _compared(dominating[0], one))
-        return replace(one, fate=Fate.BEATEN, why=f"{slower}; {dominating[0].name} is no worse in {compared}")
+        return replace(
+            one, fate=CandidateStatus.BEATEN, why=f"{slower}; {dominating[0].name} is no worse in {compared}"
+        )
     better = [name for name, its, mine in _compared(choice, one) if name != "time" and its is not None and mine < its]
-    return replace(one, fate=Fate.FRONT, why=f"{slower}, with less {' and '.join(better)}" if better else slower)
+    return replace(
+        one, fate=CandidateStatus.FRONT, why=f"{slower}, with less {' and '.join(better)}" if better else slower
+    )
 
 
 def _dominates(first: Candidate, second: Candidate) -> bool:

@@ -8,10 +8,10 @@ from enum import StrEnum
 import numpy as np
 from scipy import stats
 
-from nodebench.analysis.changes import compared
+from nodebench.analysis.compare_runs import compared
+from nodebench.analysis.environment_diff import Changes, changes, reaching
 from nodebench.analysis.noise import Noise, shift
 from nodebench.analysis.statistics import LEVEL, Range
-from nodebench.analysis.surroundings import Changes, changes, reaching
 from nodebench.spec import Figure, Record, Status
 from nodebench.spec.calibration import machine_of
 from nodebench.spec.figures import Kind, figure
@@ -19,7 +19,7 @@ from nodebench.spec.figures import Kind, figure
 FEWEST = 3  # replicates of the original for a prediction interval
 
 
-class Again(StrEnum):
+class ReproductionOutcome(StrEnum):
     """How a figure of the rerun compares with the original."""
 
     IDENTICAL = "identical"
@@ -44,7 +44,7 @@ class Repeated:
     figure: Figure
     first: float
     second: float
-    outcome: Again
+    outcome: ReproductionOutcome
     interval: Range | None
     explained_by: Changes
 
@@ -57,13 +57,13 @@ class Reproduction:
         record: the original record.
         again: the new record.
         figures: the comparison of each figure.
-        surroundings: what has changed in machine, software and data.
+        environment_changes: what has changed in machine, software and data.
     """
 
     record: Record
     again: Record
     figures: tuple[Repeated, ...]
-    surroundings: Changes
+    environment_changes: Changes
 
     @property
     def same_end(self) -> bool:
@@ -80,7 +80,9 @@ class Reproduction:
         return [
             one
             for one in self.figures
-            if one.outcome is Again.DIFFERENT and not one.explained_by and one.figure.kind is not Kind.SAMPLED
+            if one.outcome is ReproductionOutcome.DIFFERENT
+            and not one.explained_by
+            and one.figure.kind is not Kind.SAMPLED
         ]
 
 
@@ -124,17 +126,17 @@ def reproduction(
             if known.kind is not Kind.SAMPLED and not why:
                 interval = None  # without a relevant change, the values must be identical
             outcome = _outcome(known, first, after[name], interval)
-            why = {} if outcome is Again.IDENTICAL else why
+            why = {} if outcome is ReproductionOutcome.IDENTICAL else why
             figures.append(Repeated(known, first, after[name], outcome, interval, why))
     return Reproduction(record, again, tuple(figures), found)
 
 
-def _outcome(known: Figure, first: float, second: float, interval: Range | None) -> Again:
+def _outcome(known: Figure, first: float, second: float, interval: Range | None) -> ReproductionOutcome:
     if first == second:
-        return Again.IDENTICAL
+        return ReproductionOutcome.IDENTICAL
     if interval is None:
-        return Again.UNKNOWN if known.kind is Kind.SAMPLED else Again.DIFFERENT
-    return Again.WITHIN if interval[0] <= second <= interval[1] else Again.DIFFERENT
+        return ReproductionOutcome.UNKNOWN if known.kind is Kind.SAMPLED else ReproductionOutcome.DIFFERENT
+    return ReproductionOutcome.WITHIN if interval[0] <= second <= interval[1] else ReproductionOutcome.DIFFERENT
 
 
 def _interval(

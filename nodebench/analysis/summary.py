@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nodebench.analysis.fairness import is_flow, unreliable
-from nodebench.analysis.homes import homes
+from nodebench.analysis.study_membership import homes
 from nodebench.spec import Record, Status, shipped_studies
 from nodebench.spec.axes import AXES, axis_names
 from nodebench.spec.calibration import machine_label

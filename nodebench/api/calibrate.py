@@ -61,7 +61,7 @@ def calibrate(
 
     Raises:
         BadInput: a number is out of range.
-        CannotGoOn: a trial failed, or the calibration was stopped; nothing was stored.
+        RunAborted: a trial failed, or the calibration was stopped; nothing was stored.
     """
     at_least(2, rounds=rounds, replicates=replicates)
     at_least(0, pause=pause)

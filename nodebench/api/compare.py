@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nodebench.analysis.changes import Comparison
-from nodebench.analysis.changes import compare as compare_records
+from nodebench.analysis.compare_runs import Comparison
+from nodebench.analysis.compare_runs import compare as compare_records
 from nodebench.analysis.noise import Noise, noise_of
 from nodebench.api.result import Run
 from nodebench.api.running import load

@@ -79,7 +79,7 @@ class Recommended:
         """
         if self.answer is None:
             return {}
-        ratio, second = self.answer.dearer, self.answer.runner_up
+        ratio, second = self.answer.time_ratio, self.answer.runner_up
         interval = ratio and {"ratio": ratio.value, "low": ratio.low, "high": ratio.high, "n": ratio.n}
         return {
             "problem": self.answer.problem,

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from nodebench.analysis.recommend import Candidate, Fate, Limits, Recommendation
+from nodebench.analysis.recommend import Candidate, CandidateStatus, Limits, Recommendation
 from nodebench.analysis.recommend import recommend as recommend_from
 from nodebench.api.recommend_records import LIMITS, Asked, Found, matching, study_of
 from nodebench.errors import BadInput
-from nodebench.running.deadline import Until
+from nodebench.running.deadline import DeadlineListener
 from nodebench.running.listener import Listener
 from nodebench.running.session import Execution, Session, run_more, run_study
 from nodebench.spec import Status, Study, Trial
@@ -34,7 +34,7 @@ def measured_within(
     """
     if not minutes > 0:
         raise BadInput(f"--minutes {minutes:g}: must be a positive number")
-    until = Until(listener, 60 * minutes)
+    until = DeadlineListener(listener, 60 * minutes)
     how = Execution(results, limits=LIMITS)
     session = run_study(study_of(asked, solvers, seeds=1), how, until)
     found = _found(session, session.planned)
@@ -75,12 +75,16 @@ def contenders(answer: Recommendation, replicates: int) -> list[Candidate]:
     """
     choice = answer.choice
     if choice is None:
-        return [one for one in answer.candidates if one.fate is Fate.UNTIMED]
-    if replicates >= LEAST and answer.dearer is not None and answer.dearer.low > 1:
+        return [one for one in answer.candidates if one.fate is CandidateStatus.UNTIMED]
+    if replicates >= LEAST and answer.time_ratio is not None and answer.time_ratio.low > 1:
         return []
     assert choice.seconds is not None
     near = NEAR * choice.seconds
-    fit = [one for one in answer.candidates if one.fate in (Fate.CHOSEN, Fate.FRONT, Fate.BEATEN, Fate.UNTIMED)]
+    fit = [
+        one
+        for one in answer.candidates
+        if one.fate in (CandidateStatus.CHOSEN, CandidateStatus.FRONT, CandidateStatus.BEATEN, CandidateStatus.UNTIMED)
+    ]
     found = [one for one in fit if one.seconds is None or one.seconds <= near]
     if answer.runner_up is not None and answer.runner_up not in found:
         found.append(answer.runner_up)
@@ -88,7 +92,7 @@ def contenders(answer: Recommendation, replicates: int) -> list[Candidate]:
 
 
 def _run_again(
-    session: Session, study: Study, trials: Iterable[Trial], seed: int, how: Execution, until: Until
+    session: Session, study: Study, trials: Iterable[Trial], seed: int, how: Execution, until: DeadlineListener
 ) -> Session:
     """Run trials with another seed, in the same run."""
     from nodebench.running.plan import plan

@@ -13,7 +13,7 @@ from nodebench.reporting.readme import with_verdicts
 from nodebench.reporting.site import report as report_pages
 from nodebench.reporting.writers import WRITERS, Files, write
 from nodebench.spec import Record
-from nodebench.spec.trajectories import Film
+from nodebench.spec.trajectories import Snapshots
 from nodebench.store.calibrations import calibrations
 from nodebench.store.published import PUBLISHED, apart
 from nodebench.store.run_folder import RunFolder, records_of, runs_below
@@ -76,10 +76,10 @@ def report(
         raise BadInput(f"no record in {folder} can be read")
     beside = _records(kept.beside if with_published else [], of_run)
 
-    def films(record: Record) -> Film:
-        return of_run[_key(record)].film(record)
+    def load_snapshots(record: Record) -> Snapshots:
+        return of_run[_key(record)].snapshots(record)
 
-    pages, found = report_pages(records, films, calibrations(folder), beside)
+    pages, found = report_pages(records, load_snapshots, calibrations(folder), beside)
     first = _write(pages, target, chosen, {"verdicts.json": verdicts_json(found)})
     if readme is not None:
         path = Path(readme)
@@ -114,7 +114,7 @@ def report_run(run: RunFolder, out: Path | None = None, formats: Sequence[str] =
         raise run.no_record()
     if out is None:
         run.refuse_link()
-    return _write([run_page(run.folder.name, records, run.film)], out or run.folder / "report", chosen)
+    return _write([run_page(run.folder.name, records, run.snapshots)], out or run.folder / "report", chosen)
 
 
 def _formats(names: Sequence[str]) -> list[str]:

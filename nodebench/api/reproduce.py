@@ -13,7 +13,7 @@ from nodebench.api.running import listener
 from nodebench.claims import ClaimResult, all_claims, judge
 from nodebench.claims.amendments import new_name
 from nodebench.claims.freeze import frozen_declarations
-from nodebench.errors import BadInput, CannotGoOn, at_least, nearest
+from nodebench.errors import BadInput, RunAborted, at_least, nearest
 from nodebench.running.listener import Listener
 from nodebench.spec import DataSource, Record, Status, Study
 from nodebench.spec.calibration import Calibration, machine_of
@@ -177,7 +177,7 @@ def _run(
             for record, again in repetition.again(chosen, display.progress):
                 pairs.append((record, again))
                 display.finished(again)
-        except CannotGoOn as error:
+        except RunAborted as error:
             failure = str(error)
     return pairs, run, bool(received), failure
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nodebench.analysis.homes import is_at
 from nodebench.analysis.statistics import ERROR
+from nodebench.analysis.study_membership import is_at
 from nodebench.claims.contract import Kind
 from nodebench.claims.outcome import Verdict, Why, WhyCode
 from nodebench.claims.result import ClaimResult, ConditionResult, PartResult

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import Field
 
 from nodebench.analysis.fairness import Point
-from nodebench.analysis.homes import is_value
+from nodebench.analysis.study_membership import is_value
 from nodebench.claims.contract import Claim
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.trial import Scalar

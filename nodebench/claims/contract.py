@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
-from nodebench.analysis.homes import is_at
 from nodebench.analysis.readings import Reading
 from nodebench.analysis.regions import Regions
 from nodebench.analysis.statistics import EVERYTHING, Range, Scale
+from nodebench.analysis.study_membership import is_at
 from nodebench.spec.figures import short
 from nodebench.spec.trial import Scalar
 

@@ -7,11 +7,11 @@ from itertools import pairwise
 import typer
 
 from nodebench.cli.app import app
-from nodebench.cli.conventions import BAD_INPUT, CANNOT_GO_ON, INTERRUPTED, LATEST, OK, TRIAL_FAILED
+from nodebench.cli.exit_codes import BAD_INPUT, INTERRUPTED, LATEST, OK, RUN_ABORTED, TRIAL_FAILED
 from nodebench.cli.interrupt import leave_at_once
 from nodebench.cli.notices import LONGEST, warnings_shown
-from nodebench.cli.streams import Tolerant, tolerant_streams
-from nodebench.errors import BadInput, CannotGoOn, nearest
+from nodebench.cli.streams import FaultTolerantStream, tolerant_streams
+from nodebench.errors import BadInput, RunAborted, nearest
 from nodebench.escapes import for_terminal
 from nodebench.trial.descriptors import require_descriptors, reserve_standard_descriptors
 
@@ -40,9 +40,9 @@ def _run() -> int:
             code = app(args=_with_latest(sys.argv[1:]), prog_name="nodebench", standalone_mode=False) or OK
     except BadInput as error:
         code = _refuse(str(error))
-    except CannotGoOn as error:
+    except RunAborted as error:
         _refuse(str(error))
-        code = CANNOT_GO_ON
+        code = RUN_ABORTED
     except _UsageError as error:
         code = _refuse(_usage(error))
     except (typer.Abort, KeyboardInterrupt) as error:
@@ -56,13 +56,13 @@ def _run() -> int:
     return int(code)
 
 
-def _explain(output: Tolerant, code: int) -> int:
+def _explain(output: FaultTolerantStream, code: int) -> int:
     """Report lost output, unless the reader closed the pipe; return the exit code."""
     if isinstance(output.error, BrokenPipeError):
         return code or TRIAL_FAILED
     assert output.error is not None
     _refuse(f"cannot write to standard output: {output.error.strerror or output.error}")
-    return code or CANNOT_GO_ON
+    return code or RUN_ABORTED
 
 
 def _with_latest(arguments: list[str]) -> list[str]:

@@ -21,7 +21,7 @@ def show(
     results: Results = Path("results"),
 ) -> None:
     """Print the table of a run and, on request, save its plots."""
-    from nodebench.cli.choices import parts
+    from nodebench.cli.run_arguments import parts
     from nodebench.cli.show import show_command
 
     show_command(run, results, parts("columns", columns), figures=figures or animate, animate=animate)
@@ -229,8 +229,8 @@ def recommend(
     Example: nodebench recommend --field mine:Drift --state-shape 64 --error 1e-3 --measure
     """
     from nodebench.api.recommend_records import Asked
-    from nodebench.cli.choices import overrides_of, whole_numbers
     from nodebench.cli.recommend import recommend_command
+    from nodebench.cli.run_arguments import overrides_of, whole_numbers
 
     options = overrides_of(set_ or ())
     asked = Asked(task, field, state_shape, model, options, device, threads, data, whole_numbers("steps", steps))

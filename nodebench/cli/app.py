@@ -153,8 +153,8 @@ def run(
 
     Example: nodebench run --task mnist --solver dopri5,rk4 --gradient direct,adjoint --seeds 5
     """
-    from nodebench.cli.choices import Choices, limits_of, passes_of
-    from nodebench.cli.run import Manner, run_command
+    from nodebench.cli.run import RunOptions, run_command
+    from nodebench.cli.run_arguments import Choices, limits_of, passes_of
     from nodebench.running.session import Execution
 
     if name and task:
@@ -173,5 +173,5 @@ def run(
     )
     limits = limits_of(timeout, max_nfe, memory_limit)
     execution = Execution(results, retry_failed, jobs, dask or "", limits, passes_of(passes), checkpoint_every)
-    manner = Manner(execution, resume, json=json, quiet=quiet, figures=figures, yes=yes)
+    manner = RunOptions(execution, resume, json=json, quiet=quiet, figures=figures, yes=yes)
     return run_command(choices, manner)

@@ -9,10 +9,10 @@ from rich import box
 from rich.table import Table
 
 from nodebench.analysis.noise import Noise, noise_of
-from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK
-from nodebench.cli.run import Watching
+from nodebench.cli.exit_codes import INTERRUPTED, OK, RUN_ABORTED
+from nodebench.cli.run import TerminalListener
 from nodebench.cli.terminal import Terminal
-from nodebench.errors import CannotGoOn
+from nodebench.errors import RunAborted
 from nodebench.spec.calibration import Calibration
 from nodebench.spec.figures import figure, percent, several
 
@@ -24,14 +24,14 @@ def calibrate_command(rounds: int, replicates: int, pause: float, threads: int |
     """Measure and store the noise, and print the smallest detectable changes."""
     from nodebench.api.calibrate import calibrate
 
-    console, watching = Terminal(soft_wrap=True), Watching()
+    console, watching = Terminal(soft_wrap=True), TerminalListener()
     try:
         done = calibrate(
             rounds=rounds, replicates=replicates, pause=pause, threads=threads, results=results, progress=watching
         )
-    except CannotGoOn as error:
+    except RunAborted as error:
         console.print(f"nodebench: {error}. Nothing was stored.")
-        return INTERRUPTED if watching.received else CANNOT_GO_ON
+        return INTERRUPTED if watching.received else RUN_ABORTED
     console.print(_title(done.calibration, done.number))
     Terminal().print(_table(done.noise))
     for line in done.advice:

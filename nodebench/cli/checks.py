@@ -50,8 +50,8 @@ def reproduce(
     Example: nodebench reproduce resnet-is-euler --results results/published
     """
     from nodebench.api.reproduce import Choice
-    from nodebench.cli.choices import data_source
     from nodebench.cli.reproduce import reproduce_command
+    from nodebench.cli.run_arguments import data_source
 
     choice = Choice(sample, pick, within)
     return reproduce_command(what, results, out, choice, data_source(data, download), as_json=json, quiet=quiet)

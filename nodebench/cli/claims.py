@@ -16,7 +16,7 @@ from nodebench.claims.freeze import changed, frozen_again, frozen_declarations, 
 from nodebench.claims.verdict_file import claim_verdict
 from nodebench.claims.words import explanation, measured, p_text, rule, verdict_line
 from nodebench.cli.calibrate import resolution
-from nodebench.cli.conventions import OK, TRIAL_FAILED
+from nodebench.cli.exit_codes import OK, TRIAL_FAILED
 from nodebench.cli.show import print_rows
 from nodebench.cli.terminal import Terminal, print_json, print_plain
 from nodebench.errors import BadInput, choose
@@ -152,7 +152,7 @@ def _resolution(result: ClaimResult, records: Sequence[Record], known: Sequence[
 
 def freeze_claims(check: bool) -> int:
     """Freeze the declarations of this checkout; with ``check``, only list those not frozen and return 1 if any."""
-    from nodebench.settle.asked import contents
+    from nodebench.settle.required_trials import contents
 
     claims, frozen = all_claims(), frozen_declarations()
     asked = contents(claims)

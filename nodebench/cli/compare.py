@@ -9,12 +9,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from nodebench.analysis.changes import Change, Comparison, Outcome
+from nodebench.analysis.compare_runs import Change, Comparison, Outcome
+from nodebench.analysis.environment_diff import told
 from nodebench.analysis.statistics import finite
-from nodebench.analysis.surroundings import told
 from nodebench.api.compare import compare
 from nodebench.api.running import load
-from nodebench.cli.conventions import OK, TRIAL_FAILED
+from nodebench.cli.exit_codes import OK, TRIAL_FAILED
 from nodebench.cli.terminal import Terminal, print_json
 from nodebench.errors import choose
 from nodebench.spec.figures import percent, several, short
@@ -46,7 +46,7 @@ def _words(fail_on: str) -> list[str]:
 def _print(comparison: Comparison, names: Sequence[str], whole: bool) -> None:
     console = Terminal(soft_wrap=True)
     console.print(f"{names[0]} → {names[1]}")
-    console.print(f"environment: {told(comparison.surroundings) or 'the same'}")
+    console.print(f"environment: {told(comparison.environment_changes) or 'the same'}")
     for count, name in zip(comparison.only, names, strict=True):
         if count:
             console.print(f"{several(count, 'trial')} only in {name}: left out")
@@ -76,7 +76,7 @@ def _missed(unseen: Sequence[Change]) -> str:
     n = min(len(one.seeds) for one in unseen)
     smallest = max((one.smallest for one in unseen if one.smallest), default=float("inf"))
     if smallest == float("inf"):
-        return f"{unseen[0].figure.label}: n = {n}: no detectable effect size"
+        return f"{unseen[0].figure.label}: no change can be detected with n = {n}"
     return f"{unseen[0].figure.label}: smallest detectable change {percent(smallest - 1)} (n = {n}, power 0.8)"
 
 
@@ -108,7 +108,7 @@ def _ratio(one: Change) -> str:
 
 def _as_object(comparison: Comparison) -> dict[str, Any]:
     return {
-        "surroundings": comparison.surroundings,
+        "environment": comparison.environment_changes,
         "outcomes": {outcome.value: count for outcome, count in comparison.outcomes.items()},
         "only": list(comparison.only),
         "notes": list(comparison.notes),

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.text import Text
 
 from nodebench import __version__
-from nodebench.cli.conventions import OK, TRIAL_FAILED
+from nodebench.cli.exit_codes import OK, TRIAL_FAILED
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, first_line
 from nodebench.running.session import DATA_VARIABLE

@@ -30,7 +30,7 @@ def draw_figures(run: RunFolder, records: Sequence[Record], *, animate: bool, qu
         make_folder(run.folder, FIGURES)
         with waiting("drawing figures", quiet=quiet or console.is_terminal):
             for record in track(records, "drawing", console=console, transient=True):
-                files += len(draw_trial(record, run.film(record), folder, animate))
+                files += len(draw_trial(record, run.snapshots(record), folder, animate))
     except OSError as error:
         raise BadInput(f"{folder}: cannot write there: {error.strerror or error}") from error
     if not quiet:

@@ -48,9 +48,9 @@ def study_list() -> None:
 @study_app.command(name="show")
 def study_show(name: StudyName, preset: PresetName = "quick") -> None:
     """Show the grids, claims and passes of a study."""
-    from nodebench.cli.study import Typed, read_study, show_study
+    from nodebench.cli.study import StudyOverrides, read_study, show_study
 
-    show_study(read_study(name, preset, Typed()))
+    show_study(read_study(name, preset, StudyOverrides()))
 
 
 @study_app.command(name="plan")
@@ -67,9 +67,9 @@ def study_plan(
     probe: Annotated[bool, typer.Option("--probe", help="Estimate unknown run times from a few steps.")] = False,
 ) -> None:
     """Show how many trials a study has, which are left out and why, which are done, and the time left."""
-    from nodebench.cli.study import Typed, plan_study, read_study
+    from nodebench.cli.study import StudyOverrides, plan_study, read_study
 
-    typed = Typed(seeds, device, threads, data, download)
+    typed = StudyOverrides(seeds, device, threads, data, download)
     plan_study(read_study(name, preset, typed), results, jobs, probe)
 
 
@@ -98,17 +98,17 @@ def study_run(
     yes: Yes = False,
 ) -> int:
     """Run a study, or resume its latest run with --resume."""
-    from nodebench.cli.choices import limits_of, passes_of
-    from nodebench.cli.run import Manner, execute
-    from nodebench.cli.study import Typed, read_study, resume_study
+    from nodebench.cli.run import RunOptions, execute
+    from nodebench.cli.run_arguments import limits_of, passes_of
+    from nodebench.cli.study import StudyOverrides, read_study, resume_study
     from nodebench.running.session import Execution
 
     limits = limits_of(timeout, max_nfe, memory_limit)
     execution = Execution(results, retry_failed, jobs, dask or "", limits, passes_of(passes), checkpoint_every)
-    manner = Manner(execution, resume, json=json, quiet=quiet, figures=figures, yes=yes)
-    typed = Typed(seeds, device, threads, data, download)
+    manner = RunOptions(execution, resume, json=json, quiet=quiet, figures=figures, yes=yes)
+    typed = StudyOverrides(seeds, device, threads, data, download)
     if resume:
-        return resume_study(read_study(name, preset, Typed()), manner, typed)
+        return resume_study(read_study(name, preset, StudyOverrides()), manner, typed)
     return execute(read_study(name, preset, typed), manner)
 
 
@@ -208,7 +208,7 @@ def claims_settle(
 
     Example: nodebench claims settle --hours 3 --results results
     """
-    from nodebench.cli.choices import data_source
+    from nodebench.cli.run_arguments import data_source
     from nodebench.cli.settle import settle_claims
 
     source = data_source(data, download)

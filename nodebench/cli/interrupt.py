@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from nodebench.cli.conventions import INTERRUPTED
+from nodebench.cli.exit_codes import INTERRUPTED
 
 # A further Ctrl-C this many seconds after the first ends the process without waiting for the cleanup.
 PATIENCE_SECONDS = 10.0

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodebench.api.running import load
-from nodebench.cli.conventions import LATEST
+from nodebench.cli.exit_codes import LATEST
 from nodebench.cli.figures import FIGURES
 from nodebench.cli.output import save
 from nodebench.cli.terminal import Terminal

@@ -6,15 +6,15 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from nodebench.analysis.recommend import Candidate, Fate, Limits, Recommendation, needs_another_time
+from nodebench.analysis.recommend import Candidate, CandidateStatus, Limits, Recommendation, needs_another_time
 from nodebench.analysis.statistics import LEVEL
 from nodebench.api.recommend import Recommended, recommend
 from nodebench.api.recommend_records import LIMITS as BUDGETS
 from nodebench.api.recommend_records import Asked
-from nodebench.cli.choices import size_of
-from nodebench.cli.conventions import OK
+from nodebench.cli.exit_codes import OK
 from nodebench.cli.plot import draw, format_of
-from nodebench.cli.run import Watching, exit_code, say_how_to_go_on
+from nodebench.cli.run import TerminalListener, exit_code, print_resume_hint
+from nodebench.cli.run_arguments import size_of
 from nodebench.cli.terminal import Terminal, print_json
 from nodebench.running.listener import Listener
 from nodebench.running.session import Execution
@@ -49,10 +49,10 @@ def recommend_command(
         seeds=seeds,
         machine=machine,
         results=results,
-        progress=Listener() if json else Watching(),
+        progress=Listener() if json else TerminalListener(),
     )
     if done.session and (minutes is None or done.answer is None):
-        say_how_to_go_on(done.session, Execution(results, limits=BUDGETS))
+        print_resume_hint(done.session, Execution(results, limits=BUDGETS))
     if done.answer is None:
         assert done.session is not None
         return exit_code(done.session)
@@ -69,12 +69,12 @@ def recommend_command(
 INACCURATE = 0.1  # relative error of a gradient
 
 _STYLES = {
-    Fate.CHOSEN: "bold green",
-    Fate.FRONT: "",
-    Fate.BEATEN: "dim",
-    Fate.UNTIMED: "yellow",
-    Fate.UNFIT: "dim",
-    Fate.FAILED: "red",
+    CandidateStatus.CHOSEN: "bold green",
+    CandidateStatus.FRONT: "",
+    CandidateStatus.BEATEN: "dim",
+    CandidateStatus.UNTIMED: "yellow",
+    CandidateStatus.UNFIT: "dim",
+    CandidateStatus.FAILED: "red",
 }
 
 
@@ -102,7 +102,11 @@ def _print(done: Recommended, answer: Recommendation, limits: Limits) -> None:
         others, are = several(done.others, "other problem"), "is" if done.others == 1 else "are"
         console.print(f"{others} of this kind {are} on record; choose one with --model and --set.")
     if answer.choice is None:
-        known = "could be timed" if any(one.fate is Fate.UNTIMED for one in answer.candidates) else "was measured"
+        known = (
+            "could be timed"
+            if any(one.fate is CandidateStatus.UNTIMED for one in answer.candidates)
+            else "was measured"
+        )
         console.print(f"\nNo candidate that {known} meets the limits{_nearest(answer, limits)}.")
         return
     console.print()
@@ -124,7 +128,7 @@ def _row(one: Candidate) -> list[str]:
 
 def _untimed(answer: Recommendation) -> str:
     """Return how many candidates could not be timed, since one may beat the choice; empty if all were timed."""
-    untimed = [one for one in answer.candidates if one.fate is Fate.UNTIMED]
+    untimed = [one for one in answer.candidates if one.fate is CandidateStatus.UNTIMED]
     if not untimed:
         return ""
     busy = any(needs_another_time(record) for one in untimed for record in one.configuration.records)
@@ -142,10 +146,10 @@ def _told(answer: Recommendation) -> list[str]:
     lines = [f"Use {choice.name}: {choice.why}.", *_inaccurate(choice), *_in_torch(answer)]
     if second is None:
         return [*lines, "No other measured candidate meets the limits, so there is no runner-up."]
-    if answer.dearer is None:
+    if answer.time_ratio is None:
         few = "timed in fewer than two common replicates, so the uncertainty of this choice is unknown"
         return [*lines, f"The runner-up, {second.name}, was {few}."]
-    ratio = answer.dearer
+    ratio = answer.time_ratio
     told = f"The runner-up, {second.name}, takes {ratio.value:.2f} × the time [{ratio.low:.2f}, {ratio.high:.2f}]"
     held = "the choice is faster" if ratio.low > 1 else "no significant difference, use either"
     return [*lines, f"{told} ({LEVEL:.0%} interval, n = {ratio.n}): {held}."]
@@ -163,7 +167,11 @@ def _in_torch(answer: Recommendation) -> list[str]:
     """Return the fastest candidate within torch if the choice needs the field written in JAX."""
     from nodebench.solvers import find_solver
 
-    fit = [one for one in answer.candidates if one.fate not in (Fate.UNTIMED, Fate.UNFIT, Fate.FAILED)]
+    fit = [
+        one
+        for one in answer.candidates
+        if one.fate not in (CandidateStatus.UNTIMED, CandidateStatus.UNFIT, CandidateStatus.FAILED)
+    ]
     stays = [one for one in fit if find_solver(str(one.record.trial.solver))[0].in_torch]
     if answer.choice is None or answer.choice in stays:
         return []

@@ -6,7 +6,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from nodebench.api.report import FORMATS, LATEST_REPORT, report, report_run
-from nodebench.cli.conventions import LATEST
+from nodebench.cli.exit_codes import LATEST
 from nodebench.cli.heartbeat import waiting
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput

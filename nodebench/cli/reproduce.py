@@ -9,25 +9,30 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from nodebench.analysis.reproduction import Again, Repeated, Reproduction
-from nodebench.analysis.surroundings import told
+from nodebench.analysis.environment_diff import told
+from nodebench.analysis.reproduction import Repeated, Reproduction, ReproductionOutcome
 from nodebench.api.reproduce import Choice, Judged, reproduce
 from nodebench.api.result import Run
 from nodebench.claims.words import explanation, measured
-from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, OK, TRIAL_FAILED
-from nodebench.cli.run import Watching
+from nodebench.cli.exit_codes import INTERRUPTED, OK, RUN_ABORTED, TRIAL_FAILED
+from nodebench.cli.run import TerminalListener
 from nodebench.cli.terminal import Terminal, print_json
 from nodebench.spec import DataSource
 from nodebench.spec.figures import percent
 
-_COLOURS = {Again.IDENTICAL: "green", Again.WITHIN: "green", Again.DIFFERENT: "red", Again.UNKNOWN: "yellow"}
+_COLOURS = {
+    ReproductionOutcome.IDENTICAL: "green",
+    ReproductionOutcome.WITHIN: "green",
+    ReproductionOutcome.DIFFERENT: "red",
+    ReproductionOutcome.UNKNOWN: "yellow",
+}
 
 
 def reproduce_command(
     what: str, results: Path, out: Path, choice: Choice, data: DataSource, *, as_json: bool, quiet: bool
 ) -> int:
     """Rerun trials; return 1 if a metric differs and no change of the environment could explain it."""
-    progress = Watching(quiet=quiet or as_json)
+    progress = TerminalListener(quiet=quiet or as_json)
     done = reproduce(what, results=results, out=out, choice=choice, data=data, progress=progress)
     if as_json:
         print_json(_as_object(done.trials, done.verdicts, done.run))
@@ -35,7 +40,7 @@ def reproduce_command(
         _print(done.trials, done.verdicts, done.run)
     if done.failure:
         Terminal(stderr=True, soft_wrap=True).print(f"nodebench: {done.failure}")
-        return CANNOT_GO_ON
+        return RUN_ABORTED
     if done.stopped:
         return INTERRUPTED
     return OK if done.holds else TRIAL_FAILED
@@ -43,13 +48,15 @@ def reproduce_command(
 
 def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Run) -> None:
     console = Terminal(soft_wrap=True)
-    for name, count in Counter(told(one.surroundings) or "the same" for one in repeated).items():
+    for name, count in Counter(told(one.environment_changes) or "the same" for one in repeated).items():
         console.print(f"environment of {count} of {len(repeated)} trials: {name}")
     for one in repeated:
         if not one.same_end:
             console.print(Text(f"{one.record.id}: {one.record.status} → {one.again.status}", "red"))
     Terminal().print(_table(repeated))
-    different = [figure for one in repeated for figure in one.figures if figure.outcome is Again.DIFFERENT]
+    different = [
+        figure for one in repeated for figure in one.figures if figure.outcome is ReproductionOutcome.DIFFERENT
+    ]
     if causes := dict.fromkeys(cause for figure in different for cause in figure.explained_by):
         console.print(f"Possible causes of the differences: {', '.join(causes)}")
     for one in repeated:
@@ -68,7 +75,7 @@ def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Ru
 def _table(repeated: Sequence[Reproduction]) -> Table:
     """Return a table with the outcomes of each metric and its largest relative change."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for header in ("figure", *(_SHORT.get(outcome, outcome) for outcome in Again), "largest change"):
+    for header in ("figure", *(_SHORT.get(outcome, outcome) for outcome in ReproductionOutcome), "largest change"):
         table.add_column(header, justify="left" if header == "figure" else "right", no_wrap=True)
     for name in dict.fromkeys(figure.figure.name for one in repeated for figure in one.figures):
         found = [figure for one in repeated for figure in one.figures if figure.figure.name == name]
@@ -76,13 +83,13 @@ def _table(repeated: Sequence[Reproduction]) -> Table:
         largest = max(map(_apart, found))
         table.add_row(
             found[0].figure.label,
-            *(Text(str(counts[outcome] or ""), _COLOURS[outcome]) for outcome in Again),
+            *(Text(str(counts[outcome] or ""), _COLOURS[outcome]) for outcome in ReproductionOutcome),
             percent(largest) if largest else "",
         )
     return table
 
 
-_SHORT = {Again.WITHIN: "in interval"}
+_SHORT = {ReproductionOutcome.WITHIN: "in interval"}
 
 
 def _apart(one: Repeated) -> float:
@@ -98,7 +105,7 @@ def _as_object(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run
             {
                 "id": one.record.id,
                 "status": [one.record.status, one.again.status],
-                "surroundings": one.surroundings,
+                "environment": one.environment_changes,
                 "figures": {
                     figure.figure.name: {
                         "kind": figure.figure.kind,

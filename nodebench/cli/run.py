@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nodebench.cli.choices import Choices
-from nodebench.cli.conventions import CANNOT_GO_ON, INTERRUPTED, LATEST, OK, TRIAL_FAILED
+from nodebench.cli.exit_codes import INTERRUPTED, LATEST, OK, RUN_ABORTED, TRIAL_FAILED
 from nodebench.cli.heartbeat import waiting
 from nodebench.cli.interrupt import ctrl_c, interruptible
 from nodebench.cli.progress import Display, make_display
+from nodebench.cli.run_arguments import Choices
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput
 from nodebench.running.estimate import Costs
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Manner:
+class RunOptions:
     """Execution and output options of a run.
 
     Attributes:
@@ -42,11 +42,11 @@ class Manner:
     yes: bool = False
 
 
-class Watching(Listener):
+class TerminalListener(Listener):
     """Shows a session on the terminal.
 
     Args:
-        json, quiet, yes: as in ``Manner``.
+        json, quiet, yes: as in ``RunOptions``.
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False, yes: bool = False) -> None:
@@ -90,7 +90,7 @@ class Watching(Listener):
             yield self.received
 
 
-def run_command(choices: Choices, manner: Manner) -> int:
+def run_command(choices: Choices, manner: RunOptions) -> int:
     """Run new trials or resume an earlier run; return the exit code."""
     if not manner.resume:
         return execute(choices.study(), manner)
@@ -104,14 +104,14 @@ def refuse_changes(options: Sequence[str]) -> None:
         raise BadInput(f"--resume uses the options of the earlier run: leave out {', '.join(options)}")
 
 
-def execute(study: Study, manner: Manner) -> int:
+def execute(study: Study, manner: RunOptions) -> int:
     """Make a new run of a study and return the exit code."""
     if manner.execution.retry_failed:
         raise BadInput("--retry-failed requires --resume")
     return _conclude(run_study(study, manner.execution, _watching(manner)), manner)
 
 
-def resume(run: RunFolder, manner: Manner) -> int:
+def resume(run: RunFolder, manner: RunOptions) -> int:
     """Resume a run and return the exit code."""
     return _conclude(resume_run(run, manner.execution, _watching(manner)), manner)
 
@@ -119,13 +119,13 @@ def resume(run: RunFolder, manner: Manner) -> int:
 def exit_code(session: Session) -> int:
     """The exit code of a command that has run a session."""
     if session.failure:
-        return CANNOT_GO_ON
+        return RUN_ABORTED
     if session.stopped:
         return INTERRUPTED
     return OK if all(record.status is Status.OK for record in session.records) else TRIAL_FAILED
 
 
-def say_how_to_go_on(session: Session, execution: Execution) -> None:
+def print_resume_hint(session: Session, execution: Execution) -> None:
     """If trials are left, print how many are finished and the command that runs the rest."""
     typed = execution.limits.model_dump(exclude_none=True).items()
     options = "".join(f" {_OPTIONS[name].format(value)}" for name, value in typed)
@@ -146,17 +146,17 @@ def say_how_to_go_on(session: Session, execution: Execution) -> None:
 _OPTIONS = {"timeout": "--timeout {}", "max_nfe": "--max-nfe {}", "memory": "--memory-limit {}B"}
 
 
-def _watching(manner: Manner) -> Watching:
-    return Watching(json=manner.json, quiet=manner.quiet, yes=manner.yes)
+def _watching(manner: RunOptions) -> TerminalListener:
+    return TerminalListener(json=manner.json, quiet=manner.quiet, yes=manner.yes)
 
 
-def _conclude(session: Session, manner: Manner) -> int:
+def _conclude(session: Session, manner: RunOptions) -> int:
     """Print the table, its path and how to resume; save plots; return the exit code."""
     from nodebench.cli.show import print_run
 
     if not manner.json:
         print_run(session.run.folder, session.records, whole=False)
-    say_how_to_go_on(session, manner.execution)
+    print_resume_hint(session, manner.execution)
     if manner.figures:
         from nodebench.cli.figures import draw_figures
 

@@ -12,11 +12,11 @@ from rich.text import Text
 from nodebench.claims import Claim, ClaimResult, all_claims
 from nodebench.claims.amendments import choose_claim
 from nodebench.claims.words import verdict_line
-from nodebench.cli.conventions import INTERRUPTED, OK
+from nodebench.cli.exit_codes import INTERRUPTED, OK
 from nodebench.cli.progress import duration
-from nodebench.cli.run import Watching
+from nodebench.cli.run import TerminalListener
 from nodebench.cli.terminal import Terminal
-from nodebench.errors import BadInput, CannotGoOn, at_least
+from nodebench.errors import BadInput, RunAborted, at_least
 from nodebench.running.session import Execution, run_planned, with_data
 from nodebench.spec import DataSource
 
@@ -38,10 +38,10 @@ def settle_claims(
     from nodebench.instruments import describe_environment
     from nodebench.instruments.environment import usable_cores
     from nodebench.running.estimate import costs_on
-    from nodebench.settle.settle import Settling
+    from nodebench.settle.settle import SettleSession
 
     environment = describe_environment()
-    settling = Settling(results, claims, data, _available(data), jobs or usable_cores())
+    settling = SettleSession(results, claims, data, _available(data), jobs or usable_cores())
     console = Terminal(soft_wrap=True)
     if dry_run:
         found = settling.candidates(settling.judged(), costs_on(environment, results))
@@ -110,7 +110,7 @@ class _Measuring:
 
     def __init__(self, results: Path, data: DataSource, environment: dict[str, Any], quiet: bool) -> None:
         self._results, self._data, self._environment = results, data, environment
-        self._listener = Watching(quiet=quiet)
+        self._listener = TerminalListener(quiet=quiet)
         self.interrupted = False
 
     def measure(self, candidate: Any, jobs: int) -> bool:
@@ -120,7 +120,7 @@ class _Measuring:
             todo = planned if candidate.timed else [one.once() for one in planned]
             session = run_planned(study, todo, Execution(self._results, jobs=jobs), self._environment, self._listener)
             if session.failure:
-                raise CannotGoOn(session.failure)
+                raise RunAborted(session.failure)
             self.interrupted = session.stopped
             if self.interrupted:
                 return False

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 
-class Tolerant:
+class FaultTolerantStream:
     """Wraps a text stream and ignores its write errors; other attributes are those of the wrapped stream.
 
     Attributes:
@@ -38,14 +38,14 @@ class Tolerant:
 
 
 @contextmanager
-def tolerant_streams() -> Iterator[Tolerant]:
+def tolerant_streams() -> Iterator[FaultTolerantStream]:
     """Wrap standard output and error; yield the wrapper of standard output.
 
     Characters outside the encoding of a stream are written as Python escape sequences. A standard stream that was
     closed at the start writes to ``/dev/null``, which must already be open on its descriptor.
     """
     before = sys.stdout, sys.stderr
-    out, err = (Tolerant(_open(stream, number)) for number, stream in enumerate(before, start=1))
+    out, err = (FaultTolerantStream(_open(stream, number)) for number, stream in enumerate(before, start=1))
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
     try:
         yield out
@@ -65,7 +65,7 @@ def _open(stream: TextIO | None, number: int) -> TextIO:
     return stream
 
 
-def _discard(stream: Tolerant, number: int) -> None:
+def _discard(stream: FaultTolerantStream, number: int) -> None:
     """Redirect a descriptor to ``/dev/null``, because the interpreter flushes remaining output again at exit."""
     with suppress(OSError, ValueError):
         if stream.fileno() == number:

@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from nodebench.cli.calibrate import resolution
-from nodebench.cli.choices import data_source, given
-from nodebench.cli.conventions import LATEST
+from nodebench.cli.exit_codes import LATEST
 from nodebench.cli.heartbeat import waiting
 from nodebench.cli.progress import duration
-from nodebench.cli.run import Manner, refuse_changes, resume
+from nodebench.cli.run import RunOptions, refuse_changes, resume
+from nodebench.cli.run_arguments import data_source, given
 from nodebench.cli.show import print_rows
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, at_least, choose
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Typed:
+class StudyOverrides:
     """Command-line options that override a study's file; None keeps the value of the file."""
 
     seeds: int | None = None
@@ -49,7 +49,7 @@ class Typed:
         return {name: value for name, value in axes.items() if value is not None}
 
 
-def read_study(name: str, preset: str, typed: Typed) -> Study:
+def read_study(name: str, preset: str, typed: StudyOverrides) -> Study:
     """Load a study and apply the command-line options."""
     study = load_study(name, Preset(choose("preset", preset, list(Preset))))
     changes, data = typed.of_grids, data_source(typed.data, typed.download)
@@ -57,7 +57,7 @@ def read_study(name: str, preset: str, typed: Typed) -> Study:
     return study.model_copy(update={"groups": groups, "data": study.data if data == DataSource() else data})
 
 
-def resume_study(study: Study, manner: Manner, typed: Typed) -> int:
+def resume_study(study: Study, manner: RunOptions, typed: StudyOverrides) -> int:
     """Resume the latest run of a study at its preset, or a named run."""
     refuse_changes(given(typed))
     results = manner.execution.results

@@ -13,7 +13,7 @@ from torch.distributions import Normal, kl_divergence
 from nodebench.solvers import Solve
 
 
-class Fence(NamedTuple):
+class SignalBounds(NamedTuple):
     """A box in signal space, with ``middle`` and ``radius`` of shape ``(D,)``; samples outside it are frozen."""
 
     middle: Tensor
@@ -109,7 +109,7 @@ class OdeDecoder(nn.Module):
             states = torch.cat([before[1:].flip(0), states])
         return self.readout(states).transpose(0, 1)
 
-    def run_on(self, z: Tensor, times: Tensor, fence: Fence) -> Tensor:
+    def decode_bounded(self, z: Tensor, times: Tensor, fence: SignalBounds) -> Tensor:
         """Return the signal ``(B, T, D)`` at ``times`` ``(T,)``, increasing or decreasing.
 
         The solve restarts at each time. A sample whose signal has left the fence no longer changes, so a sample that
@@ -204,7 +204,7 @@ class RnnForecaster(nn.Module):
         states, _ = self.recurrence(self._inputs(before, gaps(times[where])))
         return self.head(states), observed.new_zeros(len(observed))
 
-    def go_on(self, observed: Tensor, times: Tensor, later: Tensor) -> Tensor:
+    def forecast(self, observed: Tensor, times: Tensor, later: Tensor) -> Tensor:
         """Predict the signal ``(B, T, D)`` at ``later`` ``(T,)`` after observations at ``times`` ``(B, n)``."""
         before = torch.cat([torch.zeros_like(observed[:, :1]), observed[:, :-1]], 1)
         _, h = self.recurrence(self._inputs(before, gaps(times)))

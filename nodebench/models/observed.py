@@ -236,7 +236,7 @@ class Baseline(nn.Module):
         found, _ = self.rule(pick(values, order), pick(known, order), every, observed)
         return pick(found, order.argsort(1)[:, n:])
 
-    def go_on(self, observed: Tensor, times: Tensor, later: Tensor) -> Tensor:
+    def forecast(self, observed: Tensor, times: Tensor, later: Tensor) -> Tensor:
         """The signal ``(B, T, D)`` at ``later`` ``(T,)``."""
         return self.at(observed, times, later.expand(len(times), -1))
 

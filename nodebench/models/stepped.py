@@ -184,7 +184,7 @@ class Forecaster(nn.Module):
         states = self.network(observed, torch.ones_like(observed, dtype=torch.bool), times[where])
         return self.head(states), observed.new_zeros(len(observed))
 
-    def go_on(self, observed: Tensor, times: Tensor, later: Tensor) -> Tensor:
+    def forecast(self, observed: Tensor, times: Tensor, later: Tensor) -> Tensor:
         """Predict the signal ``(B, T, D)`` at ``later`` ``(T,)`` after observations at ``times`` ``(B, n)``."""
         known = torch.ones_like(observed, dtype=torch.bool)
         memory, found = self.network.read(observed, known, times)[1], []

@@ -25,7 +25,7 @@ from nodebench.claims import Verdict
 from nodebench.escapes import for_matplotlib, visible
 from nodebench.reporting import plots
 from nodebench.reporting.colours import MUTED, TRUE
-from nodebench.store.film import LARGEST
+from nodebench.store.snapshots import LARGEST
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B59B00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")

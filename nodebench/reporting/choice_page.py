@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from nodebench.analysis.recommend import (
     MEMORY,
     Candidate,
-    Fate,
+    CandidateStatus,
     Limits,
     Present,
     Problem,
@@ -92,8 +92,10 @@ def _section(problem: Problem) -> list[Block]:
 
 def _pair(candidates: Iterable[Candidate]) -> list[Cell]:
     """Return the cells of the fastest candidate and of the one with the least memory, among those within the limits."""
-    fit = [one for one in candidates if one.fate in (Fate.CHOSEN, Fate.FRONT, Fate.BEATEN)]
-    fastest = next((one for one in fit if one.fate is Fate.CHOSEN), None)
+    fit = [
+        one for one in candidates if one.fate in (CandidateStatus.CHOSEN, CandidateStatus.FRONT, CandidateStatus.BEATEN)
+    ]
+    fastest = next((one for one in fit if one.fate is CandidateStatus.CHOSEN), None)
     seen = [one for one in fit if one.memory is not None and one.seen_by == MEMORY[0]]
     smallest = min(seen, key=lambda one: one.memory or 0.0, default=None)
     return [*_cells(fastest), *_cells(smallest)]

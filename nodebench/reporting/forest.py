@@ -11,7 +11,7 @@ from nodebench.analysis.statistics import Range
 from nodebench.claims import PartResult
 from nodebench.escapes import for_matplotlib
 from nodebench.reporting.charts import INK, REFUTE, SUPPORT, VERDICT_COLOURS, WIDTH, Drawing, plain_log, saved, style
-from nodebench.store.film import LARGEST
+from nodebench.store.snapshots import LARGEST
 
 
 def forest(name: str, results: Sequence[PartResult], published: float | None, ratio: bool) -> Drawing:

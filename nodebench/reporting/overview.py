@@ -18,7 +18,7 @@ from nodebench.claims import ClaimResult, PartResult, Topic
 from nodebench.escapes import for_matplotlib
 from nodebench.reporting.charts import INK, SUPPORT, VERDICT_COLOURS, Drawing, saved, style
 from nodebench.reporting.document import page_name
-from nodebench.store.film import LARGEST
+from nodebench.store.snapshots import LARGEST
 
 _WIDTH, _ROW = 8.0, 0.25  # inches
 _NAMES, _WORDS = -0.03, 1.03  # x of the names (right edge) and of the results (left edge), in row widths

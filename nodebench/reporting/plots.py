@@ -30,8 +30,8 @@ from nodebench.reporting.colours import FIELD, FITTED, MUTED, OBSERVED, TRUE
 from nodebench.reporting.density_plots import draw_density, draw_flow, panels
 from nodebench.spec import Record
 from nodebench.spec.figures import figure
-from nodebench.spec.trajectories import Film, Trajectories
-from nodebench.store.film import LARGEST
+from nodebench.spec.trajectories import Snapshots, Trajectories
+from nodebench.store.snapshots import LARGEST
 
 LEVELS = np.linspace(-1.5, 1.5, 13)  # of a learned function whose targets are −1 and 1
 SHADES = mpl.colormaps["PuOr"]
@@ -45,7 +45,7 @@ LAST_FRAME_SECONDS = 2
 _STYLE = {"font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10, "legend.fontsize": 9, "svg.fonttype": "none"}
 
 
-def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) -> list[Path]:
+def draw_trial(record: Record, snapshots: Snapshots, folder: Path, animate: bool = False) -> list[Path]:
     """Draw all plots of a trial as SVG and PNG, with ``animate`` also a GIF of its training; return the files.
 
     Raises:
@@ -56,7 +56,7 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
     drawings: dict[str, Callable[[], Figure]] = {}
     if _known(record.history, "loss")[0]:
         drawings["training"] = lambda: training(record)
-    last = film[max(film)] if film else None
+    last = snapshots[max(snapshots)] if snapshots else None
     plane = last is not None and last.true.shape[2] > 1
     if last and last.density.size:
         drawings["density"] = lambda: density(_title(record), last)
@@ -76,8 +76,8 @@ def draw_trial(record: Record, film: Film, folder: Path, animate: bool = False) 
                 metadata = {"Date": None} if format == "svg" else None
                 drawn.savefig(content, format=format, dpi=200, metadata=metadata)
                 files.append(write_file(folder, f"{stem}.{kind}.{format}", content=content.getvalue()))
-        if animate and len(film) > 1 and plane:
-            files.append(write_file(folder, f"{stem}.gif", content=_animation(record, film)))
+        if animate and len(snapshots) > 1 and plane:
+            files.append(write_file(folder, f"{stem}.gif", content=_animation(record, snapshots)))
         if animate and last and last.moved.size:
             files.append(write_file(folder, f"{stem}.flow.gif", content=_flow(_title(record), last)))
     return files
@@ -339,19 +339,19 @@ def _points_handles(shown: Trajectories) -> list[Line2D | Patch]:
 # --- animations
 
 
-def _animation(record: Record, film: Film) -> bytes:
+def _animation(record: Record, snapshots: Snapshots) -> bytes:
     """Return a GIF of the portrait or the density, one frame per epoch."""
-    epochs = sorted(film)
-    last = film[epochs[-1]]
+    epochs = sorted(snapshots)
+    last = snapshots[epochs[-1]]
     draw = density if last.density.size else portrait
     drawn = draw(_frame_title(record, epochs[-1]), last)
 
     def show(epoch: int) -> None:
-        if film[epoch].density.size:
-            draw_density(drawn.axes, film[epoch])
+        if snapshots[epoch].density.size:
+            draw_density(drawn.axes, snapshots[epoch])
         else:
-            for example, axes in enumerate(drawn.axes[: len(film[epoch].true)]):
-                _plane(axes, film[epoch], example)
+            for example, axes in enumerate(drawn.axes[: len(snapshots[epoch].true)]):
+                _plane(axes, snapshots[epoch], example)
         drawn.suptitle(for_matplotlib(_frame_title(record, epoch)), fontsize=9, color=MUTED)
 
     return _gif(drawn, epochs, show)

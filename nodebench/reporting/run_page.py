@@ -6,9 +6,9 @@ from nodebench.analysis.readings import final
 from nodebench.analysis.summary import configurations, varying
 from nodebench.reporting.charts import Look
 from nodebench.reporting.document import Block, Code, Page, Terms
-from nodebench.reporting.pictures import pictures
 from nodebench.reporting.study_charts import Plot, Sides, draw, each, rows
-from nodebench.reporting.study_pages import Films, counts, failures, tables
+from nodebench.reporting.study_pages import SnapshotLoader, counts, failures, tables
+from nodebench.reporting.trajectory_plots import pictures
 from nodebench.spec import Record
 from nodebench.spec.calibration import machine_label
 from nodebench.spec.figures import several
@@ -19,13 +19,13 @@ _GRADIENT = Look("step (s)", "relative gradient error", "xy", joined=False)
 _MEMORY = Look("step (s)", "peak of a step (bytes)", "xy", joined=False)
 
 
-def run_page(name: str, records: Sequence[Record], films: Films) -> Page:
+def run_page(name: str, records: Sequence[Record], load_snapshots: SnapshotLoader) -> Page:
     """Return the page of a run: settings, all configurations, work-precision, training loss and trajectories.
 
     Args:
         name: of the run.
         records: its records.
-        films: returns the stored snapshots of a record.
+        load_snapshots: returns the stored snapshots of a record.
     """
     differing = varying(configurations(records))
     by = tuple(axis for axis in _SERIES if axis in differing)
@@ -35,7 +35,7 @@ def run_page(name: str, records: Sequence[Record], films: Films) -> Page:
     over = tuple(axis for axis in differing if axis not in by)
     for plot in (*_clouds(by, over), _training(records, (*by, *over))):
         blocks += draw(plot, "run", sides)
-    blocks += pictures("run", records, films)
+    blocks += pictures("run", records, load_snapshots)
     blocks += failures("run", records, "")
     blocks += [Code(f"nodebench show {name} --columns all")]
     return Page("index", name, "", blocks)

@@ -13,7 +13,7 @@ from nodebench.reporting.document import Page, distinct
 from nodebench.reporting.front_pages import index_page, method_page
 from nodebench.reporting.question_page import question_page
 from nodebench.reporting.study_charts import Sides
-from nodebench.reporting.study_pages import Films, study_pages
+from nodebench.reporting.study_pages import SnapshotLoader, study_pages
 from nodebench.spec import Record, shipped_studies
 from nodebench.spec.calibration import Calibration
 
@@ -23,7 +23,7 @@ PUBLISHED = "published records"
 
 def report(
     records: Sequence[Record],
-    films: Films,
+    load_snapshots: SnapshotLoader,
     calibrations: Sequence[Calibration] = (),
     beside: Sequence[Record] = (),
 ) -> tuple[list[Page], list[ClaimResult]]:
@@ -31,7 +31,7 @@ def report(
 
     Args:
         records: of all runs; their order does not matter.
-        films: returns the stored snapshots of a record, empty if there are none.
+        load_snapshots: returns the stored snapshots of a record, empty if there are none.
         calibrations: of the machines that made the records.
         beside: records that are shown next to the others under the name ``PUBLISHED``, and never mixed with them.
 
@@ -45,7 +45,7 @@ def report(
     own = by_study(ordered)
     studies = _sides(own, by_study(others))
     of_claims = claim_pages(results, studies, changes, published)
-    of_studies = study_pages(studies, films)
+    of_studies = study_pages(studies, load_snapshots)
     first = index_page(results, ordered, of_studies, published)
     asked, chosen = question_page(results, studies), choice_page(ordered)
     last = [method_page(results, [*ordered, *others], own), amendment_page(results, changes)]

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
+from nodebench.analysis.comparability import differences, parted
 from nodebench.analysis.fairness import Point, points_of, unreliable
-from nodebench.analysis.lines import differences, parted
 from nodebench.analysis.readings import Reading, all_paired, axis
 from nodebench.analysis.statistics import median
 from nodebench.claims.freeze import frozen_declarations

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nodebench.analysis.break_even import break_even
-from nodebench.analysis.comparison import ArmAxes, Crossover, at_equal_error, crossover
+from nodebench.analysis.crossovers import ArmAxes, Crossover, at_equal_error, crossover
 from nodebench.analysis.fairness import points_of
 from nodebench.analysis.readings import Reading, axis, final
 from nodebench.analysis.statistics import Estimate
@@ -17,7 +17,7 @@ _PEAK, _SECONDS, _CALLS = final("tensor_peak_bytes"), final("step_seconds"), fin
 
 
 @dataclass(frozen=True)
-class Crossing:
+class CrossoverSpec:
     """A crossover: the value of an axis from which on one arm needs less of a quantity than another.
 
     Attributes:
@@ -49,16 +49,16 @@ _EXPLICIT, _IMPLICIT = {"solver": "dopri5"}, {"solver": "scipy:LSODA"}
 
 def _less_memory(
     who: str, than: str, group: str, along: Reading, place: str, arms: tuple[ArmAxes, ArmAxes], over: str = ""
-) -> Crossing:
-    return Crossing(f"{who} needs less memory than {than}", group, along, place, arms, _PEAK, over=over)
+) -> CrossoverSpec:
+    return CrossoverSpec(f"{who} needs less memory than {than}", group, along, place, arms, _PEAK, over=over)
 
 
-def _by_calls(who: str, than: str, arms: tuple[ArmAxes, ArmAxes], group: str = "steps", of: str = "") -> Crossing:
+def _by_calls(who: str, than: str, arms: tuple[ArmAxes, ArmAxes], group: str = "steps", of: str = "") -> CrossoverSpec:
     """Return a memory crossover over the number of evaluations, which the step size determines."""
     return _less_memory(who, than, group, _CALLS, f"the number of evaluations{of}", arms, "step_size")
 
 
-CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
+CROSSOVERS: Mapping[str, tuple[CrossoverSpec, ...]] = {
     "memory": (
         _by_calls("The adjoint", "direct", (_ADJOINT, _DIRECT)),
         _by_calls("The adjoint", "direct", (_ADJOINT, _DIRECT), "network", " of the MNIST block"),
@@ -72,7 +72,7 @@ CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
         _by_calls("Checkpointing", "direct", (_CHECKPOINT, _DIRECT)),
     ),
     "batching": (
-        Crossing(
+        CrossoverSpec(
             "Stepping each sample separately (torchode) takes fewer evaluations per sample than joint stepping",
             "stiffness",
             axis("mu"),
@@ -80,7 +80,7 @@ CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
             (_EACH, _JOINT),
             final("sample_evaluations"),
         ),
-        Crossing(
+        CrossoverSpec(
             "Stepping each sample separately (torchode) takes less time than joint stepping",
             "stiffness",
             axis("mu"),
@@ -90,7 +90,7 @@ CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
             _CALLS,
             "calls of the field",
         ),
-        Crossing(
+        CrossoverSpec(
             "At μ = 10, stepping each sample separately (torchode) takes less time than joint stepping",
             "size",
             axis("starts"),
@@ -102,7 +102,7 @@ CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
         ),
     ),
     "stiffness": (
-        Crossing(
+        CrossoverSpec(
             "SciPy's LSODA takes less time than dopri5",
             "",
             axis("mu"),
@@ -112,7 +112,7 @@ CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
             _CALLS,
             "calls of the field",
         ),
-        Crossing(
+        CrossoverSpec(
             "SciPy's Radau takes less time than dopri5",
             "",
             axis("mu"),
@@ -122,7 +122,7 @@ CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
             _CALLS,
             "calls of the field",
         ),
-        Crossing(
+        CrossoverSpec(
             "Within diffrax, kvaerno5 takes less time than tsit5",
             "",
             axis("mu"),
@@ -137,7 +137,7 @@ CROSSINGS: Mapping[str, tuple[Crossing, ...]] = {
 def crossovers(study: str, records: Sequence[Record], which: str = "") -> list[Block]:
     """Return a sentence per crossover of a study; ``which`` describes the records in the heading."""
     told = []
-    for one in CROSSINGS.get(study, ()):
+    for one in CROSSOVERS.get(study, ()):
         some = [record for record in records if not one.group or one.group in record.place.groups]
         found = crossover(points_of(some), one.along, one.figure, one.price, one.arms, one.over)
         if found is not None:
@@ -145,7 +145,7 @@ def crossovers(study: str, records: Sequence[Record], which: str = "") -> list[B
     return [Heading(", ".join(filter(None, ("Crossovers", which)))), Bullets(told)] if told else []
 
 
-def _told(one: Crossing, found: Crossover) -> str:
+def _told(one: CrossoverSpec, found: Crossover) -> str:
     low, high = map(_place, found.span)
     if set(found.each) == {-math.inf}:
         answer = f"at all measured values of {one.place}, {low} to {high}"

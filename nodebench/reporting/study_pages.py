@@ -19,15 +19,15 @@ from nodebench.reporting.document import (
     page_name,
     slug,
 )
-from nodebench.reporting.pictures import pictures
 from nodebench.reporting.published import published
 from nodebench.reporting.study_charts import Sides, draw
 from nodebench.reporting.study_comparisons import break_evens, crossovers, equals
 from nodebench.reporting.study_plots import PLOTS
 from nodebench.reporting.tables import status_line
+from nodebench.reporting.trajectory_plots import pictures
 from nodebench.spec import Preset, Record, Status, Study, load_study, shipped_studies
 from nodebench.spec.figures import figure, several, short
-from nodebench.spec.trajectories import Film
+from nodebench.spec.trajectories import Snapshots
 
 # Columns of a table, shown if they were measured: metrics first, then costs.
 _FIGURES = (
@@ -63,20 +63,20 @@ _FIGURES = (
 )
 _PUBLISHED = ("test_error", "parameters", "extrapolation_rmse")
 
-Films = Callable[[Record], Film]
+SnapshotLoader = Callable[[Record], Snapshots]
 
 
-def study_pages(studies: Mapping[str, Sides], films: Films) -> list[Page]:
+def study_pages(studies: Mapping[str, Sides], load_snapshots: SnapshotLoader) -> list[Page]:
     """Return one page per study that has records.
 
     Args:
         studies: the records of each study, by origin.
-        films: returns the stored snapshots of a record.
+        load_snapshots: returns the stored snapshots of a record.
     """
-    return [_page(name, sides, studies, films) for name, sides in studies.items()]
+    return [_page(name, sides, studies, load_snapshots) for name, sides in studies.items()]
 
 
-def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -> Page:
+def _page(name: str, sides: Sides, studies: Mapping[str, Sides], load_snapshots: SnapshotLoader) -> Page:
     shipped = name.removesuffix(NOT_AS_SHIPPED)
     study = load_study(shipped, Preset.QUICK) if shipped in shipped_studies() else None
     as_shipped = study is not None and shipped == name
@@ -89,7 +89,7 @@ def _page(name: str, sides: Sides, studies: Mapping[str, Sides], films: Films) -
     for plot in PLOTS.get(shipped, ()):
         blocks += draw(plot, name, studies.get(plot.study or name, {}))
     if study and study.pictures:
-        blocks += pictures(name, next(iter(sides.values())), films)
+        blocks += pictures(name, next(iter(sides.values())), load_snapshots)
     for which, some in _by_preset(sides).items():
         blocks += crossovers(shipped, some, which)
         blocks += equals(shipped, some, which)

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput, choose
-from nodebench.running.combination import OPTIONAL, Unfit, following_atol, stored, with_ode
+from nodebench.running.combination import OPTIONAL, UnsupportedCombination, following_atol, stored, with_ode
 from nodebench.spec import Grid, Trial
 from nodebench.spec.axes import AXES, FORWARD_OF, Part, as_stored, axis_names
 from nodebench.spec.trial import Scalar
@@ -60,7 +60,7 @@ def _with_axes(task: Task, model: str, axes: dict[str, Any], named: set[str], co
         chosen = {axis: axes[axis] for axis in OPTIONAL}
         try:
             return with_ode(task, model, axes["solver"] or "dopri5", chosen, **common)
-        except Unfit as error:
+        except UnsupportedCombination as error:
             axis, _ = error.value
             if axis in named or axes.get(axis) is None:
                 raise BadInput(f"against {', '.join(sorted(named))}: {error}") from None

@@ -9,7 +9,7 @@ from nodebench.spec.axes import Part, as_stored, axis_names
 from nodebench.tasks import Task
 
 
-class Unfit(Exception):
+class UnsupportedCombination(Exception):
     """Raised for a combination that cannot be run. ``value`` is the ``(axis, value)`` that causes it."""
 
     def __init__(self, value: tuple[str, Any], reason: str) -> None:
@@ -33,13 +33,15 @@ def with_ode(task: Task, model: str, solver: str, chosen: Mapping[str, Any], /, 
     gradient = _gradient(task, model, solver, adapter, chosen["gradient"])
     if gradient is Gradient.ADJOINT_SEMINORM and not method.adaptive:
         reason = f"solver {solver} takes fixed steps, so gradient '{gradient}' has no error norm to change"
-        raise Unfit(("gradient", gradient), reason)
+        raise UnsupportedCombination(("gradient", gradient), reason)
     if (format := common["autocast"].dtype if common["autocast"] else common["dtype"]) not in adapter.dtypes:
         reason = f"solver {solver} computes in {' and '.join(adapter.dtypes)} only, not in {format}"
-        raise Unfit(("solver", solver), reason)
+        raise UnsupportedCombination(("solver", solver), reason)
     batching = _supported("batching", chosen["batching"], adapter.batchings, solver)
     if batching is Batching.WORST and not method.adaptive:
-        raise Unfit(("batching", batching), f"solver {solver} takes fixed steps, so batching 'worst' does not apply")
+        raise UnsupportedCombination(
+            ("batching", batching), f"solver {solver} takes fixed steps, so batching 'worst' does not apply"
+        )
     if method.has_tolerance:
         rtol = rtol or task.rtol
         atol = atol or following_atol(task, rtol)
@@ -74,19 +76,21 @@ def _gradient(task: Task, model: str, solver: str, adapter: SolverAdapter, wante
     """Return the gradient method of a trial: the requested one, else the task's default, else one that is possible."""
     if not task.trains:
         if wanted is not None:
-            raise Unfit(("gradient", wanted), f"task {task.name} trains nothing, so it has no gradient")
+            raise UnsupportedCombination(
+                ("gradient", wanted), f"task {task.name} has no training, so it has no gradient"
+            )
         return None
     possible = task.models[model].gradients & adapter.gradients
     if not possible:
         reason = f"model {model} needs gradient {_names(task.models[model].gradients)}, which {solver} lacks"
-        raise Unfit(("solver", solver), reason)
+        raise UnsupportedCombination(("solver", solver), reason)
     gradient = wanted or (task.gradient if task.gradient in possible else min(possible))
     if gradient not in adapter.gradients:
         reason = f"solver {solver} has no gradient '{gradient}': {_names(adapter.gradients)} only"
-        raise Unfit(("gradient", gradient), reason)
+        raise UnsupportedCombination(("gradient", gradient), reason)
     if gradient not in possible:
         reason = f"model {model} has no gradient '{gradient}': {_names(possible)} only"
-        raise Unfit(("gradient", gradient), reason)
+        raise UnsupportedCombination(("gradient", gradient), reason)
     return gradient
 
 
@@ -94,7 +98,7 @@ def _first_step(wanted: float | None, adapter: SolverAdapter, method: Method, so
     """Return the requested first step; None for a method with fixed steps."""
     if wanted is not None and method.adaptive and not adapter.takes_first_step:
         message = f"solver {solver} does not accept a first step: {adapter.backend} always chooses its own"
-        raise Unfit(("first_step", wanted), message)
+        raise UnsupportedCombination(("first_step", wanted), message)
     return wanted if method.adaptive else None
 
 
@@ -102,7 +106,9 @@ def _supported(axis: str, wanted: Any, possible: Sequence[Any], solver: str) -> 
     """Return a choice that the backend supports, or its default; None for the only choice before the axis existed."""
     choice = wanted or possible[0]
     if choice not in possible:
-        raise Unfit((axis, wanted), f"solver {solver} has no {axis} '{choice}': {', '.join(possible)} only")
+        raise UnsupportedCombination(
+            (axis, wanted), f"solver {solver} has no {axis} '{choice}': {', '.join(possible)} only"
+        )
     return as_stored(axis, choice)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nodebench.running.threads import ThreadChoice
 
 
-class Until(Listener):
+class DeadlineListener(Listener):
     """Forwards to another listener, and stops the running trials when the time limit has passed.
 
     Args:

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from nodebench.errors import CannotGoOn
+from nodebench.errors import RunAborted
 from nodebench.running.engines.contract import Engine, Report
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import (
     DataSource,
     Gradient,
@@ -59,7 +59,7 @@ def measure_noise(
         stopped: returns whether the user has interrupted the measurement.
 
     Raises:
-        CannotGoOn: a trial failed, or the engine was stopped.
+        RunAborted: a trial failed, or the engine was stopped.
     """
     started, records = datetime.now(UTC), list[Record]()
     of_round = replicates * len(trials)
@@ -67,13 +67,13 @@ def measure_noise(
     for record, _ in engine.run(every, Limits(), DataSource(), report, requests):
         if record.status is not Status.OK:
             why = record.failure.message if record.failure else record.status.sentence
-            raise CannotGoOn(f"the load {record.trial.task} ended as {record.status}: {why}")
+            raise RunAborted(f"the load {record.trial.task} ended as {record.status}: {why}")
         records.append(record)
         finished(record)
         if len(records) % of_round == 0 and len(records) < rounds * of_round:
             _wait(pause, stopped)
     if len(records) < rounds * of_round:
-        raise CannotGoOn("interrupted")
+        raise RunAborted("interrupted")
     found: Rounds = {}
     unequal = []
     for trial in trials:

@@ -1,6 +1,6 @@
 """Find properties of a trial's solves without running the trial."""
 
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid, Limits, Status
 from nodebench.trial.isolation import check_isolated
 from nodebench.trial.worker import INTERVALS, SPAN

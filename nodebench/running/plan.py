@@ -7,7 +7,7 @@ from random import Random
 
 from nodebench.errors import BadInput
 from nodebench.running.baseline import baseline_of
-from nodebench.running.multiply import Product, product_of, refuse_more_than_most
+from nodebench.running.expand import Expansion, expand_configurations, refuse_more_than_most
 from nodebench.spec import EVERYTHING, DataSource, Request, Study, Trial
 from nodebench.spec.request import attempts
 from nodebench.spec.trial import Scalar
@@ -73,7 +73,7 @@ def plan(study: Study, *, elsewhere: bool = False) -> Plan:
         elsewhere: whether the trials run on other machines, whose devices and cores cannot be seen from here.
 
     Raises:
-        BadInput: a grid cannot be run, or there are too many trials; see ``product_of``.
+        BadInput: a grid cannot be run, or there are too many trials; see ``expand_configurations``.
     """
     configurations: dict[str, Trial] = {}
     groups: dict[_Key, tuple[str, ...]] = {}
@@ -84,7 +84,7 @@ def plan(study: Study, *, elsewhere: bool = False) -> Plan:
             # In a study, the data folder applies only to tasks that read data. On the command line, a data folder for
             # another task is an error.
             reads = not study.name or find_task(grid.task).datasets
-            one = product_of(grid, study.data if reads else DataSource(), elsewhere)
+            one = expand_configurations(grid, study.data if reads else DataSource(), elsewhere)
             refuse_more_than_most(len(groups) + len(one.configurations) * len(one.seeds))
         except BadInput as error:
             raise BadInput(f"group {name}: {error}" if study.name else str(error)) from None
@@ -107,7 +107,7 @@ _Key = tuple[str, int]
 
 def _add(
     name: str,
-    found: Product,
+    found: Expansion,
     groups: dict[_Key, tuple[str, ...]],
     compared: Mapping[str, Request],
     requests: dict[_Key, Request],

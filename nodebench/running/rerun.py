@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 
-from nodebench.errors import CannotGoOn
+from nodebench.errors import RunAborted
 from nodebench.spec import Reason, ReasonCode, Record, Status
-from nodebench.spec.trajectories import Film
+from nodebench.spec.trajectories import Snapshots
 from nodebench.store.checkpoints import Checkpoints
 from nodebench.trial.worker import Progress
 
 
 def run_until_steady(
-    run: Callable[[], tuple[Record, Film]],
+    run: Callable[[], tuple[Record, Snapshots]],
     attempts: int,
     checkpoints: Checkpoints | None = None,
     report: Callable[[Progress], None] | None = None,
-) -> tuple[Record, Film]:
+) -> tuple[Record, Snapshots]:
     """Run a trial until the speed of the machine did not change during it.
 
     If the speed changed during every run, the last run is kept and ``reasons["drifted"]`` states it. A run that fails,
@@ -40,13 +40,13 @@ def run_until_steady(
             report(Progress("start", notice=told))
         try:
             again = run()
-        except CannotGoOn:  # the next trial will raise the same error
+        except RunAborted:  # the next trial will raise the same error
             break
         taken += 1
         if again[0].status is not Status.OK:
             break
         kept = again
-    record, film = kept
+    record, snapshots = kept
     if _drifted(record) and attempts > 1:
         *before, after = (f"{1000 * seconds:.2f} ms" for seconds in record.calibration)
         message = f"the reference load took {' and '.join(before)} before the trial and {after} after it"
@@ -54,7 +54,7 @@ def run_until_steady(
         reasons = record.reasons | {"drifted": Reason(code=ReasonCode.DRIFTED, message=message)}
         record = record.model_copy(update={"reasons": reasons})
     place = record.place.model_copy(update={"attempts": taken})
-    return record.model_copy(update={"place": place}), film
+    return record.model_copy(update={"place": place}), snapshots
 
 
 def _drifted(record: Record) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nodebench.errors import BadInput, CannotGoOn, at_least
+from nodebench.errors import BadInput, RunAborted, at_least
 from nodebench.spec import DataSource, Limits, Pass, Record, Status, Study
 from nodebench.store.run_folder import RunFolder
 
@@ -202,7 +202,7 @@ def _run(run: RunFolder, study: Study, plan: "Plan", engine: "Engine", how: Exec
                 for record in sweep(run, study, todo, engine, display.progress):
                     records[record.id] = record
                     display.finished(record)
-            except CannotGoOn as error:
+            except RunAborted as error:
                 failure = str(error)
     return Session(run, list(records.values()), len(plan.planned), failure, bool(received))
 

@@ -32,15 +32,15 @@ def sweep(run: RunFolder, study: Study, todo: Sequence[Planned], engine: Engine,
 
     Raises:
         BadInput: the engine cannot run these trials.
-        CannotGoOn: the disk or the engine has failed; what was yielded is stored.
+        RunAborted: the disk or the engine has failed; what was yielded is stored.
     """
     planned = {one.trial.id: one for one in todo}
     requests = {id: one.request for id, one in planned.items()}
     checkpoints = Checkpoints.of(run.folder, study.checkpoint_every)
     trials = [one.trial for one in todo]
-    for bare, film in engine.run(trials, study.limits, study.data, report, requests, checkpoints):
+    for bare, snapshots in engine.run(trials, study.limits, study.data, report, requests, checkpoints):
         one = planned[bare.id]
         place = bare.place.model_copy(update={"study": study.name or None, "groups": one.groups, "number": one.place})
         record = bare.model_copy(update={"place": place})
-        run.append(record, film)
+        run.append(record, snapshots)
         yield record

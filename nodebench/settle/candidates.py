@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 
 from nodebench.analysis.fairness import Point, points_of, unreliable
 from nodebench.analysis.forecast import decision_probabilities
-from nodebench.analysis.homes import is_at
 from nodebench.analysis.readings import all_paired
 from nodebench.analysis.sequential import LOOKS
+from nodebench.analysis.study_membership import is_at
 from nodebench.claims import Claim, ClaimResult, ConditionResult, Kind, PartResult, Verdict
 from nodebench.claims.content import Content, reads
 from nodebench.claims.judge import CONFIRMED
 from nodebench.claims.outcome import WhyCode
 from nodebench.running.estimate import Costs
 from nodebench.running.plan import Planned
-from nodebench.settle.asked import asked, axes_of, studies_of
+from nodebench.settle.required_trials import asked, axes_of, studies_of
 from nodebench.spec import Record, Request, Study, Trial
 
 THREADS = 1

@@ -22,7 +22,7 @@ LONG_SECONDS = 3600.0  # assumed duration of a trial whose probe exceeds its lim
 
 
 @dataclass
-class Settling:
+class SettleSession:
     """Measures and judges claims within a time limit.
 
     Attributes:

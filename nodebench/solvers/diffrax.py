@@ -10,10 +10,10 @@ from torch import Tensor
 
 from nodebench.instruments import CountedField
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written, written_tolerances
-from nodebench.solvers.kept import Kept
+from nodebench.solvers.field_cache import FieldCache
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 
-MOST_STRANGERS = 12  # maximum number of consecutive new fields, since each one is compiled
+MAX_CONSECUTIVE_MISSES = 12  # maximum number of consecutive new fields, since each one is compiled
 
 _ELSEWHERE = "JAX allocates its memory and computes its vector-Jacobian products outside torch"
 _UNSEEN = {
@@ -49,7 +49,7 @@ class DiffraxAdapter(SolverAdapter):
 
     def forget(self) -> None:
         """Clear the cache of compiled fields before the next trial in this process."""
-        self._compiled = Kept[Any]()
+        self._compiled = FieldCache[Any]()
 
     @cache  # noqa: B019 - one adapter lives as long as the process
     def methods(self) -> Mapping[str, Method]:
@@ -79,7 +79,7 @@ class DiffraxAdapter(SolverAdapter):
         sample = y0[:1] if way.each else y0
         key = (way, tuple(sample.shape), sample.dtype, module.training)
         compiled = self._compiled.get(module, key, lambda: Compiled(Translation(module, times[0], sample), way))
-        if self._compiled.strangers > MOST_STRANGERS:
+        if self._compiled.consecutive_misses > MAX_CONSECUTIVE_MISSES:
             raise SolveFailed(
                 Status.UNSUPPORTED, "the model creates a new field in each forward pass, and each one would be compiled"
             )

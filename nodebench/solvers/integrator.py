@@ -12,8 +12,8 @@ from torch.utils.checkpoint import CheckpointError
 
 from nodebench.instruments import CountedField, NfeCounter
 from nodebench.solvers.contract import Event, SolverAdapter, StepControl, check_states
+from nodebench.solvers.field_cache import FieldCache
 from nodebench.solvers.gradients.checkpoint import COMPUTED_BEFORE, NOT_REPEATED, REACHED_TWICE
-from nodebench.solvers.kept import Kept
 from nodebench.solvers.precision import is_standstill
 from nodebench.spec import Compile, Gradient, SolveFailed, Status
 
@@ -49,7 +49,7 @@ class Integrator:
         self.latest = counter  # counter of the latest solve; shows where a failed solve stopped
         self._trace: Trace | None = None
         self._observe: Observer | None = None
-        self._compiled = Kept[nn.Module]()
+        self._compiled = FieldCache[nn.Module]()
 
     def __call__(self, field: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
         """Return the states at ``times``, shape ``(T, *y0.shape)``; see ``SolverAdapter.solve``.

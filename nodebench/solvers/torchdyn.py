@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl, written_tolerances
+from nodebench.solvers.field_cache import FieldCache
 from nodebench.solvers.gradients.checkpoint import SAME_TIME, checkpointed, fixed_steps
-from nodebench.solvers.kept import Kept
 from nodebench.solvers.limits import refuse_frozen, refuse_unused
 from nodebench.spec import Gradient, SolveFailed, Status
 
@@ -42,7 +42,7 @@ class TorchdynAdapter(SolverAdapter):
     holds_steps = False
 
     def __init__(self) -> None:
-        self._checked = Kept[None]()
+        self._checked = FieldCache[None]()
 
     @cache  # noqa: B019 - one adapter lives as long as the process
     def methods(self) -> Mapping[str, Method]:

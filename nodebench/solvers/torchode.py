@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
 from nodebench.solvers.contract import BOUND, Method, SolverAdapter, StepControl, takes_one, written
+from nodebench.solvers.field_cache import FieldCache
 from nodebench.solvers.gradients.checkpoint import checkpointed
-from nodebench.solvers.kept import Kept
 from nodebench.solvers.limits import refuse_frozen, refuse_shared
 from nodebench.spec import Batching, Compile, Gradient, SolveFailed, Status
 
@@ -74,7 +74,7 @@ class TorchodeAdapter(SolverAdapter):
     takes_first_step = True
 
     def __init__(self) -> None:
-        self._solvers = Kept[_Solver]()
+        self._solvers = FieldCache[_Solver]()
 
     @cache  # noqa: B019 - one adapter lives as long as the process
     def methods(self) -> Mapping[str, Method]:

@@ -48,4 +48,4 @@ class Trajectories:
 
 
 # Snapshots of trajectories by epoch; 0 is before training.
-Film = dict[int, Trajectories]
+Snapshots = dict[int, Trajectories]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from nodebench.errors import BadInput, CannotGoOn
+from nodebench.errors import BadInput, RunAborted
 from nodebench.paths import for_writing, inside, is_regular, make_folder, open_file, remove_file
 from nodebench.spec.bounded import read_file, reason
 
@@ -82,12 +82,12 @@ class Checkpoints:
         """Remove a trial's checkpoint, so that the trial starts from the beginning.
 
         Raises:
-            CannotGoOn: the checkpoint cannot be removed.
+            RunAborted: the checkpoint cannot be removed.
         """
         try:
             remove_checkpoint(self.folder, trial)
         except (BadInput, OSError) as error:
-            raise CannotGoOn(f"{self.folder}: cannot remove a checkpoint: {reason(error)}") from error
+            raise RunAborted(f"{self.folder}: cannot remove a checkpoint: {reason(error)}") from error
 
 
 def remove_checkpoint(run: Path, trial: str) -> None:

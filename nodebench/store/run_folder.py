@@ -14,18 +14,18 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from nodebench.errors import BadInput, CannotGoOn
+from nodebench.errors import BadInput, RunAborted
 from nodebench.paths import file_name, for_writing, inside, open_file, write_file
 from nodebench.spec import Record, Status, Study
 from nodebench.spec.bounded import read_toml
 from nodebench.spec.environment import RunEnvironment, read_environment
 from nodebench.spec.study import REPRODUCED
-from nodebench.spec.trajectories import Film
+from nodebench.spec.trajectories import Snapshots
 from nodebench.store.checkpoints import FOLDER as CHECKPOINTS
 from nodebench.store.checkpoints import remove_checkpoint
-from nodebench.store.film import load_film, save_film
 from nodebench.store.folders import each_once, folders_below, folders_in, has_content, is_file, is_there
 from nodebench.store.lines import collector_paused, good_records, lines_of
+from nodebench.store.snapshots import load_snapshots, save_snapshots
 
 _log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class RunFolder:
             return datetime.strptime(self.folder.name[:_STAMP_LENGTH], _STAMP).astimezone(UTC)
         return datetime.fromtimestamp(0, UTC)
 
-    def append(self, record: Record, film: Film | None = None) -> None:
+    def append(self, record: Record, snapshots: Snapshots | None = None) -> None:
         """Append a record and sync it to disk; a truncated last line is removed first.
 
         The snapshots of the training are written first, so that every stored record has its snapshots. Then the
@@ -151,11 +151,11 @@ class RunFolder:
         interrupted, with ``--retry-failed`` if it crashed or exceeded its time or memory.
 
         Raises:
-            CannotGoOn: the record cannot be written; earlier records are intact.
+            RunAborted: the record cannot be written; earlier records are intact.
         """
         try:
-            if film:
-                save_film(for_writing(self.folder, ARRAYS, f"{record.id}.npz"), film)
+            if snapshots:
+                save_snapshots(for_writing(self.folder, ARRAYS, f"{record.id}.npz"), snapshots)
             with open_file(self.folder, RECORDS, mode="ab+") as file:
                 end = file.seek(0, os.SEEK_END)
                 if end and not _ends_with_newline(file):
@@ -166,19 +166,19 @@ class RunFolder:
             if record.status not in _ENDED_FROM_OUTSIDE:
                 remove_checkpoint(self.folder, record.id)
         except OSError as error:
-            raise CannotGoOn(f"{self.folder}: cannot write there: {error.strerror or error}") from error
+            raise RunAborted(f"{self.folder}: cannot write there: {error.strerror or error}") from error
 
     def moved_to(self, results: Path) -> "RunFolder":
         """Move the whole run into another folder of the same file system, under its name or the first free one.
 
         Raises:
-            CannotGoOn: it cannot be moved there.
+            RunAborted: it cannot be moved there.
         """
         try:
             folder = _first_free(results / self.folder.name)
             return RunFolder(self.folder.rename(folder))  # replaces the empty folder
         except OSError as error:
-            raise CannotGoOn(f"{results}: cannot write there: {error.strerror or error}") from error
+            raise RunAborted(f"{results}: cannot write there: {error.strerror or error}") from error
 
     def rewrite(self, lines: Iterable[bytes]) -> None:
         """Replace the lines of the records."""
@@ -249,18 +249,18 @@ class RunFolder:
         name = self.folder.name
         return BadInput(f"no record of run {name} can be read" if written else f"run {name} has no records yet")
 
-    def film(self, record: Record) -> Film:
+    def snapshots(self, record: Record) -> Snapshots:
         """Return the training snapshots of a record, by epoch; empty if there are none or they cannot be read."""
-        path = self.film_path(record)
+        path = self.snapshots_path(record)
         if not is_there(path):
             return {}
         try:
-            return load_film(path)
+            return load_snapshots(path)
         except BadInput as error:
             _log.warning("%s", error)
             return {}
 
-    def film_path(self, record: Record) -> Path:
+    def snapshots_path(self, record: Record) -> Path:
         """Return the path of a record's training snapshots; the file may not exist."""
         return inside(self.folder, ARRAYS, f"{record.id}.npz")
 

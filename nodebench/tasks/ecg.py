@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nodebench.errors import BadInput
 from nodebench.models.fields import MlpField
-from nodebench.models.latent import DenseEncoder, Encoder, Fence, GruDecoder, OdeDecoder, SeriesVae, pick
+from nodebench.models.latent import DenseEncoder, Encoder, GruDecoder, OdeDecoder, SeriesVae, SignalBounds, pick
 from nodebench.models.observed import RULES, Baseline
 from nodebench.solvers import Solve, StepControl
 from nodebench.spec import DataSource, Gradient, Preset
@@ -153,7 +153,7 @@ class _Beats(SeriesTraining):
         train, self._test = (torch.from_numpy((part.signal - mean) / std) for part in split)
         self._noise_level = split.train.noise / std[0]
         low, high = train.amin((0, 1)), train.amax((0, 1))
-        self._fence = Fence((low + high) / 2, ESCAPED * (high - low) / 2)
+        self._fence = SignalBounds((low + high) / 2, ESCAPED * (high - low) / 2)
         random = torch.Generator().manual_seed(setup.seed + 2**32)
         where = observed_points(options, len(train), random)
         self._where = observed_points(options, len(self._test), random)
@@ -213,7 +213,7 @@ class _Beats(SeriesTraining):
     def _by_rule(self, model: Baseline, asked: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
         """Predict test beats with a baseline at the times ``asked`` ``(K,)``, in float64 ``(N, K, 2)``."""
         observed, where, times = self._series(self._test[rows], self._where[rows]).to(*self._place)
-        return model.go_on(observed, times[where], asked.to(times)).double().cpu()
+        return model.forecast(observed, times[where], asked.to(times)).double().cpu()
 
     def _outside(self, fitted: Tensor) -> dict[str, float | None]:
         """Errors before and after the given part of the beat."""
@@ -260,13 +260,13 @@ class _Beats(SeriesTraining):
             return {"after": self._by_rule(model, end + steps), "before": self._by_rule(model, anchor - steps)}
         z = self._starts(model)
         forward = torch.cat([anchor.unsqueeze(0), end + steps]).to(z)
-        fence = Fence(*(side.to(z) for side in self._fence))
+        fence = SignalBounds(*(side.to(z) for side in self._fence))
         if isinstance(model.decoder, GruDecoder):
             return {"after": model.decoder(z, forward)[:, 1:].double().cpu()}
         backward = (anchor - steps).to(z)
         return {
-            "after": model.decoder.run_on(z, forward, fence)[:, 1:].double().cpu(),
-            "before": model.decoder.run_on(z, backward, fence).double().cpu(),
+            "after": model.decoder.decode_bounded(z, forward, fence)[:, 1:].double().cpu(),
+            "before": model.decoder.decode_bounded(z, backward, fence).double().cpu(),
         }
 
     def picture(self, model: nn.Module) -> Trajectories:
@@ -298,9 +298,9 @@ class _Beats(SeriesTraining):
         z = self._starts(model, rows)
         if isinstance(model.decoder, GruDecoder):
             return model.decoder(z, wide.to(z), anchor).double().cpu()
-        fence = Fence(*(side.to(z) for side in self._fence))
-        after = model.decoder.run_on(z, wide[anchor:].to(z), fence)
-        before = model.decoder.run_on(z, wide[: anchor + 1].flip(0).to(z), fence).flip(1)
+        fence = SignalBounds(*(side.to(z) for side in self._fence))
+        after = model.decoder.decode_bounded(z, wide[anchor:].to(z), fence)
+        before = model.decoder.decode_bounded(z, wide[: anchor + 1].flip(0).to(z), fence).flip(1)
         return torch.cat([before[:, :-1], after], 1).double().cpu()
 
 

@@ -201,7 +201,7 @@ class _Spirals(SeriesTraining):
             found = pick(signal, where), signal[:, WINDOW:]
         else:
             assert isinstance(model, RnnForecaster | Forecaster | Baseline)
-            found = model(observed, where, times, None)[0], model.go_on(observed, times[where], every[WINDOW:])
+            found = model(observed, where, times, None)[0], model.forecast(observed, times[where], every[WINDOW:])
         return found[0].double().cpu(), found[1].double().cpu()
 
     def picture(self, model: nn.Module) -> Trajectories:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from nodebench.solvers import Integrator
 from nodebench.spec import Interleaved, Reason, ReasonCode
-from nodebench.trial.gaps import survived
+from nodebench.trial.missing_reasons import failure_of
 from nodebench.trial.traits import Traits
 
 Row = dict[str, float | None]
@@ -48,5 +48,5 @@ class Draft:
         try:
             self.traits |= find()
         except Exception as error:
-            message = f"an evaluation outside the training failed: {survived(solve, error)}"
+            message = f"an evaluation outside the training failed: {failure_of(solve, error)}"
             self.reasons["traits"] = Reason(code=ReasonCode.OTHER, message=message)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nodebench.spec import FieldTrait, Reason
-from nodebench.spec.trajectories import Film, Trajectories
+from nodebench.spec.trajectories import Snapshots, Trajectories
 from nodebench.trial.draft import Draft
 from nodebench.trial.training_state import State
 
@@ -32,13 +32,15 @@ def set_draft(draft: Draft, state: State) -> None:
     draft.traits = {FieldTrait(trait): observed for trait, observed in state["traits"].items()}
 
 
-def film_state(film: Film) -> dict[int, State]:
+def snapshots_state(snapshots: Snapshots) -> dict[int, State]:
     """Convert snapshots to dictionaries by epoch, with arrays as tensors."""
-    return {epoch: {name: _stored(value) for name, value in vars(picture).items()} for epoch, picture in film.items()}
+    return {
+        epoch: {name: _stored(value) for name, value in vars(picture).items()} for epoch, picture in snapshots.items()
+    }
 
 
-def film_of(state: dict[int, State]) -> Film:
-    """Convert the result of ``film_state`` back to snapshots."""
+def snapshots_of(state: dict[int, State]) -> Snapshots:
+    """Convert the result of ``snapshots_state`` back to snapshots."""
     return {epoch: _picture(**stored) for epoch, stored in state.items()}
 
 

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 
-from nodebench.errors import CannotGoOn
+from nodebench.errors import RunAborted
 from nodebench.trial.descriptors import reserve_standard_descriptors
 from nodebench.trial.scratch import make_scratch_folder, temporary_files_in
 
@@ -41,7 +41,7 @@ def start_fork_server() -> None:
     processes at once; the parent stops the trials and writes their records.
 
     Raises:
-        CannotGoOn: the server cannot be started.
+        RunAborted: the server cannot be started.
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
     reserve_standard_descriptors()
@@ -57,7 +57,7 @@ def start_fork_server() -> None:
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     except OSError as error:
-        raise CannotGoOn(f"no trial can be started: {error.strerror or error}") from error
+        raise RunAborted(f"no trial can be started: {error.strerror or error}") from error
 
 
 def fork_server_pid() -> int | None:
@@ -77,7 +77,7 @@ def fork(process: BaseProcess) -> None:
     """Have the server start a process; if the server ends meanwhile, start both once more.
 
     Raises:
-        CannotGoOn: the process cannot be started.
+        RunAborted: the process cannot be started.
     """
     for attempt in range(1, ATTEMPTS + 1):
         start_fork_server()  # if it does not run, or was killed
@@ -88,10 +88,10 @@ def fork(process: BaseProcess) -> None:
         except (EOFError, ConnectionError) as error:
             if attempt == ATTEMPTS:
                 reason = "the fork server ended while it started a trial, possibly at a limit of memory or processes"
-                raise CannotGoOn(f"no trial can be started: {reason}") from error
+                raise RunAborted(f"no trial can be started: {reason}") from error
             _wait_for_the_servers_end()
         except OSError as error:
-            raise CannotGoOn(f"no trial can be started: {error.strerror or error}") from error
+            raise RunAborted(f"no trial can be started: {error.strerror or error}") from error
 
 
 def _wait_for_the_servers_end() -> None:

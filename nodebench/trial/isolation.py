@@ -19,15 +19,15 @@ from nodebench.errors import brief
 from nodebench.spec import EVERYTHING, DataSource, Failure, Limits, Record, Request, Status, Trial
 from nodebench.spec.reasons import Reason
 from nodebench.spec.record import Resumed
-from nodebench.spec.trajectories import Film
+from nodebench.spec.trajectories import Snapshots
 from nodebench.store.checkpoints import Checkpoints
 from nodebench.tasks import live
 from nodebench.trial import worker
-from nodebench.trial.family import Family
 from nodebench.trial.finite import with_finite_values
 from nodebench.trial.fork_server import PROCESSES, fork
 from nodebench.trial.messages import Inbox
 from nodebench.trial.output import Output
+from nodebench.trial.process_tree import ProcessTree
 from nodebench.trial.worker import Ended, Job, Outcome, Progress
 
 # A solve stops by itself at the deadline. A trial that hangs elsewhere is killed this long after the deadline.
@@ -73,7 +73,7 @@ def run_isolated(
     cores: tuple[int, ...] | None = None,
     request: Request = EVERYTHING,
     checkpoints: Checkpoints | None = None,
-) -> tuple[Record, Film]:
+) -> tuple[Record, Snapshots]:
     """Run a trial in a separate process; return its record and its snapshots, also if the trial fails.
 
     The process leads its own process group. The whole group is killed at a limit, on a stop request, and at the end,
@@ -103,7 +103,7 @@ def check_isolated(trial: Trial, limits: Limits, source: DataSource) -> Record:
     return record
 
 
-def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
+def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Snapshots]:
     started, clock = datetime.now(UTC), time.perf_counter()
     job = replace(job, problem=live.of_trial(job.trial))
     with _pipe() as (messages, to_messages), _pipe() as (written, to_written):
@@ -111,7 +111,7 @@ def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
         process = context.Process(target=worker.main, args=(to_messages, to_written, job), name=f"trial-{job.trial.id}")
         fork(process)
         assert process.pid is not None
-        family = Family(process.pid)
+        family = ProcessTree(process.pid)
         try:
             to_messages.close()
             to_written.close()
@@ -132,11 +132,11 @@ def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Film]:
         "duration_seconds": watch.ended - clock + (resumed.seconds if resumed else 0.0),
     }
     try:
-        return Record(**frame, **outcome), watch.film
+        return Record(**frame, **outcome), watch.snapshots
     except ValidationError as error:  # a third-party task returned a value that is not a number
         first = error.errors()[0]
         message = brief(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-        return Record(**frame, status=Status.ERROR, failure=Failure(phase="record", message=message)), watch.film
+        return Record(**frame, status=Status.ERROR, failure=Failure(phase="record", message=message)), watch.snapshots
 
 
 @contextmanager
@@ -155,7 +155,7 @@ class _Watch:
 
     Attributes:
         output: text that the trial has written to standard output and error.
-        film: snapshots of the training.
+        snapshots: snapshots of the training.
         ended: when the trial ended, on ``time.perf_counter``.
     """
 
@@ -164,7 +164,7 @@ class _Watch:
         messages: Connection,
         written: Connection,
         process: BaseProcess,
-        family: Family,
+        family: ProcessTree,
         limits: Limits,
         report: Listener,
         stop: Stop,
@@ -181,7 +181,7 @@ class _Watch:
         self._known: Outcome = {}
         self._server_was_killed = False
         self._memory_seen = float("-inf")
-        self.film: Film = {}
+        self.snapshots: Snapshots = {}
         self._awake = self.ended = time.perf_counter()
         self._deadline = self._awake + limits.timeout + GRACE_SECONDS if limits.timeout else float("inf")
 
@@ -251,7 +251,7 @@ class _Watch:
     def _hear(self, progress: Progress) -> None:
         self._phase = progress.phase
         self._known |= progress.known
-        self.film |= progress.pictures
+        self.snapshots |= progress.pictures
         self._history += progress.earlier
         if progress.row is not None:
             self._history.append(progress.row)

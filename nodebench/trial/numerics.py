@@ -14,8 +14,8 @@ from nodebench.spec import Batching, Gradient, Reason, ReasonCode, Trial
 from nodebench.tasks import Experiment, Task
 from nodebench.trial.draft import NO_ODE, NO_TRAINING, Draft, Row
 from nodebench.trial.evaluation import evaluating
-from nodebench.trial.gaps import failed_probe, no_reference, survived
 from nodebench.trial.metrics import numbers_of
+from nodebench.trial.missing_reasons import failure_of, probe_failure, reference_failure
 from nodebench.trial.probes import joint_over_single, residual_error, reverse_error
 from nodebench.trial.profile import Setting, adaptive_settings, fixed_settings
 from nodebench.trial.reference import Reference
@@ -89,7 +89,7 @@ class Numerics:
             with self._evaluating(), self._solve.using(NfeCounter(self._budget), trace=trace):
                 self._experiment.loss(self._experiment.model, self._experiment.probe)
         except Exception as error:
-            self._draft.reasons["traits"] = failed_probe(self._solve, error)
+            self._draft.reasons["traits"] = probe_failure(self._solve, error)
         if trace:
             vector_field, y0, times, _ = trace[0]
             self._draft.add_traits(partial(batch_dependence, vector_field, times[0], y0), self._solve)
@@ -111,7 +111,7 @@ class Numerics:
                     experiment.loss(experiment.model, experiment.probe)
                     found = probe(trace[:])
             except Exception as error:
-                self._draft.missing([name], failed_probe(self._solve, error))
+                self._draft.missing([name], probe_failure(self._solve, error))
                 continue
             self._draft.costs[name] = found
             if found is None:
@@ -164,13 +164,13 @@ class Numerics:
         try:
             trained = reference.solve_as_trained(differentiate=self._task.trains)
         except Exception as error:
-            self._draft.missing([name for names in compared for name in names], no_reference(self._solve, error))
+            self._draft.missing([name for names in compared for name in names], reference_failure(self._solve, error))
             return
         for names, compare in compared.items():
             try:
                 self._draft.costs |= compare()
             except Exception as error:
-                self._draft.missing(list(names), no_reference(self._solve, error))
+                self._draft.missing(list(names), reference_failure(self._solve, error))
 
     @property
     def _is_adaptive(self) -> bool:
@@ -191,7 +191,7 @@ class Numerics:
                 try:
                     row["solution_error"] = self._profiled_error(setting, reference)
                 except Exception as error:  # there is no reference, for this row or for any other
-                    self._draft.reasons.setdefault("profile", no_reference(self._solve, error))
+                    self._draft.reasons.setdefault("profile", reference_failure(self._solve, error))
                     reference = None
             self._draft.profile.append(row)
 
@@ -202,7 +202,7 @@ class Numerics:
                 metrics = numbers_of(self._experiment.metrics(self._experiment.model))
             except Exception as error:
                 metrics = dict.fromkeys(self._draft.metric_names)
-                message = f"{setting.keys}: {survived(self._solve, error)}"
+                message = f"{setting.keys}: {failure_of(self._solve, error)}"
                 self._draft.reasons.setdefault("profile", Reason(code=ReasonCode.OTHER, message=message))
         nfe = None if counter.blind else counter.forward / max(counter.solves, 1)
         return {**setting.keys, "nfe": nfe, **metrics}
@@ -218,7 +218,7 @@ class Numerics:
             try:
                 self._experiment.loss(self._experiment.model, self._experiment.probe)
             except Exception as error:
-                self._draft.reasons.setdefault("profile", failed_probe(self._solve, error))
+                self._draft.reasons.setdefault("profile", probe_failure(self._solve, error))
                 return None
             return reference.solution_error(trace[:])
 

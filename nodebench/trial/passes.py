@@ -20,14 +20,14 @@ from nodebench.instruments import Budget, MemoryMeter, NfeCounter, Stopwatch
 from nodebench.solvers import Integrator, Observer, StepControl, find_solver
 from nodebench.solvers.random_state import RandomState
 from nodebench.spec import DataSource, FieldTrait, Gradient, Pass, Reason, ReasonCode, SolveFailed, Trial
-from nodebench.spec.trajectories import Film
+from nodebench.spec.trajectories import Snapshots
 from nodebench.tasks import Experiment, Task
 from nodebench.trial.draft import NO_ODE, NO_TRAINING, Draft, Row
-from nodebench.trial.draft_state import draft_state, film_of, film_state, set_draft
+from nodebench.trial.draft_state import draft_state, set_draft, snapshots_of, snapshots_state
 from nodebench.trial.evaluation import evaluating
-from nodebench.trial.gaps import failed_probe, survived
 from nodebench.trial.interleaved import interleave
 from nodebench.trial.metrics import numbers_of
+from nodebench.trial.missing_reasons import failure_of, probe_failure
 from nodebench.trial.numerics import Numerics
 from nodebench.trial.profile import tight
 from nodebench.trial.saver import Saver
@@ -74,7 +74,7 @@ class Passes:
 
     Attributes:
         draft: results of the trial so far.
-        film: snapshots of the training.
+        snapshots: snapshots of the training.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Passes:
         experiment: Experiment,
         solve: Integrator,
         budget: Budget,
-        report: Callable[[Row, Film], None],
+        report: Callable[[Row, Snapshots], None],
         saver: Saver | None = None,
     ) -> None:
         self._trial = trial
@@ -99,7 +99,7 @@ class Passes:
         self._saver = saver
         self._resumed: Training | None = None
         self.draft = Draft()
-        self.film: Film = {}
+        self.snapshots: Snapshots = {}
         self._numerics = Numerics(trial, task, experiment, solve, budget, self.draft)
 
     def timed(self) -> None:
@@ -152,7 +152,7 @@ class Passes:
         try:
             self.draft.interleaved = interleave(self._trial, baseline, source, self._budget)
         except Exception as error:
-            failed = survived(self._solve, error)
+            failed = failure_of(self._solve, error)
             code = ReasonCode.PROBE_FAILED if isinstance(failed, SolveFailed) else ReasonCode.OTHER
             message = f"the interleaved pass failed: {failed}"
             self.draft.reasons["interleaved"] = Reason(code=code, message=message)
@@ -189,7 +189,7 @@ class Passes:
         training = Training(self._experiment, self._device, resumable=True)
         training.resume(state["training"])
         set_draft(self.draft, state["draft"])
-        self.film = film_of(state["film"])
+        self.snapshots = snapshots_of(state["snapshots"])
         self._observed = True
         self._resumed = training
 
@@ -217,8 +217,8 @@ class Passes:
     def _save(self, saver: Saver, training: Training) -> None:
         """Store the training, unless the field keeps its own state, which cannot be stored."""
         if FieldTrait.STATEFUL not in self.draft.traits:
-            draft, film = draft_state(self.draft), film_state(self.film)
-            saver.save(lambda: {"training": training.state(), "draft": draft, "film": film})
+            draft, snapshots = draft_state(self.draft), snapshots_state(self.snapshots)
+            saver.save(lambda: {"training": training.state(), "draft": draft, "snapshots": snapshots})
 
     def _close_epoch(self, epoch: int, figures: Row, metrics: bool) -> None:
         """Evaluate the model after an epoch, with a separate counter, and add the results to the epoch's row."""
@@ -234,7 +234,7 @@ class Passes:
             row["nfe_probe_tight"] = self._tight_nfe()
         self.draft.history.append(row)
         pictures = self._pictures(epoch)
-        self.film |= pictures
+        self.snapshots |= pictures
         self._report(row, pictures)
 
     def _tight_nfe(self) -> float | None:
@@ -247,13 +247,13 @@ class Passes:
             with self._evaluating(tight(self._solve.control)) as counter:
                 self._experiment.loss(self._experiment.model, self._experiment.probe)
         except Exception as error:
-            self.draft.reasons.setdefault("nfe_probe_tight", failed_probe(self._solve, error))
+            self.draft.reasons.setdefault("nfe_probe_tight", probe_failure(self._solve, error))
             return None
         finally:
             state.restore()
         return None if counter.blind else counter.forward
 
-    def _pictures(self, epoch: int) -> Film:
+    def _pictures(self, epoch: int) -> Snapshots:
         """Return a snapshot of the model's predictions on the task's examples; empty for epochs between frames."""
         experiment = self._experiment
         if epoch % math.ceil(experiment.epochs / FRAMES) and epoch != experiment.epochs:
@@ -262,7 +262,7 @@ class Passes:
             with self._evaluating():
                 picture = experiment.picture(experiment.model)
         except Exception as error:
-            message = f"epoch {epoch}: {survived(self._solve, error)}"
+            message = f"epoch {epoch}: {failure_of(self._solve, error)}"
             self.draft.reasons.setdefault("figures", Reason(code=ReasonCode.OTHER, message=message))
             return {}
         return {} if picture is None else {epoch: picture}

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import util
 from pathlib import Path
 
-from nodebench.errors import CannotGoOn
+from nodebench.errors import RunAborted
 
 _NAME = re.compile(r"nodebench-\w{8}")
 _MARK = "owner"  # marker file in each of these folders, and its first line
@@ -31,7 +31,7 @@ def make_scratch_folder() -> Path:
     """Create a folder, locked until this process ends, whose path allows sockets; remove folders without an owner.
 
     Raises:
-        CannotGoOn: no folder can be created.
+        RunAborted: no folder can be created.
     """
     folder, descriptor = _make()
     util.Finalize(None, _remove, args=(folder, descriptor), exitpriority=_LAST)
@@ -50,7 +50,7 @@ def _make() -> tuple[Path, int]:
                 (folder / _MARK).write_bytes(_FIRST_LINE + f"process {os.getpid()}\n".encode())
                 break
     except OSError as error:
-        raise CannotGoOn(f"no temporary folder can be made in {base}: {error.strerror or error}") from error
+        raise RunAborted(f"no temporary folder can be made in {base}: {error.strerror or error}") from error
     return folder, descriptor
 
 
@@ -74,7 +74,7 @@ def scratch_folder() -> Iterator[Path]:
     """Create a folder for the files of a trial, removed at the end; after a kill, the next command removes it.
 
     Raises:
-        CannotGoOn: no folder can be created.
+        RunAborted: no folder can be created.
     """
     folder, descriptor = _make()
     try:
@@ -100,7 +100,7 @@ def _base() -> Path:
     for folder in (usual, *_SHORT_FOLDERS):
         if len(os.fsencode(folder)) + _BELOW <= _SOCKET_BYTES and os.access(folder, os.W_OK | os.X_OK):
             return Path(folder)
-    raise CannotGoOn(
+    raise RunAborted(
         f"the path of the temporary folder {usual} is too long for a socket: set TMPDIR to a writable folder "
         f"with a path of at most {_SOCKET_BYTES - _BELOW} characters"
     )

@@ -6,8 +6,8 @@ import warnings
 from types import TracebackType
 
 from nodebench.trial.descriptors import reserve_standard_descriptors
-from nodebench.trial.family import adopt_orphans
 from nodebench.trial.fork_server import SAFE_PATH
+from nodebench.trial.process_tree import adopt_orphans
 
 
 def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -33,18 +33,18 @@ from nodebench.spec import (
 )
 from nodebench.spec.figures import several
 from nodebench.spec.record import Resumed
-from nodebench.spec.trajectories import Film
+from nodebench.spec.trajectories import Snapshots
 from nodebench.store.checkpoints import Checkpoints
 from nodebench.tasks import Experiment, find_task, live
 from nodebench.trial.build import experiment_of, integrator_of, plugins_of
 from nodebench.trial.compiler_cache import empty_compiler_cache
 from nodebench.trial.devices import resolve_device
 from nodebench.trial.draft import Row
-from nodebench.trial.family import adopt_orphans, kill_descendants
 from nodebench.trial.finite import with_finite_values
 from nodebench.trial.messages import send
 from nodebench.trial.options import options_of
 from nodebench.trial.passes import Passes
+from nodebench.trial.process_tree import adopt_orphans, kill_descendants
 from nodebench.trial.saver import Earlier, Saver, identity_of
 
 # Phase names in records and displays, if they differ from the name of the pass.
@@ -84,7 +84,7 @@ class Progress:
     phase: str
     epochs: int = 0
     row: Row | None = None
-    pictures: Film = field(default_factory=dict)
+    pictures: Snapshots = field(default_factory=dict)
     known: Outcome = field(default_factory=dict)
     earlier: list[Row] = field(default_factory=list)
     notice: str = ""
@@ -229,7 +229,7 @@ class _Child:
         trial, solve = self._job.trial, self._solve
         assert solve is not None
 
-        def report(row: Row, pictures: Film) -> None:
+        def report(row: Row, pictures: Snapshots) -> None:
             self._tell(row=row, pictures=pictures)
 
         return Passes(trial, find_task(trial.task), experiment, solve, self._budget, report, saver)
@@ -268,7 +268,7 @@ class _Child:
         passes.draft.reasons["resumed"] = Reason(code=ReasonCode.RESUMED, message=message)
         self._outcome |= {"resumed": resumed, "calibration": [*earlier.calibration, *self._outcome["calibration"]]}
         notice = f"resumes from its checkpoint, after {several(len(rows) - 1, 'epoch')} of {self._epochs}"
-        self._tell(earlier=rows, pictures=passes.film, known={"resumed": resumed}, notice=notice)
+        self._tell(earlier=rows, pictures=passes.snapshots, known={"resumed": resumed}, notice=notice)
 
     def _measure(self, passes: Passes) -> None:
         """Run the requested passes, and mark the metrics of the others as not requested."""

@@ -4,7 +4,7 @@ import pytest
 from evidence import ENVIRONMENT, evidence
 
 from nodebench.analysis import recommend as analysis
-from nodebench.analysis.recommend import Fate, Limits, Options, Present, Problem, by_machine, problems
+from nodebench.analysis.recommend import CandidateStatus, Limits, Options, Present, Problem, by_machine, problems
 from nodebench.spec import Status
 
 # By gradient: error, seconds, bytes.
@@ -49,10 +49,10 @@ def test_without_limits_the_fastest_is_named_and_the_front_kept():
     answer = recommend(records(), Limits())
     assert answer.choice.record.trial.gradient == "direct"
     assert fates(answer) == {
-        "direct": Fate.CHOSEN,
-        "checkpoint": Fate.FRONT,
-        "adjoint": Fate.FRONT,
-        "adjoint-seminorm": Fate.BEATEN,
+        "direct": CandidateStatus.CHOSEN,
+        "checkpoint": CandidateStatus.FRONT,
+        "adjoint": CandidateStatus.FRONT,
+        "adjoint-seminorm": CandidateStatus.BEATEN,
     }
     assert why(answer, "checkpoint").endswith("the time of the chosen one, with less memory")
     assert "adjoint is no worse" in why(answer, "adjoint-seminorm")
@@ -69,22 +69,22 @@ def test_a_limit_of_memory_leaves_the_next_fastest():
 def test_the_runner_up_is_compared_seed_by_seed():
     answer = recommend(records(), Limits())
     assert answer.runner_up.record.trial.gradient == "checkpoint"
-    assert answer.dearer.value == pytest.approx(1.5)
-    assert answer.dearer.n == 3
-    assert recommend(records(seeds=1), Limits()).dearer is None
+    assert answer.time_ratio.value == pytest.approx(1.5)
+    assert answer.time_ratio.n == 3
+    assert recommend(records(seeds=1), Limits()).time_ratio is None
 
 
 def test_where_nothing_meets_the_limits_nothing_is_named():
     answer = recommend(records(), Limits(memory=1e6))
     assert answer.choice is None
-    assert set(fates(answer).values()) == {Fate.UNFIT}
+    assert set(fates(answer).values()) == {CandidateStatus.UNFIT}
 
 
 def test_what_has_failed_once_is_not_named():
     found = records()
     found[0] = evidence(0, gradient="direct", status=Status.DT_UNDERFLOW)
     answer = recommend(found, Limits())
-    assert fates(answer)["direct"] is Fate.FAILED
+    assert fates(answer)["direct"] is CandidateStatus.FAILED
     assert why(answer, "direct") == "1 of 3 trials failed: dt-underflow"
     assert answer.choice.record.trial.gradient == "checkpoint"
 
@@ -103,7 +103,7 @@ def test_memory_that_two_meters_saw_is_not_compared():
     answer = recommend([*found, *jax], Limits())
     assert answer.choice.record.trial.solver == "diffrax:tsit5"
     # It is faster and errs less; its bytes are of another meter, and so no reason to keep the others.
-    assert [one.fate for one in answer.candidates] == [Fate.CHOSEN, *[Fate.BEATEN] * 4]
+    assert [one.fate for one in answer.candidates] == [CandidateStatus.CHOSEN, *[CandidateStatus.BEATEN] * 4]
 
 
 def test_what_was_not_measured_is_no_better():
@@ -112,7 +112,7 @@ def test_what_was_not_measured_is_no_better():
     ]
     others = [record for record in records() if record.trial.gradient != "direct"]
     answer = recommend([*unknown, *others], Limits())
-    assert fates(answer)["checkpoint"] is Fate.FRONT
+    assert fates(answer)["checkpoint"] is CandidateStatus.FRONT
 
 
 def test_records_of_another_problem_are_another_answer():
@@ -177,9 +177,9 @@ def drifting(found, gradient, seeds):
 
 def test_what_could_not_be_timed_is_no_loser():
     answer = recommend(drifting(records(), "direct", (0, 1, 2)), Limits(error=1e-3))
-    assert fates(answer)["direct"] is Fate.UNTIMED
+    assert fates(answer)["direct"] is CandidateStatus.UNTIMED
     assert why(answer, "direct") == "its time was not measured: the machine's speed changed during the trial"
-    assert fates(answer)["adjoint"] is Fate.UNFIT
+    assert fates(answer)["adjoint"] is CandidateStatus.UNFIT
     assert answer.choice.record.trial.gradient == "checkpoint"
     answer = recommend(drifting(records(), "direct", (0,)), Limits())
     assert answer.choice.record.trial.gradient == "direct"
@@ -189,7 +189,7 @@ def test_what_could_not_be_timed_is_no_loser():
 def test_passes_that_disagree_are_no_lack_of_time():
     found = [one.model_copy(update={"passes_agree": False}) for one in records()]
     answer = recommend(found, Limits())
-    assert set(fates(answer).values()) == {Fate.UNFIT}
+    assert set(fates(answer).values()) == {CandidateStatus.UNFIT}
     assert why(answer, "direct") == "its passes disagree"
 
 
@@ -203,7 +203,7 @@ def test_a_time_that_may_be_used_goes_before_a_later_one_that_may_not():
 
 
 def test_times_of_trials_that_shared_their_cores_are_no_part_of_a_ratio():
-    """As those of a machine that drifted: seed 0 of the dearer one says a hundred times, and may not be used."""
+    """As those of a machine that drifted: seed 0 of the time_ratio one says a hundred times, and may not be used."""
     found = records(seeds=4)
     spoiled = [
         one.model_copy(

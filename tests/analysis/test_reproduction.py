@@ -5,9 +5,9 @@ import math
 import pytest
 from evidence import ENVIRONMENT, evidence
 
+from nodebench.analysis.environment_diff import changes, reaching, told
 from nodebench.analysis.noise import Noise
-from nodebench.analysis.reproduction import Again, reproduction
-from nodebench.analysis.surroundings import changes, reaching, told
+from nodebench.analysis.reproduction import ReproductionOutcome, reproduction
 from nodebench.spec import Status
 from nodebench.spec.figures import Kind
 
@@ -30,25 +30,25 @@ def outcomes(found):
 def test_the_same_again_is_identical_and_its_time_within_the_interval():
     found = reproduction(RECORD, again(step=1.07), REPLICATES)
     assert outcomes(found) == {
-        "nfe_forward": Again.IDENTICAL,
-        "trajectory_error": Again.IDENTICAL,
-        "step_seconds": Again.WITHIN,
+        "nfe_forward": ReproductionOutcome.IDENTICAL,
+        "trajectory_error": ReproductionOutcome.IDENTICAL,
+        "step_seconds": ReproductionOutcome.WITHIN,
     }
     assert found.unexplained == []
     assert found.same_end
-    assert outcomes(reproduction(RECORD, RECORD, REPLICATES))["step_seconds"] is Again.IDENTICAL
+    assert outcomes(reproduction(RECORD, RECORD, REPLICATES))["step_seconds"] is ReproductionOutcome.IDENTICAL
 
 
-def test_another_count_in_the_same_surroundings_is_unexplained():
+def test_another_count_in_the_same_environment_is_unexplained():
     found = reproduction(RECORD, again(nfe=21), REPLICATES)
-    assert outcomes(found)["nfe_forward"] is Again.DIFFERENT
+    assert outcomes(found)["nfe_forward"] is ReproductionOutcome.DIFFERENT
     assert [one.figure.name for one in found.unexplained] == ["nfe_forward"]
 
 
 def test_a_change_of_version_explains_what_it_reaches():
     newer = ENVIRONMENT | {"packages": ENVIRONMENT["packages"] | {"torch": "3.0"}}
     found = reproduction(RECORD, again(newer, nfe=21), REPLICATES)
-    (different,) = [one for one in found.figures if one.outcome is Again.DIFFERENT]
+    (different,) = [one for one in found.figures if one.outcome is ReproductionOutcome.DIFFERENT]
     assert different.explained_by == {"packages.torch": ("2.0", "3.0")}
     assert found.unexplained == []
 
@@ -78,16 +78,18 @@ def test_other_data_explain_what_was_learned():
 
 def test_a_time_far_outside_is_different_and_with_few_replicates_nothing_is_said():
     far = reproduction(RECORD, again(step=3.0), REPLICATES)
-    assert outcomes(far)["step_seconds"] is Again.DIFFERENT
+    assert outcomes(far)["step_seconds"] is ReproductionOutcome.DIFFERENT
     assert far.unexplained == []  # a busy machine is in no record
-    assert outcomes(reproduction(RECORD, again(step=3.0), REPLICATES[:2]))["step_seconds"] is Again.UNKNOWN
+    assert (
+        outcomes(reproduction(RECORD, again(step=3.0), REPLICATES[:2]))["step_seconds"] is ReproductionOutcome.UNKNOWN
+    )
 
 
 def test_the_noise_of_the_machine_goes_before_the_replicates():
     noise = {"step_seconds": Noise(0.03, 10**6, 0.04, 10**6)}
     found = reproduction(RECORD, again(step=1.17), REPLICATES, noise)
     (step,) = [one for one in found.figures if one.figure.name == "step_seconds"]
-    assert step.outcome is Again.DIFFERENT
+    assert step.outcome is ReproductionOutcome.DIFFERENT
     half = 1.96 * math.sqrt(2) * 0.05  # both deviations, of both trials
     assert step.interval == pytest.approx((math.exp(-half), math.exp(half)), rel=1e-3)
 

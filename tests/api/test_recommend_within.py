@@ -10,7 +10,7 @@ from nodebench.analysis.recommend import Limits, Present, problems
 from nodebench.analysis.recommend import recommend as recommend_from
 from nodebench.api.recommend_within import contenders
 from nodebench.errors import BadInput
-from nodebench.running.deadline import Until
+from nodebench.running.deadline import DeadlineListener
 from nodebench.running.listener import Listener
 
 
@@ -50,7 +50,7 @@ def test_nothing_is_measured_again_where_nothing_meets_the_limits():
 
 def test_a_session_is_stopped_when_the_time_is_up():
     stopped = []
-    with Until(Listener(), 0.05).interruption(lambda: stopped.append(time.monotonic())) as received:
+    with DeadlineListener(Listener(), 0.05).interruption(lambda: stopped.append(time.monotonic())) as received:
         while not stopped:
             time.sleep(0.01)
     assert received == []  # nobody pressed Ctrl-C
@@ -58,7 +58,7 @@ def test_a_session_is_stopped_when_the_time_is_up():
 
 def test_a_session_that_ends_in_time_is_not_stopped():
     stopped = []
-    until = Until(Listener(), 0.2)
+    until = DeadlineListener(Listener(), 0.2)
     with until.interruption(lambda: stopped.append(1)):
         pass
     while until.left > -0.1:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from nodebench.analysis.homes import is_at
+from nodebench.analysis.study_membership import is_at
 from nodebench.claims import all_claims
 from nodebench.claims.freeze import extends, frozen_declarations
-from nodebench.settle.asked import arms_of, asked, axes_of, contents_of, studies_of
+from nodebench.settle.required_trials import arms_of, asked, axes_of, contents_of, studies_of
 
 CLAIMS = all_claims()
 

@@ -118,7 +118,9 @@ def test_other_trials_are_a_change_too_and_a_new_neutral_option_is_none():
 
 
 def test_every_declaration_is_frozen():
-    from nodebench.settle.asked import contents  # not at the top: another process imports this file for its claims
+    from nodebench.settle.required_trials import (
+        contents,  # not at the top: another process imports this file for its claims
+    )
 
     assert [one.name for one in changed(CLAIMS, contents(CLAIMS), frozen_declarations())] == []
 

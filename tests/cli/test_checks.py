@@ -67,7 +67,7 @@ def planted(folder: Path, name: str, **changes) -> None:
 def test_two_runs_of_the_same_trials_have_no_difference(command, folder):
     assert "environment: the same" in command(folder, "compare", "a", "b").stdout
     found = json.loads(command(folder, "compare", "a", "b", "--json").stdout)
-    # Whether times alike are called so is tested a hundred times over, in test_changes.py.
+    # Whether times alike are called so is tested a hundred times over, in test_compare_runs.py.
     assert all(one["outcome"] == "identical" for one in found["changes"] if one["p_corrected"] is None)
     exact = {change["figure"] for change in found["changes"] if change["outcome"] == "identical"}
     assert {"nfe_forward", "nfe_backward", "tensor_peak_bytes", "gradient_error", "trajectory_error", "loss"} <= exact

@@ -288,4 +288,4 @@ def test_without_damage_every_cheap_command_reads_all(whole, tmp_path, capsys, m
         check(whole, tmp_path / "case", capsys, monkeypatch, ("bytes", "lock", (0.0, 0, b"")), name)
     run = RunFolder(whole / DAMAGED)
     assert len(run.records()) == 3
-    assert all(run.film(record) for record in run.records())
+    assert all(run.snapshots(record) for record in run.records())

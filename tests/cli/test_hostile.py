@@ -25,7 +25,7 @@ LINE = np.zeros((1, 3, 2))
 LABELS = ("$\\frac{", "_x \x1b[31m")
 
 
-def film():
+def snapshots():
     return {
         e: Trajectories(np.arange(3.0), LINE, LINE, LINE[..., 0], LINE, (0.0, 1.0), "$t_{$ $", LABELS) for e in (0, 1)
     }
@@ -52,7 +52,7 @@ def make(results, study="[/red] $x$", message=MESSAGE, names=NAMES) -> RunFolder
             failure=None if status is Status.OK else Failure(message=message),
             place=Place(study=study, groups=(name,)),
         )
-        run.append(record, film())
+        run.append(record, snapshots())
     return run
 
 

@@ -8,7 +8,7 @@ from scipy.interpolate import CubicSpline
 from torch import nn
 
 from nodebench.models.controlled import CdeField, GruClassifier, NeuralCDE, spline_coefficients
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Gradient, Grid
 from nodebench.tasks.chirality import TURNS, ChiralityOptions, observation_times, spirals
 from nodebench.trial.build import experiment_of

@@ -9,11 +9,11 @@ from torch.distributions import Normal, kl_divergence
 from nodebench.models.latent import (
     DenseEncoder,
     Encoder,
-    Fence,
     GruDecoder,
     OdeDecoder,
     RnnForecaster,
     SeriesVae,
+    SignalBounds,
     log_likelihood,
     pick,
 )
@@ -116,9 +116,9 @@ def test_the_decoder_goes_out_from_its_anchor_to_both_sides():
 
 @pytest.mark.parametrize(("rate", "direction"), [(3.0, 1), (-3.0, -1)])
 def test_a_sample_that_leaves_the_fence_is_held_there_and_the_others_go_on(rate, direction):
-    fence = Fence(torch.zeros(1), torch.tensor([10.0]))
+    fence = SignalBounds(torch.zeros(1), torch.tensor([10.0]))
     times = direction * torch.linspace(0, 20, 81)
-    signal = decoder(rate).run_on(torch.tensor([[1.0], [0.0], [0.01]]), times, fence)[..., 0]
+    signal = decoder(rate).decode_bounded(torch.tensor([[1.0], [0.0], [0.01]]), times, fence)[..., 0]
     leaves = math.log(10) / 3
     first = int((~fence.contains(signal.unsqueeze(-1)))[0].int().argmax())
     assert abs(float(times[first - 1])) < leaves <= abs(float(times[first]))
@@ -160,7 +160,7 @@ def test_the_forecaster_goes_on_from_its_own_predictions():
     model, observed = RnnForecaster(2, 5, sees_gaps=True), torch.randn(1, 3, 2)
     grid = torch.linspace(0, 1, 7)
     times, later = grid[:3].unsqueeze(0), grid[3:]
-    ahead = model.go_on(observed, times, later)
+    ahead = model.forecast(observed, times, later)
     for k in range(len(later)):
         longer = torch.cat([observed, ahead[:, : k + 1]], 1)
         predicted, _ = model(longer, torch.arange(4 + k).unsqueeze(0), grid, None)

@@ -129,7 +129,7 @@ def test_a_forecaster_goes_on_from_its_own_predictions(kind):
     model = Forecaster(network, 5, 3).double()
     grid = torch.linspace(0, 1, 6, dtype=torch.float64)
     observed, times = VALUES[:1, :3], grid[:3].unsqueeze(0)
-    ahead = model.go_on(observed, times, grid[3:])
+    ahead = model.forecast(observed, times, grid[3:])
     for k in range(3):
         longer = torch.cat([observed, ahead[:, : k + 1]], 1)
         predicted, kl = model(longer, torch.arange(4 + k).unsqueeze(0), grid, None)
@@ -148,6 +148,6 @@ def test_a_forecaster_goes_on_from_its_own_predictions(kind):
 def test_baselines_say_what_is_asked_at_any_time(rule, expected):
     observed, times = torch.tensor([[[2.0], [8.0]]]), torch.tensor([[1.0, 4.0]])
     asked = torch.tensor([0.0, 1.0, 1.5, 3.0, 4.0, 6.0])
-    assert Baseline(rule()).go_on(observed, times, asked).flatten().tolist() == pytest.approx(expected)
-    backwards = Baseline(rule()).go_on(observed, times, asked.flip(0))
+    assert Baseline(rule()).forecast(observed, times, asked).flatten().tolist() == pytest.approx(expected)
+    backwards = Baseline(rule()).forecast(observed, times, asked.flip(0))
     assert backwards.flatten().tolist() == pytest.approx(expected[::-1])

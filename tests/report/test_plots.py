@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nodebench.reporting.pictures import pictures
 from nodebench.reporting.plots import density, draw_trial, over_time, portrait, training
+from nodebench.reporting.trajectory_plots import pictures
 from nodebench.spec import Gradient, Record, Status, Trial
 from nodebench.spec.trajectories import Trajectories
-from nodebench.store.film import load_film, save_film
+from nodebench.store.snapshots import load_snapshots, save_snapshots
 
 
 def picture(examples: int = 1, field: bool = True, silent: bool = False) -> Trajectories:
@@ -72,11 +72,11 @@ def test_a_density_is_drawn_beside_points_on_the_same_axes(tmp_path, flows, titl
     kinds = {
         path.name.split(".", 1)[1] for path in draw_trial(record(), {0: plane(flows, 0.5), 3: shown}, tmp_path, True)
     }
-    films = {"gif", "flow.gif"} if flows else {"gif"}
-    assert kinds == {f"{k}.{f}" for k in ("density", "training") for f in ("png", "svg")} | films
+    animated = {"gif", "flow.gif"} if flows else {"gif"}
+    assert kinds == {f"{k}.{f}" for k in ("density", "training") for f in ("png", "svg")} | animated
     if flows:
-        (film,) = tmp_path.glob("*.flow.gif")
-        with Image.open(film) as frames:
+        (snapshots,) = tmp_path.glob("*.flow.gif")
+        with Image.open(snapshots) as frames:
             first = np.asarray(frames.convert("L"), dtype=float)
             frames.seek(2)
             assert np.abs(np.asarray(frames.convert("L"), dtype=float) - first).max() > 100  # the points have moved
@@ -98,8 +98,8 @@ def test_the_same_record_gives_the_same_file(tmp_path):
 
 
 def test_an_animation_has_a_frame_an_epoch(tmp_path):
-    film = {0: picture(2, field=False), 1: picture(2, field=False, silent=True), 2: picture(2, field=False)}
-    gif = draw_trial(record(), film, tmp_path, animate=True)[-1]
+    snapshots = {0: picture(2, field=False), 1: picture(2, field=False, silent=True), 2: picture(2, field=False)}
+    gif = draw_trial(record(), snapshots, tmp_path, animate=True)[-1]
     assert gif.suffix == ".gif"
     assert 3 <= Image.open(gif).n_frames <= 3 + 8
 
@@ -187,8 +187,8 @@ def test_a_series_has_its_name_its_hidden_points_and_no_line_across_a_gap(tmp_pa
     assert start.get_xdata() == [1.0, 1.0]
     labels = [text.get_text() for text in drawn.legends[0].get_texts()]
     assert labels == ["given", "hidden", "predicted", "start of the forecast"]
-    save_film(tmp_path / "a.npz", {1: series()})
-    again = load_film(tmp_path / "a.npz")[1]
+    save_snapshots(tmp_path / "a.npz", {1: series()})
+    again = load_snapshots(tmp_path / "a.npz")[1]
     assert (again.names, again.given_until.tolist()) == (("buoy 1", "buoy 2"), [1.0, 1.0])
     files = draw_trial(record(ode=False), {1: again}, tmp_path)
     assert {path.name.split(".")[1] for path in files} == {"time", "training"}  # one component has no plane

@@ -7,7 +7,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from nodebench.running.engines.local import LocalEngine
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import Compile, DataSource, Grid, Limits, Pass, Request, Status
 from nodebench.trial.compiler_cache import empty_compiler_cache
 from nodebench.trial.fork_server import start_fork_server

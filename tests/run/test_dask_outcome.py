@@ -3,7 +3,7 @@
 import pytest
 from distributed.comm import CommClosedError
 
-from nodebench.errors import CannotGoOn
+from nodebench.errors import RunAborted
 from nodebench.running.engines.dask import _outcome
 from nodebench.spec import Limits, Trial
 
@@ -19,5 +19,5 @@ class Finished:
 
 def test_a_scheduler_lost_while_a_result_is_on_its_way_is_said_so():
     trial = Trial(task="toy/spiral", model="small")
-    with pytest.raises(CannotGoOn, match="the Dask scheduler at tcp://here:1 is gone"):
+    with pytest.raises(RunAborted, match="the Dask scheduler at tcp://here:1 is gone"):
         _outcome(Finished(), trial, Limits(), "tcp://here:1")

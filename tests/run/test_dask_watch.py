@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nodebench.errors import CannotGoOn
+from nodebench.errors import RunAborted
 from nodebench.running.engines import dask_watch
 from nodebench.running.engines.dask_watch import Watch
 
@@ -40,7 +40,7 @@ def check_until_it_raises(watch: Watch) -> None:
 def test_a_run_without_any_worker_ends_when_its_patience_does():
     notices: list[str] = []
     watch = Watch(Client(workers={}), "tcp://there", 0.2, notices.append, lambda: None)
-    with pytest.raises(CannotGoOn, match="the Dask scheduler at tcp://there has had no worker for 0 s"):
+    with pytest.raises(RunAborted, match="the Dask scheduler at tcp://there has had no worker for 0 s"):
         check_until_it_raises(watch)
     (notice,) = notices
     assert notice.startswith("no Dask worker is left at tcp://there")
@@ -62,7 +62,7 @@ def test_a_lost_scheduler_ends_the_run():
     watch = Watch(client, "tcp://there", None, print, lambda: None)
     watch.check()
     client.status = "closed"
-    with pytest.raises(CannotGoOn, match="the Dask scheduler at tcp://there is gone"):
+    with pytest.raises(RunAborted, match="the Dask scheduler at tcp://there is gone"):
         watch.check()
 
 

@@ -18,7 +18,7 @@ from nodebench.instruments.environment import usable_cores
 from nodebench.running.engines import dask as dask_engine
 from nodebench.running.engines.dask import DaskEngine
 from nodebench.running.engines.local import LocalEngine, _slots
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid, Limits, Request, Status, Study
 from nodebench.store.checkpoints import Checkpoints, checkpoint_files
 from nodebench.store.run_folder import RunFolder

@@ -1,5 +1,5 @@
 from nodebench.running.estimate import Costs, costs_on, estimate
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid, Limits, Record, Status, Study, Trial
 from nodebench.store.run_folder import RunFolder
 from nodebench.trial.fork_server import start_fork_server

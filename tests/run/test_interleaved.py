@@ -8,7 +8,7 @@ import pytest
 from nodebench.errors import BadInput
 from nodebench.instruments import Budget
 from nodebench.running.baseline import baseline_of
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Gradient, Grid, Limits, Preset, ReasonCode, Request, Status, Trial
 from nodebench.trial.interleaved import SCHEDULES, Schedule, alternate, compare, interleave
 from nodebench.trial.isolation import run_isolated

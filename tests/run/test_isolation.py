@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid, Limits, Pass, Request, Status
 from nodebench.trial import isolation
 from nodebench.trial.fork_server import start_fork_server, wait_for_fork_server
@@ -274,7 +274,7 @@ def test_no_trial_outlives_a_killed_parent(tmp_path):
 import sys
 from nodebench.trial.fork_server import start_fork_server
 from nodebench.trial.isolation import Stop, run_isolated
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import Grid, Limits
 from nodebench.spec import DataSource
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from nodebench.errors import CannotGoOn
+from nodebench.errors import RunAborted
 from nodebench.running.engines.local import LocalEngine
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.running.noise import measure_noise
 from nodebench.spec import DataSource, Grid, Preset, Trial
 
@@ -29,12 +29,12 @@ def test_a_stop_ends_the_pause_between_rounds():
         if len(records) == 2:  # the round is over
             threading.Timer(0.3, stop).start()
 
-    with pytest.raises(CannotGoOn, match="interrupted"):
+    with pytest.raises(RunAborted, match="interrupted"):
         measure_noise(one(TRIVIAL), 2, 2, 600.0, engine, lambda *_: None, finished, lambda: pressed)
     assert [record.status for record in records] == ["ok", "ok"]
 
 
 def test_a_load_that_fails_is_named():
     faulty = Grid(task="test/faults", preset=Preset.SMOKE, solver=["rk4"], overrides={"fault": ["raise"]}, threads=1)
-    with pytest.raises(CannotGoOn, match="the load test/faults ended as error: "):
+    with pytest.raises(RunAborted, match="the load test/faults ended as error: "):
         measure_noise(one(faulty), 2, 2, 0.0, LocalEngine(1), lambda *_: None, lambda record: None)

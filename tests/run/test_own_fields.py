@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nodebench.instruments import Budget, NfeCounter
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import Batching, DataSource, FieldTrait, Gradient, Grid, SolveFailed, Status
 from nodebench.tasks import find_task
 from nodebench.trial.build import experiment_of, integrator_of

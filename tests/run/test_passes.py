@@ -11,7 +11,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 from nodebench.instruments import Budget, NfeCounter, stopwatch
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.solvers import StepControl, find_solver
 from nodebench.spec import DataSource, Gradient, Grid, Pass, ReasonCode, SolveFailed, Status
 from nodebench.tasks import find_task

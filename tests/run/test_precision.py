@@ -8,7 +8,7 @@ from torch import nn
 
 from nodebench.errors import BadInput
 from nodebench.instruments import Budget, NfeCounter
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.solvers import Integrator, StepControl, adapters
 from nodebench.spec import DataSource, Gradient, Grid, SolveFailed, Status
 from nodebench.tasks import find_task

@@ -2,9 +2,9 @@
 
 import pytest
 
-from nodebench.errors import CannotGoOn
+from nodebench.errors import RunAborted
 from nodebench.running.engines.local import LocalEngine
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.running.rerun import run_until_steady
 from nodebench.spec import DataSource, Grid, Limits, Pass, ReasonCode, Record, Request, Status, Trial
 from nodebench.trial.fork_server import start_fork_server
@@ -59,9 +59,11 @@ def test_a_rerun_that_is_stopped_leaves_the_finished_record():
     first = drifted()
     outcomes = iter([first, first.model_copy(update={"status": Status.INTERRUPTED, "started": "later"})])
     notices = []
-    record, film = run_until_steady(lambda: (next(outcomes), {}), 3, report=lambda event: notices.append(event.notice))
+    record, snapshots = run_until_steady(
+        lambda: (next(outcomes), {}), 3, report=lambda event: notices.append(event.notice)
+    )
     assert [text.rpartition(": ")[2] for text in notices] == ["rerun, attempt 2 of 3"]
-    assert (record.status, record.started, film) == (Status.OK, first.started, {})
+    assert (record.status, record.started, snapshots) == (Status.OK, first.started, {})
     assert record.place.attempts == 2
 
 
@@ -72,7 +74,7 @@ def test_a_rerun_that_cannot_start_leaves_the_finished_record():
     def once() -> tuple[Record, dict]:
         for record in outcomes:
             return record, {}
-        raise CannotGoOn("no trial can be started")
+        raise RunAborted("no trial can be started")
 
     record, _ = run_until_steady(once, 3)
     assert (record.status, record.place.attempts) == (Status.OK, 1)

@@ -16,14 +16,14 @@ import psutil
 import pytest
 
 from nodebench.errors import BadInput
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.running.rerun import run_until_steady
 from nodebench.spec import DataSource, Grid, Limits, Record, Request, Status, Study
 from nodebench.spec.record import Resumed
 from nodebench.store.checkpoints import Checkpoints, checkpoint_files
-from nodebench.store.film import load_film
+from nodebench.store.maintenance import prune
 from nodebench.store.run_folder import RunFolder
-from nodebench.store.upkeep import prune
+from nodebench.store.snapshots import load_snapshots
 from nodebench.trial.isolation import Stop, run_isolated
 
 COMMAND = [sys.executable, "-m", "nodebench", "run"]
@@ -122,16 +122,16 @@ def test_a_training_killed_at_random_has_the_history_of_one_that_was_not(nodeben
     assert (record.metrics, record.wrong) == (expected.metrics, expected.wrong)
     assert record.costs["nfe_forward"] == expected.costs["nfe_forward"]
     assert not (run.folder / "checkpoints").exists()
-    assert_same_film(run.film_path(record), expected_run.film_path(expected))
+    assert_same_film(run.snapshots_path(record), expected_run.snapshots_path(expected))
 
 
 def assert_same_film(path: Path, expected: Path) -> None:
     assert path.exists() == expected.exists()
     if path.exists():
-        film, other = load_film(path), load_film(expected)
-        assert film.keys() == other.keys()
-        for epoch in film:
-            np.testing.assert_equal(vars(film[epoch]), vars(other[epoch]))
+        snapshots, other = load_snapshots(path), load_snapshots(expected)
+        assert snapshots.keys() == other.keys()
+        for epoch in snapshots:
+            np.testing.assert_equal(vars(snapshots[epoch]), vars(other[epoch]))
 
 
 # --- the same in one process for each trial, without the command line

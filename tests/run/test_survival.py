@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from nodebench.store.maintenance import verify
 from nodebench.store.run_folder import RunFolder
-from nodebench.store.upkeep import verify
 
 COMMAND = [sys.executable, "-m", "nodebench", "run"]
 TRIVIAL = ["--task", "toy/exponential", "--preset", "smoke", "--solver", "euler", "--set", "solves=1", "--threads", "1"]

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from nodebench.instruments.environment import default_threads, usable_cores
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.running.threads import choose_threads
 from nodebench.spec import DataSource, Grid, Limits
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nodebench.instruments import NfeCounter
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import tasks
 from nodebench.trial.build import experiment_of, integrator_of

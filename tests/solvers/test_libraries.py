@@ -307,7 +307,7 @@ def test_a_mask_among_the_weights_has_no_gradient():
 
 def test_a_model_that_makes_its_field_anew_is_told_so(monkeypatch):
     solve = integrator("diffrax:euler", step_size=0.5)
-    monkeypatch.setattr(solve.adapter._compiled, "strangers", diffrax.MOST_STRANGERS)
+    monkeypatch.setattr(solve.adapter._compiled, "consecutive_misses", diffrax.MAX_CONSECUTIVE_MISSES)
     with pytest.raises(SolveFailed, match="a new field in each forward pass"):
         solve(Network(width=2), torch.ones(2, 3), UNIT)
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from nodebench.spec import shipped_studies
+from nodebench.store.maintenance import verify
 from nodebench.store.run_folder import list_runs
-from nodebench.store.upkeep import verify
 
 
 @pytest.mark.slow

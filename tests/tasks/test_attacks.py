@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import softplus
 
 from nodebench.instruments import NfeCounter
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks.attacks import fast_gradient_sign, projected_gradient, with_noise
 from nodebench.trial.build import experiment_of, integrator_of

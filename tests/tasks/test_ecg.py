@@ -11,7 +11,7 @@ from problems import integrator
 from nodebench.errors import BadInput
 from nodebench.models.fields import MlpField
 from nodebench.models.observed import RULES, Baseline
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import ecg, ecg_sources, find_task
 from nodebench.tasks.ecg import EcgOptions, observed_points, spread

@@ -76,6 +76,6 @@ def test_it_ends_well(measured, name):
         assert record.passes_agree is True
         assert record.metrics[tasks()[name].headlines[0]] is not None
         if tasks()[name].trains and name not in NOT_DRAWN:
-            assert run.film_path(record).is_file()
+            assert run.snapshots_path(record).is_file()
         if tasks()[name].datasets:
             assert len(record.data.sha256) == 64

@@ -10,7 +10,7 @@ from torch import nn
 from nodebench.models.hybrid import Bilinear, Confined, KnownRates
 from nodebench.models.systems import DampedOscillator, LotkaVolterraScenario, Pendulum, exact_states
 from nodebench.models.trajectories import OdeTrajectories
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import find_task
 from nodebench.tasks.trajectory_fit import FitOptions

@@ -4,7 +4,7 @@ import torch
 from problems import integrator
 
 from nodebench.models.latent import pick
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks.latent_spirals import WINDOW, SpiralsOptions, make_spirals
 from nodebench.trial.build import experiment_of
@@ -85,7 +85,7 @@ def test_metrics_are_those_of_a_second_computation(model):
             z = experiment.model.encoder(observed, times[where]).mean
             beyond = experiment.model.decoder(z, times)[:, WINDOW:]
         else:
-            beyond = experiment.model.go_on(observed, times[where], times[WINDOW:])
+            beyond = experiment.model.forecast(observed, times[where], times[WINDOW:])
     for name, true in (("extrapolation_rmse", test.clean), ("extrapolation_rmse_noisy", test.noisy)):
         expected = np.sqrt(np.mean((beyond.numpy() - true[:, WINDOW:].numpy()) ** 2))
         assert metrics[name] == pytest.approx(expected, rel=1e-4)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 import nodebench
 from nodebench.errors import BadInput
 from nodebench.instruments import Budget, NfeCounter
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.solvers.odeint import counter
 from nodebench.solvers.states import pack, unpack
 from nodebench.spec import DataSource, Grid

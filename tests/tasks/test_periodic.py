@@ -6,7 +6,7 @@ import torch
 from problems import integrator
 from scipy import stats
 
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks.periodic import POINTS, SPAN, PeriodicOptions, given_points, make_sines
 from nodebench.trial.build import experiment_of

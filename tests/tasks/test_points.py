@@ -8,7 +8,7 @@ from problems import integrator
 from scipy.stats import kstest
 from torch import nn
 
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks.annuli import INNER, OUTER, annuli, annulus
 from nodebench.tasks.points import FAMILIES

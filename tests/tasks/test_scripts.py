@@ -16,7 +16,7 @@ from torch import nn
 
 import nodebench
 from nodebench.instruments import Budget, NfeCounter
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.solvers.odeint import HIDDEN_PARAMETERS
 from nodebench.spec import DataSource, Grid, SolveFailed, Status
 from nodebench.tasks import find_task, live

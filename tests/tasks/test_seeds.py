@@ -5,7 +5,7 @@ import torch
 from problems import integrator
 
 from nodebench.models import digits
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import find_task
 from nodebench.trial.build import experiment_of

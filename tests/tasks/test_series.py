@@ -7,7 +7,7 @@ import torch
 from problems import integrator
 from torch.distributions import Normal, kl_divergence
 
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks.series import Series
 from nodebench.trial.build import experiment_of

@@ -6,7 +6,7 @@ import torch
 
 from nodebench.instruments import Budget, NfeCounter
 from nodebench.models.trajectories import ObservedTrajectories
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks.contract import Setup
 from nodebench.tasks.spheres import SHELLS, Spheres, SpheresOptions, shells

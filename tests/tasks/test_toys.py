@@ -4,7 +4,7 @@ from problems import integrator
 
 from nodebench.models import systems
 from nodebench.models.fields import Squeezed
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Grid
 from nodebench.tasks import find_task, tasks, trajectory_fit
 from nodebench.tasks.trajectory_fit import FitOptions, observation_times, observe, trajectory_error

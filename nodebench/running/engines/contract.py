@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from nodebench.spec import DataSource, Limits, Record, Request, Trial
-from nodebench.spec.trajectories import Film
+from nodebench.spec.trajectories import Snapshots
 from nodebench.store.checkpoints import Checkpoints
 from nodebench.trial.worker import Progress
 
@@ -43,7 +43,7 @@ class Engine(ABC):
         report: Report,
         requests: Requests = EVERY_PASS,
         checkpoints: Checkpoints | None = None,
-    ) -> Iterator[tuple[Record, Film]]:
+    ) -> Iterator[tuple[Record, Snapshots]]:
         """Yield the record and the snapshots of each trial as it ends. An engine runs once.
 
         The next trial starts in a slot only after the caller has taken the record of the previous one, so that the
@@ -58,7 +58,7 @@ class Engine(ABC):
 
         Raises:
             BadInput: the workers cannot run these trials.
-            CannotGoOn: the engine has lost its workers.
+            RunAborted: the engine has lost its workers.
         """
 
     @abstractmethod

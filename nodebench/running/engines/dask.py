@@ -25,13 +25,13 @@ from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 import nodebench
-from nodebench.errors import BadInput, CannotGoOn, first_line
+from nodebench.errors import BadInput, RunAborted, first_line
 from nodebench.running.engines.contract import EVERY_PASS, Engine, Report, Requests
 from nodebench.running.engines.dask_watch import Watch, quiet_libraries
 from nodebench.running.rerun import run_until_steady
 from nodebench.spec import EVERYTHING, DataSource, Failure, Limits, Record, Request, Status, Trial
 from nodebench.spec.record import Place
-from nodebench.spec.trajectories import Film
+from nodebench.spec.trajectories import Snapshots
 from nodebench.store.checkpoints import Checkpoints
 from nodebench.trial.devices import visible_devices
 from nodebench.trial.fork_server import wait_for_fork_server
@@ -90,7 +90,7 @@ class DaskEngine(Engine):
         report: Report,
         requests: Requests = EVERY_PASS,
         checkpoints: Checkpoints | None = None,
-    ) -> Iterator[tuple[Record, Film]]:
+    ) -> Iterator[tuple[Record, Snapshots]]:
         """Yield the record and the snapshots of each trial as it ends; see ``Engine``."""
         if not trials:
             return
@@ -130,7 +130,7 @@ class DaskEngine(Engine):
         running: dict[str, Trial],
         limits: Limits,
         report: Report,
-    ) -> Iterator[tuple[Record, Film]]:
+    ) -> Iterator[tuple[Record, Snapshots]]:
         while running:
             if self._stopped and watch.stopped():
                 return
@@ -288,28 +288,28 @@ def _progress_of(event: tuple[Any, dict[str, Any]]) -> tuple[str, Progress]:
     return content["id"], Progress(content["phase"], content["epochs"], content["row"], notice=content["notice"])
 
 
-def _outcome(future: distributed.Future, trial: Trial, limits: Limits, where: str) -> tuple[Record, Film] | None:
+def _outcome(future: distributed.Future, trial: Trial, limits: Limits, where: str) -> tuple[Record, Snapshots] | None:
     """Return the record and snapshots of a Dask task; None if it was stopped before it began.
 
     Raises:
-        CannotGoOn: the scheduler is lost, or a worker that joined later has different versions.
+        RunAborted: the scheduler is lost, or a worker that joined later has different versions.
     """
     if future.status == "finished":
         try:
-            found: tuple[Record, Film] | None = future.result()
+            found: tuple[Record, Snapshots] | None = future.result()
         except OSError as lost:  # during the transfer of the result
-            raise CannotGoOn(f"the Dask scheduler at {where} is gone") from lost
+            raise RunAborted(f"the Dask scheduler at {where} is gone") from lost
         return found
     if future.status != "error":
-        raise CannotGoOn(f"the Dask scheduler at {where} is gone")
+        raise RunAborted(f"the Dask scheduler at {where} is gone")
     error = future.exception()
     if isinstance(error, KilledWorker):
         failure = Failure(message=f"its worker was lost {RERUNS + 1} times, the last one {error.last_worker.address}")
         return _lost(trial, limits, Status.CRASHED, failure, RERUNS + 1), {}
     if isinstance(error, BadInput):  # a worker that came later has other versions
-        raise CannotGoOn(str(error))
+        raise RunAborted(str(error))
     if isinstance(error, ImportError):  # a worker that came later has no nodebench
-        raise CannotGoOn(f"a worker cannot run nodebench ({first_line(error)}): install the parent's versions there")
+        raise RunAborted(f"a worker cannot run nodebench ({first_line(error)}): install the parent's versions there")
     message = f"the worker failed: {type(error).__name__}: {first_line(error)}"
     return _lost(trial, limits, Status.ERROR, Failure(message=message)), {}
 
@@ -353,7 +353,7 @@ def _on_worker(
     checkpoints: Checkpoints | None,
     versions: dict[str, str],
     token: str,
-) -> tuple[Record, Film] | None:
+) -> tuple[Record, Snapshots] | None:
     """Run a trial in a separate process on this worker and report its progress; return None after a stop."""
     worker = distributed.get_worker()
     if different := _difference(versions, _versions()):
@@ -374,8 +374,8 @@ def _on_worker(
         if checkpoints is not None and not checkpoints.are_shared():
             checkpoints = None
         run = partial(run_isolated, trial, limits, source, report, stop, request=request, checkpoints=checkpoints)
-        record, film = run_until_steady(run, 1 if shared else request.attempts, checkpoints, report)
+        record, snapshots = run_until_steady(run, 1 if shared else request.attempts, checkpoints, report)
     finally:
         del _running[stop]
     here = {"host": socket.gethostname(), "shared": shared, "visible_devices": visible_devices()}
-    return record.model_copy(update={"place": record.place.model_copy(update=here)}), film
+    return record.model_copy(update={"place": record.place.model_copy(update=here)}), snapshots

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 import distributed
 
-from nodebench.errors import CannotGoOn
+from nodebench.errors import RunAborted
 from nodebench.running.engines.contract import Notice
 
 # Interval between queries of the scheduler, and time limit of an answer.
@@ -48,17 +48,17 @@ class Watch:
         """Check the scheduler and its workers, at most once per ``ASK_SECONDS``.
 
         Raises:
-            CannotGoOn: the scheduler is lost, or there has been no worker for too long.
+            RunAborted: the scheduler is lost, or there has been no worker for too long.
         """
         if self._client.status not in ("running", "connecting"):
-            raise CannotGoOn(f"the Dask scheduler at {self._where} is gone")
+            raise RunAborted(f"the Dask scheduler at {self._where} is gone")
         if time.monotonic() < self._next:
             return
         self._note_workers(self._has_worker())
         self._next = time.monotonic() + ASK_SECONDS
         since, patience = self._alone_since, self._patience
         if since is not None and patience is not None and time.monotonic() > since + patience:
-            raise CannotGoOn(f"the Dask scheduler at {self._where} has had no worker for {patience:.0f} s")
+            raise RunAborted(f"the Dask scheduler at {self._where} has had no worker for {patience:.0f} s")
 
     def stopped(self) -> bool:
         """Ask the workers to stop their trials; return whether no more records can arrive."""

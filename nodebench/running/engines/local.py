@@ -11,7 +11,7 @@ from nodebench.instruments.environment import usable_cores
 from nodebench.running.engines.contract import EVERY_PASS, Engine, Report, Requests
 from nodebench.running.rerun import run_until_steady
 from nodebench.spec import EVERYTHING, DataSource, Limits, Record, Trial
-from nodebench.spec.trajectories import Film
+from nodebench.spec.trajectories import Snapshots
 from nodebench.store.checkpoints import Checkpoints
 from nodebench.trial.devices import visible_devices
 from nodebench.trial.fork_server import wait_for_fork_server
@@ -38,7 +38,7 @@ class _Progressed:
 class _Ended:
     slot: _Slot
     record: Record
-    film: Film
+    snapshots: Snapshots
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class LocalEngine(Engine):
         report: Report,
         requests: Requests = EVERY_PASS,
         checkpoints: Checkpoints | None = None,
-    ) -> Iterator[tuple[Record, Film]]:
+    ) -> Iterator[tuple[Record, Snapshots]]:
         """Yield the record and the snapshots of each trial as it ends; see ``Engine``."""
         if not trials:
             return
@@ -90,8 +90,8 @@ class LocalEngine(Engine):
                 match events.get():
                     case _Progressed(trial, progress):
                         report(trial, progress)
-                    case _Ended(slot, record, film):
-                        yield record, film
+                    case _Ended(slot, record, snapshots):
+                        yield record, snapshots
                         slot.taken.release()
                     case _Left(error):
                         working -= 1
@@ -122,9 +122,9 @@ class LocalEngine(Engine):
             while not self._stop.asked and (trial := waiting.next()) is not None:
                 request, report = requests.get(trial.id, EVERYTHING), partial(_tell_progress, tell, trial)
                 run = partial(run_isolated, trial, limits, source, report, self._stop, slot.cores, request, checkpoints)
-                record, film = run_until_steady(run, 1 if slot.shared else request.attempts, checkpoints, report)
+                record, snapshots = run_until_steady(run, 1 if slot.shared else request.attempts, checkpoints, report)
                 place = record.place.model_copy(update=here)
-                tell(_Ended(slot, record.model_copy(update={"place": place}), film))
+                tell(_Ended(slot, record.model_copy(update={"place": place}), snapshots))
                 slot.taken.acquire()
         except BaseException as error:  # it is raised in the caller's thread
             tell(_Left(error))

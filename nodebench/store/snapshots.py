@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 from nodebench.errors import BadInput
 from nodebench.paths import open_file
 from nodebench.spec.bounded import open_regular, reason
-from nodebench.spec.trajectories import Film, Trajectories
+from nodebench.spec.trajectories import Snapshots, Trajectories
 
 _FIELDS = [field.name for field in fields(Trajectories)]
 _LATER = ("density", "moved", "given_until", "surface")  # missing in files of earlier versions
@@ -31,24 +31,24 @@ MOST_LABEL = 200  # characters
 LARGEST = 1e30  # absolute value; matplotlib cannot scale an axis to much larger values
 
 
-def save_film(path: Path, film: Film) -> None:
+def save_snapshots(path: Path, snapshots: Snapshots) -> None:
     """Write snapshots to a file atomically: the file is complete or not created."""
     arrays: dict[str, np.ndarray] = {}
     before: dict[str, np.ndarray] = {}
-    for epoch in sorted(film):
+    for epoch in sorted(snapshots):
         for name in _FIELDS:
-            array = np.asarray(getattr(film[epoch], name))
+            array = np.asarray(getattr(snapshots[epoch], name))
             array = array.astype(np.float32) if array.dtype == np.float64 else array
             if name not in before or not _same(array, before[name]):
                 arrays[f"{epoch}/{name}"] = before[name] = array
     path.parent.mkdir(exist_ok=True)
     part = path.with_suffix(".part")
     with open_file(path.parent, part.name, mode="wb") as file:
-        np.savez_compressed(file, epochs=np.array(sorted(film)), **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(file, epochs=np.array(sorted(snapshots)), **arrays)  # type: ignore[arg-type]
     os.replace(part, path)
 
 
-def load_film(path: Path) -> Film:
+def load_snapshots(path: Path) -> Snapshots:
     """Read snapshots from a file. Infinite values, and absolute values above ``LARGEST``, become NaN.
 
     Raises:
@@ -56,15 +56,15 @@ def load_film(path: Path) -> Film:
     """
     try:
         arrays = _read_arrays(path)
-        film: Film = {}
+        snapshots: Snapshots = {}
         current: dict[str, np.ndarray] = {}
         for epoch in _epochs(arrays):
             current |= {name: arrays[f"{epoch}/{name}"] for name in _FIELDS if f"{epoch}/{name}" in arrays}
-            film[epoch] = _trajectories(current)
+            snapshots[epoch] = _trajectories(current)
     except Exception as error:  # zipfile and numpy raise many types for a damaged file
         told = f"no array {error}" if isinstance(error, KeyError) else reason(error)
         raise BadInput(f"{path} cannot be read: {told.removeprefix(f'{path}: ')}") from error
-    return film
+    return snapshots
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ import pytest
 from evidence import ENVIRONMENT, evidence
 from scipy import stats
 
-from nodebench.analysis.changes import Outcome, compare
+from nodebench.analysis.compare_runs import Outcome, compare
 from nodebench.analysis.noise import Noise
 from nodebench.errors import BadInput
 from nodebench.spec import Status
@@ -29,7 +29,7 @@ def test_two_runs_alike_differ_in_nothing():
         "trajectory_error": Outcome.IDENTICAL,
         "step_seconds": Outcome.SAME,
     }
-    assert found.surroundings == {}
+    assert found.environment_changes == {}
     assert found.endings == ()
     assert found.only == (0, 0)
 
@@ -97,9 +97,9 @@ def test_a_trial_that_has_come_to_fail_is_worse():
     assert all(change.seeds == (0, 1, 2, 3) for change in compare(before, after).changes)
 
 
-def test_what_differs_in_the_surroundings_comes_with_it():
+def test_what_differs_in_the_environment_comes_with_it():
     newer = ENVIRONMENT | {"packages": ENVIRONMENT["packages"] | {"torch": "3.0"}}
-    assert compare(run(), run(environment=newer)).surroundings == {"packages.torch": ("2.0", "3.0")}
+    assert compare(run(), run(environment=newer)).environment_changes == {"packages.torch": ("2.0", "3.0")}
 
 
 def test_trials_of_one_run_alone_are_counted():
@@ -135,11 +135,11 @@ def test_runs_without_a_common_seed_have_no_common_trial():
         compare(run(seeds=range(2)), run(seeds=range(2, 4)))
 
 
-def test_surroundings_are_those_of_the_same_seed():
+def test_environment_changes_are_those_of_the_same_seed():
     """A synthetic set is another one for each seed: that is no change."""
     first = [evidence(seed, costs={"nfe_forward": 1}, data=str(seed) * 64) for seed in range(3)]
     second = [evidence(seed, costs={"nfe_forward": 1}, data=str(seed) * 64) for seed in range(1, 4)]
-    assert compare(first, second).surroundings == {}
+    assert compare(first, second).environment_changes == {}
 
 
 def test_p_values_are_corrected_for_the_number_of_tests():

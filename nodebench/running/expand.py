@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from nodebench.errors import BadInput, choose
 from nodebench.instruments.environment import default_threads, usable_cores
-from nodebench.running.combination import OPTIONAL, Unfit, stored, with_ode
+from nodebench.running.combination import OPTIONAL, UnsupportedCombination, stored, with_ode
 from nodebench.spec import DataSource, Exclusion, Grid, Trial
 from nodebench.spec.axes import AXES, as_stored
 from nodebench.spec.grid import COMPARABLE, EXCLUDABLE, MOST_TRIALS
@@ -22,7 +22,7 @@ from nodebench.trial.options import described, options_of, options_with, plain, 
 
 
 @dataclass(frozen=True)
-class Product:
+class Expansion:
     """The expansion of a grid.
 
     Attributes:
@@ -39,14 +39,14 @@ class Product:
 def multiply(grid: Grid, source: DataSource, elsewhere: bool = False) -> tuple[list[Trial], list[str]]:
     """The trials of a grid in the order of its axes, and a sentence for each combination left out.
 
-    See ``product_of``.
+    See ``expand_configurations``.
     """
-    found = product_of(grid, source, elsewhere)
+    found = expand_configurations(grid, source, elsewhere)
     every = product(found.seeds, found.configurations.values())
     return [trial.model_copy(update={"seed": seed}) for seed, trial in every], found.left_out
 
 
-def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Product:
+def expand_configurations(grid: Grid, source: DataSource, elsewhere: bool = False) -> Expansion:
     """Expand a grid into configurations and seeds.
 
     Args:
@@ -76,18 +76,18 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
     excluded = [_Excluded(exclusion, task, grid) for exclusion in grid.exclude]
     trials: dict[str, Trial] = {}
     used: set[tuple[str, Any]] = set()
-    unfit: dict[str, Unfit] = {}
+    unfit: dict[str, UnsupportedCombination] = {}
     reasons: dict[str, None] = {}
-    surroundings = [*product(_datasets(task, grid, source), _overrides(task, grid))]
-    for dataset, overrides in surroundings:
+    problems = [*product(_datasets(task, grid, source), _overrides(task, grid))]
+    for dataset, overrides in problems:
         data_card_of(task, dataset, options_with(task, grid.preset, overrides), source)  # may raise BadInput
     formats = _formats(task, grid)
-    for (dataset, overrides), format, build in product(surroundings, formats, _combinations(task, grid)):
+    for (dataset, overrides), format, build in product(problems, formats, _combinations(task, grid)):
         try:
             trial = build(dataset=dataset, overrides=overrides, **format, **common)
         except ValidationError as error:
             raise BadInput(plain(error)) from None
-        except Unfit as error:
+        except UnsupportedCombination as error:
             unfit[str(error)] = error
             continue
         used |= _values(trial)
@@ -98,7 +98,7 @@ def product_of(grid: Grid, source: DataSource, elsewhere: bool = False) -> Produ
     for value in _wanted(grid):
         if value not in used:
             raise BadInput(_reason(value, unfit))
-    return Product(trials, list(dict.fromkeys(grid.seed)), [*unfit, *reasons])
+    return Expansion(trials, list(dict.fromkeys(grid.seed)), [*unfit, *reasons])
 
 
 def _refuse_too_many(task: Task, grid: Grid) -> None:
@@ -198,7 +198,7 @@ def _overrides(task: Task, grid: Grid) -> list[dict[str, Scalar]]:
 
 
 def _combinations(task: Task, grid: Grid) -> Iterator[Callable[..., Trial]]:
-    """Every combination of the axes, as a function that makes its trial or raises Unfit."""
+    """Every combination of the axes, as a function that makes its trial or raises UnsupportedCombination."""
     for model in grid.model or [next(iter(task.models))]:
         if not task.models[model].gradients:
             yield partial(Trial, model=model)
@@ -217,7 +217,7 @@ def _values(trial: Trial) -> set[tuple[str, Any]]:
     return {(axis, getattr(trial, axis)) for axis in COMPARABLE}
 
 
-def _reason(value: tuple[str, Any], unfit: dict[str, Unfit]) -> str:
+def _reason(value: tuple[str, Any], unfit: dict[str, UnsupportedCombination]) -> str:
     """Explain why no trial uses a value: the reason that mentions it, else the first one, else 'not applicable'."""
     for message, error in unfit.items():
         if error.value == value:

@@ -14,11 +14,11 @@ from itertools import product
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from nodebench.analysis.environment_diff import Changes, changes
 from nodebench.analysis.fairness import Point, differing, unreliable
 from nodebench.analysis.noise import Noise, Shift, assumed_noise, shift
 from nodebench.analysis.statistics import LEVEL, exp, holm
 from nodebench.analysis.summary import MACHINE, Configuration, configurations, varying
-from nodebench.analysis.surroundings import Changes, changes
 from nodebench.errors import BadInput
 from nodebench.spec import Figure, Record, Status
 from nodebench.spec.axes import AXES
@@ -126,7 +126,7 @@ class Comparison:
     """Two runs side by side.
 
     Attributes:
-        surroundings: what differs in environment and code.
+        environment_changes: what differs in environment and code.
         changes: every figure that both runs have.
         endings: trials whose status has changed.
         only: number of trials that only the first run has, and that only the second run has.
@@ -134,7 +134,7 @@ class Comparison:
         noise_known: whether the noise of the machine was measured.
     """
 
-    surroundings: Changes
+    environment_changes: Changes
     changes: tuple[Change, ...]
     endings: tuple[Ending, ...]
     only: tuple[int, int]
@@ -200,10 +200,10 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
                 found.append(_change(label, name, values, taken))
     ids = {record.id for record in first}, {record.id for record in second}
     matched = [pair for _, pairs in common for pair in pairs.values()]
-    surroundings = {name: pair for a, b in matched for name, pair in changes(a, b).items()}
+    environment_changes = {name: pair for a, b in matched for name, pair in changes(a, b).items()}
     only = len(ids[0] - ids[1]), len(ids[1] - ids[0])
     told = tuple(f"{count} × {note}" for note, count in sorted(notes.items()))
-    return Comparison(surroundings, tuple(_settled(found)), tuple(endings), only, told, bool(noise))
+    return Comparison(environment_changes, tuple(_settled(found)), tuple(endings), only, told, bool(noise))
 
 
 Pairs = dict[int, tuple[Record, Record]]  # by seed: the record of the first run, and that of the second

@@ -3,7 +3,7 @@
 import pytest
 from evidence import evidence
 
-from nodebench.analysis.homes import homes, is_value
+from nodebench.analysis.study_membership import homes, is_value
 from nodebench.analysis.summary import by_study
 
 STIFF = {"task": "toy/flow", "model": "van-der-pol", "rtol": 1e-5, "dtype": "float64"}

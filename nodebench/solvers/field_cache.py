@@ -12,16 +12,16 @@ T = TypeVar("T")
 FIELDS = 8
 
 
-class Kept(Generic[T]):
+class FieldCache(Generic[T]):
     """Cache of objects by field and key. A field stays alive with its objects, because they refer to it."""
 
     def __init__(self) -> None:
         self._of: OrderedDict[int, tuple[nn.Module, dict[Hashable, T]]] = OrderedDict()
-        self.strangers = 0  # consecutive lookups of new fields
+        self.consecutive_misses = 0  # consecutive lookups of new fields
 
     def get(self, field: nn.Module, key: Hashable, make: Callable[[], T]) -> T:
         """Return the object of a field and key; create it with ``make`` if it is missing."""
-        self.strangers = 0 if id(field) in self._of else self.strangers + 1
+        self.consecutive_misses = 0 if id(field) in self._of else self.consecutive_misses + 1
         if id(field) not in self._of:
             self._of[id(field)] = field, {}
             if len(self._of) > FIELDS:

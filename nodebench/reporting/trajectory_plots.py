@@ -6,12 +6,12 @@ from nodebench.reporting.charts import saved, style
 from nodebench.reporting.document import Block, Chart, slug
 from nodebench.reporting.plots import density, over_time, portrait
 from nodebench.spec import Record
-from nodebench.spec.trajectories import Film, Trajectories
+from nodebench.spec.trajectories import Snapshots, Trajectories
 
 MOST = 6  # plots per page
 
 
-def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Film]) -> list[Block]:
+def pictures(study: str, records: Sequence[Record], load_snapshots: Callable[[Record], Snapshots]) -> list[Block]:
     """Return a plot per task and model, for the smallest seed: in the plane if there is a field, else over time."""
     found: dict[tuple[str, ...], Record] = {}
     ordered = sorted(records, key=lambda r: (r.trial.seed, r.place.number or 0, r.id))
@@ -21,10 +21,10 @@ def pictures(study: str, records: Sequence[Record], films: Callable[[Record], Fi
         )
     drawn: list[Block] = []
     for (task, model, preset, dataset), record in sorted(found.items(), key=lambda item: item[1].place.number or 0):
-        film = films(record)
-        if not film or len(drawn) == MOST:
+        snapshots = load_snapshots(record)
+        if not snapshots or len(drawn) == MOST:
             continue
-        last = film[max(film)]
+        last = snapshots[max(snapshots)]
         name = slug(f"{study}-{task}-{model}-{preset}-{dataset}")
         planar = last.planar or task == "latent-spirals"
         title = f"{task} · {model}" + (f" · {dataset}" if dataset else "") + f" · {preset} · seed {record.trial.seed}"

@@ -15,13 +15,13 @@ from nodebench.spec import Record, Request, Status, Study, Trial
 from nodebench.spec.bounded import reason
 from nodebench.spec.environment import read_environment
 from nodebench.spec.record import Edited, Newer, differing
-from nodebench.store import leftovers
+from nodebench.store import owned_files
 from nodebench.store.checkpoints import FOLDER as CHECKPOINTS
 from nodebench.store.checkpoints import checkpoint_files
-from nodebench.store.film import load_film
 from nodebench.store.folders import has_content, is_there
 from nodebench.store.lines import Line, lines_of
 from nodebench.store.run_folder import ARRAYS, ENVIRONMENT, RECORDS, RunFolder, is_reproduction, list_runs
+from nodebench.store.snapshots import load_snapshots
 
 ASIDE = "set-aside.jsonl"  # lines that are not valid records
 _PART = 1 << 20  # bytes that are copied at once
@@ -64,7 +64,7 @@ def verify(run: RunFolder) -> list[str]:
             before = latest.get(record.id)
             ended[record.id] += before is None or not _was_repeated(before, record)
             latest[record.id] = record
-        findings += _complaints(run.film_path(record), load_film)
+        findings += _complaints(run.snapshots_path(record), load_snapshots)
     findings += [f"record {id} occurs {count} times" for id, count in ended.items() if count > 1]
     findings += _complaints(run.folder / ENVIRONMENT, read_environment)
     more = len(findings) - _FINDINGS
@@ -151,7 +151,7 @@ def merge(first: RunFolder, second: RunFolder, results: Path) -> tuple[RunFolder
     Raises:
         BadInput: the runs have different grids of the same name, a record was modified or cannot be read, or two
             records of a trial measured different versions of the user's code.
-        CannotGoOn: the merged run cannot be written; no part of it is left.
+        RunAborted: the merged run cannot be written; no part of it is left.
     """
     for run in (first, second):
         if fault := _first_fault(run):
@@ -190,7 +190,7 @@ def _written(
         merged = RunFolder.create(scratch, study, environment)
         with merged.writing():
             for record, run in chosen:
-                merged.append(record, run.film(record))
+                merged.append(record, run.snapshots(record))
         return merged.moved_to(results)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -240,9 +240,9 @@ def prune(results: Path, remove: bool) -> list[str]:
     for folder in leftover_merges(results):
         found.append(f"{folder.name}: a merge that was killed before it had finished")
         if remove:
-            leftovers.remove_unfinished(folder)
+            owned_files.remove_unfinished(folder)
     for run in list_runs(results):
-        if not leftovers.is_own(run.folder):
+        if not owned_files.is_own(run.folder):
             continue
         with run.writing():
             try:
@@ -261,10 +261,10 @@ def _prune(run: RunFolder, remove: bool) -> Iterator[str]:
     checkpoints = checkpoint_files(run.folder)
     if not records:
         # Keep a run that has a checkpoint: --resume can continue it.
-        if not any(checkpoints.values()) and (files := leftovers.all_files(run.folder)) is not None:
+        if not any(checkpoints.values()) and (files := owned_files.all_files(run.folder)) is not None:
             yield "a run without a record"
             if remove:
-                leftovers.remove_run(run.folder, files)
+                owned_files.remove_run(run.folder, files)
         return
     lines = sum(1 for _ in _lines(run, []))
     if lines > len(records):
@@ -272,7 +272,7 @@ def _prune(run: RunFolder, remove: bool) -> Iterator[str]:
         if remove:
             run.rewrite(_latest(run))
     needed = {f"{record.id}.npz" for record in records}
-    for name in leftovers.films(run.folder):
+    for name in owned_files.snapshot_files(run.folder):
         if name not in needed:
             yield f"{name}, which belongs to no record"
             if remove:

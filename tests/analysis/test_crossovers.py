@@ -5,7 +5,7 @@ import math
 import pytest
 from evidence import claim, evidence
 
-from nodebench.analysis.comparison import at_equal_error, crossover
+from nodebench.analysis.crossovers import at_equal_error, crossover
 from nodebench.analysis.curves import crossing, ratio_at_equal
 from nodebench.analysis.fairness import Point
 from nodebench.analysis.readings import axis, final

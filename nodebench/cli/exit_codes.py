@@ -4,7 +4,7 @@
 OK = 0
 TRIAL_FAILED = 1
 BAD_INPUT = 2
-CANNOT_GO_ON = 3
+RUN_ABORTED = 3
 INTERRUPTED = 130
 
 # The value of --resume that means the latest run.

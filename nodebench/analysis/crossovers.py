@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from nodebench.analysis.comparability import largest
 from nodebench.analysis.curves import crossing, ratio_at_equal
 from nodebench.analysis.fairness import Point, by_installations, points_of, unreliable
-from nodebench.analysis.homes import is_at
-from nodebench.analysis.lines import largest
 from nodebench.analysis.readings import Reading
 from nodebench.analysis.statistics import Estimate, estimate, median
+from nodebench.analysis.study_membership import is_at
 from nodebench.spec import Record, Status
 from nodebench.spec.axes import Part, axis_names
 from nodebench.spec.trial import Scalar

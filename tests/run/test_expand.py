@@ -3,7 +3,7 @@ from itertools import product
 import pytest
 
 from nodebench.errors import BadInput
-from nodebench.running.multiply import multiply
+from nodebench.running.expand import multiply
 from nodebench.spec import DataSource, Gradient, Grid
 from nodebench.trial.devices import resolve_device
 from nodebench.trial.options import options_of
@@ -124,7 +124,7 @@ REFUSED = [
     ({"model": ["mlp"], "gradient": ["direct"]}, "--gradient direct: the chosen model has no ODE"),
     ({"model": ["rknet"], "gradient": ["adjoint"]}, "model rknet has no gradient 'adjoint'"),
     ({"model": ["rknet"], "solver": ["scipy:RK45"]}, "model rknet needs gradient direct, which scipy:RK45 lacks"),
-    ({"task": "toy/exponential", "gradient": ["adjoint"]}, "trains nothing, so it has no gradient"),
+    ({"task": "toy/exponential", "gradient": ["adjoint"]}, "has no training, so it has no gradient"),
     ({"task": "toy/exponential", "preset": "paper"}, "has no preset 'paper'"),
     ({"overrides": {"epoch": "3"}}, "did you mean epochs"),
     ({"overrides": {"epochs": "many"}}, "--set epochs=many: epochs: input should be a valid integer"),

@@ -6,10 +6,10 @@ import pytest
 from evidence import BASE, DIFFERING, ENVIRONMENT, evidence
 from rich.console import Console
 
-from nodebench.analysis.changes import compare
-from nodebench.analysis.comparison import at_equal_error
+from nodebench.analysis.comparability import differences, largest
+from nodebench.analysis.compare_runs import compare
+from nodebench.analysis.crossovers import at_equal_error
 from nodebench.analysis.fairness import Point
-from nodebench.analysis.lines import differences, largest
 from nodebench.analysis.readings import final
 from nodebench.analysis.reproduction import Replicates
 from nodebench.analysis.summary import by_study, configurations, varying

@@ -18,7 +18,7 @@ _LATER = ("identities", "blas")
 OF_BACKEND = {"torchode": "torchode", "torchdyn": "torchdyn", "diffrax": "diffrax", "jax": "diffrax"}
 
 
-def surroundings(record: Record) -> dict[str, str]:
+def flat_environment(record: Record) -> dict[str, str]:
     """A record's environment as a flat mapping: ``packages.torch``, ``cores.usable``; unknown values are left out."""
     known = dict(_flat(record.environment))
     if record.data:
@@ -32,7 +32,7 @@ def surroundings(record: Record) -> dict[str, str]:
 
 def changes(first: Record, second: Record) -> Changes:
     """Return what differs between the environments of two records: before and after, with a dash if it is missing."""
-    before, after = surroundings(first), surroundings(second)
+    before, after = flat_environment(first), flat_environment(second)
     names = [
         n for n in dict.fromkeys([*before, *after]) if n.partition(".")[0] not in _LATER or (n in before and n in after)
     ]

@@ -25,7 +25,7 @@ def is_own(folder: Path) -> bool:
     return _holds(folder / STUDY, _is_study) and _holds(folder / ENVIRONMENT, _is_object)
 
 
-def films(folder: Path) -> list[str]:
+def snapshot_files(folder: Path) -> list[str]:
     """Return the names of the snapshot files in ``arrays/``, including partially written ones."""
     arrays = folder / ARRAYS
     if arrays.is_symlink() or not arrays.is_dir():
@@ -35,7 +35,7 @@ def films(folder: Path) -> list[str]:
 
 def all_files(folder: Path) -> list[tuple[str, ...]] | None:
     """Return all files of a run without records, as path parts; None if nodebench did not write one of them."""
-    stored = {ARRAYS: films(folder), CHECKPOINTS: list(checkpoint_files(folder))}
+    stored = {ARRAYS: snapshot_files(folder), CHECKPOINTS: list(checkpoint_files(folder))}
     for path in folder.iterdir():
         if path.name in stored and path.is_dir() and not path.is_symlink():
             if len(stored[path.name]) < sum(1 for _ in path.iterdir()):
@@ -72,7 +72,7 @@ def remove_unfinished(folder: Path) -> None:
         if not is_own(run):
             continue
         files = [(name,) for name in (RECORDS, f"{RECORDS}.part", LOCK, ENVIRONMENT, STUDY)]
-        remove_run(run, [*files, *((ARRAYS, name) for name in films(run))])
+        remove_run(run, [*files, *((ARRAYS, name) for name in snapshot_files(run))])
     folder.rmdir()
 
 

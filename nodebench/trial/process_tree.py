@@ -29,7 +29,7 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-class Family:
+class ProcessTree:
     """The processes of one trial.
 
     Args:

@@ -11,7 +11,7 @@ from nodebench.errors import BadInput
 from nodebench.reporting.plots import draw_trial
 from nodebench.spec import Record, Status, Trial
 from nodebench.spec.trajectories import Trajectories
-from nodebench.store.film import load_film, save_film
+from nodebench.store.snapshots import load_snapshots, save_snapshots
 
 FIRST = Trajectories(
     times=np.arange(5.0),
@@ -26,11 +26,11 @@ FIRST = Trajectories(
 
 
 def test_a_film_is_read_as_it_was_written(tmp_path):
-    film = {0: FIRST, 3: replace(FIRST, fitted=np.ones((1, 5, 2))), 7: FIRST}
-    save_film(tmp_path / "a.npz", film)
-    again = load_film(tmp_path / "a.npz")
+    snapshots = {0: FIRST, 3: replace(FIRST, fitted=np.ones((1, 5, 2))), 7: FIRST}
+    save_snapshots(tmp_path / "a.npz", snapshots)
+    again = load_snapshots(tmp_path / "a.npz")
     assert list(again) == [0, 3, 7]
-    for epoch, picture in film.items():
+    for epoch, picture in snapshots.items():
         for field in fields(Trajectories):
             np.testing.assert_array_equal(getattr(again[epoch], field.name), getattr(picture, field.name))
     assert again[3].labels == ("x′", "y")
@@ -38,16 +38,16 @@ def test_a_film_is_read_as_it_was_written(tmp_path):
 
 def test_a_film_from_before_surfaces_is_read(tmp_path):
     save_arrays(tmp_path / "a.npz", surface=None)
-    assert load_film(tmp_path / "a.npz")[0].surface.shape == (0, 0)
+    assert load_snapshots(tmp_path / "a.npz")[0].surface.shape == (0, 0)
 
 
 def test_a_surface_must_fit_its_axes(tmp_path):
     axes = np.stack([np.arange(3.0)] * 2)
     save_arrays(tmp_path / "a.npz", axes=axes, surface=np.zeros((3, 2)))
     with pytest.raises(BadInput, match="surface"):
-        load_film(tmp_path / "a.npz")
+        load_snapshots(tmp_path / "a.npz")
     save_arrays(tmp_path / "a.npz", axes=axes, surface=np.ones((3, 3)))  # without a field
-    assert load_film(tmp_path / "a.npz")[0].planar
+    assert load_snapshots(tmp_path / "a.npz")[0].planar
 
 
 def test_each_drawing_needs_what_it_shows(tmp_path):
@@ -66,13 +66,13 @@ def test_each_drawing_needs_what_it_shows(tmp_path):
     )
     line = replace(FIRST, true=FIRST.true[..., :1], fitted=FIRST.fitted[..., :1], observed=FIRST.observed[..., :1])
     for shown, kind in ((surface, "portrait"), (line, "time")):
-        films = {0: shown, 1: shown}
-        drawn = draw_trial(record, films, tmp_path / kind, animate=True)
+        snapshots = {0: shown, 1: shown}
+        drawn = draw_trial(record, snapshots, tmp_path / kind, animate=True)
         assert {path.name.split(".")[1] for path in drawn} == ({kind, "gif"} if kind == "portrait" else {kind})
 
 
 def test_what_stands_still_is_stored_once(tmp_path):
-    save_film(tmp_path / "a.npz", {0: FIRST, 1: replace(FIRST, fitted=np.ones((1, 5, 2)))})
+    save_snapshots(tmp_path / "a.npz", {0: FIRST, 1: replace(FIRST, fitted=np.ones((1, 5, 2)))})
     with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
         assert [name for name in arrays if name.startswith("1/")] == ["1/fitted"]
 
@@ -82,12 +82,12 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path, content):
     path = tmp_path / "a.npz"
     path.write_bytes(content)
     with pytest.raises(BadInput, match=r"a\.npz cannot be read") as told:
-        load_film(path)
+        load_snapshots(path)
     assert "\n" not in str(told.value)
 
 
 def save_arrays(path, **changes):
-    """A stored film with some of its arrays replaced; None leaves one out."""
+    """A stored snapshots with some of its arrays replaced; None leaves one out."""
     arrays = {field.name: np.asarray(getattr(FIRST, field.name)) for field in fields(Trajectories)}
     arrays = {f"0/{name}": array for name, array in arrays.items()} | {"epochs": np.array([0])}
     arrays |= {name if name == "epochs" else f"0/{name}": array for name, array in changes.items()}
@@ -119,7 +119,7 @@ def save_arrays(path, **changes):
 def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path, changes, says):
     save_arrays(tmp_path / "a.npz", **changes)
     with pytest.raises(BadInput, match=says) as told:
-        load_film(tmp_path / "a.npz")
+        load_snapshots(tmp_path / "a.npz")
     assert str(told.value).startswith(f"{tmp_path / 'a.npz'} cannot be read: ")
     assert "\n" not in str(told.value)
 
@@ -132,7 +132,7 @@ def test_a_declared_size_of_terabytes_is_refused_before_memory_is_taken(tmp_path
         archive.writestr("epochs.npy", header.getvalue() + bytes(100))
     tracemalloc.start()
     with pytest.raises(BadInput, match="is not an array of 100 bytes"):
-        load_film(tmp_path / "a.npz")
+        load_snapshots(tmp_path / "a.npz")
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
 
@@ -143,20 +143,20 @@ def test_a_file_that_unpacks_to_gigabytes_is_refused_by_its_declared_size(tmp_pa
             archive.writestr(f"{name}.npy", bytes(8 << 20))
     assert (tmp_path / "a.npz").stat().st_size < 1_000_000
     with pytest.raises(BadInput, match="arrays of 167,772,160 bytes"):
-        load_film(tmp_path / "a.npz")
+        load_snapshots(tmp_path / "a.npz")
 
 
 def test_what_cannot_be_drawn_is_drawn_as_a_gap(tmp_path):
     fitted = np.array([[[np.inf, 1e308], [-np.inf, -1e308], [1, 2], [3, 4], [np.nan, 5]]])
     save_arrays(tmp_path / "a.npz", fitted=fitted)
-    (picture,) = load_film(tmp_path / "a.npz").values()
+    (picture,) = load_snapshots(tmp_path / "a.npz").values()
     np.testing.assert_array_equal(picture.fitted[0, :2], np.full((2, 2), np.nan))
     np.testing.assert_array_equal(picture.fitted[0, 2:4], [[1, 2], [3, 4]])
     nothing = np.full((1, 2, 2), np.nan)
     save_arrays(tmp_path / "a.npz", fitted=fitted, observed=nothing)  # FIRST.true is NaN too
     trial = Trial(task="toy/spiral", model="small")
     record = Record(id=trial.id, trial=trial, status=Status.OK, started="2026-01-01", duration_seconds=1.0)
-    drawn = draw_trial(record, load_film(tmp_path / "a.npz"), tmp_path / "figures")
+    drawn = draw_trial(record, load_snapshots(tmp_path / "a.npz"), tmp_path / "figures")
     assert {path.suffix for path in drawn} == {".svg", ".png"}
 
 
@@ -166,20 +166,20 @@ DENSITY = replace(
 
 
 def test_a_density_and_its_flow_are_read_as_they_were_written(tmp_path):
-    save_film(tmp_path / "a.npz", {1: DENSITY})
-    (found,) = load_film(tmp_path / "a.npz").values()
+    save_snapshots(tmp_path / "a.npz", {1: DENSITY})
+    (found,) = load_snapshots(tmp_path / "a.npz").values()
     np.testing.assert_array_equal(found.density, DENSITY.density)
     np.testing.assert_array_equal(found.moved, DENSITY.moved)
 
 
 def test_a_film_of_an_earlier_version_has_no_density(tmp_path):
     save_arrays(tmp_path / "a.npz", density=None, moved=None)
-    (found,) = load_film(tmp_path / "a.npz").values()
+    (found,) = load_snapshots(tmp_path / "a.npz").values()
     assert found.density.size == found.moved.size == 0
 
 
 @pytest.mark.parametrize("changes", [{"density": np.ones((2, 3))}, {"moved": np.ones((4, 4, 2))}])
 def test_a_density_that_does_not_fit_its_axes_or_times_is_refused(tmp_path, changes):
-    save_film(tmp_path / "a.npz", {1: replace(DENSITY, **changes)})
+    save_snapshots(tmp_path / "a.npz", {1: replace(DENSITY, **changes)})
     with pytest.raises(BadInput, match=next(iter(changes))):
-        load_film(tmp_path / "a.npz")
+        load_snapshots(tmp_path / "a.npz")

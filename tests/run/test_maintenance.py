@@ -14,9 +14,9 @@ from nodebench.spec import Grid, Record, Status, Study, Trial, bounded
 from nodebench.spec.record import SCHEMA_VERSION, Place
 from nodebench.spec.study import REPRODUCED
 from nodebench.spec.trajectories import Trajectories
-from nodebench.store.film import save_film
+from nodebench.store.maintenance import ASIDE, merge, prune, repair, verify
 from nodebench.store.run_folder import RunFolder, list_runs, records_below
-from nodebench.store.upkeep import ASIDE, merge, prune, repair, verify
+from nodebench.store.snapshots import save_snapshots
 
 LINE = np.zeros((1, 3, 2))
 FILM = {1: Trajectories(np.arange(3.0), LINE, LINE, np.zeros((1, 3)), LINE, (0.0, 1.0), "time", ("x", "y"))}
@@ -131,7 +131,7 @@ def test_merging_has_every_trial_once(tmp_path):
     assert doubles == 1
     assert merged.study().groups["typed"].seed == [0, 1, 2, 3, 4, 5]
     assert verify(merged) == []
-    assert all(merged.film(r) for r in merged.records())
+    assert all(merged.snapshots(r) for r in merged.records())
     again, doubles = merge(merged, merged, tmp_path)
     assert (len(again.records()), doubles) == (6, 6)
     assert len(lines_of(again).read_text().splitlines()) == 6
@@ -161,7 +161,7 @@ def test_pruning_removes_what_no_record_needs_and_nothing_else(tmp_path):
     run, empty = make(tmp_path, range(3)), make(tmp_path, [])
     run.append(record(3, Status.INTERRUPTED))
     run.append(record(3), FILM)
-    save_film(run.folder / "arrays" / "0123456789ab.npz", FILM)
+    save_snapshots(run.folder / "arrays" / "0123456789ab.npz", FILM)
     before = run.records()
     found = prune(tmp_path, remove=False)
     assert len(found) == 3
@@ -196,14 +196,14 @@ def with_arrays_elsewhere(folder):
     elsewhere = folder.parent / "elsewhere"
     (folder / "arrays").rename(elsewhere)
     (folder / "arrays").symlink_to(elsewhere)
-    save_film(elsewhere / "0123456789ab.npz", FILM)
+    save_snapshots(elsewhere / "0123456789ab.npz", FILM)
 
 
 def with_strange_arrays(folder):
-    """A run with files in ``arrays/`` that are no films, by name or by content, and a link."""
+    """A run with files in ``arrays/`` that are no load_snapshots, by name or by content, and a link."""
     make(folder.parent, [0]).folder.rename(folder)
     (folder / "arrays" / "mine.npz").write_bytes(b"PK")
-    (folder / "arrays" / "0123456789ab.npz").write_bytes(b"not a film")
+    (folder / "arrays" / "0123456789ab.npz").write_bytes(b"not a snapshots")
     (folder / "arrays" / "0123456789ac.npz").symlink_to(folder / "study.toml")
     (folder / "lock").touch()
 

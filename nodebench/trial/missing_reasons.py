@@ -6,7 +6,7 @@ from nodebench.solvers.precision import NoCopy
 from nodebench.spec import Reason, ReasonCode, SolveFailed, Status
 
 
-def survived(solve: Integrator, error: Exception) -> SolveFailed | str:
+def failure_of(solve: Integrator, error: Exception) -> SolveFailed | str:
     """Return why an optional part failed: the failed solve, or else the type and first line of the exception.
 
     Raises:
@@ -18,17 +18,17 @@ def survived(solve: Integrator, error: Exception) -> SolveFailed | str:
     return failure or f"{type(error).__name__}: {first_line(error)}"
 
 
-def failed_probe(solve: Integrator, error: Exception) -> Reason:
+def probe_failure(solve: Integrator, error: Exception) -> Reason:
     """Return why a probe has no result; a failed solve has its own code, since it is evidence about the solver."""
-    failed = survived(solve, error)
+    failed = failure_of(solve, error)
     if isinstance(failed, SolveFailed):
         return Reason(code=ReasonCode.PROBE_FAILED, message=f"the probe failed: {failed}")
     return Reason(code=ReasonCode.OTHER, message=f"an exception ended the probe: {failed}")
 
 
-def no_reference(solve: Integrator, error: Exception) -> Reason:
+def reference_failure(solve: Integrator, error: Exception) -> Reason:
     """Return why the solution error and the gradient error could not be computed."""
     if isinstance(error, NoCopy):
         return Reason(code=ReasonCode.NO_REFERENCE, message=f"the field has no float64 copy: {error}")
-    message = f"the probe or its float64 reference failed: {survived(solve, error)}"
+    message = f"the probe or its float64 reference failed: {failure_of(solve, error)}"
     return Reason(code=ReasonCode.NO_REFERENCE, message=message)
