@@ -21,7 +21,7 @@ class CrossingOptions(PointOptions):
     train_points: int = Field(1000, ge=1)
 
 
-class CrossoverSpec(Task):
+class Crossing(Task):
     """Learn to map each x of [−1, 1] to −x, with no layer after the flow.
 
     The flow of a field on a line preserves the order of points (Dupont et al. 2019, proposition 1, with the two points

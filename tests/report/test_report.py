@@ -11,7 +11,7 @@ import pytest
 from evidence import evidence
 
 from nodebench.errors import BadInput
-from nodebench.reporting import charts, forest, overview, pictures
+from nodebench.reporting import charts, forest, overview, trajectory_plots
 from nodebench.reporting.questions import QUESTIONS
 from nodebench.reporting.site import report
 from nodebench.reporting.writers import WRITERS, html, latex, markdown, write
@@ -381,7 +381,7 @@ def draw_one_in_eight(patch: pytest.MonkeyPatch) -> None:
             return charts.Drawing(f"{LEFT_OUT}></svg>\n", bytes)
         return real(name, *arguments)
 
-    for module in (charts, forest, overview, pictures):
+    for module in (charts, forest, overview, trajectory_plots):
         patch.setattr(module, "saved", saved)
 
 
