@@ -3,8 +3,8 @@
     python benchmarks/accelerator.py [--seconds 3600] [--results results] [--data DIR] [--device cuda] [--only NAMES]
 
 Each part gets a share of the time. A part that does not finish in its share is interrupted: the records of finished
-trials are kept, and ``nodebench study run NAME --resume RUN`` runs the rest. ``nodebench results merge`` adds the
-results to another folder.
+trials are kept, and ``nodebench study run NAME --resume RUN`` runs the rest. ``nodebench results merge`` merges a run
+with another one.
 """
 
 import argparse

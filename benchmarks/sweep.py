@@ -53,7 +53,7 @@ def swept(folder: Path, trials: int) -> Iterator[tuple[Record, int]]:
 def overhead(folder: Path, trials: int) -> Figures:
     """Measure the overhead of a trial, the start of a new interpreter, and the memory growth of the parent.
 
-    The overhead is the time of a trial without its setup and passes: start, two calibration loads, end. In seconds.
+    The overhead is the time of a trial without its setup and passes: start, two reference loads, end. In seconds.
     """
     seconds, held = [], []
     for record, resident in swept(folder, trials):

@@ -3,7 +3,7 @@
 import os
 import signal
 
-INTERRUPTED = 130  # exit code; duplicated from ``cli.conventions``, because Ctrl-C may arrive before its import
+INTERRUPTED = 130  # exit code; duplicated from ``cli.exit_codes``, because Ctrl-C may arrive before its import
 
 
 def main() -> None:

@@ -75,9 +75,9 @@ def _reported(what: str) -> Iterator[None]:
 
 @contextmanager
 def calling(part: str, source: Installed | None, method: str) -> Iterator[None]:
-    """Convert exceptions from a plug-in's code to a one-line ``BadInput``; ``KeyboardInterrupt`` is not converted.
+    """Convert exceptions from a plug-in's code to a one-line ``BadInput``.
 
-    What the code prints goes to standard error.
+    ``BadInput`` and ``KeyboardInterrupt`` from the code pass unchanged. What the code prints goes to standard error.
 
     Args:
         part: kind and name of the called object, for example ``task 'mine'``.
@@ -85,7 +85,8 @@ def calling(part: str, source: Installed | None, method: str) -> Iterator[None]:
         method: name of the called method.
 
     Raises:
-        BadInput: the code raised an exception. The message names the part, the package and the method.
+        BadInput: the code raised an exception. The message names the part, the package and the method, unless the code
+            itself raised ``BadInput``.
     """
     try:
         with redirect_stdout(sys.stderr):

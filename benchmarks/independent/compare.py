@@ -5,8 +5,8 @@
     python benchmarks/independent/compare.py --results results/published  read stored records instead
 
 Prints for each number the claim, the condition, the script's number, nodebench's number (the replicate of seed 0 behind
-the verdict) and their relative difference. A number without a record in nodebench is None. With --json, each line is
-one object.
+the verdict) and their relative difference. A number without a record in nodebench is None, or null with --json. With
+--json, each line is one JSON object.
 """
 
 import argparse

@@ -61,7 +61,7 @@ class Isolation:
         (self.trial,) = plan(Study(groups={"trivial": grid})).trials
 
     def track_overhead(self) -> float:
-        """Median seconds of a trivial trial without its setup and passes: start, two calibration loads, end."""
+        """Median seconds of a trivial trial without its setup and passes: start, two reference loads, end."""
         from nodebench.trial.isolation import run_isolated
 
         beside = []

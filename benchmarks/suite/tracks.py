@@ -54,7 +54,7 @@ def figures(name: str, solver: str, gradient: str) -> dict[str, float]:
 
 
 def _left_behind(one: Problem, forward: Callable[[], torch.Tensor]) -> int:
-    """Bytes of tensors that are still alive after a few steps, such as a graph that is still referenced."""
+    """Bytes of tensors that a few steps leave alive, such as a graph that is still referenced."""
     gc.collect()
     with StorageMeter([*one.field.parameters(), one.y0, one.times]) as meter:
         forward().backward()
@@ -79,7 +79,7 @@ class Track:
     version = "1"
 
     def setup(self, name: str, solver: str, gradient: str) -> None:
-        """Raise ``NotImplementedError`` if it cannot be measured: asv skips a benchmark only from ``setup``."""
+        """Raise ``NotImplementedError`` for a combination that cannot be measured; asv skips a benchmark only here."""
         integrator(solver, gradient, problem(name, DTYPE, SAMPLES).times)
 
 

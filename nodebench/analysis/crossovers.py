@@ -22,10 +22,10 @@ class Crossover:
     Attributes:
         each: the point in each replicate; minus infinity if the first arm needs less at every measured point, infinity
             if it does not need less at the last one.
-        at: mean of ``each``.
+        at: geometric mean of ``each``; the median if one of them is infinite.
         span: the smallest and the largest measured point.
-        price: ratio of another figure at the largest measured point, over the replicates in which the first arm is
-            cheaper there; None if there is no such replicate.
+        price: ratio of another figure at the largest measured point: the median over the replicates in which the
+            first arm is cheaper there; None if there is no such replicate.
     """
 
     each: tuple[float, ...]
@@ -130,9 +130,10 @@ def _ratio(figure: Reading, first: Record, second: Record) -> float | None:
 def at_equal_error(
     records: Iterable[Record], error: Reading, cost: Reading, arms: tuple[ArmAxes, ArmAxes]
 ) -> Estimate | None:
-    """Return the cost of the first arm relative to the second at equal error, one ratio per replicate over tolerances.
+    """Return the cost of the first arm relative to the second at equal error.
 
-    The largest comparable subset of the records is used.
+    Each replicate gives one ratio, from the curves of cost over error along ``rtol``. The largest comparable subset of
+    the records is used.
     """
     sides: tuple[dict[int, list[tuple[float, float]]], ...] = ({}, {})
     usable = points_of(r for r in records if r.status is Status.OK and not unreliable(r, cost.timed))

@@ -1,4 +1,4 @@
-"""Probability that each planned look decides a claim.
+"""Probability that a claim is decided by each planned look.
 
 The whole procedure is simulated: further replicates are drawn from the posterior predictive distribution of those that
 were measured, each planned look is taken with its own interval, and a decision at any of them ends the simulation.
@@ -31,7 +31,7 @@ _Decisions = Iterator[Any]  # for each look, an array of bool of shape (draws,)
 def decision_probabilities(
     replicates: Replicates, regions: Regions, required: float = ERROR, draws: int = DRAWS
 ) -> dict[int, float]:
-    """Return the probability that each remaining planned look has decided the outcome.
+    """Return for each remaining planned look the probability that the outcome is decided at it or before it.
 
     The probability is conditional on the measured replicates, and it is calibrated: of all cases with probability p,
     the share p is decided.

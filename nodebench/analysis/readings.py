@@ -1,7 +1,7 @@
 """Readings: one number of a record, and the ways to combine several of them.
 
-A reading names the measured figure, whether it is a wall time, whether it is exact, and the value that a failed trial
-counts as. Claims, comparisons and plots all read records through readings.
+A reading states which figure it reads, whether it is a wall time, whether it is exact, and the value that a failed
+trial counts as. Claims, comparisons and plots all read records through readings.
 """
 
 import math

@@ -230,7 +230,10 @@ def recommend(problem: Problem, limits: Limits) -> Recommendation:
 
 
 def _best(records: Iterable[Record]) -> list[Record]:
-    """Return the latest record of each trial, but prefer a record with a usable time to a later one without."""
+    """Return the latest record of each trial.
+
+    A successful record with a usable time is kept if the later one was interrupted or only its time is unreliable.
+    """
     found: dict[str, Record] = {}
     for record in sorted(records, key=lambda record: record.started):
         before = found.get(record.id)
@@ -305,7 +308,10 @@ def _judged(one: Candidate, choice: Candidate | None, fit: Sequence[Candidate], 
 
 
 def _dominates(first: Candidate, second: Candidate) -> bool:
-    """Whether the first candidate Pareto-dominates the second; a value that was not measured counts as infinite."""
+    """Whether the first candidate Pareto-dominates the second, in the values that the second has.
+
+    A value that the first one lacks counts as infinite.
+    """
     pairs = [(math.inf if a is None else a, b) for _, a, b in _compared(first, second)]
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 

@@ -30,7 +30,7 @@ class Calibrated:
         noise: noise of each figure, from this calibration and the earlier ones of this machine.
         number: number of calibrations that ``noise`` uses.
         advice: problems found, and what would help.
-        path: the file of the calibration.
+        path: the file in which the calibration is stored.
     """
 
     calibration: Calibration

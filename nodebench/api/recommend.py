@@ -29,7 +29,7 @@ class Recommended:
     """A recommendation and the data behind it.
 
     Attributes:
-        answer: the candidates, the choice and the runner-up; None if the measurement was stopped.
+        answer: the candidates, the choice and the runner-up; None if the measurement was stopped or failed.
         basis: records, replicates, runs and machine, in one sentence.
         others: number of other matching problems in the records.
         session: the session that measured new trials; None if stored records were used.

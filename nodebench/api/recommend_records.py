@@ -142,7 +142,9 @@ def with_task(asked: Asked) -> Asked:
 
 
 def measured(asked: Asked, solvers: Sequence[str], seeds: int, results: Path, listener: Listener) -> Found:
-    """Run short trials of all candidates; a trial with an unreliable time is rerun up to three times.
+    """Run short trials of all candidates.
+
+    A trial during which the machine's speed changes is run up to three times in all, by default.
 
     Args:
         asked: the problem.

@@ -71,7 +71,7 @@ def contenders(answer: Recommendation, replicates: int) -> list[Candidate]:
         replicates: number of replicates of each contender.
 
     Returns:
-        list: empty if nothing meets the limits or the choice is certain.
+        list: empty if no candidate may become the choice, or if the choice is certain.
     """
     choice = answer.choice
     if choice is None:

@@ -93,7 +93,7 @@ def report(
 
 
 def report_run(run: RunFolder, out: Path | None = None, formats: Sequence[str] = ("html",)) -> Path:
-    """Write the page of one run: work-precision plots, training, pictures and every configuration.
+    """Write the page of one run: work-precision plots, training, trajectories and every configuration.
 
     Args:
         run: the run.

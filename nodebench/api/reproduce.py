@@ -106,7 +106,9 @@ def reproduce(
     found, claims = _found(what, folder, everything)
     ended = [record for record in found if record.status is Status.OK or record.status in OUTCOMES]
     if not ended:
-        raise BadInput(f"'{what}' has no record of a finished trial (interrupted or crashed trials do not count)")
+        raise BadInput(
+            f"'{what}' has no record of a finished trial (interrupted and crashed trials and errors do not count)"
+        )
     chosen = choice.of(ended)
     if not chosen:
         raise BadInput(f"none of the {len(ended)} records of '{what}' takes {choice.within:g} s or less")

@@ -184,7 +184,7 @@ class Run(Records):
         return RunFolder(self.folder).records()
 
     def report(self, out: str | Path | None = None, *, formats: Sequence[str] = ("html",)) -> Path:
-        """Write a page of this run: work-precision plots, training, pictures and every configuration.
+        """Write a page of this run: work-precision plots, training, trajectories and every configuration.
 
         Args:
             out: folder to write; None for ``report`` in the run directory.

@@ -28,7 +28,11 @@ def joint(label: str, results: Sequence[PartResult | None]) -> ConditionResult:
         return ConditionResult(label, present, home, Verdict.REFUTED, None, p)
     weakest = max(present, key=lambda result: (_WEAKNESS.index(result.verdict), result.p))
     verdict = weakest.verdict if weakest.verdict is not Verdict.REFUTED else Verdict.INCONCLUSIVE
-    why = weakest.why or (Why(WhyCode.CORRECTED, "some parts are not decided") if not verdict.is_decided else None)
+    why = weakest.why or (
+        Why(WhyCode.CORRECTED, "a part is refuted, but not after the correction for the number of parts")
+        if not verdict.is_decided
+        else None
+    )
     p = max(result.p for result in present) if set(verdicts) == {verdict} else weakest.p
     return ConditionResult(label, present, home, verdict, why, p)
 

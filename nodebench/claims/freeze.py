@@ -151,7 +151,7 @@ def frozen_again(
         claims: all claims.
         contents: the trials that the studies of each claim ask for now, by the name of the claim.
         frozen: the declarations frozen so far.
-        amended: all amendments; those that are older than the last frozen declaration are ignored.
+        amended: all amendments; only those that are newer than the last frozen declaration count.
         date: ISO 8601.
 
     Raises:

@@ -169,7 +169,7 @@ def _expected(part: Part, axis: str) -> tuple[Scalar | None, ...]:
 
 
 def _rounded(value: Scalar | None) -> Scalar | None:
-    """Round to 9 digits to remove floating-point error: 0.1 + 0.2 becomes the condition 0.3."""
+    """Round to 9 significant digits to remove floating-point error: 0.1 + 0.2 becomes the condition 0.3."""
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
@@ -308,7 +308,7 @@ def _counted(notes: Iterable[Note]) -> tuple[Note, ...]:
 
 
 def pooled(found: Sequence[Sample]) -> Sample:
-    """Take the median over conditions within each replicate; leave out replicates that lack a condition."""
+    """Take the median over the measured conditions within each replicate; leave out replicates that lack one."""
     measured = [sample for sample in found if sample.values]
     seeds = sorted(set.intersection(*(set(sample.values) for sample in measured))) if measured else []
     values = {seed: _median([sample.values[seed] for sample in measured]) for seed in seeds}

@@ -9,6 +9,7 @@ from nodebench.claims.papers import (
     breakdown_series,
     chen2018_accuracy,
     chen2018_costs,
+    chen2018_growth,
     chen2018_memory,
     chen2018_solving,
     classical,
@@ -24,6 +25,7 @@ from nodebench.plugins import NameTaken, load_plugins
 
 CLAIMS: tuple[Claim, ...] = (
     *chen2018_accuracy.CLAIMS,
+    *chen2018_growth.CLAIMS,
     *chen2018_memory.CLAIMS,
     *chen2018_costs.CLAIMS,
     *chen2018_solving.CLAIMS,

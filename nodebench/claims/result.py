@@ -16,7 +16,7 @@ class PartResult:
     Attributes:
         part: its declaration.
         sample: the measurements behind it.
-        estimate: with its interval; None if nothing was measured.
+        estimate: with its interval; None if nothing was measured, or if the networks are not competent.
         replicates: the values behind the estimate, with the known sources of their error.
         verdict: before the correction for multiple tests.
         why: why it is not decided; None if it is.

@@ -39,7 +39,7 @@ def measured(result: ClaimResult) -> str:
 
 
 def opening(text: str) -> str:
-    """Capitalize the first word of a text; known abbreviations keep their spelling."""
+    """Capitalize the first word of a text; known abbreviations get their usual spelling."""
     word = re.split(r"\W", text, maxsplit=1)[0]
     return _ABBREVIATIONS.get(word, word[:1].upper() + word[1:]) + text[len(word) :]
 

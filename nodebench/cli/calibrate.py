@@ -1,4 +1,4 @@
-"""``nodebench calibrate``: the noise of this machine, the changes it allows to detect, and how to reduce it."""
+"""``nodebench calibrate``: the noise of this machine, the smallest detectable changes, and how to reduce the noise."""
 
 import shlex
 from collections.abc import Mapping, Sequence

@@ -27,9 +27,9 @@ def compare(
 def reproduce(
     what: Annotated[str, typer.Argument(metavar="RECORD|RUN|CLAIM", help="A record's id, a run, or a claim.")],
     results: Results = Path("results"),
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the new run.", rich_help_panel=WHERE)] = Path(
-        "results"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Results folder of the new run.", rich_help_panel=WHERE)
+    ] = Path("results"),
     data: Data = None,
     download: Download = False,
     sample: Annotated[
@@ -40,7 +40,7 @@ def reproduce(
     ] = "",
     within: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Only records of trials of at most SECONDS.", rich_help_panel=LIMITS),
+        typer.Option(metavar="SECONDS", help="Only records whose trials took at most SECONDS.", rich_help_panel=LIMITS),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.", rich_help_panel=OUTPUT)] = False,
     quiet: Quiet = False,
@@ -69,7 +69,7 @@ def calibrate(
     ] = None,
     results: Results = Path("results"),
 ) -> int:
-    """Measure the noise of this machine, the smallest changes it allows to detect, and how to reduce it."""
+    """Measure the noise of this machine; print the smallest detectable changes and how to reduce the noise."""
     from nodebench.cli.calibrate import calibrate_command
 
     return calibrate_command(rounds, replicates, pause, threads, results)

@@ -1,4 +1,4 @@
-"""Exit codes and special option values of the command line; documented in the README."""
+"""Exit codes and special option values of the command line; documented in ``docs/commands.md``."""
 
 # Exit codes.
 OK = 0

@@ -66,7 +66,7 @@ def study_plan(
     jobs: Jobs = None,
     probe: Annotated[bool, typer.Option("--probe", help="Estimate unknown run times from a few steps.")] = False,
 ) -> None:
-    """Show how many trials a study has, which are left out and why, which are done, and the time left."""
+    """Show how many trials a study has, which are left out and why, how many are done, and the time left."""
     from nodebench.cli.study import StudyOverrides, plan_study, read_study
 
     typed = StudyOverrides(seeds, device, threads, data, download)

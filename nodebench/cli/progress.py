@@ -35,7 +35,7 @@ _PHASES = {
 SLOWEST = 3
 # With more trials than this, print one line per trial and none per epoch.
 FOLLOWED = 20
-# Seconds between two estimates of the time left: one over a thousand trials takes milliseconds.
+# Seconds between two estimates of the time left: an estimate for a thousand trials takes milliseconds.
 FORESEE_SECONDS = 2.0
 
 

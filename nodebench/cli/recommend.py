@@ -164,7 +164,7 @@ def _inaccurate(choice: Candidate) -> list[str]:
 
 
 def _in_torch(answer: Recommendation) -> list[str]:
-    """Return the fastest candidate within torch if the choice needs the field written in JAX."""
+    """Return a sentence with the fastest candidate within torch if the choice needs the field written in JAX."""
     from nodebench.solvers import find_solver
 
     fit = [
@@ -175,12 +175,14 @@ def _in_torch(answer: Recommendation) -> list[str]:
     stays = [one for one in fit if find_solver(str(one.record.trial.solver))[0].in_torch]
     if answer.choice is None or answer.choice in stays:
         return []
-    where = f"the fastest within torch is {stays[0].name}, {stays[0].why}" if stays else "no torch candidate is fit"
+    where = (
+        f"the fastest within torch is {stays[0].name}, {stays[0].why}" if stays else "no torch candidate is suitable"
+    )
     return [f"Its library needs the field written in JAX; {where}."]
 
 
 def _nearest(answer: Recommendation, limits: Limits) -> str:
-    """Return the smallest error and memory among the candidates, for a limit that none of them meets."""
+    """Return, for each given limit, the smallest error or memory among the candidates that did not fail."""
     wanted = (("error", "gradient_error", limits.error), ("memory", "tensor_peak_bytes", limits.memory))
     told = ""
     for name, metric, limit in wanted:

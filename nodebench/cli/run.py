@@ -126,7 +126,10 @@ def exit_code(session: Session) -> int:
 
 
 def print_resume_hint(session: Session, execution: Execution) -> None:
-    """If trials are left, print how many are finished and the command that runs the rest."""
+    """Print the resume command and the number of finished trials if the session ended early.
+
+    Otherwise, if trials failed, print the command that runs these again.
+    """
     typed = execution.limits.model_dump(exclude_none=True).items()
     options = "".join(f" {_OPTIONS[name].format(value)}" for name, value in typed)
     every = execution.checkpoint_every

@@ -1,4 +1,4 @@
-"""Standard output and error of a command that ignore write errors."""
+"""Standard output and error of a command. A write error does not end the command."""
 
 import os
 import sys
@@ -8,7 +8,9 @@ from typing import Any, TextIO, cast
 
 
 class FaultTolerantStream:
-    """Wraps a text stream and ignores its write errors; other attributes are those of the wrapped stream.
+    """Wraps a text stream and stores its first write error instead of raising it.
+
+    Other attributes are those of the wrapped stream.
 
     Attributes:
         error: the first write error; ``None`` if there was none.

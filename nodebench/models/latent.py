@@ -112,8 +112,8 @@ class OdeDecoder(nn.Module):
     def decode_bounded(self, z: Tensor, times: Tensor, fence: SignalBounds) -> Tensor:
         """Return the signal ``(B, T, D)`` at ``times`` ``(T,)``, increasing or decreasing.
 
-        The solve restarts at each time. A sample whose signal has left the fence no longer changes, so a sample that
-        diverges does not end the solve of the others.
+        The solve restarts at each time. A sample whose signal has left the box ``fence`` no longer changes, so a sample
+        that diverges does not end the solve of the others.
         """
         signals = [self.readout(z)]
         for pair in times.unfold(0, 2, 1):

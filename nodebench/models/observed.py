@@ -2,8 +2,8 @@
 
 Every model is called with ``values`` ``(B, n, D)``, which are 0 where ``seen`` ``(B, n, D)`` is false, and ``times``
 ``(B, n)``, increasing from 0. It returns its prediction ``(B, n, D)`` at all the times, and a KL divergence ``(B,)`` in
-nats, which is 0 for models without a latent variable. A series with fewer than n times is padded with its last
-time, at which ``seen`` is false.
+nats, which is 0 for models without a latent variable. A series with fewer than n times is padded with copies of its
+last time; ``seen`` is false for the copies.
 
 Source: Rubanova, Chen and Duvenaud 2019, arXiv 1907.03907, sections 2 to 4.
 """

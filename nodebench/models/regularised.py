@@ -29,7 +29,7 @@ class Regularisation:
         jacobian: weight of the squared Jacobian ``(∂f_i/∂z_j)²`` summed over j, estimated with one normal vector per
             sample.
         taylor2, taylor3: weights of the squared second and third derivative of the solution with respect to time.
-        steer: the end time is drawn uniformly from itself ± this fraction of the solve's span; below 1.
+        steer: the end time is drawn uniformly within ± this fraction of the solve's span around its value; below 1.
     """
 
     kinetic: float = 0.0

@@ -103,7 +103,10 @@ def _first_step(wanted: float | None, adapter: SolverAdapter, method: Method, so
 
 
 def _supported(axis: str, wanted: Any, possible: Sequence[Any], solver: str) -> Any:
-    """Return a choice that the backend supports, or its default; None for the only choice before the axis existed."""
+    """Return a choice that the backend supports, or its default.
+
+    The choice that an axis stores as None (the only one before the axis existed) is returned as None.
+    """
     choice = wanted or possible[0]
     if choice not in possible:
         raise UnsupportedCombination(

@@ -13,7 +13,7 @@ from nodebench.spec.calibration import machine_of
 from nodebench.store.run_folder import RunFolder, list_runs, records_of
 
 # Axes in which two similar trials may differ, by level from most to least similar. The first level that has a record
-# gives the estimate. An axis that is not listed here must be equal at every level.
+# gives the estimate. An axis that is not listed here must be equal at every level, except the seed.
 _NUMBERS = tuple(name for name in axis_names(Part.METHOD) if value_type(name) in (int, float))
 _MAY_DIFFER: tuple[tuple[str, ...], ...] = (
     (),
@@ -46,7 +46,7 @@ class Costs:
             self.learn(record.trial, record.duration_seconds)
 
     def learn(self, trial: Trial, seconds: float, alone: bool = False) -> None:
-        """Add the run time of a trial; with ``alone``, only for trials that differ from it in the seed."""
+        """Add the run time of a trial; with ``alone``, only for trials that differ in nothing but the seed."""
         for known, names in zip(self._seconds, _LIKENESS, strict=True):
             known[_key(trial, names)].append(seconds)
             if alone:

@@ -218,7 +218,7 @@ def _values(trial: Trial) -> set[tuple[str, Any]]:
 
 
 def _reason(value: tuple[str, Any], unfit: dict[str, UnsupportedCombination]) -> str:
-    """Explain why no trial uses a value: the reason that mentions it, else the first one, else 'not applicable'."""
+    """Explain why no trial uses a value: the reason that mentions it, else the first one, else the axis's own."""
     for message, error in unfit.items():
         if error.value == value:
             return message

@@ -36,7 +36,10 @@ def run_until_steady(
         if checkpoints is not None:
             checkpoints.remove(kept[0].id)
         if report is not None:
-            told = f"the machine's speed changed, so its times are not usable: rerun, attempt {taken + 1} of {attempts}"
+            told = (
+                "the machine's speed changed, so the trial's times are not usable: "
+                f"rerun, attempt {taken + 1} of {attempts}"
+            )
             report(Progress("start", notice=told))
         try:
             again = run()

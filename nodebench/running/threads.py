@@ -11,8 +11,8 @@ from nodebench.trial.isolation import foresee
 
 # All threads are chosen only if they are faster than one by this factor: other programs disturb fewer threads less.
 WORTH = 1.1
-# Time limit of the probe with one thread. The probe with all threads may take PATIENCE times as long, but at least
-# SHORTEST_SECONDS.
+# The probe with one thread may take LONGEST_SECONDS. The time limit of the probe with all threads is PATIENCE times the
+# duration of the first probe, but at least SHORTEST_SECONDS.
 LONGEST_SECONDS, PATIENCE, SHORTEST_SECONDS = 120.0, 3.0, 10.0
 
 

@@ -53,8 +53,8 @@ class StepControl:
         method: the name of the method within its backend.
         rtol: relative tolerance.
         atol: absolute tolerance.
-        step_size: step size of a fixed-step method. With an adaptive method the step size is held constant; this is
-            used to measure the order of a method, not in trials.
+        step_size: step size of a fixed-step method. With an adaptive method the step size is held constant; metrics
+            such as the observed order use this, but a trial cannot set it.
         gradient: how the solve is differentiated; None if no gradient is needed.
         adjoint_rtol: relative tolerance of the backward solve.
         adjoint_atol: absolute tolerance of the backward solve.
@@ -65,8 +65,8 @@ class StepControl:
         first_step: size of the first step of each adaptive solve, including the backward solve of an adjoint and each
             segment; positive even if time decreases. None lets the library choose.
         land_on_outputs: whether a step ends at each output time. Otherwise an adaptive method steps past it and
-            interpolates with a lower order than its own (torchdiffeq: a quartic, even for ``dopri8``). Trials do not
-            use it.
+            interpolates with a lower order than its own (torchdiffeq: a quartic, even for ``dopri8``). Only references
+            use it; a trial cannot set it.
     """
 
     method: str

@@ -54,7 +54,7 @@ _CALLBACKS = ("callback_step", "callback_step_adjoint")
 class TorchdiffeqAdapter(SolverAdapter):
     """torchdiffeq's ``odeint`` and ``odeint_adjoint`` (adjoint, adjoint-seminorm).
 
-    The other gradients come from ``nodebench.solvers.gradients`` and differentiate the steps that ``odeint`` takes;
+    The other gradients come from ``nodebench.solvers.gradients`` and are based on the steps that ``odeint`` takes;
     ``reversible`` takes its own steps with the library's tableau and step-size control.
 
     Source: https://github.com/rtqichen/torchdiffeq

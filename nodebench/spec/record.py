@@ -180,8 +180,8 @@ class Place(Frozen):
         cores: CPU cores reserved for the trial; None if it was not bound to cores.
         visible_devices: value of ``CUDA_VISIBLE_DEVICES``; None if it was not set.
         shared: whether other trials of the run may have used the same cores, which makes times unreliable.
-        attempts: how often the trial was started; it is restarted if its worker was lost or if the speed of the machine
-            changed during the run.
+        attempts: how often the trial was started; it is restarted if its worker was lost, or if the speed of the
+            machine changed during the trial.
     """
 
     study: Name | None = None
@@ -311,7 +311,10 @@ class Record(Frozen):
         return [bool(packed[i // 8] >> (7 - i % 8) & 1) for i in range(self.data.test)]
 
     def answers(self, request: Request) -> bool:
-        """Return whether the record has everything that ``request`` asks for, or a reason why it is missing."""
+        """Return whether the record of a finished trial has everything that ``request`` asks for.
+
+        An interleaved pass that could not be measured counts as answered if ``reasons`` says why.
+        """
         if not set(request.passes) <= set(self.passes):
             return False
         if request.against is None or "interleaved" in self.reasons:

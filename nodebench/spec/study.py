@@ -1,4 +1,4 @@
-"""A study: named grids for one published table or figure, read from a TOML file.
+"""A study: named grids that together produce one table or figure, read from a TOML file.
 
 The file gives the settings of all scales, and under ``smoke``, ``quick`` and ``paper`` the settings that differ::
 

@@ -373,7 +373,10 @@ class Trial(BaseModel):
 
     @property
     def gradient_label(self) -> str:
-        """A label of the gradient and, if set apart, its segments, coupling or tolerance: ``adjoint 1e-6``."""
+        """A label of the gradient, for tables: ``direct``, ``checkpoint × 8``, ``reversible λ=0.9``, ``adjoint 1e-6``.
+
+        The adjoint's tolerance is shown only if it differs from the forward tolerance.
+        """
         if self.gradient is None:
             return "–"
         if self.segments is not None:

@@ -36,7 +36,7 @@ LOCK = "lock"
 _ENDED_FROM_OUTSIDE = (Status.INTERRUPTED, Status.TIMEOUT, Status.MEMORY_BUDGET, Status.CRASHED)
 
 _STAMP, _STAMP_LENGTH = "%Y-%m-%dT%H-%M-%S", len("2026-01-01T00-00-00")
-_DIGITS = 18  # compared in a number within a name
+_DIGITS = 18  # digits that are compared of each number in a run's name
 _TRIAL_ID = re.compile("[0-9a-f]{12}")
 
 
@@ -291,7 +291,9 @@ def list_runs(results: Path) -> list[RunFolder]:
 
 
 def runs_below(results: Path) -> list[RunFolder]:
-    """Return every run with records in a folder and its subfolders, sorted by path, without reproductions.
+    """Return every run with records in a folder and its subfolders, sorted by path.
+
+    Reproductions are left out, unless ``results`` itself is the folder of one.
 
     Raises:
         BadInput: there is none.

@@ -41,8 +41,8 @@ class Chirality(Task):
     """Classify spirals as clockwise or anticlockwise: the observations drive the state of a neural CDE.
 
     Data, network and batch size are those of torchcde's example. The path is a natural cubic spline, as in the paper;
-    the example uses a Hermite spline. The field stores the paths of a batch and is rebuilt for each batch; the diffrax
-    backend does not support this.
+    the example uses a Hermite spline. The field stores the paths of a batch and is created in each forward pass; the
+    diffrax backend does not support this.
 
     The field of the example uses ReLU. ``quick`` uses softplus instead: with ReLU, the gradient converges so slowly
     with the step size that no reference gradient is available to measure its error.

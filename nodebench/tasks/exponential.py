@@ -90,8 +90,9 @@ class _Solves(Experiment):
         """Slope of log error over log step size, from the two smallest steps whose error exceeds rounding.
 
         The solves use float64 for every dtype of the trial, since the order belongs to the method. An adaptive method
-        takes constant steps. The order is None for a method of variable order. ``dopri8`` shows order 10 here: on a
-        linear field, its error term of order 9 is 0.13 % of the exponential's.
+        takes constant steps. The order is None for a method of variable order, and for an adaptive method that cannot
+        take constant steps. ``dopri8`` shows order 10 here: on a linear field, its error term of order 9 is 0.13 % of
+        the exponential's.
         """
         control, adapter = self._solve.control, self._solve.adapter
         method = adapter.methods()[control.method]

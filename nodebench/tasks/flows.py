@@ -32,7 +32,7 @@ class _Field(NamedTuple):
 
 
 class Flow(Task):
-    """Solve known flows: as one batch or one by one, forward and back, with or without preserved order.
+    """Solve known flows as one batch or one by one, and forward and back; check that the order of states is kept.
 
     The flow of a field on a line preserves the order of its states, since trajectories never cross. For the model
     ``line``, ``inversions`` is the fraction of neighbouring trajectories that cross in a solve: 0 for an exact flow.

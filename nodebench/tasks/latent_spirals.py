@@ -49,7 +49,7 @@ class LatentSpirals(Task):
     interpolates its outputs: its NFE does not depend on ``observations``. The adjoint restarts at each time of
     the grid: about 100 restarts per training step, for any value of ``observations``. An ODE-RNN solves from each
     observation to the next: solve i covers the i-th gap of every spiral, rescaled to [0, 1]. It thus solves
-    ``observations`` times.
+    ``observations`` − 1 times.
 
     The recurrent models predict each observation from those before it. Beyond the window, they use their own
     predictions as observations.

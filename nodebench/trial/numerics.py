@@ -31,7 +31,7 @@ REFERENCE_MAX_NFE_UNTRAINED = 200_000
 _PREPARED = (Gradient.CHECKPOINT, Gradient.INTERPOLATED)
 
 _OWN_STEPS = Reason(code=ReasonCode.NOT_APPLICABLE, message="each sample has its own steps")
-_NO_BATCH = Reason(code=ReasonCode.NOT_APPLICABLE, message="no solve has a batch of separable samples")
+_NO_BATCH = Reason(code=ReasonCode.NOT_APPLICABLE, message="the first solve has no batch of separable samples")
 
 
 class Numerics:

@@ -45,7 +45,7 @@ class Output:
         self._tail = (self._tail + data[room:])[-TAIL_BYTES:]
 
     def lines(self) -> list[str]:
-        """Return the last lines, shortened; if output was dropped, return the first lines before them."""
+        """Return the last lines, each shortened; if output between was dropped, the first lines precede them."""
         left_out = self._total - len(self._head) - len(self._tail)
         if not left_out:
             return _shortened((self._head + self._tail).splitlines()[-TAIL_LINES:])

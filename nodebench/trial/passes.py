@@ -164,7 +164,10 @@ class Passes:
         self.draft.missing(unexplained, Reason(code=ReasonCode.NOT_REQUESTED, message=message))
 
     def foresee(self) -> float:
-        """Estimate the seconds of all passes from two steps and one evaluation; training may change the true cost."""
+        """Estimate the seconds of all passes from the last of at most three training steps and one evaluation.
+
+        The cost of a step may change during training.
+        """
         experiment, watch = self._experiment, Stopwatch(self._device, warm_up=1)
         batches = experiment.batches(0)
         steps = min(3, experiment.steps_per_epoch)

@@ -58,7 +58,7 @@ class Engine(ABC):
 
         Raises:
             BadInput: the workers cannot run these trials.
-            RunAborted: the engine has lost its workers.
+            RunAborted: the engine cannot start trials any more, or has lost its scheduler or its workers.
         """
 
     @abstractmethod

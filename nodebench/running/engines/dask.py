@@ -219,7 +219,7 @@ def _slurm(jobs: int) -> Any:
 
 
 def _check_workers(client: distributed.Client, trials: Sequence[Trial]) -> None:
-    """Check that workers have the parent's versions, can start child processes and have the required devices.
+    """Check that all workers have the parent's versions and can start child processes, and one offers a needed GPU.
 
     Raises:
         BadInput: a check fails, or there is no worker.
@@ -354,7 +354,7 @@ def _on_worker(
     versions: dict[str, str],
     token: str,
 ) -> tuple[Record, Snapshots] | None:
-    """Run a trial in a separate process on this worker and report its progress; return None after a stop."""
+    """Run a trial in a separate process on this worker and report its progress; None if stopped before it began."""
     worker = distributed.get_worker()
     if different := _difference(versions, _versions()):
         raise BadInput(f"worker {worker.address}: {different}")

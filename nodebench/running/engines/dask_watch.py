@@ -23,7 +23,7 @@ class Watch:
 
     Args:
         client: client of the scheduler.
-        where: address of the scheduler, for messages.
+        where: ``local``, ``slurm`` or the address of the scheduler, for messages.
         patience: seconds that the run waits without any worker; None for no limit.
         notice: called with a message when the last worker is lost and when a worker is available again.
         stop_trials: asks the workers to stop their trials; called repeatedly, in a separate thread.
@@ -61,7 +61,7 @@ class Watch:
             raise RunAborted(f"the Dask scheduler at {self._where} has had no worker for {patience:.0f} s")
 
     def stopped(self) -> bool:
-        """Ask the workers to stop their trials; return whether no more records can arrive."""
+        """Ask the workers to stop their trials; return whether no more records are expected."""
         now = time.monotonic()
         if self._stopping_since is None:
             self._stopping_since = now

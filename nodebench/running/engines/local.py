@@ -158,7 +158,10 @@ class _Waiting:
 
 
 def _slots(jobs: int, threads: int, one_accelerator: bool) -> list[_Slot]:
-    """Create slots; several slots are bound to separate cores if there are enough cores and no accelerator."""
+    """Create slots. A single slot is not bound to cores.
+
+    Several slots are bound to separate cores if there are enough cores and no accelerator.
+    """
     if jobs == 1:
         return [_Slot(None, shared=False)]
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

@@ -10,7 +10,7 @@ Both equations can be solved for ``y`` and ``z``. The backward pass therefore re
 and only the last two states and the step sizes are kept (Python floats, 16 bytes per step).
 
 The solution differs from that of the original method: it has the same order but other errors. A step costs two
-increments in the forward and in the backward pass, and as many vector-Jacobian products as evaluations.
+increments in each pass, and in the backward pass as many vector-Jacobian products as evaluations.
 """
 
 import math

@@ -29,7 +29,8 @@ class Tableau:
         order: order of the method.
         error: the weights in the estimated error; None for a method that has none.
         middle: the weights in the state at half the step; None for a method that interpolates linearly.
-        reuses: whether the last stage is evaluated at the end of the step and is the first stage of the next one.
+        reuses: whether the last stage is evaluated at the state where the step ends, and is therefore the first stage
+            of the next step.
     """
 
     c: Row
