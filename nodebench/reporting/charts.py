@@ -66,7 +66,7 @@ class Drawing:
 
 
 def saved(name: str, drawn: Figure, titles: Mapping[str, Sequence[str]] | None = None) -> Drawing:
-    """Save a plot; equal plots give equal bytes.
+    """Render a plot as SVG and PDF; equal plots give equal bytes.
 
     Args:
         name: of the plot.

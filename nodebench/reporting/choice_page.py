@@ -35,8 +35,8 @@ _INTRODUCTION = (
     "maxima. Peak memory counts PyTorch tensors. For JAX, only the growth of process memory is known; it is marked "
     "“(process)” and not compared. A dash means that no measured configuration reaches the error, or that its memory "
     "was not measured. A configuration is written as solver, rtol/atol or step size, gradient, and the adjoint's "
-    "rtol/atol if they differ. The gradient error is relative to a float64 reference at a tight tolerance. Each table "
-    "covers only the gradients that its caption names."
+    "rtol/atol if they differ. The gradient error is the relative error against a float64 reference at a tight "
+    "tolerance. Each table covers only the gradients that its caption names."
 )
 _OWN = (
     "The ranking depends on the size of the problem, the machine and the field. This command measures your own field "

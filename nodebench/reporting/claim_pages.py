@@ -126,7 +126,7 @@ def _terms(result: ClaimResult) -> list[tuple[str, str]]:
 
 
 def sentence(result: ClaimResult) -> str:
-    """Return the verdict in words, with the measurement of one representative condition."""
+    """Return the verdict in words, with the measurements of the conditions to show; see ``ClaimResult.shown``."""
     line, shown, why = verdict_line(result), measured(result), explanation(result)
     text = f"{line[0].upper()}{line[1:]}."
     if shown:

@@ -21,7 +21,10 @@ _BY_LIBRARY, _BY_GRADIENT = ("solver", "batching"), ("gradient",)
 
 
 def _both_directions(record: Record) -> float | None:
-    """Return forward plus backward calls of the field, or None if unknown; ``direct`` has no backward calls."""
+    """Return forward plus backward calls of the field, or None if unknown.
+
+    Without a gradient and with ``direct`` there are no backward calls.
+    """
     forward, backward = record.costs.get("nfe_forward"), record.costs.get("nfe_backward")
     gradient = record.trial.gradient
     unknown = backward is None and gradient is not None and gradient != "direct"
@@ -123,7 +126,7 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
     "pareto": tuple(
         plot
         for name, task, baseline in (
-            ("contracting", "Contracting field, exp(20)", {}),
+            ("contracting", "Field that contracts by a factor of exp(20)", {}),
             ("van-der-pol", "Van der Pol, trajectory fit", {}),
             ("spiral", "Spiral, rk4 and the asynchronous leapfrog at the same step size", {"solver": "rk4"}),
             ("mnist", "MNIST", {}),

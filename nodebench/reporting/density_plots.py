@@ -16,7 +16,7 @@ COLOURS = "viridis"  # for densities: perceptually uniform, so that it is readab
 
 
 def panels(shown: Trajectories) -> int:
-    """Return the number of panels: 3, or 2 without a flow, which has no samples of the model."""
+    """Return the number of panels: 3, or 2 without a flow, because there are then no samples of the model."""
     return 3 if shown.moved.size else 2
 
 

@@ -62,7 +62,7 @@ def index_page(
     if checks:
         blocks += [
             Heading("Checks of the instruments"),
-            Paragraph("Identities and theorems are true by definition. They test nodebench, not a published claim."),
+            Paragraph("Identities and theorems are always true. They test nodebench, not a claim that could be false."),
             verdict_table(checks, "checks"),
         ]
     blocks += [
@@ -175,7 +175,7 @@ _RULES = (
     "its conditions.",
     "p-values are corrected with the Benjamini–Hochberg method (5 %) over all conditions of this report. Claims that "
     "use the same records in reciprocal form count once.",
-    "Ratios of times come from arms that run interleaved in one process. A trial is repeated up to three times if the "
+    "Ratios of times come from arms that run interleaved in one process. A trial runs up to three times in all if the "
     "speed of the machine changed during it. After that, its absolute times are left out, and ratios of interleaved "
     "arms are kept.",
     "A claim about accuracy is not judged on networks that are worse than a plain MLP, or whose training loss still "

@@ -57,7 +57,7 @@ QUESTIONS = (
         ("torchdiffeq 259", "torchdiffeq 54", "torchdiffeq 247", "torchdyn 138", "diffrax 685"),
         ("memory-constant (paper)", "memory-constant (default)"),
         YES_NO,
-        "Memory is constant in the number of solver steps. The solution at each output time is stored, so memory grows "
+        "“Constant” refers to the number of solver steps. The solution at each output time is stored, so memory grows "
         "with the number of output times for every gradient. Request only the final state if that is enough.",
         "nodebench study run memory",
     ),

@@ -169,7 +169,10 @@ def _from_where(place: float) -> str:
 
 
 def _interval(found: Crossover) -> str:
-    """Return the interval, limited to the measured range; empty if all replicates have the same crossover."""
+    """Return the interval; an end outside the measured range is given as ``below`` or ``above`` it.
+
+    The text is empty if all replicates have the same crossover.
+    """
     low, high = found.at.low, found.at.high
     if low == high:
         return ""
