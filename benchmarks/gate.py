@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))  # asv imports the suite from here as well
 from suite.problems import FIELDS, GRADIENTS  # noqa: E402
 from suite.tracks import figures  # noqa: E402
 
-from nodebench.spec.figures import Kind, figure  # noqa: E402
+from nodebench.spec.metrics import Kind, metric  # noqa: E402
 
 BASELINES = ROOT / "baselines"
 SOLVERS = ("dopri5", "rk4", "torchode:dopri5")  # without diffrax: its compilation would take half of the time
@@ -42,7 +42,7 @@ def measured(problems: Sequence[str], solvers: Sequence[str] = SOLVERS) -> Figur
         except NotImplementedError:
             continue
         for name, value in given.items():
-            exact = figure(name).kind is not Kind.COMPUTED or name.endswith("bytes")
+            exact = metric(name).kind is not Kind.COMPUTED or name.endswith("bytes")
             found[", ".join((*names, name))] = value if exact else float(f"{value:.{DIGITS}g}")
     return found
 

@@ -12,7 +12,7 @@ import torch
 
 from nodebench.instruments import MemoryMeter, NfeCounter
 from nodebench.instruments.memory import StorageMeter
-from nodebench.spec.figures import figure
+from nodebench.spec.metrics import metric
 from suite.problems import FIELDS, GRADIENTS, SOLVERS, Problem, integrator, problem, reference, solved
 
 DTYPE = torch.float64
@@ -87,7 +87,7 @@ def _track(name: str) -> Callable[[Track, str, str, str], float]:
     def track(self: Track, problem: str, solver: str, gradient: str) -> float:
         return figures(problem, solver, gradient).get(name, float("nan"))
 
-    known = figure(name)
+    known = metric(name)
     track.__doc__ = f"{known.about}."
     track.unit = UNITS.get(known.unit, known.unit)
     track.pretty_name = f"{known.label} ({name})"

@@ -7,7 +7,7 @@ from nodebench.analysis.fairness import Point
 from nodebench.analysis.summary import MACHINE, factor
 from nodebench.spec.axes import AXES
 from nodebench.spec.calibration import machine_label
-from nodebench.spec.figures import short
+from nodebench.spec.metrics import short
 from nodebench.spec.trial import Scalar
 
 Value = Callable[[Point], Scalar | None]

@@ -20,9 +20,9 @@ from nodebench.analysis.noise import Noise, Shift, assumed_noise, shift
 from nodebench.analysis.statistics import LEVEL, exp, holm
 from nodebench.analysis.summary import MACHINE, Configuration, configurations, varying
 from nodebench.errors import BadInput
-from nodebench.spec import Figure, Record, Status
+from nodebench.spec import Metric, Record, Status
 from nodebench.spec.axes import AXES
-from nodebench.spec.figures import Kind, figure, short
+from nodebench.spec.metrics import Kind, metric, short
 from nodebench.spec.trial import Scalar
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Change:
     """
 
     configuration: str
-    figure: Figure
+    metric: Metric
     seeds: tuple[int, ...]
     first: tuple[float, ...]
     second: tuple[float, ...]
@@ -153,7 +153,7 @@ class Comparison:
         rows = []
         for one in self.changes:
             low, high = one.interval or (None, None)
-            row = {"configuration": one.configuration, "figure": one.figure.name, "outcome": one.outcome.value}
+            row = {"configuration": one.configuration, "metric": one.metric.name, "outcome": one.outcome.value}
             means = {"before": fmean(one.first), "after": fmean(one.second), "ratio": one.ratio}
             rows.append(row | means | {"low": low, "high": high, "n": len(one.seeds)})
         return pd.DataFrame(rows)
@@ -176,7 +176,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
     before, after = configurations(first), configurations(second)
     common = _common(before, after)
     of_time, of_other = assumed_noise(first, second)
-    taken = {name: of_time if figure(name).is_time else of_other for name in _SAMPLED} | dict(noise or {})
+    taken = {name: of_time if metric(name).is_time else of_other for name in _SAMPLED} | dict(noise or {})
     if not common:
         raise BadInput(f"the two runs have no trial in common: {_apart(before, after)}")
     axes = varying([one for one, _ in common])
@@ -194,7 +194,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
         figures = {seed: (compared(a), compared(b)) for seed, (a, b) in good.items()}
         names = dict.fromkeys(name for a, b in figures.values() for name in a if name in b)
         for name in names:
-            usable = {seed for seed, pair in good.items() if not _spoiled(pair, figure(name).is_time)}
+            usable = {seed for seed, pair in good.items() if not _spoiled(pair, metric(name).is_time)}
             values = {s: (a[name], b[name]) for s, (a, b) in figures.items() if s in usable and name in a and name in b}
             if values:
                 found.append(_change(label, name, values, taken))
@@ -257,7 +257,7 @@ def compared(record: Record) -> dict[str, float]:
 
 
 def _is_compared(name: str) -> bool:
-    return name in _SAMPLED or figure(name).kind is not Kind.SAMPLED
+    return name in _SAMPLED or metric(name).kind is not Kind.SAMPLED
 
 
 def _change(
@@ -267,7 +267,7 @@ def _change(
     noise: Mapping[str, Noise],
 ) -> Change:
     """Compare one figure over the usable replicates, given by seed (at least one)."""
-    known = figure(name)
+    known = metric(name)
     one, other = tuple(a for a, _ in values.values()), tuple(b for _, b in values.values())
     change = Change(label, known, tuple(values), one, other, Outcome.IDENTICAL)
     if one == other and known.kind is not Kind.SAMPLED:
@@ -315,13 +315,13 @@ def _settled(found: Sequence[Change]) -> list[Change]:
 def _decided(one: Change, p: float) -> Change:
     assert one.shift is not None
     if p < 1 - LEVEL:
-        return replace(one, p_corrected=p, outcome=_direction(one.figure, one.shift.mean))
+        return replace(one, p_corrected=p, outcome=_direction(one.metric, one.shift.mean))
     # Any change of a computed figure is real; if it is not significant, only its direction is unknown.
-    changed = one.figure.kind is Kind.COMPUTED
+    changed = one.metric.kind is Kind.COMPUTED
     return replace(one, p_corrected=p, outcome=Outcome.DIFFERENT if changed else Outcome.SAME)
 
 
-def _direction(known: Figure, change: float) -> Outcome:
+def _direction(known: Metric, change: float) -> Outcome:
     if known.better == "neither" or change == 0:
         return Outcome.DIFFERENT
     return Outcome.BETTER if (change < 0) == (known.better == "lower") else Outcome.WORSE

@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
 from nodebench.spec.axes import AXES
-from nodebench.spec.figures import FIGURES
+from nodebench.spec.metrics import METRICS
 
 VERSION = "http://mlcommons.org/croissant/1.0"
 _CR = "http://mlcommons.org/croissant/"
@@ -116,7 +116,7 @@ def _field(table: pd.DataFrame, name: str, file: str) -> dict[str, Any]:
 
 def about(name: str) -> str:
     """Return the description of a column, with its unit."""
-    if known := FIGURES.get(name):
+    if known := METRICS.get(name):
         return f"{known.label}: {known.about} (unit: {known.unit})"
     if name in AXES:
         return AXES[name].help

@@ -40,7 +40,7 @@ ArmAxes = Mapping[str, Scalar | None]
 def crossover(
     points: Iterable[Point],
     axis: Reading,
-    figure: Reading,
+    metric: Reading,
     price: Reading,
     arms: tuple[ArmAxes, ArmAxes],
     over: str = "",
@@ -58,12 +58,12 @@ def crossover(
         arms: the axes of the first arm and of the second.
         over: the trial axis that sets the position; by default the one that ``axis`` reads.
     """
-    usable = [point for point in points if point.is_outcome and not unreliable(point.record, figure.timed)]
-    sides = [_places(members, axis) for members in comparable(usable, arms, over or axis.figure)]
+    usable = [point for point in points if point.is_outcome and not unreliable(point.record, metric.timed)]
+    sides = [_places(members, axis) for members in comparable(usable, arms, over or axis.metric)]
     crossed, prices, measured = [], [], list[float]()
     for seed in sorted(sides[0].keys() & sides[1].keys()):
         places = sorted(sides[0][seed].keys() & sides[1][seed].keys())
-        known = [(place, _ratio(figure, sides[0][seed][place], sides[1][seed][place])) for place in places]
+        known = [(place, _ratio(metric, sides[0][seed][place], sides[1][seed][place])) for place in places]
         ratios = [(place, ratio) for place, ratio in known if ratio is not None]
         if len(ratios) < 2:
             continue
@@ -77,7 +77,7 @@ def crossover(
     if not crossed:
         return None
     span = min(measured), max(measured)
-    mean = estimate(crossed, "log", figure.exact)
+    mean = estimate(crossed, "log", metric.exact)
     return Crossover(tuple(crossed), mean, span, median(prices, "log") if prices else None)
 
 
@@ -118,12 +118,12 @@ def comparable(points: Sequence[Point], arms: tuple[ArmAxes, ArmAxes], over: str
     )
 
 
-def _ratio(figure: Reading, first: Record, second: Record) -> float | None:
+def _ratio(metric: Reading, first: Record, second: Record) -> float | None:
     """Return the ratio of a figure of two records; infinity or 0 if only the first or only the second failed."""
     good = first.status is Status.OK, second.status is Status.OK
     if not all(good):
         return None if not any(good) else math.inf if good[1] else 0.0
-    above, below = figure.get(first), figure.get(second)
+    above, below = metric.get(first), metric.get(second)
     return above / below if above is not None and below else None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nodebench.spec import Record, Trial
-from nodebench.spec.figures import Kind
+from nodebench.spec.metrics import Kind
 
 Changes = dict[str, tuple[str, str]]
 

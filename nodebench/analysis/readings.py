@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from nodebench.analysis.curves import line
 from nodebench.analysis.study_membership import is_at
 from nodebench.spec import Record
-from nodebench.spec.figures import figure, short
+from nodebench.spec.metrics import metric, short
 from nodebench.spec.reasons import ReasonCode
 from nodebench.spec.trial import Scalar
 
@@ -31,7 +31,7 @@ class Reading:
             machine changes its speed, both arms run at the changed speed.
     """
 
-    figure: str
+    metric: str
     get: Callable[[Record], float | None] = field(repr=False)
     label: str
     failed: float = math.inf
@@ -45,7 +45,7 @@ _EXACT = ("tensor_peak_bytes", "saved_bytes", "parameters", "inversions", "resid
 
 def final(name: str) -> Reading:
     """A figure at the end of a trial; a metric that was not a finite number counts as a failed trial."""
-    known = figure(name)
+    known = metric(name)
     failed = -math.inf if known.better == "higher" else math.inf
 
     def get(record: Record) -> float | None:
@@ -64,7 +64,7 @@ def probed(name: str) -> Reading:
         failed = reason is not None and reason.code is ReasonCode.PROBE_FAILED
         return math.inf if failed else record.costs.get(name)
 
-    return Reading(name, get, figure(name).label)
+    return Reading(name, get, metric(name).label)
 
 
 def relative(name: str = "step_seconds", /, **baseline: Scalar | Sequence[Scalar | None] | None) -> Reading:
@@ -82,7 +82,7 @@ def relative(name: str = "step_seconds", /, **baseline: Scalar | Sequence[Scalar
             return None
         return paired.ratios.get(name)
 
-    known, words = figure(name), ", ".join(map(_worded, baseline.values()))
+    known, words = metric(name), ", ".join(map(_worded, baseline.values()))
     return Reading(
         f"{name}_interleaved", get, f"{known.label} over that of {words}", timed=known.is_time, paired=known.is_time
     )
@@ -100,7 +100,7 @@ def at_epoch(name: str, epoch: int) -> Reading:
         return rows[-1].get(name) if rows else None
 
     when = "after training" if epoch < 0 else "before training" if epoch == 0 else f"after epoch {epoch}"
-    return Reading(name, get, f"{figure(name).label} {when}")
+    return Reading(name, get, f"{metric(name).label} {when}")
 
 
 def at_tolerance(name: str, rtol: float) -> Reading:
@@ -120,7 +120,7 @@ def _in_profile(name: str, control: str, value: float) -> Reading:
             return None
         return math.inf if rows[0][name] is None else rows[0][name]  # its solve failed
 
-    return Reading(name, get, f"{figure(name).label} at {control} {short(value)}")
+    return Reading(name, get, f"{metric(name).label} at {control} {short(value)}")
 
 
 def profile_power(name: str, control: str = "rtol") -> Reading:
@@ -131,7 +131,7 @@ def profile_power(name: str, control: str = "rtol") -> Reading:
         logs = [(math.log10(x), math.log10(y)) for x, y in known if x and y]
         return line(*zip(*logs, strict=True)).slope if len(logs) > 2 else None
 
-    return Reading(name, get, f"power of {control} that the {figure(name).label} follows")
+    return Reading(name, get, f"power of {control} that the {metric(name).label} follows")
 
 
 def axis(name: str) -> Reading:
@@ -201,7 +201,7 @@ def where(reading: Reading, other: str, limit: float) -> Reading:
         value = final(other).get(record)
         return None if value is None or value > limit else reading.get(record)
 
-    return replace(reading, get=get, label=f"{reading.label} with {figure(other).label} at most {short(limit)}")
+    return replace(reading, get=get, label=f"{reading.label} with {metric(other).label} at most {short(limit)}")
 
 
 def exceeds(reading: Reading, limit: float) -> Reading:

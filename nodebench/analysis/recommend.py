@@ -12,7 +12,7 @@ from nodebench.analysis.summary import Configuration, configurations
 from nodebench.spec import Preset, Record, Status
 from nodebench.spec.axes import Part, axis_names
 from nodebench.spec.calibration import machine_label
-from nodebench.spec.figures import figure, several
+from nodebench.spec.metrics import metric, several
 from nodebench.spec.trial import Scalar
 
 ERROR, SECONDS = "gradient_error", "step_seconds"
@@ -263,11 +263,11 @@ def _unfit(one: Candidate, limits: Limits) -> tuple[CandidateStatus, str] | None
     if all(disagree := [unreliable(record, timed=False) for record in one.configuration.records]):
         return CandidateStatus.UNFIT, str(disagree[0])
     for name, value, limit in ((ERROR, one.error, limits.error), (one.seen_by, one.memory, limits.memory)):
-        told = figure(name).format
+        told = metric(name).format
         if limit is not None and value is None:
-            return CandidateStatus.UNFIT, f"its {figure(name).label} was not measured{_why_missing(one, name)}"
+            return CandidateStatus.UNFIT, f"its {metric(name).label} was not measured{_why_missing(one, name)}"
         if limit is not None and value is not None and value > limit:
-            return CandidateStatus.UNFIT, f"{figure(name).label} {told(value)} is above the limit of {told(limit)}"
+            return CandidateStatus.UNFIT, f"{metric(name).label} {told(value)} is above the limit of {told(limit)}"
     if one.seconds is None:
         return CandidateStatus.UNTIMED, f"its time was not measured{_why_missing(one, SECONDS)}"
     return None
@@ -276,7 +276,7 @@ def _unfit(one: Candidate, limits: Limits) -> tuple[CandidateStatus, str] | None
 def _why_missing(one: Candidate, name: str) -> str:
     """Why none of a candidate's replicates has a figure, as the end of a sentence."""
     for record in one.configuration.records:
-        if why := unreliable(record, figure(name).is_time):
+        if why := unreliable(record, metric(name).is_time):
             return f": {why}"
         if reason := record.reasons.get(name):
             return f": {reason}"

@@ -12,9 +12,9 @@ from nodebench.analysis.compare_runs import compared
 from nodebench.analysis.environment_diff import Changes, changes, reaching
 from nodebench.analysis.noise import Noise, shift
 from nodebench.analysis.statistics import LEVEL, Range
-from nodebench.spec import Figure, Record, Status
+from nodebench.spec import Metric, Record, Status
 from nodebench.spec.calibration import machine_of
-from nodebench.spec.figures import Kind, figure
+from nodebench.spec.metrics import Kind, metric
 
 FEWEST = 3  # replicates of the original for a prediction interval
 
@@ -41,7 +41,7 @@ class Repeated:
         explained_by: changes of the environment that could explain a difference; empty if the values are identical.
     """
 
-    figure: Figure
+    metric: Metric
     first: float
     second: float
     outcome: ReproductionOutcome
@@ -82,7 +82,7 @@ class Reproduction:
             for one in self.figures
             if one.outcome is ReproductionOutcome.DIFFERENT
             and not one.explained_by
-            and one.figure.kind is not Kind.SAMPLED
+            and one.metric.kind is not Kind.SAMPLED
         ]
 
 
@@ -120,7 +120,7 @@ def reproduction(
     figures = []
     for name, first in before.items():
         if name in after:
-            known = figure(name)
+            known = metric(name)
             why = reaching(found, known.kind, record.trial)
             interval = _interval(name, first, others, noise or {})
             if known.kind is not Kind.SAMPLED and not why:
@@ -131,7 +131,7 @@ def reproduction(
     return Reproduction(record, again, tuple(figures), found)
 
 
-def _outcome(known: Figure, first: float, second: float, interval: Range | None) -> ReproductionOutcome:
+def _outcome(known: Metric, first: float, second: float, interval: Range | None) -> ReproductionOutcome:
     if first == second:
         return ReproductionOutcome.IDENTICAL
     if interval is None:

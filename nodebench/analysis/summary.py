@@ -8,7 +8,7 @@ from nodebench.analysis.study_membership import homes
 from nodebench.spec import Record, Status, shipped_studies
 from nodebench.spec.axes import AXES, axis_names
 from nodebench.spec.calibration import machine_label
-from nodebench.spec.figures import figure, short
+from nodebench.spec.metrics import metric, short
 from nodebench.spec.trial import Scalar
 
 # An additional axis: records of one trial on two machines are two configurations.
@@ -35,7 +35,7 @@ class Configuration:
 
     def by_seed(self, name: str) -> dict[int, float]:
         """Return the value of a figure by seed, for the reliable replicates that have it."""
-        usable = [r for r in self.records if not unreliable(r, figure(name).is_time)]
+        usable = [r for r in self.records if not unreliable(r, metric(name).is_time)]
         found = {r.trial.seed: r.metrics.get(name, r.costs.get(name)) for r in usable}
         return {seed: value for seed, value in found.items() if value is not None}
 

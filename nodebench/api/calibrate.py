@@ -12,7 +12,7 @@ from nodebench.api.running import listener
 from nodebench.errors import BadInput, at_least
 from nodebench.running.listener import Listener
 from nodebench.spec.calibration import Calibration, machine_of
-from nodebench.spec.figures import percent
+from nodebench.spec.metrics import percent
 
 LONGEST_PAUSE = 3600  # seconds
 # Above this share of busy cores, other programs affect the measurements.

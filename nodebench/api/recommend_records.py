@@ -14,8 +14,8 @@ from nodebench.running.pilot import longest_solve
 from nodebench.running.session import Execution, Session, run_study
 from nodebench.spec import DataSource, Gradient, Grid, Preset, Record, Study
 from nodebench.spec import Limits as Budgets
-from nodebench.spec.figures import several
 from nodebench.spec.grid import replicates
+from nodebench.spec.metrics import several
 from nodebench.spec.study import RECOMMEND
 from nodebench.spec.trial import Scalar
 from nodebench.store.run_folder import RECORDS, runs_below

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 
 from nodebench.errors import BadInput, choose
 from nodebench.spec import Record, Status, Study
-from nodebench.spec.figures import several
+from nodebench.spec.metrics import several
 from nodebench.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ class Records(ABC):
         """
         from nodebench.analysis.fairness import unreliable
         from nodebench.reporting.scatter import scatter
-        from nodebench.spec.figures import FIGURES
+        from nodebench.spec.metrics import METRICS
 
         whole = self.frame()
         for name in (x, y, by):
             choose("column", name, whole.columns)
-        timed = any(FIGURES[name].is_time for name in (x, y) if name in FIGURES)
+        timed = any(METRICS[name].is_time for name in (x, y) if name in METRICS)
         usable = [one.status is Status.OK and unreliable(one, timed) is None for one in self.records]
         return scatter(whole[usable], x, y, by, ax)
 

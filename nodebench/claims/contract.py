@@ -17,7 +17,7 @@ from nodebench.analysis.readings import Reading
 from nodebench.analysis.regions import Regions
 from nodebench.analysis.statistics import EVERYTHING, Range, Scale
 from nodebench.analysis.study_membership import is_at
-from nodebench.spec.figures import short
+from nodebench.spec.metrics import short
 from nodebench.spec.trial import Scalar
 
 _LEAST_PERCENT = 1e-3  # smaller percentages are shown as "< 0.001"

@@ -110,8 +110,11 @@ def declaration_hash(claim: Claim) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Reading):  # its function is described by its other fields
-        unpaired = () if value.paired else ("paired",)  # declarations from before this field keep their hashes
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.name not in ("get", *unpaired)}
+        # Declarations from before the field "paired", and from when "metric" was "figure", keep their hashes.
+        names = {f.name: f.name for f in fields(value)} | {"metric": "figure"}
+        for name in ("get",) if value.paired else ("get", "paired"):
+            del names[name]
+        return {stored: _plain(getattr(value, name)) for name, stored in names.items()}
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):

@@ -16,7 +16,7 @@ from nodebench.claims.usable import usable
 from nodebench.spec import Record
 from nodebench.spec.axes import AXES
 from nodebench.spec.calibration import Calibration
-from nodebench.spec.figures import short
+from nodebench.spec.metrics import short
 from nodebench.spec.trial import Scalar
 
 # Axes that may differ, too, if the axis in the key differs.
@@ -109,7 +109,7 @@ class Evidence:
         if not (plain and part.reading.timed and part.scale == "log" and sample.values):
             return 0.0
         record = sample.points[0][0].record
-        noise = noise_of(self._calibrations, record.environment, record.trial.threads).get(part.reading.figure)
+        noise = noise_of(self._calibrations, record.environment, record.trial.threads).get(part.reading.metric)
         return noise.shift(len(sample.values), apart=False).error if noise else 0.0
 
     def of(self, arm: Arm, claim: Claim) -> list[Point]:

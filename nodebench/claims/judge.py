@@ -24,7 +24,7 @@ from nodebench.claims.words import edges
 from nodebench.plugins import PluginWarning, one_line
 from nodebench.spec import Record
 from nodebench.spec.calibration import Calibration
-from nodebench.spec.figures import several
+from nodebench.spec.metrics import several
 
 CONFIRMED = 2  # processes that must agree on an exact figure
 

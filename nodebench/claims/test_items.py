@@ -26,7 +26,7 @@ def error_of_test_items(part: Part, sides: Sequence[Sequence[Point]], values: Ma
         values: the number of each replicate, in percentage points.
     """
     items = [_wrong(side) for side in sides]
-    if part.against and part.reading.figure == "test_error" and not part.along and all(i is not None for i in items):
+    if part.against and part.reading.metric == "test_error" and not part.along and all(i is not None for i in items):
         first, second = items[0], items[-1]
         assert first is not None
         assert second is not None
@@ -47,7 +47,7 @@ def error_of_test_points(part: Part, sides: Sequence[Sequence[Point]]) -> float:
     The mean is over replicates. The errors of two arms are added in quadrature, as for independent test sets. This
     overestimates the error if both flows err at the same points.
     """
-    if part.reading.figure not in _NATS:
+    if part.reading.metric not in _NATS:
         return 0.0
     known = [[point.record.metrics.get(_ERROR_OF_NATS) for point in side] for side in sides]
     found = [[error for error in errors if error is not None] for errors in known]

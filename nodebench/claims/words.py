@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nodebench.claims.contract import Gate, Part
 from nodebench.claims.outcome import Verdict
 from nodebench.claims.result import ClaimResult, ConditionResult
-from nodebench.spec.figures import several
+from nodebench.spec.metrics import several
 
 _ORDER = (Verdict.SUPPORTED, Verdict.PARTLY, Verdict.REFUTED, Verdict.INCONCLUSIVE, Verdict.NOT_TESTED)
 _NAMED = 3  # conditions named in a line

@@ -14,7 +14,7 @@ from nodebench.cli.run import TerminalListener
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import RunAborted
 from nodebench.spec.calibration import Calibration
-from nodebench.spec.figures import figure, percent, several
+from nodebench.spec.metrics import metric, percent, several
 
 REPLICATES = (3, 5, 10, 20)
 _SHOWN = ("step_seconds", "forward_seconds", "backward_seconds", "first_step_seconds", "process_peak_bytes")
@@ -49,14 +49,14 @@ def _title(found: Calibration, number: int) -> str:
 
 def _table(noise: Mapping[str, Noise]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_CAPTION, caption_justify="left")
-    headers = ("figure", "trials", "rounds", *(f"n = {n}" for n in REPLICATES), "two runs")
+    headers = ("metric", "trials", "rounds", *(f"n = {n}" for n in REPLICATES), "two runs")
     for header in headers:
-        table.add_column(header, justify="left" if header == "figure" else "right", no_wrap=True)
+        table.add_column(header, justify="left" if header == "metric" else "right", no_wrap=True)
     for name in (name for name in _SHOWN if name in noise):
         one = noise[name]
         found = [one.smallest(n, apart=False) for n in REPLICATES] + [one.smallest(5, apart=True)]
         table.add_row(
-            figure(name).label, percent(one.within), percent(one.between), *(percent(ratio - 1) for ratio in found)
+            metric(name).label, percent(one.within), percent(one.between), *(percent(ratio - 1) for ratio in found)
         )
     return table
 

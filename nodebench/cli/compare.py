@@ -17,7 +17,7 @@ from nodebench.api.running import load
 from nodebench.cli.exit_codes import OK, TRIAL_FAILED
 from nodebench.cli.terminal import Terminal, print_json
 from nodebench.errors import choose
-from nodebench.spec.figures import percent, several, short
+from nodebench.spec.metrics import percent, several, short
 
 REGRESSION, DIFFERENCE = "regression", "difference"
 _FAILS = {
@@ -62,8 +62,8 @@ def _print(comparison: Comparison, names: Sequence[str], whole: bool) -> None:
     counts = comparison.outcomes
     console.print(", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome]))
     unseen = [one for one in comparison.changes if one.outcome is Outcome.SAME]
-    for name in dict.fromkeys(one.figure.name for one in unseen):
-        console.print(_missed([one for one in unseen if one.figure.name == name]))
+    for name in dict.fromkeys(one.metric.name for one in unseen):
+        console.print(_missed([one for one in unseen if one.metric.name == name]))
     if unseen and not comparison.noise_known:
         console.print(
             "Two runs can differ by more than the spread of their replicates; 'nodebench calibrate' measures by how "
@@ -76,19 +76,19 @@ def _missed(unseen: Sequence[Change]) -> str:
     n = min(len(one.seeds) for one in unseen)
     smallest = max((one.smallest for one in unseen if one.smallest), default=float("inf"))
     if smallest == float("inf"):
-        return f"{unseen[0].figure.label}: no change can be detected with n = {n}"
-    return f"{unseen[0].figure.label}: smallest detectable change {percent(smallest - 1)} (n = {n}, power 0.8)"
+        return f"{unseen[0].metric.label}: no change can be detected with n = {n}"
+    return f"{unseen[0].metric.label}: smallest detectable change {percent(smallest - 1)} (n = {n}, power 0.8)"
 
 
 def _table(changes: Sequence[Change]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for header in ("outcome", "figure", "before", "after", "ratio [95 % interval]", "p", "n"):
+    for header in ("outcome", "metric", "before", "after", "ratio [95 % interval]", "p", "n"):
         table.add_column(header, justify="right" if header in ("before", "after", "p", "n") else "left", no_wrap=True)
     for one in sorted(changes, key=lambda one: list(Outcome).index(one.outcome)):
         table.add_row(
             Text(_SHORT.get(one.outcome, one.outcome), _COLOURS.get(one.outcome, "")),
-            one.figure.label,
-            *(one.figure.format(fmean(values)) for values in (one.first, one.second)),
+            one.metric.label,
+            *(one.metric.format(fmean(values)) for values in (one.first, one.second)),
             _ratio(one),
             short(one.p_corrected, 2) if one.shift else "exact",
             str(len(one.seeds)),
@@ -125,7 +125,7 @@ def _as_object(comparison: Comparison) -> dict[str, Any]:
         "changes": [
             {
                 "configuration": one.configuration,
-                "figure": one.figure.name,
+                "metric": one.metric.name,
                 "outcome": one.outcome,
                 "seeds": one.seeds,
                 "first": one.first,

@@ -20,7 +20,7 @@ from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, first_line
 from nodebench.running.session import DATA_VARIABLE
 from nodebench.spec import DataSource, Grid, Preset, Status, Study
-from nodebench.spec.figures import figure
+from nodebench.spec.metrics import metric
 
 
 class Level(StrEnum):
@@ -125,7 +125,7 @@ def _machine() -> Iterator[Check]:
         )
     limit = known["container"]["memory_max"]
     bounded = int(limit) if limit and limit.isdecimal() else known["memory_bytes"]
-    size = figure("process_peak_bytes").format(min(bounded, known["memory_bytes"]))
+    size = metric("process_peak_bytes").format(min(bounded, known["memory_bytes"]))
     if bounded < 4e9:
         yield Check(Level.NOTE, "memory", size, "mnist and ecg need about 2 GB at preset quick: use --preset smoke")
     else:
@@ -173,8 +173,8 @@ def _writable(folder: Path, name: str, remedy: str) -> Check:
         return Check(Level.FAILS, name, f"cannot be written: {error.strerror or error}", remedy)
     free = shutil.disk_usage(existing).free
     if free < 1e9:
-        return Check(Level.NOTE, name, f"{figure('saved_bytes').format(free)} free", remedy)
-    return Check(Level.FINE, name, f"{figure('saved_bytes').format(free)} free")
+        return Check(Level.NOTE, name, f"{metric('saved_bytes').format(free)} free", remedy)
+    return Check(Level.FINE, name, f"{metric('saved_bytes').format(free)} free")
 
 
 def _libraries() -> Iterator[Check]:

@@ -18,7 +18,7 @@ from nodebench.cli.run_arguments import size_of
 from nodebench.cli.terminal import Terminal, print_json
 from nodebench.running.listener import Listener
 from nodebench.running.session import Execution
-from nodebench.spec.figures import figure, several
+from nodebench.spec.metrics import metric, several
 
 
 def recommend_command(
@@ -119,8 +119,8 @@ _NUMBERS = ("worst error", "step", "memory", "n")
 
 
 def _row(one: Candidate) -> list[str]:
-    memory = figure("tensor_peak_bytes").format(one.memory) + "*" * _by_process(one)
-    error, seconds = figure("gradient_error").format(one.error), figure("step_seconds").format(one.seconds)
+    memory = metric("tensor_peak_bytes").format(one.memory) + "*" * _by_process(one)
+    error, seconds = metric("gradient_error").format(one.error), metric("step_seconds").format(one.seconds)
     whole = len(one.configuration.records)
     replicates = str(whole) if one.timed == whole else f"{one.timed} of {whole}"
     return [escape(one.name), error, seconds, memory, replicates, one.fate.value]
@@ -159,7 +159,7 @@ def _inaccurate(choice: Candidate) -> list[str]:
     """Return a warning if the gradient of the choice is inaccurate."""
     if choice.error is None or choice.error < INACCURATE:
         return []
-    told = figure("gradient_error").format(choice.error)
+    told = metric("gradient_error").format(choice.error)
     return [f"Its gradient has a relative error of {told}: give --error, or let a solver take smaller steps."]
 
 
@@ -185,9 +185,9 @@ def _nearest(answer: Recommendation, limits: Limits) -> str:
     """Return, for each given limit, the smallest error or memory among the candidates that did not fail."""
     wanted = (("error", "gradient_error", limits.error), ("memory", "tensor_peak_bytes", limits.memory))
     told = ""
-    for name, metric, limit in wanted:
+    for name, cost, limit in wanted:
         known = [one for one in answer.candidates if getattr(one, name) is not None and not one.configuration.failed]
         if limit is not None and known:
             best = min(known, key=lambda one: getattr(one, name))
-            told += f"; the smallest {name} is {figure(metric).format(getattr(best, name))}, with {best.name}"
+            told += f"; the smallest {name} is {metric(cost).format(getattr(best, name))}, with {best.name}"
     return told

@@ -18,7 +18,7 @@ from nodebench.cli.exit_codes import INTERRUPTED, OK, RUN_ABORTED, TRIAL_FAILED
 from nodebench.cli.run import TerminalListener
 from nodebench.cli.terminal import Terminal, print_json
 from nodebench.spec import DataSource
-from nodebench.spec.figures import percent
+from nodebench.spec.metrics import percent
 
 _COLOURS = {
     ReproductionOutcome.IDENTICAL: "green",
@@ -55,14 +55,14 @@ def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Ru
             console.print(Text(f"{one.record.id}: {one.record.status} → {one.again.status}", "red"))
     Terminal().print(_table(repeated))
     different = [
-        figure for one in repeated for figure in one.figures if figure.outcome is ReproductionOutcome.DIFFERENT
+        metric for one in repeated for metric in one.figures if metric.outcome is ReproductionOutcome.DIFFERENT
     ]
-    if causes := dict.fromkeys(cause for figure in different for cause in figure.explained_by):
+    if causes := dict.fromkeys(cause for metric in different for cause in metric.explained_by):
         console.print(f"Possible causes of the differences: {', '.join(causes)}")
     for one in repeated:
-        for figure in one.unexplained:
-            first, second = (figure.figure.format(value) for value in (figure.first, figure.second))
-            text = f"{one.record.id} {figure.figure.label}: {first} → {second}, no change explains it"
+        for metric in one.unexplained:
+            first, second = (metric.metric.format(value) for value in (metric.first, metric.second))
+            text = f"{one.record.id} {metric.metric.label}: {first} → {second}, no change explains it"
             console.print(Text(text, "red"))
     for judged in verdicts:
         console.print(f"{judged.whole.claim.name}: {judged.whole.verdict} from all records. From the rerun records:")
@@ -75,14 +75,14 @@ def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Ru
 def _table(repeated: Sequence[Reproduction]) -> Table:
     """Return a table with the outcomes of each metric and its largest relative change."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for header in ("figure", *(_SHORT.get(outcome, outcome) for outcome in ReproductionOutcome), "largest change"):
-        table.add_column(header, justify="left" if header == "figure" else "right", no_wrap=True)
-    for name in dict.fromkeys(figure.figure.name for one in repeated for figure in one.figures):
-        found = [figure for one in repeated for figure in one.figures if figure.figure.name == name]
-        counts = Counter(figure.outcome for figure in found)
+    for header in ("metric", *(_SHORT.get(outcome, outcome) for outcome in ReproductionOutcome), "largest change"):
+        table.add_column(header, justify="left" if header == "metric" else "right", no_wrap=True)
+    for name in dict.fromkeys(metric.metric.name for one in repeated for metric in one.figures):
+        found = [metric for one in repeated for metric in one.figures if metric.metric.name == name]
+        counts = Counter(metric.outcome for metric in found)
         largest = max(map(_apart, found))
         table.add_row(
-            found[0].figure.label,
+            found[0].metric.label,
             *(Text(str(counts[outcome] or ""), _COLOURS[outcome]) for outcome in ReproductionOutcome),
             percent(largest) if largest else "",
         )
@@ -107,15 +107,15 @@ def _as_object(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run
                 "status": [one.record.status, one.again.status],
                 "environment": one.environment_changes,
                 "figures": {
-                    figure.figure.name: {
-                        "kind": figure.figure.kind,
-                        "first": figure.first,
-                        "second": figure.second,
-                        "outcome": figure.outcome,
-                        "interval": list(figure.interval) if figure.interval else None,
-                        "explained_by": figure.explained_by,
+                    metric.metric.name: {
+                        "kind": metric.metric.kind,
+                        "first": metric.first,
+                        "second": metric.second,
+                        "outcome": metric.outcome,
+                        "interval": list(metric.interval) if metric.interval else None,
+                        "explained_by": metric.explained_by,
                     }
-                    for figure in one.figures
+                    for metric in one.figures
                 },
             }
             for one in repeated

@@ -7,7 +7,7 @@ from nodebench.cli.show import print_rows
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput
 from nodebench.reporting.tables import status_line
-from nodebench.spec.figures import several
+from nodebench.spec.metrics import several
 from nodebench.store.maintenance import ASIDE, leftover_merges, merge, prune, repair, verify
 from nodebench.store.run_folder import RunFolder, list_runs, records_of
 

@@ -15,7 +15,7 @@ from nodebench.analysis.recommend import (
 )
 from nodebench.reporting.document import Block, Cell, Code, Heading, Page, Paragraph, Table, number, slug
 from nodebench.spec import Record
-from nodebench.spec.figures import figure
+from nodebench.spec.metrics import metric
 
 # Limits of the relative error of the gradient, one row each.
 ERRORS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
@@ -106,6 +106,6 @@ def _cells(one: Candidate | None) -> list[Cell]:
         return [Cell("–"), number("–", None), number("–", None)]
     return [
         Cell(one.name, kind="code"),
-        number(figure("step_seconds").format(one.seconds), one.seconds),
-        number(figure(one.seen_by).format(one.memory) + ("" if one.seen_by == MEMORY[0] else " (process)"), one.memory),
+        number(metric("step_seconds").format(one.seconds), one.seconds),
+        number(metric(one.seen_by).format(one.memory) + ("" if one.seen_by == MEMORY[0] else " (process)"), one.memory),
     ]

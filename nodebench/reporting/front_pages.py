@@ -25,7 +25,7 @@ from nodebench.reporting.overview import Row, overview, rows
 from nodebench.reporting.question_page import findings
 from nodebench.spec import Preset, Record, Status, load_study, shipped_studies
 from nodebench.spec.axes import AXES, Axis
-from nodebench.spec.figures import FIGURES, several
+from nodebench.spec.metrics import METRICS, several
 
 _ORDER = (
     Verdict.SUPPORTED,
@@ -205,7 +205,7 @@ def method_page(
         Heading("Machine and versions"),
         _environments(records),
         Heading("Definition of each metric"),
-        Terms([(f"{known.label} ({known.name})", known.about) for known in FIGURES.values()]),
+        Terms([(f"{known.label} ({known.name})", known.about) for known in METRICS.values()]),
         Heading("Axes of a trial"),
         Terms([(axis.label, _axis(axis)) for axis in AXES.values()]),
         Heading("What was run"),

@@ -29,7 +29,7 @@ from nodebench.paths import file_name, make_folder, write_file
 from nodebench.reporting.colours import FIELD, FITTED, MUTED, OBSERVED, TRUE
 from nodebench.reporting.density_plots import draw_density, draw_flow, panels
 from nodebench.spec import Record
-from nodebench.spec.figures import figure
+from nodebench.spec.metrics import metric
 from nodebench.spec.trajectories import Snapshots, Trajectories
 from nodebench.store.snapshots import LARGEST
 
@@ -126,8 +126,8 @@ def training(record: Record) -> Figure:
     history = record.history
     calls = {name: _known(history, name) for name in names}
     calls = {name: points for name, points in calls.items() if len(points[0])}
-    metric = _first_metric(record)
-    rows = 1 + bool(metric) + bool(calls)
+    first = _first_metric(record)
+    rows = 1 + bool(first) + bool(calls)
     drawn = _new(_title(record), WIDTH, 0.8 + 1.8 * rows)
     axes = drawn.subplots(rows, sharex=True, squeeze=False)[:, 0]
     epochs, loss = _known(history, "loss")
@@ -135,9 +135,9 @@ def training(record: Record) -> Figure:
     axes[0].set_ylabel("training loss")
     if min(loss) > 0 and max(loss) > 5 * min(loss):
         axes[0].set_yscale("log")
-    if metric:
-        axes[1].plot(*_known(history, metric), color=FITTED, marker=".")
-        axes[1].set_ylabel(figure(metric).label)
+    if first:
+        axes[1].plot(*_known(history, first), color=FITTED, marker=".")
+        axes[1].set_ylabel(metric(first).label)
     labels = {
         "nfe_forward": "forward, per step",
         "nfe_backward": "backward, per step",

@@ -8,7 +8,7 @@ from nodebench.reporting.front_pages import summary
 from nodebench.reporting.question_page import findings
 from nodebench.reporting.writers import markdown_text
 from nodebench.spec import Record
-from nodebench.spec.figures import several
+from nodebench.spec.metrics import several
 
 BEGIN, END = "<!-- verdicts: made by nodebench report, not by hand -->", "<!-- end of verdicts -->"
 _PICTURE = "Every measured claim: estimate, interval, region of support and published value"

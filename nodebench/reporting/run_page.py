@@ -11,7 +11,7 @@ from nodebench.reporting.study_pages import SnapshotLoader, counts, failures, ta
 from nodebench.reporting.trajectory_plots import pictures
 from nodebench.spec import Record
 from nodebench.spec.calibration import machine_label
-from nodebench.spec.figures import several
+from nodebench.spec.metrics import several
 
 _SERIES = ("task", "dataset", "model", "solver", "batching", "compile", "gradient")
 _ERROR = Look("NFE, forward", "relative solution error", "xy", joined=False)

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from nodebench.errors import BadInput
 from nodebench.escapes import for_matplotlib
 from nodebench.spec.axes import AXES
-from nodebench.spec.figures import FIGURES
+from nodebench.spec.metrics import METRICS
 
 _LONG = 1e3  # ratio of the largest to the smallest value
 _DECADE = 10.0  # values that span more than this are drawn on a logarithmic axis
@@ -71,8 +71,8 @@ def _tick(axis: Axis, span: float) -> None:
 
 
 def _label(name: str) -> str:
-    if name in FIGURES:
-        known = FIGURES[name]
+    if name in METRICS:
+        known = METRICS[name]
         return known.label if known.unit in ("1", "order") else f"{known.label} ({known.unit})"
     return AXES[name].label if name in AXES else for_matplotlib(name)
 

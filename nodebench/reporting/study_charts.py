@@ -12,7 +12,7 @@ from nodebench.claims.freeze import frozen_declarations
 from nodebench.reporting.charts import Look, Series, against
 from nodebench.reporting.document import Chart, slug
 from nodebench.spec import Preset, Record, Status
-from nodebench.spec.figures import figure, several, short
+from nodebench.spec.metrics import metric, several, short
 from nodebench.spec.trial import Scalar
 
 XY = tuple[float, float]
@@ -64,7 +64,7 @@ def rows(table: str, x: str, y: str) -> Points:
             if first is not None and second is not None:
                 yield first, second
 
-    return Points(points, figure(x).is_time or figure(y).is_time)
+    return Points(points, metric(x).is_time or metric(y).is_time)
 
 
 def category(name: str, order: Sequence[str], y: Reading) -> Points:

@@ -11,7 +11,7 @@ from nodebench.analysis.readings import Reading, axis, final
 from nodebench.analysis.statistics import Estimate
 from nodebench.reporting.document import Block, Bullets, Cell, Heading, Paragraph, Table, number, slug
 from nodebench.spec import Record
-from nodebench.spec.figures import short
+from nodebench.spec.metrics import short
 
 _PEAK, _SECONDS, _CALLS = final("tensor_peak_bytes"), final("step_seconds"), final("nfe_forward")
 
@@ -35,7 +35,7 @@ class CrossoverSpec:
     along: Reading
     place: str
     arms: tuple[ArmAxes, ArmAxes]
-    figure: Reading
+    metric: Reading
     price: Reading = _SECONDS
     priced: str = "time"
     over: str = ""
@@ -139,7 +139,7 @@ def crossovers(study: str, records: Sequence[Record], which: str = "") -> list[B
     told = []
     for one in CROSSOVERS.get(study, ()):
         some = [record for record in records if not one.group or one.group in record.place.groups]
-        found = crossover(points_of(some), one.along, one.figure, one.price, one.arms, one.over)
+        found = crossover(points_of(some), one.along, one.metric, one.price, one.arms, one.over)
         if found is not None:
             told.append(_told(one, found))
     return [Heading(", ".join(filter(None, ("Crossovers", which)))), Bullets(told)] if told else []

@@ -26,11 +26,11 @@ from nodebench.reporting.study_plots import PLOTS
 from nodebench.reporting.tables import status_line
 from nodebench.reporting.trajectory_plots import pictures
 from nodebench.spec import Preset, Record, Status, Study, load_study, shipped_studies
-from nodebench.spec.figures import figure, several, short
+from nodebench.spec.metrics import metric, several, short
 from nodebench.spec.trajectories import Snapshots
 
 # Columns of a table, shown if they were measured: metrics first, then costs.
-_FIGURES = (
+_METRICS = (
     "test_error",
     "trajectory_error",
     "extrapolation_error",
@@ -179,14 +179,14 @@ def _table(
 ) -> Table:
     axes = [name for name in varying(found) if name not in ("task", "dataset")] or ["model"]
     others = sorted({metric for one in found for record in one.records for metric in record.metrics})
-    names = [*others, *_FIGURES] if metrics_first else [*_FIGURES, *others]
-    shown = [name for name in dict.fromkeys(names) if timed or not figure(name).is_time]
+    names = [*others, *_METRICS] if metrics_first else [*_METRICS, *others]
+    shown = [name for name in dict.fromkeys(names) if timed or not metric(name).is_time]
     measured = [name for name in shown if any(one.values(name) for one in found)]
     header = [*axes, "n"]
     for name in measured:
-        header.append(figure(name).label)
+        header.append(metric(name).label)
         if _has_published(study, name, found):
-            header.append(f"{figure(name).label}, published")
+            header.append(f"{metric(name).label}, published")
     rows = [_row(study, one, axes, measured, found) for one in found]
     title = task + (f" on {dataset}" if dataset else "")
     of = f" ({side})" if side else ""
@@ -213,7 +213,7 @@ def _row(
         cells.append(number(text, median(values) if values else None))
         if _has_published(study, name, found):
             value = published(study, name, dict(one.axes))
-            cells.append(number(figure(name).format(value), value))
+            cells.append(number(metric(name).format(value), value))
     return cells
 
 
@@ -227,7 +227,7 @@ def _spread(name: str, values: Sequence[float]) -> str:
     """Format values as ``0.14 [0.12, 0.18]``, or as the median alone if all replicates agree."""
     if not values:
         return "–"
-    form = figure(name).format
+    form = metric(name).format
     middle, low, high = form(median(values)), form(min(values)), form(max(values))
     return middle if low == high else f"{middle} [{low}, {high}]"
 

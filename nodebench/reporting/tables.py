@@ -19,7 +19,7 @@ from nodebench.escapes import for_terminal
 from nodebench.spec import Batching, FieldTrait, Record, Status
 from nodebench.spec.axes import AXES, UNLABELLED, Part, axis_names
 from nodebench.spec.calibration import machine_label
-from nodebench.spec.figures import figure, several
+from nodebench.spec.metrics import metric, several
 
 # Cost columns, the most important first; a table shows as many as fit.
 _COSTS = (
@@ -127,7 +127,7 @@ def summary(records: Sequence[Record]) -> RenderableType:
     for record in sorted(records, key=_asked):
         seconds.setdefault((record.trial.task, record.status.value), []).append(record.duration_seconds)
     for (task, status), spent in seconds.items():
-        time = figure("duration_seconds").format(sum(spent))
+        time = metric("duration_seconds").format(sum(spent))
         table.add_row(task, status, str(len(spent)), time, style=None if status == Status.OK else "red")
     return Group(table, *failures(records, FAILURES))
 
@@ -201,7 +201,7 @@ def _table(
         ]
     columns += [_Column(axis, partial(_axis, axis), right=True) for axis in varying]
     figures = _chosen(records, headlines, wanted)
-    columns += [_Column(figure(name).label, partial(_cell, name), right=True) for name in figures]
+    columns += [_Column(metric(name).label, partial(_cell, name), right=True) for name in figures]
     shared = _shared(records[0], dataset, varying)
     fitting = _fitting(columns, records, math.inf if wanted else console.width)
     table = _RecordTable(f"{task} · {shared}", fitting, records)
@@ -289,7 +289,7 @@ def _cell(name: str, record: Record) -> str:
     value = _value(record, name)
     if value is None and record.status is not Status.OK:
         return "–" if name in record.costs.keys() | record.metrics.keys() else record.status.value
-    known = figure(name)
+    known = metric(name)
     text, timed = known.format(value), known.is_time
     marks = {
         "~": record.drifted and timed,

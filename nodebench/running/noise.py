@@ -20,7 +20,7 @@ from nodebench.spec import (
     Trial,
 )
 from nodebench.spec.calibration import Calibration, Rounds
-from nodebench.spec.figures import Kind, figure
+from nodebench.spec.metrics import Kind, metric
 
 # One load is bound by the Python interpreter, the other by kernels.
 LOADS = (
@@ -82,12 +82,12 @@ def measure_noise(
         unequal += [
             f"{name} of {trial.task}"
             for name, given in values.items()
-            if figure(name).kind is not Kind.SAMPLED and len(set(given)) > 1
+            if metric(name).kind is not Kind.SAMPLED and len(set(given)) > 1
         ]
         found[trial.task] = {
             name: [[float(v) for v in given[i : i + replicates] if v] for i in range(0, len(given), replicates)]
             for name, given in values.items()
-            if figure(name).kind is Kind.SAMPLED
+            if metric(name).kind is Kind.SAMPLED
         }
     return Calibration(
         started=started.isoformat(timespec="seconds"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nodebench.instruments.environment import THREADS_VARIABLE, default_threads, requested_threads, usable_cores
 from nodebench.spec import DataSource, Limits, Trial
-from nodebench.spec.figures import several
+from nodebench.spec.metrics import several
 from nodebench.trial.isolation import foresee
 
 # All threads are chosen only if they are faster than one by this factor: other programs disturb fewer threads less.

@@ -1,7 +1,7 @@
 """Data models of trials, records, grids and studies, without torch or pandas, so that the command line starts fast."""
 
-from nodebench.spec.figures import FIGURES, Figure
 from nodebench.spec.grid import DataSource, Exclusion, Grid
+from nodebench.spec.metrics import METRICS, Metric
 from nodebench.spec.reasons import Reason, ReasonCode
 from nodebench.spec.record import (
     Failure,
@@ -19,19 +19,19 @@ from nodebench.spec.trial import Batching, Compile, Gradient, Preset, Trial
 
 __all__ = [
     "EVERYTHING",
-    "FIGURES",
+    "METRICS",
     "Batching",
     "Compile",
     "DataSource",
     "Exclusion",
     "Failure",
     "FieldTrait",
-    "Figure",
     "Gradient",
     "Grid",
     "Interleaved",
     "Limits",
     "Measured",
+    "Metric",
     "Pass",
     "Preset",
     "Reason",

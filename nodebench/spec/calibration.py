@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from nodebench.spec.environment import Environment
-from nodebench.spec.figures import several
 from nodebench.spec.frozen import Frozen
+from nodebench.spec.metrics import several
 
 # By load and metric: one list per round, with one value per replicate.
 Rounds = dict[str, dict[str, list[list[float]]]]

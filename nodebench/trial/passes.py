@@ -54,7 +54,7 @@ _UNCOUNTED = Reason(
 _NO_BACKWARD_SOLVE = Reason(code=ReasonCode.NOT_APPLICABLE, message="direct has no backward solve")
 
 # Metrics of the optional passes.
-FIGURES_OF = {
+METRICS_OF = {
     Pass.MEMORY: ("vjp_calls", "tensor_peak_bytes", "saved_bytes", "process_peak_bytes", "accelerator_peak_bytes"),
     Pass.NUMERICS: ("solution_error", "gradient_error", "gradient_cosine", "reverse_error", "joint_over_single"),
 }
@@ -159,7 +159,7 @@ class Passes:
 
     def leave_out(self, one: Pass) -> None:
         """Mark the metrics of a pass as not requested."""
-        unexplained = [name for name in FIGURES_OF[one] if name not in self.draft.reasons]
+        unexplained = [name for name in METRICS_OF[one] if name not in self.draft.reasons]
         message = f"the pass '{one}' was not asked for"
         self.draft.missing(unexplained, Reason(code=ReasonCode.NOT_REQUESTED, message=message))
 

@@ -31,7 +31,7 @@ from nodebench.spec import (
     Status,
     Trial,
 )
-from nodebench.spec.figures import several
+from nodebench.spec.metrics import several
 from nodebench.spec.record import Resumed
 from nodebench.spec.trajectories import Snapshots
 from nodebench.store.checkpoints import Checkpoints

@@ -163,7 +163,7 @@ def test_cores_make_another_machine():
 def test_a_run_of_two_machines_is_compared_machine_by_machine():
     before = [*seconds(ENVIRONMENT, (0.1, 0.1)), *seconds(OTHER_MACHINE, (0, 0, 0.9, 0.9))[2:]]
     after = [*seconds(ENVIRONMENT, (0.1, 0.1, 0.4)), *seconds(OTHER_MACHINE, (0, 0, 0, 0.9))[3:]]
-    found = {one.configuration: one.first for one in compare(before, after).changes if one.figure.is_time}
+    found = {one.configuration: one.first for one in compare(before, after).changes if one.metric.is_time}
     assert found == {
         "machine a processor": (0.1, 0.1),
         "machine another processor → a processor": (0.9,),

@@ -19,7 +19,7 @@ def run(step=1.0, seeds=SEEDS, **given):
 
 
 def outcomes(comparison):
-    return {change.figure.name: change.outcome for change in comparison.changes}
+    return {change.metric.name: change.outcome for change in comparison.changes}
 
 
 def test_two_runs_alike_differ_in_nothing():
@@ -36,7 +36,7 @@ def test_two_runs_alike_differ_in_nothing():
 
 def test_one_evaluation_more_is_worse_exactly():
     found = compare(run(), run(costs={"nfe_forward": 21.0}))
-    (change,) = [one for one in found.changes if one.figure.name == "nfe_forward"]
+    (change,) = [one for one in found.changes if one.metric.name == "nfe_forward"]
     assert change.outcome is Outcome.WORSE
     assert change.shift is None
     assert change.ratio == pytest.approx(1.05)

@@ -9,7 +9,7 @@ import pytest
 
 from nodebench.analysis.croissant import about
 from nodebench.spec.axes import AXES
-from nodebench.spec.figures import FIGURES
+from nodebench.spec.metrics import METRICS
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_mlcroissant_reads_the_records_through_it(exported):
 
 
 def test_figures_and_axes_are_described_in_their_own_words():
-    assert about("nfe_forward").endswith(f"{FIGURES['nfe_forward'].about} (unit: calls)")
+    assert about("nfe_forward").endswith(f"{METRICS['nfe_forward'].about} (unit: calls)")
     assert about("gradient") == AXES["gradient"].help
 
 

@@ -21,7 +21,7 @@ from nodebench.analysis.readings import (
     within,
 )
 from nodebench.claims.contract import Arm, Part
-from nodebench.spec.figures import FIGURES
+from nodebench.spec.metrics import METRICS
 from nodebench.spec.record import Interleaved
 
 A, B = Arm("adjoint", {"gradient": "adjoint"}), Arm("direct", {"gradient": "direct"})
@@ -36,7 +36,7 @@ def test_a_figure_is_a_metric_or_a_cost():
     assert (LOSS.get(record), SECONDS.get(record), ERROR.get(record)) == (0.5, 2.0, None)
     assert (SECONDS.timed, LOSS.timed) == (True, False)
     exact = {"tensor_peak_bytes", "saved_bytes", "parameters", "inversions", "residual_error", "sensitivity"}
-    assert {name for name in FIGURES if final(name).exact} == exact
+    assert {name for name in METRICS if final(name).exact} == exact
     assert not any(reading.exact for reading in (at_epoch("loss", 0), probed("solution_error"), axis("rtol")))
 
 

@@ -9,7 +9,7 @@ from nodebench.analysis.environment_diff import changes, reaching, told
 from nodebench.analysis.noise import Noise
 from nodebench.analysis.reproduction import ReproductionOutcome, reproduction
 from nodebench.spec import Status
-from nodebench.spec.figures import Kind
+from nodebench.spec.metrics import Kind
 
 RECORD = evidence(costs={"nfe_forward": 20, "step_seconds": 1.0}, metrics={"trajectory_error": 0.1})
 REPLICATES = [
@@ -24,7 +24,7 @@ def again(environment=ENVIRONMENT, nfe=20, step=1.0, error=0.1, **changes):
 
 
 def outcomes(found):
-    return {one.figure.name: one.outcome for one in found.figures}
+    return {one.metric.name: one.outcome for one in found.figures}
 
 
 def test_the_same_again_is_identical_and_its_time_within_the_interval():
@@ -42,7 +42,7 @@ def test_the_same_again_is_identical_and_its_time_within_the_interval():
 def test_another_count_in_the_same_environment_is_unexplained():
     found = reproduction(RECORD, again(nfe=21), REPLICATES)
     assert outcomes(found)["nfe_forward"] is ReproductionOutcome.DIFFERENT
-    assert [one.figure.name for one in found.unexplained] == ["nfe_forward"]
+    assert [one.metric.name for one in found.unexplained] == ["nfe_forward"]
 
 
 def test_a_change_of_version_explains_what_it_reaches():
@@ -88,7 +88,7 @@ def test_a_time_far_outside_is_different_and_with_few_replicates_nothing_is_said
 def test_the_noise_of_the_machine_goes_before_the_replicates():
     noise = {"step_seconds": Noise(0.03, 10**6, 0.04, 10**6)}
     found = reproduction(RECORD, again(step=1.17), REPLICATES, noise)
-    (step,) = [one for one in found.figures if one.figure.name == "step_seconds"]
+    (step,) = [one for one in found.figures if one.metric.name == "step_seconds"]
     assert step.outcome is ReproductionOutcome.DIFFERENT
     half = 1.96 * math.sqrt(2) * 0.05  # both deviations, of both trials
     assert step.interval == pytest.approx((math.exp(-half), math.exp(half)), rel=1e-3)

@@ -15,7 +15,7 @@ from nodebench.cli.reproduce import Choice
 from nodebench.running import noise
 from nodebench.spec import Gradient, Grid, Preset
 from nodebench.spec.calibration import Calibration
-from nodebench.spec.figures import Kind, figure
+from nodebench.spec.metrics import Kind, metric
 from nodebench.store.calibrations import calibrations, keep
 from nodebench.store.run_folder import RunFolder, runs_below
 
@@ -69,7 +69,7 @@ def test_two_runs_of_the_same_trials_have_no_difference(command, folder):
     found = json.loads(command(folder, "compare", "a", "b", "--json").stdout)
     # Whether times alike are called so is tested a hundred times over, in test_compare_runs.py.
     assert all(one["outcome"] == "identical" for one in found["changes"] if one["p_corrected"] is None)
-    exact = {change["figure"] for change in found["changes"] if change["outcome"] == "identical"}
+    exact = {change["metric"] for change in found["changes"] if change["outcome"] == "identical"}
     assert {"nfe_forward", "nfe_backward", "tensor_peak_bytes", "gradient_error", "trajectory_error", "loss"} <= exact
 
 
@@ -79,7 +79,7 @@ def test_a_planted_evaluation_and_a_planted_delay_are_found(command, folder):
     done = command(folder, "compare", "quiet", "c", "--fail-on", "regression", code=1)
     assert re.search(r"worse +NFE fwd", done.stdout)
     found = json.loads(command(folder, "compare", "quiet", "c", "--json").stdout)
-    assert {c["figure"] for c in found["changes"] if c["outcome"] == "worse"} == {"nfe_forward", "step_seconds"}
+    assert {c["metric"] for c in found["changes"] if c["outcome"] == "worse"} == {"nfe_forward", "step_seconds"}
     command(folder, "compare", "c", "quiet", "--fail-on", "regression")  # the other way round it is an improvement
     command(folder, "compare", "c", "quiet", "--fail-on", "difference", code=1)
 
@@ -151,7 +151,7 @@ def test_the_noise_of_the_machine_is_measured_stored_and_used(command, folder, t
     assert set(kept.rounds) == {"toy/spiral", "mnist"}
     assert kept.unequal == ()  # counts and errors have no noise
     for figures in kept.rounds.values():
-        assert all(figure(name).kind is Kind.SAMPLED for name in figures)
+        assert all(metric(name).kind is Kind.SAMPLED for name in figures)
         assert [len(values) for values in figures["step_seconds"]] == [2, 2]
     planted(folder, "quiet")
     shutil.copytree(folder / "results" / "quiet", tmp_path / "results" / "quiet")

@@ -17,7 +17,7 @@ from nodebench.reporting.study_charts import Plot, by_axis, category, draw, each
 from nodebench.reporting.study_pages import study_pages
 from nodebench.reporting.study_plots import PLOTS
 from nodebench.spec import Interleaved, Preset, Record, Status, load_study
-from nodebench.spec.figures import FIGURES
+from nodebench.spec.metrics import METRICS
 from nodebench.spec.record import Place
 
 SECONDS, CALLS = final("step_seconds"), final("nfe_forward")
@@ -27,7 +27,7 @@ WORDLESS = Look("here", "there")  # no word in it tells that it shows a time
 
 def full(plot: Plot, scale: float = 1.0) -> Record:
     """A record with every figure, its times multiplied; of the task, model and solver that a plot has a place for."""
-    costs = {name: (0.5 * scale if known.is_time else 7.0) for name, known in FIGURES.items()}
+    costs = {name: (0.5 * scale if known.is_time else 7.0) for name, known in METRICS.items()}
     row = {"epoch": 1.0, "rtol": 1e-3, "step_size": 0.25, "nfe": 7.0, "nfe_probe": 7.0, "test_error": 7.0, "loss": 7.0}
     axes = {"task": "mnist", "model": "odenet", "solver": "dopri5", "step_size": 0.25, "segments": 4}
     if plot.look.categories and "latent-ode" in plot.look.categories:

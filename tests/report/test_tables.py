@@ -117,7 +117,7 @@ def test_a_large_run_ends_with_a_summary_and_its_first_failures(capsys, tmp_path
     assert "Full table: nodebench show" in capsys.readouterr().out
 
 
-FIGURES = {
+METRICS = {
     "nfe_forward": 20.0,
     "step_seconds": 0.25,
     "tensor_peak_bytes": 5e6,
@@ -133,13 +133,13 @@ def narrow(records, width: int, columns=()) -> str:
 
 
 def test_columns_that_do_not_fit_are_named():
-    assert "more column" not in narrow([record(0, costs=FIGURES)], 120)
-    text = " ".join(narrow([record(0, costs=FIGURES)], 36).split())
+    assert "more column" not in narrow([record(0, costs=METRICS)], 120)
+    text = " ".join(narrow([record(0, costs=METRICS)], 36).split())
     assert "3 more columns: sol. error, VJPs, trial; nodebench show --columns all" in text
 
 
 def test_columns_that_are_asked_for_are_shown_alone_or_all():
-    one = record(0, costs=FIGURES, metrics={"loss": 3.0})
+    one = record(0, costs=METRICS, metrics={"loss": 3.0})
     heads = narrow([one], 200, ["solution_error"])
     assert ("1e-06" in heads, "250 ms" in heads) == (True, False)
     assert all(word in narrow([one], 200, ["all"]) for word in ("1e-06", "250 ms", "5 MB", "trial"))
@@ -149,7 +149,7 @@ def test_columns_that_are_asked_for_are_shown_alone_or_all():
 
 def test_a_problem_of_the_users_own_shows_its_metrics_and_errors_first():
     own = Measured(modules={"mine.py": "0" * 16}, packages={}, state="0" * 16)
-    records = [record(0, costs=FIGURES, metrics={"loss": 1.0, "parameters": 3.0, "accuracy": 0.75}, measured=own)]
+    records = [record(0, costs=METRICS, metrics={"loss": 1.0, "parameters": 3.0, "accuracy": 0.75}, measured=own)]
     header = next(line for line in narrow(records, 200).splitlines() if "model" in line)
     words = header.split()
     assert words.index("accuracy") < words.index("fwd") < words.index("error") < words.index("step")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nodebench.errors import BadInput
-from nodebench.spec import FIGURES, Record, Status, Trial
-from nodebench.spec.figures import figure, percent
+from nodebench.spec import METRICS, Record, Status, Trial
+from nodebench.spec.metrics import metric, percent
 from nodebench.spec.record import NAMES, DataCard, Interleaved
 
 TRIAL = Trial(task="t", model="m")
@@ -108,14 +108,14 @@ def test_every_status_has_a_sentence():
     ],
 )
 def test_a_figure_is_formatted_with_its_unit(name, value, text):
-    assert FIGURES[name].format(value) == text
+    assert METRICS[name].format(value) == text
 
 
 def test_a_third_party_metric_needs_no_entry():
-    assert figure("beat_error").label == "beat error"
-    assert not figure("beat_error").is_time
-    assert figure("decode_seconds").is_time  # so that other load spoils it
-    assert figure("decode_seconds").format(0.002) == "2 ms"
+    assert metric("beat_error").label == "beat error"
+    assert not metric("beat_error").is_time
+    assert metric("decode_seconds").is_time  # so that other load spoils it
+    assert metric("decode_seconds").format(0.002) == "2 ms"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from nodebench.claims.contract import Arm, Claim, Control, Fit, Gate, Kind, Part
 from nodebench.claims.papers.chen2018_accuracy import ODENET
 from nodebench.claims.papers.chen2018_memory import BARELY_TRAINED
 from nodebench.claims.papers.sources import chen2018
-from nodebench.spec.figures import short
+from nodebench.spec.metrics import short
 
 _INF = math.inf
 
