@@ -1,4 +1,4 @@
-// Sort a table by a click on its header, and filter it by a word. Without it the tables stand as they are.
+// Sort a table by a click on a column header, and filter its rows by text. Without this script, tables are static.
 "use strict";
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0];
