@@ -55,7 +55,7 @@ class Change:
 
     Attributes:
         configuration: label that distinguishes the configuration from the others.
-        figure: the compared figure.
+        metric: the compared metric.
         seeds: seeds of the replicates that both runs have, in the order of the values.
         first: values of the first run, one per replicate.
         second: values of the second run, one per replicate.
@@ -147,7 +147,7 @@ class Comparison:
         return Counter([*(one.outcome for one in self.changes), *(one.outcome for one in self.endings)])
 
     def frame(self) -> "pd.DataFrame":
-        """One row per configuration and figure: ``outcome``, means before and after, ``ratio`` and its interval."""
+        """One row per configuration and metric: ``outcome``, means before and after, ``ratio`` and its interval."""
         import pandas as pd
 
         rows = []

@@ -53,7 +53,7 @@ def crossover(
     Args:
         points: records of any trials; the largest comparable subset is used.
         axis: reads the position of a record on the axis.
-        figure: reads the figure to compare.
+        metric: reads the metric to compare.
         price: reads the figure whose ratio is reported as ``Crossover.price``.
         arms: the axes of the first arm and of the second.
         over: the trial axis that sets the position; by default the one that ``axis`` reads.

@@ -21,7 +21,7 @@ class Reading:
     """One number of a record.
 
     Attributes:
-        figure: the measured figure.
+        metric: name of the metric that is read.
         get: returns the number, or None if the record does not have it.
         label: for tables and axes.
         failed: the value that a failed trial counts as; positive infinity for errors and costs.

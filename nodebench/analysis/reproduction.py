@@ -33,7 +33,7 @@ class Repeated:
     """One figure of a trial that was run again.
 
     Attributes:
-        figure: the figure.
+        metric: the metric.
         first: the original value.
         second: the new value.
         outcome: how the new value compares with the original.

@@ -26,7 +26,7 @@ class CrossoverSpec:
         along: the axis; ``place`` is its name in the sentence.
         arms: the arm that may become cheaper, and the other arm.
         over: the axis of a trial that determines ``along``, if ``along`` does not read that axis itself.
-        figure: the quantity that the first arm needs less of.
+        metric: the quantity that the first arm needs less of.
         price: the quantity that the first arm needs more of; ``priced`` is its name.
     """
 

@@ -13,8 +13,7 @@ from nodebench.spec.names import Name
 Scalar = bool | int | float | str
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-# At 1 the two states of a reversible method drift apart; at 0 a step could not be undone.
-Coupling = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Coupling = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]  # 1: the states drift apart; 0: not reversible
 
 
 class Gradient(StrEnum):
@@ -161,8 +160,8 @@ _NO_ADJOINT = "no selected trial solves an adjoint with a tolerance"
 class Trial(BaseModel):
     """An immutable description of what is run, without where or when.
 
-    Each field declares one axis, see ``Axis``; docs/reference/records.md lists them in a table. The fields of the
-    method are None if the model has no ODE. A number is also None if the method or the gradient does not use it.
+    Each field declares one axis, see ``Axis`` and docs/reference/records.md. Fields of the method are None if the model
+    has no ODE; a number is also None if the method or the gradient does not use it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
