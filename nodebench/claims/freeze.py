@@ -108,13 +108,15 @@ def declaration_hash(claim: Claim) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+_STORED_AS = {"metric": "figure"}  # fields of a reading that had another name when declarations were first frozen
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Reading):  # its function is described by its other fields
-        # Declarations from before the field "paired", and from when "metric" was "figure", keep their hashes.
-        names = {f.name: f.name for f in fields(value)} | {"metric": "figure"}
-        for name in ("get",) if value.paired else ("get", "paired"):
-            del names[name]
-        return {stored: _plain(getattr(value, name)) for name, stored in names.items()}
+        # Declarations from before the field "paired" keep their hashes.
+        left_out = ("get",) if value.paired else ("get", "paired")
+        names = [f.name for f in fields(value) if f.name not in left_out]
+        return {_STORED_AS.get(name, name): _plain(getattr(value, name)) for name in names}
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
