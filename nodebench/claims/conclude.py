@@ -76,7 +76,7 @@ def _universal(conditions: Sequence[ConditionResult]) -> Conclusion:
 
 
 def _conditional(conditions: Sequence[ConditionResult]) -> Conclusion:
-    """Supported or refuted if all decided conditions agree and the home condition is among them."""
+    """Supported or refuted if every home condition is decided and all decided conditions agree."""
     decided = {condition.verdict for condition in conditions if condition.verdict.is_decided}
     if {Verdict.SUPPORTED, Verdict.REFUTED} <= decided:
         return Verdict.DEPENDS, None
@@ -84,11 +84,22 @@ def _conditional(conditions: Sequence[ConditionResult]) -> Conclusion:
         tested = [condition for condition in conditions if condition.verdict is not Verdict.NOT_TESTED]
         verdict = Verdict.INCONCLUSIVE if tested else Verdict.NOT_TESTED
         return verdict, _first_why(tested or conditions)
-    if not any(condition.home and condition.verdict.is_decided for condition in conditions):
-        home = next((condition for condition in conditions if condition.home), None)
-        message = f"the home condition is not decided: {home.why.message}" if home and home.why else "no home condition"
-        return Verdict.INCONCLUSIVE, Why(WhyCode.HOME_OPEN, message)
+    home = [condition for condition in conditions if condition.home]
+    still = [condition for condition in home if not condition.verdict.is_decided]
+    if still or not home:
+        return Verdict.INCONCLUSIVE, Why(WhyCode.HOME_OPEN, _home_open(home, still))
     return (Verdict.PARTLY if Verdict.PARTLY in decided else next(iter(decided))), None
+
+
+def _home_open(home: Sequence[ConditionResult], still: Sequence[ConditionResult]) -> str:
+    """Say which home conditions are not decided."""
+    if not home:
+        return "no home condition has a record"
+    if len(home) == 1:
+        why = home[0].why
+        return "the home condition is not decided" + (f": {why.message}" if why else "")
+    labels = "; ".join(condition.label for condition in still)
+    return f"not decided: {len(still)} of {len(home)} home conditions ({labels})"
 
 
 def _first_why(conditions: Sequence[ConditionResult]) -> Why:

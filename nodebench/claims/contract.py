@@ -30,8 +30,8 @@ class Kind(StrEnum):
     """How the verdict on a claim follows from those on its conditions.
 
     ``universal``: the source says "always", or states a theorem. One refuted condition refutes the claim; support needs
-    every condition. ``conditional``: supported or refuted if all decided conditions agree and the home condition is
-    among them; *depends* if some are supported and some refuted. ``median``: the source states a median over tasks,
+    every condition. ``conditional``: supported or refuted if every home condition is decided and all decided conditions
+    agree; *depends* if some are supported and some refuted. ``median``: the source states a median over tasks,
     and that median is the one condition that decides. ``identity``: an exact identity or a theorem that only checks the
     instruments; it is listed apart from the other verdicts.
     """

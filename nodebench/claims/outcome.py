@@ -30,7 +30,7 @@ class WhyCode(StrEnum):
     TOO_FEW = "too-few"  # fewer replicates than the first planned look
     OVERLAPS = "overlaps"  # the interval overlaps a threshold
     CORRECTED = "corrected"  # decided before the correction for multiple tests, but not after it
-    HOME_OPEN = "home-open"  # the home condition is not decided
+    HOME_OPEN = "home-open"  # a home condition is not decided
     CONDITIONS_OPEN = "conditions-open"  # some condition of a universal claim is not decided
     BROKEN = "broken"  # the code of another package's claim failed
 

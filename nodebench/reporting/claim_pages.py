@@ -25,7 +25,7 @@ from nodebench.reporting.forest import forest
 
 _KINDS = {
     Kind.UNIVERSAL: "universal: one refuted condition refutes the claim; supported only if all conditions are",
-    Kind.CONDITIONAL: "conditional: each condition has a verdict; the home condition must be among the decided ones",
+    Kind.CONDITIONAL: "conditional: each condition has a verdict; every home condition must be decided",
     Kind.MEDIAN: "median: the median over tasks is the only condition",
     Kind.IDENTITY: "identity: an exact identity or theorem that checks the instruments; not counted among the verdicts",
 }

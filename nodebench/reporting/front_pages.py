@@ -169,8 +169,8 @@ _RULES = (
     "A condition is supported if its whole interval is inside the region of support, refuted if it is inside the "
     "region of refutation, and “partly” if it is between the two. “The same as” means that the interval is within a "
     "margin; a difference that is not significant is not enough.",
-    "Each condition of a claim has its own verdict. The claim is supported or refuted if all decided conditions agree "
-    "and the condition of the source (the home condition) is among them. Its verdict is “depends” if some conditions "
+    "Each condition of a claim has its own verdict. The claim is supported or refuted if every condition of the "
+    "source (home condition) is decided and all decided conditions agree. Its verdict is “depends” if some conditions "
     "support it and others refute it. One refuted condition refutes a universal claim, after Holm's correction over "
     "its conditions.",
     "p-values are corrected with the Benjamini–Hochberg method (5 %) over all conditions of this report. Claims that "

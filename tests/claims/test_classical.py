@@ -12,11 +12,13 @@ SEEDS = range(10)
 
 
 def outputs(forward: float, backward: float, seed: int) -> list:
-    """dopri5 with 2 and with 1,000 output times, which cost so many times more."""
+    """Solves of every home condition with 2 and with 1,000 output times, which cost so many times more."""
     options = {"training": "trajectory", "steps_per_epoch": 1}
+    homes = [{"solver": solver} for solver in ("dopri5", "bosh3", "dopri8")] + [{"task": "toy/hybrid-lotka-volterra"}]
     return [
         evidence(
             seed,
+            **home,
             gradient="adjoint",
             rtol=1e-5,
             adjoint_rtol=1e-5,
@@ -26,6 +28,7 @@ def outputs(forward: float, backward: float, seed: int) -> list:
                 "nfe_backward": 68 * (backward if points > 2 else 1),
             },
         )
+        for home in homes
         for points in (2, 1000)
     ]
 

@@ -333,6 +333,17 @@ def test_a_conditional_claim_needs_its_home_condition():
     assert (other.verdict, other.headline.label) == (Verdict.SUPPORTED, "rtol 1e-5")
 
 
+def test_a_conditional_claim_needs_every_home_condition():
+    several = replace(TOLERANCES, home={"rtol": (1e-3, 1e-5)})
+    agreed = judged(at({1e-3: around(0.5), 1e-5: around(0.4), 1e-7: around(1.0)}), several)
+    assert agreed.verdict is Verdict.SUPPORTED  # the undecided condition is no home condition
+    unclear = judged(at({1e-3: around(0.5), 1e-5: around(1.0)}), several)
+    assert (unclear.verdict, unclear.why.code) == (Verdict.INCONCLUSIVE, WhyCode.HOME_OPEN)
+    assert unclear.why.message == "not decided: 1 of 2 home conditions (rtol 1e-5)"
+    differing = judged(at({1e-3: around(0.5), 1e-5: around(1.0), 1e-7: around(2.0)}), several)
+    assert differing.verdict is Verdict.DEPENDS
+
+
 def test_a_condition_between_the_regions_makes_the_claim_partly_true():
     part = replace(BETWEEN, conditions=("rtol",))
     assert judged(at({1e-3: around(0.5), 1e-5: around(1.5)}), part).verdict is Verdict.PARTLY
