@@ -47,7 +47,7 @@ def measured(problems: Sequence[str], solvers: Sequence[str] = SOLVERS) -> Figur
     return found
 
 
-def surroundings() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The platform, and the versions of the libraries that are installed."""
     found = {"platform": f"{platform.system()} {platform.machine()}"}
     for name in LIBRARIES:
@@ -60,7 +60,7 @@ def surroundings() -> dict[str, str]:
 
 def nearest(here: dict[str, str]) -> Path | None:
     """Return the baseline with the most entries equal to ``here``; the latest versions break ties."""
-    known = {path: json.loads(path.read_text())["surroundings"] for path in sorted(BASELINES.glob("*.json"))}
+    known = {path: json.loads(path.read_text())["environment"] for path in sorted(BASELINES.glob("*.json"))}
 
     def likeness(path: Path) -> tuple[int, list[list[int]]]:
         versions = [
@@ -87,10 +87,10 @@ def main() -> int:
     if arguments.accept and (arguments.problem or arguments.solver):
         parser.error("--accept stores all problems and solvers; omit --problem and --solver")
     problems = [arguments.problem] if arguments.problem else list(FIELDS)
-    here, now = surroundings(), measured(problems, [arguments.solver] if arguments.solver else SOLVERS)
+    here, now = environment(), measured(problems, [arguments.solver] if arguments.solver else SOLVERS)
     if arguments.accept:
         path = BASELINES / name_of(here)
-        path.write_text(json.dumps({"surroundings": here, "figures": now}, indent=1) + "\n")
+        path.write_text(json.dumps({"environment": here, "metrics": now}, indent=1) + "\n")
         print(f"{len(now)} values stored in {path}")
         return 0
     path = nearest(here)
@@ -99,18 +99,18 @@ def main() -> int:
         return 1
     stored = json.loads(path.read_text())
     other = {
-        name: (old, here.get(name, "none")) for name, old in stored["surroundings"].items() if old != here.get(name)
+        name: (old, here.get(name, "none")) for name, old in stored["environment"].items() if old != here.get(name)
     }
     for name, (old, new) in other.items():
         print(f"the most similar baseline has {name} {old}, this machine has {new}")
-    common = [key for key in stored["figures"] if key in now]
-    drifted = [key for key in common if stored["figures"][key] != now[key]]
+    common = [key for key in stored["metrics"] if key in now]
+    drifted = [key for key in common if stored["metrics"][key] != now[key]]
     for key in drifted:
-        old, new = stored["figures"][key], now[key]
+        old, new = stored["metrics"][key], now[key]
         print(f"{key}: {old:g} → {new:g}" + (f" ({new / old:.3f} ×)" if old else ""))
-    gone = len(stored["figures"]) - len(common)
+    gone = len(stored["metrics"]) - len(common)
     combinations = {key.rpartition(", ")[0] for key in now}
-    lost = [key for key in stored["figures"] if key not in now and key.rpartition(", ")[0] in combinations]
+    lost = [key for key in stored["metrics"] if key not in now and key.rpartition(", ")[0] in combinations]
     for key in lost:
         print(f"{key}: {stored['figures'][key]:g} → no longer measured")
     told = [f"{len(drifted)} of {len(common)} values changed", f"{gone} not measured here" if gone else ""]

@@ -126,9 +126,9 @@ def _import_root(module: str) -> Path | None:
 
 def _modules(found: Distribution) -> list[str]:
     """Names of the top-level modules of a distribution."""
-    told = (found.read_text("top_level.txt") or "").split()
+    declared = (found.read_text("top_level.txt") or "").split()
     named = {entry.module.partition(".")[0] for entry in found.entry_points}
-    return sorted({*told, *named}) or [found.name.replace("-", "_")]
+    return sorted({*declared, *named}) or [found.name.replace("-", "_")]
 
 
 def _hash_of_record(record: str) -> str:

@@ -21,7 +21,7 @@ def step_memory(steps: int, gradient: Gradient, outputs: int = 2, solver: str = 
         meter.mark("forward")
         loss.backward()
         meter.mark("backward")
-    return meter.figures()[0]
+    return meter.metrics()[0]
 
 
 def bytes_of_each_gradient() -> list[float]:

@@ -173,7 +173,7 @@ def rate(hits: Any) -> tuple[float, float, float]:
     return float(hits.mean()), float(found.low), float(found.high)
 
 
-def told(hits: Any) -> str:
+def share_text(hits: Any) -> str:
     """A rate in per cent with its interval."""
     return "{:.2f} [{:.2f}, {:.2f}]".format(*(100 * share for share in rate(hits)))
 
@@ -184,13 +184,13 @@ def _print_false(draws: int) -> None:
     print("|" + " --- |" * (len(SHAPES) + 3))
     for data in DATA:
         found = bounds(data, data.sample(draws))
-        cells = [told(false_verdicts(data, shape, found)) for shape in SHAPES]
+        cells = [share_text(false_verdicts(data, shape, found)) for shape in SHAPES]
         covered = np.all([(low <= data.mean) & (data.mean <= high) for low, high in found], axis=0)
-        cells += [told(false_universal(data, draws // CONDITIONS)), told(covered)]
+        cells += [share_text(false_universal(data, draws // CONDITIONS)), share_text(covered)]
         print(f"| {data.name} | " + " | ".join(cells) + " |")
     for truth in (0.5, 0.8, 0.95):
-        print(f"| share of {truth:g}, exact binomial | {told(false_shares(truth, draws))} | | | | |")
-    print(f"| median with failed replicates, order statistics | {told(false_medians(draws))} | | | | |")
+        print(f"| share of {truth:g}, exact binomial | {share_text(false_shares(truth, draws))} | | | | |")
+    print(f"| median with failed replicates, order statistics | {share_text(false_medians(draws))} | | | | |")
 
 
 def _print_power(draws: int) -> None:

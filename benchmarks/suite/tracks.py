@@ -43,7 +43,7 @@ def figures(name: str, solver: str, gradient: str) -> dict[str, float]:
     found |= {"vjp_calls": counter.vjp}
     if solve.control.gradient is not None and solve.control.gradient.solves_backwards:
         found["nfe_backward"] = counter.backward
-    found |= {key: value for key, value in meter.figures()[0].items() if key in NAMES}
+    found |= {key: value for key, value in meter.metrics()[0].items() if key in NAMES}
     found[LEFT_BEHIND] = None if "tensor_peak_bytes" in unseen else _left_behind(one, lambda: one.loss(solve))
 
     states, slopes = solved(one, solve)

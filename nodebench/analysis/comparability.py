@@ -27,7 +27,7 @@ class Difference:
     value: Value
     label: str
 
-    def told(self, point: Point) -> str:
+    def describe(self, point: Point) -> str:
         """Return the value of one record as readable text: ``threads 2``, ``atol 0.01 × rtol``."""
         value = self.value(point)
         if value is None and self.name in AXES and AXES[self.name].unset is not None:
@@ -57,7 +57,7 @@ def parted(points: Iterable[Point], apart: Sequence[Difference]) -> dict[str, li
     """Group records by their values on some axes, as text; one group with an empty name if there are no axes."""
     found: dict[str, list[Point]] = {}
     for point in points:
-        found.setdefault(", ".join(one.told(point) for one in apart), []).append(point)
+        found.setdefault(", ".join(one.describe(point) for one in apart), []).append(point)
     return found
 
 

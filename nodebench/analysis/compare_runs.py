@@ -1,7 +1,7 @@
-"""Compare two runs: each figure of each configuration, paired by trial.
+"""Compare two runs: each metric of each configuration, paired by trial.
 
-Counted and computed figures are reproducible on one machine with the same software, so they are compared exactly.
-Sampled figures are compared as ratios, with the interval and the p-value of ``nodebench.analysis.noise``, and Holm's
+Counted and computed metrics are reproducible on one machine with the same software, so they are compared exactly.
+Sampled metrics are compared as ratios, with the interval and the p-value of ``nodebench.analysis.noise``, and Holm's
 correction over all tests.
 """
 
@@ -28,7 +28,7 @@ from nodebench.spec.trial import Scalar
 if TYPE_CHECKING:
     import pandas as pd
 
-# The sampled figures to compare. The other sampled figures are parts of these or measure their spread.
+# The sampled metrics to compare. The other sampled metrics are parts of these or measure their spread.
 _SAMPLED = (
     "step_seconds",
     "forward_seconds",
@@ -40,7 +40,7 @@ _SAMPLED = (
 
 
 class Outcome(StrEnum):
-    """How a figure of the second run compares with the first run."""
+    """How a metric of the second run compares with the first run."""
 
     WORSE = "worse"
     BETTER = "better"
@@ -51,7 +51,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """One figure of one configuration in two runs.
+    """One metric of one configuration in two runs.
 
     Attributes:
         configuration: label that distinguishes the configuration from the others.
@@ -60,7 +60,7 @@ class Change:
         first: values of the first run, one per replicate.
         second: values of the second run, one per replicate.
         outcome: result of the comparison.
-        shift: estimate of the log ratio, or of the difference if a value is not positive; None if the figure was
+        shift: estimate of the log ratio, or of the difference if a value is not positive; None if the metric was
             compared exactly.
         relative: whether ``shift`` is a log ratio.
         p_corrected: p-value after Holm's correction over all tests.
@@ -85,7 +85,7 @@ class Change:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Interval of the ratio at ``LEVEL``; None if the figure was compared exactly or as a difference."""
+        """Interval of the ratio at ``LEVEL``; None if the metric was compared exactly or as a difference."""
         if self.shift is None or not self.relative:
             return None
         low, high = self.shift.interval
@@ -127,7 +127,7 @@ class Comparison:
 
     Attributes:
         environment_changes: what differs in environment and code.
-        changes: every figure that both runs have.
+        changes: every metric that both runs have.
         endings: trials whose status has changed.
         only: number of trials that only the first run has, and that only the second run has.
         notes: what was left out, and why.
@@ -143,7 +143,7 @@ class Comparison:
 
     @property
     def outcomes(self) -> Counter[Outcome]:
-        """Number of figures and endings with each outcome."""
+        """Number of metrics and endings with each outcome."""
         return Counter([*(one.outcome for one in self.changes), *(one.outcome for one in self.endings)])
 
     def frame(self) -> "pd.DataFrame":
@@ -168,7 +168,7 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
     Args:
         first: records of the first run; the latest record of a trial is used.
         second: records of the second run.
-        noise: noise of the machine, by figure; if unknown, see ``nodebench.analysis.noise.assumed_noise``.
+        noise: noise of the machine, by metric; if unknown, see ``nodebench.analysis.noise.assumed_noise``.
 
     Raises:
         BadInput: the runs have no trial in common; the message names the axes on which their trials differ.
@@ -191,19 +191,19 @@ def compare(first: Sequence[Record], second: Sequence[Record], noise: Mapping[st
         good = {seed: pair for seed, pair in pairs.items() if all(record.status is Status.OK for record in pair)}
         notes.update(_left_out(good.values()))
         notes.update(_of_other_code(pairs.values()))
-        figures = {seed: (compared(a), compared(b)) for seed, (a, b) in good.items()}
-        names = dict.fromkeys(name for a, b in figures.values() for name in a if name in b)
+        metrics = {seed: (compared(a), compared(b)) for seed, (a, b) in good.items()}
+        names = dict.fromkeys(name for a, b in metrics.values() for name in a if name in b)
         for name in names:
             usable = {seed for seed, pair in good.items() if not _spoiled(pair, metric(name).is_time)}
-            values = {s: (a[name], b[name]) for s, (a, b) in figures.items() if s in usable and name in a and name in b}
+            values = {s: (a[name], b[name]) for s, (a, b) in metrics.items() if s in usable and name in a and name in b}
             if values:
                 found.append(_change(label, name, values, taken))
     ids = {record.id for record in first}, {record.id for record in second}
     matched = [pair for _, pairs in common for pair in pairs.values()]
     environment_changes = {name: pair for a, b in matched for name, pair in changes(a, b).items()}
     only = len(ids[0] - ids[1]), len(ids[1] - ids[0])
-    told = tuple(f"{count} × {note}" for note, count in sorted(notes.items()))
-    return Comparison(environment_changes, tuple(_settled(found)), tuple(endings), only, told, bool(noise))
+    left_out = tuple(f"{count} × {note}" for note, count in sorted(notes.items()))
+    return Comparison(environment_changes, tuple(_settled(found)), tuple(endings), only, left_out, bool(noise))
 
 
 Pairs = dict[int, tuple[Record, Record]]  # by seed: the record of the first run, and that of the second
@@ -235,8 +235,8 @@ def _pairs(first: Configuration, second: Configuration) -> Pairs:
 def _label(one: Configuration, axes: Sequence[str]) -> str:
     """Return what distinguishes a configuration from the others; its task if there are no others."""
     parts = [(name, _shown(name, one.axis(name))) for name in axes]
-    told = ", ".join(_told(name, value) for name, value in parts if value is not None)
-    return told or str(one.axis("task"))
+    text = ", ".join(_axis_text(name, value) for name, value in parts if value is not None)
+    return text or str(one.axis("task"))
 
 
 def _shown(name: str, value: Scalar | None) -> Scalar | None:
@@ -244,7 +244,7 @@ def _shown(name: str, value: Scalar | None) -> Scalar | None:
     return AXES[name].unset if value is None and name in AXES else value
 
 
-def _told(name: str, value: Scalar) -> str:
+def _axis_text(name: str, value: Scalar) -> str:
     text = short(value) if isinstance(value, float) else str(value)
     return text if name in ("task", "model", "solver", "gradient", "dataset") else f"{name} {text}"
 
@@ -266,7 +266,7 @@ def _change(
     values: Mapping[int, tuple[float, float]],
     noise: Mapping[str, Noise],
 ) -> Change:
-    """Compare one figure over the usable replicates, given by seed (at least one)."""
+    """Compare one metric over the usable replicates, given by seed (at least one)."""
     known = metric(name)
     one, other = tuple(a for a, _ in values.values()), tuple(b for _, b in values.values())
     change = Change(label, known, tuple(values), one, other, Outcome.IDENTICAL)
@@ -283,9 +283,9 @@ def _change(
 
 
 def _left_out(pairs: Iterable[tuple[Record, Record]]) -> Iterator[str]:
-    """Yield why figures of a trial are left out."""
+    """Yield why metrics of a trial are left out."""
     for pair in pairs:
-        for timed, what in ((False, "all figures"), (True, "times")):
+        for timed, what in ((False, "all metrics"), (True, "times")):
             if reason := _spoiled(pair, timed):
                 yield f"{what} of a trial left out: {reason}"
                 break
@@ -316,7 +316,7 @@ def _decided(one: Change, p: float) -> Change:
     assert one.shift is not None
     if p < 1 - LEVEL:
         return replace(one, p_corrected=p, outcome=_direction(one.metric, one.shift.mean))
-    # Any change of a computed figure is real; if it is not significant, only its direction is unknown.
+    # Any change of a computed metric is real; if it is not significant, only its direction is unknown.
     changed = one.metric.kind is Kind.COMPUTED
     return replace(one, p_corrected=p, outcome=Outcome.DIFFERENT if changed else Outcome.SAME)
 

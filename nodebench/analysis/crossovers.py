@@ -17,14 +17,14 @@ from nodebench.spec.trial import Scalar
 
 @dataclass(frozen=True)
 class Crossover:
-    """The point on an axis above which one arm needs less of a figure than another.
+    """The point on an axis above which one arm needs less of a metric than another.
 
     Attributes:
         each: the point in each replicate; minus infinity if the first arm needs less at every measured point, infinity
             if it does not need less at the last one.
         at: geometric mean of ``each``; the median if one of them is infinite.
         span: the smallest and the largest measured point.
-        price: ratio of another figure at the largest measured point: the median over the replicates in which the
+        price: ratio of another metric at the largest measured point: the median over the replicates in which the
             first arm is cheaper there; None if there is no such replicate.
     """
 
@@ -45,7 +45,7 @@ def crossover(
     arms: tuple[ArmAxes, ArmAxes],
     over: str = "",
 ) -> Crossover | None:
-    """Find the point on an axis above which the first arm needs less of a figure than the second.
+    """Find the point on an axis above which the first arm needs less of a metric than the second.
 
     Each replicate has its own point, interpolated between the measured ones. A failed trial costs more than any other.
     None if the arms have fewer than two points in common.
@@ -54,7 +54,7 @@ def crossover(
         points: records of any trials; the largest comparable subset is used.
         axis: reads the position of a record on the axis.
         metric: reads the metric to compare.
-        price: reads the figure whose ratio is reported as ``Crossover.price``.
+        price: reads the metric whose ratio is reported as ``Crossover.price``.
         arms: the axes of the first arm and of the second.
         over: the trial axis that sets the position; by default the one that ``axis`` reads.
     """
@@ -119,7 +119,7 @@ def comparable(points: Sequence[Point], arms: tuple[ArmAxes, ArmAxes], over: str
 
 
 def _ratio(metric: Reading, first: Record, second: Record) -> float | None:
-    """Return the ratio of a figure of two records; infinity or 0 if only the first or only the second failed."""
+    """Return the ratio of a metric of two records; infinity or 0 if only the first or only the second failed."""
     good = first.status is Status.OK, second.status is Status.OK
     if not all(good):
         return None if not any(good) else math.inf if good[1] else 0.0

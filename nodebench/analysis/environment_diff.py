@@ -1,4 +1,4 @@
-"""Compare the environments of two records: what differs, and which figures the differences could change."""
+"""Compare the environments of two records: what differs, and which metrics the differences could change."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -40,7 +40,7 @@ def changes(first: Record, second: Record) -> Changes:
 
 
 def reaching(found: Changes, kind: Kind, trial: Trial) -> Changes:
-    """Return the changes that could affect a figure of a kind in a trial; the whole machine affects a sampled one."""
+    """Return the changes that could affect a metric of a kind in a trial; the whole machine affects a sampled one."""
 
     def reaches(name: str) -> bool:
         root, _, package = name.partition(".")
@@ -56,7 +56,7 @@ def uses(trial: Trial, package: str) -> bool:
     return OF_BACKEND.get(package) in (None, (trial.solver or "").partition(":")[0])
 
 
-def told(found: Changes) -> str:
+def describe_changes(found: Changes) -> str:
     """Changes in one line: ``packages.torch 2.4 → 2.5``; commits and hashes are cut to eight digits."""
     return ", ".join(f"{name} {_short(name, a)} → {_short(name, b)}" for name, (a, b) in found.items())
 

@@ -216,7 +216,7 @@ def trained_with_fixed_steps(record: Record) -> bool:
 
 
 def unreliable(record: Record, timed: bool, paired: bool = False) -> str | None:
-    """Return why a record's figures are unreliable; None if they are reliable.
+    """Return why a record's metrics are unreliable; None if they are reliable.
 
     Args:
         record: record of a successful trial.

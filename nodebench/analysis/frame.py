@@ -16,7 +16,7 @@ TABLES = ("trials", "history", "profile")
 
 
 def frame(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one row per record: the trial's axes, then status, metrics and costs by the names of the figures.
+    """Return one row per record: the trial's axes, then status, metrics and costs by the names of the metrics.
 
     Overrides become columns ``set.NAME``. History and profile are separate tables and are not included.
     """
@@ -65,8 +65,8 @@ def table(
     choose("table", which, TABLES)
     found = trials
     if which != "trials":
-        figures = {name for record in records for name in (*record.metrics, *record.costs)}
-        axes = trials.drop(columns=list(figures)).to_dict("records")
+        metrics = {name for record in records for name in (*record.metrics, *record.costs)}
+        axes = trials.drop(columns=list(metrics)).to_dict("records")
         found = pd.DataFrame(
             trial | {f"{which}.{name}": value for name, value in row.items()}
             for trial, record in zip(axes, records, strict=True)

@@ -1,6 +1,6 @@
-"""Noise of a machine: variation of a figure between identical trials, and the effects that replicates can detect.
+"""Noise of a machine: variation of a metric between identical trials, and the effects that replicates can detect.
 
-The logarithm of a figure is modelled as the sum of a true value, a deviation of the round and a deviation of the trial.
+The logarithm of a metric is modelled as the sum of a true value, a deviation of the round and a deviation of the trial.
 This is the one-way random-effects model. Its two variances are estimated by the analysis of variance (Searle, Casella
 and McCulloch 1992, chapter 3). Arms in one round share the deviation of the round; two runs do not.
 """
@@ -24,7 +24,7 @@ POWER = 0.8  # probability with which an effect of the smallest detectable size 
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard deviations of the logarithm of a figure, with their degrees of freedom.
+    """Standard deviations of the logarithm of a metric, with their degrees of freedom.
 
     Attributes:
         within: standard deviation of the trials within a round.
@@ -129,7 +129,7 @@ _ASSUMED_FREEDOM = 5
 
 
 def assumed_noise(first: Iterable[Record], second: Iterable[Record]) -> tuple[Noise, Noise]:
-    """Return the noise to assume for a machine without calibration, for times and for other figures.
+    """Return the noise to assume for a machine without calibration, for times and for other metrics.
 
     The reference load beside each trial does not depend on the compared code. If it takes longer in one run, the
     machine was slower in that run, so the difference between the loads counts as noise of all times.
@@ -149,19 +149,19 @@ def _summed(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
 
 
 def noise_of(calibrations: Iterable[Calibration], environment: Mapping[str, Any], threads: int) -> dict[str, Noise]:
-    """Return the noise of each figure on the machine of an environment, for a number of threads and the noisiest load.
+    """Return the noise of each metric on the machine of an environment, for a number of threads and the noisiest load.
 
     All calibrations of this machine are combined; those of other machines are ignored.
     """
     rounds: dict[str, dict[str, list[list[float]]]] = {}
     for one in calibrations:
         if machine_of(one.environment) == machine_of(environment) and one.threads == threads:
-            for load, figures in one.rounds.items():
-                for figure, values in figures.items():
-                    rounds.setdefault(figure, {}).setdefault(load, []).extend(values)
+            for load, metrics in one.rounds.items():
+                for metric, values in metrics.items():
+                    rounds.setdefault(metric, {}).setdefault(load, []).extend(values)
     found: dict[str, Noise] = {}
-    for figure, loads in rounds.items():
+    for metric, loads in rounds.items():
         known = [noise for values in loads.values() if (noise := Noise.of(values))]
         if known:
-            found[figure] = max(known, key=lambda noise: noise.smallest(5, apart=True))
+            found[metric] = max(known, key=lambda noise: noise.smallest(5, apart=True))
     return found

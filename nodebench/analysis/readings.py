@@ -1,6 +1,6 @@
 """Readings: one number of a record, and the ways to combine several of them.
 
-A reading states which figure it reads, whether it is a wall time, whether it is exact, and the value that a failed
+A reading states which metric it reads, whether it is a wall time, whether it is exact, and the value that a failed
 trial counts as. Claims, comparisons and plots all read records through readings.
 """
 
@@ -44,7 +44,7 @@ _EXACT = ("tensor_peak_bytes", "saved_bytes", "parameters", "inversions", "resid
 
 
 def final(name: str) -> Reading:
-    """A figure at the end of a trial; a metric that was not a finite number counts as a failed trial."""
+    """A metric at the end of a trial; a metric that was not a finite number counts as a failed trial."""
     known = metric(name)
     failed = -math.inf if known.better == "higher" else math.inf
 
@@ -57,7 +57,7 @@ def final(name: str) -> Reading:
 
 
 def probed(name: str) -> Reading:
-    """A figure of a probe in the numerics pass; infinite if the probe's solve failed."""
+    """A metric of a probe in the numerics pass; infinite if the probe's solve failed."""
 
     def get(record: Record) -> float | None:
         reason = record.reasons.get(name)
@@ -93,7 +93,7 @@ def _worded(wanted: Scalar | Sequence[Scalar | None] | None) -> str:
 
 
 def at_epoch(name: str, epoch: int) -> Reading:
-    """A figure of the history; ``-1`` is the last epoch, 0 is before training."""
+    """A metric of the history; ``-1`` is the last epoch, 0 is before training."""
 
     def get(record: Record) -> float | None:
         rows = record.history if epoch < 0 else [row for row in record.history if row["epoch"] == epoch]
@@ -104,12 +104,12 @@ def at_epoch(name: str, epoch: int) -> Reading:
 
 
 def at_tolerance(name: str, rtol: float) -> Reading:
-    """A figure of the trained network solved at another tolerance; ``nfe`` is its evaluations per solve."""
+    """A metric of the trained network solved at another tolerance; ``nfe`` is its evaluations per solve."""
     return _in_profile(name, "rtol", rtol)
 
 
 def at_step(name: str, step_size: float) -> Reading:
-    """A figure of the trained network solved with fixed steps; ``nfe`` is its evaluations per solve."""
+    """A metric of the trained network solved with fixed steps; ``nfe`` is its evaluations per solve."""
     return _in_profile(name, "step_size", step_size)
 
 
@@ -124,7 +124,7 @@ def _in_profile(name: str, control: str, value: float) -> Reading:
 
 
 def profile_power(name: str, control: str = "rtol") -> Reading:
-    """The log-log slope of a figure of the trained network over the tolerance or the step size."""
+    """The log-log slope of a metric of the trained network over the tolerance or the step size."""
 
     def get(record: Record) -> float | None:
         known = [(row.get(control), row.get(name)) for row in record.profile]
@@ -195,7 +195,7 @@ def scaled(reading: Reading, factor: float, label: str) -> Reading:
 
 
 def where(reading: Reading, other: str, limit: float) -> Reading:
-    """A reading of only those records whose figure ``other`` is at most ``limit``; None for the others."""
+    """A reading of only those records whose metric ``other`` is at most ``limit``; None for the others."""
 
     def get(record: Record) -> float | None:
         value = final(other).get(record)

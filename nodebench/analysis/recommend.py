@@ -58,7 +58,7 @@ class Candidate:
     Attributes:
         error, memory: maximum over replicates, because each replicate must meet the limits; None if not measured.
         seconds: median over replicates; None if not measured.
-        seen_by: name of the figure in ``memory``.
+        seen_by: name of the metric in ``memory``.
         fate, why: status of the candidate, and the reason.
     """
 
@@ -263,18 +263,18 @@ def _unfit(one: Candidate, limits: Limits) -> tuple[CandidateStatus, str] | None
     if all(disagree := [unreliable(record, timed=False) for record in one.configuration.records]):
         return CandidateStatus.UNFIT, str(disagree[0])
     for name, value, limit in ((ERROR, one.error, limits.error), (one.seen_by, one.memory, limits.memory)):
-        told = metric(name).format
+        shown = metric(name).format
         if limit is not None and value is None:
             return CandidateStatus.UNFIT, f"its {metric(name).label} was not measured{_why_missing(one, name)}"
         if limit is not None and value is not None and value > limit:
-            return CandidateStatus.UNFIT, f"{metric(name).label} {told(value)} is above the limit of {told(limit)}"
+            return CandidateStatus.UNFIT, f"{metric(name).label} {shown(value)} is above the limit of {shown(limit)}"
     if one.seconds is None:
         return CandidateStatus.UNTIMED, f"its time was not measured{_why_missing(one, SECONDS)}"
     return None
 
 
 def _why_missing(one: Candidate, name: str) -> str:
-    """Why none of a candidate's replicates has a figure, as the end of a sentence."""
+    """Why none of a candidate's replicates has a metric, as the end of a sentence."""
     for record in one.configuration.records:
         if why := unreliable(record, metric(name).is_time):
             return f": {why}"
@@ -325,7 +325,7 @@ def _compared(first: Candidate, second: Candidate) -> list[tuple[str, float | No
 
 
 def _paired(first: Configuration, second: Configuration, name: str) -> Estimate | None:
-    """The ratio of a figure, paired by seed."""
+    """The ratio of a metric, paired by seed."""
     above, below = first.by_seed(name), second.by_seed(name)
     ratios = [value / below[seed] for seed, value in above.items() if value and below.get(seed)]
     return estimate(ratios, "log") if len(ratios) >= _FEWEST else None

@@ -1,4 +1,4 @@
-"""Compare a record with a rerun of its trial: which figures agree, and what could explain those that do not."""
+"""Compare a record with a rerun of its trial: which metrics agree, and what could explain those that do not."""
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ FEWEST = 3  # replicates of the original for a prediction interval
 
 
 class ReproductionOutcome(StrEnum):
-    """How a figure of the rerun compares with the original."""
+    """How a metric of the rerun compares with the original."""
 
     IDENTICAL = "identical"
     WITHIN = "within the interval"
@@ -30,7 +30,7 @@ class ReproductionOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Repeated:
-    """One figure of a trial that was run again.
+    """One metric of a trial that was run again.
 
     Attributes:
         metric: the metric.
@@ -56,13 +56,13 @@ class Reproduction:
     Attributes:
         record: the original record.
         again: the new record.
-        figures: the comparison of each figure.
+        metrics: the comparison of each metric.
         environment_changes: what has changed in machine, software and data.
     """
 
     record: Record
     again: Record
-    figures: tuple[Repeated, ...]
+    metrics: tuple[Repeated, ...]
     environment_changes: Changes
 
     @property
@@ -72,14 +72,14 @@ class Reproduction:
 
     @property
     def unexplained(self) -> list[Repeated]:
-        """Deterministic figures that differ although no change of the environment could explain it.
+        """Deterministic metrics that differ although no change of the environment could explain it.
 
-        Sampled figures are not included: one in twenty lies outside its interval, and they depend on the load of the
+        Sampled metrics are not included: one in twenty lies outside its interval, and they depend on the load of the
         machine, which records do not contain.
         """
         return [
             one
-            for one in self.figures
+            for one in self.metrics
             if one.outcome is ReproductionOutcome.DIFFERENT
             and not one.explained_by
             and one.metric.kind is not Kind.SAMPLED
@@ -113,11 +113,11 @@ def reproduction(
         record: the original record.
         again: the record of the rerun.
         replicates: replicates of the original configuration, including ``record``.
-        noise: noise of the machine, by figure, if both records are from the same machine.
+        noise: noise of the machine, by metric, if both records are from the same machine.
     """
     found = changes(record, again)
     before, after, others = compared(record), compared(again), [compared(one) for one in replicates]
-    figures = []
+    metrics = []
     for name, first in before.items():
         if name in after:
             known = metric(name)
@@ -127,8 +127,8 @@ def reproduction(
                 interval = None  # without a relevant change, the values must be identical
             outcome = _outcome(known, first, after[name], interval)
             why = {} if outcome is ReproductionOutcome.IDENTICAL else why
-            figures.append(Repeated(known, first, after[name], outcome, interval, why))
-    return Reproduction(record, again, tuple(figures), found)
+            metrics.append(Repeated(known, first, after[name], outcome, interval, why))
+    return Reproduction(record, again, tuple(metrics), found)
 
 
 def _outcome(known: Metric, first: float, second: float, interval: Range | None) -> ReproductionOutcome:
@@ -146,7 +146,7 @@ def _interval(
     if name in noise and first > 0:
         low, high = shift([0.0], noise[name]).interval
         return first * math.exp(low), first * math.exp(high)
-    values = [figures[name] for figures in replicates if name in figures]
+    values = [metrics[name] for metrics in replicates if name in metrics]
     if len(values) < FEWEST:
         return None
     logs = min(values) > 0

@@ -26,8 +26,8 @@ class Calibrated:
     """A calibration of this machine.
 
     Attributes:
-        calibration: the measured values of each load, by figure and round.
-        noise: noise of each figure, from this calibration and the earlier ones of this machine.
+        calibration: the measured values of each load, by metric and round.
+        noise: noise of each metric, from this calibration and the earlier ones of this machine.
         number: number of calibrations that ``noise`` uses.
         advice: problems found, and what would help.
         path: the file in which the calibration is stored.
@@ -91,33 +91,33 @@ def calibrate(
 
 def advice(found: Calibration, noise: Mapping[str, Noise], load: float) -> Sequence[str]:
     """Return the problems found, and what would help."""
-    told = []
+    findings = []
     cores = (found.environment.get("cores") or {}).get("usable") or 1
     governor = found.environment.get("governor")
     step = noise.get("step_seconds")
     if found.unequal:
-        told.append(
+        findings.append(
             f"different in identical trials: {', '.join(found.unequal)}. Counts and errors cannot be compared exactly "
             "on this machine: check for a non-deterministic library or faulty memory"
         )
     if load > BUSY * (os.cpu_count() or 1):
-        told.append(f"other programs were running ({load:.1f} cores busy before the first trial): stop them")
+        findings.append(f"other programs were running ({load:.1f} cores busy before the first trial): stop them")
     if governor not in (None, "performance"):
-        told.append(
+        findings.append(
             f"the frequency governor is '{governor}': 'cpupower frequency-set -g performance' makes times more stable"
         )
     if found.threads >= cores > 1:
-        told.append(f"the trials use all {cores} cores: --threads {cores - 1} leaves one core for the system")
+        findings.append(f"the trials use all {cores} cores: --threads {cores - 1} leaves one core for the system")
     if step and step.within > LOUD:
-        told.append(
+        findings.append(
             f"the step time differs by {percent(step.within)} from trial to trial: use more replicates or longer trials"
         )
     if step and step.between > SLOW:
-        told.append(
+        findings.append(
             f"the step time differs by {percent(step.between)} from round to round, and replicates within one run do "
             "not show this: compare arms within one run, not across two runs"
         )
-    return told or ["no problems found"]
+    return findings or ["no problems found"]
 
 
 def _load() -> float:

@@ -231,8 +231,8 @@ def _of_present_code(found: Sequence[Problem]) -> list[Problem]:
 
     kept = [replace(one, records=of_present_code(one.records, LIMITS)) for one in found]
     if left_out := sum(len(one.records) for one in found) - sum(len(one.records) for one in kept):
-        told = "excluded: made with different code of this field, or before records stored its code"
-        _log.warning("%s %s", several(left_out, "record"), told)
+        reason = "excluded: made with different code of this field, or before records stored its code"
+        _log.warning("%s %s", several(left_out, "record"), reason)
     return [one for one in kept if one.records]
 
 
@@ -277,11 +277,11 @@ def basis(problem: Problem, found: Found) -> str:
         f"{name}={value}" + ("" if name in trial.overrides else f" where the preset now has {now}")
         for name, (value, now) in problem.differing.items()
     )
-    told = problem.options.value + (f" ({options})" if options and problem.options is not Options.DEFAULT else "")
+    which = problem.options.value + (f" ({options})" if options and problem.options is not Options.DEFAULT else "")
     seeds = len({record.trial.seed for record in problem.records})
     return (
         f"Based on {len(problem.records)} records (n = {seeds}) of {', '.join(runs[:_NAMED_RUNS])}{more}: "
-        f"{machine}, preset {trial.preset}, {told}."
+        f"{machine}, preset {trial.preset}, {which}."
     )
 
 

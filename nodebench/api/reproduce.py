@@ -60,7 +60,7 @@ class Reproduced:
 
     Attributes:
         run: the run with the new records.
-        trials: each original record with its new record, and the outcome of each figure.
+        trials: each original record with its new record, and the outcome of each metric.
         verdicts: verdicts on the named claim from these records only; empty if no claim was named.
         failure: why the run could not continue; None if it did not fail.
         stopped: whether the run was interrupted.

@@ -45,7 +45,7 @@ class Records(ABC):
         return frame(self.records)
 
     def summary(self) -> "pd.DataFrame":
-        """Return the columns that differ between trials, the status and the main figures."""
+        """Return the columns that differ between trials, the status and the main metrics."""
         from nodebench.spec.axes import axis_names
         from nodebench.tasks import tasks
 
@@ -53,8 +53,8 @@ class Records(ABC):
         options = [name for name in whole.columns if name.startswith("set.")]
         axes = [name for name in (*axis_names(without=("overrides",)), *options) if _varies(whole, name)]
         known = [tasks()[name].headlines for name in {one.trial.task for one in self.records} if name in tasks()]
-        figures = dict.fromkeys([*(name for names in known for name in names), *_COSTS])
-        shown = [name for name in figures if name in whole.columns and whole[name].notna().any()]
+        metrics = dict.fromkeys([*(name for names in known for name in names), *_COSTS])
+        shown = [name for name in metrics if name in whole.columns and whole[name].notna().any()]
         return whole[[*axes, "status", *shown]]
 
     def table(self) -> str:

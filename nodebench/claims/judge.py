@@ -26,7 +26,7 @@ from nodebench.spec import Record
 from nodebench.spec.calibration import Calibration
 from nodebench.spec.metrics import several
 
-CONFIRMED = 2  # processes that must agree on an exact figure
+CONFIRMED = 2  # processes that must agree on an exact metric
 
 
 def judge(

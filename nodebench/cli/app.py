@@ -173,5 +173,5 @@ def run(
     )
     limits = limits_of(timeout, max_nfe, memory_limit)
     execution = Execution(results, retry_failed, jobs, dask or "", limits, passes_of(passes), checkpoint_every)
-    manner = RunOptions(execution, resume, json=json, quiet=quiet, figures=figures, yes=yes)
-    return run_command(choices, manner)
+    run_options = RunOptions(execution, resume, json=json, quiet=quiet, figures=figures, yes=yes)
+    return run_command(choices, run_options)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nodebench.analysis.compare_runs import Change, Comparison, Outcome
-from nodebench.analysis.environment_diff import told
+from nodebench.analysis.environment_diff import describe_changes
 from nodebench.analysis.statistics import finite
 from nodebench.api.compare import compare
 from nodebench.api.running import load
@@ -46,7 +46,7 @@ def _words(fail_on: str) -> list[str]:
 def _print(comparison: Comparison, names: Sequence[str], whole: bool) -> None:
     console = Terminal(soft_wrap=True)
     console.print(f"{names[0]} → {names[1]}")
-    console.print(f"environment: {told(comparison.environment_changes) or 'the same'}")
+    console.print(f"environment: {describe_changes(comparison.environment_changes) or 'the same'}")
     for count, name in zip(comparison.only, names, strict=True):
         if count:
             console.print(f"{several(count, 'trial')} only in {name}: left out")

@@ -40,7 +40,7 @@ class Check:
 
     level: Level
     name: str
-    told: str
+    message: str
     remedy: str = ""
 
 
@@ -49,7 +49,7 @@ def doctor_command(results: Path) -> int:
     console = Terminal(soft_wrap=True)
     worst = OK
     for check in _checks(results):
-        console.print(Text.assemble((check.level, _COLOURS[check.level]), f" {check.name}: {check.told}"))
+        console.print(Text.assemble((check.level, _COLOURS[check.level]), f" {check.name}: {check.message}"))
         if check.remedy:
             console.print(f"    {check.remedy}")
         if check.level is Level.FAILS:
@@ -75,8 +75,8 @@ def _packages() -> Iterator[Check]:
     from nodebench.instruments.environment import software
 
     known = software()["packages"]
-    told = ", ".join(f"{name} {version}" for name, version in known.items() if version)
-    yield Check(Level.FINE, "packages", told)
+    found = ", ".join(f"{name} {version}" for name, version in known.items() if version)
+    yield Check(Level.FINE, "packages", found)
     try:
         import torchvision  # noqa: F401 - imported only to check that it can be
     except Exception as error:
@@ -141,10 +141,10 @@ def _clock() -> Check:
     known = time.get_clock_info("perf_counter")
     ticks = [time.perf_counter() for _ in range(1000)]
     tick = min((b - a for a, b in pairwise(ticks) if b > a), default=float("inf"))
-    told = f"ticks of {1e9 * tick:.0f} ns, {'monotonic' if known.monotonic else 'NOT monotonic'}"
+    found = f"ticks of {1e9 * tick:.0f} ns, {'monotonic' if known.monotonic else 'NOT monotonic'}"
     if tick > 1e-5 or not known.monotonic:
-        return Check(Level.NOTE, "clock", told, "Steps of less than a millisecond cannot be timed here.")
-    return Check(Level.FINE, "clock", told)
+        return Check(Level.NOTE, "clock", found, "Steps of less than a millisecond cannot be timed here.")
+    return Check(Level.FINE, "clock", found)
 
 
 def _process_peak() -> Check:
@@ -155,9 +155,9 @@ def _process_peak() -> Check:
     if peak.bytes is None:
         return Check(Level.NOTE, "process peak", f"{peak.reason}: process_peak_bytes will be null")
     if abs(peak.bytes / size - 1) > 0.2:
-        told = f"{peak.bytes / 1e6:.0f} MB measured after allocating {size / 1e6:.0f} MB"
+        found = f"{peak.bytes / 1e6:.0f} MB measured after allocating {size / 1e6:.0f} MB"
         return Check(
-            Level.NOTE, "process peak", told, "Do not trust process_peak_bytes here; tensor_peak_bytes is exact."
+            Level.NOTE, "process peak", found, "Do not trust process_peak_bytes here; tensor_peak_bytes is exact."
         )
     return Check(Level.FINE, "process peak", "can be read from /proc and reset")
 
@@ -204,17 +204,17 @@ def _datasets() -> Iterator[Check]:
     sources = [DataSource(), *([DataSource(folder=Path(folder))] if folder else [])]
     for task in tasks().values():
         for name in task.datasets:
-            told = ""
+            why = ""
             for source in sources:
                 try:
                     dataset_of(task, name, source, Preset.QUICK)
                     yield Check(Level.FINE, f"data {name}", f"found, for {task.name}")
                     break
                 except BadInput as error:
-                    told = str(error)
+                    why = str(error)
             else:
                 remedy = f"Set {DATA_VARIABLE} to the folder that holds it, or give --data DIR or --download."
-                yield Check(Level.NOTE, f"data {name}", f"not found ({told.partition(':')[2].strip() or told})", remedy)
+                yield Check(Level.NOTE, f"data {name}", f"not found ({why.partition(':')[2].strip() or why})", remedy)
 
 
 def _trial() -> Check:

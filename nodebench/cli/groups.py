@@ -105,11 +105,11 @@ def study_run(
 
     limits = limits_of(timeout, max_nfe, memory_limit)
     execution = Execution(results, retry_failed, jobs, dask or "", limits, passes_of(passes), checkpoint_every)
-    manner = RunOptions(execution, resume, json=json, quiet=quiet, figures=figures, yes=yes)
+    run_options = RunOptions(execution, resume, json=json, quiet=quiet, figures=figures, yes=yes)
     typed = StudyOverrides(seeds, device, threads, data, download)
     if resume:
-        return resume_study(read_study(name, preset, StudyOverrides()), manner, typed)
-    return execute(read_study(name, preset, typed), manner)
+        return resume_study(read_study(name, preset, StudyOverrides()), run_options, typed)
+    return execute(read_study(name, preset, typed), run_options)
 
 
 @results_app.command(name="list")

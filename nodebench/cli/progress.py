@@ -153,10 +153,10 @@ class PlainDisplay(Display):
         """Print each finished epoch, unless there are more than ``FOLLOWED`` trials."""
         with self._lock:
             super().progress(trial, event)
-            told = event.row is not None and event.row.get("loss") is not None
-            state = describe_epoch(event) if told else _PHASES.get(event.phase, event.phase)
+            has_loss = event.row is not None and event.row.get("loss") is not None
+            state = describe_epoch(event) if has_loss else _PHASES.get(event.phase, event.phase)
             self._states[trial.id] = f"{self.describe(trial)}: {state}"
-            if told and self._total <= FOLLOWED:
+            if has_loss and self._total <= FOLLOWED:
                 self.note(f"  {self._states[trial.id]}")
 
     def finished(self, record: Record) -> None:

@@ -110,7 +110,7 @@ def _print(done: Recommended, answer: Recommendation, limits: Limits) -> None:
         console.print(f"\nNo candidate that {known} meets the limits{_nearest(answer, limits)}.")
         return
     console.print()
-    for line in _told(answer):
+    for line in _advice(answer):
         console.print(line)
     console.print(f"\n{done.code}")
 
@@ -140,7 +140,7 @@ def _by_process(one: Candidate) -> bool:
     return one.memory is not None and one.seen_by == "process_peak_bytes"
 
 
-def _told(answer: Recommendation) -> list[str]:
+def _advice(answer: Recommendation) -> list[str]:
     choice, second = answer.choice, answer.runner_up
     assert choice is not None
     lines = [f"Use {choice.name}: {choice.why}.", *_inaccurate(choice), *_in_torch(answer)]
@@ -150,17 +150,17 @@ def _told(answer: Recommendation) -> list[str]:
         few = "timed in fewer than two common replicates, so the uncertainty of this choice is unknown"
         return [*lines, f"The runner-up, {second.name}, was {few}."]
     ratio = answer.time_ratio
-    told = f"The runner-up, {second.name}, takes {ratio.value:.2f} × the time [{ratio.low:.2f}, {ratio.high:.2f}]"
+    slower = f"The runner-up, {second.name}, takes {ratio.value:.2f} × the time [{ratio.low:.2f}, {ratio.high:.2f}]"
     held = "the choice is faster" if ratio.low > 1 else "no significant difference, use either"
-    return [*lines, f"{told} ({LEVEL:.0%} interval, n = {ratio.n}): {held}."]
+    return [*lines, f"{slower} ({LEVEL:.0%} interval, n = {ratio.n}): {held}."]
 
 
 def _inaccurate(choice: Candidate) -> list[str]:
     """Return a warning if the gradient of the choice is inaccurate."""
     if choice.error is None or choice.error < INACCURATE:
         return []
-    told = metric("gradient_error").format(choice.error)
-    return [f"Its gradient has a relative error of {told}: give --error, or let a solver take smaller steps."]
+    error = metric("gradient_error").format(choice.error)
+    return [f"Its gradient has a relative error of {error}: give --error, or let a solver take smaller steps."]
 
 
 def _in_torch(answer: Recommendation) -> list[str]:
@@ -184,10 +184,10 @@ def _in_torch(answer: Recommendation) -> list[str]:
 def _nearest(answer: Recommendation, limits: Limits) -> str:
     """Return, for each given limit, the smallest error or memory among the candidates that did not fail."""
     wanted = (("error", "gradient_error", limits.error), ("memory", "tensor_peak_bytes", limits.memory))
-    told = ""
+    nearest = ""
     for name, cost, limit in wanted:
         known = [one for one in answer.candidates if getattr(one, name) is not None and not one.configuration.failed]
         if limit is not None and known:
             best = min(known, key=lambda one: getattr(one, name))
-            told += f"; the smallest {name} is {metric(cost).format(getattr(best, name))}, with {best.name}"
-    return told
+            nearest += f"; the smallest {name} is {metric(cost).format(getattr(best, name))}, with {best.name}"
+    return nearest

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from nodebench.analysis.environment_diff import told
+from nodebench.analysis.environment_diff import describe_changes
 from nodebench.analysis.reproduction import Repeated, Reproduction, ReproductionOutcome
 from nodebench.api.reproduce import Choice, Judged, reproduce
 from nodebench.api.result import Run
@@ -48,14 +48,14 @@ def reproduce_command(
 
 def _print(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run: Run) -> None:
     console = Terminal(soft_wrap=True)
-    for name, count in Counter(told(one.environment_changes) or "the same" for one in repeated).items():
+    for name, count in Counter(describe_changes(one.environment_changes) or "the same" for one in repeated).items():
         console.print(f"environment of {count} of {len(repeated)} trials: {name}")
     for one in repeated:
         if not one.same_end:
             console.print(Text(f"{one.record.id}: {one.record.status} → {one.again.status}", "red"))
     Terminal().print(_table(repeated))
     different = [
-        metric for one in repeated for metric in one.figures if metric.outcome is ReproductionOutcome.DIFFERENT
+        metric for one in repeated for metric in one.metrics if metric.outcome is ReproductionOutcome.DIFFERENT
     ]
     if causes := dict.fromkeys(cause for metric in different for cause in metric.explained_by):
         console.print(f"Possible causes of the differences: {', '.join(causes)}")
@@ -77,8 +77,8 @@ def _table(repeated: Sequence[Reproduction]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for header in ("metric", *(_SHORT.get(outcome, outcome) for outcome in ReproductionOutcome), "largest change"):
         table.add_column(header, justify="left" if header == "metric" else "right", no_wrap=True)
-    for name in dict.fromkeys(metric.metric.name for one in repeated for metric in one.figures):
-        found = [metric for one in repeated for metric in one.figures if metric.metric.name == name]
+    for name in dict.fromkeys(metric.metric.name for one in repeated for metric in one.metrics):
+        found = [metric for one in repeated for metric in one.metrics if metric.metric.name == name]
         counts = Counter(metric.outcome for metric in found)
         largest = max(map(_apart, found))
         table.add_row(
@@ -106,7 +106,7 @@ def _as_object(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run
                 "id": one.record.id,
                 "status": [one.record.status, one.again.status],
                 "environment": one.environment_changes,
-                "figures": {
+                "metrics": {
                     metric.metric.name: {
                         "kind": metric.metric.kind,
                         "first": metric.first,
@@ -115,7 +115,7 @@ def _as_object(repeated: Sequence[Reproduction], verdicts: Sequence[Judged], run
                         "interval": list(metric.interval) if metric.interval else None,
                         "explained_by": metric.explained_by,
                     }
-                    for metric in one.figures
+                    for metric in one.metrics
                 },
             }
             for one in repeated

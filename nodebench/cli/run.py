@@ -90,12 +90,13 @@ class TerminalListener(Listener):
             yield self.received
 
 
-def run_command(choices: Choices, manner: RunOptions) -> int:
+def run_command(choices: Choices, run_options: RunOptions) -> int:
     """Run new trials or resume an earlier run; return the exit code."""
-    if not manner.resume:
-        return execute(choices.study(), manner)
+    if not run_options.resume:
+        return execute(choices.study(), run_options)
     refuse_changes(choices.typed_options())
-    return resume(RunFolder.open(manner.execution.results, None if manner.resume == LATEST else manner.resume), manner)
+    name = None if run_options.resume == LATEST else run_options.resume
+    return resume(RunFolder.open(run_options.execution.results, name), run_options)
 
 
 def refuse_changes(options: Sequence[str]) -> None:
@@ -104,16 +105,16 @@ def refuse_changes(options: Sequence[str]) -> None:
         raise BadInput(f"--resume uses the options of the earlier run: leave out {', '.join(options)}")
 
 
-def execute(study: Study, manner: RunOptions) -> int:
+def execute(study: Study, run_options: RunOptions) -> int:
     """Make a new run of a study and return the exit code."""
-    if manner.execution.retry_failed:
+    if run_options.execution.retry_failed:
         raise BadInput("--retry-failed requires --resume")
-    return _conclude(run_study(study, manner.execution, _watching(manner)), manner)
+    return _conclude(run_study(study, run_options.execution, _watching(run_options)), run_options)
 
 
-def resume(run: RunFolder, manner: RunOptions) -> int:
+def resume(run: RunFolder, run_options: RunOptions) -> int:
     """Resume a run and return the exit code."""
-    return _conclude(resume_run(run, manner.execution, _watching(manner)), manner)
+    return _conclude(resume_run(run, run_options.execution, _watching(run_options)), run_options)
 
 
 def exit_code(session: Session) -> int:
@@ -149,21 +150,21 @@ def print_resume_hint(session: Session, execution: Execution) -> None:
 _OPTIONS = {"timeout": "--timeout {}", "max_nfe": "--max-nfe {}", "memory": "--memory-limit {}B"}
 
 
-def _watching(manner: RunOptions) -> TerminalListener:
-    return TerminalListener(json=manner.json, quiet=manner.quiet, yes=manner.yes)
+def _watching(run_options: RunOptions) -> TerminalListener:
+    return TerminalListener(json=run_options.json, quiet=run_options.quiet, yes=run_options.yes)
 
 
-def _conclude(session: Session, manner: RunOptions) -> int:
+def _conclude(session: Session, run_options: RunOptions) -> int:
     """Print the table, its path and how to resume; save plots; return the exit code."""
     from nodebench.cli.show import print_run
 
-    if not manner.json:
+    if not run_options.json:
         print_run(session.run.folder, session.records, whole=False)
-    print_resume_hint(session, manner.execution)
-    if manner.figures:
+    print_resume_hint(session, run_options.execution)
+    if run_options.figures:
         from nodebench.cli.figures import draw_figures
 
-        draw_figures(session.run, session.records, animate=False, quiet=manner.json)
+        draw_figures(session.run, session.records, animate=False, quiet=run_options.json)
     return exit_code(session)
 
 

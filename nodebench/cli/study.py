@@ -57,11 +57,11 @@ def read_study(name: str, preset: str, typed: StudyOverrides) -> Study:
     return study.model_copy(update={"groups": groups, "data": study.data if data == DataSource() else data})
 
 
-def resume_study(study: Study, manner: RunOptions, typed: StudyOverrides) -> int:
+def resume_study(study: Study, run_options: RunOptions, typed: StudyOverrides) -> int:
     """Resume the latest run of a study at its preset, or a named run."""
     refuse_changes(given(typed))
-    results = manner.execution.results
-    run = latest_run(study, results) if manner.resume == LATEST else RunFolder.open(results, manner.resume)
+    results = run_options.execution.results
+    run = latest_run(study, results) if run_options.resume == LATEST else RunFolder.open(results, run_options.resume)
     if run is None:
         raise BadInput(
             f"no run of study '{study.name}' at preset {_preset(study)} in {results} yet; "
@@ -69,7 +69,7 @@ def resume_study(study: Study, manner: RunOptions, typed: StudyOverrides) -> int
         )
     if (run.study_name(), _preset(run.study())) != (study.name, _preset(study)):
         raise BadInput(f"run {run.folder.name} is not of study '{study.name}' at preset {_preset(study)}")
-    return resume(run, manner)
+    return resume(run, run_options)
 
 
 def latest_run(study: Study, results: Path) -> RunFolder | None:
@@ -182,9 +182,9 @@ def _time(found: "Estimate", at_once: int) -> str:
     if found.known + found.guessed == 0:
         return "Run times are unknown: this machine has no record of similar trials. Estimate them with --probe."
     sources = {"known": found.known, "guessed from others": found.guessed, "unknown": found.unknown}
-    told = ", ".join(f"{count} {how}" for how, count in sources.items() if count)
+    origin = ", ".join(f"{count} {how}" for how, count in sources.items() if count)
     together = f", {at_once} at a time" if at_once > 1 else ""
-    return f"about {duration(found.seconds / at_once)} to go{together} ({told})"
+    return f"about {duration(found.seconds / at_once)} to go{together} ({origin})"
 
 
 def _probe(trials: list[Trial], source: DataSource, costs: "Costs") -> None:

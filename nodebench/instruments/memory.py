@@ -218,10 +218,10 @@ class MemoryMeter:
             self._storages.__exit__(*failure)
         self._process.__exit__(*failure)
 
-    def figures(self) -> tuple[dict[str, int | float | None], dict[str, str]]:
+    def metrics(self) -> tuple[dict[str, int | float | None], dict[str, str]]:
         """Return the metrics, and the reason for each metric that is None."""
         on_cuda = self._device.type == "cuda"
-        figures: dict[str, int | float | None] = {
+        metrics: dict[str, int | float | None] = {
             "tensor_peak_bytes": self._storages.peak,
             "saved_bytes": self._saved_bytes,
             "process_peak_bytes": self._process.bytes,
@@ -232,5 +232,5 @@ class MemoryMeter:
             reasons["accelerator_peak_bytes"] = f"the device {self._device.type} has no allocator statistics"
         if self._process.reason:
             reasons["process_peak_bytes"] = self._process.reason
-        hidden = {name: reason for name, reason in self._unseen.items() if name in figures}
-        return figures | dict.fromkeys(hidden), reasons | hidden
+        hidden = {name: reason for name, reason in self._unseen.items() if name in metrics}
+        return metrics | dict.fromkeys(hidden), reasons | hidden

@@ -251,20 +251,20 @@ def _environments(records: Sequence[Record]) -> Table:
 
 def _cuts(studies: Mapping[str, Sequence[Record]]) -> list[str]:
     """Return a line per study: its presets, seeds and failures, or that it was not run."""
-    told = []
+    lines = []
     for name in shipped_studies():
         records = studies.get(name, [])
         study = load_study(name, Preset.QUICK)
         if not records:
-            told.append(f"{name}: not run.")
+            lines.append(f"{name}: not run.")
             continue
         presets = ", ".join(sorted({record.trial.preset.value for record in records}))
         wanted = max(len(grid.seed) for grid in study.groups.values())
         seeds = {len(one.records) for one in configurations(records)}
         span = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
         failed = sum(record.status is not Status.OK for record in records)
-        told.append(
+        lines.append(
             f"{name}: preset {presets}, {span} seeds per configuration ({wanted} planned), {failed} of {len(records)} "
             "trials failed."
         )
-    return told
+    return lines

@@ -10,12 +10,12 @@ TABLE_2 = {
 }
 
 
-def published(study: str, figure: str, axes: dict[str, object]) -> float | None:
+def published(study: str, metric: str, axes: dict[str, object]) -> float | None:
     """Return the published value of a metric for a configuration, or None if there is none."""
     model = str(axes.get("model"))
     if study in ("table1", "mnist-full") and model in TABLE_1 and axes.get("solver") in (None, "dopri5"):
-        return {"test_error": TABLE_1[model][0], "parameters": TABLE_1[model][1] * 1e6}.get(figure)
-    if study == "table2" and figure == "extrapolation_rmse" and axes.get("variant") in (None, "paper"):
+        return {"test_error": TABLE_1[model][0], "parameters": TABLE_1[model][1] * 1e6}.get(metric)
+    if study == "table2" and metric == "extrapolation_rmse" and axes.get("variant") in (None, "paper"):
         observations = axes.get("observations")
         return TABLE_2.get(model, {}).get(observations) if isinstance(observations, int) else None
     return None

@@ -60,7 +60,7 @@ def _header(records: Sequence[Record]) -> list[tuple[str, str]]:
         ("Execution", each_of(on)),
         ("Code", each_of(_code(record) for record in records)),
     ]
-    return [(name, told) for name, told in items if told]
+    return [(name, text) for name, text in items if text]
 
 
 def _data(record: Record) -> str:
@@ -72,9 +72,9 @@ def _code(record: Record) -> str:
     """The version and commit of nodebench, and the user's files with their hashes."""
     code = record.environment.get("code") or {}
     version, commit = record.environment.get("nodebench"), code.get("commit")
-    told = [f"nodebench {version}" if version else "", f"commit {commit[:12]}" if commit else ""]
+    versions = [f"nodebench {version}" if version else "", f"commit {commit[:12]}" if commit else ""]
     files = record.measured.modules if record.measured else {}
-    return ", ".join(filter(None, [*told, *(f"{name} {hash_}" for name, hash_ in files.items())]))
+    return ", ".join(filter(None, [*versions, *(f"{name} {hash_}" for name, hash_ in files.items())]))
 
 
 def _clouds(by: tuple[str, ...], over: tuple[str, ...]) -> list[Plot]:

@@ -187,8 +187,8 @@ def _why_not(plot: Plot, point: Point) -> str | None:
 def _left_out(plot: Plot, taken: Mapping[str, Sequence[Point]]) -> str:
     """Return a sentence about the records that are not drawn; empty if there are none."""
     reasons = [why for points in taken.values() for point in points if (why := _why_not(plot, point))]
-    told = [f"{several(reasons.count(why), 'trial')} ({why})" for why in dict.fromkeys(reasons)]
-    return f" Left out: {', '.join(told)}." if told else ""
+    left_out = [f"{several(reasons.count(why), 'trial')} ({why})" for why in dict.fromkeys(reasons)]
+    return f" Left out: {', '.join(left_out)}." if left_out else ""
 
 
 def _series(plot: Plot, sides: Mapping[str, Sequence[Point]]) -> dict[str, list[Point]]:

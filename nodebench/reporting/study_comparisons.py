@@ -136,16 +136,16 @@ CROSSOVERS: Mapping[str, tuple[CrossoverSpec, ...]] = {
 
 def crossovers(study: str, records: Sequence[Record], which: str = "") -> list[Block]:
     """Return a sentence per crossover of a study; ``which`` describes the records in the heading."""
-    told = []
+    lines = []
     for one in CROSSOVERS.get(study, ()):
         some = [record for record in records if not one.group or one.group in record.place.groups]
         found = crossover(points_of(some), one.along, one.metric, one.price, one.arms, one.over)
         if found is not None:
-            told.append(_told(one, found))
-    return [Heading(", ".join(filter(None, ("Crossovers", which)))), Bullets(told)] if told else []
+            lines.append(_crossover_line(one, found))
+    return [Heading(", ".join(filter(None, ("Crossovers", which)))), Bullets(lines)] if lines else []
 
 
-def _told(one: CrossoverSpec, found: Crossover) -> str:
+def _crossover_line(one: CrossoverSpec, found: Crossover) -> str:
     low, high = map(_place, found.span)
     if set(found.each) == {-math.inf}:
         answer = f"at all measured values of {one.place}, {low} to {high}"

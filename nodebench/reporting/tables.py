@@ -99,21 +99,21 @@ def run_table(
     if any(record.place.shared for record in records):
         parts.append(Text("* other trials ran on the same cores: its times are unreliable", style="yellow"))
     if any(record.resumed for record in records):
-        told = "^ this trial was resumed from a checkpoint: its times come from several processes"
-        parts.append(Text(told, style="yellow"))
+        resumed = "^ this trial was resumed from a checkpoint: its times come from several processes"
+        parts.append(Text(resumed, style="yellow"))
     if marks.older:
         parts.append(Text("† measured by another version of the code than the latest trial here", style="yellow"))
     if len(marks.machines) > 1:
-        told = "; ".join(f"{letter}: {machine}" for machine, letter in marks.machines.items())
-        parts.append(Text(f"machines whose times cannot be compared: {told}", style="yellow"))
+        machines = "; ".join(f"{letter}: {machine}" for machine, letter in marks.machines.items())
+        parts.append(Text(f"machines whose times cannot be compared: {machines}", style="yellow"))
     if any(record.passes_agree is False for record in records):
         parts.append(Text("! the passes of this trial disagree: do not trust its costs", style="red"))
-    observed = dict.fromkeys(one for record in records for one in record.traits.items() if _is_told(one[0], record))
+    observed = dict.fromkeys(one for record in records for one in record.traits.items() if _is_reported(one[0], record))
     parts += [Text(f"the field is {_TRAITS[trait]}: {what}", style="yellow") for trait, what in observed]
     return Group(*parts)
 
 
-def _is_told(trait: FieldTrait, record: Record) -> bool:
+def _is_reported(trait: FieldTrait, record: Record) -> bool:
     """Return whether to report a trait; a fixed batch size is reported only for a user's own problem."""
     return trait is not FieldTrait.FIXED_BATCH or record.measured is not None
 
@@ -200,15 +200,15 @@ def _table(
             _Column("gradient", lambda r: r.trial.gradient_label),
         ]
     columns += [_Column(axis, partial(_axis, axis), right=True) for axis in varying]
-    figures = _chosen(records, headlines, wanted)
-    columns += [_Column(metric(name).label, partial(_cell, name), right=True) for name in figures]
+    metrics = _chosen(records, headlines, wanted)
+    columns += [_Column(metric(name).label, partial(_cell, name), right=True) for name in metrics]
     shared = _shared(records[0], dataset, varying)
     fitting = _fitting(columns, records, math.inf if wanted else console.width)
     table = _RecordTable(f"{task} · {shared}", fitting, records)
     if not (left_out := [column.label for column in columns[len(fitting) :]]):
         return table
-    told = f"{several(len(left_out), 'more column')}: {', '.join(left_out)}; nodebench show --columns {ALL_COLUMNS}"
-    return Group(table, Text(told, style="dim"))
+    more = f"{several(len(left_out), 'more column')}: {', '.join(left_out)}; nodebench show --columns {ALL_COLUMNS}"
+    return Group(table, Text(more, style="dim"))
 
 
 def _chosen(records: Sequence[Record], headlines: Sequence[str], wanted: Sequence[str]) -> list[str]:
@@ -224,8 +224,8 @@ def _chosen(records: Sequence[Record], headlines: Sequence[str], wanted: Sequenc
 
 def _names(records: Sequence[Record]) -> list[str]:
     """Return the names of all metrics and costs of the records, metrics first."""
-    figures = [name for record in records for name in (*record.metrics, *record.costs)]
-    return list(dict.fromkeys([*figures, "duration_seconds"]))
+    metrics = [name for record in records for name in (*record.metrics, *record.costs)]
+    return list(dict.fromkeys([*metrics, "duration_seconds"]))
 
 
 def _fitting(columns: Sequence[_Column], records: Sequence[Record], width: float) -> list[tuple[_Column, int]]:

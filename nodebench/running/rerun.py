@@ -36,11 +36,11 @@ def run_until_steady(
         if checkpoints is not None:
             checkpoints.remove(kept[0].id)
         if report is not None:
-            told = (
+            notice = (
                 "the machine's speed changed, so the trial's times are not usable: "
                 f"rerun, attempt {taken + 1} of {attempts}"
             )
-            report(Progress("start", notice=told))
+            report(Progress("start", notice=notice))
         try:
             again = run()
         except RunAborted:  # the next trial will raise the same error

@@ -50,8 +50,8 @@ def choose_threads(trial: Trial, source: DataSource, limits: Limits, jobs: int =
     every = _seconds(trial, most, source, limits, patience)
     if every is None:
         return ThreadChoice(1, f"a few steps of {trial.task} with {many} took more than {patience:.0f} s")
-    told = f"from a few steps, a trial of {trial.task} takes {one:.2g} s with 1 thread and {every:.2g} s with {many}"
-    return ThreadChoice(most if one > WORTH * every else 1, told)
+    reason = f"from a few steps, a trial of {trial.task} takes {one:.2g} s with 1 thread and {every:.2g} s with {many}"
+    return ThreadChoice(most if one > WORTH * every else 1, reason)
 
 
 def _seconds(trial: Trial, threads: int, source: DataSource, limits: Limits, most: float) -> float | None:

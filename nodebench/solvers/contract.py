@@ -138,7 +138,7 @@ def written_tolerances(rtol: float | None, atol: float | None, suffix: str = "")
 def adapter_code(solver: str, control: StepControl) -> str:
     """Return Python code that solves through an adapter, for methods and gradients that no library offers."""
     given = {field.name: getattr(control, field.name) for field in fields(control)[1:]}
-    told = [
+    settings = [
         f"{name}={type(value).__name__}.{value.name}" if isinstance(value, Enum) else f"{name}={value!r}"
         for name, value in given.items()
         if value not in (None, False)
@@ -148,7 +148,7 @@ def adapter_code(solver: str, control: StepControl) -> str:
         "from nodebench.solvers import StepControl, find_solver",
         "from nodebench.spec import Batching, Compile, Gradient",
         "",
-        f"control = StepControl({', '.join([repr(control.method), *told])})",
+        f"control = StepControl({', '.join([repr(control.method), *settings])})",
         f"adapter = find_solver({solver!r})[0]",
         "states = adapter.solve(CountedField(field, NfeCounter()), y0, times, control)",
     ]

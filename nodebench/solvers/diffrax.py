@@ -87,9 +87,9 @@ class DiffraxAdapter(SolverAdapter):
         names = ("rtol", "atol", "adjoint_rtol", "adjoint_atol", "step_size", "first_step")
         numbers = {name: number for name in names if (number := getattr(control, name)) is not None}
         field.counter.check_deadline()
-        states, told = compiled(weights, y0, times, numbers)
-        self._count(field, control.method, told["steps"])
-        check(told["result"])
+        states, statistics = compiled(weights, y0, times, numbers)
+        self._count(field, control.method, statistics["steps"])
+        check(statistics["result"])
         return states
 
     def _count(self, field: CountedField, name: str, steps: Any) -> None:

@@ -86,13 +86,13 @@ class Compiled:
         """Return the states at ``times`` and the statistics ``steps`` (per sample or joint) and ``result``."""
         if self._way.gradient is None:
             found = self._plain(_cross(weights), to_jax(y0), to_jax(times), numbers)
-            states, told = jax.block_until_ready(found)
+            states, statistics = jax.block_until_ready(found)
             states = to_torch(states, y0.device)
         else:
-            told_later: list[Any] = []
-            states = _Crossing.apply(self, numbers, told_later, y0, times, *weights)
-            (told,) = told_later
-        return states.transpose(0, 1) if self._way.each else states, told
+            outbox: list[Any] = []
+            states = _Crossing.apply(self, numbers, outbox, y0, times, *weights)
+            (statistics,) = outbox
+        return states.transpose(0, 1) if self._way.each else states, statistics
 
     def forward(self, weights: Weights, y0: Array, times: Array, numbers: Numbers) -> tuple[Array, Any, Any]:
         """Return the states, the vector-Jacobian product function and the library's statistics."""
@@ -167,12 +167,12 @@ class _Crossing(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, solve: Compiled, numbers: Numbers, told: list[Any], y0: Tensor, times: Tensor, *weights: Tensor
+        ctx: Any, solve: Compiled, numbers: Numbers, statistics: list[Any], y0: Tensor, times: Tensor, *weights: Tensor
     ) -> Tensor:
         ctx.solve = solve
         states, ctx.vjp, aux = solve.forward(_cross(weights), to_jax(y0), to_jax(times), numbers)
         ctx.device = y0.device
-        told.append(aux)
+        statistics.append(aux)
         return to_torch(states, y0.device)
 
     @staticmethod

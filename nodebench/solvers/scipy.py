@@ -125,15 +125,15 @@ class ScipyAdapter(SolverAdapter):
                 f'solver = ode(field).set_integrator("vode", method="{method}", {tolerances})\n'
                 "solver.set_initial_value(y0, times[0])\nstates = [y0, *(solver.integrate(t) for t in times[1:])]"
             )
-        told = f'method="scipy_solver", {written_tolerances(control.rtol, control.atol)}'
+        keywords = f'method="scipy_solver", {written_tolerances(control.rtol, control.atol)}'
         if control.adjoint_tolerances_differ:
-            told += f", adjoint_rtol={written(control.adjoint_rtol)}, adjoint_atol={written(control.adjoint_atol)}"
+            keywords += f", adjoint_rtol={written(control.adjoint_rtol)}, adjoint_atol={written(control.adjoint_atol)}"
         begun, solver = "", f'"{control.method}"'
         if control.first_step is not None:
             begun, solver = _BEGUN.format(method=control.method, first_step=written(control.first_step)), "Begun"
         return (
             f"{begun}from torchdiffeq import odeint_adjoint\n\n"
-            f'states = odeint_adjoint(field, y0, times, {told}, options={{"solver": {solver}}})'
+            f'states = odeint_adjoint(field, y0, times, {keywords}, options={{"solver": {solver}}})'
         )
 
     def classify(self, error: BaseException) -> Status | None:

@@ -67,14 +67,14 @@ class TorchdynAdapter(SolverAdapter):
     def code(self, control: StepControl) -> str:
         """Return code that solves with an ``ODEProblem``."""
         kind = "adjoint" if control.gradient is Gradient.ADJOINT_SEMINORM else "autograd"
-        told = [f'solver=str_to_solver("{control.method}", y0.dtype)', f'sensitivity="{kind}"']
+        given = [f'solver=str_to_solver("{control.method}", y0.dtype)', f'sensitivity="{kind}"']
         if control.rtol is not None:
-            told.append(written_tolerances(control.rtol, control.atol))
+            given.append(written_tolerances(control.rtol, control.atol))
             if kind == "adjoint":
-                told.append(written_tolerances(control.adjoint_rtol, control.adjoint_atol, "_adjoint"))
+                given.append(written_tolerances(control.adjoint_rtol, control.adjoint_atol, "_adjoint"))
         return (
             "from torchdyn.core import ODEProblem\nfrom torchdyn.numerics.solvers.ode import str_to_solver\n\n"
-            f"_, states = ODEProblem(field, {', '.join(told)}).odeint(y0, times)  # forward(self, t, x)"
+            f"_, states = ODEProblem(field, {', '.join(given)}).odeint(y0, times)  # forward(self, t, x)"
         )
 
 

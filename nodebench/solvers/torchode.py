@@ -239,8 +239,8 @@ def _check(status: Tensor) -> None:
 
     worst = int(status.max())
     if worst:
-        told = torchode.Status(worst)
-        raise SolveFailed(_STATUS.get(told.name, Status.ERROR), f"torchode stopped with {told.name}")
+        name = torchode.Status(worst).name
+        raise SolveFailed(_STATUS.get(name, Status.ERROR), f"torchode stopped with {name}")
 
 
 def _first_step(times: Tensor, control: StepControl) -> float | None:

@@ -236,7 +236,7 @@ def _with_epochs(rows: list[Row]) -> list[Row]:
 
 
 class Record(Frozen):
-    """The result of one trial. ``nodebench.spec.figures`` defines its metrics and costs.
+    """The result of one trial. ``nodebench.spec.metrics`` defines its metrics and costs.
 
     A metric or cost that could not be measured is None, never zero; ``reasons`` says why.
 

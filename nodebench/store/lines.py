@@ -85,8 +85,8 @@ def good_records(path: Path) -> Iterator[Record]:
                 named.append(f"line {line.number}: {line.fault}")
     if bad:
         more = f"; and {bad - len(named)} more" if bad > len(named) else ""
-        told = f"{bad} of {good + bad} records left out: {'; '.join(named)}{more}"
-        _log.warning("%s: %s. 'nodebench results repair' sets them aside", path, told)
+        message = f"{bad} of {good + bad} records left out: {'; '.join(named)}{more}"
+        _log.warning("%s: %s. 'nodebench results repair' sets them aside", path, message)
 
 
 def _share_equal_parts(record: Record, before: Record) -> None:

@@ -50,7 +50,7 @@ def verify(run: RunFolder) -> list[str]:
         if line.is_torn:
             findings.append(f"line {line.number} is truncated; --resume runs the trial again")
         elif line.fault:
-            findings.append(f"line {line.number}{_told(line.fault)}")
+            findings.append(f"line {line.number}{_fault_text(line.fault)}")
         record = line.fault.record if isinstance(line.fault, Edited) else line.record
         if record is None:
             continue
@@ -58,8 +58,8 @@ def verify(run: RunFolder) -> list[str]:
             findings.append(f"line {line.number}: record {record.id} belongs to another trial, {record.trial.id}")
         asked = (record.id,) if by_trial else record.place.groups
         if strange := [group for group in asked if groups is not None and group not in groups]:
-            told = f"group {' and '.join(strange)} is not in the study"
-            findings.append(f"line {line.number}: record {record.id} does not match the run: {told}")
+            mismatch = f"group {' and '.join(strange)} is not in the study"
+            findings.append(f"line {line.number}: record {record.id} does not match the run: {mismatch}")
         if record.status is Status.OK:
             before = latest.get(record.id)
             ended[record.id] += before is None or not _was_repeated(before, record)
@@ -82,7 +82,7 @@ def _baseline(record: Record) -> Trial | None:
     return record.interleaved.baseline if record.interleaved else None
 
 
-def _told(fault: BadInput) -> str:
+def _fault_text(fault: BadInput) -> str:
     return f": {fault}" if isinstance(fault, Edited) else f" cannot be read: {fault}"
 
 
@@ -155,8 +155,8 @@ def merge(first: RunFolder, second: RunFolder, results: Path) -> tuple[RunFolder
     """
     for run in (first, second):
         if fault := _first_fault(run):
-            told = f"{run.folder.name} has records that were modified or cannot be read ({fault})"
-            raise BadInput(f"{told}; 'nodebench results repair' sets them aside")
+            message = f"{run.folder.name} has records that were modified or cannot be read ({fault})"
+            raise BadInput(f"{message}; 'nodebench results repair' sets them aside")
     ours, theirs = first.study(), second.study()
     different = [
         name

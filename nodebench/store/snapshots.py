@@ -62,8 +62,8 @@ def load_snapshots(path: Path) -> Snapshots:
             current |= {name: arrays[f"{epoch}/{name}"] for name in _FIELDS if f"{epoch}/{name}" in arrays}
             snapshots[epoch] = _trajectories(current)
     except Exception as error:  # zipfile and numpy raise many types for a damaged file
-        told = f"no array {error}" if isinstance(error, KeyError) else reason(error)
-        raise BadInput(f"{path} cannot be read: {told.removeprefix(f'{path}: ')}") from error
+        message = f"no array {error}" if isinstance(error, KeyError) else reason(error)
+        raise BadInput(f"{path} cannot be read: {message.removeprefix(f'{path}: ')}") from error
     return snapshots
 
 

@@ -83,10 +83,10 @@ def read_series(path: Path, time: str, id: str, columns: Sequence[str], window: 
         hint = "choose a smaller window" if window else f"is '{id}' the column of the series ids?"
         raise BadInput(f"{path.name}: no series has at least {window or LEAST} observed times; {hint}")
     unused = [str(name) for name in table.columns if name not in {time, id, *chosen}]
-    told = [_sizes(series, unit), f"columns {', '.join(map(str, chosen))}"]
-    told += [f"not used: {', '.join(unused)}"] if unused else []
-    told += _left_out(whole, means, series)
-    return SeriesFile(tuple(map(str, chosen)), unit, series, "; ".join(told))
+    notes = [_sizes(series, unit), f"columns {', '.join(map(str, chosen))}"]
+    notes += [f"not used: {', '.join(unused)}"] if unused else []
+    notes += _left_out(whole, means, series)
+    return SeriesFile(tuple(map(str, chosen)), unit, series, "; ".join(notes))
 
 
 def _sizes(series: Sequence[OneSeries], unit: str) -> str:

@@ -98,7 +98,7 @@ def foresee(trial: Trial, source: DataSource, limits: Limits | None = None) -> f
 
 
 def check_isolated(trial: Trial, limits: Limits, source: DataSource) -> Record:
-    """Build a trial and check the user's code that it runs, within its limits; return a record without any figure."""
+    """Build a trial and check the user's code that it runs, within its limits; return a record without any metric."""
     record, _ = _run_job(Job(trial, limits, source, check=True), lambda progress: None, Stop())
     return record
 

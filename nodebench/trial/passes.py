@@ -111,8 +111,8 @@ class Passes:
             self._train_epoch(training, epoch)
             of_epoch = training.steps[-experiment.steps_per_epoch :]
             seconds = training.watch.seconds_of(len(of_epoch))
-            figures: Row = {"loss": fmean(s.loss for s in of_epoch), "seconds": seconds}
-            self._close_epoch(epoch + 1, figures | self._mean_nfe(of_epoch), metrics=True)
+            known: Row = {"loss": fmean(s.loss for s in of_epoch), "seconds": seconds}
+            self._close_epoch(epoch + 1, known | self._mean_nfe(of_epoch), metrics=True)
         self._shared_step = training.steps[-1]
         draft.metrics |= {k: v for k, v in draft.history[-1].items() if k in draft.metric_names}
         draft.reasons |= {name: UNDEFINED for name, value in draft.metrics.items() if value is None}
@@ -132,12 +132,12 @@ class Passes:
         unseen = self._unseen()
         with self._solve.using(counter), MemoryMeter(step_tensors(experiment, batch), self._device, unseen) as meter:
             again = training_step(experiment, batch, counter, meter.mark)
-        figures, reasons = meter.figures()
+        costs, reasons = meter.metrics()
         if self._has_ode and self._task.trains:
             self.draft.costs["vjp_calls"] = counter.vjp
             if "vjp_calls" in unseen:
                 self.draft.missing(["vjp_calls"], _not_observable(unseen["vjp_calls"]))
-        self.draft.costs |= figures
+        self.draft.costs |= costs
         self.draft.reasons |= {name: _not_observable(message) for name, message in reasons.items()}
         if experiment.optimizer is None:
             self.draft.missing(["saved_bytes"], NO_TRAINING)
@@ -223,10 +223,10 @@ class Passes:
             draft, snapshots = draft_state(self.draft), snapshots_state(self.snapshots)
             saver.save(lambda: {"training": training.state(), "draft": draft, "snapshots": snapshots})
 
-    def _close_epoch(self, epoch: int, figures: Row, metrics: bool) -> None:
+    def _close_epoch(self, epoch: int, known: Row, metrics: bool) -> None:
         """Evaluate the model after an epoch, with a separate counter, and add the results to the epoch's row."""
         experiment = self._experiment
-        row: Row = {"epoch": epoch, **figures}
+        row: Row = {"epoch": epoch, **known}
         with self._evaluating(observe=self._observe_field if epoch == 0 else None) as counter:
             if self._has_ode:
                 experiment.loss(experiment.model, experiment.probe)

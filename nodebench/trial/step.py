@@ -38,8 +38,8 @@ def next_batch(batches: Iterator[Batch], index: int, experiment: Experiment) -> 
     """
     batch = next(batches, None)
     if batch is None:
-        told = f"the task yielded {index} batches in an epoch; its steps_per_epoch is {experiment.steps_per_epoch}"
-        raise SolveFailed(Status.ERROR, told)
+        message = f"the task yielded {index} batches in an epoch; its steps_per_epoch is {experiment.steps_per_epoch}"
+        raise SolveFailed(Status.ERROR, message)
     return batch
 
 

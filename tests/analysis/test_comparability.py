@@ -108,7 +108,7 @@ def test_a_tolerance_may_follow_the_axis_that_a_line_runs_over():
     assert differences(fixed, ("rtol", "adjoint_rtol", "adjoint_atol"), machines=False) == []
     tight = Point.of(evidence(**(BASE | {"rtol": 1e-5, "atol": 1e-10})))
     (found,) = differences([*line, tight], ("rtol",), machines=False)
-    assert {found.told(point) for point in [*line, tight]} == {"atol 0.01 × rtol", "atol 1e-5 × rtol"}
+    assert {found.describe(point) for point in [*line, tight]} == {"atol 0.01 × rtol", "atol 1e-5 × rtol"}
     assert largest([tight, *line], ("rtol",), machines=False) == line
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from evidence import ENVIRONMENT, evidence
 
-from nodebench.analysis.environment_diff import changes, reaching, told
+from nodebench.analysis.environment_diff import changes, describe_changes, reaching
 from nodebench.analysis.noise import Noise
 from nodebench.analysis.reproduction import ReproductionOutcome, reproduction
 from nodebench.spec import Status
@@ -24,7 +24,7 @@ def again(environment=ENVIRONMENT, nfe=20, step=1.0, error=0.1, **changes):
 
 
 def outcomes(found):
-    return {one.metric.name: one.outcome for one in found.figures}
+    return {one.metric.name: one.outcome for one in found.metrics}
 
 
 def test_the_same_again_is_identical_and_its_time_within_the_interval():
@@ -48,7 +48,7 @@ def test_another_count_in_the_same_environment_is_unexplained():
 def test_a_change_of_version_explains_what_it_reaches():
     newer = ENVIRONMENT | {"packages": ENVIRONMENT["packages"] | {"torch": "3.0"}}
     found = reproduction(RECORD, again(newer, nfe=21), REPLICATES)
-    (different,) = [one for one in found.figures if one.outcome is ReproductionOutcome.DIFFERENT]
+    (different,) = [one for one in found.metrics if one.outcome is ReproductionOutcome.DIFFERENT]
     assert different.explained_by == {"packages.torch": ("2.0", "3.0")}
     assert found.unexplained == []
 
@@ -66,14 +66,14 @@ def test_a_library_that_the_trial_does_not_use_explains_nothing():
 
 def test_the_load_of_the_machine_explains_times_and_no_counts():
     found = changes(RECORD, again(ENVIRONMENT | {"governor": "powersave"}))
-    assert told(found) == "governor – → powersave"
+    assert describe_changes(found) == "governor – → powersave"
     assert reaching(found, Kind.SAMPLED, RECORD.trial) == found
     assert reaching(found, Kind.COUNTED, RECORD.trial) == {}
 
 
 def test_other_data_explain_what_was_learned():
     first, second = evidence(data="a" * 64, metrics={"x": 1.0}), evidence(data="b" * 64, metrics={"x": 2.0})
-    assert reproduction(first, second, []).figures[0].explained_by == {"data": ("a" * 12, "b" * 12)}
+    assert reproduction(first, second, []).metrics[0].explained_by == {"data": ("a" * 12, "b" * 12)}
 
 
 def test_a_time_far_outside_is_different_and_with_few_replicates_nothing_is_said():
@@ -88,7 +88,7 @@ def test_a_time_far_outside_is_different_and_with_few_replicates_nothing_is_said
 def test_the_noise_of_the_machine_goes_before_the_replicates():
     noise = {"step_seconds": Noise(0.03, 10**6, 0.04, 10**6)}
     found = reproduction(RECORD, again(step=1.17), REPLICATES, noise)
-    (step,) = [one for one in found.figures if one.metric.name == "step_seconds"]
+    (step,) = [one for one in found.metrics if one.metric.name == "step_seconds"]
     assert step.outcome is ReproductionOutcome.DIFFERENT
     half = 1.96 * math.sqrt(2) * 0.05  # both deviations, of both trials
     assert step.interval == pytest.approx((math.exp(-half), math.exp(half)), rel=1e-3)
@@ -105,7 +105,7 @@ def test_another_installation_of_one_version_differs_where_both_are_known():
     index, head = ({"identities": {"torchdiffeq": name, "diffrax": "files:1"}} for name in ("files:12", "git:34"))
     found = changes(made(**index), made(**head))
     assert found == {"identities.torchdiffeq": ("files:12", "git:34")}
-    assert told(found) == "identities.torchdiffeq files:12 → git:34"
+    assert describe_changes(found) == "identities.torchdiffeq files:12 → git:34"
     for kind in Kind:
         assert reaching(found, kind, evidence().trial) == found
     other = changes(made(identities={"diffrax": "files:2"}), made(**index))
@@ -125,5 +125,5 @@ def test_another_version_or_commit_of_a_plugin_differs():
 
     first, second = made(commit="a" * 40, identity="git:" + "a" * 40), made(commit="b" * 40, identity="git:" + "b" * 40)
     found = changes(first, second)
-    assert told(found) == "plugins.odd.commit aaaaaaaa → bbbbbbbb, plugins.odd.identity git:aaaaaaaa → git:bbbbbbbb"
+    assert describe_changes(found) == "plugins.odd.commit aaaaaaaa → bbbbbbbb, plugins.odd.identity git:aaaaaaaa → git:bbbbbbbb"
     assert reaching(found, Kind.COUNTED, evidence().trial) == found

@@ -16,7 +16,7 @@ MANY = 4_000_000  # in parts of DRAWS
 
 def at_most_five_per_cent(hits) -> None:
     _, low, _ = rates.rate(hits)
-    assert low <= 0.05, f"{rates.told(hits)} % of {len(hits)} verdicts are false"
+    assert low <= 0.05, f"{rates.share_text(hits)} % of {len(hits)} verdicts are false"
 
 
 def sample(data: rates.Data) -> rates.Bounds:
@@ -57,7 +57,7 @@ def test_skewed_data_have_the_rate_of_false_verdicts_that_is_stated(data):
     """It exceeds 5 %: the documentation says by how much."""
     hits = rates.false_verdicts(data, "one edge", kept(data))
     found = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(0.999, "exact")
-    assert found.low - 0.0005 <= data.stated <= found.high + 0.0005, rates.told(hits)  # it is rounded to a tenth
+    assert found.low - 0.0005 <= data.stated <= found.high + 0.0005, rates.share_text(hits)  # it is rounded to a tenth
     assert data.stated > 0.05
 
 

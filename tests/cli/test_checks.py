@@ -93,7 +93,7 @@ def test_a_record_is_reproduced_from_itself_alone(command, folder, tmp_path):
     done = command(tmp_path, "reproduce", record.id[:8], "--json")
     (again,) = json.loads(done.stdout)["records"]
     assert again["id"] == record.id
-    kinds = {name: one["outcome"] for name, one in again["figures"].items() if one["kind"] != "sampled"}
+    kinds = {name: one["outcome"] for name, one in again["metrics"].items() if one["kind"] != "sampled"}
     assert set(kinds.values()) == {"identical"}
     assert len(kinds) > 12
     stored = RunFolder(Path(tmp_path / json.loads(done.stdout)["run"]))
@@ -243,7 +243,7 @@ def test_a_sample_of_the_committed_records_reproduces(command, tmp_path, studies
         run = largest.parent
         for record in json.loads(command(tmp_path, "reproduce", str(run), *sample, code=None).stdout)["records"]:
             assert record["status"] == ["ok", "ok"]
-            for name, one in record["figures"].items():
+            for name, one in record["metrics"].items():
                 elsewhere = any(cause.startswith(excused) for cause in one["explained_by"])
                 digits = {"abs": 1e-3} if name == "observed_order" else {"rel": 1e-6, "abs": 1e-14}
                 millionth = one["second"] == pytest.approx(one["first"], **digits)

@@ -50,9 +50,9 @@ def test_the_peak_of_the_allocator_is_that_of_known_allocations():
         del first
         third = torch.empty(2 * MIB, dtype=torch.uint8, device=CUDA)
         meter.mark("forward")
-    figures, reasons = meter.figures()
-    assert figures["accelerator_peak_bytes"] == before + 12 * MIB
-    assert figures["tensor_peak_bytes"] == 12 * MIB
+    metrics, reasons = meter.metrics()
+    assert metrics["accelerator_peak_bytes"] == before + 12 * MIB
+    assert metrics["tensor_peak_bytes"] == 12 * MIB
     assert "accelerator_peak_bytes" not in reasons
     assert second.numel() + third.numel() == 10 * MIB  # alive until here
 

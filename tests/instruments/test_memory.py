@@ -130,7 +130,7 @@ def test_parameters_and_inputs_count_from_the_start():
     layer, x = torch.nn.Linear(10, 10, bias=False), torch.ones(1, 10)
     with MemoryMeter([*layer.parameters(), x], CPU) as meter:
         pass
-    assert meter.figures()[0]["tensor_peak_bytes"] == 400 + 40
+    assert meter.metrics()[0]["tensor_peak_bytes"] == 400 + 40
 
 
 def test_a_planted_allocation_is_found_to_the_byte():
@@ -148,15 +148,15 @@ def test_direct_memory_grows_linearly_with_steps():
     steps = np.array([4, 8, 16, 32, 64])
     measured = [step_memory(int(n), Gradient.DIRECT) for n in steps]
     for name in ("tensor_peak_bytes", "saved_bytes"):
-        figures = np.array([one[name] for one in measured])
-        slope, intercept = np.polyfit(steps, figures, 1)
+        metrics = np.array([one[name] for one in measured])
+        slope, intercept = np.polyfit(steps, metrics, 1)
         assert slope > 0
-        assert np.corrcoef(steps, figures)[0, 1] ** 2 > 0.999, (name, intercept)
+        assert np.corrcoef(steps, metrics)[0, 1] ** 2 > 0.999, (name, intercept)
 
 
 def test_adjoint_memory_does_not_grow_with_steps():
-    figures = [step_memory(n, Gradient.ADJOINT)["tensor_peak_bytes"] for n in (4, 16, 64)]
-    assert max(figures) <= 1.01 * min(figures)
+    metrics = [step_memory(n, Gradient.ADJOINT)["tensor_peak_bytes"] for n in (4, 16, 64)]
+    assert max(metrics) <= 1.01 * min(metrics)
 
 
 @pytest.mark.parametrize("gradient", list(Gradient))
@@ -171,7 +171,7 @@ def test_saved_bytes_are_what_the_graph_holds():
         y = (x.exp() * 3).sin()  # saves the output of exp and the input of sin, and no leaf
         meter.mark("forward")
         y.sum().backward()
-    assert meter.figures()[0]["saved_bytes"] == 2 * 4000
+    assert meter.metrics()[0]["saved_bytes"] == 2 * 4000
 
 
 def test_the_meter_leaves_gradients_as_they_are():
@@ -226,12 +226,12 @@ def test_what_cannot_be_seen_is_null_with_its_reason_and_its_meter_stays_out_of_
         assert meter._saved.bytes == 0
         meter.mark("forward")
     assert y.requires_grad
-    figures, reasons = meter.figures()
-    assert (figures["tensor_peak_bytes"], figures["saved_bytes"]) == (None, None)
+    metrics, reasons = meter.metrics()
+    assert (metrics["tensor_peak_bytes"], metrics["saved_bytes"]) == (None, None)
     assert {name: reasons[name] for name in ("tensor_peak_bytes", "saved_bytes")} == {
         k: unseen[k] for k in list(unseen)[:2]
     }
-    assert "nothing" not in figures | reasons
+    assert "nothing" not in metrics | reasons
 
 
 def test_a_meter_that_was_left_sees_nothing_more():
@@ -240,7 +240,7 @@ def test_a_meter_that_was_left_sees_nothing_more():
         pass
     y = x.exp()
     meter.mark("forward")
-    assert (meter.figures()[0]["tensor_peak_bytes"], meter.figures()[0]["saved_bytes"]) == (4000, 0)
+    assert (meter.metrics()[0]["tensor_peak_bytes"], meter.metrics()[0]["saved_bytes"]) == (4000, 0)
     assert y.requires_grad  # alive until here
 
 
@@ -250,7 +250,7 @@ def test_what_the_graph_let_go_of_is_not_saved():
     with MemoryMeter([x], CPU) as meter:
         x.exp()
         meter.mark("forward")
-    assert meter.figures()[0]["saved_bytes"] == 0
+    assert meter.metrics()[0]["saved_bytes"] == 0
 
 
 def test_the_peak_of_an_accelerator_is_that_of_its_allocator_since_the_start(monkeypatch):
@@ -259,18 +259,18 @@ def test_the_peak_of_an_accelerator_is_that_of_its_allocator_since_the_start(mon
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 12345)
     with MemoryMeter([], torch.device("cuda")) as meter:
         pass
-    figures, reasons = meter.figures()
-    assert (figures["accelerator_peak_bytes"], "accelerator_peak_bytes" in reasons) == (12345, False)
+    metrics, reasons = meter.metrics()
+    assert (metrics["accelerator_peak_bytes"], "accelerator_peak_bytes" in reasons) == (12345, False)
     assert seen == [torch.device("cuda")]
 
 
 def test_each_figure_that_is_null_has_a_reason_and_no_other_has_one(monkeypatch):
     with MemoryMeter([], CPU) as meter:
         pass
-    figures, reasons = meter.figures()
+    metrics, reasons = meter.metrics()
     assert reasons.pop("accelerator_peak_bytes") == "the device cpu has no allocator statistics"
-    assert (figures["accelerator_peak_bytes"], figures["saved_bytes"]) == (None, None)
-    assert reasons == {} if figures["process_peak_bytes"] is not None else set(reasons) == {"process_peak_bytes"}
+    assert (metrics["accelerator_peak_bytes"], metrics["saved_bytes"]) == (None, None)
+    assert reasons == {} if metrics["process_peak_bytes"] is not None else set(reasons) == {"process_peak_bytes"}
 
     def refuse(*arguments):
         raise OSError
@@ -278,8 +278,8 @@ def test_each_figure_that_is_null_has_a_reason_and_no_other_has_one(monkeypatch)
     monkeypatch.setattr(Path, "write_text", refuse)
     with MemoryMeter([], CPU) as meter:
         pass
-    figures, reasons = meter.figures()
-    assert (figures["process_peak_bytes"], reasons["process_peak_bytes"]) == (
+    metrics, reasons = meter.metrics()
+    assert (metrics["process_peak_bytes"], reasons["process_peak_bytes"]) == (
         None,
         "this system has no resettable VmHWM in /proc",
     )
@@ -293,7 +293,7 @@ def test_saved_bytes_are_those_after_the_forward_pass():
         meter.mark("forward")
         y.sum().backward()
         meter.mark("backward")
-    assert meter.figures()[0]["saved_bytes"] == 4000
+    assert meter.metrics()[0]["saved_bytes"] == 4000
 
 
 def test_saved_tensors_of_one_storage_count_once():
@@ -303,7 +303,7 @@ def test_saved_tensors_of_one_storage_count_once():
         _ = y.sin(), y.cos(), y[:500].exp().sum()
         meter.mark("forward")
     # sin and cos save y; the exponential its own half as large.
-    assert meter.figures()[0]["saved_bytes"] == 4000 + 2000
+    assert meter.metrics()[0]["saved_bytes"] == 4000 + 2000
 
 
 @pytest.mark.filterwarnings("ignore:Sparse")

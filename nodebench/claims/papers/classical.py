@@ -114,9 +114,9 @@ _RESCALED = Arm("rescaled intervals", {**_OWN, "own_times": "rescaled"})
 _ALONE = Arm("each sample alone", {**_OWN, "own_times": "alone"})
 
 
-def _own_times(words: str, figure: str, label: str, arm: Arm = _UNION, against: Arm = _RESCALED, **rest: Any) -> Part:
-    """A figure of one way to solve a batch with times of its own over that of another way."""
-    return Part(words, final(figure), arm, against, label=label, conditions=("window",), scale="log", unit="×", **rest)
+def _own_times(words: str, metric: str, label: str, arm: Arm = _UNION, against: Arm = _RESCALED, **rest: Any) -> Part:
+    """A metric of one way to solve a batch with times of its own over that of another way."""
+    return Part(words, final(metric), arm, against, label=label, conditions=("window",), scale="log", unit="×", **rest)
 
 
 _UNION_OF_TIMES = Claim(

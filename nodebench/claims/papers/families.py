@@ -36,7 +36,7 @@ def _ratio(
     conditions: tuple[str, ...] = (),
     home: Where | None = None,
 ) -> Part:
-    """A figure of one family over that of another; the parts of one label hold or fail together."""
+    """A metric of one family over that of another; the parts of one label hold or fail together."""
     return Part(
         f"the {arm.name} {words} of the {against.name}",
         reading,

@@ -96,10 +96,10 @@ _EACH = _JOINT.but("torchode, a step for each", solver="torchode:dopri5", batchi
 _LOOP = Arm("torchdiffeq", {**_OSCILLATOR, "solver": "dopri5", "batching": None, "starts": 256, "dtype": "float32"})
 
 
-def _samples(words: str, label: str, figure: str, supports: tuple[float, float], home: Where | None = None) -> Part:
+def _samples(words: str, label: str, metric: str, supports: tuple[float, float], home: Where | None = None) -> Part:
     return Part(
         words,
-        final(figure),
+        final(metric),
         _EACH,
         _JOINT,
         supports=supports,
