@@ -125,5 +125,7 @@ def test_another_version_or_commit_of_a_plugin_differs():
 
     first, second = made(commit="a" * 40, identity="git:" + "a" * 40), made(commit="b" * 40, identity="git:" + "b" * 40)
     found = changes(first, second)
-    assert describe_changes(found) == "plugins.odd.commit aaaaaaaa → bbbbbbbb, plugins.odd.identity git:aaaaaaaa → git:bbbbbbbb"
+    assert describe_changes(found) == (
+        "plugins.odd.commit aaaaaaaa → bbbbbbbb, plugins.odd.identity git:aaaaaaaa → git:bbbbbbbb"
+    )
     assert reaching(found, Kind.COUNTED, evidence().trial) == found
