@@ -99,7 +99,7 @@ def of_diffrax(form: Form, field: ConvField, y0: Tensor) -> tuple[Round, dict[st
         compiled = Compiled(Translation(field, UNIT[0], y0), Way.of(control, True, True, True))
         weights = [to_jax(weight) for weight in compiled.translation.weights(field)]
         given = weights, to_jax(y0), to_jax(UNIT), {"rtol": RTOL, "atol": RTOL}
-        states, vjp, told = compiled.forward(*given)
+        states, vjp, statistics = compiled.forward(*given)
         jax.block_until_ready(compiled.backward(vjp, states))
 
     def work() -> tuple[float, float]:
@@ -109,7 +109,7 @@ def of_diffrax(form: Form, field: ConvField, y0: Tensor) -> tuple[Round, dict[st
         jax.block_until_ready(compiled.backward(vjp, states))
         return middle - start, time.process_time() - middle
 
-    return work, {"steps": int(told["steps"]), "compile_seconds": time.process_time() - began}
+    return work, {"steps": int(statistics["steps"]), "compile_seconds": time.process_time() - began}
 
 
 def of_torchdiffeq(field: ConvField, y0: Tensor) -> Round:

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))  # asv imports the suite from here as well
 
 from suite.problems import FIELDS, GRADIENTS  # noqa: E402
-from suite.tracks import figures  # noqa: E402
+from suite.tracks import metrics_of  # noqa: E402
 
 from nodebench.spec.metrics import Kind, metric  # noqa: E402
 
@@ -30,15 +30,15 @@ SOLVERS = ("dopri5", "rk4", "torchode:dopri5")  # without diffrax: its compilati
 LIBRARIES = ("torch", "torchdiffeq", "torchode")
 DIGITS = 3  # significant digits of an error; further digits depend on the order of summation
 
-Figures = dict[str, float]  # by "problem, solver, gradient, figure"
+Metrics = dict[str, float]  # by "problem, solver, gradient, metric"
 
 
-def measured(problems: Sequence[str], solvers: Sequence[str] = SOLVERS) -> Figures:
+def measured(problems: Sequence[str], solvers: Sequence[str] = SOLVERS) -> Metrics:
     """Return every metric of the given problems and solvers; skip combinations that cannot be measured."""
-    found: Figures = {}
+    found: Metrics = {}
     for names in product(problems, solvers, GRADIENTS):
         try:
-            given = figures(*names)
+            given = metrics_of(*names)
         except NotImplementedError:
             continue
         for name, value in given.items():
@@ -112,9 +112,9 @@ def main() -> int:
     combinations = {key.rpartition(", ")[0] for key in now}
     lost = [key for key in stored["metrics"] if key not in now and key.rpartition(", ")[0] in combinations]
     for key in lost:
-        print(f"{key}: {stored['figures'][key]:g} → no longer measured")
-    told = [f"{len(drifted)} of {len(common)} values changed", f"{gone} not measured here" if gone else ""]
-    print(", ".join(filter(None, [*told, f"{len(now) - len(common)} new" if len(now) > len(common) else ""])))
+        print(f"{key}: {stored['metrics'][key]:g} → no longer measured")
+    parts = [f"{len(drifted)} of {len(common)} values changed", f"{gone} not measured here" if gone else ""]
+    print(", ".join(filter(None, [*parts, f"{len(now) - len(common)} new" if len(now) > len(common) else ""])))
     if drifted or lost:
         print("If the change is intended, accept it with: python benchmarks/gate.py --accept")
     return 1 if drifted or lost or not common else 0

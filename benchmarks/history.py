@@ -57,8 +57,8 @@ def main() -> int:
     holding = git("branch", "--all", "--contains", commit, "--format=%(refname:short)").splitlines()
     branches = published_branches()
     if not set(branches) & {name.removeprefix("origin/") for name in holding}:
-        told = f"commit {commit[:8]} is on none of the branches {', '.join(branches)}"
-        print(f"history: {told}: 'asv publish' leaves it out unless {CONFIGURATION.name} names its branch")
+        message = f"commit {commit[:8]} is on none of the branches {', '.join(branches)}"
+        print(f"history: {message}: 'asv publish' leaves it out unless {CONFIGURATION.name} names its branch")
     command = [sys.executable, "-m", "asv", "run", "--python=same", f"--set-commit-hash={commit}", *sys.argv[1:]]
     return subprocess.run(command, cwd=CONFIGURATION.parent, check=False).returncode
 

@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 # Maps each public name to its module. The module is imported when the name is first used, because torch and pandas
 # take seconds to import.
-_HOMES = {
+_MODULES = {
     "BadInput": "errors",
     "Limits": "spec",
     "Problem": "tasks.problem",
@@ -31,7 +31,7 @@ _HOMES = {
     "run_study": "api.running",
     "verdicts": "api.verdicts",
 }
-__all__ = list(_HOMES)
+__all__ = list(_MODULES)
 
 if TYPE_CHECKING:
     from nodebench.api.calibrate import calibrate as calibrate
@@ -59,10 +59,10 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'nodebench' has no attribute '{name}'")
-    return getattr(import_module(f"nodebench.{_HOMES[name]}"), name)
+    return getattr(import_module(f"nodebench.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return [*_HOMES, "__version__"]
+    return [*_MODULES, "__version__"]

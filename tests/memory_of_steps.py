@@ -26,7 +26,7 @@ def step_memory(steps: int, gradient: Gradient, outputs: int = 2, solver: str = 
 
 def bytes_of_each_gradient() -> list[float]:
     names = ("tensor_peak_bytes", "saved_bytes")
-    return [figures[name] for figures in (step_memory(4, gradient) for gradient in Gradient) for name in names]
+    return [memory[name] for memory in (step_memory(4, gradient) for gradient in Gradient) for name in names]
 
 
 def send_bytes(to: Connection) -> None:

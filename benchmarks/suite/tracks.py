@@ -23,7 +23,7 @@ UNITS = {"s": "seconds"}  # names of units in asv
 
 
 @cache
-def figures(name: str, solver: str, gradient: str) -> dict[str, float]:
+def metrics_of(name: str, solver: str, gradient: str) -> dict[str, float]:
     """Measure all metrics of one combination, without those that cannot be measured for it."""
     torch.set_num_threads(1)
     one = problem(name, DTYPE, SAMPLES)
@@ -71,7 +71,7 @@ def _relative(given: torch.Tensor, true: torch.Tensor) -> float:
 
 
 class Track:
-    """One method per metric; see ``figures``."""
+    """One method per metric; see ``metrics_of``."""
 
     params = (list(FIELDS), list(SOLVERS), list(GRADIENTS))
     param_names = ("problem", "solver", "gradient")
@@ -85,7 +85,7 @@ class Track:
 
 def _track(name: str) -> Callable[[Track, str, str, str], float]:
     def track(self: Track, problem: str, solver: str, gradient: str) -> float:
-        return figures(problem, solver, gradient).get(name, float("nan"))
+        return metrics_of(problem, solver, gradient).get(name, float("nan"))
 
     known = metric(name)
     track.__doc__ = f"{known.about}."

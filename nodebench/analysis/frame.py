@@ -65,8 +65,8 @@ def table(
     choose("table", which, TABLES)
     found = trials
     if which != "trials":
-        metrics = {name for record in records for name in (*record.metrics, *record.costs)}
-        axes = trials.drop(columns=list(metrics)).to_dict("records")
+        names = {name for record in records for name in (*record.metrics, *record.costs)}
+        axes = trials.drop(columns=list(names)).to_dict("records")
         found = pd.DataFrame(
             trial | {f"{which}.{name}": value for name, value in row.items()}
             for trial, record in zip(axes, records, strict=True)

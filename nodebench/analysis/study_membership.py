@@ -9,7 +9,7 @@ from nodebench.spec.axes import AXES, FORWARD_OF, Part, as_stored, axis_names
 from nodebench.spec.trial import Scalar
 
 
-def studies_of(record: Record) -> tuple[str, ...]:
+def studies_of_record(record: Record) -> tuple[str, ...]:
     """Return the names of the studies that a record belongs to.
 
     A record belongs to the shipped study that it names if the study's grid contains its trial. The grid is checked

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nodebench.analysis.fairness import is_flow, unreliable
-from nodebench.analysis.study_membership import studies_of
+from nodebench.analysis.study_membership import studies_of_record
 from nodebench.spec import Record, Status, shipped_studies
 from nodebench.spec.axes import AXES, axis_names
 from nodebench.spec.calibration import machine_label
@@ -115,6 +115,6 @@ def by_study(records: Iterable[Record]) -> dict[str, list[Record]]:
     for record in sorted(records, key=lambda record: record.started):
         own = record.place.study
         other = f"{own}{NOT_AS_SHIPPED}" if own in shipped else own
-        for name in studies_of(record) or filter(None, (other,)):
+        for name in studies_of_record(record) or filter(None, (other,)):
             found.setdefault(name, {})[record.id, machine_label(record.environment)] = record
     return {name: list(kept.values()) for name, kept in found.items() if kept}

@@ -53,8 +53,8 @@ class Records(ABC):
         options = [name for name in whole.columns if name.startswith("set.")]
         axes = [name for name in (*axis_names(without=("overrides",)), *options) if _varies(whole, name)]
         known = [tasks()[name].headlines for name in {one.trial.task for one in self.records} if name in tasks()]
-        metrics = dict.fromkeys([*(name for names in known for name in names), *_COSTS])
-        shown = [name for name in metrics if name in whole.columns and whole[name].notna().any()]
+        names = dict.fromkeys([*(name for headlines in known for name in headlines), *_COSTS])
+        shown = [name for name in names if name in whole.columns and whole[name].notna().any()]
         return whole[[*axes, "status", *shown]]
 
     def table(self) -> str:

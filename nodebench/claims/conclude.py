@@ -94,7 +94,7 @@ def _conditional(conditions: Sequence[ConditionResult]) -> Conclusion:
 def _home_open(home: Sequence[ConditionResult], still: Sequence[ConditionResult]) -> str:
     """Say which home conditions are not decided."""
     if not home:
-        return "no home condition has a record"
+        return "none of its conditions is a home condition"
     if len(home) == 1:
         why = home[0].why
         return "the home condition is not decided" + (f": {why.message}" if why else "")

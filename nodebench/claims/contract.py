@@ -264,7 +264,7 @@ class Claim:
         topic: the question it answers.
         sentence: the claim in our words.
         source: the sentence as published.
-        published: the published figure.
+        published: the published value.
         published_value: the same as a number on the scale of the first part, or None.
         home: the condition in which the source makes the claim, in words; see ``Part.home``.
         studies: shipped studies that measure it.

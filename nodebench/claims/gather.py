@@ -251,7 +251,7 @@ def _left_aside(part: Part, sides: list[list[Point]], best: list[Replicates]) ->
     if not aside:
         return []
     first = next(points[0] for side in best for points in side.values())
-    how = _named(differing(first, aside[-1], _varied(part)))
+    how = _differences_text(differing(first, aside[-1], _varied(part)))
     return [Note(NoteCode.OTHER_SETTING, f"record excluded: different settings ({how})", len(aside))]
 
 
@@ -274,7 +274,7 @@ def _latest(found: list[Replicates]) -> str:
     return max(point.record.started for side in found for points in side.values() for point in points)
 
 
-def _named(pairs: Mapping[str, tuple[str, str]]) -> str:
+def _differences_text(pairs: Mapping[str, tuple[str, str]]) -> str:
     shown = [f"{name} {a or '–'} / {b or '–'}" for name, (a, b) in list(pairs.items())[:_NAMED]]
     return ", ".join(shown) + (f" and {len(pairs) - _NAMED} more" if len(pairs) > _NAMED else "")
 
@@ -295,7 +295,7 @@ def _refusals(part: Part, sides: list[list[Point]]) -> list[Note]:
         for second in sides[-1]
         if first.seed == second.seed
     ]
-    return [Note(NoteCode.ARMS_DIFFER, f"the arms differ in {_named(min(pairs, key=len))}")]
+    return [Note(NoteCode.ARMS_DIFFER, f"the arms differ in {_differences_text(min(pairs, key=len))}")]
 
 
 def _counted(notes: Iterable[Note]) -> tuple[Note, ...]:

@@ -150,9 +150,9 @@ def _advice(answer: Recommendation) -> list[str]:
         few = "timed in fewer than two common replicates, so the uncertainty of this choice is unknown"
         return [*lines, f"The runner-up, {second.name}, was {few}."]
     ratio = answer.time_ratio
-    slower = f"The runner-up, {second.name}, takes {ratio.value:.2f} × the time [{ratio.low:.2f}, {ratio.high:.2f}]"
+    comparison = f"The runner-up, {second.name}, takes {ratio.value:.2f} × the time [{ratio.low:.2f}, {ratio.high:.2f}]"
     held = "the choice is faster" if ratio.low > 1 else "no significant difference, use either"
-    return [*lines, f"{slower} ({LEVEL:.0%} interval, n = {ratio.n}): {held}."]
+    return [*lines, f"{comparison} ({LEVEL:.0%} interval, n = {ratio.n}): {held}."]
 
 
 def _inaccurate(choice: Candidate) -> list[str]:

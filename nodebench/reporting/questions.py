@@ -136,7 +136,13 @@ QUESTIONS = (
     Question(
         "Does solving a batch as one state need more evaluations?",
         (),
-        ("batching-free (default)", "torchode-batching (default)", "torchode-compiled (default)"),
+        (
+            "batching-free (default)",
+            "torchode-batching (default)",
+            "torchode-batching-calls (default)",
+            "torchode-batching-time (default)",
+            "torchode-compiled (default)",
+        ),
         NO_YES,
         "All samples of a batch share the same steps, so the hardest sample determines the step size. torchode and "
         "diffrax can choose the steps of each sample separately.",

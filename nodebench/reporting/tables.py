@@ -99,13 +99,13 @@ def run_table(
     if any(record.place.shared for record in records):
         parts.append(Text("* other trials ran on the same cores: its times are unreliable", style="yellow"))
     if any(record.resumed for record in records):
-        resumed = "^ this trial was resumed from a checkpoint: its times come from several processes"
-        parts.append(Text(resumed, style="yellow"))
+        note = "^ this trial was resumed from a checkpoint: its times come from several processes"
+        parts.append(Text(note, style="yellow"))
     if marks.older:
         parts.append(Text("† measured by another version of the code than the latest trial here", style="yellow"))
     if len(marks.machines) > 1:
-        machines = "; ".join(f"{letter}: {machine}" for machine, letter in marks.machines.items())
-        parts.append(Text(f"machines whose times cannot be compared: {machines}", style="yellow"))
+        listed = "; ".join(f"{letter}: {machine}" for machine, letter in marks.machines.items())
+        parts.append(Text(f"machines whose times cannot be compared: {listed}", style="yellow"))
     if any(record.passes_agree is False for record in records):
         parts.append(Text("! the passes of this trial disagree: do not trust its costs", style="red"))
     observed = dict.fromkeys(one for record in records for one in record.traits.items() if _is_reported(one[0], record))
@@ -224,8 +224,8 @@ def _chosen(records: Sequence[Record], headlines: Sequence[str], wanted: Sequenc
 
 def _names(records: Sequence[Record]) -> list[str]:
     """Return the names of all metrics and costs of the records, metrics first."""
-    metrics = [name for record in records for name in (*record.metrics, *record.costs)]
-    return list(dict.fromkeys([*metrics, "duration_seconds"]))
+    names = [name for record in records for name in (*record.metrics, *record.costs)]
+    return list(dict.fromkeys([*names, "duration_seconds"]))
 
 
 def _fitting(columns: Sequence[_Column], records: Sequence[Record], width: float) -> list[tuple[_Column, int]]:

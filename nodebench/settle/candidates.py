@@ -200,9 +200,10 @@ def worth_of(result: ClaimResult, condition: ConditionResult) -> float:
     """
     if result.verdict.is_decided:
         return ASIDE
-    if result.claim.kind is Kind.UNIVERSAL:
-        return 1 / sum(not one.verdict.is_decided for one in result.conditions)
-    return 1.0 if condition.home else ASIDE
+    universal = result.claim.kind is Kind.UNIVERSAL
+    if not (universal or condition.home):
+        return ASIDE
+    return 1 / sum(not one.verdict.is_decided for one in result.conditions if universal or one.home)
 
 
 def next_look(condition: ConditionResult) -> tuple[int, float]:

@@ -89,9 +89,9 @@ class Compiled:
             states, statistics = jax.block_until_ready(found)
             states = to_torch(states, y0.device)
         else:
-            outbox: list[Any] = []
-            states = _Crossing.apply(self, numbers, outbox, y0, times, *weights)
-            (statistics,) = outbox
+            found_later: list[Any] = []
+            states = _Crossing.apply(self, numbers, found_later, y0, times, *weights)
+            (statistics,) = found_later
         return states.transpose(0, 1) if self._way.each else states, statistics
 
     def forward(self, weights: Weights, y0: Array, times: Array, numbers: Numbers) -> tuple[Array, Any, Any]:
@@ -167,12 +167,18 @@ class _Crossing(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, solve: Compiled, numbers: Numbers, statistics: list[Any], y0: Tensor, times: Tensor, *weights: Tensor
+        ctx: Any,
+        solve: Compiled,
+        numbers: Numbers,
+        found_later: list[Any],
+        y0: Tensor,
+        times: Tensor,
+        *weights: Tensor,
     ) -> Tensor:
         ctx.solve = solve
         states, ctx.vjp, aux = solve.forward(_cross(weights), to_jax(y0), to_jax(times), numbers)
         ctx.device = y0.device
-        statistics.append(aux)
+        found_later.append(aux)
         return to_torch(states, y0.device)
 
     @staticmethod

@@ -178,17 +178,17 @@ class TorchdiffeqAdapter(SolverAdapter):
             arguments.append(f"adjoint_rtol={rtol}, adjoint_atol={atol}")
         if control.gradient is Gradient.ADJOINT_SEMINORM:
             arguments.append('adjoint_options={"norm": "seminorm"}')
-        joined = ", ".join(arguments)
+        keywords = ", ".join(arguments)
         lines = [f"from torchdiffeq import {name}"]
         if control.gradient is Gradient.CHECKPOINT:
             fixed = f"fixed_steps(times, {written(control.step_size)})"
             steps = "None" if self.methods()[control.method].adaptive else fixed
             lines += ["from nodebench.solvers.gradients.checkpoint import fixed_steps, solve_in_segments", ""]
             segments = control.segments or SEGMENTS
-            lines += [f"solve = lambda y0, times: odeint(field, y0, times, {joined})"]
+            lines += [f"solve = lambda y0, times: odeint(field, y0, times, {keywords})"]
             lines += [f"states = solve_in_segments(solve, y0, times, {segments}, {steps})"]
         else:
-            lines += ["", f"states = {name}(field, y0, times, {joined})"]
+            lines += ["", f"states = {name}(field, y0, times, {keywords})"]
         return "\n".join(lines)
 
     def classify(self, error: BaseException) -> Status | None:

@@ -67,14 +67,14 @@ class TorchdynAdapter(SolverAdapter):
     def code(self, control: StepControl) -> str:
         """Return code that solves with an ``ODEProblem``."""
         kind = "adjoint" if control.gradient is Gradient.ADJOINT_SEMINORM else "autograd"
-        given = [f'solver=str_to_solver("{control.method}", y0.dtype)', f'sensitivity="{kind}"']
+        keywords = [f'solver=str_to_solver("{control.method}", y0.dtype)', f'sensitivity="{kind}"']
         if control.rtol is not None:
-            given.append(written_tolerances(control.rtol, control.atol))
+            keywords.append(written_tolerances(control.rtol, control.atol))
             if kind == "adjoint":
-                given.append(written_tolerances(control.adjoint_rtol, control.adjoint_atol, "_adjoint"))
+                keywords.append(written_tolerances(control.adjoint_rtol, control.adjoint_atol, "_adjoint"))
         return (
             "from torchdyn.core import ODEProblem\nfrom torchdyn.numerics.solvers.ode import str_to_solver\n\n"
-            f"_, states = ODEProblem(field, {', '.join(given)}).odeint(y0, times)  # forward(self, t, x)"
+            f"_, states = ODEProblem(field, {', '.join(keywords)}).odeint(y0, times)  # forward(self, t, x)"
         )
 
 

@@ -9,7 +9,6 @@ from nodebench.trial.missing_reasons import failure_of
 from nodebench.trial.traits import Traits
 
 Row = dict[str, float | None]
-Figures = dict[str, int | float | None]
 
 NO_ODE = Reason(code=ReasonCode.NO_ODE, message="the model has no ODE")
 NO_TRAINING = Reason(code=ReasonCode.NO_TRAINING, message="the task has no training")
@@ -23,7 +22,7 @@ class Draft:
     """Results of a trial so far; a failed trial keeps them."""
 
     metrics: Row = field(default_factory=dict)
-    costs: Figures = field(default_factory=dict)
+    costs: dict[str, int | float | None] = field(default_factory=dict)
     reasons: dict[str, Reason] = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
     profile: list[Row] = field(default_factory=list)

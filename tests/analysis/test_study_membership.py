@@ -3,7 +3,7 @@
 import pytest
 from evidence import evidence
 
-from nodebench.analysis.study_membership import is_value, studies_of
+from nodebench.analysis.study_membership import is_value, studies_of_record
 from nodebench.analysis.summary import by_study
 
 STIFF = {"task": "toy/flow", "model": "van-der-pol", "rtol": 1e-5, "dtype": "float64"}
@@ -39,15 +39,18 @@ STEPS = {"training": "trajectory", "points": 5, "span": 2.52, "epochs": 1, "step
     ids=str,
 )
 def test_a_typed_record_is_of_the_studies_that_would_ask_for_it(axes, options, expected):
-    assert studies_of(evidence(study=None, options=options, **axes)) == expected
+    assert studies_of_record(evidence(study=None, options=options, **axes)) == expected
 
 
 def test_it_is_first_of_the_study_that_sets_least():
-    assert studies_of(evidence(study=None, options={"missing": 0.0, "irregular": False})) == ("toys", "observations")
+    assert studies_of_record(evidence(study=None, options={"missing": 0.0, "irregular": False})) == (
+        "toys",
+        "observations",
+    )
     script = {"observations": 100, "variant": "script", "epochs": 1, "steps_per_epoch": 20}
     # One group of table2 sets the observations alone, another the variant too: the one that sets less counts.
     typed = evidence(study=None, task="latent-spirals", model="latent-ode", options=script)
-    assert studies_of(typed) == ("table2", "gradients")
+    assert studies_of_record(typed) == ("table2", "gradients")
 
 
 def test_a_number_is_the_one_asked_for_up_to_its_last_digits():
@@ -58,9 +61,9 @@ def test_a_number_is_the_one_asked_for_up_to_its_last_digits():
 
 def test_the_name_of_a_shipped_study_makes_no_record_one_of_it():
     """A user's own toys.toml once changed published verdicts."""
-    assert studies_of(evidence(study="toys")) == ("toys",)
+    assert studies_of_record(evidence(study="toys")) == ("toys",)
     own = evidence(study="toys", model="deep")
-    assert studies_of(own) == ()
+    assert studies_of_record(own) == ()
     assert by_study([own]) == {"toys (not as shipped)": [own]}
 
 
@@ -72,4 +75,4 @@ def test_a_record_that_is_older_than_an_option_has_it_switched_off(warm_up, expe
     options = {"epochs": 1, "train_images": 128, "test_images": 64, "decay_epochs": "", **warm_up}
     axes = {"task": "mnist", "model": "odenet", "solver": "rk4", "rtol": None, "atol": None, "step_size": 0.25}
     record = evidence(study="memory", gradient="direct", options=options, **axes)
-    assert ("memory" in studies_of(record)) is expected
+    assert ("memory" in studies_of_record(record)) is expected

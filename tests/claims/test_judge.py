@@ -34,9 +34,9 @@ def pairs(n: int, ratio: float = 2.0, adjoint=None, direct=None) -> list:
     return records
 
 
-def of(values, figure="test_loss", **axes) -> list:
+def of(values, metric="test_loss", **axes) -> list:
     """One record a value, of one arm."""
-    return [evidence(seed, gradient="direct", metrics={figure: value}, **axes) for seed, value in enumerate(values)]
+    return [evidence(seed, gradient="direct", metrics={metric: value}, **axes) for seed, value in enumerate(values)]
 
 
 def around(centre: float, by: float = 1.0, n: int = 5) -> list[float]:

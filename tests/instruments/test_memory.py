@@ -148,15 +148,15 @@ def test_direct_memory_grows_linearly_with_steps():
     steps = np.array([4, 8, 16, 32, 64])
     measured = [step_memory(int(n), Gradient.DIRECT) for n in steps]
     for name in ("tensor_peak_bytes", "saved_bytes"):
-        metrics = np.array([one[name] for one in measured])
-        slope, intercept = np.polyfit(steps, metrics, 1)
+        values = np.array([one[name] for one in measured])
+        slope, intercept = np.polyfit(steps, values, 1)
         assert slope > 0
-        assert np.corrcoef(steps, metrics)[0, 1] ** 2 > 0.999, (name, intercept)
+        assert np.corrcoef(steps, values)[0, 1] ** 2 > 0.999, (name, intercept)
 
 
 def test_adjoint_memory_does_not_grow_with_steps():
-    metrics = [step_memory(n, Gradient.ADJOINT)["tensor_peak_bytes"] for n in (4, 16, 64)]
-    assert max(metrics) <= 1.01 * min(metrics)
+    peaks = [step_memory(n, Gradient.ADJOINT)["tensor_peak_bytes"] for n in (4, 16, 64)]
+    assert max(peaks) <= 1.01 * min(peaks)
 
 
 @pytest.mark.parametrize("gradient", list(Gradient))
@@ -264,7 +264,7 @@ def test_the_peak_of_an_accelerator_is_that_of_its_allocator_since_the_start(mon
     assert seen == [torch.device("cuda")]
 
 
-def test_each_figure_that_is_null_has_a_reason_and_no_other_has_one(monkeypatch):
+def test_each_metric_that_is_null_has_a_reason_and_no_other_has_one(monkeypatch):
     with MemoryMeter([], CPU) as meter:
         pass
     metrics, reasons = meter.metrics()

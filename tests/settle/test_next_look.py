@@ -55,7 +55,7 @@ LOSS = replace(BYTES, reading=final("test_loss"), conditions=("rtol",))
     ("home", "kind", "worth"),
     [
         ({"rtol": 1e-3}, Kind.CONDITIONAL, {"0.001": 1.0, "1e-5": ASIDE}),
-        ({}, Kind.CONDITIONAL, {"0.001": 1.0, "1e-5": 1.0}),
+        ({}, Kind.CONDITIONAL, {"0.001": 1 / 2, "1e-5": 1 / 2}),
         (None, Kind.UNIVERSAL, {"0.001": 1 / 2, "1e-5": 1 / 2}),
     ],
 )
