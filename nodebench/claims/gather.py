@@ -199,11 +199,11 @@ def _sample(part: Part, condition: dict[str, Scalar | None], sides: list[list[Po
     notes += _left_aside(part, kept, best)
     values: dict[int, float] = {}
     for seed in _paired(best):
+        if not _on_one_machine(best, seed):
+            notes.append(Note(NoteCode.ARMS_DIFFER, "replicate left out: its arms ran on different machines"))
+            continue
         if len({point.data for side in best for point in side[seed]}) > 1:
             notes.append(Note(NoteCode.OTHER_DATA, "replicate left out: the arms used different data"))
-            continue
-        if len({point.machine["machine"] for side in best for point in side[seed]}) > 1:
-            notes.append(Note(NoteCode.ARMS_DIFFER, "replicate left out: its arms ran on different machines"))
             continue
         value = replicate(part, [side[seed] for side in best], notes)
         if value is not None:
@@ -235,6 +235,19 @@ def _best_setting(part: Part, sides: list[list[Point]]) -> list[Replicates] | No
         and _paired(found := [settings[key] for settings, key in zip(by_setting, keys, strict=True)])
     ]
     return max(candidates, key=lambda found: (len(_paired(found)), _latest(found)), default=None)
+
+
+def _on_one_machine(best: list[Replicates], seed: int) -> bool:
+    """Keep the records of a seed that are from the latest machine that measured every arm; False if there is none."""
+    machines = [{point.machine["machine"] for point in side[seed]} for side in best]
+    common = set.intersection(*machines)
+    if not common:
+        return False
+    every = [point for side in best for point in side[seed] if point.machine["machine"] in common]
+    latest = max(every, key=lambda point: point.record.started).machine["machine"]
+    for side in best:
+        side[seed] = [point for point in side[seed] if point.machine["machine"] == latest]
+    return True
 
 
 def _by_setting(side: Sequence[Point], within: frozenset[str]) -> dict[Setting, Replicates]:

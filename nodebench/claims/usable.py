@@ -3,6 +3,7 @@
 from nodebench.analysis.fairness import Point, unreliable
 from nodebench.claims.contract import Part
 from nodebench.claims.outcome import Note, NoteCode
+from nodebench.spec import Status
 
 
 def usable(point: Point, part: Part, notes: list[Note]) -> bool:
@@ -14,4 +15,15 @@ def usable(point: Point, part: Part, notes: list[Note]) -> bool:
     if reason := unreliable(point.record, part.reading.timed, part.reading.paired):
         notes.append(Note(NoteCode.UNRELIABLE, f"record left out: {reason}"))
         return False
+    if missing := _missing(point, part):
+        notes.append(Note(NoteCode.NO_VALUE, f"record left out: it has no {missing}"))
+        return False
     return True
+
+
+def _missing(point: Point, part: Part) -> str | None:
+    """Return what the record of a finished trial lacks; None if it has every reading of the part."""
+    if point.record.status is not Status.OK:
+        return None  # a failed trial counts as worse than every finished one
+    readings = (part.reading, part.fit.x if part.fit else None, part.match.error if part.match else None)
+    return next((one.label for one in readings if one is not None and one.get(point.record) is None), None)

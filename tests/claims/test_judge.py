@@ -147,6 +147,30 @@ def test_other_figures_are_pooled_over_machines_but_the_arms_of_a_replicate_shar
     assert len(mixed.results[0].sample.values) == 10
 
 
+def test_a_replicate_is_read_on_the_latest_machine_that_measured_both_arms():
+    other = {"environment": ENVIRONMENT | {"cpu": "another"}, "started": "2027"}
+    again = [*pairs(5, ratio=3.0, adjoint=other, direct=other)]
+    slower = Part("{}", final("nfe_forward"), A, B, supports=(-math.inf, 1.0), scale="log", unit="×")
+
+    def counted(records):
+        return [one.model_copy(update={"costs": {"nfe_forward": one.costs["step_seconds"]}}) for one in records]
+
+    found = judged(counted([*pairs(5), *again]), slower)
+    assert estimate(found).value == pytest.approx(math.exp(sum(math.log(3 * (1 + 0.02 * s)) for s in range(5)) / 5))
+    one_arm = [one for one in again if one.trial.gradient == "adjoint"]
+    assert estimate(judged(counted([*pairs(5), *one_arm]), slower)).value < 2.2
+
+
+def test_records_without_the_reading_do_not_hide_those_with_it():
+    without = pairs(20, adjoint={"started": "2027"}, direct={"started": "2027"})
+    without = [one.model_copy(update={"costs": {}, "options": {"points": 5}}) for one in without]
+    found = judged([*pairs(10), *without])
+    assert estimate(found).n == 10
+    assert "40 × record left out: it has no step" in notes(found)
+    later = [one.model_copy(update={"options": {}}) for one in without]
+    assert estimate(judged([*pairs(10), *later])).n == 10
+
+
 def test_a_trial_that_is_there_twice_counts_once():
     doubled = [*pairs(5), *pairs(5, ratio=3.0, adjoint={"started": "2027"}, direct={"started": "2027"})]
     found = judged(doubled)
