@@ -106,10 +106,10 @@ _FIGURE_3AB = (
             "float32 has a floor near 1e-6: tolerances from 1e-1 to 1e-5 only",
             "the norm is a mean over the batch, so that a hard image counts less",
             "dopri5 steps past the end and interpolates, with an error that the tolerance does not control",
-            "the error is that of the final state, relative, against float64 at 1e-7; the reference has an error of its "
-            "own, which counts most at 1e-5",
-            "the factor of ten is ours; the solver bounds an estimate for each step, by absolute plus relative tolerance, "
-            "not the error at the end",
+            "the error is that of the final state, relative, against float64 at 1e-7; the reference has an error of "
+            "its own, which counts most at 1e-5",
+            "the factor of ten is ours; the solver bounds an estimate for each step, by absolute plus relative "
+            "tolerance, not the error at the end",
         ),
         fairness="One trained network, solved at each tolerance, as in the figure.",
     ),
