@@ -57,7 +57,7 @@ def uses(trial: Trial, package: str) -> bool:
 
 
 def describe_changes(found: Changes) -> str:
-    """Changes in one line: ``packages.torch 2.4 → 2.5``; commits and hashes are cut to eight digits."""
+    """Describe changes in one line: ``packages.torch 2.4 → 2.5``; commits and hashes are cut to eight digits."""
     return ", ".join(f"{name} {_short(name, a)} → {_short(name, b)}" for name, (a, b) in found.items())
 
 

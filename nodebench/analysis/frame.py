@@ -16,7 +16,7 @@ TABLES = ("trials", "history", "profile")
 
 
 def frame(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one row per record: the trial's axes, then status, metrics and costs by the names of the metrics.
+    """Return one row per record: the trial's axes, then status, metrics and costs by their names.
 
     Overrides become columns ``set.NAME``. History and profile are separate tables and are not included.
     """

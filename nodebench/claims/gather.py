@@ -199,13 +199,16 @@ def _sample(part: Part, condition: dict[str, Scalar | None], sides: list[list[Po
     notes += _left_aside(part, kept, best)
     values: dict[int, float] = {}
     for seed in _paired(best):
-        if not _on_one_machine(best, seed):
+        arms = _of_one_machine([side[seed] for side in best])
+        if arms is None:
             notes.append(Note(NoteCode.ARMS_DIFFER, "replicate left out: its arms ran on different machines"))
             continue
-        if len({point.data for side in best for point in side[seed]}) > 1:
+        for side, arm in zip(best, arms, strict=True):
+            side[seed] = arm
+        if len({point.data for arm in arms for point in arm}) > 1:
             notes.append(Note(NoteCode.OTHER_DATA, "replicate left out: the arms used different data"))
             continue
-        value = replicate(part, [side[seed] for side in best], notes)
+        value = replicate(part, arms, notes)
         if value is not None:
             values[seed] = value
     points = tuple(tuple(point for seed in _paired(best) for point in side[seed]) for side in best)
@@ -237,17 +240,14 @@ def _best_setting(part: Part, sides: list[list[Point]]) -> list[Replicates] | No
     return max(candidates, key=lambda found: (len(_paired(found)), _latest(found)), default=None)
 
 
-def _on_one_machine(best: list[Replicates], seed: int) -> bool:
-    """Keep the records of a seed that are from the latest machine that measured every arm; False if there is none."""
-    machines = [{point.machine["machine"] for point in side[seed]} for side in best]
-    common = set.intersection(*machines)
-    if not common:
-        return False
-    every = [point for side in best for point in side[seed] if point.machine["machine"] in common]
+def _of_one_machine(sides: Sequence[list[Point]]) -> list[list[Point]] | None:
+    """Return the records of a replicate from the latest machine that measured every arm; None if there is none."""
+    common = set.intersection(*({point.machine["machine"] for point in side} for side in sides))
+    every = [point for side in sides for point in side if point.machine["machine"] in common]
+    if not every:
+        return None
     latest = max(every, key=lambda point: point.record.started).machine["machine"]
-    for side in best:
-        side[seed] = [point for point in side[seed] if point.machine["machine"] == latest]
-    return True
+    return [[point for point in side if point.machine["machine"] == latest] for side in sides]
 
 
 def _by_setting(side: Sequence[Point], within: frozenset[str]) -> dict[Setting, Replicates]:

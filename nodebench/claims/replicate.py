@@ -24,14 +24,12 @@ def replicate(part: Part, sides: Sequence[Sequence[Point]], notes: list[Note]) -
         return _matched(part, part.match, sides, notes)
     if part.fit:
         numbers = [_fitted(part, side) for side in _at_the_same_places(part.fit.along, sides, notes)]
-        missing = "too few records for a line"
     else:
         if any(len(side) > 1 for side in sides):
             notes.append(Note(NoteCode.REPEATED, "a trial was measured more than once: its latest record counts"))
         numbers = [_read(part, max(side, key=lambda point: point.record.started)) for side in sides]
-        missing = f"a record has no {part.reading.label}"
     if None in numbers:
-        notes.append(Note(NoteCode.NO_VALUE, f"replicate left out: {missing}"))
+        notes.append(Note(NoteCode.NO_VALUE, "replicate left out: too few records for a line"))
         return None
     first, second = numbers[0], numbers[-1]
     assert first is not None

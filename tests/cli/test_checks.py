@@ -53,7 +53,7 @@ def folder(command, tmp_path_factory):
 
 
 def planted(folder: Path, name: str, **changes) -> None:
-    """A copy of run ``b`` with figures changed, each by its function, as if measured on a quiet machine."""
+    """A copy of run ``b`` with metrics changed, each by its function, as if measured on a quiet machine."""
     target = folder / "results" / name
     shutil.copytree(folder / "results" / "b", target, dirs_exist_ok=True)
     run = RunFolder(target)
@@ -150,9 +150,9 @@ def test_the_noise_of_the_machine_is_measured_stored_and_used(command, folder, t
     (kept,) = calibrations(tmp_path / "results")
     assert set(kept.rounds) == {"toy/spiral", "mnist"}
     assert kept.unequal == ()  # counts and errors have no noise
-    for figures in kept.rounds.values():
-        assert all(metric(name).kind is Kind.SAMPLED for name in figures)
-        assert [len(values) for values in figures["step_seconds"]] == [2, 2]
+    for metrics in kept.rounds.values():
+        assert all(metric(name).kind is Kind.SAMPLED for name in metrics)
+        assert [len(values) for values in metrics["step_seconds"]] == [2, 2]
     planted(folder, "quiet")
     shutil.copytree(folder / "results" / "quiet", tmp_path / "results" / "quiet")
     assert "nodebench calibrate" not in command(tmp_path, "compare", "quiet", "quiet").stdout

@@ -96,25 +96,23 @@ _EACH = _JOINT.but("torchode, a step for each", solver="torchode:dopri5", batchi
 _LOOP = Arm("torchdiffeq", {**_OSCILLATOR, "solver": "dopri5", "batching": None, "starts": 256, "dtype": "float32"})
 
 
-def _samples(words: str, label: str, metric: str, supports: tuple[float, float], home: Where | None = None) -> Part:
+def _own_steps(words: str, metric: str) -> Part:
+    """A metric of torchode, where each sample steps on its own, over that of a joint batch, by stiffness."""
     return Part(
         words,
         final(metric),
         _EACH,
         _JOINT,
-        supports=supports,
+        supports=(-_INF, 0.5),
         refutes=((1.0, _INF),),
         conditions=("mu",),
-        home=home,
+        home={},
         scale="log",
         unit="×",
-        label=label,
     )
 
 
-def _a_call(
-    words: str, label: str, supports: tuple[float, float], home: Where | None = None, **arm: str | None
-) -> Part:
+def _a_call(words: str, supports: tuple[float, float], home: Where | None = None, **arm: str | None) -> Part:
     """Seconds of one evaluation with all that the library does around it, over torchdiffeq's."""
     return Part(
         words,
@@ -124,11 +122,10 @@ def _a_call(
         home=home,
         scale="log",
         unit="×",
-        label=label,
     )
 
 
-_OWN_STEPS = "The library's own controller; the same method and tolerance."
+_OWN_CONTROLLER = "The library's own controller; the same method and tolerance."
 _TRAPS_OF_OWN_STEPS = (
     "samples whose solve is over are evaluated along with the others: fewer are needed, not fewer made",
     "the batch has 32 samples; a small batch or a mildly stiff problem saves less",
@@ -181,16 +178,12 @@ CLAIMS = (
         home="Van der Pol oscillators",
         studies=("batching",),
         parts=(
-            _samples(
-                "a sample that steps on its own takes {} the evaluations of a joint batch",
-                "",
-                "sample_evaluations",
-                (-_INF, 0.5),
-                home={},
+            _own_steps(
+                "a sample that steps on its own takes {} the evaluations of a joint batch", "sample_evaluations"
             ),
         ),
         traps=_TRAPS_OF_OWN_STEPS,
-        fairness=_OWN_STEPS,
+        fairness=_OWN_CONTROLLER,
     ),
     Claim(
         id="torchode-batching-calls",
@@ -201,17 +194,9 @@ CLAIMS = (
         published_value=0.25,
         home="Van der Pol oscillators",
         studies=("batching",),
-        parts=(
-            _samples(
-                "the field is called {} as often as for a joint batch",
-                "",
-                "nfe_forward",
-                (-_INF, 0.5),
-                home={},
-            ),
-        ),
+        parts=(_own_steps("the field is called {} as often as for a joint batch", "nfe_forward"),),
         traps=_TRAPS_OF_OWN_STEPS,
-        fairness=_OWN_STEPS,
+        fairness=_OWN_CONTROLLER,
     ),
     Claim(
         id="torchode-batching-time",
@@ -238,7 +223,7 @@ CLAIMS = (
             ),
         ),
         traps=(*_TRAPS_OF_OWN_STEPS, "one thread of a CPU; the paper's times are of one accelerator"),
-        fairness=_OWN_STEPS,
+        fairness=_OWN_CONTROLLER,
     ),
     Claim(
         id="torchode-compiled",
@@ -252,7 +237,6 @@ CLAIMS = (
         parts=(
             _a_call(
                 "compiled whole, one evaluation with all around it takes {} the time of torchdiffeq's",
-                "",
                 (-_INF, 0.75),
                 home={},
                 **_COMPILED,
@@ -263,7 +247,6 @@ CLAIMS = (
                 "eager, it takes no longer than torchdiffeq",
                 _a_call(
                     "eager, it takes {} the time",
-                    "",
                     (-_INF, 1.0),
                     solver="torchode:dopri5",
                     batching="each",
@@ -272,7 +255,7 @@ CLAIMS = (
             ),
             Control(
                 "diffrax takes a quarter of the time",
-                _a_call("diffrax takes {} the time", "", (-_INF, 0.35), solver="diffrax:dopri5", batching="each"),
+                _a_call("diffrax takes {} the time", (-_INF, 0.35), solver="diffrax:dopri5", batching="each"),
             ),
         ),
         traps=(
