@@ -1,12 +1,11 @@
 """Lines and curves through the points of one replicate: slope, ratio at equal x, crossing."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -16,7 +15,7 @@ class Line:
     Attributes:
         slope: of the line.
         intercept: its value at 0.
-        r_squared: share of the variance that it explains.
+        r_squared: share of the variance that it explains; 0 if there is none.
     """
 
     slope: float
@@ -26,8 +25,8 @@ class Line:
 
 def line(x: Sequence[float], y: Sequence[float]) -> Line:
     """Fit ``y = intercept + slope x``."""
-    found: Any = stats.linregress(x, y)
-    return Line(float(found.slope), float(found.intercept), float(found.rvalue**2))
+    slope, intercept = statistics.linear_regression(x, y)
+    return Line(slope, intercept, statistics.correlation(x, y) ** 2 if min(y) < max(y) else 0.0)
 
 
 Curve = Sequence[tuple[float, float]]

@@ -6,13 +6,14 @@ and McCulloch 1992, chapter 3). Arms in one round share the deviation of the rou
 """
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from nodebench.analysis.statistics import LEVEL, Range
 from nodebench.spec import Record
@@ -47,7 +48,7 @@ class Noise:
         freedom = sum(len(values) - 1 for values in logs)
         within = sum(float(np.sum((values - values.mean()) ** 2)) for values in logs) / freedom
         means = float(np.var([values.mean() for values in logs], ddof=1))
-        size = float(stats.hmean([len(values) for values in logs]))
+        size = statistics.harmonic_mean([len(values) for values in logs])
         return cls(math.sqrt(within), freedom, math.sqrt(max(0.0, means - within / size)), len(logs) - 1)
 
     def shift(self, n: int, apart: bool) -> "Shift":
@@ -87,7 +88,7 @@ class Shift:
         """Interval of the difference at ``LEVEL``; unbounded if the error is unknown."""
         if self.freedom <= 0:
             return -math.inf, math.inf
-        width = self.error * float(stats.t.ppf((1 + LEVEL) / 2, self.freedom))
+        width = self.error * float(special.stdtrit(self.freedom, (1 + LEVEL) / 2))
         return self.mean - width, self.mean + width
 
     @property
@@ -95,14 +96,14 @@ class Shift:
         """Two-sided p-value of the hypothesis that there is no difference."""
         if self.freedom <= 0 or self.mean == 0:
             return 1.0
-        return 0.0 if self.error == 0 else float(2 * stats.t.sf(abs(self.mean) / self.error, self.freedom))
+        return 0.0 if self.error == 0 else float(2 * special.stdtr(self.freedom, -abs(self.mean) / self.error))
 
     @property
     def smallest(self) -> float:
         """The smallest difference that is detected with power ``POWER``; infinite if the error is unknown."""
         if self.freedom <= 0:
             return math.inf
-        return self.error * float(stats.t.ppf((1 + LEVEL) / 2, self.freedom) + stats.t.ppf(POWER, self.freedom))
+        return self.error * float(np.sum(special.stdtrit(self.freedom, [(1 + LEVEL) / 2, POWER])))
 
 
 def shift(differences: Sequence[float], noise: Noise | None = None) -> Shift:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from nodebench.analysis.compare_runs import compared
 from nodebench.analysis.environment_diff import Changes, changes, reaching
@@ -151,6 +151,6 @@ def _interval(
         return None
     logs = min(values) > 0
     numbers = np.log(values) if logs else np.asarray(values)
-    width = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * np.std(numbers, ddof=1) * math.sqrt(1 + 1 / len(values))
+    width = special.stdtrit(len(values) - 1, (1 + LEVEL) / 2) * np.std(numbers, ddof=1) * math.sqrt(1 + 1 / len(values))
     low, high = float(np.mean(numbers) - width), float(np.mean(numbers) + width)
     return (math.exp(low), math.exp(high)) if logs else (low, high)

@@ -27,7 +27,7 @@ from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from scipy import special, stats
+from scipy import special  # scipy.stats takes more than half a second to import
 
 Scale = Literal["linear", "log", "share"]
 Range = tuple[float, float]
@@ -357,7 +357,12 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     If adjusted p-values of at most 0.05 are called discoveries, the expected share of false discoveries is at most 5 %.
     The p-values must be independent or positively dependent, as those of claims that read the same records are.
     """
-    return [float(p) for p in stats.false_discovery_control(list(p_values))] if p_values else []
+    sizes = np.asarray(p_values, dtype=float)
+    falling = np.argsort(-sizes, kind="stable")
+    scaled = sizes[falling] * len(sizes) / np.arange(len(sizes), 0, -1)
+    corrected = np.empty_like(sizes)
+    corrected[falling] = np.minimum.accumulate(scaled)
+    return [float(p) for p in corrected]
 
 
 def exp(number: float) -> float:

@@ -63,7 +63,7 @@ def verdicts(results: str | Path = "results") -> Verdicts:
 
 def _row(result: ClaimResult) -> dict[str, object]:
     shown = result.headline
-    estimate = shown.parts[0].estimate if shown and shown.parts else None
+    estimate = shown.headline.estimate if shown and shown.headline else None
     return {
         "claim": result.claim.id,
         "scope": result.claim.scope,

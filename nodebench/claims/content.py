@@ -6,7 +6,7 @@ default, or a user's own study of the same name, cannot change a verdict.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -78,23 +78,25 @@ def content_of(trials: Iterable[Mapping[str, Any]], neutral: Mapping[str, Any]) 
     )
 
 
-def as_read(claim: Claim, contents: Sequence[Content] | None, point: Point) -> Point | None:
-    """Return a record with missing options added at their neutral values; None if the claim does not read the record.
+def alike(point: Point) -> Hashable:
+    """Return a key that is equal for records whose trials have the same content and preset."""
+    return frozenset((name, value) for name, value in point.axes.items() if name not in ("seed", "threads"))
+
+
+def as_read(claim: Claim, contents: Sequence[Content] | None, points: Sequence[Point]) -> list[Point]:
+    """Return records with missing options added at their neutral values; empty if the claim does not read them.
 
     Args:
         claim: a claim.
         contents: the frozen content of the trials that its studies ask for; None if the claim is not frozen. In that
             case only its preset and the axes of its arms select records.
-        point: the record.
+        points: records that are ``alike``.
     """
-    if point.axes.get("preset") != claim.preset:
-        return None
+    axes = points[0].axes
+    if axes.get("preset") != claim.preset:
+        return []
     if contents is None:
-        return point
-    content = next((content for content in contents if content.holds(point.axes)), None)
-    return replace(point, axes=content.filled(point.axes)) if content else None
-
-
-def reads(claim: Claim, contents: Sequence[Content] | None, point: Point) -> bool:
-    """Whether a claim reads a record; see ``as_read``."""
-    return as_read(claim, contents, point) is not None
+        return list(points)
+    asked = {**axes, "device": "cpu"} if claim.any_device else axes
+    content = next((content for content in contents if content.holds(asked)), None)
+    return [replace(point, axes=content.filled(point.axes)) for point in points] if content else []

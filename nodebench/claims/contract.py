@@ -277,6 +277,9 @@ class Claim:
         counts_with: name of another claim that reads the same records; the two count once in the correction of
             p-values.
         failures: what is done with failed trials.
+        any_device: whether records of an accelerator count, although its studies ask for the CPU. This is for
+            readings that hold on every device, such as the accuracy of a trained network; the arms of one replicate
+            always ran on one machine.
     """
 
     id: str
@@ -300,6 +303,7 @@ class Claim:
         "A trial that failed because of its method (time, evaluations, memory, step size, a state that is not finite) "
         "counts as worse than every finished one; a trial that failed for another reason is left out and counted."
     )
+    any_device: bool = False
 
     @property
     def command(self) -> str:

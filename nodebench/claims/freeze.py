@@ -118,7 +118,9 @@ def _plain(value: Any) -> Any:
         names = [f.name for f in fields(value) if f.name not in left_out]
         return {_STORED_AS.get(name, name): _plain(getattr(value, name)) for name in names}
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        plain = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        # Declarations from before the field "any_device" keep their hashes.
+        return {name: item for name, item in plain.items() if item or name != "any_device"}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

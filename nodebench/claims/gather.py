@@ -1,13 +1,13 @@
 """Reduce records to one number per replicate: select the records of a part of a claim and pair comparable ones."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
 from nodebench.analysis.fairness import Point, differing, incomparable, points_of
 from nodebench.analysis.noise import noise_of
-from nodebench.claims.content import Content, as_read
+from nodebench.claims.content import Content, alike, as_read
 from nodebench.claims.contract import Arm, Claim, Part
 from nodebench.claims.outcome import Note, NoteCode
 from nodebench.claims.replicate import replicate
@@ -91,10 +91,10 @@ class Evidence:
         calibrations: Sequence[Calibration] = (),
         contents: Mapping[str, Sequence[Content]] | None = None,
     ) -> None:
-        ordered = sorted(records, key=lambda record: (record.started, record.id))
-        self._by_task: dict[str, list[Point]] = {}
-        for point in points_of(ordered):
-            self._by_task.setdefault(point.record.trial.task, []).append(point)
+        # By task; then, since there are many replicates, by the content of the trial.
+        self._by_task: dict[str, dict[Hashable, list[Point]]] = {}
+        for point in points_of(records):
+            self._by_task.setdefault(point.record.trial.task, {}).setdefault(alike(point), []).append(point)
         self._calibrations = calibrations
         self._contents = contents or {}
         self._of_claim: dict[str, list[Point]] = {}
@@ -120,9 +120,9 @@ class Evidence:
         if claim.name not in self._of_claim:
             contents = self._contents.get(claim.name)
             tasks = _tasks(claim) or self._by_task
-            points = [point for task in tasks for point in self._by_task.get(task, ())]
-            read = (as_read(claim, contents, point) for point in points)
-            self._of_claim[claim.name] = [point for point in read if point is not None]
+            groups = [group for task in tasks for group in self._by_task.get(task, {}).values()]
+            read = [point for group in groups for point in as_read(claim, contents, group)]
+            self._of_claim[claim.name] = sorted(read, key=lambda point: (point.record.started, point.record.id))
         return self._of_claim[claim.name]
 
 

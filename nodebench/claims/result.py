@@ -90,6 +90,12 @@ class ConditionResult:
         return f"{self.label}: {measured}" if self.label and measured else measured or self.label
 
     @property
+    def headline(self) -> PartResult | None:
+        """The part to show if only one can be shown: a measured one, if possible with the verdict of the condition."""
+        measured = [one for one in self.parts if one.estimate]
+        return next((one for one in measured if one.verdict is self.verdict), next(iter(measured), None))
+
+    @property
     def n(self) -> int:
         """The smallest number of replicates of any of its parts."""
         return min((result.estimate.n if result.estimate else 0 for result in self.parts), default=0)

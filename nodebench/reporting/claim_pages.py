@@ -108,6 +108,9 @@ def _scope(result: ClaimResult, amendments: Sequence[Amendment]) -> list[Block]:
     return blocks
 
 
+_ANY_DEVICE = "records of the CPU or of an accelerator; the networks of one replicate are trained on one machine"
+
+
 def _terms(result: ClaimResult) -> list[tuple[str, str]]:
     claim, source = result.claim, result.claim.source
     quote = f"“{source.quote}”, " if source.quote else ""
@@ -120,6 +123,7 @@ def _terms(result: ClaimResult) -> list[tuple[str, str]]:
         ("Supported if", "; and ".join(dict.fromkeys(rule(part, [part.supports]) for part in claim.parts))),
         ("Refuted if", "; or ".join(dict.fromkeys(rule(part, part.regions.refuting) for part in claim.parts))),
         *([("Judged on", competence(claim.gate))] if claim.gate else []),
+        *([("Devices", _ANY_DEVICE)] if claim.any_device else []),
         ("Declared", f"frozen on {result.frozen[:10]}" if result.frozen else "not frozen"),
         ("Failed trials", claim.failures),
     ]

@@ -48,8 +48,7 @@ def rows(results: Sequence[ClaimResult]) -> list[Row]:
     """Return a row for each claim that has an estimate, sorted by topic."""
     found = []
     for result in results:
-        shown = result.headline
-        part = next((one for one in shown.parts if one.estimate), None) if shown else None
+        part = result.headline.headline if result.headline else None
         if part and part.estimate:
             found.append(Row(result, part, part.estimate))
     topics = list(Topic)

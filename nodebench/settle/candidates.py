@@ -9,7 +9,7 @@ from nodebench.analysis.readings import all_paired
 from nodebench.analysis.sequential import LOOKS
 from nodebench.analysis.study_membership import is_at
 from nodebench.claims import Claim, ClaimResult, ConditionResult, Kind, PartResult, Verdict
-from nodebench.claims.content import Content, reads
+from nodebench.claims.content import Content, as_read
 from nodebench.claims.judge import CONFIRMED
 from nodebench.claims.outcome import WhyCode
 from nodebench.running.estimate import Costs
@@ -161,7 +161,7 @@ def _is_available(study: Study, available: frozenset[str]) -> bool:
 
 def _outcomes(claim: Claim, points: Iterable[Point], contents: Sequence[Content] | None) -> list[Record]:
     """The records that the claim reads."""
-    return [point.record for point in points if point.is_outcome and reads(claim, contents, point)]
+    return [point.record for point in points if point.is_outcome and as_read(claim, contents, [point])]
 
 
 def _candidate(

@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 from evidence import claim, evidence
+from scipy import stats
 
 from nodebench.analysis.crossovers import at_equal_error, crossover
-from nodebench.analysis.curves import crossing, ratio_at_equal
+from nodebench.analysis.curves import crossing, line, ratio_at_equal
 from nodebench.analysis.fairness import Point
 from nodebench.analysis.readings import axis, final
 from nodebench.claims import Verdict, judge
@@ -21,6 +23,15 @@ def curve(factor: float, errors=(1e-2, 1e-4, 1e-6)):
 
 
 # --- statistics
+
+
+def test_a_line_is_that_of_least_squares():
+    x, y = np.random.default_rng(0).uniform(size=(2, 12))
+    found, expected = line(x.tolist(), y.tolist()), stats.linregress(x, y)
+    assert found.slope == pytest.approx(expected.slope, rel=1e-12)
+    assert found.intercept == pytest.approx(expected.intercept, rel=1e-12)
+    assert found.r_squared == pytest.approx(expected.rvalue**2, rel=1e-12)
+    assert line([1.0, 2.0, 3.0], [5.0, 5.0, 5.0]).r_squared == 0
 
 
 def test_curves_of_one_law_differ_by_their_factor_wherever_their_points_lie():

@@ -207,6 +207,9 @@ def test_the_median_of_failed_replicates_has_the_interval_that_scipy_gives():
 def test_benjamini_hochberg_multiplies_by_rank_and_keeps_the_order():
     assert benjamini_hochberg([0.01, 0.04, 0.03, 0.9]) == pytest.approx([0.04, 0.04 * 4 / 3, 0.04 * 4 / 3, 0.9])
     assert benjamini_hochberg([]) == []
+    for n in (1, 2, 7, 60):
+        ps = np.random.default_rng(n).uniform(0, 0.3, n).round(2).tolist()
+        assert benjamini_hochberg(ps) == pytest.approx(stats.false_discovery_control(ps), rel=1e-12)
 
 
 SCALES = ("linear", "log", "share", "censored")

@@ -88,6 +88,19 @@ def test_a_claim_that_was_not_frozen_reads_what_its_arms_name():
     assert judge([claim(LOSS)], losses(options={"anything": 1}))[0].verdict is Verdict.SUPPORTED
 
 
+def test_records_of_an_accelerator_count_for_a_claim_that_holds_on_any_device():
+    anywhere = claim(LOSS).but(any_device=True)
+    found = judge([anywhere], losses(device="cuda:0"), (), frozen(ASKED))[0]
+    assert found.verdict is Verdict.SUPPORTED
+    assert judge([anywhere], losses(device="cuda:0", rtol=1e-4), (), frozen(ASKED))[0].verdict is Verdict.NOT_TESTED
+
+
+def test_replicates_of_two_devices_are_not_pooled():
+    anywhere = claim(LOSS).but(any_device=True)
+    found = judge([anywhere], [*losses(5), *losses(7, device="cuda:0")], (), frozen(ASKED))[0]
+    assert found.conditions[0].n == 7
+
+
 def test_contents_say_what_trials_have_in_common_and_what_differs():
     assert ASKED.varied == {"rtol": [1e-3, 1e-5]}
     assert ASKED.fixed["epochs"] == 5

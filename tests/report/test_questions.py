@@ -7,7 +7,7 @@ import pytest
 from evidence import claim, evidence
 
 from nodebench.analysis.readings import final
-from nodebench.claims import CLAIMS, Topic, Verdict, judge
+from nodebench.claims import CLAIMS, ConditionResult, Topic, Verdict, judge
 from nodebench.claims.contract import Arm, Part
 from nodebench.reporting.overview import overview, rows
 from nodebench.reporting.question_page import OPEN, UNKNOWN, answer, findings, question_page
@@ -83,6 +83,14 @@ def test_the_picture_has_a_row_for_each_measured_claim_by_topic():
     svg = overview("test", shown).svg
     for text in ("earlier", "planted", "memory", "time", "0.504", "supported"):
         assert text in svg
+
+
+def test_the_picture_shows_the_effect_that_leaves_a_condition_undecided():
+    """A condition of two parts that hold together: the first is supported, the second is not."""
+    first, second = (result_of(values).results[0] for values in ([0.5, 0.51, 0.49, 0.5, 0.52], [0.1, 2.1, 0.2, 1.9, 1]))
+    joint = ConditionResult("", (first, second), True, Verdict.INCONCLUSIVE)
+    (row,) = rows([replace(result_of([]), verdict=Verdict.INCONCLUSIVE, conditions=(joint,))])
+    assert row.estimate == second.estimate
 
 
 @pytest.mark.parametrize("values", [[math.inf] * 3 + [0.5] * 2, [1e300] * 5, [0.0] * 5, [-1.0, 0.0, 1.0, 2.0, 3.0]])

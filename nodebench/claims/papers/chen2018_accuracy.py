@@ -94,6 +94,7 @@ def _parity(scope: str, data: Where, margin: float, study: str, where: str) -> C
         traps=(_TEST_SET, _LAST, _STEM, _MARGIN),
         fairness=_SAME_SCHEDULE,
         gate=gate_on(data),
+        any_device=scope == "paper",
     )
 
 
@@ -142,6 +143,7 @@ def _parameters(scope: str, data: Where, margin: float, study: str, where: str) 
         ),
         fairness=_SAME_SCHEDULE,
         gate=gate_on(data),
+        any_device=scope == "paper",
     )
 
 

@@ -70,6 +70,7 @@ def _nfe_grows(
         fairness=f"One epoch of warm-up, then a cosine to 0; batches of {batch}, no random crops. The authors' script "
         "divides the rate by ten three times, and has batches of 128 and random crops.",
         gate=gate_on(data),
+        any_device=scope == "paper",
     )
 
 
