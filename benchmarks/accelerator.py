@@ -47,14 +47,15 @@ class Part:
     needs_data: bool = False
 
 
-# Memory and accuracy do not depend on other load, so these parts run several trials at once.
+# Memory and accuracy do not depend on other load, so these parts run several trials at once. Processes take turns on an
+# accelerator: fourteen trainings of an ODE-Net at once, each eight times slower, finish 1.75 times as many as one.
 PARTS = (
     Part("memory", "memory", 1, ("--seeds", "1", "--jobs", "8", "--threads", "1")),
     Part("devices", "devices", 4),
     Part("devices-cpu", "devices", 4, ("--threads", str(usable_cores()), "--timeout", "60"), on_cpu=True),
     Part("compile", "compile", 3),
     Part("precision", "precision", 2, ("--seeds", "1", "--jobs", "8", "--threads", "1")),
-    Part("mnist", "mnist-full", 6, ("--jobs", "8", "--threads", "1", "--checkpoint-every", "60"), needs_data=True),
+    Part("mnist", "mnist-full", 6, ("--jobs", "4", "--threads", "1", "--checkpoint-every", "60"), needs_data=True),
 )
 
 

@@ -3,13 +3,9 @@
 The colours are the Okabe–Ito palette. Each series also has its own marker, so that series differ by more than colour.
 """
 
-import io
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from typing import Literal
 
 import matplotlib as mpl
@@ -22,9 +18,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from nodebench.analysis.statistics import median
 from nodebench.claims import Verdict
-from nodebench.escapes import for_matplotlib, visible
-from nodebench.reporting import plots
-from nodebench.reporting.colours import MUTED, TRUE
+from nodebench.escapes import for_matplotlib
+from nodebench.reporting.drawing import INK, Drawing, Tooltips
 from nodebench.store.snapshots import LARGEST
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B59B00")
@@ -36,79 +31,8 @@ VERDICT_COLOURS = {
     Verdict.INCONCLUSIVE: "#7F7F7F",
 }
 SUPPORT, REFUTE = VERDICT_COLOURS[Verdict.SUPPORTED], VERDICT_COLOURS[Verdict.REFUTED]
-# Placeholder that is replaced by ``currentColor``, so that plots follow light and dark pages.
-INK = "#010203"
 WIDTH, HEIGHT = 6.4, 3.6  # inches
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-_STYLE = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "pdf.fonttype": 42,
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
-    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"),
-    "legend.frameon": False,
-    "path.simplify_threshold": 0.5,
-}
-
-
-def style(name: str) -> AbstractContextManager[None]:
-    """Apply the style of the report's plots; ``name`` makes the SVG ids unique on a page."""
-    return plots.style(name, **_STYLE)
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A plot as inline SVG, which takes the colours of the page, and as PDF for a paper."""
-
-    svg: str
-    pdf: Callable[[], bytes]
-
-
-def saved(name: str, drawn: Figure, titles: Mapping[str, Sequence[str]] | None = None) -> Drawing:
-    """Render a plot as SVG and PDF; equal plots give equal bytes.
-
-    Args:
-        name: of the plot.
-        drawn: the figure.
-        titles: the tooltips: by the gid of a line, one text per point.
-    """
-
-    def pdf() -> bytes:
-        with style(name):
-            file = io.BytesIO()
-            drawn.savefig(file, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
-            return file.getvalue()
-
-    return Drawing(_with_titles(_svg(drawn), titles or {}), pdf)
-
-
-def _with_titles(svg: str, titles: Mapping[str, Sequence[str]]) -> str:
-    """Return the SVG with a title for each point. A line with points outside the axes gets no titles."""
-    for gid, words in titles.items():
-        line = re.search(rf'<g id="{re.escape(gid)}">.*?</g>\s*</g>', svg, re.S)
-        parts = re.split(r"(<use [^>]*)/>", line.group()) if line else []
-        if line and len(parts) == 2 * len(words) + 1:
-            for place, text in enumerate(words):
-                title = escape(visible(text, keep="\n"))
-                parts[2 * place + 1] += f"><title>{title}</title></use>"
-            svg = svg[: line.start()] + "".join(parts) + svg[line.end() :]
-    return svg
-
-
-def _svg(drawn: Figure) -> str:
-    svg = io.StringIO()
-    plots.lay_out(drawn)
-    drawn.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    text = svg.getvalue()
-    text = text[text.index("<svg") :]
-    for ink in (INK, TRUE, MUTED):
-        text = text.replace(ink, "currentColor")
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = re.sub(r"\s*<!--.*?-->", "", text, flags=re.S).replace(' target="_blank"', "")
-    # The page sets the width; two decimals are precise enough for a screen.
-    text = re.sub(r' (?:width|height)="[^"]*pt"', "", text, count=2)
-    return re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group()), text)
 
 
 def plain_log(axis: mpl.axis.Axis) -> None:
@@ -170,7 +94,8 @@ class Look:
 
 def against(name: str, series: Sequence[Series], look: Look, published: Sequence[Series] = ()) -> Drawing:
     """Plot medians over replicates with their range (minimum to maximum); published values have hollow markers."""
-    with style(name):
+
+    def draw() -> tuple[Figure, Tooltips]:
         drawn = Figure(figsize=(WIDTH, HEIGHT))
         axes = drawn.subplots()
         drawable = list(map(_drawable, series))
@@ -214,7 +139,9 @@ def against(name: str, series: Sequence[Series], look: Look, published: Sequence
         if len(series) + len(published) + len(look.guides) + look.front > 1:
             _legend_below(drawn)
         sns.despine(drawn)
-        return saved(name, drawn, titles)
+        return drawn, titles
+
+    return Drawing(name, draw)
 
 
 def _titles(one: Series, look: Look) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from nodebench.reporting.charts import Drawing
+from nodebench.reporting.drawing import Drawing
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from nodebench.analysis.statistics import Range
 from nodebench.claims import PartResult
 from nodebench.escapes import for_matplotlib
-from nodebench.reporting.charts import INK, REFUTE, SUPPORT, VERDICT_COLOURS, WIDTH, Drawing, plain_log, saved, style
+from nodebench.reporting.charts import REFUTE, SUPPORT, VERDICT_COLOURS, WIDTH, plain_log
+from nodebench.reporting.drawing import INK, Drawing, Tooltips
 from nodebench.store.snapshots import LARGEST
 
 
@@ -22,7 +23,8 @@ def forest(name: str, results: Sequence[PartResult], published: float | None, ra
     shown = [one for one in results if one.estimate is not None]
     part = shown[0].part
     scale = 100 if part.unit == "%" else 1
-    with style(name):
+
+    def draw() -> tuple[Figure, Tooltips]:
         drawn = Figure(figsize=(WIDTH, 1.1 + 0.42 * len(shown)))
         axes = drawn.subplots()
         values = [v * scale for one in shown for v in _on_axis(one)]
@@ -49,7 +51,9 @@ def forest(name: str, results: Sequence[PartResult], published: float | None, ra
             plain_log(axes.xaxis)
         drawn.legend(loc="outside upper right", ncols=3)
         sns.despine(drawn, left=True)
-        return saved(name, drawn)
+        return drawn, {}
+
+    return Drawing(name, draw)
 
 
 def _shade(

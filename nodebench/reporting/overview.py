@@ -16,8 +16,9 @@ from matplotlib.patches import Patch
 from nodebench.analysis.statistics import Estimate
 from nodebench.claims import ClaimResult, PartResult, Topic
 from nodebench.escapes import for_matplotlib
-from nodebench.reporting.charts import INK, SUPPORT, VERDICT_COLOURS, Drawing, saved, style
+from nodebench.reporting.charts import SUPPORT, VERDICT_COLOURS
 from nodebench.reporting.document import page_name
+from nodebench.reporting.drawing import INK, Drawing, Tooltips
 from nodebench.store.snapshots import LARGEST
 
 _WIDTH, _ROW = 8.0, 0.25  # inches
@@ -59,7 +60,8 @@ def overview(name: str, shown: Sequence[Row]) -> Drawing:
     """Draw one row per claim, grouped by topic."""
     groups = [(topic, list(some)) for topic, some in groupby(shown, key=lambda row: row.result.claim.topic)]
     lines = len(shown) + len(groups)
-    with style(name):
+
+    def draw() -> tuple[Figure, Tooltips]:
         drawn = Figure(figsize=(_WIDTH, 0.7 + _ROW * lines))
         axes = drawn.subplots()
         line = float(lines)
@@ -72,7 +74,9 @@ def overview(name: str, shown: Sequence[Row]) -> Drawing:
         axes.set(xlim=(0, 1), ylim=(-0.6, lines - 0.4))
         axes.axis("off")
         drawn.legend(handles=_legend(), loc="outside upper right", ncols=5)
-        return saved(name, drawn)
+        return drawn, {}
+
+    return Drawing(name, draw)
 
 
 def _legend() -> list[Patch | Line2D]:

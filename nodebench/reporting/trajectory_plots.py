@@ -1,9 +1,12 @@
 """Phase portraits and trajectories of a study's first replicate, from the snapshots that its trials stored."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from nodebench.reporting.charts import saved, style
+from matplotlib.figure import Figure
+
 from nodebench.reporting.document import Block, Chart, slug
+from nodebench.reporting.drawing import Drawing
 from nodebench.reporting.plots import density, over_time, portrait
 from nodebench.spec import Record
 from nodebench.spec.trajectories import Snapshots, Trajectories
@@ -29,20 +32,22 @@ def pictures(study: str, records: Sequence[Record], load_snapshots: Callable[[Re
         planar = last.planar or task == "latent-spirals"
         title = f"{task} · {model}" + (f" · {dataset}" if dataset else "") + f" · {preset} · seed {record.trial.seed}"
         if last.density.size:
-            with style(name):
-                drawing = saved(name, density(title, last))
+            drawing = _drawing(name, partial(density, title, last))
             samples = "points drawn from the model, " if last.moved.size else ""
             caption = f"{title}: points of the data, {samples}and the density of the model on the same axes. n = 1."
             drawn.append(Chart(name, caption, caption, drawing))
             continue
-        with style(name):
-            drawing = saved(name, portrait(title, last) if planar else over_time(title, last))
+        drawing = _drawing(name, partial(portrait if planar else over_time, title, last))
         error = record.metrics.get("trajectory_error")
         measured = f" Trajectory error {error:.3g}." if error is not None else ""
         caption = f"{title}: {_drawn_as(last)}.{measured} n = 1."
         header, rows = _numbers(last)
         drawn.append(Chart(name, caption, caption, drawing, header, rows, small=True))
     return drawn
+
+
+def _drawing(name: str, draw: Callable[[], Figure]) -> Drawing:
+    return Drawing(name, lambda: (draw(), {}))
 
 
 def _drawn_as(shown: Trajectories) -> str:

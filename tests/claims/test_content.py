@@ -97,8 +97,8 @@ def test_records_of_an_accelerator_count_for_a_claim_that_holds_on_any_device():
 
 def test_replicates_of_two_devices_are_not_pooled():
     anywhere = claim(LOSS).but(any_device=True)
-    found = judge([anywhere], [*losses(5), *losses(7, device="cuda:0")], (), frozen(ASKED))[0]
-    assert found.conditions[0].n == 7
+    found = judge([anywhere], [*losses(10, device="cuda:0"), *losses(5)], (), frozen(ASKED))[0]
+    assert found.conditions[0].n == 10
 
 
 def test_contents_say_what_trials_have_in_common_and_what_differs():

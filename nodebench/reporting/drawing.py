@@ -1,0 +1,123 @@
+"""A plot of the report as inline SVG and as PDF. It is drawn when it is needed; many are drawn by several processes."""
+
+import io
+import os
+import re
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from functools import cached_property
+from html import escape
+from multiprocessing import get_all_start_methods, get_context
+
+from matplotlib.figure import Figure
+
+from nodebench.escapes import visible
+from nodebench.reporting import plots
+from nodebench.reporting.colours import MUTED, TRUE
+
+# Placeholder that is replaced by ``currentColor``, so that plots follow light and dark pages.
+INK = "#010203"
+
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "pdf.fonttype": 42,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"),
+    "legend.frameon": False,
+    "path.simplify_threshold": 0.5,
+}
+
+Tooltips = Mapping[str, Sequence[str]]  # by the gid of a line, one text per point
+
+
+class Drawing:
+    """A plot as inline SVG, which takes the colours of the page, and as PDF for a paper; equal plots give equal bytes.
+
+    Args:
+        name: of the plot; it makes the ids of the SVG unique on a page.
+        draw: draws the figure, and returns it with its tooltips.
+    """
+
+    def __init__(self, name: str, draw: Callable[[], tuple[Figure, Tooltips]]) -> None:
+        self._name, self._draw = name, draw
+
+    @cached_property
+    def svg(self) -> str:
+        """The plot as SVG."""
+        with _style(self._name):
+            drawn, titles = self._draw()
+            plots.lay_out(drawn)
+            return _with_titles(_svg(drawn), titles)
+
+    def pdf(self) -> bytes:
+        """Return the plot as PDF."""
+        with _style(self._name):
+            drawn, _ = self._draw()
+            plots.lay_out(drawn)
+            file = io.BytesIO()
+            drawn.savefig(file, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+            return file.getvalue()
+
+
+def draw_all(drawings: Sequence[Drawing]) -> None:
+    """Draw the SVG of each plot, by one process per core where processes can be forked."""
+    waiting = [one for one in drawings if "svg" not in vars(one)]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if min(cores, len(waiting)) < 2 or "fork" not in get_all_start_methods():
+        return
+    # A forked process inherits the plots; only their numbers and the finished SVG pass between the processes.
+    with ProcessPoolExecutor(cores, get_context("fork"), _inherit, (waiting,)) as pool:
+        try:
+            for one, svg in zip(waiting, pool.map(_svg_of, range(len(waiting))), strict=True):
+                one.svg = svg
+        except BrokenProcessPool:  # a process was killed; this one draws the rest
+            return
+
+
+_inherited: Sequence[Drawing] = ()
+
+
+def _inherit(drawings: Sequence[Drawing]) -> None:
+    global _inherited  # noqa: PLW0603 - of a process that only draws
+    _inherited = drawings
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the others
+
+
+def _svg_of(number: int) -> str:
+    return _inherited[number].svg
+
+
+def _style(name: str) -> AbstractContextManager[None]:
+    """Apply the style of the report's plots."""
+    return plots.style(name, **_STYLE)
+
+
+def _with_titles(svg: str, titles: Mapping[str, Sequence[str]]) -> str:
+    """Return the SVG with a title for each point. A line with points outside the axes gets no titles."""
+    for gid, words in titles.items():
+        line = re.search(rf'<g id="{re.escape(gid)}">.*?</g>\s*</g>', svg, re.S)
+        parts = re.split(r"(<use [^>]*)/>", line.group()) if line else []
+        if line and len(parts) == 2 * len(words) + 1:
+            for place, text in enumerate(words):
+                title = escape(visible(text, keep="\n"))
+                parts[2 * place + 1] += f"><title>{title}</title></use>"
+            svg = svg[: line.start()] + "".join(parts) + svg[line.end() :]
+    return svg
+
+
+def _svg(drawn: Figure) -> str:
+    svg = io.StringIO()
+    drawn.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    text = svg.getvalue()
+    text = text[text.index("<svg") :]
+    for ink in (INK, TRUE, MUTED):
+        text = text.replace(ink, "currentColor")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r"\s*<!--.*?-->", "", text, flags=re.S).replace(' target="_blank"', "")
+    # The page sets the width; two decimals are precise enough for a screen.
+    text = re.sub(r' (?:width|height)="[^"]*pt"', "", text, count=2)
+    return re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group()), text)
