@@ -40,22 +40,25 @@ class Drawing:
     Args:
         name: of the plot; it makes the ids of the SVG unique on a page.
         draw: draws the figure, and returns it with its tooltips.
+
+    Attributes:
+        name: of the plot.
     """
 
     def __init__(self, name: str, draw: Callable[[], tuple[Figure, Tooltips]]) -> None:
-        self._name, self._draw = name, draw
+        self.name, self._draw = name, draw
 
     @cached_property
     def svg(self) -> str:
         """The plot as SVG."""
-        with _style(self._name):
+        with _style(self.name):
             drawn, titles = self._draw()
             plots.lay_out(drawn)
             return _with_titles(_svg(drawn), titles)
 
     def pdf(self) -> bytes:
         """Return the plot as PDF."""
-        with _style(self._name):
+        with _style(self.name):
             drawn, _ = self._draw()
             plots.lay_out(drawn)
             file = io.BytesIO()
