@@ -6,7 +6,7 @@ from nodebench.analysis.readings import final
 from nodebench.analysis.summary import configurations, varying
 from nodebench.reporting.charts import Look
 from nodebench.reporting.document import Block, Code, Page, Terms
-from nodebench.reporting.study_charts import Plot, Sides, draw, each, rows
+from nodebench.reporting.study_charts import Plot, comparable, draw, each, rows
 from nodebench.reporting.study_pages import SnapshotLoader, counts, failures, tables
 from nodebench.reporting.trajectory_plots import pictures
 from nodebench.spec import Record
@@ -29,12 +29,12 @@ def run_page(name: str, records: Sequence[Record], load_snapshots: SnapshotLoade
     """
     differing = varying(configurations(records))
     by = tuple(axis for axis in _SERIES if axis in differing)
-    sides: Sides = {"": records}
+    points = comparable({"": records})
     blocks: list[Block] = [Terms(_header(records))]
     blocks += tables("run", records, "", metrics_first=True)
     over = tuple(axis for axis in differing if axis not in by)
     for plot in (*_clouds(by, over), _training(records, (*by, *over))):
-        blocks += draw(plot, "run", sides)
+        blocks += draw(plot, "run", points)
     blocks += pictures("run", records, load_snapshots)
     blocks += failures("run", records, "")
     blocks += [Code(f"nodebench show {name} --columns all")]

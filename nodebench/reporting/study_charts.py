@@ -18,6 +18,7 @@ from nodebench.spec.trial import Scalar
 XY = tuple[float, float]
 # Records by origin: the user's own under an empty name, others under the name that labels them.
 Sides = Mapping[str, Sequence[Record]]
+Comparable = Mapping[Preset, Mapping[str, Sequence[Point]]]  # by preset and origin
 
 
 @dataclass(frozen=True)
@@ -123,15 +124,22 @@ class Plot:
         )
 
 
-def draw(plot: Plot, study: str, sides: Sides) -> list[Chart]:
+def comparable(sides: Sides) -> Comparable:
+    """Read the records of a study for its plots, in the order of the study."""
+    return {
+        preset: {side: found for side, records in sides.items() if (found := _points(preset, records))}
+        for preset in Preset
+    }
+
+
+def draw(plot: Plot, study: str, points: Comparable) -> list[Chart]:
     """Draw a plot of a study, one chart per preset that has something to draw."""
-    there = {record.trial.preset for records in sides.values() for record in records}
-    drawn = [_draw(plot, study, preset, sides) for preset in Preset if preset in there]
+    drawn = [_draw(plot, study, preset, sides) for preset, sides in points.items()]
     return [chart for chart in drawn if chart is not None]
 
 
-def _draw(plot: Plot, study: str, preset: Preset, sides: Sides) -> Chart | None:
-    taken = {side: _taken(plot, preset, records) for side, records in sides.items()}
+def _draw(plot: Plot, study: str, preset: Preset, sides: Mapping[str, Sequence[Point]]) -> Chart | None:
+    taken = {side: [point for point in points if plot.takes(point)] for side, points in sides.items()}
     usable = {
         side: [p for p in points if _why_not(plot, p) is None and any(True for _ in plot.points.of(p.record))]
         for side, points in taken.items()
@@ -160,15 +168,13 @@ def _draw(plot: Plot, study: str, preset: Preset, sides: Sides) -> Chart | None:
     return Chart(name, caption, alt, drawing, ("series", plot.look.x or "place", plot.look.y), table)
 
 
-def _taken(plot: Plot, preset: Preset, records: Sequence[Record]) -> list[Point]:
-    """Return the records of a plot at one preset, in the order of their study."""
+def _points(preset: Preset, records: Sequence[Record]) -> list[Point]:
     ordered = sorted(records, key=lambda r: (r.place.number or 0, r.trial.seed, r.started))
     neutral = _neutral()
-    points = [
+    return [
         replace(point, axes={**neutral.get(point.record.trial.task, {}), **point.axes})
         for point in points_of(record for record in ordered if record.trial.preset is preset)
     ]
-    return [point for point in points if plot.takes(point)]
 
 
 @cache
