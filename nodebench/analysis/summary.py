@@ -58,6 +58,7 @@ def configurations(records: Iterable[Record]) -> list[Configuration]:
     """Group records by machine and by every axis but the seed, in the order of their studies."""
     found: dict[tuple[str, str, str | None], dict[int, Record]] = {}
     axes: dict[tuple[str, str, str | None], dict[str, Scalar | None]] = {}
+    names = axis_names(without=("overrides", "seed"))
     ordered = sorted(records, key=lambda r: (r.place.number if r.place.number is not None else -1, r.started, r.id))
     for record in ordered:
         machine = machine_label(record.environment)
@@ -67,9 +68,9 @@ def configurations(records: Iterable[Record]) -> list[Configuration]:
         kept = found.setdefault(key, {})
         if record.trial.seed not in kept or record.started > kept[record.trial.seed].started:
             kept[record.trial.seed] = record
-        trial = record.trial.model_dump(mode="json")
-        plain = {name: trial[name] for name in axis_names(without=("overrides", "seed"))}
-        axes.setdefault(key, plain | {MACHINE: machine} | trial["overrides"] | {CODE: code})
+        if key not in axes:
+            trial = record.trial.model_dump(mode="json")
+            axes[key] = {name: trial[name] for name in names} | {MACHINE: machine} | trial["overrides"] | {CODE: code}
     return [Configuration(axes[key], tuple(kept[seed] for seed in sorted(kept))) for key, kept in found.items()]
 
 
