@@ -114,11 +114,25 @@ QUESTIONS = (
     Question(
         "Can I train with one tolerance and test with a looser one?",
         (),
-        ("looser-at-test (default)", "faster-at-test (default)", "coarse-solver-collapse (default)"),
+        ("looser-at-test (default)", "faster-at-test (default)"),
         YES_NO,
         "First check that the accuracy stays the same with smaller steps: a network trained with coarse steps is not "
         "an ODE.",
         "nodebench study run tolerance",
+    ),
+    Question(
+        "Is a network that was trained with a few fixed steps still an ODE?",
+        (),
+        ("coarse-solver-collapse (default)",),
+        {
+            Verdict.SUPPORTED: "No.",
+            Verdict.REFUTED: "Yes.",
+            Verdict.PARTLY: "Nearly.",
+            Verdict.DEPENDS: "It depends on the step and on the network.",
+        },
+        "Test the trained network with a finer solver. If its accuracy falls, it relies on the error of its own steps: "
+        "train with smaller steps or with an adaptive solver.",
+        "nodebench study run coarse",
     ),
     Question(
         "Which tolerance do I need in training?",
