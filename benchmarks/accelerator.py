@@ -48,7 +48,7 @@ class Part:
 
 
 # Memory and accuracy do not depend on other load, so these parts run several trials at once. Processes take turns on an
-# accelerator: fourteen trainings of an ODE-Net at once, each eight times slower, finish 1.75 times as many as one.
+# accelerator: 14 ODE-Net trainings at once take eight times as long as one, so throughput is 1.75 times that of one.
 PARTS = (
     Part("memory", "memory", 1, ("--seeds", "1", "--jobs", "8", "--threads", "1")),
     Part("devices", "devices", 4),

@@ -26,7 +26,7 @@ class Line:
 def line(x: Sequence[float], y: Sequence[float]) -> Line:
     """Fit ``y = intercept + slope x``."""
     slope, intercept = statistics.linear_regression(x, y)
-    return Line(slope, intercept, statistics.correlation(x, y) ** 2 if min(y) < max(y) else 0.0)
+    return Line(slope, intercept, min(1.0, statistics.correlation(x, y) ** 2) if min(y) < max(y) else 0.0)
 
 
 Curve = Sequence[tuple[float, float]]

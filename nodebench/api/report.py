@@ -9,6 +9,7 @@ from nodebench.api.verdicts import Verdicts
 from nodebench.claims.verdict_file import verdicts_json
 from nodebench.errors import BadInput, choose
 from nodebench.reporting.document import Page
+from nodebench.reporting.drawing import draw_all
 from nodebench.reporting.readme import with_verdicts
 from nodebench.reporting.site import report as report_pages
 from nodebench.reporting.writers import WRITERS, Files, write
@@ -51,6 +52,7 @@ def report(
     formats: Sequence[str] = FORMATS,
     readme: str | Path | None = None,
     with_published: bool = False,
+    jobs: int = 1,
 ) -> Report:
     """Judge the claims, and write tables, plots, a page for each claim and study, and ``verdicts.json`` for programs.
 
@@ -63,6 +65,7 @@ def report(
         formats: ``html``, ``md``, ``latex``, ``csv``.
         readme: a README to write the verdicts into.
         with_published: whether ``results/published`` is shown beside the other records.
+        jobs: number of processes that draw the plots; more than one are forked from this process.
 
     Raises:
         BadInput: there is no record, a format does not exist, or a file cannot be written.
@@ -80,6 +83,8 @@ def report(
         return of_run[_key(record)].snapshots(record)
 
     pages, found = report_pages(records, load_snapshots, calibrations(folder), beside)
+    if {"html", "md"} & set(chosen):
+        draw_all([chart.drawing for page in pages for chart in page.charts], jobs)
     first = _write(pages, target, chosen, {"verdicts.json": verdicts_json(found)})
     if readme is not None:
         path = Path(readme)

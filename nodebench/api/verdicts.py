@@ -63,7 +63,7 @@ def verdicts(results: str | Path = "results") -> Verdicts:
 
 def _row(result: ClaimResult) -> dict[str, object]:
     shown = result.headline
-    estimate = shown.headline.estimate if shown and shown.headline else None
+    estimate = shown.headline_part.estimate if shown and shown.headline_part else None
     return {
         "claim": result.claim.id,
         "scope": result.claim.scope,

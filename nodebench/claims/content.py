@@ -80,7 +80,7 @@ def content_of(trials: Iterable[Mapping[str, Any]], neutral: Mapping[str, Any]) 
 
 def alike(point: Point) -> Hashable:
     """Return a key that is equal for records whose trials have the same content and preset."""
-    return frozenset((name, value) for name, value in point.axes.items() if name not in ("seed", "threads"))
+    return tuple(sorted((name, repr(value)) for name, value in point.axes.items() if name not in ("seed", "threads")))
 
 
 def as_read(claim: Claim, contents: Sequence[Content] | None, points: Sequence[Point]) -> list[Point]:

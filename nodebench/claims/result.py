@@ -90,8 +90,8 @@ class ConditionResult:
         return f"{self.label}: {measured}" if self.label and measured else measured or self.label
 
     @property
-    def headline(self) -> PartResult | None:
-        """The part to show if only one can be shown: a measured one, if possible with the verdict of the condition."""
+    def headline_part(self) -> PartResult | None:
+        """The measured part to show if only one can be: the first with the verdict of the condition, else the first."""
         measured = [one for one in self.parts if one.estimate]
         return next((one for one in measured if one.verdict is self.verdict), next(iter(measured), None))
 

@@ -1,5 +1,6 @@
 """``nodebench report``: write the report as a site, Markdown, LaTeX and CSV."""
 
+import os
 import webbrowser
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ def report_command(results: Path, out: Path | None, formats: str, readme: Path |
             formats=_names(formats) or FORMATS,
             readme=readme,
             with_published=with_published,
+            jobs=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
         )
     console = Terminal(soft_wrap=True)
     if done.left_out:

@@ -1,9 +1,13 @@
-"""A plot of the report as inline SVG and as PDF. It is drawn when it is needed; many are drawn by several processes."""
+"""Plots of the report, as inline SVG and as PDF.
 
+A plot is drawn when its SVG or PDF is first read; ``draw_all`` draws many in parallel processes.
+"""
+
+import ctypes
 import io
-import os
 import re
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -30,6 +34,8 @@ _STYLE = {
     "legend.frameon": False,
     "path.simplify_threshold": 0.5,
 }
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 Tooltips = Mapping[str, Sequence[str]]  # by the gid of a line, one text per point
 
@@ -66,14 +72,19 @@ class Drawing:
             return file.getvalue()
 
 
-def draw_all(drawings: Sequence[Drawing]) -> None:
-    """Draw the SVG of each plot, by one process per core where processes can be forked."""
+def draw_all(drawings: Sequence[Drawing], jobs: int) -> None:
+    """Draw the SVG of each plot in parallel processes, where processes can be forked.
+
+    Args:
+        drawings: the plots.
+        jobs: number of processes.
+    """
     waiting = [one for one in drawings if "svg" not in vars(one)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    if min(cores, len(waiting)) < 2 or "fork" not in get_all_start_methods():
+    jobs = min(jobs, len(waiting))
+    if jobs < 2 or "fork" not in get_all_start_methods():
         return
     # A forked process inherits the plots; only their numbers and the finished SVG pass between the processes.
-    with ProcessPoolExecutor(cores, get_context("fork"), _inherit, (waiting,)) as pool:
+    with ProcessPoolExecutor(jobs, get_context("fork"), _inherit, (waiting,)) as pool:
         try:
             for one, svg in zip(waiting, pool.map(_svg_of, range(len(waiting))), strict=True):
                 one.svg = svg
@@ -87,7 +98,9 @@ _inherited: Sequence[Drawing] = ()
 def _inherit(drawings: Sequence[Drawing]) -> None:
     global _inherited  # noqa: PLW0603 - of a process that only draws
     _inherited = drawings
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the others
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.platform == "linux":  # the parent may end without ending its children, and they would wait for it forever
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _svg_of(number: int) -> str:

@@ -49,7 +49,7 @@ def rows(results: Sequence[ClaimResult]) -> list[Row]:
     """Return a row for each claim that has an estimate, sorted by topic."""
     found = []
     for result in results:
-        part = result.headline.headline if result.headline else None
+        part = result.headline.headline_part if result.headline else None
         if part and part.estimate:
             found.append(Row(result, part, part.estimate))
     topics = list(Topic)

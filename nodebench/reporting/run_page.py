@@ -6,7 +6,7 @@ from nodebench.analysis.readings import final
 from nodebench.analysis.summary import configurations, varying
 from nodebench.reporting.charts import Look
 from nodebench.reporting.document import Block, Code, Page, Terms
-from nodebench.reporting.study_charts import Plot, comparable, draw, each, rows
+from nodebench.reporting.study_charts import Plot, draw, each, points_by_preset, rows
 from nodebench.reporting.study_pages import SnapshotLoader, counts, failures, tables
 from nodebench.reporting.trajectory_plots import pictures
 from nodebench.spec import Record
@@ -29,7 +29,7 @@ def run_page(name: str, records: Sequence[Record], load_snapshots: SnapshotLoade
     """
     differing = varying(configurations(records))
     by = tuple(axis for axis in _SERIES if axis in differing)
-    points = comparable({"": records})
+    points = points_by_preset({"": records})
     blocks: list[Block] = [Terms(_header(records))]
     blocks += tables("run", records, "", metrics_first=True)
     over = tuple(axis for axis in differing if axis not in by)

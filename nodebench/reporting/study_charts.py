@@ -18,7 +18,7 @@ from nodebench.spec.trial import Scalar
 XY = tuple[float, float]
 # Records by origin: the user's own under an empty name, others under the name that labels them.
 Sides = Mapping[str, Sequence[Record]]
-Comparable = Mapping[Preset, Mapping[str, Sequence[Point]]]  # by preset and origin
+PointsByPreset = Mapping[Preset, Mapping[str, Sequence[Point]]]  # by preset and origin
 
 
 @dataclass(frozen=True)
@@ -124,15 +124,15 @@ class Plot:
         )
 
 
-def comparable(sides: Sides) -> Comparable:
-    """Read the records of a study for its plots, in the order of the study."""
+def points_by_preset(sides: Sides) -> PointsByPreset:
+    """Return the records of a study as points, by preset and origin, in the order of the study."""
     return {
         preset: {side: found for side, records in sides.items() if (found := _points(preset, records))}
         for preset in Preset
     }
 
 
-def draw(plot: Plot, study: str, points: Comparable) -> list[Chart]:
+def draw(plot: Plot, study: str, points: PointsByPreset) -> list[Chart]:
     """Draw a plot of a study, one chart per preset that has something to draw."""
     drawn = [_draw(plot, study, preset, sides) for preset, sides in points.items()]
     return [chart for chart in drawn if chart is not None]

@@ -21,7 +21,7 @@ from nodebench.reporting.document import (
     slug,
 )
 from nodebench.reporting.published import published
-from nodebench.reporting.study_charts import Sides, comparable, draw
+from nodebench.reporting.study_charts import Sides, draw, points_by_preset
 from nodebench.reporting.study_comparisons import break_evens, crossovers, equals
 from nodebench.reporting.study_plots import PLOTS
 from nodebench.reporting.tables import status_line
@@ -87,9 +87,9 @@ def _page(name: str, sides: Sides, studies: Mapping[str, Sides], load_snapshots:
     on_cpu = all(record.trial.device == "cpu" for side in sides.values() for record in side)
     if study and study.without_accelerator and on_cpu:
         blocks.append(Paragraph(study.without_accelerator))
-    read = cache(lambda study: comparable(studies.get(study, {})))
+    points_of_study = cache(lambda which: points_by_preset(studies.get(which, {})))
     for plot in PLOTS.get(shipped, ()):
-        blocks += draw(plot, name, read(plot.study or name))
+        blocks += draw(plot, name, points_of_study(plot.study or name))
     if study and study.pictures:
         blocks += pictures(name, next(iter(sides.values())), load_snapshots)
     for which, some in _by_preset(sides).items():

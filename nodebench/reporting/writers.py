@@ -17,7 +17,6 @@ from nodebench.errors import BadInput
 from nodebench.escapes import for_spreadsheet, for_terminal, visible
 from nodebench.paths import for_writing, is_regular, make_folder, remove_file, write_file
 from nodebench.reporting.document import Block, Cell, Chart, Page, Table
-from nodebench.reporting.drawing import draw_all
 
 Files = dict[str, bytes]  # by path below the report's folder
 
@@ -38,7 +37,6 @@ _STANDALONE = "<style>svg{color:#1b1b1f}@media(prefers-color-scheme:dark){svg{co
 
 def html(pages: Sequence[Page]) -> Files:
     """Return the HTML site: pages, style sheet, script, plots, and the data of each table and plot."""
-    draw_all([chart.drawing for page in pages for chart in page.charts])
     environment = _environment(autoescape=True)
     template = environment.get_template("page.html.j2")
     files = {f"{page.name}.html": template.render(page=page, pages=pages).encode() + b"\n" for page in pages}
@@ -49,7 +47,6 @@ def html(pages: Sequence[Page]) -> Files:
 
 def markdown(pages: Sequence[Page]) -> Files:
     """Return the pages as Markdown, for a code host such as GitHub."""
-    draw_all([chart.drawing for page in pages for chart in page.charts])
     template = _environment(autoescape=False).get_template("page.md.j2")
     files = {}
     for page in pages:

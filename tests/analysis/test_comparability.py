@@ -14,7 +14,7 @@ from nodebench.analysis.readings import final
 from nodebench.analysis.reproduction import Replicates
 from nodebench.analysis.summary import by_study, configurations, varying
 from nodebench.reporting.charts import Look
-from nodebench.reporting.study_charts import Plot, draw, each
+from nodebench.reporting.study_charts import Plot, draw, each, points_by_preset
 from nodebench.reporting.study_pages import study_pages
 from nodebench.reporting.tables import run_table
 from nodebench.running.estimate import Costs
@@ -86,9 +86,9 @@ PLOT = Plot("p", "a plot", each(ERROR, SECONDS), (), Look("error", "s"))
 
 @each_axis
 def test_no_line_of_a_plot_joins_them(axis):
-    series = {row[0] for chart in draw(PLOT, "mine", {"": pair(axis)}) for row in chart.rows}
+    series = {row[0] for chart in draw(PLOT, "mine", points_by_preset({"": pair(axis)})) for row in chart.rows}
     if axis == "preset":  # not even one plot
-        assert len(draw(PLOT, "mine", {"": pair(axis)})) == 2
+        assert len(draw(PLOT, "mine", points_by_preset({"": pair(axis)}))) == 2
     else:
         assert len(series) == 2
 
@@ -143,14 +143,14 @@ def test_seconds_of_two_machines_are_never_pooled():
     (page,) = study_pages({"mine": {"": records}}, lambda _: {})
     cells = [[cell.text for cell in row] for row in page.tables[0].rows]
     assert [row[:3] for row in cells] == [["a processor", "2", "33 ms"], ["another processor", "3", "332 ms"]]
-    (chart,) = draw(PLOT, "mine", {"": records})
+    (chart,) = draw(PLOT, "mine", points_by_preset({"": records}))
     assert {row[0] for row in chart.rows} == {"a processor", "another processor"}
 
 
 def test_machines_do_not_part_what_is_no_time():
     plot = Plot("p", "a plot", each(ERROR, ERROR), (), Look("error", "error"))
     records = [*seconds(ENVIRONMENT, (0.033,)), *seconds(OTHER_MACHINE, (0.332,))]
-    (chart,) = draw(plot, "mine", {"": records})
+    (chart,) = draw(plot, "mine", points_by_preset({"": records}))
     assert {row[0] for row in chart.rows} == {"measured"}
 
 

@@ -32,6 +32,7 @@ def test_a_line_is_that_of_least_squares():
     assert found.intercept == pytest.approx(expected.intercept, rel=1e-12)
     assert found.r_squared == pytest.approx(expected.rvalue**2, rel=1e-12)
     assert line([1.0, 2.0, 3.0], [5.0, 5.0, 5.0]).r_squared == 0
+    assert all(line([a, 2 * a, 3 * a], [0.7 * a, 1.4 * a, 2.1 * a]).r_squared <= 1 for a in np.arange(0.01, 2, 0.01))
 
 
 def test_curves_of_one_law_differ_by_their_factor_wherever_their_points_lie():

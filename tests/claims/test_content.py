@@ -1,6 +1,7 @@
 """Records find their claims by what they are, never by the name of a run or a study."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from evidence import claim, evidence
@@ -97,8 +98,24 @@ def test_records_of_an_accelerator_count_for_a_claim_that_holds_on_any_device():
 
 def test_replicates_of_two_devices_are_not_pooled():
     anywhere = claim(LOSS).but(any_device=True)
-    found = judge([anywhere], [*losses(10, device="cuda:0"), *losses(5)], (), frozen(ASKED))[0]
-    assert found.conditions[0].n == 10
+    on_cpu = [one for one in losses(8) if one.trial.seed >= 5]
+    found = judge([anywhere], [*losses(5, device="cuda:0"), *on_cpu], (), frozen(ASKED))[0]
+    assert len(found.results[0].sample.values) == 5
+
+
+def test_the_arms_of_a_replicate_ran_on_one_device():
+    other = replace(LOSS, against=Arm("large", {"model": "large"}), combine="difference", supports=(-1.0, 1.0))
+    arms = [*losses(5, device="cuda:0"), *losses(5, model="large")]
+    asked = content_of([axes(model=model) for model in ("small", "large")], {"epochs": 1, "noise": 0.0})
+    apart = judge([claim(other).but(any_device=True)], arms, (), frozen(asked))[0]
+    assert not apart.results[0].sample.values
+    together = judge([claim(other).but(any_device=True)], [*losses(5), *losses(5, model="large")], (), frozen(asked))[0]
+    assert len(together.results[0].sample.values) == 5
+
+
+def test_an_option_with_a_list_of_values_harms_no_verdict():
+    listed = losses(1, options={"widths": [1, 2]})
+    assert judged([*losses(), *listed]).verdict is Verdict.SUPPORTED
 
 
 def test_contents_say_what_trials_have_in_common_and_what_differs():

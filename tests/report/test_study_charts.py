@@ -13,7 +13,7 @@ from nodebench.reporting.charts import PALETTE, REFUTE, Look, Series, against, p
 from nodebench.reporting.document import Paragraph, Table
 from nodebench.reporting.forest import forest
 from nodebench.reporting.site import PUBLISHED, report
-from nodebench.reporting.study_charts import Plot, by_axis, category, comparable, draw, each, rows
+from nodebench.reporting.study_charts import Plot, by_axis, category, draw, each, points_by_preset, rows
 from nodebench.reporting.study_pages import study_pages
 from nodebench.reporting.study_plots import PLOTS
 from nodebench.spec import Interleaved, Preset, Record, Status, load_study
@@ -74,11 +74,11 @@ def test_times_of_a_busy_machine_are_not_drawn_whatever_the_labels_say(points, t
     good = evidence(0, costs=costs, history=[row])
     drifted = evidence(1, costs=costs, history=[row], drifted=True)
     shared = evidence(2, costs=costs, history=[row]).model_copy(update={"place": Place(shared=True)})
-    (chart,) = draw(plot, "mine", comparable({"": [good, drifted, shared]}))
+    (chart,) = draw(plot, "mine", points_by_preset({"": [good, drifted, shared]}))
     assert len(chart.rows) == (1 if timed else 3)
     assert ("Left out: 1 trial (the machine's speed changed during the trial)" in chart.caption) == timed
     assert ("1 trial (other trials ran on its cores)" in chart.caption) == timed
-    assert draw(plot, "mine", comparable({"": [drifted, shared]})) == [] or not timed
+    assert draw(plot, "mine", points_by_preset({"": [drifted, shared]})) == [] or not timed
 
 
 TRAINING = Plot("d", "over training", rows("history", "epoch", "nfe_probe"), ("model",), WORDLESS)
@@ -91,7 +91,7 @@ def trained(seed: int, calls: float, epochs: int = 2, **more) -> Record:
 
 def test_each_preset_has_a_plot_of_its_own():
     records = [trained(0, 20.0), trained(1, 22.0), trained(0, 90.0, preset="smoke"), trained(0, 50.0, preset="paper")]
-    charts = {chart.name: chart for chart in draw(TRAINING, "fig3", comparable({"": records}))}
+    charts = {chart.name: chart for chart in draw(TRAINING, "fig3", points_by_preset({"": records}))}
     values = {name: {row[2] for row in chart.rows} for name, chart in charts.items()}
     assert values == {"fig3-d": {20.0, 22.0}, "fig3-d-smoke": {90.0}, "fig3-d-paper": {50.0}}
     for preset, chart in zip(("smoke", "quick", "paper"), charts.values(), strict=True):
@@ -100,14 +100,16 @@ def test_each_preset_has_a_plot_of_its_own():
 
 @pytest.mark.parametrize("status", [Status.INTERRUPTED, Status.TIMEOUT, Status.ERROR])
 def test_a_trial_that_did_not_end_well_is_no_part_of_a_curve(status):
-    (chart,) = draw(TRAINING, "fig3", comparable({"": [trained(0, 20.0), trained(1, 90.0, epochs=1, status=status)]}))
+    (chart,) = draw(
+        TRAINING, "fig3", points_by_preset({"": [trained(0, 20.0), trained(1, 90.0, epochs=1, status=status)]})
+    )
     assert {row[2] for row in chart.rows} == {20.0}
     assert "n = 1 per point. Left out: 1 trial (the trial failed)." in chart.caption
 
 
 def test_published_records_stand_beside_the_users_own():
     sides = {"": [trained(0, 20.0)], PUBLISHED: [trained(0, 90.0), trained(1, 92.0)]}
-    (chart,) = draw(TRAINING, "fig3", comparable(sides))
+    (chart,) = draw(TRAINING, "fig3", points_by_preset(sides))
     values: dict[str, set[float]] = {}
     for label, _, value in chart.rows:
         values.setdefault(label, set()).add(value)
@@ -117,7 +119,7 @@ def test_published_records_stand_beside_the_users_own():
 def test_values_of_a_paper_are_drawn_beside_the_series_that_they_belong_to():
     plot = Plot("e", "errors", by_axis("rtol", CALLS), ("model",), WORDLESS, published=(("b", ((1e-3, 5.0),)),))
     records = [evidence(model=model, costs={"nfe_forward": 20.0}) for model in ("a", "b")]
-    (chart,) = draw(plot, "mine", comparable({"": records}))
+    (chart,) = draw(plot, "mine", points_by_preset({"": records}))
     assert [row[0] for row in chart.rows] == ["a", "b", "b, published"]
     fill = re.compile(r"fill-opacity: 0; stroke: (#\w+)|fill: none; stroke: (#\w+); stroke-dasharray")
     colours = {found for match in fill.findall(chart.drawing.svg) for found in match if found}
@@ -296,5 +298,5 @@ def test_an_option_that_a_record_is_older_than_is_no_difference():
     axes = {"task": "mnist", "model": "odenet", "costs": {"nfe_forward": 20.0}, "metrics": {"test_error": 0.1}}
     older = evidence(0, options={"batch_size": 64}, **axes)
     later = evidence(1, options={"batch_size": 64, "noise": 0.0}, **axes)
-    (chart,) = draw(plot, "mine", comparable({"": [older, later]}))
+    (chart,) = draw(plot, "mine", points_by_preset({"": [older, later]}))
     assert {label for label, *_ in chart.rows} == {"direct"}

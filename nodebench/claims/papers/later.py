@@ -97,9 +97,9 @@ CLAIMS = (
         traps=(
             "the source's image data are CIFAR-10, and its networks have no layer before the ODE. The ODE-Net of "
             "Table 1 has a stem, the time as an input of its field, and a normalisation at the end of the field",
-            "the threshold of one point is ours",
-            "the source names a critical step for each data set and solver; here are two steps for images and one for "
-            "spheres",
+            "the threshold of one point is not from the source",
+            "the source names a critical step size for each data set and solver; this claim tests two step sizes on "
+            "images and one on spheres",
         ),
         fairness="Each network is trained as the others of its task, and tested with its own steps and with dopri5.",
         gate=Gate(final("test_error")),
