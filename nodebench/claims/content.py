@@ -78,9 +78,10 @@ def content_of(trials: Iterable[Mapping[str, Any]], neutral: Mapping[str, Any]) 
     )
 
 
-def alike(point: Point) -> Hashable:
-    """Return a key that is equal for records whose trials have the same content and preset."""
-    return tuple(sorted((name, repr(value)) for name, value in point.axes.items() if name not in ("seed", "threads")))
+def content_key(point: Point) -> Hashable:
+    """Return a key that is equal for records of the same content and preset."""
+    named = (item for item in point.axes.items() if item[0] == "preset" or item[0] not in _NOT_CONTENT)
+    return tuple(sorted((name, repr(value)) for name, value in named))
 
 
 def as_read(claim: Claim, contents: Sequence[Content] | None, points: Sequence[Point]) -> list[Point]:
@@ -90,7 +91,7 @@ def as_read(claim: Claim, contents: Sequence[Content] | None, points: Sequence[P
         claim: a claim.
         contents: the frozen content of the trials that its studies ask for; None if the claim is not frozen. In that
             case only its preset and the axes of its arms select records.
-        points: records that are ``alike``.
+        points: records with the same ``content_key``.
     """
     axes = points[0].axes
     if axes.get("preset") != claim.preset:

@@ -7,7 +7,7 @@ from itertools import product
 
 from nodebench.analysis.fairness import Point, differing, incomparable, points_of
 from nodebench.analysis.noise import noise_of
-from nodebench.claims.content import Content, alike, as_read
+from nodebench.claims.content import Content, as_read, content_key
 from nodebench.claims.contract import Arm, Claim, Part
 from nodebench.claims.outcome import Note, NoteCode
 from nodebench.claims.replicate import replicate
@@ -94,7 +94,7 @@ class Evidence:
         # By task; then, since there are many replicates, by the content of the trial.
         self._by_task: dict[str, dict[Hashable, list[Point]]] = {}
         for point in points_of(records):
-            self._by_task.setdefault(point.record.trial.task, {}).setdefault(alike(point), []).append(point)
+            self._by_task.setdefault(point.record.trial.task, {}).setdefault(content_key(point), []).append(point)
         self._calibrations = calibrations
         self._contents = contents or {}
         self._of_claim: dict[str, list[Point]] = {}

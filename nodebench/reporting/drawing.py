@@ -8,10 +8,10 @@ import io
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from functools import cached_property
 from html import escape
 from multiprocessing import get_all_start_methods, get_context
@@ -57,19 +57,23 @@ class Drawing:
     @cached_property
     def svg(self) -> str:
         """The plot as SVG."""
-        with _style(self.name):
-            drawn, titles = self._draw()
-            plots.lay_out(drawn)
+        with self._drawn() as (drawn, titles):
             return _with_titles(_svg(drawn), titles)
 
     def pdf(self) -> bytes:
         """Return the plot as PDF."""
-        with _style(self.name):
-            drawn, _ = self._draw()
-            plots.lay_out(drawn)
+        with self._drawn() as (drawn, _):
             file = io.BytesIO()
             drawn.savefig(file, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
             return file.getvalue()
+
+    @contextmanager
+    def _drawn(self) -> Iterator[tuple[Figure, Tooltips]]:
+        """Draw the figure, and keep the style of the report until it is saved."""
+        with plots.style(self.name, **_STYLE):
+            drawn, titles = self._draw()
+            plots.lay_out(drawn)
+            yield drawn, titles
 
 
 def draw_all(drawings: Sequence[Drawing], jobs: int) -> None:
@@ -105,11 +109,6 @@ def _inherit(drawings: Sequence[Drawing]) -> None:
 
 def _svg_of(number: int) -> str:
     return _inherited[number].svg
-
-
-def _style(name: str) -> AbstractContextManager[None]:
-    """Apply the style of the report's plots."""
-    return plots.style(name, **_STYLE)
 
 
 def _with_titles(svg: str, titles: Mapping[str, Sequence[str]]) -> str:
