@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nodebench.cli.exit_codes import INTERRUPTED
+from nodebench.cores import usable_cores
 from nodebench.errors import BadInput
-from nodebench.instruments.environment import usable_cores
 from nodebench.trial.devices import resolve_device
 
 NODEBENCH = [sys.executable, "-m", "nodebench"]

@@ -106,15 +106,15 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = runs_of(CALIBRATING + 2 * arguments.comparisons, arguments.replicates)
     known, tried = noise_of(runs[:CALIBRATING]), runs[CALIBRATING:]
-    figures: dict[str, object] = {}
+    metrics: dict[str, object] = {}
     for name, noise in (("uncalibrated", None), ("calibrated", known)):
         for factor in (1.0, 1.1, 1.5):
-            figures[f"{name}, second run × {factor:g}"] = alarms(tried, noise, factor)
+            metrics[f"{name}, second run × {factor:g}"] = alarms(tried, noise, factor)
     if arguments.asv:
-        figures["asv compare"] = asv_alarms(arguments.asv)
-    for name, figure in figures.items():
-        print(name, json.dumps(figure))
-    content = {"figures": figures, "replicates": arguments.replicates, "environment": describe_environment()}
+        metrics["asv compare"] = asv_alarms(arguments.asv)
+    for name, metric in metrics.items():
+        print(name, json.dumps(metric))
+    content = {"metrics": metrics, "replicates": arguments.replicates, "environment": describe_environment()}
     arguments.out.write_text(json.dumps(content, indent=2) + "\n")
 
 

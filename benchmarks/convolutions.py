@@ -157,8 +157,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/published/convolutions.json"))
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    figures = {f"batch {batch}": compared(batch, options.rounds) for batch in BATCHES}
-    found = {"figures": figures, "load_before": load, "environment": describe_environment()}
+    metrics = {f"batch {batch}": compared(batch, options.rounds) for batch in BATCHES}
+    found = {"metrics": metrics, "load_before": load, "environment": describe_environment()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=2) + "\n")
 

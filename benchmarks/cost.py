@@ -139,18 +139,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("results/published/cost.json"))
     out = parser.parse_args().out
-    figures = {
+    metrics = {
         "help_seconds": help_seconds(20),
         "memory_pass_over_mnist_step": memory_pass(10),
     }
     # One rk4 step over [0, 1] keeps training steps short: many rounds fit and make the interval narrow.
     for name, task, rounds, step_size in (("mnist", "mnist", 600, [1.0]), ("spiral", "toy/spiral", 600, [])):
         for arm, ratio in timed_pass(task, rounds, preset="smoke", solver=["rk4"], step_size=step_size).items():
-            figures[f"{arm}_over_by_hand_{name}"] = ratio
-    for name, figure in figures.items():
-        print(name, json.dumps(figure))
+            metrics[f"{arm}_over_by_hand_{name}"] = ratio
+    for name, metric in metrics.items():
+        print(name, json.dumps(metric))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"figures": figures, "environment": describe_environment()}, indent=2) + "\n")
+    out.write_text(json.dumps({"metrics": metrics, "environment": describe_environment()}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

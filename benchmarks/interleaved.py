@@ -130,11 +130,11 @@ def slowed(replicates: int, core: int, **grid: object) -> dict[str, object]:
 
 def everything(replicates: int, core: int) -> dict[str, dict[str, object]]:
     """Measure all ratios under the current load."""
-    figures = {f"{name} against itself": against_itself(replicates, core, **grid) for name, grid in PROBLEMS.items()}
-    figures["5 % more evaluations"] = slowed(replicates, core, **SLOWED)
-    for name, figure in figures.items():
-        print(f"  {name}: {json.dumps(figure)}", flush=True)
-    return figures
+    metrics = {f"{name} against itself": against_itself(replicates, core, **grid) for name, grid in PROBLEMS.items()}
+    metrics["5 % more evaluations"] = slowed(replicates, core, **SLOWED)
+    for name, metric in metrics.items():
+        print(f"  {name}: {json.dumps(metric)}", flush=True)
+    return metrics
 
 
 def main() -> None:
@@ -148,11 +148,11 @@ def main() -> None:
     core = max(os.sched_getaffinity(0))
     before = os.getloadavg()[0]
     print(f"load average before: {before:.2f}")
-    figures = {"alone": everything(options.replicates, core)}
+    metrics = {"alone": everything(options.replicates, core)}
     print("beside a process on the same core:")
     with neighbour(core):
-        figures["beside a neighbour"] = everything(options.replicates, core)
-    found = {"figures": figures, "load_before": before, "environment": describe_environment()}
+        metrics["beside a neighbour"] = everything(options.replicates, core)
+    found = {"metrics": metrics, "load_before": before, "environment": describe_environment()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=2) + "\n")
 

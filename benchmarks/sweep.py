@@ -33,7 +33,7 @@ TRIVIAL = {"task": "toy/exponential", "preset": "smoke", "solver": "euler", "thr
 # The alternative to a fork server: a new interpreter per trial, with the imports that a trial needs.
 INTERPRETER = [sys.executable, "-c", "import nodebench.trial.preload"]
 
-Figures = dict[str, dict[str, float | int] | float]
+Metrics = dict[str, dict[str, float | int] | float]
 
 
 def study(trials: int) -> Study:
@@ -50,7 +50,7 @@ def swept(folder: Path, trials: int) -> Iterator[tuple[Record, int]]:
         yield record, this.memory_info().rss
 
 
-def overhead(folder: Path, trials: int) -> Figures:
+def overhead(folder: Path, trials: int) -> Metrics:
     """Measure the overhead of a trial, the start of a new interpreter, and the memory growth of the parent.
 
     The overhead is the time of a trial without its setup and passes: start, two reference loads, end. In seconds.
@@ -69,7 +69,7 @@ def overhead(folder: Path, trials: int) -> Figures:
     }
 
 
-def append_and_resume(folder: Path, records: int) -> Figures:
+def append_and_resume(folder: Path, records: int) -> Metrics:
     """Measure the seconds to store a record, and to the first trial of a resumed run.
 
     The time of a record excludes the disk's sync. The fork server is already warm.
@@ -101,13 +101,13 @@ def main() -> None:
     arguments = parser.parse_args()
     wait_for_fork_server()
     with tempfile.TemporaryDirectory() as folder:
-        figures: Figures = {}
+        metrics: Metrics = {}
         for measure, size in ((append_and_resume, arguments.records), (overhead, arguments.trials)):
             part = measure(Path(folder), size)
-            figures |= part
-            for name, figure in part.items():
-                print(name, json.dumps(figure), flush=True)
-    content = {"figures": figures, "environment": describe_environment()}
+            metrics |= part
+            for name, metric in part.items():
+                print(name, json.dumps(metric), flush=True)
+    content = {"metrics": metrics, "environment": describe_environment()}
     arguments.out.write_text(json.dumps(content, indent=2) + "\n")
 
 

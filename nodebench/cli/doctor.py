@@ -112,8 +112,8 @@ def _accelerator() -> Iterator[Check]:
 
 
 def _machine() -> Iterator[Check]:
+    from nodebench.cores import usable_cores
     from nodebench.instruments import describe_environment
-    from nodebench.instruments.environment import usable_cores
 
     known = describe_environment()
     cores = usable_cores()

@@ -1,6 +1,5 @@
 """``nodebench report``: write the report as a site, Markdown, LaTeX and CSV."""
 
-import os
 import webbrowser
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +9,7 @@ from nodebench.api.report import FORMATS, LATEST_REPORT, report, report_run
 from nodebench.cli.exit_codes import LATEST
 from nodebench.cli.heartbeat import waiting
 from nodebench.cli.terminal import Terminal
+from nodebench.cores import usable_cores
 from nodebench.errors import BadInput
 from nodebench.store.run_folder import RunFolder
 
@@ -25,7 +25,7 @@ def report_command(results: Path, out: Path | None, formats: str, readme: Path |
             formats=_names(formats) or FORMATS,
             readme=readme,
             with_published=with_published,
-            jobs=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
+            jobs=usable_cores(),
         )
     console = Terminal(soft_wrap=True)
     if done.left_out:

@@ -35,8 +35,8 @@ def settle_claims(
 
     if not dry_run:
         start_fork_server()
+    from nodebench.cores import usable_cores
     from nodebench.instruments import describe_environment
-    from nodebench.instruments.environment import usable_cores
     from nodebench.running.estimate import costs_on
     from nodebench.settle.settle import SettleSession
 

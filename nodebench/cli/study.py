@@ -122,8 +122,8 @@ def _listed(value: object) -> str:
 
 def plan_study(study: Study, results: Path, jobs: int | None, probe: bool) -> None:
     """Print how many trials a study has, which are left out, how many are done, and the time left."""
+    from nodebench.cores import default_threads
     from nodebench.instruments import describe_environment
-    from nodebench.instruments.environment import default_threads
     from nodebench.running.estimate import costs_on, estimate
     from nodebench.running.plan import plan
     from nodebench.running.sweep import missing

@@ -14,10 +14,10 @@ import torch
 from threadpoolctl import threadpool_info
 
 import nodebench
+from nodebench.cores import system_file, usable_cores
 from nodebench.distributions import git_state, installed
 
 _PACKAGES = ("torch", "torchdiffeq", "torchvision", "numpy", "scipy", "pandas")
-THREADS_VARIABLE = "OMP_NUM_THREADS"
 _LIBRARIES = ("diffrax", "jax", "torchdyn", "torchode")  # recorded where they are installed
 _SOLVERS = ("torchdiffeq", "scipy", "diffrax", "torchdyn", "torchode")  # their code affects the results of a trial
 
@@ -35,11 +35,11 @@ def describe_environment(device: str = "cpu") -> dict[str, Any]:
             "usable": usable_cores(),
         },
         "threads": torch.get_num_threads(),
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "governor": system_file("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "memory_bytes": psutil.virtual_memory().total,
         "container": {
-            "cpu_max": _read("/sys/fs/cgroup/cpu.max"),
-            "memory_max": _read("/sys/fs/cgroup/memory.max"),
+            "cpu_max": system_file("/sys/fs/cgroup/cpu.max"),
+            "memory_max": system_file("/sys/fs/cgroup/memory.max"),
         },
         "accelerator": _accelerator(torch.device(device)),
     }
@@ -65,29 +65,6 @@ def software() -> dict[str, Any]:
     }
 
 
-def usable_cores() -> int:
-    """Return the number of cores that this process may use: its CPU affinity, limited by the container's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").partition(" ")
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period or 100_000)))
-
-
-def requested_threads() -> int | None:
-    """The first number of ``OMP_NUM_THREADS``, which may list one for each nesting level; None if unset or invalid."""
-    text = os.environ.get(THREADS_VARIABLE, "").split(",")[0].strip()
-    return int(text) if text.isdecimal() and int(text) > 0 else None
-
-
-def default_threads(jobs: int = 1) -> int:
-    """Return the default number of CPU threads of a trial: ``OMP_NUM_THREADS``, or else all cores of its job.
-
-    Args:
-        jobs: trials that run at once and share the usable cores.
-    """
-    share = max(1, usable_cores() // jobs)
-    return min(requested_threads() or share, share)
-
-
 def _version(package: str) -> str | None:
     found = installed(package)
     return found.version if found else None
@@ -100,7 +77,7 @@ def _processor() -> dict[str, str | None]:
     set is the one that torch uses.
     """
     known: dict[str, str] = {}
-    for line in (_read("/proc/cpuinfo") or "").splitlines():
+    for line in (system_file("/proc/cpuinfo") or "").splitlines():
         name, _, value = line.partition(":")
         known.setdefault(name.strip(), value.strip())
     family, model = known.get("cpu family"), known.get("model")
@@ -140,10 +117,3 @@ def accelerators() -> dict[str, str]:
     """Return the names of the accelerators that torch can use, by device string."""
     found = {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
     return found | ({"mps": "Apple MPS"} if torch.backends.mps.is_available() else {})
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return None

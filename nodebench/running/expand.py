@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nodebench.cores import default_threads, usable_cores
 from nodebench.errors import BadInput, choose
-from nodebench.instruments.environment import default_threads, usable_cores
 from nodebench.running.combination import OPTIONAL, UnsupportedCombination, stored, with_ode
 from nodebench.spec import DataSource, Exclusion, Grid, Trial
 from nodebench.spec.axes import AXES, as_stored

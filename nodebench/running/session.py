@@ -158,7 +158,7 @@ def run_more(
 
 def jobs_of(study: Study, jobs: int | None) -> int:
     """Return the number of parallel trials: by default 1 if times are measured, else the number of usable cores."""
-    from nodebench.instruments.environment import usable_cores
+    from nodebench.cores import usable_cores
 
     return jobs or (1 if study.timing else usable_cores())
 

@@ -4,7 +4,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from nodebench.instruments.environment import THREADS_VARIABLE, default_threads, requested_threads, usable_cores
+from nodebench.cores import THREADS_VARIABLE, default_threads, requested_threads, usable_cores
 from nodebench.spec import DataSource, Limits, Trial
 from nodebench.spec.metrics import several
 from nodebench.trial.isolation import foresee

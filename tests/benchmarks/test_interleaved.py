@@ -15,11 +15,11 @@ def test_an_arm_against_itself_is_1_and_5_percent_more_evaluations_are_found(tmp
     out = tmp_path / "interleaved.json"
     command = [sys.executable, ROOT / "benchmarks" / "interleaved.py", "--replicates", "4", "--out", out]
     subprocess.run(command, check=True, cwd=ROOT, timeout=3600)
-    for load, figures in json.loads(out.read_text())["figures"].items():
+    for load, metrics in json.loads(out.read_text())["metrics"].items():
         for name in ("mnist", "toy/spiral"):
-            itself = figures[f"{name} against itself"]
+            itself = metrics[f"{name} against itself"]
             assert itself["nfe_forward"] == [1.0] * 4, load
             assert itself["step_seconds"]["mean"] == pytest.approx(1.0, abs=0.1), load
-        slower = figures["5 % more evaluations"]
+        slower = metrics["5 % more evaluations"]
         assert slower["nfe_forward"] == [1.05] * 4
         assert slower["step_seconds"]["mean"] == pytest.approx(1.05, abs=0.1), load

@@ -13,8 +13,8 @@ import psutil
 import pytest
 from distributed.comm.core import CommClosedError
 
+from nodebench.cores import usable_cores
 from nodebench.errors import BadInput
-from nodebench.instruments.environment import usable_cores
 from nodebench.running.engines import dask as dask_engine
 from nodebench.running.engines.dask import DaskEngine
 from nodebench.running.engines.local import LocalEngine, _slots

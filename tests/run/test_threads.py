@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from nodebench.instruments.environment import default_threads, usable_cores
+from nodebench.cores import default_threads, usable_cores
 from nodebench.running.expand import multiply
 from nodebench.running.threads import choose_threads
 from nodebench.spec import DataSource, Grid, Limits

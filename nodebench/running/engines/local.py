@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 
-from nodebench.instruments.environment import usable_cores
+from nodebench.cores import usable_cores
 from nodebench.running.engines.contract import EVERY_PASS, Engine, Report, Requests
 from nodebench.running.rerun import run_until_steady
 from nodebench.spec import EVERYTHING, DataSource, Limits, Record, Trial
