@@ -3,13 +3,12 @@
 from nodebench.instruments.calibration import calibrate, drifted
 from nodebench.instruments.environment import describe_environment
 from nodebench.instruments.memory import MemoryMeter, ProcessPeak
-from nodebench.instruments.nfe import Budget, CountedField, Evaluate, NfeCounter
+from nodebench.instruments.nfe import Budget, CountedField, NfeCounter
 from nodebench.instruments.stopwatch import Stopwatch, synchronise
 
 __all__ = [
     "Budget",
     "CountedField",
-    "Evaluate",
     "MemoryMeter",
     "NfeCounter",
     "ProcessPeak",

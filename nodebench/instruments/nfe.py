@@ -1,14 +1,11 @@
 """The counter of vector-field evaluations (NFE), forward and backward, and of VJPs."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from nodebench.spec import SolveFailed, Status
-
-Evaluate = Callable[[Tensor, Tensor], Tensor]  # a vector field: (t, y) -> dy/dt
 
 
 @dataclass(frozen=True)
@@ -143,13 +140,13 @@ class CountedField(nn.Module):
         field: module ``(t, y) -> dy/dt``; ``t`` a scalar tensor, ``y`` of any shape. Its parameters are
             this module's parameters.
         counter: the counter that records the calls.
-        compiled: the same function, compiled or captured, to be called in its place.
+        compiled: the same function compiled, to be called in its place.
     """
 
-    _evaluate: Evaluate
+    _evaluate: nn.Module
     counter: NfeCounter
 
-    def __init__(self, field: nn.Module, counter: NfeCounter, compiled: Evaluate | None = None) -> None:
+    def __init__(self, field: nn.Module, counter: NfeCounter, compiled: nn.Module | None = None) -> None:
         super().__init__()
         self.field = field  # a submodule, for its parameters
         # Plain attributes in addition, because the lookup of a submodule is slow.

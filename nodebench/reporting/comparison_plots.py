@@ -242,17 +242,6 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         )
         for group, about in (("spiral", "Spiral"), ("flow", "Continuous flow"), ("mnist", "MNIST"))
     ),
-    "cuda-graphs": tuple(
-        Plot(
-            group,
-            f"{about} by the adjoint: time of a later training step against that of the first",
-            each(final("first_step_seconds"), _SECONDS),
-            ("solver_label",),
-            Look("first step (s)", "later step (s)", "xy", joined=False),
-            (group,),
-        )
-        for group, about in (("adjoint-spiral", "Spiral"), ("adjoint-mnist", "MNIST"))
-    ),
     "devices": tuple(
         Plot(
             group,

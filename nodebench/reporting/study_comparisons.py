@@ -279,7 +279,6 @@ def _ratio(found: Estimate | None) -> Cell:
 _EAGER: ArmAxes = {"solver": "dopri5", "compile": None}
 _BREAK_EVEN_ARMS: Mapping[str, ArmAxes] = {
     "torchdiffeq, compiled field": {"solver": "dopri5", "compile": "field"},
-    "torchdiffeq, CUDA graph of the field": {"solver": "dopri5", "compile": "graph"},
     "torchode, eager": {"solver": "torchode:dopri5", "compile": None},
     "torchode, compiled field": {"solver": "torchode:dopri5", "compile": "field"},
     "torchode, compiled solver": {"solver": "torchode:dopri5", "compile": "solver"},
@@ -287,7 +286,6 @@ _BREAK_EVEN_ARMS: Mapping[str, ArmAxes] = {
 }
 BREAK_EVENS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "compile": (("Spiral", "spiral"), ("Continuous flow", "flow"), ("MNIST", "mnist")),
-    "cuda-graphs": (("Spiral", "adjoint-spiral"), ("MNIST", "adjoint-mnist")),
 }
 
 
@@ -311,7 +309,7 @@ def break_evens(study: str, records: Sequence[Record], which: str = "") -> list[
         "The first step of a compiled arm, and of diffrax, includes compilation. Break-even is the number of training "
         "steps after which the total time of an arm is at most that of torchdiffeq without compilation. It is computed "
         "from the first step and the median later step, without later compilations. ∞ means that later steps are not "
-        "faster."
+        "faster. The gradient is direct, or checkpoint for diffrax."
     )
     return [Heading(", ".join(filter(None, ("When compilation pays off", which)))), Paragraph(note), *tables]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nodebench.solvers import Method, SolverAdapter, canonical_name, find_solver
-from nodebench.spec import Batching, Compile, Gradient, Trial
+from nodebench.spec import Batching, Gradient, Trial
 from nodebench.spec.axes import Part, as_stored, axis_names
 from nodebench.tasks import Task
 
@@ -59,7 +59,7 @@ def with_ode(task: Task, model: str, solver: str, chosen: Mapping[str, Any], /, 
         "segments": chosen["segments"] if gradient is Gradient.CHECKPOINT else None,
         "coupling": chosen["coupling"] if gradient is Gradient.REVERSIBLE and adapter.couples else None,
         "batching": batching,
-        "compile": _compile(chosen["compile"], adapter, gradient, solver, common),
+        "compile": _supported("compile", chosen["compile"], adapter.compiles, solver),
     }
     return Trial(model=model, solver=solver, **{**chosen, **fitting, **common})
 
@@ -100,24 +100,6 @@ def _first_step(wanted: float | None, adapter: SolverAdapter, method: Method, so
         message = f"solver {solver} does not accept a first step: {adapter.backend} always chooses its own"
         raise UnsupportedCombination(("first_step", wanted), message)
     return wanted if method.adaptive else None
-
-
-def _compile(
-    wanted: Compile | None, adapter: SolverAdapter, gradient: Gradient | None, solver: str, common: Mapping[str, Any]
-) -> Any:
-    """Return what is compiled, if a CUDA graph is not asked for where there can be none."""
-    chosen = _supported("compile", wanted, adapter.compiles, solver)
-    if chosen is not Compile.GRAPH:
-        return chosen
-    if not str(common["device"]).startswith("cuda"):
-        raise UnsupportedCombination(("compile", chosen), "compile 'graph' needs a CUDA device: add --device cuda")
-    if gradient is not None and not gradient.solves_backwards:
-        possible = _names(frozenset(one for one in adapter.gradients if one.solves_backwards))
-        reason = f"compile 'graph' keeps one evaluation, and gradient '{gradient}' needs more: {possible} only"
-        raise UnsupportedCombination(("gradient", gradient), reason)
-    if common["autocast"]:
-        raise UnsupportedCombination(("compile", chosen), "compile 'graph' does not support autocast")
-    return chosen
 
 
 def _supported(axis: str, wanted: Any, possible: Sequence[Any], solver: str) -> Any:

@@ -230,8 +230,7 @@ class SolverAdapter(ABC):
         if control.compile is None:
             return {}
         # A dispatch mode disables torch.compile, so the meters would measure the eager field.
-        what = "a replayed CUDA graph" if control.compile is Compile.GRAPH else "compiled code"
-        return dict.fromkeys(("tensor_peak_bytes", "saved_bytes"), f"{what} does not pass torch's dispatcher")
+        return dict.fromkeys(("tensor_peak_bytes", "saved_bytes"), "compiled code does not pass torch's dispatcher")
 
     def code(self, control: StepControl) -> str:
         """Return Python code that solves with the library itself, given ``field``, ``y0`` and ``times``."""

@@ -3,16 +3,15 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch._functorch import config as functorch_config
 from torch.utils.checkpoint import CheckpointError
 
-from nodebench.instruments import CountedField, Evaluate, NfeCounter
+from nodebench.instruments import CountedField, NfeCounter
 from nodebench.solvers.contract import Event, SolverAdapter, StepControl, check_states
-from nodebench.solvers.cuda_graph import GraphedFields
 from nodebench.solvers.field_cache import FieldCache
 from nodebench.solvers.gradients.checkpoint import COMPUTED_BEFORE, NOT_REPEATED, REACHED_TWICE
 from nodebench.solvers.precision import is_standstill
@@ -50,8 +49,7 @@ class Integrator:
         self.latest = counter  # counter of the latest solve; shows where a failed solve stopped
         self._trace: Trace | None = None
         self._observe: Observer | None = None
-        self._compiled = FieldCache[Evaluate]()
-        self._graphed = GraphedFields()
+        self._compiled = FieldCache[nn.Module]()
 
     def __call__(self, field: nn.Module, y0: Tensor, times: Tensor) -> Tensor:
         """Return the states at ``times``, shape ``(T, *y0.shape)``; see ``SolverAdapter.solve``.
@@ -95,15 +93,13 @@ class Integrator:
         self.counter.begin_solve()
         return CountedField(field, self.counter, self._compile(field))
 
-    def _compile(self, field: nn.Module) -> Evaluate | None:
-        if self.control.compile is Compile.GRAPH:
-            return self._graphed.of(field)
+    def _compile(self, field: nn.Module) -> nn.Module | None:
         if self.control.compile is not Compile.FIELD:
             return None
         if self.control.solves_backwards:
             # An adjoint keeps the graph of an evaluation after it was differentiated, which donated buffers forbid.
             functorch_config.donated_buffer = False
-        return self._compiled.get(field, "compiled", lambda: torch.compile(field))
+        return self._compiled.get(field, "compiled", lambda: cast(nn.Module, torch.compile(field)))
 
     @contextmanager
     def using(

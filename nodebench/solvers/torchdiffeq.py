@@ -27,7 +27,7 @@ from nodebench.solvers.gradients.function import Scheme, solve_by
 from nodebench.solvers.gradients.interpolated import InterpolatedAdjoint
 from nodebench.solvers.gradients.reversible import Reversible
 from nodebench.solvers.gradients.symplectic import SymplecticAdjoint
-from nodebench.spec import Batching, Compile, Gradient, Status
+from nodebench.spec import Batching, Gradient, Status
 from nodebench.spec.trial import EVERY_DTYPE
 
 # Metadata that torchdiffeq does not provide.
@@ -64,7 +64,6 @@ class TorchdiffeqAdapter(SolverAdapter):
     source = "https://github.com/rtqichen/torchdiffeq"
     gradients = frozenset(Gradient)
     batchings = (Batching.JOINT, Batching.WORST)
-    compiles = (Compile.EAGER, Compile.FIELD, Compile.GRAPH)
     dtypes = EVERY_DTYPE
     takes_first_step = True
     couples = True

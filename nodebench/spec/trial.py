@@ -111,12 +111,11 @@ _BATCHING_ABOUT = {
 
 
 class Compile(StrEnum):
-    """What is compiled: the field or the solver by ``torch.compile``, or the field as a CUDA graph."""
+    """What ``torch.compile`` compiles."""
 
     EAGER = "eager"
     FIELD = "field"
     SOLVER = "solver"
-    GRAPH = "graph"
 
 
 class Autocast(StrEnum):
@@ -236,11 +235,11 @@ class Trial(BaseModel):
         ),
     ] = None
     compile: Annotated[
-        Literal[Compile.FIELD, Compile.SOLVER, Compile.GRAPH] | None,
+        Literal[Compile.FIELD, Compile.SOLVER] | None,
         Axis(
             _METHOD,
             "compile",
-            "Field or solver compiled by torch.compile, or the field as a CUDA graph.",
+            "What torch.compile compiles.",
             unset=Compile.EAGER,
             inapplicable="the chosen model has no ODE, so there is no field to compile",
             computes=False,
@@ -355,9 +354,9 @@ class Trial(BaseModel):
     @property
     def solver_label(self) -> str:
         """A label of the solver, the batching and the compilation: ``torchode:tsit5 each compiled``."""
-        compiled = {Compile.FIELD: "compiled field", Compile.SOLVER: "compiled", Compile.GRAPH: "CUDA graph"}
-        parts = self.solver, self.batching, compiled[self.compile] if self.compile else None
-        return " ".join(filter(None, parts)) or "–"
+        compiled = {Compile.FIELD: "compiled field", Compile.SOLVER: "compiled"}
+        parts = [self.solver, self.batching, compiled.get(self.compile) if self.compile else None]
+        return " ".join(part for part in parts if part) or "–"
 
     @property
     def step_label(self) -> str:

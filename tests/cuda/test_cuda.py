@@ -172,16 +172,6 @@ def test_a_compiled_field_takes_the_same_evaluations(tmp_path):
     assert compiled.history[-1]["loss"] == pytest.approx(plain.history[-1]["loss"], rel=1e-9)
 
 
-@pytest.mark.parametrize(("task", "axes"), [("toy/spiral", {}), ("mnist", {"model": "odenet"})])
-def test_a_training_with_a_graphed_field_is_that_with_the_eager_one(tmp_path, task, axes):
-    same = {"solver": "dopri5", "gradient": "adjoint", "dtype": "float64", **axes}
-    eager, graphed = run(tmp_path, task, compile=["eager", "graph"], **same)
-    assert graphed.trial.compile == "graph"
-    for name in ("nfe_forward", "nfe_backward"):
-        assert graphed.costs[name] == eager.costs[name], name
-    assert graphed.history[-1]["loss"] == pytest.approx(eager.history[-1]["loss"], rel=1e-7)
-
-
 def test_jax_solves_on_the_accelerator(tmp_path):
     asked = "import jax; raise SystemExit(jax.default_backend() != 'gpu')"
     if subprocess.run([sys.executable, "-c", asked], capture_output=True, check=False).returncode:

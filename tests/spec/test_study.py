@@ -99,7 +99,6 @@ def test_a_shipped_study_says_what_it_asks_and_whom_it_feeds(name):
         "stiff-learning",
         "precision",
         "compile",
-        "cuda-graphs",
         "devices",
     ):  # nobody has published a number for them
         return
