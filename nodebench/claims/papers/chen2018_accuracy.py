@@ -65,36 +65,60 @@ _SAME_SCHEDULE = (
     "ten three times, and crops the images at random."
 )
 _MARGIN = "the margin is ours; the source's difference is 0.01 points"
+_SMALLER = (
+    "the paper trains on 60,000 digits for 160 epochs, and its errors are several times smaller: on fewer digits the "
+    "margin is more than twice the paper's whole error, so the verdict does not extend to the paper's training"
+)
+_STILL_FALLING = (
+    "the training losses of the networks with a block still fall in the last epoch, by little against those of the "
+    "first epoch (see “Judged on”)"
+)
+_ONE_SPLIT = "all seeds share one split into training and test digits, so the interval leaves out the choice of digits"
+_NO_BLOCK_LATER = (
+    "with longer training a network without any block comes close to the others (torchdiffeq issue 32), so equal "
+    "errors say little about the ODE"
+)
+_RATE = (
+    "for batches of 64 the authors' script has a learning rate of 0.05 instead of 0.1; this rate was tried for the MLP "
+    "and the network without a block only, and was worse for both"
+)
+_SMALL_TRAPS = (_SMALLER, _STILL_FALLING, _ONE_SPLIT, _RATE)
+_WARM_UP = "the warm-up was chosen after a ResNet without it had failed at a seed that is judged here"
 _STEM = "stem and head hold 132,874 of the ODE-Net's 208,266 parameters (torchdiffeq issue 32)"
+
+
+def _points(margin: float) -> str:
+    return f"{margin:g} point" + "s" * (margin != 1)
 
 
 def _parity(scope: str, data: Where, margin: float, study: str, where: str) -> Claim:
     odenet, resnet = odenet_on(data), _network(data, "ResNet", model="resnet")
     no_block, rknet = _network(data, "network without any block", model="no-block"), _network(data, "RK-Net", **_RKNET)
+    small = scope == "default"
     return Claim(
         id="mnist-parity",
-        scope="paper" if scope == "paper" else "default",
+        scope="default" if small else "paper",
         topic=Topic.ACCURACY,
         sentence=f"An ODE-Net, trained by the adjoint or through the solver (RK-Net), classifies MNIST as well as a "
-        f"ResNet: the test errors differ by at most {margin:g} points ({where}).",
+        f"ResNet: the test errors differ by at most {_points(margin)} ({where}).",
         source=chen2018(
             "section 3, Table 1", "ODE-Nets and RK-Nets can achieve around the same performance as the ResNet."
         ),
         published="0.42 % against 0.41 % test error",
         published_value=0.01,
         home="MNIST, the networks of Table 1",
-        studies=(study, *(["tolerance"] if scope == "default" else [])),
+        studies=(study, *(["tolerance"] if small else [])),
         parts=tuple(replace(_within(who, resnet, margin, home={}), joint="both") for who in (odenet, rknet)),
         controls=(
             Control(
-                f"a network without any block is {margin:g} points worse or more, so that the block matters",
+                f"a network without any block, trained as long, is {_points(margin)} worse or more",
                 _worse(no_block, odenet, (margin, _INF)),
             ),
         ),
-        traps=(_TEST_SET, _LAST, _STEM, _MARGIN),
+        traps=(_TEST_SET, _LAST, _STEM, _NO_BLOCK_LATER, _MARGIN, *((*_SMALL_TRAPS, _WARM_UP) if small else ())),
         fairness=_SAME_SCHEDULE,
         gate=gate_on(data),
-        any_device=scope == "paper",
+        any_device=not small,
     )
 
 
@@ -102,20 +126,22 @@ def _parameters(scope: str, data: Where, margin: float, study: str, where: str) 
     odenet, resnet = odenet_on(data), _network(data, "ResNet", model="resnet")
     one = _network(data, "ResNet of one block", model="resnet-1")
     tied = _network(data, "tied ResNet", model="resnet-tied")
+    small = scope == "default"
     return Claim(
         id="mnist-parameters",
-        scope="paper" if scope == "paper" else "default",
+        scope="default" if small else "paper",
         topic=Topic.ACCURACY,
-        sentence="The ODE is what lets an ODE-Net do with a third of a ResNet's parameters: one residual block with as "
-        f"many parameters is worse by more than {margin:g} points ({where}).",
+        sentence="The ODE reduces the number of parameters that are needed: an ODE-Net beats one residual block of as "
+        f"many parameters by more than {_points(margin)} ({where}).",
         source=chen2018(
-            "Table 1; acknowledgements of the later arXiv version, which withdraw it",
-            "pointing out an unsupported claim about parameter efficiency",
+            "section 1, of the first arXiv version; the acknowledgements of a later one withdraw it",
+            "the parameters of nearby “layers” are automatically tied together. In Section 3, we show that this "
+            "reduces the number of parameters required on a supervised learning task.",
         ),
         published="0.22 M against 0.60 M parameters; the claim was withdrawn",
         home="MNIST, the network of Table 1",
         studies=(study,),
-        # Equivalence or better refutes it. There is no published size of the effect: worse at all is support.
+        # A difference below the margin, in either direction, refutes it.
         parts=(_worse(one, odenet, (margin, _INF), home={}),),
         controls=(
             Control(
@@ -131,23 +157,28 @@ def _parameters(scope: str, data: Where, margin: float, study: str, where: str) 
                 ),
             ),
             Control(
-                f"six residual blocks of shared weights are within {margin:g} points of six with their own",
+                f"six residual blocks of shared weights are within {_points(margin)} of six with their own",
                 _within(tied, resnet, margin),
             ),
-            Control(f"one residual block is within {margin:g} points of six", _within(one, resnet, margin)),
+            Control(f"one residual block is within {_points(margin)} of six", _within(one, resnet, margin)),
         ),
         traps=(
             _TEST_SET,
+            _LAST,
+            _STEM,
             "a network of tied or of fewer blocks saves parameters too: the ODE is one way among others "
             "(torchdiffeq issue 25)",
+            "the claim is about the test error; the training loss may differ where the test error does not",
+            "there is no published size of the effect: the margin is ours, and a smaller advantage is not seen",
+            *(_SMALL_TRAPS if small else ()),
         ),
         fairness=_SAME_SCHEDULE,
         gate=gate_on(data),
-        any_device=scope == "paper",
+        any_device=not small,
     )
 
 
-_SMALL, WHOLE = "5,000 digits, 8 epochs", "60,000 images, 10 epochs"
+_SMALL, WHOLE = "4,000 training digits, 8 epochs", "60,000 images, 10 epochs"
 _TABLE_1 = (
     _parity("default", DIGITS, 1.0, "table1", _SMALL),
     _parity("paper", FULL_DIGITS, 0.25, "mnist-full", WHOLE),
