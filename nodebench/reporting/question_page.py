@@ -25,10 +25,14 @@ def question_page(results: Sequence[ClaimResult], studies: Collection[str] = ())
 
 
 def findings(results: Sequence[ClaimResult], most: int = 5) -> list[str]:
-    """Return at most ``most`` questions that the records answer, with their answers, the most important first."""
+    """Return at most ``most`` questions that the records answer, with their answers, the most important first.
+
+    Each ends with the readers for whom it matters.
+    """
     known = {result.claim.name: result for result in results}
-    decided = [one for one in QUESTIONS if any(known[n].verdict.is_decided for n in one.claims[:1] if n in known)]
-    return [f"{question.text} {answer(question, known)}" for question in decided[:most]]
+    asked = [question for question in QUESTIONS if question.matters]
+    decided = [one for one in asked if any(known[n].verdict.is_decided for n in one.claims[:1] if n in known)]
+    return [f"{question.text} {answer(question, known)} {question.matters}" for question in decided[:most]]
 
 
 def answer(question: Question, results: Mapping[str, ClaimResult], studies: Collection[str] = ()) -> str:

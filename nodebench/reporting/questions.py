@@ -30,6 +30,7 @@ class Question:
         command: measures the answer on the reader's machine.
         studies: the studies whose pages show further measurements.
         guides: pages of the documentation, under ``docs``.
+        matters: for whom the answer matters, a sentence; empty if the question is not for the front page.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Question:
     command: str
     studies: tuple[str, ...] = ()
     guides: tuple[str, ...] = ()
+    matters: str = ""
 
     @property
     def links(self) -> list[tuple[str, str]]:
@@ -60,6 +62,7 @@ QUESTIONS = (
         "“Constant” refers to the number of solver steps. The solution at each output time is stored, so memory grows "
         "with the number of output times for every gradient. Request only the final state if that is enough.",
         "nodebench study run memory",
+        matters="This matters if memory limits your batch or the number of solver steps.",
     ),
     Question(
         "Is the adjoint slower than backpropagation through the solver?",
@@ -69,16 +72,7 @@ QUESTIONS = (
         "The adjoint solves the state a second time, backwards. Use it to save memory, not to save time. The study "
         "measures small networks in the first training steps.",
         "nodebench study run gradients",
-    ),
-    Question(
-        "Does the backward pass need half as many evaluations as the forward pass?",
-        ("torchdiffeq 97", "torchdiffeq 77"),
-        ("backward-half (default)", "backward-half (paper)"),
-        YES_NO,
-        "The backward solve restarts at each output time. The adjoint's absolute tolerance does not scale with the "
-        "gradient, so a summed loss needs more steps than a mean loss. The study counts evaluations in the first "
-        "training steps.",
-        "nodebench study run gradients",
+        matters="This matters if you train through the adjoint although memory would suffice without it.",
     ),
     Question(
         "Is the ODE block necessary, or are one or two residual blocks as accurate?",
@@ -92,6 +86,7 @@ QUESTIONS = (
         },
         "Compare with a network that has the same number of parameters, and with a network without any block.",
         "nodebench study run table1",
+        matters="This matters if you choose an ODE-Net to save parameters.",
     ),
     Question(
         "Does a latent ODE predict beyond the observed window better than an RNN?",
@@ -110,6 +105,7 @@ QUESTIONS = (
         "Sample the noise of a trace estimator once per solve. Regularisation of the field and extra dimensions are "
         "intended to reduce the number of evaluations.",
         "nodebench study run growth",
+        matters="This matters if you plan a long training: later epochs cost more than the first.",
     ),
     Question(
         "Can I train with one tolerance and test with a looser one?",
@@ -119,6 +115,18 @@ QUESTIONS = (
         "First check that the accuracy stays the same with smaller steps: a network trained with coarse steps is not "
         "an ODE.",
         "nodebench study run tolerance",
+        matters="This matters if you deploy a trained network: it can be cheaper than in training.",
+    ),
+    Question(
+        "Does the backward pass need half as many evaluations as the forward pass?",
+        ("torchdiffeq 97", "torchdiffeq 77"),
+        ("backward-half (default)", "backward-half (paper)"),
+        YES_NO,
+        "The backward solve restarts at each output time. The adjoint's absolute tolerance does not scale with the "
+        "gradient, so a summed loss needs more steps than a mean loss. The study counts evaluations in the first "
+        "training steps.",
+        "nodebench study run gradients",
+        matters="This matters if you estimate the cost of training from the forward pass.",
     ),
     Question(
         "Is a network that was trained with a few fixed steps still an ODE?",

@@ -64,14 +64,19 @@ def test_the_page_has_a_heading_and_an_answer_for_each_question():
     assert all(text.startswith((OPEN, UNKNOWN)) for text in answers)  # nothing is claimed without records
 
 
-def test_the_findings_are_the_questions_that_are_decided():
+def test_the_findings_are_the_questions_that_are_decided_with_those_for_whom_they_matter():
     decided = result_of([0.5, 0.51, 0.49, 0.5, 0.52])
-    first, second = (replace(decided, claim=decided.claim.but(id=q.claims[0].split()[0])) for q in QUESTIONS[1:3])
+    elsewhere = next(question for question in QUESTIONS if question.claims and not question.matters)
+    first, second, third = (
+        replace(decided, claim=decided.claim.but(id=question.claims[0].split()[0]))
+        for question in (*QUESTIONS[1:3], elsewhere)
+    )
     open_one = replace(first, verdict=Verdict.INCONCLUSIVE)
-    assert findings([open_one]) == []
-    found = findings([second, first])
+    assert findings([open_one]) == findings([third]) == []
+    found = findings([third, second, first])
     assert [text.partition("?")[0] + "?" for text in found] == [question.text for question in QUESTIONS[1:3]]
     assert all("0.504" in text for text in found)
+    assert all(text.endswith(question.matters) for text, question in zip(found, QUESTIONS[1:3], strict=True))
     assert len(findings([second, first], most=1)) == 1
 
 
