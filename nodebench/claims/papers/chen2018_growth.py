@@ -14,9 +14,9 @@ _INF = math.inf
 def _grows(arm: Arm, metric: str, since: int, home: Where | None = None) -> Part:
     """Evaluations of a fixed batch at the end of training, over those at an earlier epoch."""
     when = "before training" if since == 0 else f"after epoch {since}"
-    at = "at tolerance 1e-5 " if metric == "nfe_probe_tight" else ""
+    at = ", both at tolerance 1e-5" if metric == "nfe_probe_tight" else ""
     return Part(
-        f"after training a fixed batch needs {at}{{}} the evaluations that it needed {when}",
+        f"a fixed batch needs {{}} the evaluations after training that it needed {when}{at}",
         quotient(at_epoch(metric, -1), at_epoch(metric, since)),
         arm,
         supports=(1.2, _INF),

@@ -109,7 +109,7 @@ _MEMORY = (
         studies=("gradients", "table1"),
         parts=(
             Part(
-                "peak memory of a training step: the adjoint uses {} that of direct",
+                "a training step by the adjoint has {} the peak memory of one by direct",
                 final("tensor_peak_bytes"),
                 _NETWORK,
                 _direct(_NETWORK),
@@ -125,7 +125,7 @@ _MEMORY = (
             Control(
                 "a latent ODE saves a quarter too",
                 Part(
-                    "peak memory of a training step: the adjoint uses {} that of direct",
+                    "a training step by the adjoint has {} the peak memory of one by direct",
                     final("tensor_peak_bytes"),
                     _SERIES,
                     _direct(_SERIES),
