@@ -6,6 +6,12 @@ from nodebench.claims import ClaimResult
 from nodebench.claims.amendments import Amendment
 from nodebench.reporting.document import Block, Cell, Heading, Page, Paragraph, Table, number
 
+_CORRECTION = (
+    "Correction: the changes of 2026-11-25 give as a reason that they were written before any of the records that will "
+    "test the claim. For many claims this is not so: records of 2026-11-24 whose trials did not change are among those "
+    "that they are judged on."
+)
+
 
 def amendment_page(results: Sequence[ClaimResult], amendments: Sequence[Amendment]) -> Page:
     """Return the page with all amendments and the date on which each current declaration was frozen."""
@@ -15,6 +21,7 @@ def amendment_page(results: Sequence[ClaimResult], amendments: Sequence[Amendmen
             f"The declarations of claims were changed {len(amendments)} times; {late} of these changes were made after "
             "first results for the claim existed. Every change is listed here."
         ),
+        Paragraph(_CORRECTION),
         _table(amendments),
         Heading("Current declarations"),
         _in_force(results),

@@ -112,8 +112,8 @@ QUESTIONS = (
         (),
         ("looser-at-test (default)", "faster-at-test (default)"),
         YES_NO,
-        "First check that the accuracy stays the same with smaller steps: a network trained with coarse steps is not "
-        "an ODE.",
+        "First check that the accuracy stays the same with smaller steps: a network trained with coarse steps need "
+        "not be an ODE.",
         "nodebench study run tolerance",
         matters="This matters if you deploy a trained network: it can be cheaper than in training.",
     ),
@@ -123,8 +123,8 @@ QUESTIONS = (
         ("backward-half (default)", "backward-half (paper)"),
         YES_NO,
         "The backward solve restarts at each output time. The adjoint's absolute tolerance does not scale with the "
-        "gradient, so a summed loss needs more steps than a mean loss. The study counts evaluations in the first "
-        "training steps.",
+        "gradient, so the scale of the loss can change the count. The study counts evaluations in the first training "
+        "steps.",
         "nodebench study run gradients",
         matters="This matters if you estimate the cost of training from the forward pass.",
     ),
@@ -136,10 +136,10 @@ QUESTIONS = (
             Verdict.SUPPORTED: "No.",
             Verdict.REFUTED: "Yes.",
             Verdict.PARTLY: "Nearly.",
-            Verdict.DEPENDS: "It depends on the step and on the network.",
+            Verdict.DEPENDS: "It depends on the step, the network and the task.",
         },
         "Test the trained network with a finer solver. If its accuracy falls, it relies on the error of its own steps: "
-        "train with smaller steps or with an adaptive solver.",
+        "train with smaller steps or with an adaptive solver, and test again.",
         "nodebench study run coarse",
     ),
     Question(
@@ -314,7 +314,7 @@ QUESTIONS = (
             "cnf-density (default)",
         ),
         YES_NO,
-        "Compare at equal iterations and at equal time. The exact trace is cheap in two dimensions.",
+        "Compare at equal iterations and at equal time. The study does not measure the time of the trace estimators.",
         "nodebench study run densities",
     ),
     Question(

@@ -66,6 +66,8 @@ def _nfe_grows(
             *caveats,
             "the paper's solver is an implicit Adams method; dopri5 is the default of the authors' library",
             "the threshold of 1.2 is ours",
+            "networks end at nearly the same count, so the spread of the ratio is that of the count after the first "
+            "epoch",
         ),
         fairness=f"One epoch of warm-up, then a cosine to 0; batches of {batch}, no random crops. The authors' script "
         "divides the rate by ten three times, and has batches of 128 and random crops.",

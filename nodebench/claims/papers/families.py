@@ -156,6 +156,7 @@ _AUGMENTED_HELPS = Claim(
         _EQUAL_STEPS,
         _SIXES,
         "ReLU is not smooth, and costs an adaptive solver rejected steps",
+        "only evaluations of the forward solve are counted; the source also speaks of the backward pass",
         "the augmented field has more weights: one input, one output and one read-out more",
     ),
     fairness=_SAME + " Data, network and training on annuli are those of the authors' notebook.",

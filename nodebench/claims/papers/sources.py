@@ -139,7 +139,7 @@ UNION_OF_TIMES = _source(
     "text",
 )
 EULER_ADJOINT = _source(
-    "torchdiffeq issue 88; the same in issue 211",
+    "torchdiffeq issue 88; see also issue 211",
     "a user, 2020",
     "if I enable the adjoint, the loss diverges to infinity pretty fast using Euler solver, while it keeps decreasing "
     "for Dopri5 solver",
