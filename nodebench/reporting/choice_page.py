@@ -36,8 +36,8 @@ _INTRODUCTION = (
     "“(process)” and not compared. A dash means that no measured configuration reaches the error, or that its memory "
     "was not measured. A configuration is written as solver, rtol/atol or step size, gradient, and the adjoint's "
     "rtol/atol if they differ. The gradient error is the relative error against a float64 reference at a tight "
-    "tolerance. Each table covers only the gradients that its caption names. Where a task was measured with several sets "
-    "of options, the table is of the set with the most configurations; with other options other values are reached."
+    "tolerance. Each table covers only the gradients that its caption names. Where a task was measured with several "
+    "sets of options, the table is of the set with the most configurations; other sets reach other values."
 )
 _OWN = (
     "The ranking depends on the size of the problem, the machine and the field. This command measures your own field "
