@@ -1,6 +1,7 @@
 """Claims of Chen et al. 2018 on solving itself (sections 2 and 6)."""
 
 import math
+from dataclasses import replace
 
 from nodebench.analysis.readings import axis, final, probed, quotient
 from nodebench.claims.contract import Arm, Claim, Control, Part, Topic, Wanted, Where
@@ -80,10 +81,12 @@ def _back(arm: Arm, label: str, conditions: tuple[str, ...] = (), home: Where | 
     )
 
 
-def _inversions(arm: Arm, label: str, conditions: tuple[str, ...], supports: tuple[float, float]) -> Part:
+def _inversions(
+    arm: Arm, label: str, conditions: tuple[str, ...], supports: tuple[float, float], exact: bool = True
+) -> Part:
     return Part(
         "{} of 199 neighbouring trajectories on a line cross",
-        final("inversions"),
+        replace(final("inversions"), exact=exact),
         arm,
         supports=supports,
         conditions=conditions,
@@ -204,7 +207,10 @@ CLAIMS = (
         studies=("flows",),
         parts=(
             _inversions(_LINE.but("joint batch", alone=False), "joint batch", ("solver", "rtol"), (-_INF, 0.0)),
-            _inversions(_LINE.but("each alone", alone=True), "each alone", ("solver", "rtol"), (-_INF, 0.0)),
+            # With steps of their own, whether two cross depends on the starts, which the seed draws.
+            _inversions(
+                _LINE.but("each alone", alone=True), "each alone", ("solver", "rtol"), (-_INF, 0.0), exact=False
+            ),
         ),
         controls=(
             Control(
