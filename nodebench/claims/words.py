@@ -74,7 +74,7 @@ def competence(gate: Gate) -> str:
         asked.append(f"whose {gate.metric.label} is at most {gate.limit:g}")
     elif gate.baseline:
         asked.append(f"whose {gate.metric.label} is no worse than that of the {gate.baseline.name}")
-    return f"networks {', and '.join(asked)}; each is a mean over the replicates of an arm"
+    return f"networks {', and '.join(asked)} (means over the replicates of an arm)"
 
 
 def edges(part: Part) -> str:

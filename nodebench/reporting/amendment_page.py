@@ -7,9 +7,8 @@ from nodebench.claims.amendments import Amendment
 from nodebench.reporting.document import Block, Cell, Heading, Page, Paragraph, Table, number
 
 _CORRECTION = (
-    "Correction: the changes of 2026-11-25 give as a reason that they were written before any of the records that will "
-    "test the claim. For many claims this is not so: records of 2026-11-24 whose trials did not change are among those "
-    "that they are judged on."
+    "Correction: the changes of 2026-11-25 state that they were written before any record that tests the claim. For "
+    "many claims this is not so: they are also judged on records of 2026-11-24 whose trials did not change."
 )
 
 

@@ -37,7 +37,7 @@ _INTRODUCTION = (
     "was not measured. A configuration is written as solver, rtol/atol or step size, gradient, and the adjoint's "
     "rtol/atol if they differ. The gradient error is the relative error against a float64 reference at a tight "
     "tolerance. Each table covers only the gradients that its caption names. Where a task was measured with several "
-    "sets of options, the table is of the set with the most configurations; other sets reach other values."
+    "sets of options, the table shows the set with the most configurations; the values of the other sets differ."
 )
 _OWN = (
     "The ranking depends on the size of the problem, the machine and the field. This command measures your own field "

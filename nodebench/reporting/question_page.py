@@ -25,9 +25,9 @@ def question_page(results: Sequence[ClaimResult], studies: Collection[str] = ())
 
 
 def findings(results: Sequence[ClaimResult], most: int = 5) -> list[str]:
-    """Return at most ``most`` questions that the records answer, with their answers, the most important first.
+    """Return at most ``most`` questions for the front page that the records answer, the most important first.
 
-    Each ends with the readers for whom it matters.
+    Each has its answer and ends with a sentence on whom it matters to.
     """
     known = {result.claim.name: result for result in results}
     asked = [question for question in QUESTIONS if question.matters]

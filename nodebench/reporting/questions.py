@@ -105,7 +105,7 @@ QUESTIONS = (
         "Sample the noise of a trace estimator once per solve. Regularisation of the field and extra dimensions are "
         "intended to reduce the number of evaluations.",
         "nodebench study run growth",
-        matters="This matters if you plan a long training: later epochs cost more than the first.",
+        matters="This matters if you estimate the cost of a long training from its first epochs.",
     ),
     Question(
         "Can I train with one tolerance and test with a looser one?",
@@ -115,7 +115,7 @@ QUESTIONS = (
         "First check that the accuracy stays the same with smaller steps: a network trained with coarse steps need "
         "not be an ODE.",
         "nodebench study run tolerance",
-        matters="This matters if you deploy a trained network: it can be cheaper than in training.",
+        matters="This matters if you deploy a trained network and its cost per prediction counts.",
     ),
     Question(
         "Does the backward pass need half as many evaluations as the forward pass?",

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from nodebench import cores
 from nodebench.distributions import Installed
 from nodebench.instruments import environment
 from nodebench.solvers import adapters, is_installed
@@ -17,26 +16,7 @@ Y0 = torch.ones(4, 3)
 
 def files(monkeypatch, **content: str | None) -> None:
     """What the system's files hold, by their last name."""
-    for module in (environment, cores):
-        monkeypatch.setattr(module, "system_file", lambda path: content.get(Path(path).name.replace(".", "_")))
-
-
-@pytest.mark.parametrize(
-    ("quota", "usable"),
-    [
-        (None, 8),
-        ("max 100000", 8),
-        ("max", 8),
-        ("250000 100000", 2),
-        ("50000 100000", 1),
-        ("400000", 4),
-        ("9900000 100000", 8),
-    ],
-)
-def test_usable_cores_are_cut_to_the_quota_of_a_container(monkeypatch, quota, usable):
-    files(monkeypatch, cpu_max=quota)
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
-    assert cores.usable_cores() == usable
+    monkeypatch.setattr(environment, "system_file", lambda path: content.get(Path(path).name.replace(".", "_")))
 
 
 def test_the_processor_is_named_by_the_system_or_by_python(monkeypatch):

@@ -165,7 +165,8 @@ def _nonlinear(preset: str) -> Claim:
         ),
         traps=(
             "the article's trajectory is a short arc: fitting it does not mean that the field was learned",
-            "the default scope trains for less and at another rate; more training, as at paper scope, lowers the error",
+            "the default scope trains for fewer iterations and at another learning rate than the paper scope, which "
+            "changes the error",
             "all networks are tested from the same eight starts, whose choice the interval leaves out",
         ),
         fairness=_SETUP[scope],
@@ -234,8 +235,8 @@ _NETWORK_FIELD = (
         traps=(
             _CONFOUNDED,
             _ITERATIONS,
-            "at as many iterations the deep network fits few fields too, so the size of the network need not be the "
-            "cause",
+            "the deep network after 1,000 iterations is a condition of deep-network-works; if it fits few fields too, "
+            "the size of the network is not the cause",
         ),
         fairness=_NETWORK_SETUP,
     ),

@@ -194,12 +194,12 @@ _MEASURED: dict[str, tuple[float, ...]] = {
 }
 
 
-_FIRST_STEPS: dict[str, Wanted] = {"solver": "dopri5", "loss_scale": (1.0, None)}
+_DOPRI5: dict[str, Wanted] = {"solver": "dopri5", "loss_scale": (1.0, None)}
 
 
 def each_task(gradient: str) -> list[Arm]:
     """An arm for each task of study gradients, at the tolerances measured there."""
-    common = {**_FIRST_STEPS, "gradient": gradient}
+    common = {**_DOPRI5, "gradient": gradient}
     return [Arm(gradient, {**common, "task": task, "rtol": rtol}) for task, rtol in _MEASURED.items()]
 
 
@@ -246,7 +246,7 @@ _FIGURE_3C = (
         ),
         traps=(
             _FIRST_AUTHOR,
-            "with random weights the ratio falls with the tolerance; trained networks are judged at one tolerance of "
+            "with random weights the ratio falls with the tolerance; for trained networks the home is one tolerance of "
             "the figure's many",
             "the first author writes in torchdiffeq issue 97 that the paper's results used SciPy's odeint, which is "
             "LSODA; the paper names LSODE and VODE, and VODE is measured",
@@ -271,7 +271,7 @@ _FIGURE_3C = (
         parts=(
             *(_backward(arm, ("task", "rtol"), home={"task": "mnist"}) for arm in each_task("adjoint")),
             _backward(
-                Arm("adjoint", {**_FIRST_STEPS, "gradient": "adjoint", "task": "mnist", "rtol": (1e-1, 1e-2, 1e-4)}),
+                Arm("adjoint", {**_DOPRI5, "gradient": "adjoint", "task": "mnist", "rtol": (1e-1, 1e-2, 1e-4)}),
                 ("task", "rtol"),
             ),
             _backward(_INTERVALS, ("points",)),

@@ -91,6 +91,7 @@ def _inversions(
         supports=supports,
         conditions=conditions,
         home={},
+        within=(0.0, 1.0),
         unit="%",
         label=label,
     )
@@ -138,8 +139,8 @@ CLAIMS = (
             "members of a batch start at random places, as they do in training",
             "the absolute tolerance is that of the task: equal to rtol on MNIST, a hundredth of it on series",
             "16 images, 8 series, 32 oscillators; training batches are larger",
-            "MNIST networks that were trained through the solver are judged apart from those trained by the adjoint, "
-            "as the source's were",
+            "MNIST networks trained through the solver are judged apart from those trained by the adjoint; the "
+            "source's networks were trained by the adjoint",
             "on MNIST a joint solve takes 20 or 26 evaluations: evaluations come in sixes (dopri5)",
             "forward evaluations only",
         ),
@@ -224,9 +225,10 @@ CLAIMS = (
             ),
         ),
         traps=(
-            "no trajectory of the exact flow can cross: what crosses are numerical solutions that are solved apart",
             "one field, whose slopes are ±6 over a span of 1: its flow brings neighbours closer than the tolerance",
-            "the theorem is about the exact flow; solutions of which each has an error of its own may change places",
+            "the theorem is about the exact flow; numerical solutions that are computed apart each have an error of "
+            "their own and may change places",
+            "where each start is solved alone, replicates without any crossing leave a condition undecided",
         ),
     ),
 )

@@ -192,8 +192,8 @@ _REVERSIBLE_EXACT = Claim(
         "one level of checkpoints, here 4, takes each step again once, however many there are, and its memory grows "
         "with the steps; the paper's recursive checkpoints (diffrax) take steps again more often as memory shrinks, "
         "and are not measured here",
-        "with adaptive steps and a single output interval a reversible step takes less time than one level of "
-        "checkpoints (study pareto)",
+        "with adaptive steps and one output interval, a training step with the reversible form was faster than with "
+        "one level of checkpoints (study pareto)",
         "a reversible step has two increments in each direction: four evaluations where direct has one, and two for "
         "each one of checkpoints",
         "the seconds are of nodebench's own reversible form, in torch on a CPU, with a field of two components",
@@ -268,7 +268,7 @@ _EXACT_AT_LESS = Claim(
         "a symplectic step of s stages makes 2 s - 1 calls backwards; the last stage's is not made twice",
         "stem, head, parameters and the batch of the MNIST network are in both arms, and limit what can be saved; "
         "where another part sets the peak, as on ECG, no gradient saves memory",
-        "accepted steps of dopri5 take 13 calls backwards and 6 forwards, slightly more than two",
+        "an accepted step of dopri5 makes 13 calls backwards for 6 forwards, slightly more than two for each",
         "all three are nodebench's own code, not the authors' packages",
     ),
     fairness="The same steps in every arm: those that the library takes, or those of one step size.",

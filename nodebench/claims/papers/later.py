@@ -147,7 +147,7 @@ CLAIMS = (
         "convolution blocks with ReLU, and in fields that contract strongly, where checkpoints give the right one.",
         source=ANODE,
         published="examples",
-        home="ordinary convolution blocks with ReLU, after 15 steps of training and trained",
+        home="ordinary convolution blocks with ReLU, after 15 training steps and after the training of Table 1",
         studies=("gradients-all", "gradients", "table1"),
         parts=(
             _gradient_error(

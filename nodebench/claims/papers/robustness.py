@@ -125,8 +125,8 @@ CLAIMS = (
         (
             "the interval contains only a lower bound of the sampling error of the test set",
             "all networks see one draw of the noise, which is repeated for every 250 images",
-            "the same network with one Euler step is about as robust to noise (see the controls), so the layers of the "
-            "field may explain the difference, not the ODE",
+            "whether the same network with one Euler step is less robust to noise is a control; unless it is, the "
+            "layers of the field may explain the difference, not the ODE",
         ),
     ),
     _claim(
