@@ -65,7 +65,7 @@ def report(
         formats: ``html``, ``md``, ``latex``, ``csv``.
         readme: a README to write the verdicts into.
         with_published: whether ``results/published`` is shown beside the other records.
-        jobs: number of processes that draw the plots; more than one are forked from this process.
+        jobs: number of processes that draw the plots; more than one are forked from this process, on Linux only.
 
     Raises:
         BadInput: there is no record, a format does not exist, or a file cannot be written.

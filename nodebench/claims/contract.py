@@ -253,6 +253,9 @@ class Control:
     part: Part
 
 
+Scope = Literal["paper", "default"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """One published sentence at one scope.
@@ -283,7 +286,7 @@ class Claim:
     """
 
     id: str
-    scope: Literal["paper", "default"] = "default"
+    scope: Scope = "default"
     kind: Kind = Kind.CONDITIONAL
     topic: Topic
     sentence: str

@@ -1,6 +1,5 @@
 """``nodebench report``: write the report as a site, Markdown, LaTeX and CSV."""
 
-import sys
 import webbrowser
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +25,7 @@ def report_command(results: Path, out: Path | None, formats: str, readme: Path |
             formats=_names(formats) or FORMATS,
             readme=readme,
             with_published=with_published,
-            jobs=usable_cores() if sys.platform == "linux" else 1,
+            jobs=usable_cores(),
         )
     console = Terminal(soft_wrap=True)
     if done.left_out:

@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cached_property
 from html import escape
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_context
 
 from matplotlib.figure import Figure
 
@@ -77,7 +77,7 @@ class Drawing:
 
 
 def draw_all(drawings: Sequence[Drawing], jobs: int) -> None:
-    """Draw the SVG of each plot in parallel processes, where processes can be forked.
+    """Draw the SVG of each plot in parallel processes on Linux, where a process can be forked safely.
 
     Args:
         drawings: the plots.
@@ -85,7 +85,7 @@ def draw_all(drawings: Sequence[Drawing], jobs: int) -> None:
     """
     waiting = [one for one in drawings if "svg" not in vars(one)]
     jobs = min(jobs, len(waiting))
-    if jobs < 2 or "fork" not in get_all_start_methods():
+    if jobs < 2 or sys.platform != "linux":
         return
     # A forked process inherits the plots; only their numbers and the finished SVG pass between the processes.
     with ProcessPoolExecutor(jobs, get_context("fork"), _inherit, (waiting,)) as pool:
@@ -103,8 +103,8 @@ def _inherit(drawings: Sequence[Drawing]) -> None:
     global _inherited  # noqa: PLW0603 - of a process that only draws
     _inherited = drawings
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if sys.platform == "linux":  # the parent may end without ending its children, and they would wait for it forever
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # The parent may end without ending its children, and they would wait for it forever.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _svg_of(number: int) -> str:

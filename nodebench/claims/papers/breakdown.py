@@ -5,10 +5,9 @@ Trajectory errors are mean|ŷ − y| / mean|y − ȳ|: at most 0.10 *fits*, at l
 
 import math
 from dataclasses import replace
-from typing import Literal
 
 from nodebench.analysis.readings import Reading, exceeds, final, within
-from nodebench.claims.contract import Arm, Claim, Control, Gate, Kind, Part, Topic, Wanted, Where
+from nodebench.claims.contract import Arm, Claim, Control, Gate, Kind, Part, Scope, Topic, Wanted, Where
 from nodebench.claims.papers.chen2018_accuracy import LOOSENED, TRAINED, loosened
 from nodebench.claims.papers.sources import breakdown
 from nodebench.spec.trial import Scalar
@@ -26,6 +25,10 @@ TOY: dict[str, Wanted] = {
     "noise": 0.0,
     "loss_scale": (1.0, None),
 }
+
+
+def _scope(preset: str) -> Scope:
+    return "paper" if preset == "paper" else "default"
 
 
 def _toy(task: str, model: str = "small", **where: Scalar) -> Arm:
@@ -81,7 +84,7 @@ _UNSTABLE = Control(
 def _fits(
     id: str, arm: Arm, field: str, preset: str = "quick", controls: tuple[Control, ...] = (), trap: str = ""
 ) -> Claim:
-    scope: Literal["paper", "default"] = "paper" if preset == "paper" else "default"
+    scope = _scope(preset)
     return Claim(
         id=id,
         scope=scope,
@@ -130,7 +133,7 @@ _FIELDS = (
 
 def _nonlinear(preset: str) -> Claim:
     small, affine = _toy("toy/nonlinear"), _toy("toy/nonlinear", "affine")
-    scope: Literal["paper", "default"] = "paper" if preset == "paper" else "default"
+    scope = _scope(preset)
     return Claim(
         id="nonlinear-not-learned",
         scope=scope,

@@ -99,8 +99,8 @@ _SERIES = (
             "every spiral, in training and test, is a part of one of the same two curves, and all its points are "
             "observed, so that nothing is interpolated",
             "a moving average of neighbours may be closer than single noisy points too; no such baseline is measured",
-            "the outcome depends on the noise: spirals of the paper's section, with fewer observations, are not "
-            "recovered to this limit (study table2)",
+            "the outcome depends on the data: the spirals of the paper's section, which have fewer observations, are "
+            "not recovered to this limit (study table2)",
         ),
         fairness="The authors' script with its 1,000 spirals and 2,000 iterations, except that the encoder also gets "
         "the time between observations, which is constant here; the article gives no other setting.",

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from nodebench.analysis.readings import at_step, at_tolerance, change, final, quotient
-from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Part, Topic, Wanted, Where
+from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Part, Scope, Topic, Wanted, Where
 from nodebench.claims.papers.sources import chen2018
 
 _INF = math.inf
@@ -88,13 +88,13 @@ def _points(margin: float) -> str:
     return f"{margin:g} point" + "s" * (margin != 1)
 
 
-def _parity(scope: str, data: Where, margin: float, study: str, where: str) -> Claim:
+def _parity(scope: Scope, data: Where, margin: float, study: str, where: str) -> Claim:
     odenet, resnet = odenet_on(data), _network(data, "ResNet", model="resnet")
     no_block, rknet = _network(data, "network without any block", model="no-block"), _network(data, "RK-Net", **_RKNET)
     small = scope == "default"
     return Claim(
         id="mnist-parity",
-        scope="default" if small else "paper",
+        scope=scope,
         topic=Topic.ACCURACY,
         sentence=f"An ODE-Net, trained by the adjoint or through the solver (RK-Net), classifies MNIST as well as a "
         f"ResNet: the test errors differ by at most {_points(margin)} ({where}).",
@@ -119,14 +119,14 @@ def _parity(scope: str, data: Where, margin: float, study: str, where: str) -> C
     )
 
 
-def _parameters(scope: str, data: Where, margin: float, study: str, where: str) -> Claim:
+def _parameters(scope: Scope, data: Where, margin: float, study: str, where: str) -> Claim:
     odenet, resnet = odenet_on(data), _network(data, "ResNet", model="resnet")
     one = _network(data, "ResNet of one block", model="resnet-1")
     tied = _network(data, "tied ResNet", model="resnet-tied")
     small = scope == "default"
     return Claim(
         id="mnist-parameters",
-        scope="default" if small else "paper",
+        scope=scope,
         topic=Topic.ACCURACY,
         sentence="The ODE reduces the number of parameters that are needed: an ODE-Net beats one residual block of as "
         f"many parameters by more than {_points(margin)} ({where}).",
@@ -337,13 +337,13 @@ def _extrapolates(arm: Arm, model: str, by: tuple[str, ...] = ("observations",),
     )
 
 
-def _latent(scope: str, where: str) -> Claim:
+def _latent(scope: Scope, where: str) -> Claim:
     paper = _LATENT.but("latent ODE", variant="paper")
     script = _LATENT.but("latent ODE", variant="script", observations=100)
     by_script = Control("also in the authors' script", _extrapolates(script, "rnn-dt", ()))
     return Claim(
         id="latent-ode-extrapolates",
-        scope="paper" if scope == "paper" else "default",
+        scope=scope,
         topic=Topic.SERIES,
         sentence=f"A latent ODE predicts beyond the observed window better than an RNN ({where}).",
         source=chen2018(

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from nodebench.analysis.readings import at_epoch, quotient
-from nodebench.claims.contract import Arm, Claim, Control, Part, Topic, Where
+from nodebench.claims.contract import Arm, Claim, Control, Part, Scope, Topic, Where
 from nodebench.claims.papers.chen2018_accuracy import DIGITS, FULL_DIGITS, WHOLE, gate_on, odenet_on
 from nodebench.claims.papers.sources import chen2018
 
@@ -34,12 +34,12 @@ def _training_batches(arm: Arm) -> Part:
 
 
 def _nfe_grows(
-    scope: str, data: Where, study: str, where: str, gradient: str, batch: str, caveats: tuple[str, ...]
+    scope: Scope, data: Where, study: str, where: str, gradient: str, batch: str, caveats: tuple[str, ...]
 ) -> Claim:
     odenet = odenet_on(data).but("ODE-Net", gradient=gradient)
     return Claim(
         id="nfe-grows",
-        scope="paper" if scope == "paper" else "default",
+        scope=scope,
         topic=Topic.EVALUATIONS,
         sentence="After its first epoch, an ODE-Net needs more evaluations as it trains: at least 1.2 × from the end "
         f"of the first epoch to the last ({where}).",

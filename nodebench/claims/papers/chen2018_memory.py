@@ -152,8 +152,8 @@ _MEMORY = (
         ),
         traps=(
             "stem, head, parameters and the batch are in both arms, and limit what can be saved",
-            "with batches of 8 the adjoint needs as much memory as direct or more (study pareto): its state holds the "
-            "gradients of all parameters",
+            "with batches of 8 the adjoint saves little memory or needs more than direct (studies pareto and "
+            "gradients-all): its state holds the gradients of all parameters",
             "the quarter is our threshold, not the paper's",
             BARELY_TRAINED,
         ),
