@@ -1,8 +1,9 @@
 """Known vector fields: the systems that the toy tasks learn, in float64, and their exact trajectories."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.integrate
@@ -155,6 +156,32 @@ class VanDerPol(nn.Module):
         """Return dy/dt, of the shape ``(..., 2)`` of ``y``."""
         x, v = y.unbind(-1)
         return torch.stack([v, self.mu * (1 - x**2) * v - x], -1)
+
+    def limit_cycle(self, phases: Tensor) -> tuple[Tensor, float]:
+        """Solve the limit cycle with SciPy and return its states at the given phases, and its period.
+
+        Args:
+            phases: ``(N,)``, as fractions of a period; at phase 0, x passes 0 from below.
+
+        Returns:
+            tuple[Tensor, float]: the states ``(N, 2)`` in float64 on the CPU, and the period.
+        """
+
+        def slope(t: float, y: np.ndarray) -> tuple[float, float]:
+            return y[1], self.mu * (1 - y[0] ** 2) * y[1] - y[0]
+
+        def rising(t: float, y: np.ndarray) -> float:
+            return y[0]
+
+        rising.direction = 1  # type: ignore[attr-defined]
+        # No period is longer than 2π + 2μ, and a solve from (2, 0) is on the cycle after one period.
+        end = 4 * (2 * math.pi + 2 * self.mu)
+        solve: Any = scipy.integrate.solve_ivp(
+            slope, (0.0, end), (2.0, 0.0), method="LSODA", events=rising, dense_output=True, rtol=1e-10, atol=1e-12
+        )
+        begin, after = solve.t_events[0][-2:]
+        period = float(after - begin)
+        return torch.from_numpy(solve.sol(begin + phases.double().numpy() * period).T.copy()), period
 
 
 class Robertson(nn.Module):

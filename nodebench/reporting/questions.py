@@ -291,8 +291,9 @@ QUESTIONS = (
             Verdict.SUPPORTED: "ACA, MALI and the symplectic adjoint.",
             Verdict.REFUTED: "Not all of ACA, MALI and the symplectic adjoint.",
         },
-        "Reversible Runge–Kutta methods also need constant memory; the second claim gives the time of their training "
-        "step. The page of the study pareto plots the error of each gradient against its memory and its time.",
+        "Reversible Runge–Kutta methods also need constant memory; the controls of the second claim give the time of "
+        "their training step. The page of the study pareto plots the error of each gradient against its memory and its "
+        "time.",
         "nodebench study run pareto",
     ),
     Question(

@@ -22,12 +22,11 @@ class FlowOptions(Options):
     alone: bool = False  # solve each initial state separately, with its own steps
 
 
-class _Field(NamedTuple):
-    """A field, the box of its initial states, and the length of the solve."""
+class _Problem(NamedTuple):
+    """A field, its initial states ``(starts, D)``, and the length of the solve."""
 
     field: nn.Module
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    starts: Tensor
     span: float
 
 
@@ -45,6 +44,10 @@ class Flow(Task):
         "line": ModelInfo("x' = 2 sin 3x, on a line", "ours; slopes of ±6 over a span of 1"),
         "lotka-volterra": ModelInfo("prey and predator", "Lotka 1925, Volterra 1926"),
         "van-der-pol": ModelInfo("oscillator with the stiffness mu", "Hairer and Wanner 1996, section IV.1"),
+        "van-der-pol-cycle": ModelInfo(
+            "oscillator with the stiffness mu over one period, from states on its limit cycle",
+            "Lienen and Günnemann 2022",
+        ),
     }
     options = FlowOptions
     presets = {Preset.SMOKE: FlowOptions(solves=5, starts=8), Preset.QUICK: FlowOptions()}
@@ -59,12 +62,22 @@ class Flow(Task):
         return _Flows(setup)
 
 
-def _field(model: str, options: FlowOptions) -> _Field:
+def _problem(model: str, options: FlowOptions, seed: int) -> _Problem:
+    generator = torch.Generator().manual_seed(seed)
+    if model == "van-der-pol-cycle":
+        oscillator = systems.VanDerPol(options.mu)
+        return _Problem(oscillator, *oscillator.limit_cycle(torch.rand(options.starts, generator=generator)))
     if model == "line":
-        return _Field(systems.Sine(), (-2.0,), (2.0,), 1.0)
+        # Sorted, so that neighbours on the line are adjacent.
+        return _Problem(systems.Sine(), _in_box((-2.0,), (2.0,), options.starts, generator).sort(0).values, 1.0)
     if model == "lotka-volterra":
-        return _Field(systems.LotkaVolterra(), (1.0, 0.5), (4.0, 3.0), 5.0)
-    return _Field(systems.VanDerPol(options.mu), (-2.5, -2.5), (2.5, 2.5), 10.0)
+        return _Problem(systems.LotkaVolterra(), _in_box((1.0, 0.5), (4.0, 3.0), options.starts, generator), 5.0)
+    return _Problem(systems.VanDerPol(options.mu), _in_box((-2.5, -2.5), (2.5, 2.5), options.starts, generator), 10.0)
+
+
+def _in_box(low: tuple[float, ...], high: tuple[float, ...], count: int, generator: torch.Generator) -> Tensor:
+    corner = torch.tensor(low)
+    return corner + (torch.tensor(high) - corner) * torch.rand(count, len(low), generator=generator)
 
 
 class _Solved(nn.Module):
@@ -86,16 +99,11 @@ class _Flows(Experiment):
 
     def __init__(self, setup: Setup) -> None:
         options: FlowOptions = setup.options
-        known = _field(setup.model, options)
-        self.model = _Solved(known.field, setup.solve, options.alone)
+        problem = _problem(setup.model, options, setup.seed)
+        self.model = _Solved(problem.field, setup.solve, options.alone)
         self.steps_per_epoch = options.solves
-        low, high = torch.tensor(known.low), torch.tensor(known.high)
-        uniform = torch.rand(options.starts, len(low), generator=torch.Generator().manual_seed(setup.seed))
-        if len(low) == 1:  # sort, so that neighbours on the line are adjacent
-            uniform = uniform.sort(0).values
-        starts = low + (high - low) * uniform
-        times = torch.tensor([0.0, known.span])
-        self.probe = starts.to(setup.device, setup.dtype), times.to(setup.device, setup.dtype)
+        times = torch.tensor([0.0, problem.span], dtype=torch.float64)
+        self.probe = problem.starts.to(setup.device, setup.dtype), times.to(setup.device, setup.dtype)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         for _ in range(self.steps_per_epoch):

@@ -56,6 +56,29 @@ def test_lotka_volterra_keeps_its_conserved_quantity():
     assert (conserved - conserved[0]).abs().max() < 1e-9
 
 
+def test_the_period_of_the_limit_cycle_follows_its_series_in_mu():
+    """Andersen and Geer 1982: the frequency to order six; the remainder is of order eight."""
+    mu = 0.3
+    frequency = 1 - mu**2 / 16 + 17 * mu**4 / 3072 + 35 * mu**6 / 884736
+    _, period = systems.VanDerPol(mu).limit_cycle(torch.zeros(1))
+    assert period == pytest.approx(2 * np.pi / frequency, rel=1e-7)
+
+
+@pytest.mark.parametrize("mu", [1.0, 10.0])
+def test_the_limit_cycle_closes(mu):
+    starts, period = systems.VanDerPol(mu).limit_cycle(torch.tensor([0.0, 0.25, 0.7], dtype=torch.float64))
+    path = states(systems.VanDerPol(mu), starts[0].tolist(), np.array([0.0, 0.25, 0.7, 1.0]) * period)
+    assert starts[0, 0] == pytest.approx(0.0, abs=1e-6)
+    assert np.allclose(path[:3], starts, atol=1e-5)
+    assert np.allclose(path[3], starts[0], atol=1e-5)
+
+
+def test_without_stiffness_the_oscillator_is_harmonic():
+    starts, period = systems.VanDerPol(0.0).limit_cycle(torch.tensor([0.0, 0.25]))
+    assert period == pytest.approx(2 * np.pi, rel=1e-8)
+    assert torch.allclose(starts, torch.tensor([[0.0, 2.0], [2.0, 0.0]], dtype=torch.float64), atol=1e-6)
+
+
 def cubic(t, y):
     return (y**3) @ np.array(SPIRAL)
 

@@ -5,7 +5,7 @@ import math
 from nodebench.analysis.readings import at_tolerance, change, final, relative
 from nodebench.claims.contract import Arm, Claim, Control, Gate, Part, Topic, Where
 from nodebench.claims.papers.chen2018_accuracy import ODENET
-from nodebench.claims.papers.chen2018_costs import RESTARTS, each_task
+from nodebench.claims.papers.chen2018_costs import RESTARTS, timed_tasks
 from nodebench.claims.papers.chen2018_memory import BARELY_TRAINED
 from nodebench.claims.papers.sources import ANODE, DISCRETISE, RESNET_AFTER_ALL
 
@@ -114,8 +114,8 @@ CLAIMS = (
         source=DISCRETISE,
         published="39 to 97 % less time, on six of seven problems",
         published_value=1 / 0.61,
-        home="time series and continuous normalizing flows; here the series tasks",
-        studies=("gradients",),
+        home="time series and continuous normalizing flows",
+        studies=("gradients", "pareto"),
         parts=tuple(
             Part(
                 "a step through the adjoint takes {} the time of one through the solver",
@@ -124,11 +124,11 @@ CLAIMS = (
                 supports=(1 / 0.61, _INF),
                 refutes=((-_INF, 1.0),),
                 conditions=("task", "rtol"),
-                home={"task": ("latent-spirals", "ecg")},
+                home={"task": ("latent-spirals", "ecg", "density")},
                 scale="log",
                 unit="×",
             )
-            for arm in each_task("adjoint")
+            for arm in timed_tasks()
         ),
         traps=(
             "the paper's figures are of whole trainings of its own models, on a GPU too",
