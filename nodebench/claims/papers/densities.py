@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from nodebench.analysis.readings import at_epoch, final, quotient, total
+from nodebench.analysis.readings import at_epoch, final, quotient
 from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Kind, Part, Topic, Where
 from nodebench.claims.papers.sources import FFJORD, RNODE, STEER, TAYNODE, chen2018
 
@@ -14,6 +14,7 @@ _UNREGULARISED: Where = {"kinetic": None, "jacobian": None, "taylor2": None, "ta
 _DATA = ("circles", "moons")
 
 _PLAIN = Arm("plain", {**_ADJOINT, **_UNREGULARISED, "model": "ffjord", "density": "circles"})
+_FITTED = _PLAIN.but("plain", gradient="direct", epochs=40)
 _LONG: Where = {"density": _DATA, "epochs": 10, "steps_per_epoch": 100, "test_points": 20_000}
 _PLANAR_CNF = Arm(
     "planar CNF",
@@ -79,8 +80,8 @@ def _regularised(name: str, **weights: float) -> tuple[Part, Part, Part]:
     fewer = Part(
         "the regularised field takes {} the evaluations for a fixed batch",
         at_epoch("nfe_probe", -1),
-        _PLAIN.but(name, **weights),
-        _PLAIN,
+        _FITTED.but(name, **weights),
+        _FITTED,
         supports=(-_INF, 0.9),
         refutes=((1.0, _INF),),
         home={},
@@ -103,7 +104,7 @@ def _regularised(name: str, **weights: float) -> tuple[Part, Part, Part]:
     training = replace(
         fewer,
         words="a training step takes {} the evaluations, those of the penalty counted",
-        reading=total(final("nfe_forward"), final("nfe_backward")),
+        reading=final("nfe_forward"),
         supports=(-_INF, 1.0),
         refutes=None,
         home=None,
@@ -267,6 +268,7 @@ CLAIMS = (
         traps=(
             "two dimensions, where a plain field takes few evaluations already; the source's are images",
             "evaluations are counted, not seconds: a product with the Jacobian beside each is not in them",
+            "4,000 iterations, differentiated through the solver; the sources' flows train longer, with the adjoint",
             "TayNODE saves at test time only (its issue 5): a second derivative is counted as one more evaluation",
         ),
         fairness="The weights were chosen before any trial and not tuned; each penalty is a mean over components.",
