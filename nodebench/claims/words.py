@@ -34,8 +34,11 @@ def _group(verdict: Verdict, found: Sequence[ConditionResult], total: int) -> st
 
 
 def measured(result: ClaimResult) -> str:
-    """Describe what was measured in the conditions to show; see ``ClaimResult.shown``."""
-    return ". ".join(opening(f"{one.words}; n = {one.n}") for one in result.shown)
+    """Describe what was measured in the conditions to show; see ``ClaimResult.shown``.
+
+    The number of replicates is left out for an exact metric, since all replicates agree.
+    """
+    return ". ".join(opening(one.words if one.is_exact else f"{one.words}; n = {one.n}") for one in result.shown)
 
 
 def opening(text: str) -> str:

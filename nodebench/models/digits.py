@@ -59,6 +59,22 @@ class ConvField(nn.Module):
         return self.norm3(out)
 
 
+class ReluField(nn.Module):
+    """The vector field of one 3 × 3 convolution of normal weights, and a ReLU.
+
+    Source: Gholami et al. 2019, arXiv 1902.10298, Figure 1, where a block of such a field is solved backwards.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = _conv3x3(1, 1)
+        nn.init.normal_(self.conv.weight)
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        """Return dx/dt, of the shape ``(N, 1, H, W)`` of ``x``."""
+        return self.conv(x).relu()
+
+
 def _stem() -> list[nn.Module]:
     return [
         nn.Conv2d(1, WIDTH, 3, 1),
@@ -107,6 +123,11 @@ def res_net(blocks: int) -> nn.Sequential:
     """``blocks`` residual blocks: 576,778 parameters with six, 206,858 with one, 132,874 with none."""
     stem = _stem()
     return nn.Sequential(*stem, *(ResidualBlock() for _ in range(blocks)), *_head())
+
+
+def relu_field_net(solve: Solve) -> nn.Sequential:
+    """An ODE block of a ``ReluField`` on the images, and a linear head: 7,859 parameters."""
+    return nn.Sequential(OdeBlock(ReluField(), solve), nn.Flatten(), nn.Linear(784, 10))
 
 
 def tied_res_net(blocks: int) -> nn.Sequential:

@@ -31,6 +31,7 @@ _BUILD: dict[str, Callable[[Solve], nn.Module]] = {
     "resnet-1": lambda _: digits.res_net(1),
     "resnet-tied": lambda _: digits.tied_res_net(6),
     "augmented": digits.augmented_ode_net,
+    "relu-field": digits.relu_field_net,
     "resnet-augmented": lambda _: digits.augmented_res_net(6),
 }
 
@@ -94,6 +95,10 @@ class Mnist(Task):
         "resnet-tied": ModelInfo("one residual block, applied six times", "torchdiffeq issue 25", _NO_ODE),
         "augmented": ModelInfo(
             f"the ODE-Net with {digits.EXTRA} more channels that start at 0", "Dupont et al. 2019, arXiv 1904.01681"
+        ),
+        "relu-field": ModelInfo(
+            "an ODE block of one random convolution and a ReLU on the images, and a linear head",
+            "Gholami et al. 2019, arXiv 1902.10298, Figure 1",
         ),
         "resnet-augmented": ModelInfo("six residual blocks with the same extra channels", "a control", _NO_ODE),
     }

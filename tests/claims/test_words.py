@@ -1,6 +1,7 @@
 """Results in words."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from evidence import claim, evidence
@@ -14,17 +15,23 @@ ADJOINT = Arm("adjoint", {"gradient": "adjoint"})
 ERROR = Part("an error of {}", final("gradient_error"), ADJOINT, supports=(-math.inf, 1.0), conditions=("rtol",))
 
 
-def result(values: dict[float, list[float]]):
+def result(values: dict[float, list[float]], part: Part = ERROR):
     records = [
         evidence(seed, gradient="adjoint", rtol=rtol, costs={"gradient_error": value})
         for rtol, some in values.items()
         for seed, value in enumerate(some)
     ]
-    return judge([claim(ERROR)], records)[0]
+    return judge([claim(part)], records)[0]
 
 
 def test_one_replicate_has_an_estimate_and_no_interval():
     assert "0.5 (no interval); n = 1" in measured(result({1e-3: [0.5]}))
+
+
+def test_an_exact_metric_has_no_number_of_replicates():
+    exact = replace(ERROR, reading=replace(final("gradient_error"), exact=True))
+    words = measured(result({1e-3: [0.5, 0.5]}, exact))
+    assert words.endswith("0.5 (exact)")
 
 
 def test_the_reason_is_that_of_the_condition_shown():

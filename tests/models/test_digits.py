@@ -4,7 +4,7 @@ from problems import integrator
 from torch import nn
 from torch.nn import functional
 
-from nodebench.models.digits import ConvField, ResidualBlock, mlp, ode_net, res_net
+from nodebench.models.digits import ConvField, ResidualBlock, mlp, ode_net, relu_field_net, res_net
 from nodebench.models.fields import MlpField
 from nodebench.models.ode_block import OdeBlock
 from nodebench.spec import Gradient
@@ -23,6 +23,7 @@ def parameters(module: nn.Module) -> int:
         (lambda: res_net(0), 132_874),
         (mlp, 238_510),
         (ConvField, 75_392),
+        (lambda: relu_field_net(integrator("dopri5")), 7_859),
         (lambda: MlpField((2, 50, 2)), 252),
     ],
 )
@@ -30,9 +31,25 @@ def test_parameters_are_as_published(network, count):
     assert parameters(network()) == count
 
 
-@pytest.mark.parametrize("network", [lambda: ode_net(integrator("rk4")), lambda: res_net(6), lambda: res_net(0), mlp])
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda: ode_net(integrator("rk4")),
+        lambda: res_net(6),
+        lambda: res_net(0),
+        mlp,
+        lambda: relu_field_net(integrator("rk4")),
+    ],
+)
 def test_networks_give_ten_logits(network):
     assert network()(torch.zeros(3, 1, 28, 28)).shape == (3, 10)
+
+
+def test_a_relu_field_only_adds_to_its_input():
+    images = torch.rand(3, 1, 28, 28)
+    block = relu_field_net(integrator("rk4"))[0]
+    assert (block(images) >= images).all()
+    assert (block(images) > images).any()
 
 
 def test_equal_seeds_give_equal_stems():
