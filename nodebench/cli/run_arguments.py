@@ -179,7 +179,10 @@ def whole_numbers(name: str, text: str) -> list[int]:
 
 
 def overrides_of(texts: Sequence[str]) -> dict[str, list[Scalar]]:
-    """Parse ``--set`` options by name. An option that is given several times has several values."""
+    """Parse ``--set`` options by name.
+
+    An option that is given several times has several values. A value may be empty, for an option that is a text.
+    """
     options: dict[str, list[Scalar]] = {}
     for name, value in map(_override, texts):
         options.setdefault(name, []).append(value)
@@ -188,7 +191,7 @@ def overrides_of(texts: Sequence[str]) -> dict[str, list[Scalar]]:
 
 def _override(text: str) -> tuple[str, Scalar]:
     name, equals, value = text.partition("=")
-    if not name or not equals or not value:
+    if not name or not equals:
         raise BadInput(f"--set '{text}': write it as --set name=value")
     return name.strip(), value.strip()
 

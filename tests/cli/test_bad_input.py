@@ -29,6 +29,7 @@ BAD = [
     ([*RUN, "--seeds", "0"], "at least 1"),
     ([*RUN, "--seeds", "few"], "valid integer"),
     ([*RUN, "--set", "epochs"], "--set name=value"),
+    ([*RUN, "--set", "epochs="], "--set epochs=: epochs: input should be a valid integer"),
     ([*RUN, "--set", "epoch=3"], "did you mean epochs"),
     ([*RUN, "--set", "epochs=three"], "--set epochs=three"),
     ([*RUN, "--device", "tpu"], "Allowed: cpu, cuda, mps"),
