@@ -126,8 +126,11 @@ def res_net(blocks: int) -> nn.Sequential:
 
 
 def relu_field_net(solve: Solve) -> nn.Sequential:
-    """An ODE block of a ``ReluField`` on the images, and a linear head: 7,859 parameters."""
-    return nn.Sequential(OdeBlock(ReluField(), solve), nn.Flatten(), nn.Linear(784, 10))
+    """An ODE block of a ``ReluField`` on the images: 9 parameters.
+
+    The linear head is random and not trained, so that the gradient is that of the field alone.
+    """
+    return nn.Sequential(OdeBlock(ReluField(), solve), nn.Flatten(), nn.Linear(784, 10).requires_grad_(False))
 
 
 def tied_res_net(blocks: int) -> nn.Sequential:

@@ -174,11 +174,14 @@ class VanDerPol(nn.Module):
             return y[0]
 
         rising.direction = 1  # type: ignore[attr-defined]
-        # No period is longer than 2π + 2μ, and a solve from (2, 0) is on the cycle after one period.
+        # No period is longer than 2π + 2μ. The solve begins near the cycle, at (2, 0), and ends on it or, for small μ,
+        # within about 1e-6.
         end = 4 * (2 * math.pi + 2 * self.mu)
         solve: Any = scipy.integrate.solve_ivp(
             slope, (0.0, end), (2.0, 0.0), method="LSODA", events=rising, dense_output=True, rtol=1e-10, atol=1e-12
         )
+        if not solve.success:
+            raise ArithmeticError(f"the limit cycle cannot be computed: {solve.message}")
         begin, after = solve.t_events[0][-2:]
         period = float(after - begin)
         return torch.from_numpy(solve.sol(begin + phases.double().numpy() * period).T.copy()), period

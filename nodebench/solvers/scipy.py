@@ -16,6 +16,8 @@ from nodebench.spec import Gradient, SolveFailed, Status
 
 # With a tolerance this loose every step is accepted and has the size max_step.
 _NO_TOLERANCE = 1e10
+# Methods that store the Jacobian as a dense matrix, LSODA also while it does not use one.
+_DENSE = ("Radau", "BDF", "LSODA")
 
 
 class _FiniteField(nn.Module):
@@ -102,11 +104,20 @@ class ScipyAdapter(SolverAdapter):
             options["solver"] = _beginning_with(control.first_step, control.method)
         name = vode.NAME if of_vode else "scipy_solver"
         arguments: dict[str, Any] = {"method": name, "options": options, **tolerances}
+        integrate = torchdiffeq.odeint
         if control.gradient is Gradient.ADJOINT:
             arguments |= {"adjoint_rtol": control.adjoint_rtol, "adjoint_atol": control.adjoint_atol}
-            solution: Tensor = torchdiffeq.odeint_adjoint(finite, y0, times, **arguments)
-        else:
-            solution = torchdiffeq.odeint(finite, y0, times, **arguments)
+            integrate = torchdiffeq.odeint_adjoint
+        try:
+            solution: Tensor = integrate(finite, y0, times, **arguments)
+        except MemoryError as error:
+            if control.method not in _DENSE:
+                raise
+            raise SolveFailed(
+                Status.MEMORY_BUDGET,
+                f"scipy:{control.method} stores the square of the state, {y0.numel():,} × {y0.numel():,} numbers; "
+                "choose an explicit method or scipy:vode-adams",
+            ) from error
         if len(solution) != len(times):
             # If solve_ivp fails, it returns the states so far, and the wrapper drops its message.
             reached = len(solution)

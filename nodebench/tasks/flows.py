@@ -46,7 +46,7 @@ class Flow(Task):
         "van-der-pol": ModelInfo("oscillator with the stiffness mu", "Hairer and Wanner 1996, section IV.1"),
         "van-der-pol-cycle": ModelInfo(
             "oscillator with the stiffness mu over one period, from states on its limit cycle",
-            "Lienen and Günnemann 2022",
+            "Lienen and Günnemann 2022, arXiv 2210.12375",
         ),
     }
     options = FlowOptions

@@ -97,7 +97,7 @@ class Mnist(Task):
             f"the ODE-Net with {digits.EXTRA} more channels that start at 0", "Dupont et al. 2019, arXiv 1904.01681"
         ),
         "relu-field": ModelInfo(
-            "an ODE block of one random convolution and a ReLU on the images, and a linear head",
+            "an ODE block of one random convolution and a ReLU on the images, and a random head",
             "Gholami et al. 2019, arXiv 1902.10298, Figure 1",
         ),
         "resnet-augmented": ModelInfo("six residual blocks with the same extra channels", "a control", _NO_ODE),

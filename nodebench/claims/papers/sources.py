@@ -112,8 +112,9 @@ PHYSIOME = _source(
 )
 REVERSIBLE = _source(
     "McCallum and Foster 2024",
-    "abstract; times in Table 1",
-    "The reversible solvers presented calculate exact gradients, are high-order and numerically stable",
+    "abstract",
+    "algebraically reversible ODE solvers that significantly improve upon both the time and memory cost of recursive "
+    "checkpointing. The reversible solvers presented calculate exact gradients, are high-order and numerically stable",
     "https://arxiv.org/abs/2410.11648",
 )
 SYMPLECTIC = _source(
