@@ -16,7 +16,7 @@ def usable(point: Point, part: Part, notes: list[Note]) -> bool:
         notes.append(Note(NoteCode.UNRELIABLE, f"record left out: {reason}"))
         return False
     if missing := _missing(point, part):
-        notes.append(Note(NoteCode.NO_VALUE, f"record left out: it has no {missing}"))
+        notes.append(Note(NoteCode.NO_VALUE, f"record left out: no value of “{missing}”"))
         return False
     return True
 

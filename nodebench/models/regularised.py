@@ -26,8 +26,8 @@ class Regularisation:
 
     Attributes:
         kinetic: weight of the squared field ``f²``.
-        jacobian: weight of the squared Jacobian ``(∂f_i/∂z_j)²`` summed over j, estimated with one normal vector per
-            sample.
+        jacobian: weight of the squared Frobenius norm of the Jacobian ``∂f/∂z``, divided by the number of components;
+            it is estimated with one normal vector per sample.
         taylor2, taylor3: weights of the squared second and third derivative of the solution with respect to time.
         steer: the end time is drawn uniformly within ± this fraction of the solve's span around its value; below 1.
     """

@@ -60,7 +60,8 @@ QUESTIONS = (
         ("memory-constant (paper)", "memory-constant (default)"),
         YES_NO,
         "“Constant” refers to the number of solver steps. The solution at each output time is stored, so memory grows "
-        "with the number of output times for every gradient. Request only the final state if that is enough.",
+        "with the number of output times, whichever gradient method is used. Request only the final state if that is "
+        "enough.",
         "nodebench study run memory",
         matters="This matters if memory limits your batch or the number of solver steps.",
     ),

@@ -192,7 +192,7 @@ def _table(
     rows = [_row(study, one, axes, measured, found) for one in found]
     title = task + (f" on {dataset}" if dataset else "")
     of = f" ({side})" if side else ""
-    caption = f"{title}{of}: median [minimum, maximum] over n replicates; (n = …) if fewer of them have the value"
+    caption = f"{title}{of}: median [minimum, maximum] over n replicates; (n = …) where fewer of them have a value"
     name = slug(f"study-{study}-{task}-{dataset or ''}") + (f"-{slug(side)}" if side else "")
     return Table(name, caption, header, rows, filters=len(rows) > 12)
 

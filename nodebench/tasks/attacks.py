@@ -11,7 +11,9 @@ _STEPS, _STEP = 10, 1 / 5  # of PGD; the step size is relative to epsilon, as in
 
 
 def with_noise(images: Tensor, sigma: float) -> Tensor:
-    """Add Gaussian noise to images in [0, 1] and clamp the result to [0, 1]; the noise depends on the shape alone.
+    """Add Gaussian noise to images in [0, 1] and clamp the result to [0, 1].
+
+    The seed is fixed: images of one shape always get the same noise, multiplied by ``sigma``.
 
     Source: Yan et al. 2020, arXiv 1910.05513, with ``sigma`` of 50, 75 and 100 in 255.
     """

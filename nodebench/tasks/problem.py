@@ -73,7 +73,7 @@ class Problem:
         if missing := [name for name in needed if getattr(self, name) is None]:
             raise BadInput(f"Problem: {'a field' if self.field is not None else 'a model'} needs {', '.join(missing)}")
         if given := [name for name in foreign if getattr(self, name) is not None]:
-            raise BadInput(f"Problem: {', '.join(given)} belong to a field, not to a model")
+            raise BadInput(f"Problem: {', '.join(given)} can be given only with a field, not with a model")
         if self.field is not None and (self.y0 is None) == (self.data is None):
             raise BadInput("Problem: a field needs either y0, or data whose batches begin with the initial state")
         for name in ("loss", "metrics", "optimizer"):

@@ -80,7 +80,7 @@ def to_bytes(state: State) -> bytes:
 
 
 def from_bytes(content: bytes) -> State:
-    """Return the state that ``to_bytes`` serialised, on the CPU.
+    """Return the state that ``to_bytes`` serialised, with all tensors on the CPU.
 
     Raises:
         Exception: the content is not a state, or contains objects of another type.

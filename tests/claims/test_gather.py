@@ -227,7 +227,9 @@ def test_what_is_read_off_a_line():
 def test_three_places_make_a_line_and_two_do_not():
     assert estimated(fitted(along({1.0: 1.0, 2.0: 2.0, 4.0: 4.0}))) == (5, pytest.approx(1.0))
     found = fitted(along({1.0: 1.0, 2.0: 2.0, 4.0: None}))
-    assert notes(found) == ("5 × record left out: it has no growth 5 × replicate left out: too few records for a line")
+    assert notes(found) == (
+        "5 × record left out: no value of “growth” 5 × replicate left out: too few records for a line"
+    )
 
 
 def test_on_logarithms_a_line_leaves_out_what_has_none():

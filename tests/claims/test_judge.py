@@ -166,7 +166,7 @@ def test_records_without_the_reading_do_not_hide_those_with_it():
     without = [one.model_copy(update={"costs": {}, "options": {"points": 5}}) for one in without]
     found = judged([*pairs(10), *without])
     assert estimate(found).n == 10
-    assert "40 × record left out: it has no step" in notes(found)
+    assert "40 × record left out: no value of “step" in notes(found)
     later = [one.model_copy(update={"options": {}}) for one in without]
     assert estimate(judged([*pairs(10), *later])).n == 10
 

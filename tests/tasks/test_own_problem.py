@@ -219,7 +219,7 @@ def test_what_cannot_be_used_is_one_line(name, told):
         ({"field": 1}, "a field needs t"),
         ({"field": 1, "t": torch.ones(1)}, "either y0, or data"),
         ({"model": 1}, "a model needs data, loss"),
-        ({"model": 1, "data": [1], "loss": print, "t": torch.ones(2)}, "t belong to a field"),
+        ({"model": 1, "data": [1], "loss": print, "t": torch.ones(2)}, "t can be given only with a field"),
         ({"field": 1, "y0": 1, "t": torch.ones(1)}, "at least 2"),
         ({"field": 1, "y0": 1, "t": torch.ones(3)}, "strictly increasing or decreasing"),
         ({"field": 1, "y0": 1, "t": torch.tensor([[0.0, 1.0], [0.5, 1.0]])}, "the same start time"),

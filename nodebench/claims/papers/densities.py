@@ -63,7 +63,7 @@ def _against(layers: Arm, label: str, home: Where | None) -> Part:
 
 
 def _difficulty(start: str, label: str, home: Where | None = None) -> Part:
-    """How far planar layers with one of the starts are from the exact density of two moons."""
+    """How far planar layers with one initialisation are from the exact density of two moons."""
     return Part(
         "64 planar layers are {} nats above the entropy of two moons",
         _NATS,
