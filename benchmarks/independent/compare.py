@@ -67,7 +67,7 @@ CHECKS = {
         "torchode_batching.py",
         "torchode-batching (default)",
         "torchode, a step for each",
-        "evaluations of a sample",
+        "random starts",
         (
             _OSCILLATORS + "dopri5 --passes training " + _each("mu", (10, 25, 50)),
             _OSCILLATORS + "torchode:dopri5 --batching each --passes training " + _each("mu", (10, 25, 50)),

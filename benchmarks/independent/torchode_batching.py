@@ -1,6 +1,6 @@
 """Evaluations per oscillator with its own steps in torchode, over those of a joint batch in torchdiffeq.
 
-Verdict: torchode-batching (default), parts "evaluations of a sample". Both libraries: dopri5, float64, rtol 1e-5,
+Verdict: torchode-batching (default), part "random starts". Both libraries: dopri5, float64, rtol 1e-5,
 atol 1e-7. Each of the 32 oscillators is solved alone by torchode, and the calls of its field are counted; nodebench
 solves all of them in one call and reads the number of steps of each from torchode's statistics.
 Source: Lienen and Günnemann 2022, arXiv 2210.12375.

@@ -277,8 +277,8 @@ class Claim:
         traps: alternative explanations of the measured value.
         fairness: how each method was configured, and whose recommendations were followed.
         gate: the competence that its networks need, if the claim is about accuracy.
-        counts_with: name of another claim that reads the same records; the two count once in the correction of
-            p-values.
+        counts_with: name of another claim that tests the same effect on the same records, with other thresholds; the
+            two count once in the correction of p-values.
         failures: what is done with failed trials.
         any_device: whether records of an accelerator count, although its studies ask for the CPU. This is for
             readings that hold on every device, such as the accuracy of a trained network; the arms of one replicate

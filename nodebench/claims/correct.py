@@ -12,8 +12,9 @@ from nodebench.claims.result import ClaimResult, ConditionResult
 def corrected(drafts: Sequence[ClaimResult]) -> list[ClaimResult]:
     """Correct the p-values of all conditions together by Benjamini and Hochberg's method.
 
-    Exact metrics, identities and conditions that were not tested are not counted. The p-values of a claim that reads
-    the same records as another claim (``Claim.counts_with``) are corrected, but do not add to the number of tests.
+    Exact metrics, identities and conditions that were not tested are not counted. The p-values of a claim that tests
+    the same effect as another claim on the same records, with other thresholds (``Claim.counts_with``), are corrected,
+    but do not add to the number of tests.
     """
     counted = [_tested(draft) for draft in drafts if draft.claim.counts_with is None]
     family = [condition.p for conditions in counted for condition in conditions]

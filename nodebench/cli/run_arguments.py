@@ -181,7 +181,7 @@ def whole_numbers(name: str, text: str) -> list[int]:
 def overrides_of(texts: Sequence[str]) -> dict[str, list[Scalar]]:
     """Parse ``--set`` options by name.
 
-    An option that is given several times has several values. A value may be empty, for an option that is a text.
+    An option that is given several times has several values. The value of a text option may be empty.
     """
     options: dict[str, list[Scalar]] = {}
     for name, value in map(_override, texts):

@@ -126,9 +126,9 @@ def res_net(blocks: int) -> nn.Sequential:
 
 
 def relu_field_net(solve: Solve) -> nn.Sequential:
-    """An ODE block of a ``ReluField`` on the images: 9 parameters.
+    """An ODE block of a ``ReluField`` on the images, with 9 parameters that are trained.
 
-    The linear head is random and not trained, so that the gradient is that of the field alone.
+    The 7,850 parameters of the linear head stay as they are drawn, so that the gradient is that of the field alone.
     """
     return nn.Sequential(OdeBlock(ReluField(), solve), nn.Flatten(), nn.Linear(784, 10).requires_grad_(False))
 

@@ -201,4 +201,5 @@ def _controls(name: str, result: ClaimResult) -> Table:
 
 def _of_control(one: PartResult) -> str:
     label = f"{one.sample.label}: " if one.sample.label else ""
-    return f"{label}{one.words} (n = {one.estimate.n if one.estimate else 0})"
+    n = f" (n = {one.estimate.n})" if one.estimate and not one.is_exact else ""
+    return f"{label}{one.words}{n}"

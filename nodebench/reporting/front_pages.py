@@ -174,7 +174,7 @@ _RULES = (
     "support it and others refute it. One refuted condition refutes a universal claim, after Holm's correction over "
     "its conditions.",
     "p-values are corrected with the Benjamini–Hochberg method (5 %) over all conditions of this report. Claims that "
-    "are declared to read the same records count once.",
+    "test the same effect on the same records, with other thresholds, count once.",
     "Ratios of times come from arms that run interleaved in one process. A trial runs up to three times in all if the "
     "speed of the machine changed during it. After that, its absolute times are left out, and ratios of interleaved "
     "arms are kept.",

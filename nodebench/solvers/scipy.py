@@ -1,7 +1,8 @@
 """Adapter for SciPy's ``solve_ivp`` and VODE, with gradients by torchdiffeq's adjoint."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import scipy.integrate
@@ -34,19 +35,39 @@ class _FiniteField(nn.Module):
         return derivative
 
 
-def _beginning_with(first_step: float, method: str) -> type[scipy.integrate.OdeSolver]:
+def _solver_class(method: str, first_step: float | None) -> type[scipy.integrate.OdeSolver]:
     """Return a method of ``solve_ivp`` with a given first step, which torchdiffeq's wrapper does not pass on.
 
-    ``solve_ivp`` rejects a first step longer than the solve. An adjoint may solve a single output interval.
+    ``solve_ivp`` rejects a first step longer than the solve. An adjoint may solve a single output interval. The class
+    also names the cause if the dense matrices of an implicit method do not fit in memory. The state of an adjoint's
+    backward solve is the larger one.
     """
 
     kind: Any = getattr(scipy.integrate, method)
 
-    class Begun(kind):  # type: ignore[misc]
+    class Method(kind):  # type: ignore[misc]
         def __init__(self, field: Any, start: float, y0: Any, end: float, **options: Any) -> None:
-            super().__init__(field, start, y0, end, first_step=min(first_step, abs(end - start)), **options)
+            if first_step is not None:
+                options["first_step"] = min(first_step, abs(end - start))
+            with _out_of_memory(method, len(y0)):
+                super().__init__(field, start, y0, end, **options)
 
-    return Begun
+        def step(self) -> str | None:
+            with _out_of_memory(method, self.n):
+                message: str | None = super().step()
+            return message
+
+    return Method
+
+
+@contextmanager
+def _out_of_memory(method: str, size: int) -> Iterator[None]:
+    """Raise SolveFailed for a MemoryError, which NumPy raises and torch does not."""
+    try:
+        yield
+    except MemoryError as error:
+        why = f"scipy:{method} stores the square of the state, {size:,} × {size:,} numbers"
+        raise SolveFailed(Status.MEMORY_BUDGET, f"{why}; choose an explicit method or scipy:vode-adams") from error
 
 
 _BEGUN = """
@@ -100,24 +121,15 @@ class ScipyAdapter(SolverAdapter):
             tolerances = {"rtol": _NO_TOLERANCE, "atol": _NO_TOLERANCE}
         elif control.first_step is not None and of_vode:
             options["first_step"] = control.first_step
-        elif control.first_step is not None:
-            options["solver"] = _beginning_with(control.first_step, control.method)
+        if control.method in _DENSE or (control.first_step is not None and not of_vode):
+            options["solver"] = _solver_class(control.method, control.first_step)
         name = vode.NAME if of_vode else "scipy_solver"
         arguments: dict[str, Any] = {"method": name, "options": options, **tolerances}
-        integrate = torchdiffeq.odeint
         if control.gradient is Gradient.ADJOINT:
             arguments |= {"adjoint_rtol": control.adjoint_rtol, "adjoint_atol": control.adjoint_atol}
-            integrate = torchdiffeq.odeint_adjoint
-        try:
-            solution: Tensor = integrate(finite, y0, times, **arguments)
-        except MemoryError as error:
-            if control.method not in _DENSE:
-                raise
-            raise SolveFailed(
-                Status.MEMORY_BUDGET,
-                f"scipy:{control.method} stores the square of the state, {y0.numel():,} × {y0.numel():,} numbers; "
-                "choose an explicit method or scipy:vode-adams",
-            ) from error
+            solution: Tensor = torchdiffeq.odeint_adjoint(finite, y0, times, **arguments)
+        else:
+            solution = torchdiffeq.odeint(finite, y0, times, **arguments)
         if len(solution) != len(times):
             # If solve_ivp fails, it returns the states so far, and the wrapper drops its message.
             reached = len(solution)

@@ -52,7 +52,7 @@ _SENTENCES = {
     Status.OK: "finished",
     Status.TIMEOUT: "ran past its time limit; raise --timeout or choose a smaller preset",
     Status.NFE_BUDGET: "one solve asked for more evaluations than allowed; raise --max-nfe or loosen rtol",
-    Status.MEMORY_BUDGET: "used more memory than allowed; raise --memory-limit, or use a smaller batch or the adjoint",
+    Status.MEMORY_BUDGET: "used more memory than allowed; raise --memory-limit, shrink the batch, or use the adjoint",
     Status.DT_UNDERFLOW: "the step size became too small to change t in this number format; the field may be stiff",
     Status.NON_FINITE: "the field, the state or the loss became NaN or infinite",
     Status.STANDSTILL: "no output differs from the initial state: each update was rounded to zero; use a wider format",

@@ -39,7 +39,7 @@ class Flow(Task):
 
     name = "toy/flow"
     about = "known fields from a batch of states: cost of batching, error of solving forward and back, preserved order"
-    source = "Chen et al. 2018, section 6"
+    source = "Chen et al. 2018, section 6; Lienen and Günnemann 2022"
     models = {
         "line": ModelInfo("x' = 2 sin 3x, on a line", "ours; slopes of ±6 over a span of 1"),
         "lotka-volterra": ModelInfo("prey and predator", "Lotka 1925, Volterra 1926"),

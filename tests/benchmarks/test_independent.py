@@ -1,6 +1,7 @@
 """Numbers behind five verdicts, computed again by scripts that do not use nodebench: ``pytest -m slow``, minutes."""
 
 import ast
+import importlib.util
 import json
 import subprocess
 import sys
@@ -39,6 +40,17 @@ def test_a_script_does_not_import_nodebench(script):
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     assert not {name for name in imported if name.partition(".")[0] == "nodebench"}
+
+
+@pytest.mark.parametrize("claim", ALLOWED)
+def test_a_check_names_a_part_of_its_claim(claim):
+    """Otherwise a renamed part is found only by the slow test."""
+    compare = importlib.util.module_from_spec(importlib.util.spec_from_file_location("compare", FOLDER / "compare.py"))
+    sys.modules["compare"] = compare  # its dataclass looks itself up
+    compare.__spec__.loader.exec_module(compare)
+    check = compare.CHECKS[claim]
+    (declared,) = [one for one in compare.CLAIMS if one.name == check.claim]
+    assert (check.arm, check.label) in {(part.arm.name, part.label) for part in declared.every_part}
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from problems import integrator
 from torch import nn
 from torch.nn import functional
 
-from nodebench.models.digits import ConvField, ResidualBlock, mlp, ode_net, relu_field_net, res_net
+from nodebench.models.digits import ConvField, ReluField, ResidualBlock, mlp, ode_net, relu_field_net, res_net
 from nodebench.models.fields import MlpField
 from nodebench.models.ode_block import OdeBlock
 from nodebench.spec import Gradient
@@ -49,11 +49,16 @@ def test_a_relu_field_alone_is_trained():
     assert [p.shape for p in trained] == [(1, 1, 3, 3)]
 
 
-def test_a_relu_field_only_adds_to_its_input():
-    images = torch.rand(3, 1, 28, 28)
-    block = relu_field_net(integrator("rk4"))[0]
-    assert (block(images) >= images).all()
-    assert (block(images) > images).any()
+def test_a_relu_field_is_a_padded_convolution_and_a_relu():
+    generator = torch.Generator().manual_seed(0)
+    field, images = ReluField(), torch.rand(2, 1, 5, 5, generator=generator)
+    kernel = torch.randn(1, 1, 3, 3, generator=generator)
+    field.conv.weight.data.copy_(kernel)
+    patches = functional.unfold(images, 3, padding=1)
+    by_hand = (patches * kernel.reshape(9, 1)).sum(1).clamp(min=0).reshape(2, 1, 5, 5)
+    assert torch.allclose(field(torch.tensor(0.0), images), by_hand, atol=1e-6)
+    assert (by_hand > 0).any()
+    assert (by_hand == 0).any()
 
 
 def test_equal_seeds_give_equal_stems():

@@ -88,11 +88,3 @@ def test_a_state_too_large_for_a_jacobian_is_refused_with_the_limit():
     with torch.no_grad(), pytest.raises(SolveFailed, match="2001 numbers, at most 2000") as failure:
         solved("vode-bdf", Decay(), y0=torch.ones(2001, dtype=torch.float64))
     assert failure.value.status is Status.UNSUPPORTED
-
-
-@pytest.mark.parametrize("method", ["LSODA", "Radau", "BDF"])
-def test_a_state_whose_square_does_not_fit_in_memory_is_a_failure_that_names_the_cause(method):
-    """The square of five million numbers is larger than the address space."""
-    with torch.no_grad(), pytest.raises(SolveFailed, match=f"scipy:{method} stores the square of the state") as failure:
-        solved(method, Decay(), y0=torch.ones(5_000_000, dtype=torch.float64))
-    assert failure.value.status is Status.MEMORY_BUDGET

@@ -207,7 +207,7 @@ def each_task(gradient: str) -> list[Arm]:
 
 
 def timed_tasks() -> list[Arm]:
-    """An arm of the adjoint for each task and tolerance at which its steps were interleaved with those of direct."""
+    """An arm of the adjoint for each task on which its steps were interleaved with those of direct."""
     flow = {**_DOPRI5, "task": "density", "model": "ffjord", "gradient": "adjoint", "rtol": 1e-4}
     # Other studies time MNIST with batches of 8.
     tasks = [arm.but(arm.name, batch_size=64) if arm.where["task"] == "mnist" else arm for arm in each_task("adjoint")]

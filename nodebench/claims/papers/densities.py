@@ -14,7 +14,7 @@ _UNREGULARISED: Where = {"kinetic": None, "jacobian": None, "taylor2": None, "ta
 _DATA = ("circles", "moons")
 
 _PLAIN = Arm("plain", {**_ADJOINT, **_UNREGULARISED, "model": "ffjord", "density": "circles"})
-_FITTED = _PLAIN.but("plain", gradient="direct", epochs=40)
+_PLAIN_4000 = _PLAIN.but("plain", gradient="direct", epochs=40)
 _LONG: Where = {"density": _DATA, "epochs": 10, "steps_per_epoch": 100, "test_points": 20_000}
 _PLANAR_CNF = Arm(
     "planar CNF",
@@ -76,12 +76,12 @@ def _difficulty(start: str, label: str, home: Where | None = None) -> Part:
 
 
 def _regularised(name: str, **weights: float) -> tuple[Part, Part, Part]:
-    """A regularised field against the plain one: evaluations at test, nats, and evaluations of a training step."""
+    """A regularised field against the plain one: evaluations at test and in training, and nats."""
     fewer = Part(
         "the regularised field takes {} the evaluations for a fixed batch",
         at_epoch("nfe_probe", -1),
-        _FITTED.but(name, **weights),
-        _FITTED,
+        _PLAIN_4000.but(name, **weights),
+        _PLAIN_4000,
         supports=(-_INF, 0.9),
         refutes=((1.0, _INF),),
         home={},

@@ -194,7 +194,7 @@ _REVERSIBLE_EXACT = Claim(
         "often as memory shrinks, and is not judged: the checkpoints of the control, 4 on one level, take each step "
         "again once, and their memory grows with the steps",
         "with adaptive steps and one output interval, a training step with the reversible form was faster than with "
-        "one level of checkpoints (study pareto), which restart the solver in each segment",
+        "one level of checkpoints (study pareto); these checkpoints restart the solver in each segment",
         "a reversible step has two increments in each direction: it makes four evaluations where direct makes one and "
         "checkpoints make two",
         "the seconds are of nodebench's own reversible form, in torch on a CPU, with a field of two components",

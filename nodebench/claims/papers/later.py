@@ -232,7 +232,8 @@ CLAIMS = (
             "the threshold of a tenth is ours, and the source says that the gradient may be wrong",
             "the convolution block of Table 1 ends in a normalisation; the ReLU convolution has one channel, and its "
             "gradient is that of its nine weights alone",
-            "a part of the adjoint's error on convolutions is that of the forward solve, which direct has too",
+            "a part of the adjoint's error on convolutions is that of the forward solve, which direct has too; direct "
+            "also differentiates torchdiffeq's choice of the first step",
         ),
         fairness="dopri5 at the tolerance of each task, forwards and backwards alike.",
     ),
