@@ -66,11 +66,14 @@ def test_the_period_of_the_limit_cycle_follows_its_series_in_mu():
 
 @pytest.mark.parametrize("mu", [1.0, 25.0])
 def test_the_limit_cycle_closes(mu):
-    starts, period = systems.VanDerPol(mu).limit_cycle(torch.tensor([0.0, 0.25, 0.7], dtype=torch.float64))
-    path = states(systems.VanDerPol(mu), starts[0].tolist(), np.array([0.0, 0.25, 0.7, 1.0]) * period)
+    """A period that is wrong by 1e-6 moves a state by that times the slope, which is steep at phase 0."""
+    oscillator = systems.VanDerPol(mu)
+    starts, period = oscillator.limit_cycle(torch.tensor([0.0, 0.25, 0.7], dtype=torch.float64))
+    path = states(oscillator, starts[0].tolist(), np.array([0.0, 0.25, 0.7, 1.0]) * period)
+    allowed = 1e-5 + 1e-6 * oscillator(torch.tensor(0.0), starts).abs().numpy()
     assert starts[0, 0] == pytest.approx(0.0, abs=1e-6)
-    assert np.allclose(path[:3], starts, atol=1e-5)
-    assert np.allclose(path[3], starts[0], atol=1e-5)
+    assert (np.abs(path[:3] - starts.numpy()) <= allowed).all()
+    assert (np.abs(path[3] - starts[0].numpy()) <= allowed[0]).all()
 
 
 def test_without_stiffness_the_oscillator_is_harmonic():
