@@ -45,7 +45,7 @@ def _solver_class(method: str, first_step: float | None) -> type[scipy.integrate
 
     kind: Any = getattr(scipy.integrate, method)
 
-    class Method(kind):  # type: ignore[misc]
+    class Wrapped(kind):  # type: ignore[misc]
         def __init__(self, field: Any, start: float, y0: Any, end: float, **options: Any) -> None:
             if first_step is not None:
                 options["first_step"] = min(first_step, abs(end - start))
@@ -57,7 +57,7 @@ def _solver_class(method: str, first_step: float | None) -> type[scipy.integrate
                 message: str | None = super().step()
             return message
 
-    return Method
+    return Wrapped
 
 
 @contextmanager

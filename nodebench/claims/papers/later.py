@@ -234,6 +234,8 @@ CLAIMS = (
             "gradient is that of its nine weights alone",
             "a part of the adjoint's error on convolutions is that of the forward solve, which direct has too; direct "
             "also differentiates torchdiffeq's choice of the first step",
+            "means over seeds are geometric: at 1e-3 single ReLU convolutions have an error of a tenth or more, by the "
+            "adjoint and by direct alike",
         ),
         fairness="dopri5 at the tolerance of each task, forwards and backwards alike.",
     ),
