@@ -76,6 +76,7 @@ def _problem(model: str, options: FlowOptions, seed: int) -> _Problem:
 
 
 def _in_box(low: tuple[float, ...], high: tuple[float, ...], count: int, generator: torch.Generator) -> Tensor:
+    """Draw ``count`` states uniformly between the corners of a box; shape ``(count, D)``."""
     corner = torch.tensor(low)
     return corner + (torch.tensor(high) - corner) * torch.rand(count, len(low), generator=generator)
 
