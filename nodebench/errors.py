@@ -1,7 +1,12 @@
 """Exceptions with one-line messages for the user, and helpers that write such messages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class BadInput(Exception):
@@ -30,6 +35,21 @@ def at_least(least: float, **options: float | None) -> None:
     for name, value in options.items():
         if value is not None and value < least:
             raise BadInput(f"--{name} {value:g}: at least {least:g}")
+
+
+@contextmanager
+def writing_to(place: object, failure: type[Exception] = BadInput) -> Iterator[None]:
+    """Raise ``failure``, which names the place, instead of an ``OSError``."""
+    try:
+        yield
+    except OSError as error:
+        raise failure(f"{place}: cannot write there: {error.strerror or error}") from error
+
+
+def first_fault(error: "ValidationError") -> str:
+    """Return the first of the errors that pydantic found: the path to the value, and what is wrong with it."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:

@@ -18,7 +18,7 @@ from nodebench.spec.grid import replicates
 from nodebench.spec.metrics import several
 from nodebench.spec.study import RECOMMEND
 from nodebench.spec.trial import Scalar
-from nodebench.store.run_folder import RECORDS, runs_below
+from nodebench.store.run_folder import every_run_below
 
 if TYPE_CHECKING:
     from nodebench.tasks import Task
@@ -165,7 +165,7 @@ def study_of(asked: Asked, solvers: Sequence[str], seeds: int) -> Study:
 
 def kept(results: Path) -> Found:
     """The records of every run below a folder."""
-    runs = runs_below(results) if any(results.rglob(RECORDS)) else []
+    runs = every_run_below(results)
     return Found({run.folder.name: run.records() for run in runs})
 
 

@@ -1,5 +1,6 @@
 """Measure candidates for a recommendation within a time budget."""
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -7,7 +8,6 @@ from nodebench.analysis.recommend import Candidate, CandidateStatus, Limits, Rec
 from nodebench.analysis.recommend import recommend as recommend_from
 from nodebench.api.recommend_records import LIMITS, Asked, Found, matching, study_of
 from nodebench.errors import BadInput
-from nodebench.running.deadline import DeadlineListener
 from nodebench.running.listener import Listener
 from nodebench.running.session import Execution, Session, run_more, run_study
 from nodebench.spec import Status, Study, Trial
@@ -34,22 +34,21 @@ def measured_within(
     """
     if not minutes > 0:
         raise BadInput(f"--minutes {minutes:g}: must be a positive number")
-    until = DeadlineListener(listener, 60 * minutes)
-    how = Execution(results, limits=LIMITS)
-    session = run_study(study_of(asked, solvers, seeds=1), how, until)
+    how = Execution(results, limits=LIMITS, until=time.monotonic() + 60 * minutes)
+    session = run_study(study_of(asked, solvers, seeds=1), how, listener)
     found = _found(session, session.planned)
     if found.unmeasured == session.planned and not (session.stopped or session.failure):
         raise BadInput(f"--minutes {minutes:g}: the time ran out before any trial finished")
     candidates = session.planned
     study = session.run.study()
     for seed in range(1, MOST):
-        if session.stopped or session.failure or until.left <= 0:
+        if session.stopped or session.failure or how.seconds_left <= 0:
             break
         answer = recommend_from(matching(asked, found, "", results)[0], limits)
         again = contenders(answer, seed)
         if not again:
             break
-        session = _run_again(session, study, [one.record.trial for one in again], seed, how, until)
+        session = _run_again(session, study, [one.record.trial for one in again], seed, how, listener)
         found = _found(session, candidates)
     return found
 
@@ -92,7 +91,7 @@ def contenders(answer: Recommendation, replicates: int) -> list[Candidate]:
 
 
 def _run_again(
-    session: Session, study: Study, trials: Iterable[Trial], seed: int, how: Execution, until: DeadlineListener
+    session: Session, study: Study, trials: Iterable[Trial], seed: int, how: Execution, listener: Listener
 ) -> Session:
     """Run trials with another seed, in the same run."""
     from nodebench.running.plan import plan
@@ -100,4 +99,4 @@ def _run_again(
     ids = {trial.model_copy(update={"seed": seed}).id for trial in trials}
     groups = {name: grid.model_copy(update={"seed": [seed]}) for name, grid in study.groups.items()}
     study = study.model_copy(update={"groups": groups})
-    return run_more(session.run, study, [one for one in plan(study).planned if one.trial.id in ids], how, until)
+    return run_more(session.run, study, [one for one in plan(study).planned if one.trial.id in ids], how, listener)

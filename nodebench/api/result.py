@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from nodebench.errors import BadInput, choose
+from nodebench.errors import choose, writing_to
 from nodebench.spec import Record, Status, Study
 from nodebench.spec.metrics import several
 from nodebench.store.run_folder import RunFolder
@@ -117,10 +117,8 @@ class Records(ABC):
         path = Path(path)
         ending = path.suffix.removeprefix(".") or "none"
         content = self.exported(format or ("latex" if ending == "tex" else ending), table, columns)
-        try:
+        with writing_to(path):
             path.write_bytes(content)
-        except OSError as error:
-            raise BadInput(f"{path}: cannot write there: {error.strerror or error}") from error
         return path
 
     def exported(self, format: str, table: str = "trials", columns: Sequence[str] = ()) -> bytes:

@@ -6,7 +6,7 @@ from rich.progress import track
 
 from nodebench.cli.heartbeat import waiting
 from nodebench.cli.terminal import Terminal
-from nodebench.errors import BadInput
+from nodebench.errors import writing_to
 from nodebench.paths import make_folder
 from nodebench.spec import Record
 from nodebench.store.run_folder import RunFolder
@@ -26,12 +26,10 @@ def draw_figures(run: RunFolder, records: Sequence[Record], *, animate: bool, qu
     folder = run.folder / FIGURES
     console = Terminal(stderr=True)
     files = 0
-    try:
+    with writing_to(folder):
         make_folder(run.folder, FIGURES)
         with waiting("drawing figures", quiet=quiet or console.is_terminal):
             for record in track(records, "drawing", console=console, transient=True):
                 files += len(draw_trial(record, run.snapshots(record), folder, animate))
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot write there: {error.strerror or error}") from error
     if not quiet:
         Terminal(soft_wrap=True).print(f"{files} figures · {folder}")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nodebench.errors import BadInput
+from nodebench.errors import writing_to
 from nodebench.paths import make_folder, write_file
 from nodebench.store.run_folder import RunFolder
 
@@ -19,12 +19,10 @@ def save(run: RunFolder, out: Path | None, *names: str, content: bytes) -> Path:
     Raises:
         BadInput: the file cannot be written, or the run's folder is a symbolic link.
     """
-    try:
+    with writing_to(f"--out {out or run.folder}"):
         if out is not None:
             out.write_bytes(content)
             return out
         run.refuse_link()
         make_folder(run.folder, *names[:-1])
         return write_file(run.folder, *names, content=content)
-    except OSError as error:
-        raise BadInput(f"--out {out or run.folder}: cannot write there: {error.strerror or error}") from error

@@ -9,7 +9,7 @@ from nodebench.cli.exit_codes import LATEST
 from nodebench.cli.figures import FIGURES
 from nodebench.cli.output import save
 from nodebench.cli.terminal import Terminal
-from nodebench.errors import BadInput, choose
+from nodebench.errors import choose, writing_to
 from nodebench.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -52,10 +52,8 @@ def draw(axes: "Axes", path: Path) -> None:
     Raises:
         BadInput: the file cannot be written, or the format is not supported.
     """
-    try:
+    with writing_to(path):
         path.write_bytes(_drawn(axes, format_of(path)))
-    except OSError as error:
-        raise BadInput(f"{path}: cannot write there: {error.strerror or error}") from error
 
 
 def _drawn(axes: "Axes", format: str) -> bytes:

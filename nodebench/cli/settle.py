@@ -17,8 +17,9 @@ from nodebench.cli.progress import duration
 from nodebench.cli.run import TerminalListener
 from nodebench.cli.terminal import Terminal
 from nodebench.errors import BadInput, RunAborted, at_least
-from nodebench.running.session import Execution, run_planned, with_data
+from nodebench.running.session import Execution, run_more, with_data
 from nodebench.spec import DataSource
+from nodebench.store.run_folder import RunFolder
 
 _SHOWN = 20  # candidates in a dry run
 
@@ -118,7 +119,8 @@ class _Measuring:
         for asked, planned in candidate.todo:
             study = with_data(asked.model_copy(update={"data": self._data}))
             todo = planned if candidate.timed else [one.once() for one in planned]
-            session = run_planned(study, todo, Execution(self._results, jobs=jobs), self._environment, self._listener)
+            run = RunFolder.create(self._results, study, self._environment)
+            session = run_more(run, study, todo, Execution(self._results, jobs=jobs), self._listener)
             if session.failure:
                 raise RunAborted(session.failure)
             self.interrupted = session.stopped

@@ -1,7 +1,7 @@
 """Wall time of training steps, split into parts."""
 
-import math
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,30 +66,19 @@ class Stopwatch:
         """Return the total seconds of the latest ``steps`` steps."""
         return sum((sum(step.values()) for step in self._steps[-steps:]), 0.0) if steps else 0.0
 
-    def table(self) -> torch.Tensor:
-        """Return all times, float64 ``(steps, parts + 1)``: seconds by part, NaN for a part that a step lacks.
+    def state(self) -> dict[str, Any]:
+        """Return the seconds of each step, by part, and the indices of the steps that the summary excludes."""
+        return {"steps": list(self._steps), "left_out": sorted(self._left_out)}
 
-        The last column is 1 for a step that is left out of the summary, else 0.
-        """
-        rows = [
-            [*(step.get(part, math.nan) for part in PARTS), float(i in self._left_out)]
-            for i, step in enumerate(self._steps)
-        ]
-        return torch.tensor(rows, dtype=torch.float64).reshape(-1, len(PARTS) + 1)
-
-    def go_on_from(self, table: torch.Tensor) -> None:
+    def go_on_from(self, state: dict[str, Any]) -> None:
         """Load the steps that another process has timed; the next ``warm_up`` steps are excluded again.
 
         Args:
-            table: the result of ``table`` in that process.
+            state: the result of ``state`` in that process.
         """
-        rows = table.tolist()
-        self._steps = [
-            {part: seconds for part, seconds in zip(PARTS, row[:-1], strict=True) if not math.isnan(seconds)}
-            for row in rows
-        ]
-        self._left_out = {i for i, row in enumerate(rows) if row[-1]}
-        self._left_out |= set(range(len(rows), len(rows) + self._warm_up))
+        self._steps = list(state["steps"])
+        timed = len(self._steps)
+        self._left_out = {*state["left_out"], *range(timed, timed + self._warm_up)}
 
     def _kept(self) -> list[dict[str, float]]:
         return [step for i, step in enumerate(self._steps) if i not in self._left_out]

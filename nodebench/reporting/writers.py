@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nodebench.errors import BadInput
+from nodebench.errors import BadInput, writing_to
 from nodebench.escapes import for_spreadsheet, for_terminal, visible
 from nodebench.paths import for_writing, is_regular, make_folder, remove_file, write_file
 from nodebench.reporting.document import Block, Cell, Chart, Page, Table
@@ -99,7 +99,7 @@ def write(files: Files, folder: Path) -> None:
     Raises:
         BadInput: the folder contains something other than a report, or cannot be written.
     """
-    try:
+    with writing_to(f"--out {folder}"):
         earlier = _earlier(folder)
         if found := next((n for n in sorted(files.keys() - earlier) if os.path.lexists(folder / n)), None):
             raise BadInput(f"--out {folder} contains a file '{found}' that is not from a report; choose another folder")
@@ -113,8 +113,6 @@ def write(files: Files, folder: Path) -> None:
             *folders, _ = parts = name.split("/")
             make_folder(folder, *folders)
             write_file(folder, *parts, content=content)
-    except OSError as error:
-        raise BadInput(f"--out {folder}: cannot write there: {error.strerror or error}") from error
 
 
 def _earlier(folder: Path) -> set[str]:

@@ -36,12 +36,12 @@ class Expansion:
     left_out: list[str]
 
 
-def multiply(grid: Grid, source: DataSource, elsewhere: bool = False) -> tuple[list[Trial], list[str]]:
+def multiply(grid: Grid, source: DataSource) -> tuple[list[Trial], list[str]]:
     """The trials of a grid in the order of its axes, and a sentence for each combination left out.
 
     See ``expand_configurations``.
     """
-    found = expand_configurations(grid, source, elsewhere)
+    found = expand_configurations(grid, source)
     every = product(found.seeds, found.configurations.values())
     return [trial.model_copy(update={"seed": seed}) for seed, trial in every], found.left_out
 

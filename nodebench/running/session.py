@@ -1,10 +1,13 @@
 """A session plans a study, measures the trials that a run lacks, and stores each record."""
 
 import os
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nodebench.errors import BadInput, RunAborted, at_least
 from nodebench.spec import DataSource, Limits, Pass, Record, Status, Study
@@ -33,6 +36,7 @@ class Execution:
         passes: passes of each trial; None for the study's passes. On resume, a trial whose record lacks one of them
             runs again.
         checkpoint_every: seconds between two checkpoints of a trial, 0 for none; None for the study's interval.
+        until: when running trials are stopped, on the clock of ``time.monotonic``; None for no time limit.
     """
 
     results: Path
@@ -42,6 +46,12 @@ class Execution:
     limits: Limits = field(default_factory=Limits)
     passes: tuple[Pass, ...] | None = None
     checkpoint_every: float | None = None
+    until: float | None = None
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the time limit; negative when the time is up, infinite without a limit."""
+        return float("inf") if self.until is None else self.until - time.monotonic()
 
     def check(self) -> None:
         """Check the values of the options.
@@ -140,13 +150,6 @@ def resume_run(run: RunFolder, how: Execution, listener: "Listener") -> Session:
     return _run(run, study, planned, engine, how, listener)
 
 
-def run_planned(
-    study: Study, planned: "Sequence[Planned]", how: Execution, environment: Mapping[str, Any], listener: "Listener"
-) -> Session:
-    """Create a new run of trials of a study that are already planned."""
-    return run_more(RunFolder.create(how.results, study, environment), study, planned, how, listener)
-
-
 def run_more(
     run: RunFolder, study: Study, planned: "Sequence[Planned]", how: Execution, listener: "Listener"
 ) -> Session:
@@ -194,7 +197,11 @@ def _run(run: RunFolder, study: Study, plan: "Plan", engine: "Engine", how: Exec
         for record in records.values():
             costs.add(record)
         trials = [one.trial for one in todo]
-        with listener.interruption(engine.stop) as received, listener.display(trials, costs) as display:
+        with (
+            listener.interruption(engine.stop) as received,
+            _stopped_in_time(engine.stop, how),
+            listener.display(trials, costs) as display,
+        ):
             engine.notice = display.note
             for reason in plan.left_out:
                 display.note(f"left out: {reason}")
@@ -205,6 +212,21 @@ def _run(run: RunFolder, study: Study, plan: "Plan", engine: "Engine", how: Exec
             except RunAborted as error:
                 failure = str(error)
     return Session(run, list(records.values()), len(plan.planned), failure, bool(received))
+
+
+@contextmanager
+def _stopped_in_time(stop: Callable[[], None], how: Execution) -> Iterator[None]:
+    """Call ``stop`` at the time limit, if there is one."""
+    if how.until is None:
+        yield
+        return
+    clock = threading.Timer(max(0.0, how.seconds_left), stop)
+    clock.daemon = True
+    clock.start()
+    try:
+        yield
+    finally:
+        clock.cancel()
 
 
 def _choose_threads(study: Study, planned: "Plan", how: Execution) -> "ThreadChoice":

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from nodebench.errors import BadInput
+from nodebench.errors import BadInput, first_fault
 from nodebench.spec.bounded import read_json
 
 _TOLERANT = ConfigDict(extra="allow", str_max_length=10_000)
@@ -31,52 +31,6 @@ class Code(TypedDict, total=False):
     dirty: bool | None
 
 
-class Cores(TypedDict, total=False):
-    """Processor cores.
-
-    Attributes:
-        logical: logical cores of the machine, hyper-threads included.
-        physical: physical cores of the machine.
-        usable: cores that the process may use.
-    """
-
-    __pydantic_config__ = _TOLERANT  # type: ignore[misc]
-
-    logical: int | None
-    physical: int | None
-    usable: int | None
-
-
-class Container(TypedDict, total=False):
-    """The limits of the control group (cgroup).
-
-    Attributes:
-        cpu_max: content of ``cpu.max``.
-        memory_max: content of ``memory.max``.
-    """
-
-    __pydantic_config__ = _TOLERANT  # type: ignore[misc]
-
-    cpu_max: str | None
-    memory_max: str | None
-
-
-class Accelerator(TypedDict, total=False):
-    """The accelerator that the trial used.
-
-    Attributes:
-        name: name of the device.
-        memory_bytes: memory of the device, in bytes.
-        cuda: CUDA version that torch was built with.
-    """
-
-    __pydantic_config__ = _TOLERANT  # type: ignore[misc]
-
-    name: str | None
-    memory_bytes: int | None
-    cuda: str | None
-
-
 class Environment(TypedDict, total=False):
     """A machine and its software. None is a value that could not be read.
 
@@ -91,12 +45,12 @@ class Environment(TypedDict, total=False):
         threads_choice: how the number of threads of a run was chosen, if it was not given.
         blas: the library behind matrix products.
         cpu: name of the processor.
-        cores: processor cores.
+        cores: processor cores: ``logical`` and ``physical`` of the machine, ``usable`` by the process.
         threads: number of torch threads in the described process.
         governor: frequency governor of the processor.
         memory_bytes: memory of the machine, in bytes.
-        container: limits of the control group.
-        accelerator: accelerator that the trial used.
+        container: limits of the control group: the contents of its ``cpu.max`` and ``memory.max``.
+        accelerator: the one that the trial used: its ``name`` and ``memory_bytes``, and torch's ``cuda`` version.
     """
 
     __pydantic_config__ = _TOLERANT  # type: ignore[misc]
@@ -111,12 +65,12 @@ class Environment(TypedDict, total=False):
     threads_choice: dict[str, Any] | None
     blas: Any
     cpu: str | None
-    cores: Cores | None
+    cores: dict[str, int | None] | None
     threads: int | None
     governor: str | None
     memory_bytes: int | None
-    container: Container | None
-    accelerator: Accelerator | None
+    container: dict[str, str | None] | None
+    accelerator: dict[str, str | int | None] | None
 
 
 class RunEnvironment(Environment, total=False):
@@ -143,8 +97,7 @@ def read_environment(path: Path) -> RunEnvironment:
     try:
         found = _ADAPTER.validate_python(read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise BadInput(f"{path}: {first_fault(error)}") from None
     if (created := found.get("created")) is not None and created.tzinfo is None:
         found["created"] = created.replace(tzinfo=UTC)
     return found

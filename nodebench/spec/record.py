@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from nodebench.errors import BadInput
+from nodebench.errors import BadInput, first_fault
 from nodebench.escapes import for_json
 from nodebench.spec.bounded import parse_json
 from nodebench.spec.environment import Environment
@@ -352,8 +352,7 @@ class Record(Frozen):
             datetime.fromisoformat(record.started)
             record.wrong_items()
         except ValidationError as error:
-            first = error.errors()[0]
-            raise BadInput(f"not a record: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise BadInput(f"not a record: {first_fault(error)}") from None
         except ValueError as error:
             raise BadInput(f"not a record: {error}") from None
         if checked and not _is_intact(text):

@@ -39,11 +39,6 @@ class Gradient(StrEnum):
         return self not in (Gradient.DIRECT, Gradient.CHECKPOINT)
 
     @property
-    def is_exact(self) -> bool:
-        """Whether the gradient is, up to rounding, the derivative of the solver's discrete steps."""
-        return not self.solves_backwards
-
-    @property
     def about(self) -> str:
         """A one-line description."""
         return _GRADIENT_ABOUT[self][0]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from nodebench.errors import BadInput
+from nodebench.errors import BadInput, first_fault, writing_to
 from nodebench.paths import for_writing
 from nodebench.spec.bounded import parse_json, read_file, read_lines
 from nodebench.spec.calibration import Calibration
@@ -25,12 +25,10 @@ def keep(results: Path, calibration: Calibration) -> Path:
         BadInput: the file cannot be written.
     """
     path = results / FILE
-    try:
+    with writing_to(f"--results {results}"):
         results.mkdir(parents=True, exist_ok=True)
         before = whole_lines(read_file(path, _LARGEST)) if path.exists() else b""
         replace_file(for_writing(results, FILE), [before, calibration.model_dump_json().encode() + b"\n"])
-    except OSError as error:
-        raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
     return path
 
 
@@ -52,8 +50,7 @@ def _readable(path: Path) -> Iterator[Calibration]:
             try:
                 yield Calibration.model_validate(parse_json(line))
             except ValidationError as error:
-                first = error.errors()[0]
-                bad.append(f"line {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+                bad.append(f"line {number}: {first_fault(error)}")
             except BadInput as error:
                 bad.append(f"line {number}: {error}")
     except BadInput as error:

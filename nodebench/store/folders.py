@@ -1,7 +1,6 @@
 """Find files in arbitrary folders, without failing on invalid names or blocking on special files."""
 
 import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,21 +11,9 @@ DEEPEST = 8  # levels below a folder in which runs are looked for
 MOST = 50_000  # folders that are looked into
 
 
-def is_there(path: Path) -> bool:
-    """Return whether a path exists; False if the path is invalid."""
-    return _status(path) is not None
-
-
-def is_file(path: Path) -> bool:
-    """Return whether a path is a regular file or a link to one."""
-    found = _status(path)
-    return found is not None and stat.S_ISREG(found.st_mode)
-
-
 def has_content(path: Path) -> bool:
     """Return whether a path exists and is not an empty file."""
-    found = _status(path)
-    return found is not None and not (stat.S_ISREG(found.st_mode) and found.st_size == 0)
+    return os.path.exists(path) and not (os.path.isfile(path) and path.stat().st_size == 0)
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -42,7 +29,7 @@ def folders_in(folder: Path) -> list[Path]:
         return []
     except (OSError, ValueError) as error:
         raise BadInput(f"{folder}: {reason(error)}") from error
-    return [folder / name for name in names if _is_folder(folder / name)]
+    return [folder / name for name in names if os.path.isdir(folder / name)]
 
 
 def folders_below(folder: Path) -> list[Path]:
@@ -53,22 +40,15 @@ def folders_below(folder: Path) -> list[Path]:
     Raises:
         BadInput: there are more than ``MOST`` folders.
     """
-    found, level = [folder], [folder]
-    for _ in range(DEEPEST):
-        below = []
-        for one in level:
-            if one.is_symlink() and one != folder:
-                continue
-            try:
-                below += folders_in(one)
-            except BadInput:
-                continue
-            if len(found) + len(below) > MOST:
-                raise BadInput(f"more than {MOST:,} folders in {folder}; set --results to the folder with the runs")
-        if not below:
-            break
-        found += below
-        level = below
+    found = [folder]
+    for path, names, _ in os.walk(folder):
+        one = Path(path)
+        names[:] = [name for name in names if not name.startswith(".")]
+        found += [one / name for name in names]
+        if len(found) > MOST:
+            raise BadInput(f"more than {MOST:,} folders in {folder}; set --results to the folder with the runs")
+        if len(one.relative_to(folder).parts) == DEEPEST - 1:
+            names.clear()
     return sorted(found)
 
 
@@ -78,15 +58,3 @@ def each_once(folders: Iterable[Path]) -> list[Path]:
     for folder in sorted(folders, key=lambda folder: (folder.is_symlink(), folder)):
         found.setdefault(folder.resolve(), folder)
     return sorted(found.values())
-
-
-def _is_folder(path: Path) -> bool:
-    found = _status(path)
-    return found is not None and stat.S_ISDIR(found.st_mode)
-
-
-def _status(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except (OSError, ValueError):
-        return None

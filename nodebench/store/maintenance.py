@@ -9,18 +9,25 @@ from typing import Any
 
 import psutil
 
-from nodebench.errors import BadInput
+from nodebench.errors import BadInput, writing_to
 from nodebench.paths import open_file, remove_file
 from nodebench.spec import Record, Request, Status, Study, Trial
-from nodebench.spec.bounded import reason
 from nodebench.spec.environment import read_environment
 from nodebench.spec.record import Edited, Newer, differing
 from nodebench.store import owned_files
 from nodebench.store.checkpoints import FOLDER as CHECKPOINTS
 from nodebench.store.checkpoints import checkpoint_files
-from nodebench.store.folders import has_content, is_there
+from nodebench.store.folders import has_content
 from nodebench.store.lines import Line, lines_of
-from nodebench.store.run_folder import ARRAYS, ENVIRONMENT, RECORDS, RunFolder, is_reproduction, list_runs
+from nodebench.store.run_folder import (
+    ARRAYS,
+    ENVIRONMENT,
+    RECORDS,
+    RunFolder,
+    is_reproduction,
+    list_runs,
+    replace_file,
+)
 from nodebench.store.snapshots import load_snapshots
 
 ASIDE = "set-aside.jsonl"  # lines that are not valid records
@@ -89,7 +96,7 @@ def _fault_text(fault: BadInput) -> str:
 def _complaints(path: Path, read: Callable[[Path], object]) -> list[str]:
     """Return the error of reading a file, in a list; an empty list if the file is valid or missing."""
     try:
-        if is_there(path):
+        if os.path.exists(path):
             read(path)
     except BadInput as error:
         return [str(error)]
@@ -106,31 +113,29 @@ def repair(run: RunFolder) -> tuple[int, int]:
     """
     with run.writing():
         kept, bad = 0, {}
-        for line in lines_of(run.folder / RECORDS):
+        path = run.folder / RECORDS
+        for line in lines_of(path):
             if line.is_torn or (line.fault and not isinstance(line.fault, Newer)):
                 bad[line.number] = (line.start, line.size)
             else:
                 kept += 1
         if bad:
             _set_aside(run.folder, bad.values())
-            run.rewrite(line.raw for line in lines_of(run.folder / RECORDS) if line.number not in bad)
+            replace_file(path, (line.raw for line in lines_of(path) if line.number not in bad))
     return kept, len(bad)
 
 
 def _set_aside(folder: Path, ranges: Iterable[tuple[int, int]]) -> None:
     """Append byte ranges (start, size) of the records file to ``ASIDE``, and sync ``ASIDE`` to disk."""
-    try:
-        with (folder / RECORDS).open("rb") as file, open_file(folder, ASIDE, mode="ab") as aside:
-            for start, size in ranges:
-                file.seek(start)
-                left = size
-                while left > 0 and (part := file.read(min(left, _PART))):
-                    aside.write(part)
-                    left -= len(part)
-            aside.flush()
-            os.fsync(aside.fileno())
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot write there: {reason(error)}") from error
+    with writing_to(folder), (folder / RECORDS).open("rb") as file, open_file(folder, ASIDE, mode="ab") as aside:
+        for start, size in ranges:
+            file.seek(start)
+            left = size
+            while left > 0 and (part := file.read(min(left, _PART))):
+                aside.write(part)
+                left -= len(part)
+        aside.flush()
+        os.fsync(aside.fileno())
 
 
 def leftover_merges(results: Path) -> list[Path]:
@@ -270,7 +275,7 @@ def _prune(run: RunFolder, remove: bool) -> Iterator[str]:
     if lines > len(records):
         yield f"{lines - len(records)} superseded or truncated lines"
         if remove:
-            run.rewrite(_latest(run))
+            replace_file(run.folder / RECORDS, _latest(run))
     needed = {f"{record.id}.npz" for record in records}
     for name in owned_files.snapshot_files(run.folder):
         if name not in needed:

@@ -14,7 +14,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from nodebench.errors import BadInput, RunAborted
+from nodebench.errors import BadInput, RunAborted, first_fault, writing_to
 from nodebench.paths import file_name, for_writing, inside, open_file, write_file
 from nodebench.spec import Record, Status, Study
 from nodebench.spec.bounded import read_toml
@@ -23,7 +23,7 @@ from nodebench.spec.study import REPRODUCED
 from nodebench.spec.trajectories import Snapshots
 from nodebench.store.checkpoints import FOLDER as CHECKPOINTS
 from nodebench.store.checkpoints import remove_checkpoint
-from nodebench.store.folders import each_once, folders_below, folders_in, has_content, is_file, is_there
+from nodebench.store.folders import each_once, folders_below, folders_in, has_content
 from nodebench.store.lines import collector_paused, good_records, lines_of
 from nodebench.store.snapshots import load_snapshots, save_snapshots
 
@@ -60,14 +60,12 @@ class RunFolder:
         stamp = now.astimezone().strftime(_STAMP)
         task = next(iter(study.groups.values())).task
         name = file_name(f"{stamp}-{study.name or task}")
-        try:
+        with writing_to(f"--results {results}"):
             folder = _first_free(inside(results, name))
             described = json.dumps({**environment, "created": now.isoformat()}, indent=2) + "\n"
             content = tomli_w.dumps(study.model_dump(mode="json", exclude_none=True))
             write_file(folder, ENVIRONMENT, content=described.encode())
             write_file(folder, STUDY, content=content.encode())
-        except OSError as error:
-            raise BadInput(f"--results {results}: cannot write there: {error.strerror or error}") from error
         return cls(folder)
 
     @classmethod
@@ -83,7 +81,7 @@ class RunFolder:
                 raise BadInput(f"no run in {results} yet; make one with 'nodebench run', or give --results DIR")
             return runs[-1]
         for folder in (Path(name), results / name):
-            if is_file(folder / RECORDS) or is_file(folder / STUDY):
+            if os.path.isfile(folder / RECORDS) or os.path.isfile(folder / STUDY):
                 return cls(folder)
         known = ", ".join(run.folder.name for run in list_runs(results)[-5:]) or "none"
         raise BadInput(f"no run named '{name}' in {results}. The latest there: {known}")
@@ -99,8 +97,7 @@ class RunFolder:
         try:
             return Study.model_validate(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise BadInput(f"{path} cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise BadInput(f"{path} cannot be read: {first_fault(error)}") from None
 
     def study_name(self) -> str:
         """Return the name of the study; empty for a grid given on the command line or if the study is unreadable."""
@@ -112,7 +109,7 @@ class RunFolder:
     def environment(self) -> RunEnvironment:
         """Read the machine and software of the run; empty if missing or, with a warning, if unreadable."""
         path = self.folder / ENVIRONMENT
-        if not is_there(path):
+        if not os.path.exists(path):
             return {}
         try:
             return read_environment(path)
@@ -153,7 +150,7 @@ class RunFolder:
         Raises:
             RunAborted: the record cannot be written; earlier records are intact.
         """
-        try:
+        with writing_to(self.folder, RunAborted):
             if snapshots:
                 save_snapshots(for_writing(self.folder, ARRAYS, f"{record.id}.npz"), snapshots)
             with open_file(self.folder, RECORDS, mode="ab+") as file:
@@ -165,8 +162,6 @@ class RunFolder:
                 os.fsync(file.fileno())
             if record.status not in _ENDED_FROM_OUTSIDE:
                 remove_checkpoint(self.folder, record.id)
-        except OSError as error:
-            raise RunAborted(f"{self.folder}: cannot write there: {error.strerror or error}") from error
 
     def moved_to(self, results: Path) -> "RunFolder":
         """Move the whole run into another folder of the same file system, under its name or the first free one.
@@ -174,15 +169,9 @@ class RunFolder:
         Raises:
             RunAborted: it cannot be moved there.
         """
-        try:
+        with writing_to(results, RunAborted):
             folder = _first_free(results / self.folder.name)
             return RunFolder(self.folder.rename(folder))  # replaces the empty folder
-        except OSError as error:
-            raise RunAborted(f"{results}: cannot write there: {error.strerror or error}") from error
-
-    def rewrite(self, lines: Iterable[bytes]) -> None:
-        """Replace the lines of the records."""
-        replace_file(self.folder / RECORDS, lines)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -195,10 +184,8 @@ class RunFolder:
         self.refuse_link()
         for name in (RECORDS, ARRAYS, CHECKPOINTS):
             for_writing(self.folder, name)
-        try:
+        with writing_to(self.folder):
             file = open_file(self.folder, LOCK, mode="a+", errors="replace")
-        except OSError as error:
-            raise BadInput(f"{self.folder}: cannot write there: {error.strerror or error}") from error
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -237,7 +224,7 @@ class RunFolder:
             BadInput: the file cannot be read at all, or a newer nodebench wrote part of it.
         """
         path = self.folder / RECORDS
-        if not is_there(path):
+        if not os.path.exists(path):
             return []
         with collector_paused():
             return list({record.id: record for record in good_records(path)}.values())
@@ -245,14 +232,14 @@ class RunFolder:
     def no_record(self) -> BadInput:
         """Return the error to raise if a record is needed, but there is none or none can be read."""
         path = self.folder / RECORDS
-        written = is_there(path) and path.stat().st_size > 0
+        written = os.path.exists(path) and path.stat().st_size > 0
         name = self.folder.name
         return BadInput(f"no record of run {name} can be read" if written else f"run {name} has no records yet")
 
     def snapshots(self, record: Record) -> Snapshots:
         """Return the training snapshots of a record, by epoch; empty if there are none or they cannot be read."""
         path = self.snapshots_path(record)
-        if not is_there(path):
+        if not os.path.exists(path):
             return {}
         try:
             return load_snapshots(path)
@@ -286,7 +273,7 @@ def list_runs(results: Path) -> list[RunFolder]:
     Raises:
         BadInput: the directory cannot be listed.
     """
-    runs = each_once(folder for folder in folders_in(results) if is_file(folder / STUDY))
+    runs = each_once(folder for folder in folders_in(results) if os.path.isfile(folder / STUDY))
     return sorted(map(RunFolder, runs), key=lambda run: run.age)
 
 
@@ -321,21 +308,9 @@ def is_reproduction(run: RunFolder) -> bool:
     return study.name == REPRODUCED and all(_TRIAL_ID.fullmatch(group) for group in study.groups)
 
 
-def kept_records(folder: Path) -> list[Record]:
-    """Return the records of every run below a folder; empty if there are no runs; see ``records_of``."""
-    return [record for run in every_run_below(folder) for record in records_of(run)]
-
-
 def records_below(results: Path) -> list[Record]:
-    """The records of every run in a folder and in the folders below it; see ``records_of``.
-
-    Raises:
-        BadInput: there is none that can be read.
-    """
-    records = [record for run in runs_below(results) for record in records_of(run)]
-    if not records:
-        raise BadInput(f"no record in {results} can be read")
-    return records
+    """Return the records of every run in a folder and in the folders below it; see ``records_of``."""
+    return [record for run in every_run_below(results) for record in records_of(run)]
 
 
 def records_of(run: RunFolder) -> list[Record]:

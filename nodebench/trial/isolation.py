@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nodebench.errors import brief
+from nodebench.errors import brief, first_fault
 from nodebench.spec import EVERYTHING, DataSource, Failure, Limits, Record, Request, Status, Trial
 from nodebench.spec.reasons import Reason
 from nodebench.spec.record import Resumed
@@ -134,8 +134,7 @@ def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Snapshots]
     try:
         return Record(**frame, **outcome), watch.snapshots
     except ValidationError as error:  # a third-party task returned a value that is not a number
-        first = error.errors()[0]
-        message = brief(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        message = brief(first_fault(error))
         return Record(**frame, status=Status.ERROR, failure=Failure(phase="record", message=message)), watch.snapshots
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from nodebench.instruments import NfeCounter
+from nodebench.solvers.random_state import RandomState
 from nodebench.spec import SolveFailed, Status
 from nodebench.tasks import Batch, Experiment
 
@@ -77,19 +78,17 @@ class Checkpoint:
     model: dict[str, Any]
     optimizer: dict[str, Any] | None
     batch: Batch
-    random: Tensor
-    accelerator_random: Tensor | None
+    random: RandomState
 
     @classmethod
     def take(cls, experiment: Experiment, batch: Batch) -> "Checkpoint":
         """Copy the state, to the CPU."""
-        optimizer, device = experiment.optimizer, batch[0].device
+        optimizer = experiment.optimizer
         return cls(
             _copy_to_cpu(experiment.model.state_dict()),
             _copy_to_cpu(optimizer.state_dict()) if optimizer else None,
             tuple(part.to("cpu", copy=True) for part in batch),
-            torch.get_rng_state(),
-            torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            RandomState.take(batch[0].device),
         )
 
     def restore(self, experiment: Experiment) -> Batch:
@@ -99,9 +98,7 @@ class Checkpoint:
         if experiment.optimizer is not None and self.optimizer is not None:
             experiment.optimizer.load_state_dict(copy.deepcopy(self.optimizer))
             experiment.optimizer.zero_grad(set_to_none=True)
-        torch.set_rng_state(self.random)
-        if self.accelerator_random is not None:
-            torch.cuda.set_rng_state(self.accelerator_random, device)
+        self.random.restore()
         return tuple(part.to(device) for part in self.batch)
 
 

@@ -1,6 +1,7 @@
 """The progress of a training: its steps and its position. It can be stored and resumed."""
 
 import copy
+from dataclasses import astuple
 
 import torch
 from torch import Tensor
@@ -60,14 +61,13 @@ class Training:
 
     def state(self) -> State:
         """Return the state between two steps; its tensors are the ones in use."""
-        table = [(step.loss, step.nfe_forward, step.nfe_backward, step.samples) for step in self.steps]
         return {
             "epoch": self.epoch,
             "taken": self.taken,
             "epoch_sources": self._sources,
             "batch": [part.detach().cpu().clone() for part in self._batch],  # a stored view includes its base
-            "steps": torch.tensor(table, dtype=torch.float64).reshape(-1, 4),
-            "seconds": self.watch.table(),
+            "steps": [astuple(step) for step in self.steps],
+            "seconds": self.watch.state(),
             "now": state_of(self._experiment, self._device),
         }
 
@@ -78,7 +78,7 @@ class Training:
             Exception: the state is damaged or belongs to another experiment, or the batches of the epoch cannot be
                 drawn again; discard the experiment then.
         """
-        self.steps = [Step(loss, int(f), int(b), samples) for loss, f, b, samples in state["steps"].tolist()]
+        self.steps = [Step(*values) for values in state["steps"]]
         self.watch.go_on_from(state["seconds"])
         set_sources(self._experiment, self._device, state["epoch_sources"])
         self.begin_epoch(state["epoch"])

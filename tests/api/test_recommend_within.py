@@ -1,6 +1,7 @@
 """Measuring for a recommendation within a time."""
 
 import time
+from pathlib import Path
 
 import pytest
 from evidence import evidence
@@ -8,10 +9,11 @@ from evidence import evidence
 from nodebench import recommend
 from nodebench.analysis.recommend import Limits, Present, problems
 from nodebench.analysis.recommend import recommend as recommend_from
-from nodebench.api.recommend_within import contenders
+from nodebench.api.recommend_records import Asked
+from nodebench.api.recommend_within import contenders, measured_within
 from nodebench.errors import BadInput
-from nodebench.running.deadline import DeadlineListener
 from nodebench.running.listener import Listener
+from nodebench.running.session import Execution, _stopped_in_time
 
 
 def answer_of(seconds: dict[str, list[float]], error: float | None = None):
@@ -48,22 +50,45 @@ def test_nothing_is_measured_again_where_nothing_meets_the_limits():
     assert names(answer_of({"dopri5": [1.0], "rk4": [2.0]}, error=1e-9), 1) == set()
 
 
+def within(seconds: float) -> Execution:
+    return Execution(Path("results"), until=time.monotonic() + seconds)
+
+
 def test_a_session_is_stopped_when_the_time_is_up():
     stopped = []
-    with DeadlineListener(Listener(), 0.05).interruption(lambda: stopped.append(time.monotonic())) as received:
+    with _stopped_in_time(lambda: stopped.append(time.monotonic()), within(0.05)):
         while not stopped:
             time.sleep(0.01)
-    assert received == []  # nobody pressed Ctrl-C
 
 
 def test_a_session_that_ends_in_time_is_not_stopped():
     stopped = []
-    until = DeadlineListener(Listener(), 0.2)
-    with until.interruption(lambda: stopped.append(1)):
+    how = within(0.2)
+    with _stopped_in_time(lambda: stopped.append(1), how):
         pass
-    while until.left > -0.1:
+    while how.seconds_left > -0.1:
         time.sleep(0.02)
     assert stopped == []
+
+
+class Heard(Listener):
+    """Keeps the summaries of the user's data."""
+
+    def __init__(self):
+        self.summaries = []
+
+    def data_read(self, summary):
+        self.summaries.append(summary)
+
+
+def test_the_summary_of_the_users_data_is_shown(tmp_path):
+    heard = Heard()
+    data = Path(__file__).parents[1] / "own_series.csv"
+    asked = Asked(task="series", options={"time": ["t"], "id": ["who"]}, threads=1, data=data)
+    with pytest.raises(BadInput, match="the time ran out before any trial finished"):
+        measured_within(asked, ["rk4"], 1e-4, Limits(), tmp_path, heard)
+    assert len(heard.summaries) == 1
+    assert "own_series.csv" in heard.summaries[0]
 
 
 def test_time_that_is_up_at_once_is_told(tmp_path):

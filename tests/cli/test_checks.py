@@ -17,7 +17,7 @@ from nodebench.spec import Gradient, Grid, Preset
 from nodebench.spec.calibration import Calibration
 from nodebench.spec.metrics import Kind, metric
 from nodebench.store.calibrations import calibrations, keep
-from nodebench.store.run_folder import RunFolder, runs_below
+from nodebench.store.run_folder import RECORDS, RunFolder, replace_file, runs_below
 
 ROOT = Path(__file__).parents[2]
 TRIALS = "--seeds 2 --threads 1 --task toy/spiral --preset smoke --solver rk4 --gradient direct,adjoint"
@@ -61,7 +61,7 @@ def planted(folder: Path, name: str, **changes) -> None:
     for record in run.records():
         costs = record.costs | {key: change(record.costs[key]) for key, change in changes.items()}
         records.append(record.model_copy(update={"costs": costs, "drifted": False}))
-    run.rewrite([record.line().encode() + b"\n" for record in records])
+    replace_file(run.folder / RECORDS, [record.line().encode() + b"\n" for record in records])
 
 
 def test_two_runs_of_the_same_trials_have_no_difference(command, folder):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from nodebench.spec import Status
-from nodebench.store.run_folder import RunFolder
+from nodebench.store.run_folder import RECORDS, RunFolder, replace_file
 from nodebench.trial import isolation
 
 pytestmark = pytest.mark.usefixtures("reruns")
@@ -144,7 +144,7 @@ def test_an_edit_is_seen_by_compare_merge_resume_and_recommend(nodebench, fields
     assert "the user's code differs: module parts" in err
     run = RunFolder(fields / "apart" / before)
     interrupted = run.records()[0].model_copy(update={"status": Status.INTERRUPTED})
-    run.rewrite([interrupted.line().encode() + b"\n"])
+    replace_file(run.folder / RECORDS, [interrupted.line().encode() + b"\n"])
     code, _, err = nodebench("run", "--results", "apart", "--resume", before)
     assert code == 2
     assert f"the user's code has changed since run {before} was made: module parts" in err

@@ -127,7 +127,7 @@ def test_a_resumed_training_keeps_the_times_of_earlier_steps_and_warms_up_again(
     first.take(5)
     second = RunFolder("toy/spiral", {"steps_per_epoch": 6})
     second.training.resume(from_bytes(to_bytes(first.training.state())))
-    np.testing.assert_array_equal(second.training.watch.table(), first.training.watch.table())
+    assert second.training.watch.state()["steps"] == first.training.watch.state()["steps"]
     second.take(4)
     assert second.training.watch.summary()["timed_steps"] == (5 - 2) + (4 - 2)
     assert second.training.watch.seconds_of(5) > 0
