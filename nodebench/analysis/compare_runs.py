@@ -330,9 +330,6 @@ def _direction(known: Metric, change: float) -> Outcome:
 def _apart(first: Iterable[Configuration], second: Iterable[Configuration]) -> str:
     """Return the differences between the two most similar trials of the runs."""
     sides = [[Point.of(one.records[0]) for one in found] for found in (first, second)]
-    nearest = min((_axes(a, b) for a, b in product(*sides)), key=len, default={})
+    pairs = (differing(a.setting, b.setting, {*a.machine, *a.own, *b.machine, *b.own}) for a, b in product(*sides))
+    nearest = min(pairs, key=len, default={})
     return ", ".join(f"{name} {a} / {b}" for name, (a, b) in nearest.items()) or "one of them has no record"
-
-
-def _axes(first: Point, second: Point) -> dict[str, tuple[str, str]]:
-    return differing(first, second, but=frozenset({*first.machine, *first.own, *second.machine, *second.own}))

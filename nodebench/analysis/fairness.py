@@ -3,7 +3,7 @@
 Source: the protocol of ``pyperf``'s compare, and Ott et al. 2021 (arXiv 2008.03976) for the validity of a step.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -164,19 +164,23 @@ def _installation(version: object, identity: str | None) -> str:
     return f"{version} ({short_identity(identity)})" if identity else str(version)
 
 
-def differing(first: Point, second: Point, but: frozenset[str] = frozenset()) -> dict[str, tuple[str, str]]:
-    """Return the settings in which two records differ, with both values; settings in ``but`` are ignored."""
-    return _differing(first.setting, second.setting, but)
+def differing(
+    first: Mapping[str, str], second: Mapping[str, str], but: Collection[str] = ()
+) -> dict[str, tuple[str, str]]:
+    """Return the settings that differ, with both values; settings in ``but`` are ignored."""
+    names = dict.fromkeys([*first, *second])
+    pairs = {name: (first.get(name, _ABSENT), second.get(name, _ABSENT)) for name in names if name not in but}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def incomparable(
-    first: Mapping[str, str], second: Mapping[str, str], but: frozenset[str] = frozenset()
+    first: Mapping[str, str], second: Mapping[str, str], but: Collection[str]
 ) -> dict[str, tuple[str, str]]:
     """Return the settings that make two arms incomparable, with both values; settings in ``but`` may differ.
 
     A plug-in or a backend's library that only one arm uses may differ. Two installations of one package may not.
     """
-    pairs = _differing(first, second, but)
+    pairs = differing(first, second, but)
     return {name: pair for name, pair in pairs.items() if not (_is_of_one_arm(name) and _ABSENT in pair)}
 
 
@@ -185,21 +189,15 @@ def _is_of_one_arm(setting: str) -> bool:
     return setting.startswith(PLUGIN) or setting in OF_BACKEND
 
 
-def _differing(first: Mapping[str, str], second: Mapping[str, str], but: frozenset[str]) -> dict[str, tuple[str, str]]:
-    names = dict.fromkeys([*first, *second])
-    pairs = {name: (first.get(name, _ABSENT), second.get(name, _ABSENT)) for name in names if name not in but}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def is_flow(record: Record, metric: str = "test_error") -> bool | None:
+def is_flow(record: Record) -> bool | None:
     """Whether a network trained with fixed steps behaves as an ODE: finer steps do not change its error.
 
     None for adaptive steps, or if the profile lacks these rows. False if the solve with finer steps failed.
     """
     if not trained_with_fixed_steps(record):
         return None
-    rows = [row for row in record.profile if row.get("step_size") is not None and metric in row]
-    steps = {row["step_size"]: row[metric] for row in rows}
+    rows = [row for row in record.profile if row.get("step_size") is not None and "test_error" in row]
+    steps = {row["step_size"]: row["test_error"] for row in rows}
     if not steps:
         return None
     trained = max(step for step in steps if step is not None)

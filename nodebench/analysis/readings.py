@@ -123,15 +123,15 @@ def _in_profile(name: str, control: str, value: float) -> Reading:
     return Reading(name, get, f"{metric(name).label} at {control} {short(value)}")
 
 
-def profile_power(name: str, control: str = "rtol") -> Reading:
-    """The log-log slope of a metric of the trained network over the tolerance or the step size."""
+def profile_power(name: str) -> Reading:
+    """The log-log slope of a metric of the trained network over the tolerance."""
 
     def get(record: Record) -> float | None:
-        known = [(row.get(control), row.get(name)) for row in record.profile]
+        known = [(row.get("rtol"), row.get(name)) for row in record.profile]
         logs = [(math.log10(x), math.log10(y)) for x, y in known if x and y]
         return line(*zip(*logs, strict=True)).slope if len(logs) > 2 else None
 
-    return Reading(name, get, f"power of {control} that the {metric(name).label} follows")
+    return Reading(name, get, f"power of rtol that the {metric(name).label} follows")
 
 
 def axis(name: str) -> Reading:
@@ -146,79 +146,49 @@ def axis(name: str) -> Reading:
 
 def total(*parts: Reading) -> Reading:
     """The sum of readings of one record; None if any of them is missing."""
-
-    def get(record: Record) -> float | None:
-        values = [part.get(record) for part in parts]
-        return None if None in values else sum(value for value in values if value is not None)
-
-    return replace(_of_all(parts), get=get, label=" + ".join(part.label for part in parts))
+    return _computed(parts, lambda *values: sum(values), " + ".join(part.label for part in parts))
 
 
 def quotient(above: Reading, below: Reading) -> Reading:
-    """One reading over another of the same record."""
-
-    def get(record: Record) -> float | None:
-        first, second = above.get(record), below.get(record)
-        return None if first is None or not second else first / second
-
-    return replace(_of_all((above, below)), get=get, label=f"{above.label} / {below.label}")
+    """One reading over another of the same record; None if the other is 0."""
+    return _computed((above, below), lambda a, b: a / b if b else None, f"{above.label} / {below.label}")
 
 
 def change(to: Reading, since: Reading) -> Reading:
     """One reading minus another of the same record."""
+    return _computed((to, since), lambda a, b: a - b, f"{to.label} − {since.label}")
+
+
+def scaled(reading: Reading, factor: float, label: str) -> Reading:
+    """A reading times a constant."""
+    return _computed((reading,), lambda value: factor * value, label)
+
+
+def exceeds(reading: Reading, limit: float) -> Reading:
+    """1 if a reading is above a limit, else 0; its mean over replicates is a share."""
+    above = _computed((reading,), lambda value: float(value > limit), f"{reading.label} above {short(limit)}")
+    return replace(above, failed=1.0)
+
+
+def within(reading: Reading, limit: float) -> Reading:
+    """1 if a reading is at most ``limit``, else 0; its mean over replicates is a share."""
+    below = _computed((reading,), lambda value: float(value <= limit), f"{reading.label} at most {short(limit)}")
+    return replace(below, failed=0.0)
+
+
+def _computed(parts: Sequence[Reading], compute: Callable[..., float | None], label: str) -> Reading:
+    """Return a number computed from readings of one record; None if any of them is missing.
+
+    The other fields are those of the first reading. It is paired only if all times among the parts are paired.
+    """
 
     def get(record: Record) -> float | None:
-        first, second = to.get(record), since.get(record)
-        return None if first is None or second is None else first - second
+        values = [part.get(record) for part in parts]
+        return None if None in values else compute(*values)
 
-    return replace(_of_all((to, since)), get=get, label=f"{to.label} − {since.label}")
+    return replace(parts[0], get=get, label=label, paired=parts[0].paired and all_paired(parts))
 
 
 def all_paired(readings: Iterable[Reading]) -> bool:
     """Whether every time among some readings is a ratio of interleaved arms."""
     return all(one.paired for one in readings if one.timed)
-
-
-def _of_all(parts: Sequence[Reading]) -> Reading:
-    """Return the first reading; it is paired only if all times among the parts are paired."""
-    return replace(parts[0], paired=parts[0].paired and all_paired(parts))
-
-
-def scaled(reading: Reading, factor: float, label: str) -> Reading:
-    """A reading times a constant."""
-
-    def get(record: Record) -> float | None:
-        value = reading.get(record)
-        return None if value is None else factor * value
-
-    return replace(reading, get=get, label=label)
-
-
-def where(reading: Reading, other: str, limit: float) -> Reading:
-    """A reading of only those records whose metric ``other`` is at most ``limit``; None for the others."""
-
-    def get(record: Record) -> float | None:
-        value = final(other).get(record)
-        return None if value is None or value > limit else reading.get(record)
-
-    return replace(reading, get=get, label=f"{reading.label} with {metric(other).label} at most {short(limit)}")
-
-
-def exceeds(reading: Reading, limit: float) -> Reading:
-    """1 if a reading is above a limit, else 0; its mean over replicates is a share."""
-
-    def get(record: Record) -> float | None:
-        value = reading.get(record)
-        return None if value is None else float(value > limit)
-
-    return replace(reading, get=get, label=f"{reading.label} above {short(limit)}", failed=1.0)
-
-
-def within(reading: Reading, limit: float) -> Reading:
-    """1 if a reading is at most ``limit``, else 0; its mean over replicates is a share."""
-
-    def get(record: Record) -> float | None:
-        value = reading.get(record)
-        return None if value is None else float(value <= limit)
-
-    return replace(reading, get=get, label=f"{reading.label} at most {short(limit)}", failed=0.0)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
 
-from nodebench.analysis.statistics import Estimate, Range
+from nodebench.analysis.statistics import Range
 
 
 class Outcome(StrEnum):
@@ -55,13 +55,6 @@ class Regions:
     def ranges(self) -> dict[Outcome, tuple[Range, ...]]:
         """The ranges of each outcome."""
         return {Outcome.SUPPORTED: (self.supports,), Outcome.REFUTED: self.refuting, Outcome.PARTLY: self.partly}
-
-    def outcome(self, estimate: Estimate) -> Outcome | None:
-        """Return the outcome whose region contains the interval; None if the interval overlaps an edge."""
-        for outcome, ranges in self.ranges.items():
-            if any(low <= estimate.low and estimate.high <= high for low, high in ranges):
-                return outcome
-        return None
 
 
 def between(ranges: list[Range]) -> tuple[Range, ...]:

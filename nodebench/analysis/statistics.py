@@ -24,7 +24,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from scipy import special  # scipy.stats takes more than half a second to import
@@ -172,19 +172,7 @@ def nominal_p(replicates: Replicates, region: Range) -> float:
     return min(1.0, _method(replicates).p(region))
 
 
-class _Method(Protocol):
-    """A way to estimate: a value, and its interval at any error."""
-
-    @property
-    def value(self) -> float: ...
-
-    def bounds(self, error: float) -> Range: ...
-
-    def p(self, region: Range) -> float:
-        """The least error at which the bounds lie inside the region; above 1 if they never do."""
-
-
-def _method(replicates: Replicates) -> _Method:
+def _method(replicates: Replicates) -> "_Binomial | _Exact | _Order | _Student":
     if replicates.scale == "share":
         return _Binomial(int(sum(replicates.values)), replicates.n)
     if replicates.is_exact:
@@ -324,13 +312,13 @@ def to_scale(edge: float, scale: Scale) -> float:
     return math.log(edge) if edge > 0 else -math.inf
 
 
-def estimate(values: Sequence[float], scale: Scale, exact: bool = False, least_error: float = 0.0) -> Estimate:
+def estimate(values: Sequence[float], scale: Scale, exact: bool = False) -> Estimate:
     """The estimate from one value per replicate with its interval at ``LEVEL``; see ``Replicates``.
 
     Raises:
         ValueError: as ``Replicates``.
     """
-    return interval(Replicates(tuple(values), scale, exact, least_error))
+    return interval(Replicates(tuple(values), scale, exact))
 
 
 def median(values: Sequence[float], scale: Scale = "linear") -> float:

@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Iterable
-from importlib import resources
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -10,7 +9,7 @@ from pydantic import Field, ValidationError
 from nodebench.errors import BadInput, choose
 from nodebench.spec.frozen import Frozen
 
-FILE = "amendments.toml"
+PATH = Path(__file__).with_name("amendments.toml")
 
 
 class Amendment(Frozen):
@@ -53,11 +52,10 @@ def amendments() -> list[Amendment]:
     Raises:
         BadInput: the file cannot be read.
     """
-    path = Path(str(resources.files("nodebench.claims"))) / FILE
     try:
-        return _File.model_validate(tomllib.loads(path.read_text())).amendment
+        return _File.model_validate(tomllib.loads(PATH.read_text())).amendment
     except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
-        raise BadInput(f"{path}: {str(error).splitlines()[0]}") from error
+        raise BadInput(f"{PATH}: {str(error).splitlines()[0]}") from error
 
 
 def new_name(name: str) -> str | None:

@@ -5,7 +5,6 @@ threads. The frozen declarations hold the content of every trial that a claim as
 default, or a user's own study of the same name, cannot change a verdict.
 """
 
-import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -40,8 +39,7 @@ class Content(Frozen):
     def holds(self, axes: Mapping[str, Scalar | None]) -> bool:
         """Return whether the group contains a trial with these axes and options."""
         for name, values in self._wanted.items():
-            value = axes.get(name, self.neutral.get(name))
-            if value not in values and not any(_equal(value, one) for one in values):
+            if not is_value(axes.get(name, self.neutral.get(name)), values):
                 return False
         return all(value is None or name in self._wanted or name in _NOT_CONTENT for name, value in axes.items())
 
@@ -53,12 +51,6 @@ class Content(Frozen):
     def _wanted(self) -> dict[str, list[Scalar | None]]:
         """The values of each axis and option."""
         return {name: [value] for name, value in self.fixed.items()} | self.varied
-
-
-def _equal(value: Scalar | None, wanted: Scalar | None) -> bool:
-    if isinstance(value, int | float) and isinstance(wanted, int | float) and not isinstance(value, bool):
-        return math.isclose(value, wanted)
-    return is_value(value, wanted)
 
 
 def content_of(trials: Iterable[Mapping[str, Any]], neutral: Mapping[str, Any]) -> Content:

@@ -9,7 +9,7 @@ A declaration is frozen before the records that test it are made (``nodebench.cl
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -31,14 +31,12 @@ class Kind(StrEnum):
 
     ``universal``: the source says "always", or states a theorem. One refuted condition refutes the claim; support needs
     every condition. ``conditional``: supported or refuted if every home condition is decided and all decided conditions
-    agree; *depends* if some are supported and some refuted. ``median``: the source states a median over tasks,
-    and that median is the one condition that decides. ``identity``: an exact identity or a theorem that only checks the
-    instruments; it is listed apart from the other verdicts.
+    agree; *depends* if some are supported and some refuted. ``identity``: an exact identity or a theorem that only
+    checks the instruments; it is listed apart from the other verdicts.
     """
 
     UNIVERSAL = "universal"
     CONDITIONAL = "conditional"
-    MEDIAN = "median"
     IDENTITY = "identity"
 
 
@@ -149,7 +147,6 @@ class Part:
         supports: values for which the part holds.
         refutes: values for which it does not hold; by default all that are not in ``supports``.
         conditions: names of axes; each combination of their values is a condition.
-        pool: ``median`` judges the median over the conditions, taken within each replicate.
         home: axis values that identify the source's own conditions; ``{}`` selects all conditions, None selects none.
         joint: parts with the same name hold or fail together under each condition.
         fit: a line over some axis instead of a single record.
@@ -170,7 +167,6 @@ class Part:
     supports: Range = EVERYTHING
     refutes: tuple[Range, ...] | None = None
     conditions: tuple[str, ...] = ()
-    pool: Literal["median"] | None = None
     home: Where | None = None
     joint: str = ""
     fit: Fit | None = None
@@ -213,6 +209,11 @@ class Part:
     def suffix(self) -> str:
         """The unit with a leading space, to append to a number; empty if there is no unit."""
         return f" {self.unit}" if self.unit else ""
+
+
+def ratio(words: str, reading: Reading, arm: Arm, against: Arm | None = None, **rest: Any) -> Part:
+    """Return a part whose number is a factor, shown with ×. Its replicates are averaged as logarithms."""
+    return Part(words, reading, arm, against, scale="log", unit="×", **rest)
 
 
 @dataclass(frozen=True)
@@ -324,6 +325,8 @@ class Claim:
         """Its parts and those of its controls."""
         return (*self.parts, *(control.part for control in self.controls))
 
-    def but(self, **changes: Any) -> "Claim":
-        """The same claim with some fields changed."""
-        return replace(self, **changes)
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms of its parts and controls, and the baseline of its gate."""
+        baseline = self.gate.baseline if self.gate else None
+        return (*(arm for part in self.every_part for arm in part.arms), *([baseline] if baseline else []))

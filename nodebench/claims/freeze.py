@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,12 @@ from pydantic import Field, ValidationError
 from nodebench.analysis.readings import Reading
 from nodebench.claims.amendments import Amendment
 from nodebench.claims.content import Content
-from nodebench.claims.contract import Claim
+from nodebench.claims.contract import Claim, Part
 from nodebench.errors import BadInput
 from nodebench.spec import frozen as models
 from nodebench.spec.trial import Scalar
 
-FILE = "frozen.json"
+PATH = Path(__file__).with_name("frozen.json")
 # Increase this when the rules of judging change: every hash then changes, and every claim needs an amendment.
 PROTOCOL = 2
 
@@ -84,27 +83,16 @@ def frozen_declarations() -> Frozen:
     Raises:
         BadInput: the file cannot be read.
     """
-    path = _path()
     try:
-        return Frozen.model_validate_json(path.read_text())
+        return Frozen.model_validate_json(PATH.read_text())
     except (OSError, ValidationError) as error:
-        raise BadInput(f"{path}: {str(error).splitlines()[0]}") from error
-
-
-def _path() -> Path:
-    return Path(str(resources.files("nodebench.claims"))) / FILE
-
-
-def declaration(claim: Claim) -> dict[str, Any]:
-    """Everything that a claim declares, as plain values."""
-    plain = _plain(claim)
-    assert isinstance(plain, dict)
-    return {"protocol": PROTOCOL, **plain}
+        raise BadInput(f"{PATH}: {str(error).splitlines()[0]}") from error
 
 
 def declaration_hash(claim: Claim) -> str:
     """The hash of a declaration: equal as long as nothing that it declares changes."""
-    canonical = json.dumps(declaration(claim), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    declared = {"protocol": PROTOCOL, **_plain(claim)}
+    canonical = json.dumps(declared, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
@@ -119,6 +107,8 @@ def _plain(value: Any) -> Any:
         return {_STORED_AS.get(name, name): _plain(getattr(value, name)) for name in names}
     if is_dataclass(value) and not isinstance(value, type):
         plain = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        if isinstance(value, Part):
+            plain["pool"] = None  # a former field that no frozen declaration used
         # Declarations from before the field "any_device" keep their hashes.
         return {name: item for name, item in plain.items() if item or name != "any_device"}
     if isinstance(value, Mapping):
@@ -205,6 +195,5 @@ def _names(content: Content) -> set[str]:
 
 def write(frozen: Frozen) -> Path:
     """Write the frozen declarations into this checkout."""
-    path = _path()
-    path.write_text(json.dumps(frozen.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
-    return path
+    PATH.write_text(json.dumps(frozen.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+    return PATH

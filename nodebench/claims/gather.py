@@ -1,6 +1,6 @@
 """Reduce records to one number per replicate: select the records of a part of a claim and pair comparable ones."""
 
-import math
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -9,7 +9,7 @@ from nodebench.analysis.fairness import Point, differing, incomparable, points_o
 from nodebench.analysis.noise import noise_of
 from nodebench.claims.content import Content, as_read, content_key
 from nodebench.claims.contract import Arm, Claim, Part
-from nodebench.claims.outcome import Note, NoteCode
+from nodebench.claims.outcome import Note
 from nodebench.claims.replicate import replicate
 from nodebench.claims.test_items import error_of_test_items, error_of_test_points, resolution_of_test_items
 from nodebench.claims.usable import usable
@@ -114,9 +114,10 @@ class Evidence:
 
     def of(self, arm: Arm, claim: Claim) -> list[Point]:
         """The records of an arm of a claim."""
-        return [point for point in self._read_by(claim) if arm.reads(point.axes)]
+        return [point for point in self.read_by(claim) if arm.reads(point.axes)]
 
-    def _read_by(self, claim: Claim) -> list[Point]:
+    def read_by(self, claim: Claim) -> list[Point]:
+        """The records that a claim reads."""
         if claim.name not in self._of_claim:
             contents = self._contents.get(claim.name)
             tasks = _tasks(claim) or self._by_task
@@ -128,9 +129,7 @@ class Evidence:
 
 def _tasks(claim: Claim) -> dict[str, None]:
     """Return the tasks that the arms of a claim name; empty if an arm names no task."""
-    gates = [claim.gate.baseline] if claim.gate and claim.gate.baseline else []
-    arms = [*gates, *(arm for part in claim.every_part for arm in part.arms)]
-    named = [arm.where.get("task") for arm in arms]
+    named = [arm.where.get("task") for arm in claim.arms]
     if any(task is None for task in named):
         return {}
     return dict.fromkeys(str(one) for task in named for one in (task if isinstance(task, tuple) else (task,)))
@@ -201,12 +200,12 @@ def _sample(part: Part, condition: dict[str, Scalar | None], sides: list[list[Po
     for seed in _paired(best):
         arms = _of_one_machine([side[seed] for side in best])
         if arms is None:
-            notes.append(Note(NoteCode.ARMS_DIFFER, "replicate left out: its arms ran on different machines"))
+            notes.append(Note("replicate left out: its arms ran on different machines"))
             continue
         for side, arm in zip(best, arms, strict=True):
             side[seed] = arm
         if len({point.data for arm in arms for point in arm}) > 1:
-            notes.append(Note(NoteCode.OTHER_DATA, "replicate left out: the arms used different data"))
+            notes.append(Note("replicate left out: the arms used different data"))
             continue
         value = replicate(part, arms, notes)
         if value is not None:
@@ -215,7 +214,7 @@ def _sample(part: Part, condition: dict[str, Scalar | None], sides: list[list[Po
     notes += _unpaired(part, best)
     commits = {str((p.record.environment.get("code") or {}).get("commit")) for side in points for p in side}
     if values and len(commits) > 1:
-        notes.append(Note(NoteCode.SEVERAL_COMMITS, f"the records are from {len(commits)} commits of the code"))
+        notes.append(Note(f"the records are from {len(commits)} commits of the code"))
     if not part.test_set:
         return Sample(condition, values, points, _counted(notes), error_of_test_points(part, points))
     error, resolution = error_of_test_items(part, points, values), resolution_of_test_items(points)
@@ -264,18 +263,14 @@ def _left_aside(part: Part, sides: list[list[Point]], best: list[Replicates]) ->
     if not aside:
         return []
     first = next(points[0] for side in best for points in side.values())
-    how = _differences_text(differing(first, aside[-1], _varied(part)))
-    return [Note(NoteCode.OTHER_SETTING, f"record excluded: different settings ({how})", len(aside))]
+    how = _differences_text(differing(first.setting, aside[-1].setting, _varied(part)))
+    return [Note(f"record excluded: different settings ({how})", len(aside))]
 
 
 def _unpaired(part: Part, best: list[Replicates]) -> list[Note]:
     seeds = {seed for side in best for seed in side}
     gaps = [(arm, sorted(seeds - side.keys())) for arm, side in zip(part.arms, best, strict=True)]
-    return [
-        Note(NoteCode.UNPAIRED, f"no record of {arm.name} at seed {', '.join(map(str, missing))}")
-        for arm, missing in gaps
-        if missing
-    ]
+    return [Note(f"no record of {arm.name} at seed {', '.join(map(str, missing))}") for arm, missing in gaps if missing]
 
 
 def _paired(found: list[Replicates]) -> list[int]:
@@ -296,11 +291,11 @@ def _refusals(part: Part, sides: list[list[Point]]) -> list[Note]:
     """Why there is no pair of records to compare."""
     missing = [arm.name for arm, side in zip(part.arms, sides, strict=True) if not side]
     if len(missing) == len(sides):
-        return [Note(NoteCode.NO_ARM, "no usable record")]
+        return [Note("no usable record")]
     if missing:
-        return [Note(NoteCode.NO_ARM, f"no usable record of {missing[0]}")]
+        return [Note(f"no usable record of {missing[0]}")]
     if not {point.seed for point in sides[0]} & {point.seed for point in sides[-1]}:
-        return [Note(NoteCode.UNPAIRED, "the arms have no seed in common")]
+        return [Note("the arms have no seed in common")]
     may_differ = _varied(part)
     pairs = [
         incomparable(first.setting, second.setting, may_differ)
@@ -308,34 +303,12 @@ def _refusals(part: Part, sides: list[list[Point]]) -> list[Note]:
         for second in sides[-1]
         if first.seed == second.seed
     ]
-    return [Note(NoteCode.ARMS_DIFFER, f"the arms differ in {_differences_text(min(pairs, key=len))}")]
+    return [Note(f"the arms differ in {_differences_text(min(pairs, key=len))}")]
 
 
 def _counted(notes: Iterable[Note]) -> tuple[Note, ...]:
     """Merge equal notes and add up their counts."""
-    counts: dict[tuple[NoteCode, str], int] = {}
+    counts = Counter[str]()
     for note in notes:
-        key = note.code, note.message
-        counts[key] = counts.get(key, 0) + note.count
-    return tuple(Note(code, message, count) for (code, message), count in sorted(counts.items()))
-
-
-def pooled(found: Sequence[Sample]) -> Sample:
-    """Take the median over the measured conditions within each replicate; leave out replicates that lack one."""
-    measured = [sample for sample in found if sample.values]
-    seeds = sorted(set.intersection(*(set(sample.values) for sample in measured))) if measured else []
-    values = {seed: _median([sample.values[seed] for sample in measured]) for seed in seeds}
-    gaps = [sample.label for sample in found if not sample.values]
-    notes = [Note(NoteCode.NO_ARM, f"no usable record of {label}") for label in gaps]
-    sides = zip(*(sample.points for sample in measured), strict=True) if measured else ()
-    points = tuple(tuple(point for points in side for point in points) for side in sides)
-    return Sample({}, values, points, tuple(notes))
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    if len(ordered) % 2:
-        return ordered[middle]
-    low, high = ordered[middle - 1], ordered[middle]
-    return math.sqrt(low * high) if low > 0 and math.isfinite(high) else (low + high) / 2
+        counts[note.message] += note.count
+    return tuple(Note(message, count) for message, count in sorted(counts.items()))

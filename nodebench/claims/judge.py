@@ -16,7 +16,7 @@ from nodebench.claims.contract import Claim, Kind, Part
 from nodebench.claims.correct import corrected
 from nodebench.claims.freeze import Frozen
 from nodebench.claims.gate import incompetent
-from nodebench.claims.gather import Evidence, Sample, pooled, samples
+from nodebench.claims.gather import Evidence, Sample, samples
 from nodebench.claims.outcome import Verdict, Why, WhyCode
 from nodebench.claims.registry import CLAIMS
 from nodebench.claims.result import CheckedControl, ClaimResult, ConditionResult, PartResult
@@ -98,10 +98,7 @@ def _conditions(parts: tuple[Part, ...], claim: Claim, evidence: Evidence) -> li
 
 
 def _results(part: Part, claim: Claim, evidence: Evidence, gated: bool = True) -> list[PartResult]:
-    found = samples(part, claim, evidence)
-    if part.pool == "median":
-        found = [pooled(found)]
-    return [_result(part, claim, sample, evidence, gated) for sample in found]
+    return [_result(part, claim, sample, evidence, gated) for sample in samples(part, claim, evidence)]
 
 
 def _result(part: Part, claim: Claim, sample: Sample, evidence: Evidence, gated: bool) -> PartResult:

@@ -48,32 +48,15 @@ class Why:
     message: str
 
 
-class NoteCode(StrEnum):
-    """What happened to records while a sample was made."""
-
-    NO_OUTCOME = "no-outcome"  # the trial failed, but not because of its method
-    UNRELIABLE = "unreliable"  # the metrics of the record may not be used
-    OTHER_SETTING = "other-setting"  # the settings differ from those of the compared records
-    OTHER_DATA = "other-data"  # the arms used different data
-    ARMS_DIFFER = "arms-differ"  # the arms differ in more than what is tested
-    NO_ARM = "no-arm"  # one arm has no record
-    UNPAIRED = "unpaired"  # a replicate lacks one arm
-    REPEATED = "repeated"  # a trial was measured more than once
-    NO_VALUE = "no-value"  # a record does not have the reading
-    SEVERAL_COMMITS = "several-commits"  # records come from several commits of the code
-
-
 @dataclass(frozen=True)
 class Note:
     """What was left out, refused or noticed while a sample was made.
 
     Attributes:
-        code: for programs.
         message: for people.
         count: how many records or replicates it is about.
     """
 
-    code: NoteCode
     message: str
     count: int = 1
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from nodebench.analysis.curves import line, ratio_at_equal
 from nodebench.analysis.fairness import Point
 from nodebench.claims.contract import Match, Part
-from nodebench.claims.outcome import Note, NoteCode
+from nodebench.claims.outcome import Note
 from nodebench.spec import Status
 
 _FEWEST_ON_A_LINE = 3
@@ -26,10 +26,10 @@ def replicate(part: Part, sides: Sequence[Sequence[Point]], notes: list[Note]) -
         numbers = [_fitted(part, side) for side in _at_the_same_places(part.fit.along, sides, notes)]
     else:
         if any(len(side) > 1 for side in sides):
-            notes.append(Note(NoteCode.REPEATED, "a trial was measured more than once: its latest record counts"))
+            notes.append(Note("a trial was measured more than once: its latest record counts"))
         numbers = [_read(part, max(side, key=lambda point: point.record.started)) for side in sides]
     if None in numbers:
-        notes.append(Note(NoteCode.NO_VALUE, "replicate left out: too few records for a line"))
+        notes.append(Note("replicate left out: too few records for a line"))
         return None
     first, second = numbers[0], numbers[-1]
     assert first is not None
@@ -39,12 +39,12 @@ def replicate(part: Part, sides: Sequence[Sequence[Point]], notes: list[Note]) -
 
 def _combined(part: Part, first: float, second: float, notes: list[Note]) -> float | None:
     if math.isinf(first) and math.isinf(second):
-        notes.append(Note(NoteCode.NO_VALUE, "replicate left out: both arms failed"))
+        notes.append(Note("replicate left out: both arms failed"))
         return None
     if part.combine == "difference":
         return first - second
     if second == 0:
-        notes.append(Note(NoteCode.NO_VALUE, "replicate left out: the ratio divides by 0"))
+        notes.append(Note("replicate left out: the ratio divides by 0"))
         return None
     return -math.inf if math.isinf(second) else first / second
 
@@ -62,7 +62,7 @@ def _at_the_same_places(along: str, sides: Sequence[Sequence[Point]], notes: lis
     ]
     common = set.intersection(*(set(places) for places in by_place))
     if any(places.keys() != common for places in by_place):
-        notes.append(Note(NoteCode.UNPAIRED, f"values of {along} that only one arm has are left out of its line"))
+        notes.append(Note(f"values of {along} that only one arm has are left out of its line"))
     return [[point for place, point in places.items() if place in common] for places in by_place]
 
 
@@ -72,13 +72,13 @@ def _matched(part: Part, match: Match, sides: Sequence[Sequence[Point]], notes: 
     for side in sides:
         good = [point.record for point in side if point.record.status is Status.OK]
         if len(good) < len(side):
-            notes.append(Note(NoteCode.NO_VALUE, "failed trial left out of its curve", len(side) - len(good)))
+            notes.append(Note("failed trial left out of its curve", len(side) - len(good)))
         read = [(match.error.get(record), part.reading.get(record)) for record in good]
         curves.append([(x, y) for x, y in read if x is not None and y is not None])
     first, second = curves
     ratio = ratio_at_equal(first, second)
     if ratio is None:
-        notes.append(Note(NoteCode.NO_VALUE, f"replicate left out: the arms share no range of {match.error.label}"))
+        notes.append(Note(f"replicate left out: the arms share no range of {match.error.label}"))
     return ratio
 
 

@@ -2,7 +2,7 @@
 
 from nodebench.analysis.fairness import Point, unreliable
 from nodebench.claims.contract import Part
-from nodebench.claims.outcome import Note, NoteCode
+from nodebench.claims.outcome import Note
 from nodebench.spec import Status
 
 
@@ -10,13 +10,13 @@ def usable(point: Point, part: Part, notes: list[Note]) -> bool:
     """Return whether a record may be used; if not, append the reason to ``notes``."""
     if not point.is_outcome:
         message = f"record left out: status {point.record.status} is not caused by the method"
-        notes.append(Note(NoteCode.NO_OUTCOME, message))
+        notes.append(Note(message))
         return False
     if reason := unreliable(point.record, part.reading.timed, part.reading.paired):
-        notes.append(Note(NoteCode.UNRELIABLE, f"record left out: {reason}"))
+        notes.append(Note(f"record left out: {reason}"))
         return False
     if missing := _missing(point, part):
-        notes.append(Note(NoteCode.NO_VALUE, f"record left out: no value of “{missing}”"))
+        notes.append(Note(f"record left out: no value of “{missing}”"))
         return False
     return True
 

@@ -8,17 +8,10 @@ from pydantic import Field
 import nodebench
 from nodebench.analysis.statistics import finite
 from nodebench.claims.contract import Kind, Topic
-from nodebench.claims.outcome import Verdict, Why, WhyCode
+from nodebench.claims.outcome import Verdict, Why
 from nodebench.claims.result import ClaimResult, ConditionResult, PartResult
 from nodebench.claims.words import verdict_line
 from nodebench.spec.frozen import Frozen
-
-
-class WhyUndecided(Frozen):
-    """Why a claim or a condition is not decided."""
-
-    code: WhyCode
-    message: str
 
 
 class Effect(Frozen):
@@ -44,7 +37,7 @@ class Condition(Frozen):
     exact: bool = Field(description="whether its metrics have no sampling error")
     p: float = Field(description="the smallest error level at which the condition alone is decided")
     p_corrected: float = Field(description="after the corrections over the conditions and over all verdicts")
-    why: WhyUndecided | None
+    why: Why | None
     effects: tuple[Effect, ...]
 
 
@@ -70,7 +63,7 @@ class ClaimVerdict(Frozen):
     verdict: Verdict
     line: str = Field(description="the verdict with the conditions that it rests on")
     exact: bool
-    why: WhyUndecided | None
+    why: Why | None
     frozen: str | None = Field(description="the date on which its declaration was frozen")
     conditions: tuple[Condition, ...]
     controls: dict[str, str] = Field(description="the outcome of each control, by its statement")
@@ -99,7 +92,7 @@ def claim_verdict(result: ClaimResult) -> ClaimVerdict:
         verdict=result.verdict,
         line=verdict_line(result),
         exact=result.is_exact,
-        why=_why(result.why),
+        why=result.why,
         frozen=result.frozen,
         conditions=tuple(map(_condition, result.conditions)),
         controls={checked.control.says: checked.outcome for checked in result.controls},
@@ -121,7 +114,7 @@ def _condition(result: ConditionResult) -> Condition:
         exact=result.is_exact,
         p=result.p,
         p_corrected=result.p_corrected,
-        why=_why(result.why),
+        why=result.why,
         effects=tuple(map(_effect, result.parts)),
     )
 
@@ -137,7 +130,3 @@ def _effect(result: PartResult) -> Effect:
         n=found.n if found else 0,
         verdict=result.verdict,
     )
-
-
-def _why(why: Why | None) -> WhyUndecided | None:
-    return WhyUndecided(code=why.code, message=why.message) if why else None

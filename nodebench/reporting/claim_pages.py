@@ -27,7 +27,6 @@ _KINDS = {
     Kind.UNIVERSAL: "universal: one refuted condition refutes the claim; supported only if all conditions are",
     Kind.CONDITIONAL: "conditional: each condition has a verdict. If one is supported and another refuted, the verdict "
     "is “depends”; otherwise every home condition must be decided",
-    Kind.MEDIAN: "median: the median over tasks is the only condition",
     Kind.IDENTITY: "identity: an exact identity or theorem that checks the instruments; not counted among the verdicts",
 }
 _READ = {

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nodebench.analysis.fairness import Point, points_of, unreliable
+from nodebench.analysis.fairness import unreliable
 from nodebench.analysis.forecast import decision_probabilities
 from nodebench.analysis.readings import all_paired
 from nodebench.analysis.sequential import LOOKS
 from nodebench.analysis.study_membership import is_at
-from nodebench.claims import Claim, ClaimResult, ConditionResult, Kind, PartResult, Verdict
-from nodebench.claims.content import Content, as_read
+from nodebench.claims import Claim, ClaimResult, ConditionResult, Kind, PartResult
+from nodebench.claims.content import Content
+from nodebench.claims.gather import Evidence
 from nodebench.claims.judge import CONFIRMED
 from nodebench.claims.outcome import WhyCode
 from nodebench.running.estimate import Costs
@@ -95,13 +96,13 @@ def candidates(
         contents: the trials that each claim reads, by claim name.
         available: data sets that are available in addition to those shipped with the package.
     """
-    points = points_of(records)
+    evidence = Evidence(records, (), contents)
     found = []
     for result in results:
         if result.claim.kind is Kind.IDENTITY and result.verdict.is_decided:
             continue
         planned = _Planned(result.claim, available)
-        outcomes = _outcomes(result.claim, points, contents.get(result.claim.name))
+        outcomes = [point.record for point in evidence.read_by(result.claim) if point.is_outcome]
         found += [c for one in result.conditions if (c := _candidate(result, one, planned, outcomes, costs))]
     return sorted(_sharing(found), key=lambda one: -one.rate)
 
@@ -157,11 +158,6 @@ def _is_available(study: Study, available: frozenset[str]) -> bool:
     shipped = {"mnist-5k", "ecgsyn"}
     wanted = {name for grid in study.groups.values() for name in grid.dataset}
     return wanted <= shipped | available
-
-
-def _outcomes(claim: Claim, points: Iterable[Point], contents: Sequence[Content] | None) -> list[Record]:
-    """The records that the claim reads."""
-    return [point.record for point in points if point.is_outcome and as_read(claim, contents, [point])]
 
 
 def _candidate(
@@ -240,9 +236,7 @@ def _is_of(claim: Claim, condition: ConditionResult, trial: Trial) -> bool:
     if claim.gate and claim.gate.baseline and claim.gate.baseline.reads(axes):
         return True
     return any(
-        arm.reads(axes) and (one.part.pool is not None or is_at(axes, one.sample.condition))
-        for one in condition.parts
-        for arm in one.part.arms
+        arm.reads(axes) and is_at(axes, one.sample.condition) for one in condition.parts for arm in one.part.arms
     )
 
 
@@ -254,8 +248,3 @@ def _seconds(trial: Trial, costs: Costs) -> float:
 def decided(results: Iterable[ClaimResult]) -> set[str]:
     """The names of the claims that are decided."""
     return {result.claim.name for result in results if result.verdict.is_decided}
-
-
-def undecided(results: Iterable[ClaimResult]) -> list[ClaimResult]:
-    """The claims that are not decided."""
-    return [one for one in results if one.verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_TESTED)]

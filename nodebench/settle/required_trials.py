@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nodebench.claims.content import Content, content_of
-from nodebench.claims.contract import Arm, Claim
+from nodebench.claims.contract import Claim
 from nodebench.running.plan import Planned, plan
 from nodebench.spec import DataSource, Preset, Study, Trial, load_study
 from nodebench.tasks import find_task
@@ -14,12 +14,6 @@ from nodebench.trial.options import described, options_of
 def axes_of(trial: Trial) -> dict[str, Any]:
     """The axes of a trial and all options of its task, defaults filled in."""
     return trial.model_dump(mode="json", exclude={"overrides"}) | options_of(trial).model_dump(mode="json")
-
-
-def arms_of(claim: Claim) -> list[Arm]:
-    """Return all arms of a claim: those of its parts and controls, and the baseline of its gate."""
-    gates = [claim.gate.baseline] if claim.gate and claim.gate.baseline else []
-    return [*(arm for part in claim.every_part for arm in part.arms), *gates]
 
 
 def studies_of(claim: Claim) -> list[Study]:
@@ -35,9 +29,8 @@ def studies_of(claim: Claim) -> list[Study]:
 
 def asked(claim: Claim, study: Study) -> list[Planned]:
     """Return the trials of a study that at least one arm of a claim reads."""
-    arms = arms_of(claim)
     planned = plan(study, elsewhere=True).planned
-    return [one for one in planned if any(arm.reads(axes_of(one.trial)) for arm in arms)]
+    return [one for one in planned if any(arm.reads(axes_of(one.trial)) for arm in claim.arms)]
 
 
 def contents_of(claim: Claim) -> list[Content]:

@@ -90,14 +90,14 @@ def test_a_claim_that_was_not_frozen_reads_what_its_arms_name():
 
 
 def test_records_of_an_accelerator_count_for_a_claim_that_holds_on_any_device():
-    anywhere = claim(LOSS).but(any_device=True)
+    anywhere = replace(claim(LOSS), any_device=True)
     found = judge([anywhere], losses(device="cuda:0"), (), frozen(ASKED))[0]
     assert found.verdict is Verdict.SUPPORTED
     assert judge([anywhere], losses(device="cuda:0", rtol=1e-4), (), frozen(ASKED))[0].verdict is Verdict.NOT_TESTED
 
 
 def test_replicates_of_two_devices_are_not_pooled():
-    anywhere = claim(LOSS).but(any_device=True)
+    anywhere = replace(claim(LOSS), any_device=True)
     on_cpu = [one for one in losses(8) if one.trial.seed >= 5]
     found = judge([anywhere], [*losses(5, device="cuda:0"), *on_cpu], (), frozen(ASKED))[0]
     assert len(found.results[0].sample.values) == 5
@@ -107,9 +107,11 @@ def test_the_arms_of_a_replicate_ran_on_one_device():
     other = replace(LOSS, against=Arm("large", {"model": "large"}), combine="difference", supports=(-1.0, 1.0))
     arms = [*losses(5, device="cuda:0"), *losses(5, model="large")]
     asked = content_of([axes(model=model) for model in ("small", "large")], {"epochs": 1, "noise": 0.0})
-    apart = judge([claim(other).but(any_device=True)], arms, (), frozen(asked))[0]
+    apart = judge([replace(claim(other), any_device=True)], arms, (), frozen(asked))[0]
     assert not apart.results[0].sample.values
-    together = judge([claim(other).but(any_device=True)], [*losses(5), *losses(5, model="large")], (), frozen(asked))[0]
+    together = judge(
+        [replace(claim(other), any_device=True)], [*losses(5), *losses(5, model="large")], (), frozen(asked)
+    )[0]
     assert len(together.results[0].sample.values) == 5
 
 

@@ -44,7 +44,7 @@ CONTENT = Content(fixed={"task": "toy/spiral", "epochs": 5}, varied={"rtol": [1e
     ],
 )
 def test_whatever_is_declared_changes_the_hash(changes):
-    assert declaration_hash(FIRST.but(**changes)) != declaration_hash(FIRST)
+    assert declaration_hash(replace(FIRST, **changes)) != declaration_hash(FIRST)
 
 
 def test_the_hash_is_the_same_in_another_process():
@@ -82,11 +82,11 @@ def test_a_frozen_declaration_has_a_date_and_a_changed_one_has_none():
     known = frozen(FIRST)
     assert known.date(FIRST) == "2026-01-01"
     asked = {FIRST.name: [CONTENT]}
-    assert changed([FIRST, FIRST.but(sentence="other")], asked, known) == [FIRST.but(sentence="other")]
+    assert changed([FIRST, replace(FIRST, sentence="other")], asked, known) == [replace(FIRST, sentence="other")]
 
 
 def test_a_change_needs_an_amendment_and_keeps_the_history():
-    known, second = frozen(FIRST), FIRST.but(sentence="It is not so.")
+    known, second = frozen(FIRST), replace(FIRST, sentence="It is not so.")
     with pytest.raises(BadInput, match=f"to = '{declaration_hash(second)}'"):
         frozen(second, before=known)
     again = frozen(second, before=known, amended=[amendment(second, "2026-02-01")], date="2026-02-02")

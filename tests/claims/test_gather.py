@@ -139,8 +139,8 @@ def test_a_note_says_how_often_only_where_something_was_left_out():
     found = verdict([*pairs(5), *again, *failed])
     assert estimate(found).n == 5
     assert [str(note) for note in found.results[0].sample.notes] == [
-        "2 × replicate left out: both arms failed",
         "a trial was measured more than once: its latest record counts",
+        "2 × replicate left out: both arms failed",
     ]
 
 

@@ -416,15 +416,6 @@ def test_parts_that_hold_together_are_one_condition():
     assert (len(apart.conditions), apart.verdict) == (2, Verdict.DEPENDS)
 
 
-def test_a_median_over_tasks_is_taken_within_each_replicate():
-    part = replace(LOSS, conditions=("rtol",), pool="median")
-    records = at({1e-3: around(0.2), 1e-5: around(0.6), 1e-7: around(9.0)})
-    found = judged(records, part, kind=Kind.MEDIAN)
-    assert (found.verdict, estimate(found).value) == (Verdict.SUPPORTED, pytest.approx(0.6))
-    without = judged([r for r in records if r.trial.rtol != 1e-7 or r.trial.seed != 3], part, kind=Kind.MEDIAN)
-    assert len(without.results[0].sample.values) == 4
-
-
 # --- corrections
 
 

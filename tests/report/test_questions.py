@@ -68,7 +68,7 @@ def test_the_findings_are_the_questions_that_are_decided_with_those_for_whom_the
     decided = result_of([0.5, 0.51, 0.49, 0.5, 0.52])
     elsewhere = next(question for question in QUESTIONS if question.claims and not question.matters)
     first, second, third = (
-        replace(decided, claim=decided.claim.but(id=question.claims[0].split()[0]))
+        replace(decided, claim=replace(decided.claim, id=question.claims[0].split()[0]))
         for question in (*QUESTIONS[1:3], elsewhere)
     )
     open_one = replace(first, verdict=Verdict.INCONCLUSIVE)
@@ -82,7 +82,7 @@ def test_the_findings_are_the_questions_that_are_decided_with_those_for_whom_the
 
 def test_the_picture_has_a_row_for_each_measured_claim_by_topic():
     first = result_of([0.5, 0.51, 0.49, 0.5, 0.52])
-    second = replace(first, claim=first.claim.but(id="earlier", topic=Topic.MEMORY, published_value=3.0))
+    second = replace(first, claim=replace(first.claim, id="earlier", topic=Topic.MEMORY, published_value=3.0))
     shown = rows([first, result_of([]), second])
     assert [row.result.claim.id for row in shown] == ["earlier", "planted"]
     svg = overview("test", shown).svg

@@ -4,10 +4,9 @@ Trajectory errors are mean|ŷ − y| / mean|y − ȳ|: at most 0.10 *fits*, at l
 """
 
 import math
-from dataclasses import replace
 
 from nodebench.analysis.readings import Reading, exceeds, final, within
-from nodebench.claims.contract import Arm, Claim, Control, Gate, Kind, Part, Scope, Topic, Wanted, Where
+from nodebench.claims.contract import Arm, Claim, Control, Gate, Kind, Part, Scope, Topic, Wanted, Where, ratio
 from nodebench.claims.papers.chen2018_accuracy import LOOSENED, TRAINED, loosened
 from nodebench.claims.papers.sources import breakdown
 from nodebench.spec.trial import Scalar
@@ -52,7 +51,6 @@ def _error(
     supports: tuple[float, float],
     refutes: tuple[float, float],
     reading: Reading = ERROR,
-    label: str = "",
     joint: str = "",
 ) -> Part:
     return Part(
@@ -63,7 +61,7 @@ def _error(
         refutes=(refutes,),
         home={},
         scale="log",
-        label=label,
+        label=joint,
         joint=joint,
     )
 
@@ -97,15 +95,10 @@ def _fits(
         preset=preset,
         parts=(_error("the small network", arm, _FITS, _FAILS),),
         controls=controls,
-        traps=tuple(
-            filter(
-                None,
-                (
-                    "trained on windows of ten points, tested over the whole span, where errors add up",
-                    "at a constant learning rate RMSprop's noise decides; quick lets it fall, paper keeps it constant",
-                    trap,
-                ),
-            )
+        traps=(
+            "trained on windows of ten points, tested over the whole span, where errors add up",
+            "at a constant learning rate RMSprop's noise decides; quick lets it fall, paper keeps it constant",
+            *([trap] if trap else []),
         ),
         fairness=_SETUP[scope],
     )
@@ -147,10 +140,7 @@ def _nonlinear(preset: str) -> Claim:
         studies=("toys",),
         preset=preset,
         parts=tuple(
-            replace(
-                _error(words, small, _FAILS, _FITS, final(name), "new starts and beyond the span"),
-                joint="new starts and beyond the span",
-            )
+            _error(words, small, _FAILS, _FITS, final(name), joint="new starts and beyond the span")
             for words, name in (
                 ("from new starts the network", "held_out_error"),
                 ("beyond the span the network", "extrapolation_error"),
@@ -262,14 +252,12 @@ _NETWORK_FIELD = (
         controls=(
             Control(
                 "the small network that sees the time has a smaller error than the deep one that does not",
-                Part(
+                ratio(
                     "the error of the small network that sees the time is {} that of the deep one that does not",
                     ERROR,
                     _toy("toy/mlp", "small-t", window_times="own", epochs=10),
                     _toy("toy/mlp", "deep", window_times="own", epochs=10),
                     supports=(-_INF, 1.0),
-                    scale="log",
-                    unit="×",
                 ),
             ),
         ),

@@ -3,7 +3,7 @@
 import math
 
 from nodebench.analysis.readings import final
-from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Part, Topic
+from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Part, Topic, ratio
 from nodebench.claims.papers.breakdown import ERROR, TOY
 from nodebench.claims.papers.sources import breakdown
 
@@ -21,7 +21,7 @@ def _against(model: str, name: str) -> Part:
 
 def _smaller(who: Arm, model: str, name: str) -> Part:
     """The error of one model over that of another."""
-    return Part(
+    return ratio(
         f"the error of the {who.name} is {{}} that of {name}",
         ERROR,
         who,
@@ -30,8 +30,6 @@ def _smaller(who: Arm, model: str, name: str) -> Part:
         conditions=("missing", "irregular"),
         home={"irregular": True} if model == "gru-dt" else None,
         may_differ=SOLVING,
-        scale="log",
-        unit="×",
     )
 
 
@@ -79,7 +77,7 @@ _SERIES = (
         preset="paper",
         studies=("table2",),
         parts=(
-            Part(
+            ratio(
                 "the error of the reconstruction is {} the noise",
                 final("rmse_over_noise"),
                 Arm(
@@ -88,8 +86,6 @@ _SERIES = (
                 ),
                 supports=(-_INF, 1.0),
                 home={},
-                scale="log",
-                unit="×",
             ),
         ),
         traps=(
@@ -141,15 +137,13 @@ def _fewer_escapes(model: str, name: str) -> Control:
 
 
 def _spread(words: str, arm: Arm, label: str) -> Part:
-    return Part(
+    return ratio(
         words + " spread {} as far as true ones",
         final("diversity_ratio"),
         arm,
         supports=(-_INF, 0.25),
         refutes=((0.70, _INF),),
         home={},
-        scale="log",
-        unit="×",
         label=label,
     )
 

@@ -1,10 +1,13 @@
 """Claims of Chen et al. 2018 on accuracy: Tables 1 and 2, and the tolerance in training and test."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from nodebench.analysis.readings import at_step, at_tolerance, change, final, quotient
-from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Part, Scope, Topic, Wanted, Where
+from nodebench.analysis.readings import Reading, at_step, at_tolerance, change, final, quotient
+from nodebench.analysis.statistics import Range
+from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Part, Scope, Topic, Wanted, Where, ratio
 from nodebench.claims.papers.sources import chen2018
 
 _INF = math.inf
@@ -188,60 +191,44 @@ _TABLE_1 = (
 TRAINED = Arm("ODE-Net trained at 1e-3", {**DIGITS, **_ODENET, "gradient": "direct"})
 
 
-def loosened(arm: Arm, joint: str, home: Where | None = None) -> tuple[Part, Part]:
+def _cheaper_test(
+    words: str, at: Callable[[str], Reading], more: Range, arm: Arm, label: str, home: Where | None = None
+) -> tuple[Part, Part]:
+    """Evaluations saved, and accuracy lost, by testing a network with another solve than at 1e-3."""
+    return (
+        ratio(
+            words + " takes {} the evaluations of one at 1e-3",
+            quotient(at("nfe"), at_tolerance("nfe", 1e-3)),
+            arm,
+            supports=(-_INF, 0.75),
+            refutes=((0.9, _INF),),
+            home=home,
+            joint=label,
+            label=label,
+        ),
+        Part(
+            "it misclassifies {} more",
+            change(at("test_error"), at_tolerance("test_error", 1e-3)),
+            arm,
+            supports=more,
+            home=home,
+            joint=label,
+            unit="points",
+            test_set=True,
+            label=label,
+        ),
+    )
+
+
+def loosened(arm: Arm, label: str, home: Where | None = None) -> tuple[Part, Part]:
     """Evaluations saved, and accuracy lost, by testing a network at 1e-1 instead of 1e-3."""
-    return (
-        Part(
-            "a test at 1e-1 takes {} the evaluations of one at 1e-3",
-            quotient(at_tolerance("nfe", 1e-1), at_tolerance("nfe", 1e-3)),
-            arm,
-            supports=(-_INF, 0.75),
-            refutes=((0.9, _INF),),
-            home=home,
-            joint=joint,
-            scale="log",
-            unit="×",
-            label=joint,
-        ),
-        Part(
-            "it misclassifies {} more",
-            change(at_tolerance("test_error", 1e-1), at_tolerance("test_error", 1e-3)),
-            arm,
-            supports=(-_INF, 0.5),
-            home=home,
-            joint=joint,
-            unit="points",
-            test_set=True,
-            label=joint,
-        ),
-    )
+    return _cheaper_test("a test at 1e-1", partial(at_tolerance, rtol=1e-1), (-_INF, 0.5), arm, label, home)
 
 
-def _low_order(arm: Arm, joint: str, step: float) -> tuple[Part, Part]:
+def _midpoint_test(arm: Arm, label: str, step: float) -> tuple[Part, Part]:
     """The same for a test with fixed steps of the midpoint method."""
-    return (
-        Part(
-            f"a test with midpoint steps of {step:g} takes {{}} the evaluations of one at 1e-3",
-            quotient(at_step("nfe", step), at_tolerance("nfe", 1e-3)),
-            arm,
-            supports=(-_INF, 0.75),
-            refutes=((0.9, _INF),),
-            joint=joint,
-            scale="log",
-            unit="×",
-            label=joint,
-        ),
-        Part(
-            "it misclassifies {} more",
-            change(at_step("test_error", step), at_tolerance("test_error", 1e-3)),
-            arm,
-            supports=(-0.5, 0.5),
-            joint=joint,
-            unit="points",
-            test_set=True,
-            label=joint,
-        ),
-    )
+    words = f"a test with midpoint steps of {step:g}"
+    return _cheaper_test(words, partial(at_step, step_size=step), (-0.5, 0.5), arm, label)
 
 
 def _worse_trained(arm: Arm, home: Where | None = None) -> Part:
@@ -287,7 +274,7 @@ _LOOSER = (
         parts=(
             *loosened(TRAINED, "trained at 1e-3", home={}),
             *loosened(TRAINED.but("ODE-Net trained at 1e-6", rtol=1e-6), "trained at 1e-6"),
-            *_low_order(TRAINED, "trained at 1e-3, tested with midpoint steps", 0.25),
+            *_midpoint_test(TRAINED, "trained at 1e-3, tested with midpoint steps", 0.25),
         ),
         traps=LOOSENED,
         fairness="The network is trained as in Table 1, by backpropagation through the solver; only its test differs.",
@@ -323,7 +310,7 @@ _LATENT = Arm("latent ODE", {"task": "latent-spirals", "model": "latent-ode", "o
 
 def _extrapolates(arm: Arm, model: str, by: tuple[str, ...] = ("observations",), home: Where | None = None) -> Part:
     other = "RNN" if model == "rnn" else "RNN with Δt"
-    return Part(
+    return ratio(
         f"beyond the window the RMSE of the latent ODE is {{}} that of the {other}",
         final("extrapolation_rmse"),
         arm,
@@ -332,8 +319,6 @@ def _extrapolates(arm: Arm, model: str, by: tuple[str, ...] = ("observations",),
         conditions=by,
         home=home,
         may_differ=SOLVING,
-        scale="log",
-        unit="×",
     )
 
 

@@ -1,6 +1,7 @@
 """Claims of Chen et al. 2018 on costs: evaluations and time of training (sections 1 to 3, Figure 3)."""
 
 import math
+from typing import Literal
 
 from nodebench.analysis.readings import (
     Reading,
@@ -13,7 +14,7 @@ from nodebench.analysis.readings import (
     relative,
     scaled,
 )
-from nodebench.claims.contract import Arm, Claim, Control, Fit, Gate, Kind, Part, Topic, Wanted, Where
+from nodebench.claims.contract import Arm, Claim, Control, Fit, Gate, Part, Topic, Wanted, Where, ratio
 from nodebench.claims.papers.chen2018_accuracy import ODENET
 from nodebench.claims.papers.chen2018_memory import BARELY_TRAINED
 from nodebench.claims.papers.sources import chen2018
@@ -36,14 +37,12 @@ def _error_at(rtol: float) -> Part:
     """The error of one trained network at a tolerance, over that tolerance."""
     label = f"tolerance {short(rtol)}"
     reading = scaled(at_tolerance("solution_error", rtol), 1 / rtol, f"solution error / {short(rtol)}")
-    return Part(
+    return ratio(
         "the error is {} the tolerance",
         reading,
         ODENET,
         supports=(-_INF, 10.0),
         home={},
-        scale="log",
-        unit="×",
         label=label,
     )
 
@@ -62,7 +61,7 @@ def _power(arm: Arm) -> Part:
 _SHORT = Arm("ODE-Net", {"task": "mnist", "model": "odenet", "solver": "dopri5", "gradient": "adjoint"})
 
 
-def _time_over_evaluations(words: str, take: str, supports: tuple[float, float], label: str) -> Part:
+def _time_over_evaluations(words: str, take: Literal["r_squared", "offset"], supports: tuple[float, float]) -> Part:
     """A line of forward time over evaluations; both relative to tolerance 1e-3, interleaved in one process."""
     baseline: dict[str, Wanted] = {"rtol": 1e-3, "gradient": "adjoint"}
     return Part(
@@ -72,10 +71,10 @@ def _time_over_evaluations(words: str, take: str, supports: tuple[float, float],
         supports=supports,
         home={},
         within=(0.0, 1.0) if take == "r_squared" else (0.0, _INF),
-        fit=Fit("rtol", relative("nfe_forward", **baseline), "r_squared" if take == "r_squared" else "offset"),
+        fit=Fit("rtol", relative("nfe_forward", **baseline), take),
         unit="%",
         joint="proportional",
-        label=label,
+        label="proportional",
     )
 
 
@@ -130,13 +129,10 @@ _FIGURE_3AB = (
         studies=("fig3",),
         parts=(
             _time_over_evaluations(
-                "evaluations explain {} of the variance of the forward time", "r_squared", (0.95, _INF), "proportional"
+                "evaluations explain {} of the variance of the forward time", "r_squared", (0.95, _INF)
             ),
             _time_over_evaluations(
-                "the line of time over evaluations misses the origin by {} of the mean time",
-                "offset",
-                (-_INF, 0.10),
-                "proportional",
+                "the line of time over evaluations misses the origin by {} of the mean time", "offset", (-_INF, 0.10)
             ),
         ),
         traps=(
@@ -154,25 +150,21 @@ _FIGURE_3AB = (
 # --- Figure 3c: the backward pass
 
 
-def _ratio(since_end: bool) -> Reading:
-    if since_end:
-        return quotient(at_epoch("nfe_backward", -1), at_epoch("nfe_forward", -1))
-    return quotient(final("nfe_backward"), final("nfe_forward"))
+_RATIO = quotient(final("nfe_backward"), final("nfe_forward"))
+_LAST_EPOCH = quotient(at_epoch("nfe_backward", -1), at_epoch("nfe_forward", -1))
 
 
 def _backward(
-    arm: Arm, conditions: tuple[str, ...], label: str = "", home: Where | None = None, at_end: bool = False
+    arm: Arm, conditions: tuple[str, ...], label: str = "", home: Where | None = None, reading: Reading = _RATIO
 ) -> Part:
-    return Part(
+    return ratio(
         "the backward solve takes {} the evaluations of the forward one",
-        _ratio(at_end),
+        reading,
         arm,
         supports=(0.4, 0.6),
         refutes=((-_INF, 0.3), (0.75, _INF)),
         conditions=conditions,
         home=home,
-        scale="log",
-        unit="×",
         label=label,
     )
 
@@ -246,7 +238,7 @@ _FIGURE_3C = (
                 ("rtol", "loss_scale"),
                 "trained",
                 home={"loss_scale": 1.0, "rtol": 1e-3},
-                at_end=True,
+                reading=_LAST_EPOCH,
             ),
         ),
         controls=(
@@ -291,15 +283,13 @@ _FIGURE_3C = (
         controls=(
             Control(
                 "a loss a thousand times larger needs the same backward evaluations",
-                Part(
+                ratio(
                     "a loss 1,000 times larger takes {} the backward evaluations",
                     final("nfe_backward"),
                     Arm("loss × 1000", {"task": "toy/spiral", "gradient": "adjoint", "loss_scale": 1000.0}),
                     Arm("loss × 1", {"task": "toy/spiral", "gradient": "adjoint", "loss_scale": 1.0}),
                     supports=(0.95, 1.05),
                     conditions=("rtol",),
-                    scale="log",
-                    unit="×",
                 ),
             ),
         ),
@@ -323,15 +313,13 @@ _TIME = (
         home="the MNIST block",
         studies=("gradients", "pareto"),
         parts=tuple(
-            Part(
+            ratio(
                 "a step through the adjoint takes {} the time of one through the solver",
                 relative(gradient="direct"),
                 arm,
                 supports=(-_INF, 1.0),
                 conditions=("task", "rtol"),
                 home={"task": "mnist"},
-                scale="log",
-                unit="×",
             )
             for arm in timed_tasks()
         ),
@@ -344,7 +332,6 @@ _TIME = (
             "the paper's own solver cannot be backpropagated directly; the ratio is that of dopri5 on a CPU",
         ),
         fairness="Both arms in one process at one tolerance, in alternating blocks of steps.",
-        kind=Kind.CONDITIONAL,
     ),
 )
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from nodebench.analysis.readings import at_epoch, quotient
-from nodebench.claims.contract import Arm, Claim, Control, Part, Scope, Topic, Where
+from nodebench.claims.contract import Arm, Claim, Control, Part, Scope, Topic, Where, ratio
 from nodebench.claims.papers.chen2018_accuracy import DIGITS, FULL_DIGITS, WHOLE, gate_on, odenet_on
 from nodebench.claims.papers.sources import chen2018
 
@@ -15,15 +15,13 @@ def _grows(arm: Arm, metric: str, since: int, home: Where | None = None) -> Part
     """Evaluations of a fixed batch at the end of training, over those at an earlier epoch."""
     when = "before training" if since == 0 else f"after epoch {since}"
     at = ", both at tolerance 1e-5" if metric == "nfe_probe_tight" else ""
-    return Part(
+    return ratio(
         f"a fixed batch needs {{}} the evaluations after training that it needed {when}{at}",
         quotient(at_epoch(metric, -1), at_epoch(metric, since)),
         arm,
         supports=(1.2, _INF),
         refutes=((-_INF, 1.0),),
         home=home,
-        scale="log",
-        unit="×",
     )
 
 

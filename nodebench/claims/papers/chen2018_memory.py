@@ -6,7 +6,7 @@ from nodebench.analysis.readings import (
     axis,
     final,
 )
-from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Fit, Part, Topic, Where
+from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Fit, Part, Topic, Where, ratio
 from nodebench.claims.papers.chen2018_accuracy import ODENET, RESNET
 from nodebench.claims.papers.sources import chen2018
 
@@ -20,7 +20,7 @@ _WINDOWS = Arm(
 )
 _TRAJECTORY = _WINDOWS.but("adjoint", training="trajectory", step_size=0.1)
 _BLOCK = Arm("adjoint", {"task": "mnist", "solver": "rk4", "gradient": "adjoint", "train_images": 128})
-_NETWORK = Arm(
+NETWORK = Arm(
     "adjoint", {"task": "mnist", "model": "odenet", "solver": "dopri5", "gradient": "adjoint", "rtol": (1e-3, 1e-5)}
 )
 _SERIES = Arm("adjoint", {"task": ("latent-spirals", "ecg"), "solver": "dopri5", "gradient": "adjoint"})
@@ -109,44 +109,38 @@ _MEMORY = (
         home="the MNIST ODE-Net",
         studies=("gradients", "table1"),
         parts=(
-            Part(
+            ratio(
                 "a training step by the adjoint has {} the peak memory of one by direct",
                 final("tensor_peak_bytes"),
-                _NETWORK,
-                _direct(_NETWORK),
+                NETWORK,
+                _direct(NETWORK),
                 supports=(-_INF, 0.75),
                 refutes=((1.0, _INF),),
                 conditions=("rtol",),
                 home={},
-                scale="log",
-                unit="×",
             ),
         ),
         controls=(
             Control(
                 "a latent ODE saves a quarter too",
-                Part(
+                ratio(
                     "a training step by the adjoint has {} the peak memory of one by direct",
                     final("tensor_peak_bytes"),
                     _SERIES,
                     _direct(_SERIES),
                     supports=(-_INF, 0.75),
                     conditions=("task",),
-                    scale="log",
-                    unit="×",
                 ),
             ),
             Control(
                 "and it needs less than the ResNet that it replaces",
-                Part(
+                ratio(
                     "the ODE-Net with the adjoint peaks at {} the memory of the ResNet",
                     final("tensor_peak_bytes"),
                     ODENET,
                     RESNET,
                     supports=(-_INF, 1.0),
                     may_differ=SOLVING,
-                    scale="log",
-                    unit="×",
                 ),
             ),
         ),

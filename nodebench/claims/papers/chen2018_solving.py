@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from nodebench.analysis.readings import axis, final, probed, quotient
-from nodebench.claims.contract import Arm, Claim, Control, Part, Topic, Wanted, Where
+from nodebench.claims.contract import Arm, Claim, Control, Part, Topic, Wanted, Where, ratio
 from nodebench.claims.papers.chen2018_accuracy import ODENET
 from nodebench.claims.papers.sources import chen2018
 
@@ -52,7 +52,7 @@ _OSCILLATORS: dict[str, Wanted] = {
 
 
 def _batch(words: str, label: str, arm: Arm, conditions: tuple[str, ...] = (), home: Where | None = None) -> Part:
-    return Part(
+    return ratio(
         words + " as one state take {} the evaluations of each alone",
         final("joint_over_single"),
         arm,
@@ -60,14 +60,12 @@ def _batch(words: str, label: str, arm: Arm, conditions: tuple[str, ...] = (), h
         refutes=((1.5, _INF),),
         conditions=conditions,
         home=home,
-        scale="log",
-        unit="×",
         label=label,
     )
 
 
 def _back(arm: Arm, label: str, conditions: tuple[str, ...] = (), home: Where | None = None) -> Part:
-    return Part(
+    return ratio(
         "the initial state is recovered to {} the tolerance",
         quotient(probed("reverse_error"), axis("rtol")),
         arm,
@@ -75,8 +73,6 @@ def _back(arm: Arm, label: str, conditions: tuple[str, ...] = (), home: Where | 
         refutes=((100.0, _INF),),
         conditions=conditions,
         home=home,
-        scale="log",
-        unit="×",
         label=label,
     )
 
@@ -122,15 +118,13 @@ CLAIMS = (
         controls=(
             Control(
                 "where the worst sample decides the step, a batch takes no fewer evaluations than where the mean does",
-                Part(
+                ratio(
                     "decided by its worst sample, a batch takes {} the evaluations",
                     final("nfe_forward"),
                     Arm("worst", {**_OSCILLATORS, "batching": "worst"}),
                     Arm("joint", _OSCILLATORS),
                     supports=(1.0, _INF),
                     conditions=("mu",),
-                    scale="log",
-                    unit="×",
                 ),
             ),
         ),
@@ -158,7 +152,7 @@ CLAIMS = (
         home="trained continuous normalizing flows at the paper's tolerance for densities, 1e-5",
         studies=("flows", "table1", "tolerance"),
         parts=(
-            Part(
+            ratio(
                 "the initial points are recovered to {} the tolerance",
                 quotient(final("round_trip_error"), axis("rtol")),
                 _CNF,
@@ -166,8 +160,6 @@ CLAIMS = (
                 refutes=((100.0, _INF),),
                 conditions=("model",),
                 home={},
-                scale="log",
-                unit="×",
                 label="continuous flow on two circles",
             ),
             _back(_LATENT, "latent spirals"),

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from nodebench.analysis.readings import Reading, at_epoch, axis, final, quotient
-from nodebench.claims.contract import Arm, Claim, Control, Fit, Kind, Part, Topic, Wanted, Where
+from nodebench.claims.contract import Arm, Claim, Control, Fit, Kind, Part, Topic, Wanted, Where, ratio
 from nodebench.claims.papers.sources import EULER_ADJOINT, MORE_OUTPUTS, STIFF_GRADIENT, UNION_OF_TIMES
 
 _INF = math.inf
@@ -23,7 +23,7 @@ def _more_evaluations(
     words: str, reading: Reading, arm: Arm, label: str, conditions: tuple[str, ...] = (), home: Where | None = None
 ) -> Part:
     """Evaluations with 1,000 output times over those with the two that any solve has."""
-    return Part(
+    return ratio(
         words,
         reading,
         arm,
@@ -31,8 +31,6 @@ def _more_evaluations(
         supports=(-_INF, 1.01),
         conditions=conditions,
         home=home,
-        scale="log",
-        unit="×",
         label=label,
     )
 
@@ -76,14 +74,12 @@ _OUTPUTS_ARE_FREE = Claim(
         ),
         Control(
             "without a step size a fixed-step method takes a step to each output time",
-            Part(
+            ratio(
                 _FORWARD,
                 final("nfe_forward"),
                 _FIXED.but(_MANY.name, step_size=None),
                 _FIXED.but("solve with 2", step_size=None, points=2),
                 supports=(100.0, _INF),
-                scale="log",
-                unit="×",
                 label="rk4, a step an output",
             ),
         ),
@@ -118,7 +114,7 @@ _ALONE = Arm("each sample alone", {**_OWN, "own_times": "alone"})
 
 def _own_times(words: str, metric: str, label: str, arm: Arm = _UNION, against: Arm = _RESCALED, **rest: Any) -> Part:
     """A metric of one way to solve a batch with times of its own over that of another way."""
-    return Part(words, final(metric), arm, against, label=label, conditions=("window",), scale="log", unit="×", **rest)
+    return ratio(words, final(metric), arm, against, label=label, conditions=("window",), **rest)
 
 
 _UNION_OF_TIMES = Claim(
@@ -193,15 +189,13 @@ def _trained(
     arm: Arm, diverges: bool, label: str = "", conditions: tuple[str, ...] = (), home: Where | None = None
 ) -> Part:
     """The loss of the last epoch over that of the first; parts of one label hold or fail together."""
-    return Part(
+    return ratio(
         f"through the {arm.name} the last epoch has {{}} the loss of the first",
         _FALL,
         arm,
         supports=(1.0, _INF) if diverges else (-_INF, 1.0),
         conditions=conditions,
         home=home,
-        scale="log",
-        unit="×",
         label=label,
         joint=label,
     )
@@ -230,14 +224,12 @@ _EULER_ADJOINT = Claim(
         Control("with dopri5 the loss through the adjoint falls", _trained(_CONTROL, False)),
         Control(
             "with one step, direct ends with at most half the loss of the adjoint",
-            Part(
+            ratio(
                 "direct ends with {} the loss of the adjoint",
                 at_epoch("loss", -1),
                 _COARSE.but("direct", gradient="direct", step_size=1.05),
                 _COARSE.but("adjoint", step_size=1.05),
                 supports=(-_INF, 0.5),
-                scale="log",
-                unit="×",
             ),
         ),
     ),

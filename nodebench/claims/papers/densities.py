@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from nodebench.analysis.readings import at_epoch, final, quotient
-from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Kind, Part, Topic, Where
+from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Kind, Part, Topic, Where, ratio
 from nodebench.claims.papers.sources import FFJORD, RNODE, STEER, TAYNODE, chen2018
 
 _INF = math.inf
@@ -77,7 +77,7 @@ def _difficulty(start: str, label: str, home: Where | None = None) -> Part:
 
 def _regularised(name: str, **weights: float) -> tuple[Part, Part, Part]:
     """A regularised field against the plain one: evaluations at test and in training, and nats."""
-    fewer = Part(
+    fewer = ratio(
         "the regularised field takes {} the evaluations for a fixed batch",
         at_epoch("nfe_probe", -1),
         _PLAIN_4000.but(name, **weights),
@@ -87,8 +87,6 @@ def _regularised(name: str, **weights: float) -> tuple[Part, Part, Part]:
         home={},
         joint=name,
         may_differ=tuple(weights),
-        scale="log",
-        unit="×",
         label=name,
     )
     as_well = replace(
@@ -214,7 +212,7 @@ CLAIMS = (
                 home={},
                 label="bias",
             ),
-            Part(
+            ratio(
                 "noise drawn at each evaluation takes {} the evaluations",
                 final("nfe_forward"),
                 _PLAIN.but("redrawn", rtol=1e-3, trace="gaussian", noise="evaluation"),
@@ -223,18 +221,14 @@ CLAIMS = (
                 refutes=((-_INF, 1.5),),
                 home={},
                 may_differ=("noise",),
-                scale="log",
-                unit="×",
                 label="redrawn",
             ),
-            Part(
+            ratio(
                 "estimates by Rademacher noise spread {} as much as those by normal noise",
                 quotient(final("rademacher_spread"), final("estimate_spread")),
                 _PLAIN,
                 supports=(-_INF, 1.0),
                 home={},
-                scale="log",
-                unit="×",
                 label="Rademacher",
             ),
         ),

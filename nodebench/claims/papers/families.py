@@ -3,7 +3,7 @@
 import math
 
 from nodebench.analysis.readings import Reading, at_epoch, final
-from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Part, Topic, Wanted, Where
+from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Part, Topic, Wanted, Where, ratio
 from nodebench.claims.papers.sources import AUGMENTED, HEAVY_BALL, SECOND_ORDER
 
 _INF = math.inf
@@ -37,7 +37,7 @@ def _ratio(
     home: Where | None = None,
 ) -> Part:
     """A metric of one family over that of another; the parts of one label hold or fail together."""
-    return Part(
+    return ratio(
         f"the {arm.name} {words} of the {against.name}",
         reading,
         arm,
@@ -46,8 +46,6 @@ def _ratio(
         refutes=_NOT,
         conditions=conditions,
         home=home,
-        scale="log",
-        unit="×",
         label=label,
         joint=label,
     )
@@ -112,14 +110,12 @@ _AUGMENTED_HELPS = Claim(
         ),
         Control(
             "a residual network gains nothing by the extra dimension",
-            Part(
+            ratio(
                 "with the extra dimension the residual network ends with {} the training loss",
                 _LOSS,
                 _RESNET.but("residual network with the extra dimension", model="resnet-augmented"),
                 _RESNET,
                 supports=(0.8, _INF),
-                scale="log",
-                unit="×",
             ),
         ),
         Control(
@@ -197,14 +193,12 @@ _SECOND_ORDER = Claim(
     controls=(
         Control(
             "it has fewer weights",
-            Part(
+            ratio(
                 "it has {} the weights of the augmented field",
                 final("parameters"),
                 _ACCELERATION.but("second-order field", training="windows"),
                 _ENLARGED.but("augmented field", training="windows"),
                 supports=(-_INF, 1.0),
-                scale="log",
-                unit="×",
             ),
         ),
         Control(

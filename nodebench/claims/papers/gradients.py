@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from nodebench.analysis.readings import final, quotient, relative
-from nodebench.claims.contract import Arm, Claim, Control, Fit, Kind, Part, Topic, Where
+from nodebench.claims.contract import Arm, Claim, Control, Fit, Kind, Part, Topic, Where, ratio
 from nodebench.claims.papers.sources import REVERSIBLE, SYMPLECTIC
 
 _INF = math.inf
@@ -45,7 +45,7 @@ def _by(arm: Arm, gradient: str) -> Arm:
 
 def _as_exact(gradient: str, arm: Arm, label: str, home: Where | None = None) -> Part:
     """The error of a gradient over that of direct, which has the error of the forward solve and rounding."""
-    return Part(
+    return ratio(
         f"{gradient}: the gradient's error is {{}} that of direct",
         _ERROR,
         _by(arm, gradient),
@@ -53,22 +53,18 @@ def _as_exact(gradient: str, arm: Arm, label: str, home: Where | None = None) ->
         supports=(-_INF, 1.1),
         refutes=((1.5, _INF),),
         home=home,
-        scale="log",
-        unit="×",
         label=f"{gradient}, {label}",
     )
 
 
-def _lower_peak(gradient: str, arm: Arm, label: str, supports: tuple[float, float] = (-_INF, 1.0)) -> Part:
-    return Part(
+def _lower_peak(gradient: str, arm: Arm, label: str) -> Part:
+    return ratio(
         f"{gradient}: a training step peaks at {{}} the memory of direct",
         _PEAK,
         _by(arm, gradient),
         arm,
-        supports=supports,
+        supports=(-_INF, 1.0),
         refutes=((1.0, _INF),),
-        scale="log",
-        unit="×",
         label=f"{gradient}, memory, {label}",
     )
 
@@ -90,15 +86,13 @@ def _flat(gradient: str, arm: Arm, label: str) -> Part:
 
 def _faster(baseline: str, steps: int, **at: float) -> Part:
     """The time of a step over that of another gradient, with which it ran interleaved."""
-    return Part(
+    return ratio(
         f"a training step takes {{}} the time of {baseline}",
         relative("step_seconds", gradient=baseline),
         _by(_RK4, "reversible").but("reversible", steps_per_epoch=steps, **at),
         supports=(-_INF, 1.0),
         refutes=((1.0, _INF),),
         conditions=() if at else ("step_size",),
-        scale="log",
-        unit="×",
         label=f"time against {baseline}",
     )
 
@@ -139,7 +133,6 @@ _REVERSIBLE_EXACT = Claim(
     "not, and memory that does not grow with the steps.",
     source=REVERSIBLE,
     published="gradients: stated, no number",
-    published_value=None,
     home="ours: a field on which the adjoint's gradient is wrong, and RK4 with many steps; the source's problems are "
     "not measured",
     studies=("pareto",),
@@ -161,14 +154,12 @@ _REVERSIBLE_EXACT = Claim(
         ),
         Control(
             "a reversible Euler method misses the gradient by more than a reversible rk4",
-            Part(
+            ratio(
                 "the error of the reversible Euler method's gradient is {} that of rk4",
                 _ERROR,
                 _COUPLED.but("euler", solver="euler"),
                 _COUPLED,
                 supports=(1.5, _INF),
-                scale="log",
-                unit="×",
             ),
         ),
         Control(
@@ -215,7 +206,6 @@ _EXACT_AT_LESS = Claim(
     source=SYMPLECTIC,
     published="symplectic adjoint: memory O(MN + s) + O(L), 4 units of work against 2; "
     "ACA: about 5 % error against 10 %",
-    published_value=None,
     home="gradients of adaptive solves (of fixed steps for MALI), and the memory of a training step",
     studies=("pareto",),
     parts=(
@@ -234,14 +224,12 @@ _EXACT_AT_LESS = Claim(
     controls=(
         Control(
             "the adjoint's error on the squeezed field is 1.5 times that of direct or more",
-            Part(
+            ratio(
                 "the adjoint's error is {} that of direct",
                 _ERROR,
                 _by(_SQUEEZED, "adjoint"),
                 _SQUEEZED,
                 supports=(1.5, _INF),
-                scale="log",
-                unit="×",
             ),
         ),
         *(
@@ -251,14 +239,12 @@ _EXACT_AT_LESS = Claim(
         Control("ACA makes one call backwards for each one forwards", _calls("aca", _RK4, (0.99, 1.01))),
         Control(
             "the symplectic adjoint peaks below ACA on the MNIST block",
-            Part(
+            ratio(
                 "symplectic peaks at {} the memory of ACA",
                 _PEAK,
                 _by(_BLOCK, "symplectic"),
                 _by(_BLOCK, "aca"),
                 supports=(-_INF, 1.0),
-                scale="log",
-                unit="×",
             ),
         ),
     ),

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from nodebench.analysis.readings import at_epoch, final, quotient, relative
-from nodebench.claims.contract import Arm, Claim, Control, Match, Part, Topic, Wanted, Where
+from nodebench.claims.contract import Arm, Claim, Control, Match, Part, Topic, Wanted, Where, ratio
 from nodebench.claims.papers.sources import DIFFRAX, SEMINORM, TORCHODE
 
 _INF = math.inf
@@ -32,14 +32,12 @@ _SEMINORM_CASES: dict[str, dict[str, Wanted]] = {
 
 def _seminorm(where: dict[str, Wanted], supports: tuple[float, float] = (-_INF, 0.8), **rest: Any) -> Part:
     """Backward evaluations with the seminorm over those with the full norm."""
-    return Part(
+    return ratio(
         "with the seminorm the backward solve takes {} the evaluations that it takes with the full norm",
         final("nfe_backward"),
         _SEMINORM.but(_SEMINORM.name, **where),
         _FULL_NORM.but(_FULL_NORM.name, **where),
         supports=supports,
-        scale="log",
-        unit="×",
         **rest,
     )
 
@@ -47,14 +45,12 @@ def _seminorm(where: dict[str, Wanted], supports: tuple[float, float] = (-_INF, 
 def _same_loss(name: str, where: dict[str, Wanted]) -> Control:
     return Control(
         f"{name.partition(',')[0]}: the seminorm changes the loss of the first epoch by less than a twentieth",
-        Part(
+        ratio(
             "the loss of the first epoch is {} that with the full norm",
             at_epoch("loss", 1),
             _SEMINORM.but(_SEMINORM.name, **where),
             _FULL_NORM.but(_FULL_NORM.name, **where),
             supports=(0.95, 1.05),
-            scale="log",
-            unit="×",
             label=f"{name}, training",
         ),
     )
@@ -65,7 +61,7 @@ def _faster(words: str, error: str, arm: Arm, home: Where | None = None) -> Part
 
     Both are measured against one baseline in one process, so that the speed of the machine cancels.
     """
-    return Part(
+    return ratio(
         words,
         relative(**_BASELINE),
         arm,
@@ -75,8 +71,6 @@ def _faster(words: str, error: str, arm: Arm, home: Where | None = None) -> Part
         conditions=("task",),
         home=home,
         match=Match("rtol", final(error)),
-        scale="log",
-        unit="×",
     )
 
 
@@ -94,15 +88,13 @@ def _own_steps(words: str, metric: str) -> tuple[Part, ...]:
     """A metric of torchode, where each sample steps on its own, over that of a joint batch."""
 
     def of(problem: dict[str, Wanted], **rest: Any) -> Part:
-        return Part(
+        return ratio(
             words,
             final(metric),
             _EACH.but(_EACH.name, **problem),
             _JOINT.but(_JOINT.name, **problem),
             supports=(-_INF, 0.5),
             refutes=((1.0, _INF),),
-            scale="log",
-            unit="×",
             **rest,
         )
 
@@ -115,7 +107,7 @@ def _own_steps(words: str, metric: str) -> tuple[Part, ...]:
 def _own_time(problem: dict[str, Wanted], **rest: Any) -> Part:
     """The time of a solve by torchode, where each sample steps on its own, over that of a joint batch."""
     tolerances = (1e-3, 1e-5, 1e-7)
-    return Part(
+    return ratio(
         "at equal error a solve takes {} the time of a joint batch",
         relative(**_LOOP_BASELINE),
         _EACH.but(_EACH.name, **problem, rtol=tolerances),
@@ -123,22 +115,18 @@ def _own_time(problem: dict[str, Wanted], **rest: Any) -> Part:
         supports=(-_INF, 0.75),
         refutes=((1.0, _INF),),
         match=Match("rtol", final("solution_error")),
-        scale="log",
-        unit="×",
         **rest,
     )
 
 
 def _a_call(words: str, supports: tuple[float, float], home: Where | None = None, **arm: str | None) -> Part:
     """Seconds of one evaluation with all that the library does around it, over torchdiffeq's."""
-    return Part(
+    return ratio(
         words,
         quotient(relative(**_LOOP_BASELINE), relative("nfe_forward", **_LOOP_BASELINE)),
         _LOOP.but("the other library", **arm),
         supports=supports,
         home=home,
-        scale="log",
-        unit="×",
     )
 
 

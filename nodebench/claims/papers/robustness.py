@@ -2,7 +2,7 @@
 
 import math
 
-from nodebench.analysis.readings import Reading, final
+from nodebench.analysis.readings import change, final
 from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Part, Topic, Wanted
 from nodebench.claims.papers.sources import ROBUST
 
@@ -44,20 +44,13 @@ def _more(
     )
 
 
+_PGD_MINUS_FGSM = change(final("pgd_error"), final("fgsm_error"))
+
+
 def _pgd_is_stronger(arm: Arm) -> Control:
     return Control(
         f"{arm.name}: PGD misclassifies at least as many images as FGSM; fewer would mean that gradients are masked",
-        Part("PGD misclassifies {} more than FGSM", _pgd_minus_fgsm(), arm, supports=(0.0, _INF), unit="points"),
-    )
-
-
-def _pgd_minus_fgsm() -> Reading:
-    """PGD error minus FGSM error, in points."""
-    fgsm, pgd = final("fgsm_error"), final("pgd_error")
-    return Reading(
-        "pgd_error",
-        lambda record: None if (one := fgsm.get(record)) is None or (ten := pgd.get(record)) is None else ten - one,
-        "PGD error − FGSM error",
+        Part("PGD misclassifies {} more than FGSM", _PGD_MINUS_FGSM, arm, supports=(0.0, _INF), unit="points"),
     )
 
 

@@ -3,7 +3,7 @@
 import math
 
 from nodebench.analysis.readings import Reading, final
-from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Part, Topic
+from nodebench.claims.contract import SOLVING, Arm, Claim, Control, Gate, Part, Topic, ratio
 from nodebench.claims.papers.sources import PHYSIOME
 
 _INF = math.inf
@@ -17,7 +17,7 @@ _BEYOND, _HIDDEN, _AFTER = final("extrapolation_rmse"), final("hidden_rmse"), fi
 
 def _over(model: str, name: str, reading: Reading, ode: Arm, label: str, conditions: tuple[str, ...] = ()) -> Part:
     """The error of a baseline over that of a model with an ODE."""
-    return Part(
+    return ratio(
         f"the error of {name} is {{}} that of the {ode.name}",
         reading,
         ode.but(name, model=model, solver=None, rtol=None),
@@ -25,8 +25,6 @@ def _over(model: str, name: str, reading: Reading, ode: Arm, label: str, conditi
         supports=(-_INF, 1.0),
         conditions=conditions,
         may_differ=SOLVING,
-        scale="log",
-        unit="×",
         label=f"{label}, {ode.name}",
     )
 
