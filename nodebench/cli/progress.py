@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Sequence
 from statistics import fmean, median
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Group, RenderableType
@@ -59,9 +58,7 @@ class Display(SilentDisplay):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
     def note(self, text: str) -> None:
@@ -139,9 +136,7 @@ class PlainDisplay(Display):
         self._heartbeat.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._heartbeat.stop()
 
     def note(self, text: str) -> None:
@@ -207,9 +202,7 @@ class LiveDisplay(Display):
         self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def _render(self) -> RenderableType:

@@ -18,8 +18,6 @@ from nodebench.spec import Batching, Gradient, Record
 LARGE = 40
 WIDEST = 10_000  # width in characters of a table with requested columns
 
-_LISTS = ("tasks", "models", "datasets", "options", "solvers", "gradients", "batchings")
-
 
 def show_command(run: str | None, results: Path, columns: Sequence[str], *, figures: bool, animate: bool) -> None:
     """Print the table of a run, and draw its figures if asked."""
@@ -51,20 +49,18 @@ def print_run(folder: Path, records: Sequence[Record], columns: Sequence[str] = 
 
 def list_command(what: str, task: str) -> None:
     """Print one of the lists; the list of options needs a task."""
-    choose("list", what, _LISTS)
-    if bool(task) != (what == "options"):
-        raise BadInput("list options needs a task: list options TASK" if task == "" else f"list {what} takes no task")
-    if what == "options":
-        print_rows(_options(task))
-        return
     lists: dict[str, Callable[[], Rows]] = {
         "tasks": _tasks,
-        "models": _models,
-        "datasets": _datasets,
+        "models": lambda: _parts("model", "models"),
+        "datasets": lambda: _parts("data set", "datasets"),
+        "options": lambda: _options(task),
         "solvers": _solvers,
-        "gradients": _gradients,
-        "batchings": _batchings,
+        "gradients": lambda: [("gradient", "what it is", "source"), *((g.value, g.about, g.source) for g in Gradient)],
+        "batchings": lambda: [("batching", "what it is"), *((b.value, b.about) for b in Batching)],
     }
+    choose("list", what, lists)
+    if bool(task) != (what == "options"):
+        raise BadInput("list options needs a task: list options TASK" if task == "" else f"list {what} takes no task")
     print_rows(lists[what]())
     if what == "solvers":
         from nodebench.solvers import adapters, install_hint, is_installed
@@ -136,28 +132,16 @@ def _tasks() -> Rows:
     ]
 
 
-def _models() -> Rows:
+def _parts(header: str, attribute: str) -> Rows:
+    """Return the models or the data sets of every task."""
     from nodebench.tasks import tasks
 
     return [
-        ("model", "task", "what it is", "source"),
+        (header, "task", "what it is", "source"),
         *(
-            (name, task.name, model.about, model.source)
+            (name, task.name, one.about, one.source)
             for task in tasks().values()
-            for name, model in task.models.items()
-        ),
-    ]
-
-
-def _datasets() -> Rows:
-    from nodebench.tasks import tasks
-
-    return [
-        ("data set", "task", "what it is", "source"),
-        *(
-            (name, task.name, info.about, info.source)
-            for task in tasks().values()
-            for name, info in task.datasets.items()
+            for name, one in getattr(task, attribute).items()
         ),
     ]
 
@@ -202,11 +186,3 @@ def _solvers() -> Rows:
         steps = "adaptive" if method.adaptive else "fixed"
         rows.append((name, str(order or "varies"), steps, method.about))
     return rows
-
-
-def _gradients() -> Rows:
-    return [("gradient", "what it is", "source"), *((g.value, g.about, g.source) for g in Gradient)]
-
-
-def _batchings() -> Rows:
-    return [("batching", "what it is"), *((b.value, b.about) for b in Batching)]

@@ -1,8 +1,6 @@
 """Plots of the studies of solvers, libraries, gradients, batching, compilation and devices."""
 
-from dataclasses import replace
-
-from nodebench.analysis.readings import Reading, final, quotient, relative
+from nodebench.analysis.readings import Reading, final, quotient, relative, scaled
 from nodebench.reporting.charts import Look
 from nodebench.reporting.study_charts import Plot, by_axis, category, each
 from nodebench.spec import Record
@@ -47,7 +45,7 @@ def _work_precision(name: str, task: str, groups: tuple[str, ...], by: tuple[str
         Plot(
             f"{name}-{kind}",
             f"{task}: relative error of the {'gradient' if error is _GRADIENT else 'solution'} against {label}",
-            each(_scaled(cost, scale), error),
+            each(scaled(cost, scale, label), error),
             by,
             Look(label, f"{'gradient' if error is _GRADIENT else 'solution'} error", "xy"),
             groups,
@@ -55,14 +53,6 @@ def _work_precision(name: str, task: str, groups: tuple[str, ...], by: tuple[str
         )
         for kind, cost, label, scale, error in costs
     )
-
-
-def _scaled(reading: Reading, factor: float) -> Reading:
-    def get(record: Record) -> float | None:
-        value = reading.get(record)
-        return None if value is None else value * factor
-
-    return replace(reading, get=get)
 
 
 def _with_diffrax(group: str) -> tuple[str, ...]:
@@ -90,7 +80,7 @@ def _fronts(name: str, task: str, **baseline: str) -> tuple[Plot, ...]:
         Plot(
             f"{name}-{kind}",
             f"{task}: {y_label} against {x_label} by gradient; the dotted line is the Pareto front",
-            each(_scaled(x, scale), y),
+            each(scaled(x, scale, x_label), y),
             ("gradient", "solver"),
             Look(x_label, y_label, "xy", joined=False, front=True),
             (name,),
@@ -208,7 +198,9 @@ COMPARISONS: dict[str, tuple[Plot, ...]] = {
         Plot(
             "loop",
             "Time per call of the field, including the library's overhead: 256 oscillators, μ = 2",
-            category("solver_label", _LOOPS, _scaled(quotient(_SECONDS, final("nfe_forward")), 1e6)),
+            category(
+                "solver_label", _LOOPS, scaled(quotient(_SECONDS, final("nfe_forward")), 1e6, "time per call (µs)")
+            ),
             (),
             Look("", "time per call (µs)", "y", joined=False, categories=_LOOPS),
             ("loop", "loop-compiled", "loop-diffrax"),

@@ -44,13 +44,19 @@ class CrossoverSpec:
 _ADJOINT, _DIRECT, _CHECKPOINT = ({"gradient": name} for name in ("adjoint", "direct", "checkpoint"))
 _JOINT = {"solver": "dopri5", "batching": None}
 _EACH = {"solver": "torchode:dopri5", "batching": "each"}
-_EXPLICIT, _IMPLICIT = {"solver": "dopri5"}, {"solver": "scipy:LSODA"}
+_EXPLICIT = {"solver": "dopri5"}
 
 
 def _less_memory(
     who: str, than: str, group: str, along: Reading, place: str, arms: tuple[ArmAxes, ArmAxes], over: str = ""
 ) -> CrossoverSpec:
     return CrossoverSpec(f"{who} needs less memory than {than}", group, along, place, arms, _PEAK, over=over)
+
+
+def _less_time(who: str, than: str, group: str, along: str, place: str, arms: tuple[ArmAxes, ArmAxes]) -> CrossoverSpec:
+    """Return a crossover of the time of a step; its price is in calls of the field."""
+    words = f"{who} takes less time than {than}"
+    return CrossoverSpec(words, group, axis(along), place, arms, _SECONDS, _CALLS, "calls of the field")
 
 
 def _by_calls(who: str, than: str, arms: tuple[ArmAxes, ArmAxes], group: str = "steps", of: str = "") -> CrossoverSpec:
@@ -80,48 +86,21 @@ CROSSOVERS: Mapping[str, tuple[CrossoverSpec, ...]] = {
             (_EACH, _JOINT),
             final("sample_evaluations"),
         ),
-        CrossoverSpec(
-            "Stepping each sample separately (torchode) takes less time than joint stepping",
-            "stiffness",
-            axis("mu"),
-            "μ",
-            (_EACH, _JOINT),
-            _SECONDS,
-            _CALLS,
-            "calls of the field",
+        _less_time(
+            "Stepping each sample separately (torchode)", "joint stepping", "stiffness", "mu", "μ", (_EACH, _JOINT)
         ),
-        CrossoverSpec(
-            "At μ = 10, stepping each sample separately (torchode) takes less time than joint stepping",
+        _less_time(
+            "At μ = 10, stepping each sample separately (torchode)",
+            "joint stepping",
             "size",
-            axis("starts"),
+            "starts",
             "the batch size",
             (_EACH, _JOINT),
-            _SECONDS,
-            _CALLS,
-            "calls of the field",
         ),
     ),
     "stiffness": (
-        CrossoverSpec(
-            "SciPy's LSODA takes less time than dopri5",
-            "",
-            axis("mu"),
-            "μ",
-            (_IMPLICIT, _EXPLICIT),
-            _SECONDS,
-            _CALLS,
-            "calls of the field",
-        ),
-        CrossoverSpec(
-            "SciPy's Radau takes less time than dopri5",
-            "",
-            axis("mu"),
-            "μ",
-            ({"solver": "scipy:Radau"}, _EXPLICIT),
-            _SECONDS,
-            _CALLS,
-            "calls of the field",
-        ),
+        _less_time("SciPy's LSODA", "dopri5", "", "mu", "μ", ({"solver": "scipy:LSODA"}, _EXPLICIT)),
+        _less_time("SciPy's Radau", "dopri5", "", "mu", "μ", ({"solver": "scipy:Radau"}, _EXPLICIT)),
         CrossoverSpec(
             "Within diffrax, kvaerno5 takes less time than tsit5",
             "",

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from nodebench.errors import BadInput, writing_to
 from nodebench.escapes import for_spreadsheet, for_terminal, visible
 from nodebench.paths import for_writing, is_regular, make_folder, remove_file, write_file
-from nodebench.reporting.document import Block, Cell, Chart, Page, Table
+from nodebench.reporting.document import Cell, Page, Table
 
 Files = dict[str, bytes]  # by path below the report's folder
 
@@ -147,7 +147,7 @@ def _environment(autoescape: bool) -> Environment:
     environment = Environment(
         loader=PackageLoader("nodebench.reporting"), autoescape=autoescape, undefined=StrictUndefined, finalize=_shown
     )
-    environment.globals |= {"kind_of": _kind, "key_of": _key, "drawn": _drawn}
+    environment.globals |= {"key_of": _key}
     environment.filters["md"] = markdown_text
     return environment
 
@@ -157,17 +157,8 @@ def _shown(value: object) -> object:
     return for_terminal(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _kind(block: Block) -> str:
-    return type(block).__name__
-
-
 def _key(cell: Cell) -> str:
     return f"{cell.key:.9g}" if isinstance(cell.key, float) else str(cell.key)
-
-
-def _drawn(chart: Chart) -> Markup:
-    """Return the SVG of a chart as safe markup; its text was escaped when it was drawn."""
-    return Markup(chart.drawing.svg)
 
 
 def markdown_text(text: object) -> str:

@@ -5,12 +5,11 @@ import subprocess
 import sys
 
 import pytest
-import typer
+from typer.testing import CliRunner
 
 from nodebench.cli import completion
 from nodebench.cli.app import _ORDER, app
 from nodebench.spec import Grid, Study
-from nodebench.spec.axes import choices_of
 from nodebench.store.run_folder import RunFolder
 from nodebench.tasks import tasks
 
@@ -21,12 +20,18 @@ def runs(tmp_path):
     run.folder.rename(tmp_path / "results" / "alpha")
 
 
+def asked(*words: str) -> dict[str, str]:
+    """What bash tells a command that completes the last of some words."""
+    typed = " ".join(("nodebench", *words))
+    return {"_NODEBENCH_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(words))}
+
+
 def completed(folder, *words: str) -> list[str]:
     """As bash asks for the last of some words."""
-    typed = " ".join(("nodebench", *words))
-    asked = {"_NODEBENCH_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(words))}
     command = [sys.executable, "-c", "from nodebench.cli.app import app; app(prog_name='nodebench')"]
-    done = subprocess.run(command, cwd=folder, env=os.environ | asked, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | asked(*words), capture_output=True, text=True, check=False
+    )
     return done.stdout.split()
 
 
@@ -38,29 +43,25 @@ def test_a_shell_is_told_how_the_last_word_goes_on(runs, tmp_path, words, found)
 
 
 @pytest.mark.parametrize(
-    ("complete", "incomplete", "found"),
+    ("words", "found"),
     [
-        (completion.of_solvers, "dopri5,bosh", {"dopri5,bosh3"}),
-        (completion.by_comma(choices_of("gradient")), "direct,adjoint-", {"direct,adjoint-seminorm"}),
-        (completion.by_comma(choices_of("batching")), "e", {"each"}),
-        (completion.of_presets, "sm", {"smoke"}),
-        (completion.of_studies, "gradients", {"gradients", "gradients-all"}),
-        (completion.of_claims, "memory", {"memory-constant"}),
+        (["run", "--solver", "dopri5,bosh"], {"dopri5,bosh3"}),
+        (["run", "--gradient", "direct,adjoint-"], {"direct,adjoint-seminorm"}),
+        (["run", "--batching", "e"], {"each"}),
+        (["run", "--preset", "sm"], {"smoke"}),
+        (["study", "show", "gradients"], {"gradients", "gradients-all"}),
+        (["claims", "show", "memory"], {"memory-constant"}),
+        (["run", "--task", "latent-spirals", "--model", "rnn,lat"], {"rnn,latent-ode"}),
     ],
 )
-def test_names_go_on_from_what_was_typed(complete, incomplete, found):
-    assert set(complete(incomplete)) == found
-
-
-def test_models_are_those_of_the_task():
-    context = typer.main.get_command(app).make_context("nodebench", ["run"], resilient_parsing=True)
-    context.params["task"] = "latent-spirals"
-    assert completion.of_models(context, "rnn,lat") == ["rnn,latent-ode"]
+def test_names_go_on_from_what_was_typed(words, found):
+    done = CliRunner().invoke(app, prog_name="nodebench", env=asked(*words))
+    assert set(done.output.split()) == found
 
 
 def test_every_task_of_nodebench_is_completed():
     ours = {name for name, task in tasks().items() if type(task).__module__.startswith("nodebench.")}
-    assert set(completion.of_tasks("")) == ours
+    assert set(completion.of_tasks()) == ours
 
 
 def test_the_help_lists_every_command():
