@@ -9,8 +9,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from nodebench.distributions import Installed, identify
 from nodebench.errors import BadInput
@@ -60,6 +63,31 @@ def load_plugins(group: str, name_of: Callable[[Any], str]) -> dict[str, Plugin]
             source = None if _is_built_in(entry) or entry.dist is None else identify(entry.dist)
             loaded[name] = Plugin(part, source)
     return loaded
+
+
+def check_attributes(part: Any, base: type) -> None:
+    """Check that a part is an instance of ``base`` and that its attributes have the types that ``base`` declares.
+
+    Raises:
+        TypeError: it is not an instance, or an attribute is missing or has another type.
+    """
+    if not isinstance(part, base):
+        package = base.__module__.rpartition(".")[0]
+        raise TypeError(f"{type(part).__name__} is not a subclass of {package}.{base.__name__}")
+    try:
+        _declared(base).model_validate(part)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise TypeError(f"its attribute '{'.'.join(map(str, first['loc']))}': {first['msg']}") from None
+
+
+@cache
+def _declared(base: type) -> type[BaseModel]:
+    """Return a model with the annotated attributes of a class."""
+    hints = get_type_hints(base, include_extras=True).items()
+    kinds = {name: (get_args(kind)[0] if get_origin(kind) is ClassVar else kind, ...) for name, kind in hints}
+    settings = ConfigDict(from_attributes=True, arbitrary_types_allowed=True)
+    return create_model(base.__name__, __config__=settings, **kinds)  # type: ignore[call-overload]
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """The ODE block: a layer whose output is the solution of an initial value problem."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -17,16 +15,14 @@ class OdeBlock(nn.Module):
     Args:
         field: module ``(t, y) -> dy/dt`` with ``t`` a scalar and ``y`` of any shape.
         solve: the integrator.
-        times: start and end.
     """
 
-    def __init__(self, field: nn.Module, solve: Solve, times: Sequence[float] = (0.0, 1.0)) -> None:
+    def __init__(self, field: nn.Module, solve: Solve) -> None:
         super().__init__()
         self.field = field
         self.solve = solve
-        self.times = tuple(times)
 
     def forward(self, y: Tensor) -> Tensor:
-        """Return the state at the last time, of the same shape as ``y``."""
-        times = torch.tensor(self.times, dtype=time_dtype(y.dtype), device=y.device)
+        """Return ``y(1)``, of the same shape as ``y``."""
+        times = torch.tensor([0.0, 1.0], dtype=time_dtype(y.dtype), device=y.device)
         return self.solve(self.field, y, times)[-1]

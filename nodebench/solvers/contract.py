@@ -9,9 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from nodebench.instruments import CountedField
@@ -172,13 +173,13 @@ class SolverAdapter(ABC):
         in_torch: whether users of the backend write their fields in torch.
     """
 
-    backend: str
+    backend: Annotated[str, Field(pattern=r"^[^\s,:/]+$")]
     source: str
     gradients: frozenset[Gradient]
-    batchings: tuple[Batching, ...] = (Batching.JOINT,)
-    compiles: tuple[Compile, ...] = (Compile.EAGER, Compile.FIELD)
+    batchings: Annotated[tuple[Batching, ...], Field(min_length=1)] = (Batching.JOINT,)
+    compiles: Annotated[tuple[Compile, ...], Field(min_length=1)] = (Compile.EAGER, Compile.FIELD)
     package: str | None = None
-    dtypes: tuple[Dtype, ...] = USUAL_DTYPES
+    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)] = USUAL_DTYPES
     takes_first_step: bool = False
     holds_steps: bool = True
     couples: bool = False

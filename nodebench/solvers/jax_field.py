@@ -4,6 +4,7 @@ The module is exported to torch's core operators, and each operator is replaced 
 stay torch tensors. An operator without a counterpart raises an error that names the operator.
 """
 
+import operator
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -256,25 +257,23 @@ def _scaled(operation: Callable[[Any, Any], Array]) -> Callable[..., Array]:
     return lambda x, y, alpha=1: operation(x, y if alpha == 1 else alpha * y)
 
 
+_NUMPY = (
+    "abs", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "maximum", "minimum", "where",
+)  # fmt: skip
 _OPERATORS: dict[str, Callable[..., Any]] = {
-    "getitem": lambda values, index: values[index],
+    **{name: getattr(jnp, name) for name in _NUMPY},
+    **{name: getattr(operator, name) for name in ("getitem", "mul", "gt", "ge", "lt", "le", "eq")},
+    **dict.fromkeys(("mm", "bmm", "mv"), jnp.matmul),
+    **dict.fromkeys(("t", "permute"), jnp.transpose),
+    **dict.fromkeys(("view", "reshape", "_unsafe_view"), jnp.reshape),
+    **dict.fromkeys(("clone", "alias", "detach", "lift_fresh_copy"), _same),
     "add": _scaled(lambda x, y: x + y),
     "sub": _scaled(lambda x, y: x - y),
-    "mul": lambda x, y: x * y,
     "div": lambda x, y: x / y,
     "neg": jnp.negative,
     "reciprocal": lambda x: 1 / x,
     "pow": jnp.power,
-    "abs": jnp.abs,
-    "exp": jnp.exp,
-    "expm1": jnp.expm1,
-    "log": jnp.log,
-    "log1p": jnp.log1p,
-    "sqrt": jnp.sqrt,
     "rsqrt": lax.rsqrt,
-    "sin": jnp.sin,
-    "cos": jnp.cos,
-    "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,
     "relu": jax.nn.relu,
     "elu": _elu,
@@ -282,17 +281,6 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "gelu": lambda x, approximate="none": jax.nn.gelu(x, approximate == "tanh"),
     "erf": jax.scipy.special.erf,
     "clamp": lambda x, low=None, high=None: jnp.clip(x, low, high),
-    "maximum": jnp.maximum,
-    "minimum": jnp.minimum,
-    "where": jnp.where,
-    "gt": lambda x, y: x > y,
-    "ge": lambda x, y: x >= y,
-    "lt": lambda x, y: x < y,
-    "le": lambda x, y: x <= y,
-    "eq": lambda x, y: x == y,
-    "mm": jnp.matmul,
-    "bmm": jnp.matmul,
-    "mv": jnp.matmul,
     "addmm": lambda bias, x, y, beta=1, alpha=1: beta * bias + alpha * (x @ y),
     "convolution": _convolution,
     "native_group_norm": _group_norm,
@@ -301,12 +289,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "mean": _reduced(jnp.mean),
     "amax": _reduced(jnp.max),
     "amin": _reduced(jnp.min),
-    "t": jnp.transpose,
-    "permute": jnp.transpose,
     "transpose": jnp.swapaxes,
-    "view": jnp.reshape,
-    "reshape": jnp.reshape,
-    "_unsafe_view": jnp.reshape,
     "unsqueeze": jnp.expand_dims,
     "squeeze": lambda x, axes=None: jnp.squeeze(x, axes if axes is None or isinstance(axes, int) else tuple(axes)),
     "expand": _expand,
@@ -323,9 +306,5 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "ones_like": _like(1),
     "zeros_like": _like(0),
     "copy": lambda x, y, *_: jnp.broadcast_to(y, x.shape).astype(x.dtype),
-    "clone": _same,
-    "alias": _same,
-    "detach": _same,
-    "lift_fresh_copy": _same,
     "_to_copy": _cast,
 }

@@ -7,17 +7,13 @@ from contextlib import AbstractContextManager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any
 
 from nodebench.distributions import DIGITS, Installed
 from nodebench.errors import BadInput, choose
 from nodebench.objects import load_object
-from nodebench.plugins import Plugin, PluginWarning, calling, load_plugins
+from nodebench.plugins import Plugin, PluginWarning, calling, check_attributes, load_plugins
 from nodebench.solvers.contract import Method, SolverAdapter, StepControl
-from nodebench.spec import Batching, Compile, Gradient
-from nodebench.spec.trial import Dtype
 
 BARE = "torchdiffeq"  # the backend whose methods need no prefix
 
@@ -67,37 +63,14 @@ def _registered() -> dict[str, Plugin]:
     return load_plugins("nodebench.solvers", _checked_backend)
 
 
-class _Declared(BaseModel):
-    """The attributes of an adapter, as ``SolverAdapter`` declares them."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    backend: Annotated[str, Field(pattern=r"^[^\s,:/]+$")]
-    source: str
-    gradients: frozenset[Gradient]
-    batchings: Annotated[tuple[Batching, ...], Field(min_length=1)]
-    compiles: Annotated[tuple[Compile, ...], Field(min_length=1)]
-    package: str | None
-    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)]
-    takes_first_step: bool
-    holds_steps: bool
-    couples: bool
-    in_torch: bool
-
-
 def _checked_backend(adapter: Any) -> str:
     """Return the backend of an adapter after checking that its attributes have the declared types.
 
     Raises:
         TypeError: the object is not an adapter, or an attribute is missing or has another type.
     """
-    if not isinstance(adapter, SolverAdapter):
-        raise TypeError(f"{type(adapter).__name__} is not a subclass of nodebench.solvers.SolverAdapter")
-    try:
-        return _Declared.model_validate(adapter).backend
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise TypeError(f"its attribute '{'.'.join(map(str, first['loc']))}': {first['msg']}") from None
+    check_attributes(adapter, SolverAdapter)
+    return str(adapter.backend)
 
 
 def calling_adapter(adapter: SolverAdapter, method: str) -> AbstractContextManager[None]:

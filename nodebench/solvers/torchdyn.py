@@ -60,9 +60,7 @@ class TorchdynAdapter(SolverAdapter):
         def direct(y0: Tensor, times: Tensor) -> Tensor:
             return _solve(field, y0, times, control, method.adaptive)
 
-        if control.gradient is Gradient.CHECKPOINT:
-            return checkpointed(direct, y0, times, control, method.adaptive)
-        return direct(y0, times)
+        return checkpointed(direct, y0, times, control, method.adaptive)
 
     def code(self, control: StepControl) -> str:
         """Return code that solves with an ``ODEProblem``."""

@@ -96,9 +96,7 @@ class TorchodeAdapter(SolverAdapter):
         def direct(y0: Tensor, times: Tensor) -> Tensor:
             return _solve(solver, field, y0, times, step, joint, control)
 
-        if control.gradient is Gradient.CHECKPOINT:
-            return checkpointed(direct, y0, times, control, method.adaptive)
-        return direct(y0, times)
+        return checkpointed(direct, y0, times, control, method.adaptive)
 
     def unseen(self, control: StepControl) -> Mapping[str, str]:
         """Return the metrics hidden by a fully compiled solver, or by torch.func in the backward solves of samples."""

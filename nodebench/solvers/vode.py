@@ -35,15 +35,11 @@ class VodeSolver(ScipyWrapperODESolver):  # type: ignore[misc]
 
     Adams uses functional iteration, which needs no Jacobian; this is SciPy's default and the paper's choice. BDF uses
     chord iteration with a finite-difference Jacobian, whose evaluations of the field are counted.
-
-    Attributes:
-        evaluations: VODE's own count of evaluations in the last solve, including those for the Jacobian.
     """
 
     solver: str
     func: Callable[[float, np.ndarray], np.ndarray]
     y0: np.ndarray
-    evaluations: int = 0
 
     def __init__(self, *arguments: Any, first_step: float = 0.0, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -68,7 +64,6 @@ class VodeSolver(ScipyWrapperODESolver):  # type: ignore[misc]
             if not solver.successful():
                 status, message = _FAILURES.get(solver.get_return_code(), (Status.ERROR, "VODE gave up"))
                 raise SolveFailed(status, f"{message} at t = {solver.t:.4g}")
-        VodeSolver.evaluations = int(solver._integrator.iwork[11]) if len(times) > 1 else 0
         found = torch.from_numpy(np.stack(states)).to(self.device, self.dtype)
         return found.reshape(-1, *self.shape)
 

@@ -7,10 +7,10 @@ A new task is a ``Task`` that builds an ``Experiment``, and one entry point in t
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf
 from torch import Tensor, nn
 
 from nodebench.solvers import Integrator, StepControl
@@ -197,22 +197,22 @@ class Task(ABC):
             experiment checked, in a separate process.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[Annotated[str, Field(pattern=r"^[^\s,:]+$")]]
     about: ClassVar[str]
     source: ClassVar[str]
-    models: ClassVar[Mapping[str, ModelInfo]]
+    models: ClassVar[Annotated[Mapping[str, InstanceOf[ModelInfo]], Field(min_length=1)]]
     options: ClassVar[type[Options]]
-    presets: ClassVar[Mapping[Preset, Options]]
+    presets: ClassVar[Annotated[Mapping[Preset, InstanceOf[Options]], Field(min_length=1)]]
     gradient: ClassVar[Gradient] = Gradient.ADJOINT
-    rtol: ClassVar[float]
-    atol: ClassVar[float]
-    step_size: ClassVar[float | None]
-    reference: ClassVar[StepControl]
-    second_reference: ClassVar[StepControl | None] = None
+    rtol: ClassVar[Annotated[float, Field(gt=0)]]
+    atol: ClassVar[Annotated[float, Field(gt=0)]]
+    step_size: ClassVar[Annotated[float | None, Field(gt=0)]]
+    reference: ClassVar[InstanceOf[StepControl]]
+    second_reference: ClassVar[InstanceOf[StepControl] | None] = None
     headlines: ClassVar[tuple[str, ...]]
     trains: ClassVar[bool] = True
-    datasets: ClassVar[Mapping[str, DatasetInfo]] = {}
-    dtypes: ClassVar[tuple[Dtype, ...]] = USUAL_DTYPES
+    datasets: ClassVar[Mapping[str, InstanceOf[DatasetInfo]]] = {}
+    dtypes: ClassVar[Annotated[tuple[Dtype, ...], Field(min_length=1)]] = USUAL_DTYPES
     brief: ClassVar[Mapping[str, Scalar]] = {}
     runs_user_code: ClassVar[bool] = False
 

@@ -1,6 +1,5 @@
 """``toy/detest``: the 25 problems of DETEST, solved. Nothing is trained."""
 
-from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -9,9 +8,10 @@ from torch import Tensor, nn
 
 from nodebench.models.detest import SPAN, Detest
 from nodebench.models.systems import exact_states
-from nodebench.solvers import Integrator, StepControl
+from nodebench.solvers import StepControl
 from nodebench.spec import Preset
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.solving import Solved, Solves
 
 REFERENCE_TOLERANCE = 1e-12
 
@@ -48,35 +48,16 @@ class DetestTask(Task):
 
     def build(self, setup: Setup) -> Experiment:
         """Build the experiment, which only solves."""
-        return _Solves(setup)
+        return _Errors(setup)
 
 
-class _Solved(nn.Module):
-    def __init__(self, field: nn.Module, solve: Integrator) -> None:
-        super().__init__()
-        self.field = field
-        self.solve = solve
-
-    def forward(self, start: Tensor, times: Tensor) -> Tensor:
-        return self.solve(self.field, start, times)[-1]
-
-
-class _Solves(Experiment):
-    epochs = 1
-    generators = {}  # draws nothing
-
+class _Errors(Solves):
     def __init__(self, setup: Setup) -> None:
         options: DetestOptions = setup.options
         field = Detest(options.problem)
-        self.model = _Solved(field, setup.solve)
-        self.steps_per_epoch = options.solves
         start, times = field.start.unsqueeze(0), torch.tensor([0.0, SPAN], dtype=torch.float64)
         self._exact = exact_states(field, start, times, REFERENCE_TOLERANCE)[-1]
-        self.probe = start.to(setup.device, setup.dtype), times.to(setup.device, setup.dtype)
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        for _ in range(self.steps_per_epoch):
-            yield self.probe
+        super().__init__(setup, Solved(field, setup.solve), start, times)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Root mean square error of the final state, over its components."""

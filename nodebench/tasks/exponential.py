@@ -1,7 +1,6 @@
 """``toy/exponential``: x' = 1 - x against its closed form. Nothing is trained."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -9,9 +8,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nodebench.models.fields import RelaxationField
-from nodebench.solvers import Integrator, StepControl
+from nodebench.solvers import StepControl
 from nodebench.spec import Preset
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.solving import Solved, Solves
 
 # Relative errors below this come from rounding, not from the method.
 ROUNDING = 2e-13
@@ -45,36 +45,17 @@ class Exponential(Task):
 
     def build(self, setup: Setup) -> Experiment:
         """Build the experiment, which only solves."""
-        return _Solves(setup)
+        return _Orders(setup)
 
 
-class _Flow(nn.Module):
-    def __init__(self, solve: Integrator) -> None:
-        super().__init__()
-        self.field = RelaxationField()
-        self.solve = solve
-
-    def forward(self, x0: Tensor, times: Tensor) -> Tensor:
-        return self.solve(self.field, x0, times)[-1]
-
-
-class _Solves(Experiment):
-    epochs = 1
-    generators = {}  # draws nothing
-
+class _Orders(Solves):
     def __init__(self, setup: Setup) -> None:
         options: ExponentialOptions = setup.options
         self._solve = setup.solve
         self._span = options.span
-        self.model = _Flow(setup.solve)
-        self.steps_per_epoch = options.solves
-        self._x0 = torch.tensor([options.x0]).to(setup.device, setup.dtype)
-        self._times = torch.tensor([0.0, options.span]).to(setup.device, setup.dtype)
-        self.probe = (self._x0, self._times)
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        for _ in range(self.steps_per_epoch):
-            yield self.probe
+        model = Solved(RelaxationField(), setup.solve)
+        super().__init__(setup, model, torch.tensor([options.x0]), torch.tensor([0.0, options.span]))
+        self._x0, self._times = self.probe
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         return self._relative_error(model(*batch))

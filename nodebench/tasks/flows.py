@@ -1,6 +1,5 @@
 """``toy/flow``: solve known fields from a batch of initial states. Nothing is trained."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -8,9 +7,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nodebench.models import systems
-from nodebench.solvers import Integrator, StepControl
+from nodebench.solvers import StepControl
 from nodebench.spec import Preset
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.solving import Solved, Solves
 
 
 class FlowOptions(Options):
@@ -81,34 +81,19 @@ def _in_box(low: tuple[float, ...], high: tuple[float, ...], count: int, generat
     return corner + (torch.tensor(high) - corner) * torch.rand(count, len(low), generator=generator)
 
 
-class _Solved(nn.Module):
-    def __init__(self, field: nn.Module, solve: Integrator, alone: bool) -> None:
-        super().__init__()
-        self.field = field
-        self.solve = solve
-        self.alone = alone
+class _Alone(Solved):
+    """Solves each initial state separately."""
 
-    def forward(self, starts: Tensor, times: Tensor) -> Tensor:
-        if self.alone:
-            return torch.cat([self.solve(self.field, start, times)[-1] for start in starts.split(1)])
-        return self.solve(self.field, starts, times)[-1]
+    def forward(self, start: Tensor, times: Tensor) -> Tensor:
+        return torch.cat([super(_Alone, self).forward(one, times) for one in start.split(1)])
 
 
-class _Flows(Experiment):
-    epochs = 1
-    generators = {}  # draws nothing
-
+class _Flows(Solves):
     def __init__(self, setup: Setup) -> None:
         options: FlowOptions = setup.options
         problem = _problem(setup.model, options, setup.seed)
-        self.model = _Solved(problem.field, setup.solve, options.alone)
-        self.steps_per_epoch = options.solves
-        times = torch.tensor([0.0, problem.span], dtype=torch.float64)
-        self.probe = problem.starts.to(setup.device, setup.dtype), times.to(setup.device, setup.dtype)
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        for _ in range(self.steps_per_epoch):
-            yield self.probe
+        model = (_Alone if options.alone else Solved)(problem.field, setup.solve)
+        super().__init__(setup, model, problem.starts, torch.tensor([0.0, problem.span], dtype=torch.float64))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean absolute value of the final states: not an objective, but equal for equal solves."""

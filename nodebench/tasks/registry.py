@@ -1,20 +1,15 @@
 """Find tasks by name."""
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cache
-from typing import Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
+from typing import Any
 
 from nodebench.distributions import Installed
 from nodebench.errors import choose
-from nodebench.plugins import Plugin, calling, load_plugins
-from nodebench.solvers import StepControl
-from nodebench.spec import DataSource, Gradient, Preset
+from nodebench.plugins import Plugin, calling, check_attributes, load_plugins
+from nodebench.spec import DataSource, Preset
 from nodebench.spec.record import DataCard
-from nodebench.spec.trial import Dtype, Scalar
-from nodebench.tasks.contract import DatasetInfo, ModelInfo, Options, Task
+from nodebench.tasks.contract import Options, Task
 
 
 @cache
@@ -73,39 +68,11 @@ def _registered() -> dict[str, Plugin]:
     return load_plugins("nodebench.tasks", _checked_name)
 
 
-class _Declared(BaseModel):
-    """The class attributes of a task, as ``Task`` declares them."""
-
-    model_config = ConfigDict(from_attributes=True, arbitrary_types_allowed=True)
-
-    name: Annotated[str, Field(pattern=r"^[^\s,:]+$")]
-    about: str
-    source: str
-    models: Annotated[Mapping[str, InstanceOf[ModelInfo]], Field(min_length=1)]
-    options: type[Options]
-    presets: Annotated[Mapping[Preset, InstanceOf[Options]], Field(min_length=1)]
-    gradient: Gradient
-    rtol: Annotated[float, Field(gt=0)]
-    atol: Annotated[float, Field(gt=0)]
-    step_size: Annotated[float, Field(gt=0)] | None
-    reference: InstanceOf[StepControl]
-    headlines: tuple[str, ...]
-    trains: bool
-    datasets: Mapping[str, InstanceOf[DatasetInfo]]
-    dtypes: Annotated[tuple[Dtype, ...], Field(min_length=1)]
-    brief: Mapping[str, Scalar]
-
-
 def _checked_name(task: Any) -> str:
     """Check the types of a task's attributes and return its name.
 
     Raises:
         TypeError: the object is not a task, or an attribute is missing or has the wrong type.
     """
-    if not isinstance(task, Task):
-        raise TypeError(f"{type(task).__name__} is not a subclass of nodebench.tasks.Task")
-    try:
-        return _Declared.model_validate(task).name
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise TypeError(f"its attribute '{'.'.join(map(str, first['loc']))}': {first['msg']}") from None
+    check_attributes(task, Task)
+    return str(task.name)

@@ -1,16 +1,16 @@
 """``toy/stiff-decay``: gradient of one step of the linear test equation with respect to its rate. No training."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from nodebench.solvers import Integrator, StepControl
+from nodebench.solvers import StepControl
 from nodebench.spec import Gradient, Preset
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
+from nodebench.tasks.solving import Solved, Solves
 
 _FRONK = "Fronk and Petzold 2025, arXiv 2508.01519"
 
@@ -56,32 +56,13 @@ class _Decay(nn.Module):
         return self.rate * y
 
 
-class _Solved(nn.Module):
-    def __init__(self, field: nn.Module, solve: Integrator) -> None:
-        super().__init__()
-        self.field = field
-        self.solve = solve
-
-    def forward(self, start: Tensor, times: Tensor) -> Tensor:
-        return self.solve(self.field, start, times)[-1]
-
-
-class _Decays(Experiment):
-    epochs = 1
-    generators = {}  # draws nothing
-
+class _Decays(Solves):
     def __init__(self, setup: Setup) -> None:
         options: StiffDecayOptions = setup.options
         self._solve, self._gradient, self._stiffness = setup.solve, setup.solve.control.gradient, options.stiffness
-        self.steps_per_epoch = options.solves
-        self.model = _Solved(_Decay(options.stiffness), setup.solve).to(setup.device, setup.dtype)
+        model = Solved(_Decay(options.stiffness), setup.solve)
+        super().__init__(setup, model, torch.ones(1, 1), torch.tensor([0.0, 1.0]))
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.0)
-        self.probe = (torch.ones(1, 1), torch.tensor([0.0, 1.0]))
-        self.probe = tuple(tensor.to(setup.device, setup.dtype) for tensor in self.probe)
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        for _ in range(self.steps_per_epoch):
-            yield self.probe
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The final state, to be differentiated with respect to the rate."""

@@ -151,13 +151,8 @@ class Random(Toy):
     about = "a random linear field, drawn by the seed; 'growth' shows whether it is unstable"
     source = _ARTICLE
     options = RandomOptions
-    presets = {
-        Preset.SMOKE: RandomOptions(epochs=2, steps_per_epoch=3, **_QUARTER),
-        **{
-            preset: known.model_copy(update={"stable": True})
-            for preset, known in presets(RandomOptions).items()
-            if preset is not Preset.SMOKE
-        },
+    presets = presets(RandomOptions, stable=True) | {
+        Preset.SMOKE: RandomOptions(epochs=2, steps_per_epoch=3, **_QUARTER)
     }
 
     def system(self, setup: Setup) -> nn.Module:

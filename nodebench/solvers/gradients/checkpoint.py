@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nodebench.solvers.contract import StepControl
 from nodebench.solvers.random_state import RandomState
+from nodebench.spec import Gradient
 
 SEGMENTS = 4  # default number
 
@@ -109,7 +110,9 @@ def _reentrant(solve: Solve, y0: Tensor, times: Tensor) -> Tensor:
 
 
 def checkpointed(solve: Solve, y0: Tensor, times: Tensor, control: StepControl, adaptive: bool) -> Tensor:
-    """Solve in the number of segments that ``control`` sets; arguments as in ``solve_in_segments``."""
+    """Solve in the segments of the gradient ``checkpoint``, or at once for all others; see ``solve_in_segments``."""
+    if control.gradient is not Gradient.CHECKPOINT:
+        return solve(y0, times)
     steps = None if adaptive else fixed_steps(times, control.step_size)
     return solve_in_segments(solve, y0, times, control.segments or SEGMENTS, steps)
 
