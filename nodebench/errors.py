@@ -38,12 +38,12 @@ def at_least(least: float, **options: float | None) -> None:
 
 
 @contextmanager
-def writing_to(place: object, failure: type[Exception] = BadInput) -> Iterator[None]:
-    """Raise ``failure``, which names the place, instead of an ``OSError``."""
+def writing_to(target: object, failure: type[Exception] = BadInput) -> Iterator[None]:
+    """Replace an ``OSError`` by ``failure``, whose message names the target."""
     try:
         yield
     except OSError as error:
-        raise failure(f"{place}: cannot write there: {error.strerror or error}") from error
+        raise failure(f"{target}: cannot write there: {error.strerror or error}") from error
 
 
 def first_fault(error: "ValidationError") -> str:

@@ -20,7 +20,7 @@ from nodebench.spec.calibration import Calibration, machine_of
 from nodebench.spec.study import REPRODUCED
 from nodebench.store.calibrations import calibrations
 from nodebench.store.published import records_to_judge
-from nodebench.store.run_folder import RunFolder, records_below
+from nodebench.store.run_folder import RunFolder, kept_records
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def reproduce(
     """
     folder, choice = Path(results), choice or Choice()
     at_least(1, sample=choice.sample)
-    everything = records_below(folder)
+    everything = kept_records(folder)
     found, claims = _found(what, folder, everything)
     ended = [record for record in found if record.status is Status.OK or record.status in OUTCOMES]
     if not ended:

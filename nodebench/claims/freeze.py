@@ -108,7 +108,7 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         plain = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
         if isinstance(value, Part):
-            plain["pool"] = None  # a former field that no frozen declaration used
+            plain["pool"] = None  # a field that was removed: frozen declarations have its default
         # Declarations from before the field "any_device" keep their hashes.
         return {name: item for name, item in plain.items() if item or name != "any_device"}
     if isinstance(value, Mapping):

@@ -37,7 +37,7 @@ class WhyCode(StrEnum):
 
 @dataclass(frozen=True)
 class Why:
-    """Why something is not decided.
+    """Why a claim or a condition is not decided.
 
     Attributes:
         code: for programs.
@@ -53,7 +53,7 @@ class Note:
     """What was left out, refused or noticed while a sample was made.
 
     Attributes:
-        message: for people.
+        message: what happened, as a sentence without its full stop.
         count: how many records or replicates it is about.
     """
 

@@ -51,8 +51,8 @@ def list_command(what: str, task: str) -> None:
     """Print one of the lists; the list of options needs a task."""
     lists: dict[str, Callable[[], Rows]] = {
         "tasks": _tasks,
-        "models": lambda: _parts("model", "models"),
-        "datasets": lambda: _parts("data set", "datasets"),
+        "models": lambda: _models_or_datasets("model", "models"),
+        "datasets": lambda: _models_or_datasets("data set", "datasets"),
         "options": lambda: _options(task),
         "solvers": _solvers,
         "gradients": lambda: [("gradient", "what it is", "source"), *((g.value, g.about, g.source) for g in Gradient)],
@@ -132,7 +132,7 @@ def _tasks() -> Rows:
     ]
 
 
-def _parts(header: str, attribute: str) -> Rows:
+def _models_or_datasets(header: str, attribute: str) -> Rows:
     """Return the models or the data sets of every task."""
     from nodebench.tasks import tasks
 

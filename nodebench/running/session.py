@@ -36,7 +36,7 @@ class Execution:
         passes: passes of each trial; None for the study's passes. On resume, a trial whose record lacks one of them
             runs again.
         checkpoint_every: seconds between two checkpoints of a trial, 0 for none; None for the study's interval.
-        until: when running trials are stopped, on the clock of ``time.monotonic``; None for no time limit.
+        until: time of ``time.monotonic`` at which running trials are stopped; None for no limit.
     """
 
     results: Path
@@ -199,7 +199,7 @@ def _run(run: RunFolder, study: Study, plan: "Plan", engine: "Engine", how: Exec
         trials = [one.trial for one in todo]
         with (
             listener.interruption(engine.stop) as received,
-            _stopped_in_time(engine.stop, how),
+            _time_limit(engine.stop, how),
             listener.display(trials, costs) as display,
         ):
             engine.notice = display.note
@@ -215,7 +215,7 @@ def _run(run: RunFolder, study: Study, plan: "Plan", engine: "Engine", how: Exec
 
 
 @contextmanager
-def _stopped_in_time(stop: Callable[[], None], how: Execution) -> Iterator[None]:
+def _time_limit(stop: Callable[[], None], how: Execution) -> Iterator[None]:
     """Call ``stop`` at the time limit, if there is one."""
     if how.until is None:
         yield

@@ -29,8 +29,8 @@ def studies_of(claim: Claim) -> list[Study]:
 
 def asked(claim: Claim, study: Study) -> list[Planned]:
     """Return the trials of a study that at least one arm of a claim reads."""
-    planned = plan(study, elsewhere=True).planned
-    return [one for one in planned if any(arm.reads(axes_of(one.trial)) for arm in claim.arms)]
+    planned, arms = plan(study, elsewhere=True).planned, claim.arms
+    return [one for one in planned if any(arm.reads(axes_of(one.trial)) for arm in arms)]
 
 
 def contents_of(claim: Claim) -> list[Content]:

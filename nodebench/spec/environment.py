@@ -31,6 +31,52 @@ class Code(TypedDict, total=False):
     dirty: bool | None
 
 
+class Cores(TypedDict, total=False):
+    """Processor cores.
+
+    Attributes:
+        logical: logical cores of the machine, hyper-threads included.
+        physical: physical cores of the machine.
+        usable: cores that the process may use.
+    """
+
+    __pydantic_config__ = _TOLERANT  # type: ignore[misc]
+
+    logical: int | None
+    physical: int | None
+    usable: int | None
+
+
+class Container(TypedDict, total=False):
+    """The limits of the control group (cgroup).
+
+    Attributes:
+        cpu_max: content of ``cpu.max``.
+        memory_max: content of ``memory.max``.
+    """
+
+    __pydantic_config__ = _TOLERANT  # type: ignore[misc]
+
+    cpu_max: str | None
+    memory_max: str | None
+
+
+class Accelerator(TypedDict, total=False):
+    """The accelerator that the trial used.
+
+    Attributes:
+        name: name of the device.
+        memory_bytes: memory of the device, in bytes.
+        cuda: CUDA version that torch was built with.
+    """
+
+    __pydantic_config__ = _TOLERANT  # type: ignore[misc]
+
+    name: str | None
+    memory_bytes: int | None
+    cuda: str | None
+
+
 class Environment(TypedDict, total=False):
     """A machine and its software. None is a value that could not be read.
 
@@ -45,12 +91,12 @@ class Environment(TypedDict, total=False):
         threads_choice: how the number of threads of a run was chosen, if it was not given.
         blas: the library behind matrix products.
         cpu: name of the processor.
-        cores: processor cores: ``logical`` and ``physical`` of the machine, ``usable`` by the process.
+        cores: processor cores.
         threads: number of torch threads in the described process.
         governor: frequency governor of the processor.
         memory_bytes: memory of the machine, in bytes.
-        container: limits of the control group: the contents of its ``cpu.max`` and ``memory.max``.
-        accelerator: the one that the trial used: its ``name`` and ``memory_bytes``, and torch's ``cuda`` version.
+        container: limits of the control group.
+        accelerator: accelerator that the trial used.
     """
 
     __pydantic_config__ = _TOLERANT  # type: ignore[misc]
@@ -65,12 +111,12 @@ class Environment(TypedDict, total=False):
     threads_choice: dict[str, Any] | None
     blas: Any
     cpu: str | None
-    cores: dict[str, int | None] | None
+    cores: Cores | None
     threads: int | None
     governor: str | None
     memory_bytes: int | None
-    container: dict[str, str | None] | None
-    accelerator: dict[str, str | int | None] | None
+    container: Container | None
+    accelerator: Accelerator | None
 
 
 class RunEnvironment(Environment, total=False):

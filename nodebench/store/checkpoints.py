@@ -18,7 +18,8 @@ from nodebench.spec.bounded import read_file, reason
 FOLDER = "checkpoints"
 _SUFFIX, _PART = ".checkpoint", ".part"
 _NAME = re.compile(r"([0-9a-f]{12})(\.checkpoint|\.part)")
-_FORMAT = b"nodebench checkpoint 1 "
+_KIND = b"nodebench checkpoint "
+_FORMAT = _KIND + b"2 "
 _ENVIRONMENT = "environment.json"  # contains the creation time, so its hash identifies the run
 MOST_BYTES = 16 << 30
 
@@ -123,10 +124,10 @@ def _is_own(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            start = file.read(len(_FORMAT))
+            start = file.read(len(_KIND))
     except OSError:
         return False
-    return start == _FORMAT or (path.suffix == _PART and _FORMAT.startswith(start))
+    return start == _KIND or (path.suffix == _PART and _KIND.startswith(start))
 
 
 def _digest_of(folder: Path) -> str:

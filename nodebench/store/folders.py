@@ -41,6 +41,8 @@ def folders_below(folder: Path) -> list[Path]:
         BadInput: there are more than ``MOST`` folders.
     """
     found = [folder]
+    if not os.path.isdir(folder):  # also if its name is invalid, on which os.walk would fail
+        return found
     for path, names, _ in os.walk(folder):
         one = Path(path)
         names[:] = [name for name in names if not name.startswith(".")]

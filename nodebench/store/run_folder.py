@@ -308,9 +308,21 @@ def is_reproduction(run: RunFolder) -> bool:
     return study.name == REPRODUCED and all(_TRIAL_ID.fullmatch(group) for group in study.groups)
 
 
+def kept_records(folder: Path) -> list[Record]:
+    """Return the records of every run below a folder; empty if there are no runs; see ``records_of``."""
+    return [record for run in every_run_below(folder) for record in records_of(run)]
+
+
 def records_below(results: Path) -> list[Record]:
-    """Return the records of every run in a folder and in the folders below it; see ``records_of``."""
-    return [record for run in every_run_below(results) for record in records_of(run)]
+    """Return the same records as ``kept_records``.
+
+    Raises:
+        BadInput: there is none that can be read.
+    """
+    records = kept_records(results)
+    if not records:
+        raise BadInput(f"no record in {results} can be read")
+    return records
 
 
 def records_of(run: RunFolder) -> list[Record]:

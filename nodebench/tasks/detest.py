@@ -11,7 +11,7 @@ from nodebench.models.systems import exact_states
 from nodebench.solvers import StepControl
 from nodebench.spec import Preset
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
-from nodebench.tasks.solving import Solved, Solves
+from nodebench.tasks.solving import FinalState, SolvingExperiment
 
 REFERENCE_TOLERANCE = 1e-12
 
@@ -48,16 +48,16 @@ class DetestTask(Task):
 
     def build(self, setup: Setup) -> Experiment:
         """Build the experiment, which only solves."""
-        return _Errors(setup)
+        return _DetestExperiment(setup)
 
 
-class _Errors(Solves):
+class _DetestExperiment(SolvingExperiment):
     def __init__(self, setup: Setup) -> None:
         options: DetestOptions = setup.options
         field = Detest(options.problem)
         start, times = field.start.unsqueeze(0), torch.tensor([0.0, SPAN], dtype=torch.float64)
         self._exact = exact_states(field, start, times, REFERENCE_TOLERANCE)[-1]
-        super().__init__(setup, Solved(field, setup.solve), start, times)
+        super().__init__(setup, FinalState(field, setup.solve), start, times)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Root mean square error of the final state, over its components."""

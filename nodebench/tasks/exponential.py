@@ -11,7 +11,7 @@ from nodebench.models.fields import RelaxationField
 from nodebench.solvers import StepControl
 from nodebench.spec import Preset
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
-from nodebench.tasks.solving import Solved, Solves
+from nodebench.tasks.solving import FinalState, SolvingExperiment
 
 # Relative errors below this come from rounding, not from the method.
 ROUNDING = 2e-13
@@ -45,15 +45,15 @@ class Exponential(Task):
 
     def build(self, setup: Setup) -> Experiment:
         """Build the experiment, which only solves."""
-        return _Orders(setup)
+        return _ExponentialExperiment(setup)
 
 
-class _Orders(Solves):
+class _ExponentialExperiment(SolvingExperiment):
     def __init__(self, setup: Setup) -> None:
         options: ExponentialOptions = setup.options
         self._solve = setup.solve
         self._span = options.span
-        model = Solved(RelaxationField(), setup.solve)
+        model = FinalState(RelaxationField(), setup.solve)
         super().__init__(setup, model, torch.tensor([options.x0]), torch.tensor([0.0, options.span]))
         self._x0, self._times = self.probe
 

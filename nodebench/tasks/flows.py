@@ -10,7 +10,7 @@ from nodebench.models import systems
 from nodebench.solvers import StepControl
 from nodebench.spec import Preset
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
-from nodebench.tasks.solving import Solved, Solves
+from nodebench.tasks.solving import FinalState, SolvingExperiment
 
 
 class FlowOptions(Options):
@@ -59,7 +59,7 @@ class Flow(Task):
 
     def build(self, setup: Setup) -> Experiment:
         """Build the experiment, which only solves."""
-        return _Flows(setup)
+        return _FlowExperiment(setup)
 
 
 def _problem(model: str, options: FlowOptions, seed: int) -> _Problem:
@@ -81,18 +81,18 @@ def _in_box(low: tuple[float, ...], high: tuple[float, ...], count: int, generat
     return corner + (torch.tensor(high) - corner) * torch.rand(count, len(low), generator=generator)
 
 
-class _Alone(Solved):
+class _Alone(FinalState):
     """Solves each initial state separately."""
 
     def forward(self, start: Tensor, times: Tensor) -> Tensor:
         return torch.cat([super(_Alone, self).forward(one, times) for one in start.split(1)])
 
 
-class _Flows(Solves):
+class _FlowExperiment(SolvingExperiment):
     def __init__(self, setup: Setup) -> None:
         options: FlowOptions = setup.options
         problem = _problem(setup.model, options, setup.seed)
-        model = (_Alone if options.alone else Solved)(problem.field, setup.solve)
+        model = (_Alone if options.alone else FinalState)(problem.field, setup.solve)
         super().__init__(setup, model, problem.starts, torch.tensor([0.0, problem.span], dtype=torch.float64))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:

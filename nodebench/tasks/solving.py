@@ -8,8 +8,8 @@ from nodebench.solvers import Integrator
 from nodebench.tasks.contract import Batch, Experiment, Setup
 
 
-class Solved(nn.Module):
-    """The state of a field at the last of some times.
+class FinalState(nn.Module):
+    """Solves a field and returns its state at the last time.
 
     Args:
         field: module ``(t, y) -> dy/dt``.
@@ -26,8 +26,8 @@ class Solved(nn.Module):
         return self.solve(self.field, start, times)[-1]
 
 
-class Solves(Experiment):
-    """Solves one problem in each step; draws nothing.
+class SolvingExperiment(Experiment):
+    """Solves the same problem in each step; draws no random numbers.
 
     Args:
         setup: of the trial; its options have the number of ``solves``.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nodebench.solvers import StepControl
 from nodebench.spec import Gradient, Preset
 from nodebench.tasks.contract import Batch, Experiment, ModelInfo, Options, Setup, Task
-from nodebench.tasks.solving import Solved, Solves
+from nodebench.tasks.solving import FinalState, SolvingExperiment
 
 _FRONK = "Fronk and Petzold 2025, arXiv 2508.01519"
 
@@ -44,7 +44,7 @@ class StiffDecay(Task):
 
     def build(self, setup: Setup) -> Experiment:
         """Build the experiment, which solves and differentiates."""
-        return _Decays(setup)
+        return _DecayExperiment(setup)
 
 
 class _Decay(nn.Module):
@@ -56,11 +56,11 @@ class _Decay(nn.Module):
         return self.rate * y
 
 
-class _Decays(Solves):
+class _DecayExperiment(SolvingExperiment):
     def __init__(self, setup: Setup) -> None:
         options: StiffDecayOptions = setup.options
         self._solve, self._gradient, self._stiffness = setup.solve, setup.solve.control.gradient, options.stiffness
-        model = Solved(_Decay(options.stiffness), setup.solve)
+        model = FinalState(_Decay(options.stiffness), setup.solve)
         super().__init__(setup, model, torch.ones(1, 1), torch.tensor([0.0, 1.0]))
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.0)
 

@@ -25,6 +25,10 @@ class Step:
     nfe_backward: int
     samples: float = 0.0
 
+    def as_stored(self) -> tuple[float, int, int, float]:
+        """Return the fields as numbers of Python; a plug-in may count with those of NumPy."""
+        return float(self.loss), int(self.nfe_forward), int(self.nfe_backward), float(self.samples)
+
     def agrees(self, other: "Step") -> bool:
         """Whether evaluations are equal, and losses are equal up to the order of sums on an accelerator."""
         same_nfe = (self.nfe_forward, self.nfe_backward) == (other.nfe_forward, other.nfe_backward)

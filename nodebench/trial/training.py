@@ -1,7 +1,6 @@
 """The progress of a training: its steps and its position. It can be stored and resumed."""
 
 import copy
-from dataclasses import astuple
 
 import torch
 from torch import Tensor
@@ -66,7 +65,7 @@ class Training:
             "taken": self.taken,
             "epoch_sources": self._sources,
             "batch": [part.detach().cpu().clone() for part in self._batch],  # a stored view includes its base
-            "steps": [astuple(step) for step in self.steps],
+            "steps": [step.as_stored() for step in self.steps],
             "seconds": self.watch.state(),
             "now": state_of(self._experiment, self._device),
         }

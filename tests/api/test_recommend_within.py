@@ -13,7 +13,7 @@ from nodebench.api.recommend_records import Asked
 from nodebench.api.recommend_within import contenders, measured_within
 from nodebench.errors import BadInput
 from nodebench.running.listener import Listener
-from nodebench.running.session import Execution, _stopped_in_time
+from nodebench.running.session import Execution, _time_limit
 
 
 def answer_of(seconds: dict[str, list[float]], error: float | None = None):
@@ -56,7 +56,7 @@ def within(seconds: float) -> Execution:
 
 def test_a_session_is_stopped_when_the_time_is_up():
     stopped = []
-    with _stopped_in_time(lambda: stopped.append(time.monotonic()), within(0.05)):
+    with _time_limit(lambda: stopped.append(time.monotonic()), within(0.05)):
         while not stopped:
             time.sleep(0.01)
 
@@ -64,7 +64,7 @@ def test_a_session_is_stopped_when_the_time_is_up():
 def test_a_session_that_ends_in_time_is_not_stopped():
     stopped = []
     how = within(0.2)
-    with _stopped_in_time(lambda: stopped.append(1), how):
+    with _time_limit(lambda: stopped.append(1), how):
         pass
     while how.seconds_left > -0.1:
         time.sleep(0.02)

@@ -10,7 +10,15 @@ from evidence import evidence
 from nodebench.errors import BadInput
 from nodebench.spec import DataSource, Grid, Limits, Record, Status, Study, Trial
 from nodebench.spec.bounded import LINE
-from nodebench.store.run_folder import RECORDS, RunFolder, list_runs, records_below, replace_file, runs_below
+from nodebench.store.run_folder import (
+    RECORDS,
+    RunFolder,
+    kept_records,
+    list_runs,
+    records_below,
+    replace_file,
+    runs_below,
+)
 
 STUDY = Study(
     groups={"typed": Grid(task="toy/spiral", rtol=[1e-3], seed=[0, 1], overrides={"epochs": "2"}, threads=2)},
@@ -260,7 +268,7 @@ def test_a_run_behind_a_symbolic_link_is_read_by_every_listing_and_written_by_no
     (results / "linked").symlink_to(run.folder)
     for listing in (list_runs, runs_below):
         assert [one.folder for one in listing(results)] == [results / "linked"]
-    assert len(records_below(results)) == 1
+    assert len(kept_records(results)) == 1
     assert RunFolder.open(results, "linked").records() == run.records()
     with pytest.raises(BadInput, match=f"symbolic link.*{run.folder}"), list_runs(results)[0].writing():
         pass
@@ -274,6 +282,12 @@ def test_a_run_that_is_there_as_a_link_too_counts_once(tmp_path):
     (tmp_path / "up").symlink_to(tmp_path)
     assert [one.folder for one in list_runs(tmp_path)] == [run.folder]
     assert [one.folder for one in runs_below(tmp_path)] == [run.folder]
+
+
+def test_a_folder_with_an_invalid_name_has_no_runs():
+    for name in ("a\0b", "\udc80"):
+        with pytest.raises(BadInput, match="no record in"):
+            runs_below(Path(name))
 
 
 def test_an_unknown_run_is_refused_with_the_latest_ones(run, tmp_path):

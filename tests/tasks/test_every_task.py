@@ -29,13 +29,15 @@ ALL = [(solver, gradient, EVERY_PASS, OURS) for solver in ("dopri5", "rk4") for 
 FAMILIES = ("toy/annuli", "toy/crossing", "toy/damped-cosine", "toy/hybrid-lotka-volterra")
 NOT_DRAWN = {"mnist", "field", "problem", "toy/chirality", "toy/spheres", "toy/stiff-decay"}
 SMALLER = {"epochs": 1, "batch_size": 50, "points": 50, "span": 5.0, "train_images": 96}  # than some presets
+SMALLEST = {"toy/stiff": {"points": 8}}  # the adjoint begins anew at each point, with tiny steps
 
 
 def group(name: str, solver: str, gradient: str, smaller: bool) -> str:
     """A group of one trial in a study file."""
     task = tasks()[name]
     preset = task.presets[Preset.SMOKE].model_dump()
-    options = [f"{key} = {most}" for key, most in SMALLER.items() if smaller and preset.get(key, 0) > most]
+    limits = SMALLER | SMALLEST.get(name, {}) if smaller else {}
+    options = [f"{key} = {most}" for key, most in limits.items() if preset.get(key, 0) > most]
     options += [OWN[name]] if name in OWN else []
     lines = [f"[groups.{name.replace('/', '-')}]", f'task = "{name}"', f'solver = "{solver}"', "threads = 1"]
     lines += [f"model = {list(tasks()[name].models)}"] if name in FAMILIES and not smaller else []

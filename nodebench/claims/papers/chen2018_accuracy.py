@@ -192,9 +192,9 @@ TRAINED = Arm("ODE-Net trained at 1e-3", {**DIGITS, **_ODENET, "gradient": "dire
 
 
 def _cheaper_test(
-    words: str, at: Callable[[str], Reading], more: Range, arm: Arm, label: str, home: Where | None = None
+    words: str, at: Callable[[str], Reading], error: Range, arm: Arm, label: str, home: Where | None = None
 ) -> tuple[Part, Part]:
-    """Evaluations saved, and accuracy lost, by testing a network with another solve than at 1e-3."""
+    """Evaluations saved, and accuracy lost, by testing a network with a cheaper solve than at tolerance 1e-3."""
     return (
         ratio(
             words + " takes {} the evaluations of one at 1e-3",
@@ -210,7 +210,7 @@ def _cheaper_test(
             "it misclassifies {} more",
             change(at("test_error"), at_tolerance("test_error", 1e-3)),
             arm,
-            supports=more,
+            supports=error,
             home=home,
             joint=label,
             unit="points",

@@ -20,7 +20,7 @@ _WINDOWS = Arm(
 )
 _TRAJECTORY = _WINDOWS.but("adjoint", training="trajectory", step_size=0.1)
 _BLOCK = Arm("adjoint", {"task": "mnist", "solver": "rk4", "gradient": "adjoint", "train_images": 128})
-NETWORK = Arm(
+MNIST_ADJOINT = Arm(
     "adjoint", {"task": "mnist", "model": "odenet", "solver": "dopri5", "gradient": "adjoint", "rtol": (1e-3, 1e-5)}
 )
 _SERIES = Arm("adjoint", {"task": ("latent-spirals", "ecg"), "solver": "dopri5", "gradient": "adjoint"})
@@ -112,8 +112,8 @@ _MEMORY = (
             ratio(
                 "a training step by the adjoint has {} the peak memory of one by direct",
                 final("tensor_peak_bytes"),
-                NETWORK,
-                _direct(NETWORK),
+                MNIST_ADJOINT,
+                _direct(MNIST_ADJOINT),
                 supports=(-_INF, 0.75),
                 refutes=((1.0, _INF),),
                 conditions=("rtol",),

@@ -6,7 +6,7 @@ from nodebench.analysis.readings import at_tolerance, change, final, probed, rel
 from nodebench.claims.contract import Arm, Claim, Control, Gate, Part, Topic, Where, ratio
 from nodebench.claims.papers.chen2018_accuracy import ODENET
 from nodebench.claims.papers.chen2018_costs import RESTARTS, timed_tasks
-from nodebench.claims.papers.chen2018_memory import BARELY_TRAINED, NETWORK
+from nodebench.claims.papers.chen2018_memory import BARELY_TRAINED, MNIST_ADJOINT
 from nodebench.claims.papers.sources import ANODE, DISCRETISE, RESNET_AFTER_ALL
 
 _INF = math.inf
@@ -44,7 +44,7 @@ _FORCED = Arm(
     },
 )
 _CHECKPOINTED = _FORCED.but("checkpoint", gradient="checkpoint")
-_RELU = NETWORK.but("adjoint", model="relu-field", learning_rate=1e-6)
+_RELU = MNIST_ADJOINT.but("adjoint", model="relu-field", learning_rate=1e-6)
 
 
 def _gradient_error(
@@ -149,7 +149,7 @@ CLAIMS = (
         parts=(
             _gradient_error(
                 "the adjoint's gradient",
-                NETWORK.but("adjoint", train_images=1000),
+                MNIST_ADJOINT.but("adjoint", train_images=1000),
                 _WRONG,
                 "convolution block, 15 steps of training",
                 home={},
