@@ -257,9 +257,7 @@ def _scaled(operation: Callable[[Any, Any], Array]) -> Callable[..., Array]:
     return lambda x, y, alpha=1: operation(x, y if alpha == 1 else alpha * y)
 
 
-_NUMPY = (
-    "abs", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "maximum", "minimum", "where",
-)  # fmt: skip
+_NUMPY = ("abs", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "maximum", "minimum", "where")
 _OPERATORS: dict[str, Callable[..., Any]] = {
     **{name: getattr(jnp, name) for name in _NUMPY},
     **{name: getattr(operator, name) for name in ("getitem", "mul", "gt", "ge", "lt", "le", "eq")},
