@@ -1,11 +1,13 @@
-"""Memory of single steps, measured by the tests in several processes."""
+"""Memory of single steps and of planted buffers, measured in processes that the tests start."""
 
+import gc
 from multiprocessing.connection import Connection
 
+import numpy as np
 import torch
 from problems import Network, integrator
 
-from nodebench.instruments import MemoryMeter
+from nodebench.instruments import MemoryMeter, ProcessPeak
 from nodebench.spec import Gradient
 
 CPU = torch.device("cpu")
@@ -32,3 +34,35 @@ def bytes_of_each_gradient() -> list[float]:
 def send_bytes(to: Connection) -> None:
     """Send ``bytes_of_each_gradient`` to another process."""
     to.send(bytes_of_each_gradient())
+
+
+def send_process_peaks(to: Connection) -> None:
+    """Send the process's peaks around planted allocations, by name; a buffer has 200 MB."""
+    peaks = {}
+    with ProcessPeak() as peak:
+        _allocate_and_free()
+    peaks["one buffer"] = peak.bytes
+    with ProcessPeak() as peak:
+        pass
+    peaks["nothing after the buffer"] = peak.bytes
+
+    blocks = [bytearray(100_000) for _ in range(1000)]
+    top = blocks.pop()  # keeps the C library from giving the heap below it back by itself
+    del blocks
+    with ProcessPeak() as peak:
+        blocks = [bytearray(b"x") * 100_000 for _ in range(900)]
+    peaks["90 MB into holes of the heap"] = peak.bytes
+    del blocks, top
+
+    cycle = [np.ones(25_000_000)]
+    cycle.append(cycle)
+    del cycle
+    with ProcessPeak() as peak:
+        gc.collect()
+        _allocate_and_free()
+    peaks["one buffer after garbage of its size"] = peak.bytes
+    to.send(peaks)
+
+
+def _allocate_and_free() -> None:
+    np.ones(25_000_000)
