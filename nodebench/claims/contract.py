@@ -11,7 +11,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 from nodebench.analysis.readings import Reading
 from nodebench.analysis.regions import Regions
@@ -211,9 +212,8 @@ class Part:
         return f" {self.unit}" if self.unit else ""
 
 
-def ratio(words: str, reading: Reading, arm: Arm, against: Arm | None = None, **rest: Any) -> Part:
-    """Return a part whose number is a factor, shown with ×. Its replicates are averaged as logarithms."""
-    return Part(words, reading, arm, against, scale="log", unit="×", **rest)
+# A part whose number is a factor, shown with ×; its replicates are averaged as logarithms.
+ratio = partial(Part, scale="log", unit="×")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class FlowOptions(Options):
     alone: bool = False  # solve each initial state separately, with its own steps
 
 
-class _Problem(NamedTuple):
+class FlowProblem(NamedTuple):
     """A field, its initial states ``(starts, D)``, and the length of the solve."""
 
     field: nn.Module
@@ -62,17 +62,20 @@ class Flow(Task):
         return _FlowExperiment(setup)
 
 
-def _problem(model: str, options: FlowOptions, seed: int) -> _Problem:
+def flow_problem(model: str, options: FlowOptions, seed: int) -> FlowProblem:
+    """Return the field, initial states and length of the solve of a model; the seed draws the states."""
     generator = torch.Generator().manual_seed(seed)
     if model == "van-der-pol-cycle":
         oscillator = systems.VanDerPol(options.mu)
-        return _Problem(oscillator, *oscillator.limit_cycle(torch.rand(options.starts, generator=generator)))
+        return FlowProblem(oscillator, *oscillator.limit_cycle(torch.rand(options.starts, generator=generator)))
     if model == "line":
         # Sorted, so that neighbours on the line are adjacent.
-        return _Problem(systems.Sine(), _in_box((-2.0,), (2.0,), options.starts, generator).sort(0).values, 1.0)
+        return FlowProblem(systems.Sine(), _in_box((-2.0,), (2.0,), options.starts, generator).sort(0).values, 1.0)
     if model == "lotka-volterra":
-        return _Problem(systems.LotkaVolterra(), _in_box((1.0, 0.5), (4.0, 3.0), options.starts, generator), 5.0)
-    return _Problem(systems.VanDerPol(options.mu), _in_box((-2.5, -2.5), (2.5, 2.5), options.starts, generator), 10.0)
+        return FlowProblem(systems.LotkaVolterra(), _in_box((1.0, 0.5), (4.0, 3.0), options.starts, generator), 5.0)
+    return FlowProblem(
+        systems.VanDerPol(options.mu), _in_box((-2.5, -2.5), (2.5, 2.5), options.starts, generator), 10.0
+    )
 
 
 def _in_box(low: tuple[float, ...], high: tuple[float, ...], count: int, generator: torch.Generator) -> Tensor:
@@ -91,7 +94,7 @@ class _Alone(FinalState):
 class _FlowExperiment(SolvingExperiment):
     def __init__(self, setup: Setup) -> None:
         options: FlowOptions = setup.options
-        problem = _problem(setup.model, options, setup.seed)
+        problem = flow_problem(setup.model, options, setup.seed)
         model = (_Alone if options.alone else FinalState)(problem.field, setup.solve)
         super().__init__(setup, model, problem.starts, torch.tensor([0.0, problem.span], dtype=torch.float64))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nodebench.models.systems import Sine, exact_states
-from nodebench.tasks.flows import FlowOptions, _problem
+from nodebench.tasks.flows import FlowOptions, flow_problem
 
 RUN = "run --task toy/flow --preset smoke --threads 1 --json --dtype float64 --set solves=1"
 LINE = "--model line --solver dopri5,euler --step-size 0.5,0.01 --set starts=200 --passes training"
@@ -67,7 +67,7 @@ def test_samples_that_pass_one_cycle_take_about_equal_evaluations_alone_and_more
 
 
 def test_starts_on_the_cycle_are_drawn_with_the_seed_and_come_back_after_one_period():
-    problem, again, other = (_problem("van-der-pol-cycle", FlowOptions(mu=3, starts=4), seed) for seed in (0, 0, 1))
+    problem, again, other = (flow_problem("van-der-pol-cycle", FlowOptions(mu=3, starts=4), seed) for seed in (0, 0, 1))
     assert torch.equal(problem.starts, again.starts)
     assert not torch.equal(problem.starts, other.starts)
     for start in problem.starts:
