@@ -12,6 +12,7 @@ _MODULES = {
     "Limits": "spec",
     "Problem": "tasks.problem",
     "Run": "api.result",
+    "RunAborted": "errors",
     "Runs": "api.result",
     "Verdicts": "api.verdicts",
     "calibrate": "api.calibrate",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from nodebench.api.verdicts import Verdicts as Verdicts
     from nodebench.api.verdicts import verdicts as verdicts
     from nodebench.errors import BadInput as BadInput
+    from nodebench.errors import RunAborted as RunAborted
     from nodebench.solvers.odeint import evaluations as evaluations
     from nodebench.solvers.odeint import odeint as odeint
     from nodebench.solvers.odeint import odeint_adjoint as odeint_adjoint

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -46,10 +46,30 @@ def writing_to(target: object, failure: type[Exception] = BadInput) -> Iterator[
         raise failure(f"{target}: cannot write there: {error.strerror or error}") from error
 
 
-def first_fault(error: "ValidationError") -> str:
-    """Return the first of the errors that pydantic found: the path to the value, and what is wrong with it."""
+class Fault(NamedTuple):
+    """What pydantic says of a value; as text, the path to the value and what is wrong with it.
+
+    Attributes:
+        path: the fields and positions that lead to the value; empty for the whole.
+        given: the value.
+        message: what is wrong with it.
+    """
+
+    path: tuple[int | str, ...]
+    given: object
+    message: str
+
+    def __str__(self) -> str:
+        return f"{'.'.join(map(str, self.path))}: {self.message}" if self.path else self.message
+
+
+def first_fault(error: "ValidationError") -> Fault:
+    """Return the first of the errors that pydantic found; the message of one of our own checks is unchanged."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    message = first["msg"].removeprefix("Value error, ")
+    if message == first["msg"]:
+        message = message[:1].lower() + message[1:]
+    return Fault(first["loc"], first["input"], message)
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from nodebench.distributions import Installed, identify
-from nodebench.errors import BadInput
+from nodebench.errors import BadInput, first_fault
 
 BUILT_IN = "nodebench"  # the package whose names no other package can take
 
@@ -77,8 +77,8 @@ def check_attributes(part: Any, base: type) -> None:
     try:
         _declared(base).model_validate(part)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise TypeError(f"its attribute '{'.'.join(map(str, first['loc']))}': {first['msg']}") from None
+        fault = first_fault(error)
+        raise TypeError(f"its attribute '{'.'.join(map(str, fault.path))}': {fault.message}") from None
 
 
 @cache

@@ -159,7 +159,7 @@ def measured(asked: Asked, solvers: Sequence[str], seeds: int, results: Path, li
 
 def study_of(asked: Asked, solvers: Sequence[str], seeds: int) -> Study:
     """Return the study of all candidates; see ``measured``."""
-    at_least(1, seeds=seeds, threads=asked.threads, steps=min(asked.steps, default=None))
+    at_least(1, threads=asked.threads, steps=min(asked.steps, default=None))
     return Study(name=RECOMMEND, groups=dict(_grids(asked, solvers, seeds)), data=asked.source)
 
 

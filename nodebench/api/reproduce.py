@@ -141,11 +141,12 @@ def _found(what: str, results: Path, everything: Sequence[Record]) -> tuple[list
     if len({record.id for record in same}) == 1:
         return [max(same, key=lambda record: record.started)], []
     try:
-        return RunFolder.open(results, what).records(), []
+        run = RunFolder.open(results, what)
     except BadInput:
         near = new_name(what) or nearest(what, [claim.id for claim in all_claims()])
         hint = f"did you mean the claim {near}?" if near else "see 'nodebench claims list' and 'nodebench results list'"
         raise BadInput(f"'{what}' is not a claim, a record id or a run in {results}; {hint}") from None
+    return run.records(), []
 
 
 _FEWEST_DIGITS = 6

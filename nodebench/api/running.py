@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from nodebench.api.result import Run, Runs
-from nodebench.errors import BadInput, choose
+from nodebench.errors import BadInput, RunAborted, choose, first_fault
 from nodebench.running.listener import Display, Listener
 from nodebench.running.session import Execution, Session, resume_run
 from nodebench.running.session import run_study as run_session
-from nodebench.spec import DataSource, Grid, Limits, Pass, Preset, Record, Study, Trial, load_study
+from nodebench.spec import DataSource, Grid, Limits, Preset, Record, Study, Trial, load_study
 from nodebench.spec.grid import replicates, task_or_problem
+from nodebench.spec.request import passes_named
 from nodebench.spec.trial import Scalar
 from nodebench.store.run_folder import RunFolder, runs_below
 
@@ -71,6 +72,7 @@ def run(
 
     Raises:
         BadInput: an axis or a value does not exist, or the combination cannot be run; nothing was written.
+        RunAborted: the run cannot continue, for example because its disk is full; finished trials are stored.
         KeyboardInterrupt: the run was interrupted; finished trials are stored.
     """
     for name in axes:
@@ -82,8 +84,10 @@ def run(
     try:
         grid = Grid.model_validate({**chosen, **axes})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(f"{first['loc'][0]} = {first['input']!r}: {first['msg'].lower()}") from None
+        fault = first_fault(error)
+        axis, *rest = fault.path
+        what = f"options['{rest[0]}']" if axis == "overrides" and rest else axis
+        raise BadInput(f"{what} = {fault.given!r}: {fault.message}") from None
     source = DataSource(folder=Path(data).absolute() if data else None, download=download)
     return _run(Study(groups={"typed": grid}, data=source, timing=timing), results, jobs, passes, limits, progress)
 
@@ -120,6 +124,12 @@ def run_study(
         preset: scale of its tasks.
         seeds: number of replicates; overrides the study's seeds.
         results, jobs, passes, limits, data, progress: as in ``run``.
+
+    Returns:
+        Run: the records of all trials.
+
+    Raises:
+        BadInput, RunAborted, KeyboardInterrupt: as in ``run``.
     """
     study = load_study(name, Preset(choose("preset", preset, list(Preset))))
     if seeds is not None:
@@ -153,7 +163,16 @@ def load_runs(folder: str | Path = "results") -> Runs:
 
 
 def resume(run: Run, *, retry_failed: bool = False, jobs: int | None = None, progress: bool | Listener = True) -> Run:
-    """Run the missing trials of an interrupted run, and return the run with all records."""
+    """Run the missing trials of an interrupted run, and return the run with all records.
+
+    Args:
+        run: the run.
+        retry_failed: whether trials that crashed or exceeded a limit run again.
+        jobs, progress: as in ``run``.
+
+    Raises:
+        BadInput, RunAborted, KeyboardInterrupt: as in ``run``.
+    """
     how = Execution(run.folder.parent, retry_failed=retry_failed, jobs=jobs)
     return _ended(resume_run(RunFolder(run.folder), how, listener(progress)))
 
@@ -166,14 +185,14 @@ def _run(
     limits: Limits | None,
     progress: bool | Listener,
 ) -> Run:
-    measured = None if passes is None else tuple(Pass(choose("pass", name, list(Pass))) for name in passes)
+    measured = None if passes is None else passes_named(passes)
     how = Execution(Path(results), jobs=jobs, limits=limits or Limits(), passes=measured)
     return _ended(run_session(study, how, listener(progress)))
 
 
 def _ended(session: Session) -> Run:
     if session.failure:
-        raise BadInput(f"{session.failure}; {session.finished} of {session.planned} trials are kept")
+        raise RunAborted(f"{session.failure}; {session.finished} of {session.planned} trials are kept")
     if session.stopped:
         raise KeyboardInterrupt(f"{session.finished} of {session.planned} trials are kept in {session.run.folder}")
     return Run(session.run.folder)

@@ -197,20 +197,22 @@ def _sample(part: Part, condition: dict[str, Scalar | None], sides: list[list[Po
         return Sample(condition, notes=(*_counted(notes), *_refusals(part, kept)))
     notes += _left_aside(part, kept, best)
     values: dict[int, float] = {}
+    used: list[list[Point]] = [[] for _ in best]
     for seed in _paired(best):
         arms = _of_one_machine([side[seed] for side in best])
         if arms is None:
             notes.append(Note("replicate left out: its arms ran on different machines"))
             continue
-        for side, arm in zip(best, arms, strict=True):
-            side[seed] = arm
         if len({point.data for arm in arms for point in arm}) > 1:
             notes.append(Note("replicate left out: the arms used different data"))
             continue
         value = replicate(part, arms, notes)
-        if value is not None:
-            values[seed] = value
-    points = tuple(tuple(point for seed in _paired(best) for point in side[seed]) for side in best)
+        if value is None:
+            continue
+        values[seed] = value
+        for side, arm in zip(used, arms, strict=True):
+            side.extend(arm)
+    points = tuple(map(tuple, used))
     notes += _unpaired(part, best)
     commits = {str((p.record.environment.get("code") or {}).get("commit")) for side in points for p in side}
     if values and len(commits) > 1:

@@ -15,11 +15,21 @@ _FEWEST_ON_A_LINE = 3
 def replicate(part: Part, sides: Sequence[Sequence[Point]], notes: list[Note]) -> float | None:
     """Return the number of one replicate; infinite if one arm failed, None if there is no number.
 
+    There is no number if it would be the difference or the ratio of two infinite values, those of failed solves.
+
     Args:
         part: what is measured.
         sides: the records of each arm; several per arm along the axis of a line, or if a trial was run again.
         notes: list to which a note is appended for everything that is left out.
     """
+    number = _number(part, sides, notes)
+    if number is not None and math.isnan(number):
+        notes.append(Note("replicate left out: both solves that are compared failed"))
+        return None
+    return number
+
+
+def _number(part: Part, sides: Sequence[Sequence[Point]], notes: list[Note]) -> float | None:
     if part.match:
         return _matched(part, part.match, sides, notes)
     if part.fit:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from nodebench.errors import BadInput, at_least, choose
-from nodebench.spec import DataSource, Grid, Limits, Pass, Preset, Request, Study
+from nodebench.errors import BadInput, choose, first_fault
+from nodebench.spec import DataSource, Grid, Limits, Pass, Preset, Study
 from nodebench.spec.axes import choices_of, value_type
 from nodebench.spec.grid import replicates, task_or_problem
+from nodebench.spec.request import passes_named
 from nodebench.spec.trial import Scalar
 
 if TYPE_CHECKING:
@@ -60,13 +61,12 @@ class Choices:
         """
         if not self.task:
             raise BadInput("--task is missing; 'nodebench list tasks' lists all tasks")
-        at_least(1, seeds=self.seeds)
         typed = {name: text for name, text in self.axes.items() if text}
-        if self.seeds and "seed" in typed:
+        if self.seeds is not None and "seed" in typed:
             raise BadInput(f"--seed {typed['seed']} and --seeds {self.seeds}: give one of them")
         task, own = task_or_problem(self.task)
         axes: dict[str, Sequence[object]] = {name: _values(name, text) for name, text in typed.items()}
-        if self.seeds:
+        if self.seeds is not None:
             axes["seed"] = replicates(self.seeds)
         try:
             return Grid(
@@ -114,13 +114,7 @@ def limits_of(timeout: float | None, max_nfe: int | None, memory: str | None) ->
 
 def passes_of(text: str) -> tuple[Pass, ...] | None:
     """Parse ``--passes``; return None if it is empty."""
-    if not text:
-        return None
-    try:
-        return Request(passes=tuple(_members("passes", text, Pass))).passes
-    except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise BadInput(f"--passes '{text}': {message}") from None
+    return passes_named(parts("passes", text)) if text else None
 
 
 def parts(name: str, text: str) -> list[str]:
@@ -211,5 +205,5 @@ def size_of(option: str, text: str) -> int:
 
 
 def _validation_line(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{_option(str(first['loc'][0]))} {first['input']}: {first['msg'].lower()}"
+    fault = first_fault(error)
+    return f"{_option(str(fault.path[0]))} {fault.given}: {fault.message}"

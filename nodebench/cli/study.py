@@ -43,7 +43,7 @@ class StudyOverrides:
     @property
     def of_grids(self) -> dict[str, Any]:
         """The values to replace in each grid of the study."""
-        at_least(1, seeds=self.seeds, threads=self.threads)
+        at_least(1, threads=self.threads)
         seeds = None if self.seeds is None else replicates(self.seeds)
         axes = {"seed": seeds, "device": self.device, "threads": self.threads}
         return {name: value for name, value in axes.items() if value is not None}

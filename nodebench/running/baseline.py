@@ -5,13 +5,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nodebench.errors import BadInput, choose
+from nodebench.errors import BadInput, choose, first_fault
 from nodebench.running.combination import OPTIONAL, UnsupportedCombination, following_atol, stored, with_ode
 from nodebench.spec import Grid, Trial
 from nodebench.spec.axes import AXES, FORWARD_OF, Part, as_stored, axis_names
 from nodebench.spec.trial import Scalar
 from nodebench.tasks import Task, find_task
-from nodebench.trial.options import plain
 
 
 def baseline_of(trial: Trial, against: Mapping[str, Scalar]) -> Trial:
@@ -27,7 +26,7 @@ def baseline_of(trial: Trial, against: Mapping[str, Scalar]) -> Trial:
     try:
         grid = Grid.model_validate({"task": trial.task, **against})
     except ValidationError as error:
-        raise BadInput(f"against {plain(error)}") from None
+        raise BadInput(f"against {first_fault(error)}") from None
     named = {axis: value[0] if isinstance(value := getattr(grid, axis), list) else value for axis in against}
     common = trial.model_dump(include=set(axis_names(Part.PROBLEM, Part.EXECUTION, Part.REPLICATE, without=("model",))))
     common |= {axis: as_stored(axis, named[axis]) for axis in axis_names(Part.EXECUTION) if axis in named}

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from nodebench.cores import default_threads, usable_cores
-from nodebench.errors import BadInput, choose
+from nodebench.errors import BadInput, choose, first_fault
 from nodebench.running.combination import OPTIONAL, UnsupportedCombination, stored, with_ode
 from nodebench.spec import DataSource, Exclusion, Grid, Trial
 from nodebench.spec.axes import AXES, as_stored
@@ -18,7 +18,7 @@ from nodebench.spec.grid import COMPARABLE, EXCLUDABLE, MOST_TRIALS
 from nodebench.spec.trial import Autocast, Scalar
 from nodebench.tasks import Task, data_card_of, dataset_of, find_task
 from nodebench.trial.devices import device_kind, resolve_device
-from nodebench.trial.options import described, options_of, options_with, plain, preset_of
+from nodebench.trial.options import described, options_of, options_with, preset_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def expand_configurations(grid: Grid, source: DataSource, elsewhere: bool = Fals
         try:
             trial = build(dataset=dataset, overrides=overrides, **format, **common)
         except ValidationError as error:
-            raise BadInput(plain(error)) from None
+            raise BadInput(str(first_fault(error))) from None
         except UnsupportedCombination as error:
             unfit[str(error)] = error
             continue

@@ -78,14 +78,18 @@ def measure_noise(
     unequal = []
     for trial in trials:
         mine = [record for record in records if record.id == trial.id]
-        values = {name: [_figures(record).get(name) for record in mine] for name in _figures(mine[0])}
+        names = dict.fromkeys(name for record in mine for name in _measured(record))
+        values = {name: [_measured(record).get(name) for record in mine] for name in names}
         unequal += [
             f"{name} of {trial.task}"
             for name, given in values.items()
             if metric(name).kind is not Kind.SAMPLED and len(set(given)) > 1
         ]
         found[trial.task] = {
-            name: [[float(v) for v in given[i : i + replicates] if v] for i in range(0, len(given), replicates)]
+            name: [
+                [float(value) for value in given[i : i + replicates] if value is not None]
+                for i in range(0, len(given), replicates)
+            ]
             for name, given in values.items()
             if metric(name).kind is Kind.SAMPLED
         }
@@ -104,5 +108,5 @@ def _wait(seconds: float, stopped: Callable[[], object]) -> None:
         time.sleep(min(left, 0.1))
 
 
-def _figures(record: Record) -> dict[str, float]:
+def _measured(record: Record) -> dict[str, float]:
     return {name: value for name, value in {**record.metrics, **record.costs}.items() if value is not None}

@@ -31,9 +31,9 @@ class Repetition:
         for record in records:
             groups.setdefault((record.place.study or "", record.limits.model_dump_json()), []).append(record)
         for (name, _), group in groups.items():
-            if self._stopped:
-                return
             self._engine = self._make_engine()
+            if self._stopped:  # checked last: a stop that comes later finds the engine
+                return
             changes = {"name": name, "limits": group[0].limits, "data": self._data}
             study = self._run.study().model_copy(update=changes)
             known = {record.id: record for record in group}

@@ -72,7 +72,7 @@ class Session:
     Attributes:
         run: the run folder.
         records: all records of the run, the latest of each trial.
-        planned: number of trials in the study.
+        planned: number of trials with a record or in the study.
         failure: why the session ended early; None if it did not.
         stopped: whether the session was interrupted.
     """
@@ -107,16 +107,17 @@ def run_study(study: Study, how: Execution, listener: "Listener") -> Session:
     with listener.planning():
         planned = plan(single, elsewhere=engine.elsewhere)
     if not planned.planned:
-        raise BadInput(f"nothing to run: {'; '.join(planned.left_out)}")
-    for summary in data_summaries(planned.trials, study.data):
+        raise BadInput(f"nothing to run: {'; '.join(planned.left_out) or 'the study has no trial'}")
+    alike = [one.configuration for one in planned.planned]  # what does not depend on the seed
+    for summary in data_summaries(alike, study.data):
         listener.data_read(summary)
-    check_before_run(planned.trials, study.limits, ())
+    check_before_run(alike, study.limits, ())
     chosen = None if engine.elsewhere or single == study else _choose_threads(study, planned, how)
     study = with_threads(study, chosen.threads if chosen else 1)
     if study != single:
         planned = plan(study, elsewhere=engine.elsewhere)
     environment = describe_environment("cpu" if engine.elsewhere else planned.planned[0].configuration.device)
-    alike = [one.configuration for one in planned.planned]  # a trial takes as long as any other of its configuration
+    alike = [one.configuration for one in planned.planned]
     listener.allow(alike, costs_on(environment, how.results), jobs_of(study, how.jobs))
     _prepare(engine, planned.planned, listener)
     if chosen is not None:
@@ -211,7 +212,8 @@ def _run(run: RunFolder, study: Study, plan: "Plan", engine: "Engine", how: Exec
                     display.finished(record)
             except RunAborted as error:
                 failure = str(error)
-    return Session(run, list(records.values()), len(plan.planned), failure, bool(received))
+    planned = records.keys() | {one.trial.id for one in plan.planned}
+    return Session(run, list(records.values()), len(planned), failure, bool(received))
 
 
 @contextmanager

@@ -167,7 +167,7 @@ class TorchdiffeqAdapter(SolverAdapter):
         if control.first_step is not None:
             options["first_step"] = written(control.first_step)
         if control.batching is Batching.WORST:
-            options["norm"] = "lambda e: e.flatten(1).square().mean(1).sqrt().max()"
+            options["norm"] = "lambda e: e.reshape(len(e) if e.ndim > 1 else 1, -1).square().mean(1).sqrt().max()"
         arguments = [f'method="{control.method}"']
         if control.rtol is not None:
             arguments.append(written_tolerances(control.rtol, control.atol))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, create_model
 
-from nodebench.errors import BadInput
+from nodebench.errors import BadInput, at_least
 from nodebench.spec.axes import AXES, value_annotation
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.names import Name
@@ -28,8 +28,9 @@ def replicates(count: int) -> list[int]:
     """Return the seeds of ``count`` replicates: 0 to ``count`` - 1.
 
     Raises:
-        BadInput: ``count`` exceeds the maximum number of trials of a study.
+        BadInput: ``count`` is less than 1 or exceeds the maximum number of trials of a study.
     """
+    at_least(1, seeds=count)
     if count > MOST_TRIALS:
         raise BadInput(f"{count:,} seeds: a study has at most {MOST_TRIALS:,} trials")
     return list(range(count))

@@ -1,13 +1,13 @@
 """What to measure of a trial; a request is not part of the trial's id."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from nodebench.errors import BadInput
+from nodebench.errors import BadInput, choose
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.trial import Trial
 
@@ -45,6 +45,18 @@ _ABOUT = {
     Pass.MEMORY: "memory of a training step",
     Pass.NUMERICS: "errors against a float64 reference, probes of the solver, the trained network at other tolerances",
 }
+
+
+def passes_named(names: Sequence[str]) -> tuple[Pass, ...]:
+    """Return the named passes in the order in which they run.
+
+    Raises:
+        BadInput: there is no such pass, or the training is missing.
+    """
+    try:
+        return _complete(Pass(choose("pass", name, list(Pass))) for name in names)
+    except ValueError as error:
+        raise BadInput(f"--passes '{','.join(names)}': {error}") from None
 
 
 def _complete(passes: Iterable[Pass]) -> tuple[Pass, ...]:

@@ -24,7 +24,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from nodebench.errors import BadInput, choose, nearest
+from nodebench.errors import BadInput, choose, first_fault, nearest
 from nodebench.spec.bounded import read_toml
 from nodebench.spec.frozen import Frozen
 from nodebench.spec.grid import DataSource, Exclusion, Grid, replicates
@@ -133,11 +133,11 @@ _MODELS: dict[str, type[BaseModel]] = {"groups": Grid, "exclude": Exclusion, "li
 
 def _complaint(error: ValidationError) -> str:
     """Return the first validation error as a message, with the nearest key if a key is unknown."""
-    first = error.errors()[0]
-    place = [part for part in first["loc"] if isinstance(part, str | int)]
+    fault = first_fault(error)
+    if error.errors()[0]["type"] != "extra_forbidden":
+        return str(fault)
+    place = fault.path
     where = ".".join(map(str, place))
-    if first["type"] != "extra_forbidden":
-        return f"{where}: {first['msg'].removeprefix('Value error, ').lower()}"
     model: type[BaseModel] = Study
     for part in place[:-1]:
         model = _MODELS.get(str(part), model)

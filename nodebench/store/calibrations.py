@@ -7,14 +7,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput, first_fault, writing_to
-from nodebench.paths import for_writing
-from nodebench.spec.bounded import parse_json, read_file, read_lines
+from nodebench.spec.bounded import parse_json, read_lines
 from nodebench.spec.calibration import Calibration
 from nodebench.store.folders import folders_below, has_content
-from nodebench.store.run_folder import replace_file, whole_lines
+from nodebench.store.run_folder import append_line
 
 FILE = "calibrations.jsonl"
-_LARGEST = 256 << 20  # bytes; a larger file is an error when a line is added
 _log = logging.getLogger(__name__)
 
 
@@ -24,12 +22,10 @@ def keep(results: Path, calibration: Calibration) -> Path:
     Raises:
         BadInput: the file cannot be written.
     """
-    path = results / FILE
     with writing_to(f"--results {results}"):
         results.mkdir(parents=True, exist_ok=True)
-        before = whole_lines(read_file(path, _LARGEST)) if path.exists() else b""
-        replace_file(for_writing(results, FILE), [before, calibration.model_dump_json().encode() + b"\n"])
-    return path
+        append_line(results, FILE, calibration.model_dump_json())
+    return results / FILE
 
 
 def calibrations(results: Path) -> list[Calibration]:

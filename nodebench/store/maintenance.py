@@ -4,6 +4,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -236,10 +237,8 @@ def prune(results: Path, remove: bool) -> list[str]:
     """Find files that no record needs and, with ``remove``, remove them; return one line per finding.
 
     Only files that nodebench wrote, identified by name and content, are removed. Folders that are not runs, runs that
-    are or contain symbolic links, and runs without records that contain other files are left unchanged.
-
-    Raises:
-        BadInput: something cannot be removed, or a run is being written.
+    are or contain symbolic links, and runs without records that contain other files are left unchanged. So is a run
+    that another process writes or whose files cannot be removed; its line says why.
     """
     found = []
     for folder in leftover_merges(results):
@@ -249,11 +248,14 @@ def prune(results: Path, remove: bool) -> list[str]:
     for run in list_runs(results):
         if not owned_files.is_own(run.folder):
             continue
-        with run.writing():
-            try:
-                found += [f"{run.folder.name}: {line}" for line in _prune(run, remove)]
-            except OSError as error:
-                raise BadInput(f"{run.folder}: cannot remove: {error.strerror or error}") from error
+        name = run.folder.name
+        try:
+            with run.writing() if remove else nullcontext():
+                found.extend(f"{name}: {line}" for line in _prune(run, remove))
+        except BadInput as error:  # such as a run that is being written; what was removed so far is reported
+            found.append(f"{name}: left unchanged: {error}")
+        except OSError as error:
+            found.append(f"{name}: cannot remove: {error.strerror or error}")
     return found
 
 

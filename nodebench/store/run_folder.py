@@ -15,7 +15,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from nodebench.errors import BadInput, RunAborted, first_fault, writing_to
-from nodebench.paths import file_name, for_writing, inside, open_file, write_file
+from nodebench.paths import file_name, for_writing, inside, open_file, remove_file, write_file
 from nodebench.spec import Record, Status, Study
 from nodebench.spec.bounded import read_toml
 from nodebench.spec.environment import RunEnvironment, read_environment
@@ -153,13 +153,9 @@ class RunFolder:
         with writing_to(self.folder, RunAborted):
             if snapshots:
                 save_snapshots(for_writing(self.folder, ARRAYS, f"{record.id}.npz"), snapshots)
-            with open_file(self.folder, RECORDS, mode="ab+") as file:
-                end = file.seek(0, os.SEEK_END)
-                if end and not _ends_with_newline(file):
-                    file.truncate(_end_of_last_line(file))
-                file.write(record.line().encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            else:  # those of an earlier attempt do not belong to this record
+                remove_file(self.folder, ARRAYS, f"{record.id}.npz")
+            append_line(self.folder, RECORDS, record.line())
             if record.status not in _ENDED_FROM_OUTSIDE:
                 remove_checkpoint(self.folder, record.id)
 
@@ -252,6 +248,21 @@ class RunFolder:
         return inside(self.folder, ARRAYS, f"{record.id}.npz")
 
 
+def append_line(folder: Path, name: str, line: str) -> None:
+    """Append a line to a file and sync it to disk; a truncated last line is removed first.
+
+    The file is locked meanwhile, so that two processes can append to one file.
+    """
+    with open_file(folder, name, mode="ab+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        end = file.seek(0, os.SEEK_END)
+        if end and not _ends_with_newline(file):
+            file.truncate(_end_of_last_line(file))
+        file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def replace_file(path: Path, lines: Iterable[bytes]) -> None:
     """Replace the content of a file atomically."""
     part = path.with_name(f"{path.name}.part")
@@ -311,18 +322,6 @@ def is_reproduction(run: RunFolder) -> bool:
 def kept_records(folder: Path) -> list[Record]:
     """Return the records of every run below a folder; empty if there are no runs; see ``records_of``."""
     return [record for run in every_run_below(folder) for record in records_of(run)]
-
-
-def records_below(results: Path) -> list[Record]:
-    """Return the same records as ``kept_records``.
-
-    Raises:
-        BadInput: there is none that can be read.
-    """
-    records = kept_records(results)
-    if not records:
-        raise BadInput(f"no record in {results} can be read")
-    return records
 
 
 def records_of(run: RunFolder) -> list[Record]:

@@ -105,15 +105,15 @@ def alternate(arm: Block, baseline: Block, pairs: int) -> list[tuple[Costs, Cost
 def compare(pairs: Sequence[tuple[Costs, Costs]]) -> tuple[Costs, Costs]:
     """Return the median ratio of each cost over the pairs, and half its interquartile range relative to the median.
 
-    A cost that an arm does not have, or that is 0 in the baseline, is left out.
+    A cost that an arm does not have, or that is 0 in an arm, is left out.
     """
     ratios, spread = {}, {}
     for name in COMPARED:
-        if not all(of_arm.get(name) is not None and of_baseline.get(name) for of_arm, of_baseline in pairs):
+        if not all(of_arm.get(name) and of_baseline.get(name) for of_arm, of_baseline in pairs):
             continue
         of_pairs = [of_arm[name] / of_baseline[name] for of_arm, of_baseline in pairs]
         q1, ratios[name], q3 = np.quantile(of_pairs, [0.25, 0.5, 0.75]).tolist()
-        spread[name] = (q3 - q1) / 2 / ratios[name] if ratios[name] else 0.0
+        spread[name] = (q3 - q1) / 2 / ratios[name]
     return ratios, spread
 
 

@@ -134,7 +134,7 @@ def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Snapshots]
     try:
         return Record(**frame, **outcome), watch.snapshots
     except ValidationError as error:  # a third-party task returned a value that is not a number
-        message = brief(first_fault(error))
+        message = brief(str(first_fault(error)))
         return Record(**frame, status=Status.ERROR, failure=Failure(phase="record", message=message)), watch.snapshots
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from nodebench.errors import BadInput, choose
+from nodebench.errors import BadInput, choose, first_fault
 from nodebench.spec import Preset, Trial
 from nodebench.spec.trial import Scalar
 from nodebench.tasks import Options, Task, calling_task, find_task
@@ -30,7 +30,7 @@ def options_with(task: Task, preset: Preset, given: dict[str, Scalar]) -> Option
             return task.options.model_validate(described(task, base) | given)
         except ValidationError as error:
             typed = f"--set {', '.join(f'{k}={v}' for k, v in given.items())}" if given else f"task {task.name}"
-            raise BadInput(f"{typed}: {plain(error)}") from None
+            raise BadInput(f"{typed}: {first_fault(error)}") from None
 
 
 def preset_of(task: Task, preset: Preset) -> Options:
@@ -52,11 +52,3 @@ def described(task: Task, options: Options, mode: Literal["python", "json"] = "p
     """
     with calling_task(task, "model_dump() of its options"):
         return options.model_dump(mode=mode)
-
-
-def plain(error: ValidationError) -> str:
-    """Return the first error of a validation as one clause."""
-    first = error.errors()[0]
-    ours = first["msg"].removeprefix("Value error, ")  # message of an option's own validator, unchanged
-    said = ours if ours != first["msg"] else first["msg"][:1].lower() + first["msg"][1:]
-    return ".".join(map(str, first["loc"])) + ": " * bool(first["loc"]) + said

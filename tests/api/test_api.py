@@ -109,7 +109,11 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(tmp_path):
         ({"task": "toy/spiral", "rtol": -1}, "rtol"),
         ({"task": "toy/spiral", "preset": "fast"}, "no preset named 'fast'"),
         ({"task": "toy/spiral", "passes": ["trainin"]}, "did you mean training"),
+        ({"task": "toy/spiral", "passes": ["memory"]}, "--passes 'memory': 'training' is required"),
+        ({"task": "toy/spiral", "seeds": 0}, "--seeds 0: at least 1"),
+        ({"task": "toy/spiral", "seeds": []}, "nothing to run: the study has no trial"),
         ({"task": "toy/spiral", "options": {"epoch": 3}}, "did you mean epochs"),
+        ({"task": "toy/spiral", "options": {"epochs": None}}, r"options\['epochs'\] = None: input should be"),
     ):
         with pytest.raises(nodebench.BadInput, match=message):
             nodebench.run(**(SMOKE | {"results": tmp_path / "results"} | wanted))

@@ -6,14 +6,20 @@ from pathlib import Path
 import pytest
 from evidence import evidence
 
-from nodebench import recommend
+from nodebench import recommend, run
 from nodebench.analysis.recommend import Limits, Present, problems
 from nodebench.analysis.recommend import recommend as recommend_from
 from nodebench.api.recommend_records import Asked
 from nodebench.api.recommend_within import contenders, measured_within
 from nodebench.errors import BadInput
 from nodebench.running.listener import Listener
-from nodebench.running.session import Execution, _time_limit
+from nodebench.running.plan import plan
+from nodebench.running.repeat import grid_of
+from nodebench.running.session import Execution, _time_limit, run_more
+from nodebench.spec import Study
+from nodebench.store.run_folder import RunFolder
+
+QUIET = {"threads": 1, "passes": ["training"], "timing": False, "progress": False}
 
 
 def answer_of(seconds: dict[str, list[float]], error: float | None = None):
@@ -100,6 +106,14 @@ def test_time_that_is_up_at_once_is_told(tmp_path):
 def test_minutes_are_positive(tmp_path, minutes):
     with pytest.raises(BadInput, match="must be a positive number"):
         recommend("toy/spiral", minutes=minutes, results=tmp_path, progress=False)
+
+
+def test_repeats_in_a_run_count_among_its_trials(tmp_path):
+    first = run("toy/exponential", solver="euler", options={"solves": 1}, preset="smoke", results=tmp_path, **QUIET)
+    folder = RunFolder(first.folder)
+    again = Study(groups={"typed": grid_of(first.records[0].trial).model_copy(update={"seed": [1]})})
+    session = run_more(folder, folder.study(), plan(again).planned, Execution(tmp_path), Listener())
+    assert (session.finished, session.planned) == (2, 2)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from evidence import ENVIRONMENT, claim, evidence
 
-from nodebench.analysis.readings import axis, final
+from nodebench.analysis.readings import at_tolerance, axis, change, final
 from nodebench.claims import Verdict, judge
 from nodebench.claims.contract import Arm, Fit, Match, Part
 from nodebench.spec import Status
@@ -163,8 +163,22 @@ def test_a_ratio_to_nothing_is_left_out():
     free = [evidence(5, gradient=g, costs={"step_seconds": 1.0 * (g == "adjoint")}) for g in ("adjoint", "direct")]
     found = verdict([*pairs(5), *free])
     assert (estimate(found).n, notes(found)) == (5, "replicate left out: the ratio divides by 0")
+    used = [point.seed for side in found.results[0].sample.points for point in side]
+    assert used == [*range(5), *range(5)]  # a replicate that is left out is no evidence, for example of a gate
     less = verdict([*pairs(5), *free], replace(SECONDS, combine="difference", scale="linear"))
     assert (less.results[0].replicates.n, sum(less.results[0].replicates.values)) == (6, pytest.approx(6.4))
+
+
+def test_a_difference_of_two_failed_solves_is_left_out():
+    """A solve of the profile that fails reads as infinite; the difference of two has no value."""
+    reading = change(at_tolerance("nfe", 1e-1), at_tolerance("nfe", 1e-3))
+    part = Part("{}", reading, B)
+    solved = [{"rtol": 1e-1, "nfe": 14.0}, {"rtol": 1e-3, "nfe": 26.0}]
+    failed = [{"rtol": 1e-1, "nfe": None}, {"rtol": 1e-3, "nfe": None}]
+    records = [evidence(seed, gradient="direct", profile=failed if seed == 5 else solved) for seed in range(6)]
+    found = verdict(records, part)
+    assert estimated(found) == (5, -12)
+    assert "replicate left out: both solves that are compared failed" in notes(found)
 
 
 # --- conditions

@@ -79,6 +79,7 @@ def test_a_cost_that_one_arm_does_not_have_is_left_out():
     full = {"step_seconds": 1.0, "forward_seconds": 0.5, "backward_seconds": 0.5, "nfe_forward": 20.0}
     without = {"step_seconds": 1.0, "forward_seconds": 1.0, "nfe_forward": 0.0}
     assert compare([(full, without)] * 4)[0] == {"step_seconds": 1.0, "forward_seconds": 0.5}
+    assert compare([(without, full)] * 4)[0] == {"step_seconds": 1.0, "forward_seconds": 2.0}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from nodebench.spec.record import SCHEMA_VERSION, Place
 from nodebench.spec.study import REPRODUCED
 from nodebench.spec.trajectories import Trajectories
 from nodebench.store.maintenance import ASIDE, merge, prune, repair, verify
-from nodebench.store.run_folder import RunFolder, list_runs, records_below
+from nodebench.store.run_folder import RunFolder, kept_records, list_runs
 from nodebench.store.snapshots import save_snapshots
 
 LINE = np.zeros((1, 3, 2))
@@ -242,6 +242,13 @@ def test_pruning_leaves_alone_what_is_not_its_own(tmp_path, plant):
         assert content(tmp_path) == before
 
 
+def test_a_record_without_snapshots_does_not_keep_those_of_an_earlier_attempt(run):
+    assert run.snapshots_path(record(1)).is_file()
+    run.append(record(1, Status.NON_FINITE))
+    assert not run.snapshots_path(record(1)).exists()
+    assert run.snapshots_path(record(0)).is_file()
+
+
 def test_a_run_without_a_record_is_removed_whole(tmp_path):
     run = make(tmp_path, [0])
     lines_of(run).write_text("torn")
@@ -361,7 +368,7 @@ def test_a_merge_that_was_killed_is_no_run(tmp_path, nodebench):
     names = [run.folder.name for run in runs]
     assert nodebench_merge(results, *names, "killed").returncode == -signal.SIGXFSZ
     assert [run.folder for run in list_runs(tmp_path / "results")] == [run.folder for run in runs]
-    assert len(records_below(tmp_path / "results")) == 6
+    assert len(kept_records(tmp_path / "results")) == 6
     code, out, _ = nodebench("results", "verify")
     assert code == 1
     assert "left by a merge that was killed" in out
@@ -371,8 +378,14 @@ def test_a_merge_that_was_killed_is_no_run(tmp_path, nodebench):
 
 
 def test_a_run_that_is_being_written_is_not_pruned(run):
-    with run.writing(), pytest.raises(BadInput, match="is being written by process"):
-        prune(run.folder.parent, remove=True)
+    other = make(run.folder.parent, [0])
+    lines_of(other).write_text("torn")
+    with run.writing():
+        found = prune(run.folder.parent, remove=True)
+    assert any(
+        f"{run.folder.name}: left unchanged: " in line and "is being written by process" in line for line in found
+    )
+    assert not other.folder.exists()  # one run does not keep the others from being pruned
 
 
 def test_a_trial_that_ran_again_for_a_better_time_is_no_double(run):

@@ -15,7 +15,6 @@ from nodebench.store.run_folder import (
     RunFolder,
     kept_records,
     list_runs,
-    records_below,
     replace_file,
     runs_below,
 )
@@ -188,7 +187,7 @@ def test_one_bad_run_hides_no_other(run, caplog):
     other.append(record(1))
     (other.folder / "records.jsonl").unlink()
     (other.folder / "records.jsonl").mkdir()
-    assert [r.trial.seed for r in records_below(run.folder.parent)] == [0]
+    assert [r.trial.seed for r in kept_records(run.folder.parent)] == [0]
     assert str(other.folder / "records.jsonl") in caplog.text
 
 

@@ -1,5 +1,7 @@
 """The lines that a recommendation prints do what the adapter did."""
 
+import math
+
 import pytest
 import torch
 from problems import Network, integrator
@@ -47,6 +49,19 @@ def test_the_lines_do_what_the_adapter_did(solver, control):
         gradients.append(torch.cat([p.grad.reshape(-1) for p in field.parameters()]))
     torch.testing.assert_close(states[1], states[0])
     torch.testing.assert_close(gradients[1], gradients[0])
+
+
+def test_the_norm_of_the_worst_sample_is_printed_for_states_of_any_shape():
+    times = torch.tensor([0.0, 1.0])
+    for shape in ((), (3,), (2, 3), (2, 3, 1)):
+        y0 = torch.linspace(0.5, 1, math.prod(shape)).reshape(shape)
+        solve = integrator("dopri5", gradient=Gradient.DIRECT, batching=Batching.WORST)
+
+        def logistic(t, y):
+            return y * (1 - y)
+
+        states = _executed(solve.adapter.code(solve.control), logistic, y0, times)
+        torch.testing.assert_close(states, solve(logistic, y0, times))
 
 
 # Each tolerance another one, so that none can stand in for another.
