@@ -168,12 +168,16 @@ class ClaimResult:
     def shown(self) -> tuple[ConditionResult, ...]:
         """The conditions to show: one with the claim's verdict, or for *depends* one supported and one refuted.
 
-        Home conditions are preferred; for *depends*, then conditions with the most replicates.
+        Home conditions are preferred; for *depends*, then conditions with the most replicates. If a claim is *partly*
+        true although a home condition has another verdict, this home condition is shown first.
         """
         if self.verdict is not Verdict.DEPENDS:
             measured = [one for one in self.conditions if any(result.estimate for result in one.parts)]
             alike = [one for one in measured if one.verdict is self.verdict] or measured
-            return tuple(sorted(alike, key=lambda one: not one.home)[:1])
+            first = sorted(alike, key=lambda one: not one.home)[:1]
+            if self.verdict is Verdict.PARTLY and not any(one.home for one in first):
+                first = [one for one in measured if one.home and one.verdict.is_decided][:1] + first
+            return tuple(first)
         home_first = sorted(self.conditions, key=lambda one: (not one.home, -one.n))
         kinds = (Verdict.SUPPORTED, Verdict.REFUTED)
         firsts = (next((one for one in home_first if one.verdict is kind), None) for kind in kinds)

@@ -38,7 +38,7 @@ ODENET, RESNET = odenet_on(_TRAINED), _network(_TRAINED, "ResNet", model="resnet
 def _worse(who: Arm, whom: Arm, supports: tuple[float, float], home: Where | None = None) -> Part:
     """How much worse one network classifies than another."""
     return Part(
-        f"the {who.name} misclassifies {{}} more than the {whom.name}",
+        f"the test error of the {who.name} minus that of the {whom.name} is {{}}",
         final("test_error"),
         who,
         whom,
@@ -207,7 +207,7 @@ def _cheaper_test(
             label=label,
         ),
         Part(
-            "it misclassifies {} more",
+            "its test error changes by {}",
             change(at("test_error"), at_tolerance("test_error", 1e-3)),
             arm,
             supports=error,
@@ -234,7 +234,7 @@ def _midpoint_test(arm: Arm, label: str, step: float) -> tuple[Part, Part]:
 def _worse_trained(arm: Arm, home: Where | None = None) -> Part:
     """How much worse a network classifies if it was trained at a looser tolerance than 1e-6."""
     return Part(
-        f"{arm.name} misclassifies {{}} more than one trained at 1e-6, both tested at 1e-5",
+        f"tested at 1e-5, the error of the {arm.name} minus that of one trained at 1e-6 is {{}}",
         at_tolerance("test_error", 1e-5),
         arm,
         TRAINED.but("ODE-Net trained at 1e-6", rtol=1e-6),
@@ -256,7 +256,7 @@ LOOSENED = (
     "evaluations come in sixes (dopri5): 14 instead of 20 or 26 is two steps instead of three or four",
     "evaluations, not seconds: stem and head take as long at any tolerance",
     "barely trained networks save as many evaluations, so the saving says little about what was learned",
-    "the paper calls 1e-3 a reduced tolerance; networks trained at 1e-6 are a condition",
+    "the paper calls 1e-3 a reduced tolerance",
 )
 _LOOSER = (
     Claim(
@@ -269,11 +269,11 @@ _LOOSER = (
             "One could train with high accuracy, but switch to a lower accuracy at test time.",
         ),
         published="stated, no number",
-        home="the trained MNIST network",
+        home="the MNIST network, trained at 1e-6 (the source says “high accuracy”) or at 1e-3, as in its experiments",
         studies=("tolerance",),
         parts=(
             *loosened(TRAINED, "trained at 1e-3", home={}),
-            *loosened(TRAINED.but("ODE-Net trained at 1e-6", rtol=1e-6), "trained at 1e-6"),
+            *loosened(TRAINED.but("ODE-Net trained at 1e-6", rtol=1e-6), "trained at 1e-6", home={}),
             *_midpoint_test(TRAINED, "trained at 1e-3, tested with midpoint steps", 0.25),
         ),
         traps=LOOSENED,

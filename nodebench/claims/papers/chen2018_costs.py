@@ -84,8 +84,13 @@ _FIGURE_3AB = (
         topic=Topic.EVALUATIONS,
         sentence="The tolerance controls the error of a trained network's solution: the error falls with the "
         "tolerance, if only as a small power of it, and is at most ten times the tolerance.",
-        source=chen2018("section 3, Figure 3a", "We first verify that error can indeed be controlled in Figure 3a."),
-        published="drawn; no number",
+        source=chen2018(
+            "section 3, Figure 3a",
+            "ODE solvers can approximately ensure that the output is within a given tolerance of the true solution. "
+            "Changing this tolerance changes the behavior of the network. We first verify that error can indeed be "
+            "controlled in Figure 3a.",
+        ),
+        published="“within a given tolerance”: a factor of about 1; the figure has no number",
         home="a trained ODE-Net on MNIST, tolerances 1e-1 to 1e-5",
         studies=("table1", "fig3", "solvers"),
         parts=(
@@ -111,8 +116,8 @@ _FIGURE_3AB = (
             "dopri5 steps past the end and interpolates, with an error that the tolerance does not control",
             "the error is that of the final state, relative, against float64 at 1e-7; the reference has an error of "
             "its own, which counts most at 1e-5",
-            "the factor of ten is ours; the solver bounds an estimate for each step, by absolute plus relative "
-            "tolerance, not the error at the end",
+            "the factor of ten is ours, since the source says “approximately”; the solver bounds an estimate for each "
+            "step, by absolute plus relative tolerance, not the error at the end",
         ),
         fairness="One trained network, solved at each tolerance, as in the figure.",
     ),
@@ -236,15 +241,19 @@ _FIGURE_3C = (
             _backward(
                 _VODE.but("VODE Adams", train_images=4000, epochs=4, loss_scale=(1.0, 64.0)),
                 ("rtol", "loss_scale"),
-                "trained",
+                "VODE's Adams method, trained",
                 home={"loss_scale": 1.0, "rtol": 1e-3},
                 reading=_LAST_EPOCH,
             ),
         ),
         controls=(
             Control(
-                "so do networks of random weights",
-                _backward(_VODE.but("VODE Adams", train_images=64), ("rtol", "loss_scale"), "random weights"),
+                "the same holds for networks of random weights",
+                _backward(
+                    _VODE.but("VODE Adams", train_images=64),
+                    ("rtol", "loss_scale"),
+                    "VODE's Adams method, random weights",
+                ),
             ),
         ),
         traps=(

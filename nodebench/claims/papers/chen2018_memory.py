@@ -64,14 +64,14 @@ _MEMORY = (
         studies=("memory",),
         parts=(
             _memory_slope(
-                "one more evaluation costs the adjoint {} of the memory that it costs direct",
+                "with the adjoint, a further evaluation adds {} of the memory that it adds with direct",
                 "MNIST block",
                 _BLOCK,
                 _STEPS,
                 home={},
             ),
             _memory_slope(
-                "one more evaluation costs the adjoint {} of the memory that it costs direct",
+                "with the adjoint, a further evaluation adds {} of the memory that it adds with direct",
                 "spiral",
                 _WINDOWS,
                 _STEPS,
@@ -79,9 +79,9 @@ _MEMORY = (
         ),
         controls=(
             Control(
-                "nor does it grow with the number of output times",
+                "the adjoint's memory does not grow with the number of output times",
                 _memory_slope(
-                    "one more output time costs the adjoint {} of the memory that it costs direct",
+                    "with the adjoint, a further output time adds {} of the memory that it adds with direct",
                     "output times",
                     _TRAJECTORY,
                     Fit("points", axis("points")),
@@ -133,7 +133,7 @@ _MEMORY = (
                 ),
             ),
             Control(
-                "and it needs less than the ResNet that it replaces",
+                "the ODE-Net needs less memory than the ResNet that it replaces",
                 ratio(
                     "the ODE-Net with the adjoint peaks at {} the memory of the ResNet",
                     final("tensor_peak_bytes"),

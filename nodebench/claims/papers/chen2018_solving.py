@@ -168,11 +168,11 @@ CLAIMS = (
         ),
         controls=(
             Control(
-                "and where nothing was learned, on the true predator–prey system",
+                "the same holds for the true predator–prey system, where nothing was learned",
                 _back(Arm("Lotka–Volterra", {**_FLOW, "model": "lotka-volterra", "rtol": (1e-3, 1e-5)}), "", ("rtol",)),
             ),
             Control(
-                "and on the true oscillator, the hard case",
+                "the same holds for the true oscillator, the hard case",
                 _back(Arm("Van der Pol", _OSCILLATORS), "", ("mu",)),
             ),
         ),
@@ -193,7 +193,11 @@ CLAIMS = (
         topic=Topic.EVALUATIONS,
         sentence="Trajectories cannot cross: a flow on a line keeps the order of its states, in one joint batch "
         "(where all share their steps) and with each start solved alone.",
-        source=chen2018("section 6, “Uniqueness”", "the solution to an initial value problem exists and is unique"),
+        source=chen2018(
+            "section 6, “Uniqueness”",
+            "the solution to an initial value problem exists and is unique if the differential equation is uniformly "
+            "Lipschitz continuous in z and continuous in t",
+        ),
         published="a theorem on the exact flow",
         published_value=0.0,
         home="any field with finite weights and Lipschitz nonlinearities",

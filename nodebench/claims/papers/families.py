@@ -70,7 +70,7 @@ def _map_error(arm: Arm, supports: tuple[float, float], refutes: tuple[tuple[flo
 
 def _digits(arm: Arm, against: Arm) -> Part:
     return Part(
-        f"the {arm.name} misclassifies {{}} more digits than the {against.name}",
+        f"the test error of the {arm.name} minus that of the {against.name} is {{}}",
         final("test_error"),
         arm,
         against,

@@ -28,9 +28,9 @@ def _more(
     home: bool = False,
     whom: Arm = _BLOCK,
 ) -> Part:
-    """How many more test images one network misclassifies than another."""
+    """The error of one network on the test images minus that of another."""
     return Part(
-        f"the {who.name} misclassifies {{}} more {on} than the {whom.name}",
+        f"the error of the {who.name} on {on} minus that of the {whom.name} is {{}}",
         final(error),
         who,
         whom,
@@ -50,7 +50,9 @@ _PGD_MINUS_FGSM = change(final("pgd_error"), final("fgsm_error"))
 def _pgd_is_stronger(arm: Arm) -> Control:
     return Control(
         f"{arm.name}: PGD misclassifies at least as many images as FGSM; fewer would mean that gradients are masked",
-        Part("PGD misclassifies {} more than FGSM", _PGD_MINUS_FGSM, arm, supports=(0.0, _INF), unit="points"),
+        Part(
+            "the error under PGD minus that under FGSM is {}", _PGD_MINUS_FGSM, arm, supports=(0.0, _INF), unit="points"
+        ),
     )
 
 
@@ -76,6 +78,11 @@ def _claim(
                 "ten Euler steps misclassify fewer than one step of the same network; otherwise the layers of the "
                 "field explain the difference, not the ODE",
                 _more(error, on, _EULER, whom=_ONE_STEP),
+            ),
+            Control(
+                "one Euler step of the same network misclassifies as many as a residual block, to within one point; "
+                "otherwise its layers have an effect of their own",
+                _more(error, on, _ONE_STEP, whom=_BLOCK, supports=_SAME),
             ),
             *controls,
             Control(
@@ -118,8 +125,8 @@ CLAIMS = (
         (
             "the interval contains only a lower bound of the sampling error of the test set",
             "all networks see one draw of the noise, which is repeated for every 250 images",
-            "whether the same network with one Euler step is less robust to noise is a control; unless it is, the "
-            "layers of the field may explain the difference, not the ODE",
+            "the claim compares whole networks: unless the same network with one Euler step is less robust (a "
+            "control), the layers of the field explain the difference, not the ODE",
         ),
     ),
     _claim(
