@@ -140,7 +140,8 @@ def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None], pre
     """Group records by problem. Two installations of one plug-in are two problems.
 
     Problems with the task's default options come first, then those of short trials, then those with other options or
-    another preset. Among equal ones, the problem with the most configurations comes first.
+    another preset. Among equal ones, problems measured by the latest version, which records the most options, come
+    first, and then the problem with the most configurations.
 
     Args:
         records: any records.
@@ -161,9 +162,9 @@ def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None], pre
         found.setdefault(str(sorted(fixed.items())), []).append(point)
     groups = [[point.record for point in some] for points in found.values() for some in by_installations(points)]
 
-    def rank(problem: Problem) -> tuple[int, int, str]:
-        some = problem.records
-        return -list(Options).index(problem.options), len(configurations(some)), max(one.started for one in some)
+    def rank(problem: Problem) -> tuple[int, int, int, str]:
+        some, kind = problem.records, list(Options).index(problem.options)
+        return -kind, len(some[0].options), len(configurations(some)), max(one.started for one in some)
 
     return sorted((_problem(some, asked, present) for some in groups), key=rank, reverse=True)
 

@@ -125,6 +125,8 @@ def recommend(
     device: str = "cpu",
     threads: int | None = None,
     data: str | Path | None = None,
+    dataset: str = "",
+    dtype: str = "",
     steps: Sequence[int] = (),
     machine: str = "",
     results: str | Path = "results",
@@ -147,6 +149,8 @@ def recommend(
         device: with ``measure``, device of the trials.
         threads: CPU threads of a trial; None for any.
         data: the user's data file for the task ``series``, or the folder of the data sets.
+        dataset: a data set of the task; empty for any.
+        dtype: floating-point format of states and parameters; empty for any, and with ``measure`` for float32.
         steps: with ``measure``, steps per solve of fixed-step solvers; empty for several default values.
         machine: part of the name of the machine whose records are used; empty for this machine.
         results: folder of the runs.
@@ -161,7 +165,19 @@ def recommend(
         for name, value in {**own, **(options or {})}.items()
     }
     asked = with_task(
-        Asked(name, field, state_shape, model, given, device, threads, Path(data) if data else None, steps)
+        Asked(
+            name,
+            field,
+            state_shape,
+            model,
+            given,
+            device,
+            threads,
+            Path(data) if data else None,
+            steps,
+            dataset=dataset,
+            dtype=dtype,
+        )
     )
     if error is not None and error <= 0:
         raise BadInput(f"--error {error:g}: must be a positive number, relative to the norm of the gradient")

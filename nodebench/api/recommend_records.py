@@ -17,7 +17,7 @@ from nodebench.spec import Limits as Budgets
 from nodebench.spec.grid import replicates
 from nodebench.spec.metrics import several
 from nodebench.spec.study import RECOMMEND
-from nodebench.spec.trial import Scalar
+from nodebench.spec.trial import EVERY_DTYPE, Scalar
 from nodebench.store.run_folder import every_run_below
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Asked:
         threads: CPU threads of a trial; None for any number.
         data: file or folder of the data; None if there is none.
         steps: steps per solve of fixed-step solvers in new trials; empty for those of ``_STEPS``.
+        dataset: a data set of the task; empty for any.
+        dtype: floating-point format; empty for any, and in new trials for float32.
     """
 
     task: str = ""
@@ -70,6 +72,8 @@ class Asked:
     threads: int | None = None
     data: Path | None = None
     steps: Sequence[int] = ()
+    dataset: str = ""
+    dtype: str = ""
 
     @property
     def source(self) -> DataSource:
@@ -80,8 +84,8 @@ class Asked:
     def again(self) -> str:
         """The command that measures this problem."""
         parts = ["--field", self.field, "--state-shape", self.state_shape] if self.field else ["--task", self.task]
-        parts += ["--model", self.model] if self.model else []
-        parts += ["--data", str(self.data)] if self.data else []
+        named = {"dataset": self.dataset, "model": self.model, "dtype": self.dtype, "data": self.data or ""}
+        parts += [word for name, value in named.items() if value for word in (f"--{name}", str(value))]
         return " ".join(
             [
                 "nodebench recommend",
@@ -105,7 +109,7 @@ class Asked:
 
         given = {name: values[0] for name, values in self.given.items()}
         options = options_with(find_task(self.task), Preset.QUICK, given)
-        axes = {"task": self.task, "model": self.model or None, "threads": self.threads}
+        axes = {name: getattr(self, name) or None for name in ("task", "dataset", "model", "dtype", "threads")}
         return axes | {name: getattr(options, name) for name in given}
 
 
@@ -128,7 +132,7 @@ def with_task(asked: Asked) -> Asked:
     """Return the request with the full name of its task.
 
     Raises:
-        BadInput: there is no such task, or the request does not specify a problem.
+        BadInput: there is no such task, data set or format, or the request does not specify a problem.
     """
     if asked.field and asked.task not in ("", OWN):
         raise BadInput(f"--field defines its own problem: leave out --task {asked.task}")
@@ -138,7 +142,12 @@ def with_task(asked: Asked) -> Asked:
         raise BadInput("no problem given: use --task, or --field with --state-shape")
     from nodebench.tasks import find_task
 
-    return replace(asked, task=find_task(OWN if asked.field else asked.task).name)
+    task = find_task(OWN if asked.field else asked.task)
+    if asked.dataset:
+        choose(f"data set of task {task.name}", asked.dataset, task.datasets)
+    if asked.dtype:
+        choose("dtype", asked.dtype, EVERY_DTYPE)
+    return replace(asked, task=task.name)
 
 
 def measured(asked: Asked, solvers: Sequence[str], seeds: int, results: Path, listener: Listener) -> Found:
@@ -211,7 +220,7 @@ def _sha256(asked: Asked) -> str | None:
     if not task.datasets:
         raise BadInput(f"task {task.name} makes its own data: leave out --data")
     options = options_with(task, Preset.QUICK, {name: values[0] for name, values in asked.given.items()})
-    dataset = dataset_of(task, None, asked.source, Preset.QUICK)
+    dataset = dataset_of(task, asked.dataset or None, asked.source, Preset.QUICK)
     card = data_card_of(task, dataset, options, asked.source)
     return card.sha256 if card else None
 
@@ -299,6 +308,8 @@ def _grids(asked: Asked, solvers: Sequence[str], seeds: int) -> Iterator[tuple[s
         "overrides": brief | asked.given,
         "device": asked.device,
         "threads": asked.threads,
+        **({"dataset": [asked.dataset]} if asked.dataset else {}),
+        **({"dtype": [asked.dtype]} if asked.dtype else {}),
     }
     names = list(solvers) or _installed()
     fixed = [name for name in names if not find_solver(name)[2].adaptive]

@@ -169,6 +169,17 @@ def recommend(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Option of the task.", rich_help_panel="What"),
     ] = None,
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME", help="Data set of the task. (default: any)", rich_help_panel="What")
+    ] = "",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Format of states and parameters. (default: any; with --measure: float32)",
+            rich_help_panel="What",
+        ),
+    ] = "",
     data: Annotated[
         Path | None,
         typer.Option(metavar="FILE|DIR", help="Your time-series file, or data set folder.", rich_help_panel="What"),
@@ -233,7 +244,19 @@ def recommend(
     from nodebench.cli.run_arguments import overrides_of, whole_numbers
 
     options = overrides_of(set_ or ())
-    asked = Asked(task, field, state_shape, model, options, device, threads, data, whole_numbers("steps", steps))
+    asked = Asked(
+        task,
+        field,
+        state_shape,
+        model,
+        options,
+        device,
+        threads,
+        data,
+        whole_numbers("steps", steps),
+        dataset=dataset,
+        dtype=dtype,
+    )
     return recommend_command(
         asked,
         max_memory,

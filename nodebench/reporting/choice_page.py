@@ -1,9 +1,11 @@
 """The recommendations page: by task, the fastest and the smallest configuration for a given gradient error."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from shlex import quote
 
 from nodebench.analysis.recommend import (
     MEMORY,
+    SECONDS,
     Candidate,
     CandidateStatus,
     Limits,
@@ -14,7 +16,7 @@ from nodebench.analysis.recommend import (
     recommend,
 )
 from nodebench.reporting.document import Block, Cell, Code, Heading, Page, Paragraph, Table, number, slug
-from nodebench.spec import Record
+from nodebench.spec import Gradient, Record
 from nodebench.spec.metrics import metric
 
 # Limits of the relative error of the gradient, one row each.
@@ -31,13 +33,16 @@ _HEADER = (
 )
 _INTRODUCTION = (
     "For each task, the table shows the fastest configuration and the smallest one (least peak memory) whose gradient "
-    "error is at most the given value for every seed. Step times are medians over the seeds; errors and memory are "
-    "maxima. Peak memory counts PyTorch tensors. For JAX, only the growth of process memory is known; it is marked "
-    "“(process)” and not compared. A dash means that no measured configuration reaches the error, or that its memory "
-    "was not measured. A configuration is written as solver, rtol/atol or step size, gradient, and the adjoint's "
-    "rtol/atol if they differ. The gradient error is the relative error against a float64 reference at a tight "
-    "tolerance. Each table covers only the gradients that its caption names. Where a task was measured with several "
-    "sets of options, the table shows the set with the most configurations; the values of the other sets differ."
+    "error is at most the given value for every seed. Step times are medians over the seeds, with the smallest and the "
+    "largest; if the ranges of two configurations overlap, which one is faster is not certain. Errors and memory are "
+    "maxima over the seeds. Peak memory counts PyTorch tensors. For JAX, only the growth of process memory is known; "
+    "it is marked “(process)” and not compared. A dash means that no measured configuration reaches the error, or that "
+    "its memory was not measured. A configuration is written as solver, rtol/atol or step size, gradient, and the "
+    "adjoint's rtol/atol if they differ. The gradient error is relative, against a float64 reference at a tight "
+    "tolerance. The networks are small and in their first training steps, and each table covers only the gradients "
+    "that its caption names. Where a task was measured with several sets of options, the table shows the set with the "
+    "most configurations, among those that include backpropagation through the solver; the other sets differ. The "
+    "command below a table prints all its configurations."
 )
 _OWN = (
     "The ranking depends on the size of the problem, the machine and the field. This command measures your own field "
@@ -48,32 +53,51 @@ _OWN = (
 def choice_page(records: Sequence[Record]) -> Page:
     """Return the page with a table for each task that has at least ``LEAST`` timed configurations."""
     blocks: list[Block] = [Paragraph(_INTRODUCTION)]
+    varied: dict[str, set[str]] = {}
+    for record in records:
+        varied.setdefault(record.trial.task, set()).update(record.trial.overrides)
     for problem in _largest(records):
-        blocks += _section(problem)
+        blocks += _section(problem, varied[problem.records[0].trial.task])
     blocks += [Heading("Your own field"), Paragraph(_OWN)]
     blocks.append(Code("nodebench recommend --field mine:Drift --state-shape 64 --error 1e-3 --minutes 5"))
     return Page("choice", "Which configuration to use", "The fastest and smallest by gradient error", blocks)
 
 
 def _largest(records: Sequence[Record]) -> list[Problem]:
-    """Return, for each machine and task, the problem with the most timed configurations; tasks sorted by name."""
+    """Return, for each machine and task, the problem with the most timed configurations; tasks sorted by name.
+
+    Left out are problems without ``direct``, since the gradients that they compare are not the ones to choose from, and
+    problems with fewer options than others, since an older version measured them.
+    """
     found = []
     for some in by_machine(records).values():
         by_task: dict[str, list[Record]] = {}
         for record in some:
             by_task.setdefault(record.trial.task, []).append(record)
         for task in sorted(by_task):
-            largest = max(problems(by_task[task], {}, Present()), key=_timed, default=None)
+            fit = [one for one in problems(by_task[task], {}, Present()) if _has_direct(one)]
+            known = max((len(one.records[0].options) for one in fit), default=0)
+            largest = max((one for one in fit if len(one.records[0].options) == known), key=_timed, default=None)
             if largest and _timed(largest) >= LEAST:
                 found.append(largest)
     return found
+
+
+def _has_direct(problem: Problem) -> bool:
+    return any(record.trial.gradient is Gradient.DIRECT for record in problem.records)
 
 
 def _timed(problem: Problem) -> int:
     return sum(bool(one.timed) and one.error is not None for one in recommend(problem, Limits()).candidates)
 
 
-def _section(problem: Problem) -> list[Block]:
+def _section(problem: Problem, varied: Collection[str]) -> list[Block]:
+    """Return the table of a problem, and its command.
+
+    Args:
+        problem: the records.
+        varied: options in which problems of this task may differ.
+    """
     task = problem.records[0].trial.task
     answers = {error: recommend(problem, Limits(error)) for error in ERRORS}
     described = answers[ERRORS[0]].problem
@@ -87,8 +111,25 @@ def _section(problem: Problem) -> list[Block]:
     return [
         Heading(task),
         Table(f"choice-{slug(task)}", caption, _HEADER, rows),
-        Code(f"nodebench recommend --task {task} --error 1e-3 --results results/published"),
+        Code(_command(problem, machine, varied, [error for error, answer in answers.items() if answer.choice])),
     ]
+
+
+def _command(problem: Problem, machine: str, varied: Collection[str], reached: Sequence[float]) -> str:
+    """Return the command that prints the configurations of a table, with the smallest error that one of them reaches.
+
+    The report shows the published records; their folder is the one of a clone.
+    """
+    trial, options = problem.records[0].trial, problem.records[0].options
+    axes = {"task": trial.task, "dataset": trial.dataset, "model": trial.model, "dtype": trial.dtype}
+    words = [f"--{name} {value}" for name, value in axes.items() if value]
+    words += [
+        f"--set {quote(f'{name}={value}')}"
+        for name, value in sorted(options.items())
+        if name in varied and value is not None
+    ]
+    words += [f"--error {min(reached):.0e}".replace("e-0", "e-")] if reached else []
+    return " ".join(["nodebench recommend", *words, f"--machine {quote(machine)} --results results/published"])
 
 
 def _pair(candidates: Iterable[Candidate]) -> list[Cell]:
@@ -102,11 +143,20 @@ def _pair(candidates: Iterable[Candidate]) -> list[Cell]:
     return [*_cells(fastest), *_cells(smallest)]
 
 
+def _time(one: Candidate) -> str:
+    """The median step time, its range over the seeds, and their number."""
+    seconds, shown = one.configuration.values(SECONDS), metric(SECONDS)
+    if len(seconds) < 2:
+        return shown.format(one.seconds)
+    low, high = shown.format(min(seconds)), shown.format(max(seconds))
+    return f"{shown.format(one.seconds)} ({low} to {high}, n = {len(seconds)})"
+
+
 def _cells(one: Candidate | None) -> list[Cell]:
     if one is None:
         return [Cell("–"), number("–", None), number("–", None)]
     return [
         Cell(one.name, kind="code"),
-        number(metric("step_seconds").format(one.seconds), one.seconds),
+        number(_time(one), one.seconds),
         number(metric(one.seen_by).format(one.memory) + ("" if one.seen_by == MEMORY[0] else " (process)"), one.memory),
     ]

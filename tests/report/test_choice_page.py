@@ -1,9 +1,16 @@
 """The page for a practitioner, on records whose best choices are known."""
 
+import json
+import shlex
+from pathlib import Path
+
 from evidence import evidence
 
 from nodebench.reporting.choice_page import LEAST, choice_page
-from nodebench.reporting.document import Table
+from nodebench.reporting.document import Code, Table
+from nodebench.store.published import records_to_judge
+
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 
 
 def records(solver: str, gradient: str, error: float, seconds: float, memory: int):
@@ -35,7 +42,30 @@ def test_it_names_the_fastest_and_the_smallest_that_reach_each_error():
         1e-5: ("dopri8", "dopri8"),
     }
     assert [row[4].text.split()[-1] for row in table.rows] == ["adjoint", "adjoint", "direct", "direct", "direct"]
-    assert table.rows[0][2].text == "5 ms"
+    assert table.rows[0][2].text == "5 ms (5 ms to 5 ms, n = 2)"
+
+
+def test_a_table_without_backpropagation_through_the_solver_is_left_out():
+    through = [one for row in MEASURED for one in records(*row)]
+    without = [one.model_copy(update={"trial": one.trial.model_copy(update={"gradient": "aca"})}) for one in through]
+    assert len(tables(choice_page(through))) == 1
+    assert tables(choice_page(without)) == []
+
+
+def test_the_command_below_each_table_of_the_published_records_gives_its_answer(nodebench_in):
+    page = choice_page(records_to_judge(PUBLISHED))
+    sections = list(zip(tables(page), [block for block in page.blocks if isinstance(block, Code)], strict=False))
+    assert len(sections) >= 5
+    for table, command in sections:
+        word, *arguments = shlex.split(command.text)
+        assert word == "nodebench"
+        code, out, err = nodebench_in(PUBLISHED.parents[1], *arguments, "--json")
+        assert code == 0, err
+        limit = float(arguments[arguments.index("--error") + 1])
+        (row,) = [row for row in table.rows if row[0].value == limit]
+        answer = json.loads(out)
+        chosen = answer["candidates"][0]
+        assert (chosen["name"], chosen["seconds"]) == (row[1].text, row[2].value), command
 
 
 def test_few_configurations_are_no_choice():
