@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from nodebench.analysis.statistics import Estimate, Replicates
 from nodebench.claims.contract import Claim, Control, Part
 from nodebench.claims.gather import Sample
 from nodebench.claims.outcome import Verdict, Why
+from nodebench.spec.metrics import several
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,23 @@ class ClaimResult:
     def records(self) -> tuple[str, ...]:
         """The ids of the records behind it."""
         return tuple(dict.fromkeys(id for result in self.results for id in result.sample.records))
+
+    @property
+    def older(self) -> int:
+        """How many of these records were made before the declaration was frozen; 0 if it was not."""
+        if self.frozen is None:
+            return 0
+        date = datetime.fromisoformat(self.frozen)
+        made = {p.record.id: p.record.started for one in self.results for side in one.sample.points for p in side}
+        return sum(datetime.fromisoformat(started).replace(tzinfo=UTC) < date for started in made.values())
+
+    @property
+    def declared(self) -> str:
+        """When its declaration was last changed, and whether its records are older."""
+        if self.frozen is None:
+            return "not frozen"
+        older = f"; {self.older} of its {several(len(self.records), 'record')} are older" if self.records else ""
+        return f"last changed on {self.frozen[:10]}{older}"
 
     @property
     def is_exact(self) -> bool:

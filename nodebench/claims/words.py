@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nodebench.claims.contract import Gate, Part
 from nodebench.claims.outcome import Verdict
 from nodebench.claims.result import ClaimResult, ConditionResult
-from nodebench.spec.metrics import several
+from nodebench.spec.metrics import metric, several
 
 _ORDER = (Verdict.SUPPORTED, Verdict.PARTLY, Verdict.REFUTED, Verdict.INCONCLUSIVE, Verdict.NOT_TESTED)
 _NAMED = 3  # conditions named in a line
@@ -27,7 +27,8 @@ def verdict_line(result: ClaimResult) -> str:
 
 
 def _group(verdict: Verdict, found: Sequence[ConditionResult], total: int) -> str:
-    where = f"in {len(found)} of {several(total, 'condition')}" if len(found) < total else f"in all {total} conditions"
+    every = "both conditions" if total == 2 else f"all {total} conditions"
+    where = f"in {every}" if len(found) == total else f"in {len(found)} of {several(total, 'condition')}"
     labels = [one.label for one in found if one.label]
     named = f" ({'; '.join(labels)})" if labels and len(found) < total and len(labels) <= _NAMED else ""
     return f"{verdict} {where}{named}"
@@ -62,7 +63,7 @@ def p_text(p: float) -> str:
 
 def rule(part: Part, regions: Sequence[tuple[float, float]]) -> str:
     """Describe where the whole interval of a part must lie to be inside one of the regions."""
-    return f"“{part.words.format('…')}”: {' or '.join(_bounds(part, region) for region in regions)}"
+    return f"“{part.words.format('…')}”: {_either(part, regions)}"
 
 
 def competence(gate: Gate) -> str:
@@ -74,7 +75,7 @@ def competence(gate: Gate) -> str:
             f"or by at most {100 * gate.negligible:g} % of the loss of the first epoch"
         )
     if gate.limit is not None:
-        asked.append(f"whose {gate.metric.label} is at most {gate.limit:g}")
+        asked.append(f"whose {gate.metric.label} is at most {metric(gate.metric.metric).format(gate.limit)}")
     elif gate.baseline:
         asked.append(f"whose {gate.metric.label} is no worse than that of the {gate.baseline.name}")
     return f"networks {', and '.join(asked)} (means over the replicates of an arm)"
@@ -83,14 +84,19 @@ def competence(gate: Gate) -> str:
 def edges(part: Part) -> str:
     """Describe the regions that decide a part: ``support: at most 0.75 ×; refutation: at least 1 ×``."""
     sides = {"support": [part.supports], "refutation": part.regions.refuting}
-    return "; ".join(f"{name}: {' or '.join(_bounds(part, one) for one in some)}" for name, some in sides.items())
+    return "; ".join(f"{name}: {_either(part, some)}" for name, some in sides.items())
+
+
+def _either(part: Part, regions: Sequence[tuple[float, float]]) -> str:
+    return " or ".join(_bounds(part, one) for one in regions)
 
 
 def _bounds(part: Part, region: tuple[float, float]) -> str:
+    """Describe a region. An edge that the region has in common with the supporting one belongs to the latter."""
     low, high = region
     number, unit = part.number, part.suffix
     if math.isinf(low):
-        return f"at most {number(high)}{unit}"
+        return f"{'less than' if high == part.supports[0] else 'at most'} {number(high)}{unit}"
     if math.isinf(high):
-        return f"at least {number(low)}{unit}"
+        return f"{'more than' if low == part.supports[1] else 'at least'} {number(low)}{unit}"
     return f"between {number(low)} and {number(high)}{unit}"

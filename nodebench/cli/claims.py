@@ -120,20 +120,20 @@ def _declared(claim: Claim, result: ClaimResult) -> list[str]:
         f"home condition: {claim.home}",
         *dict.fromkeys(f"supported if {rule(part, [part.supports])}" for part in claim.parts),
         *dict.fromkeys(f"refuted if {rule(part, part.regions.refuting)}" for part in claim.parts),
-        f"declaration: {f'frozen on {result.frozen}' if result.frozen else 'not frozen'}",
+        f"declaration: {result.declared}",
     ]
 
 
 def _found(result: ClaimResult) -> list[str]:
     lines = [f"verdict: {verdict_line(result)}"]
     for one in result.conditions:
-        p = "exact" if one.is_exact else f"p = {p_text(one.p_corrected)} after correction"
+        p = "exact" if one.is_exact else f"corrected p-value {p_text(one.p_corrected)}"
         why = f" ({one.why.message})" if one.why else ""
         lines.append(f"{one.verdict}{' at home' if one.home else ''}: {one.words or '–'}; n = {one.n}; {p}{why}")
     lines += [f"control: {checked.control.says}: {checked.outcome}" for checked in result.controls]
     notes = dict.fromkeys(str(note) for one in result.results for note in one.sample.notes)
     lines += [f"note: {note}" for note in notes]
-    lines += [f"trap: {trap}" for trap in result.claim.traps]
+    lines += [f"other explanation: {trap}" for trap in result.claim.traps]
     lines += [f"set-up: {result.claim.fairness}"] if result.claim.fairness else []
     lines += [f"failed trials: {result.claim.failures}"]
     lines += [f"why: {why}"] if (why := explanation(result)) else []

@@ -52,8 +52,9 @@ def _in_force(results: Sequence[ClaimResult]) -> Table:
             Cell(result.claim.name),
             Cell(result.frozen[:10] if result.frozen else "not frozen"),
             number(str(len(result.records)), len(result.records)),
+            number(str(result.older), result.older),
         ]
         for result in results
     ]
-    header = ("claim", "frozen on", "records used")
+    header = ("claim", "frozen on", "records used", "of them older")
     return Table("declarations", "Date on which each current declaration was frozen", header, rows)

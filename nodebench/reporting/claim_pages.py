@@ -124,7 +124,7 @@ def _terms(result: ClaimResult) -> list[tuple[str, str]]:
         ("Refuted if", "; or ".join(dict.fromkeys(rule(part, part.regions.refuting) for part in claim.parts))),
         *([("Judged on", competence(claim.gate))] if claim.gate else []),
         *([("Devices", _ANY_DEVICE)] if claim.any_device else []),
-        ("Declared", f"frozen on {result.frozen[:10]}" if result.frozen else "not frozen"),
+        ("Declared", result.declared),
         ("Failed trials", claim.failures),
     ]
 

@@ -9,7 +9,6 @@ from nodebench.reporting.questions import QUESTIONS, Question
 
 OPEN = "Not decided yet."
 UNKNOWN = "Not measured yet."
-UNCLAIMED = "No tested claim answers this question. The pages of the studies below show measurements."
 
 
 def question_page(results: Sequence[ClaimResult], studies: Collection[str] = ()) -> Page:
@@ -45,7 +44,8 @@ def answer(question: Question, results: Mapping[str, ClaimResult], studies: Coll
     """
     first = next((results[name] for name in question.claims if name in results), None)
     if first is None:
-        return UNCLAIMED if any(name in studies for name in question.studies) else UNKNOWN
+        measured_there = question.unclaimed and any(name in studies for name in question.studies)
+        return question.unclaimed if measured_there else UNKNOWN
     words = measured(first)
     shown = f" {words}." if words else ""
     if first.verdict.is_decided:

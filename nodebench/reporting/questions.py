@@ -31,6 +31,7 @@ class Question:
         studies: the studies whose pages show further measurements.
         guides: pages of the documentation, under ``docs``.
         matters: for whom the answer matters, a sentence; empty if the question is not for the front page.
+        unclaimed: the answer that the pages of the studies show, for a question that no claim tests.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Question:
     studies: tuple[str, ...] = ()
     guides: tuple[str, ...] = ()
     matters: str = ""
+    unclaimed: str = ""
 
     @property
     def links(self) -> list[tuple[str, str]]:
@@ -95,14 +97,17 @@ QUESTIONS = (
         ("latent-ode-extrapolates (default)", "latent-ode-extrapolates (paper)"),
         YES_NO,
         "The public script does not use the setting of the paper's Table 2: its dynamics and its noise differ. When "
-        "you report an RMSE, state whether it refers to the clean or to the noisy points.",
+        "you report an RMSE, state whether it refers to the clean or to the noisy points. The page of the study has "
+        "the RMSE of each network, beside that of the paper.",
         "nodebench study run table2",
+        studies=("table2",),
     ),
     Question(
         "Does the number of evaluations grow during training?",
         ("torchdiffeq 153", "torchdiffeq 120", "torchdyn 82"),
         ("nfe-grows (default)", "regularised-faster (default)", "augmented-helps (default)"),
-        YES_NO,
+        YES_NO | {Verdict.SUPPORTED: "Yes, after the first epoch."},
+        "During the first epoch the number can fall: the controls of the claim count from the untrained network. "
         "Sample the noise of a trace estimator once per solve. Regularisation of the field and extra dimensions are "
         "intended to reduce the number of evaluations.",
         "nodebench study run growth",
@@ -185,12 +190,13 @@ QUESTIONS = (
         ("diffrax 94", "diffrax 111", "diffrax 606"),
         (),
         YES_NO,
-        "The first training step is timed separately. The page of the study compile gives the break-even point: the "
-        "number of training steps after which the total time of a compiled configuration is at most that of an eager "
-        "one.",
+        "The first training step is timed separately. The break-even point is the number of training steps after which "
+        "the total time of a compiled configuration is at most that of an eager one.",
         "nodebench study run compile",
         studies=("compile",),
         guides=("libraries",),
+        unclaimed="It depends on the task and the library; the page of the study compile gives both, with the "
+        "break-even point of each configuration.",
     ),
     Question(
         "Is a GPU slower than a CPU?",
@@ -229,10 +235,13 @@ QUESTIONS = (
         ("torchdiffeq 77", "torchdiffeq 100"),
         (),
         YES_NO,
-        "Start with the tolerance of the forward solve, and plot the gradient error against the number of evaluations.",
+        "Start there, and plot the gradient error against the number of evaluations. How much a looser tolerance saves "
+        "and costs depends on the problem.",
         "nodebench study run backward-tolerance",
         studies=("backward-tolerance",),
         guides=("tolerances",),
+        unclaimed="Usually that of the forward solve: a tighter one takes more evaluations, and the error of the "
+        "gradient soon stops falling.",
     ),
     Question(
         "The solver reports an underflow in dt, or the solve does not end: is my field stiff?",
@@ -248,11 +257,13 @@ QUESTIONS = (
         ),
         (),
         YES_NO,
-        "An explicit method needs more evaluations the stiffer the field is. An underflow of the step size is more "
-        "often caused by a solution that diverges, or by a field that returns non-finite values.",
+        "An explicit method needs more evaluations the stiffer the field is: if a solve takes long but ends, try an "
+        "implicit method, such as scipy:LSODA.",
         "nodebench study run stiffness",
         studies=("stiffness", "stiff-learning"),
         guides=("stiffness",),
+        unclaimed="An underflow is usually not stiffness: the solution diverges, or the field returns NaN. A solve "
+        "that does not end may be of a stiff field.",
     ),
     Question(
         "Do more output times need more evaluations?",
@@ -293,7 +304,8 @@ QUESTIONS = (
             Verdict.REFUTED: "Not all of ACA, MALI and the symplectic adjoint.",
         },
         "Reversible Runge–Kutta methods also need constant memory; the controls of the second claim give the time of "
-        "their training step. The page of the study pareto plots the error of each gradient against its memory and its "
+        "their training step. Where another part of the network sets the peak, no gradient saves memory. The page of "
+        "the study pareto plots the error of each gradient against its memory and its "
         "time.",
         "nodebench study run pareto",
     ),

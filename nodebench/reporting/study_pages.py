@@ -198,7 +198,7 @@ def _table(
 
 
 def _has_published(study: str, name: str, found: Sequence[Configuration]) -> bool:
-    return name in _PUBLISHED and any(published(study, name, dict(one.axes)) is not None for one in found)
+    return name in _PUBLISHED and any(published(study, name, one.axis) is not None for one in found)
 
 
 def _row(
@@ -214,7 +214,7 @@ def _row(
         text = _spread(name, values) + (mark if values and name == "test_error" else "") + fewer
         cells.append(number(text, median(values) if values else None))
         if _has_published(study, name, found):
-            value = published(study, name, dict(one.axes))
+            value = published(study, name, one.axis)
             cells.append(number(metric(name).format(value), value))
     return cells
 

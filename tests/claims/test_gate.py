@@ -71,7 +71,7 @@ def test_a_claim_may_be_judged_on_networks_that_still_train_but_not_on_bad_ones(
     assert found.verdict is Verdict.SUPPORTED
     bad = judged(networks({"odenet": 6.5, "resnet": 6.4}, history=falling), gate=gate)
     assert (bad.verdict, bad.why.code) == (Verdict.NOT_TESTED, WhyCode.INCOMPETENT)
-    assert competence(gate) == "networks whose test error is at most 5 (means over the replicates of an arm)"
+    assert competence(gate) == "networks whose test error is at most 5.00 % (means over the replicates of an arm)"
 
 
 @pytest.mark.parametrize(("fall", "verdict"), [(0.002, Verdict.SUPPORTED), (0.004, Verdict.NOT_TESTED)])

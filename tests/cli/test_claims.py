@@ -62,7 +62,7 @@ def test_check_prints_a_verdict_for_each_claim_as_json(nodebench, results):
     verdicts = {(v["id"], v["scope"]): v for v in json.loads(out)}
     assert code == 0
     euler = verdicts["resnet-is-euler", "default"]
-    assert (euler["verdict"], euler["exact"], euler["line"]) == ("supported", True, "supported in all 2 conditions")
+    assert (euler["verdict"], euler["exact"], euler["line"]) == ("supported", True, "supported in both conditions")
     assert [c["effects"][0]["n"] for c in euler["conditions"]] == [3, 3]
     untested = verdicts["mnist-parity", "paper"]
     assert (untested["verdict"], untested["why"]["code"]) == ("not tested", "no-records")
@@ -98,7 +98,7 @@ def test_published_records_count_only_where_there_are_no_others(nodebench, resul
     code, out, _ = nodebench("claims", "show", "resnet-is-euler")
     assert (code, "not tested" in out, told in out) == (0, True, True)
     code, out, _ = nodebench("claims", "show", "resnet-is-euler", "--results", "results/published")
-    assert ("supported in all 2 conditions" in out, "left out; judge it separately with --results" in out) == (
+    assert ("supported in both conditions" in out, "left out; judge it separately with --results" in out) == (
         True,
         False,
     )
@@ -117,7 +117,14 @@ def test_list_and_show_need_no_records(nodebench):
     assert "memory-constant" in nodebench("claims", "list")[1]
     code, out, _ = nodebench("claims", "show", "anode-memory-gradient")
     assert code == 0
-    for word in ("not tested", "Gholami", "home condition:", "control:", "trap:", "nodebench study run gradients"):
+    for word in (
+        "not tested",
+        "Gholami",
+        "home condition:",
+        "control:",
+        "other explanation:",
+        "nodebench study run gradients",
+    ):
         assert word in out
 
 
@@ -148,7 +155,7 @@ def test_settling_measures_what_is_missing_and_decides(nodebench, results):
     path.write_text("\n".join(lines) + "\n")
     code, out, err = nodebench("claims", "settle", "resnet-is-euler", "--hours", "0.2", "--jobs", "1", "--quiet")
     assert code == 0, err
-    assert "decided: resnet-is-euler (default): supported in all 2 conditions" in out
+    assert "decided: resnet-is-euler (default): supported in both conditions" in out
     made = [run for run in results.iterdir() if run.name != "kept"]
     records = [json.loads(line) for run in made for line in (run / "records.jsonl").read_text().splitlines()]
     assert {(record["trial"]["step_size"], record["trial"]["seed"]) for record in records} == {(0.05, 0), (0.05, 1)}

@@ -53,7 +53,7 @@ SAYS = {
     ],
     "read-a-verdict": [
         r"memory-constant · paper scope · supported",
-        r"one more evaluation costs the adjoint 0\.0172 % \(exact\) of the memory",
+        r"a further evaluation adds 0\.0172 % \(exact\) of the memory",
         r"conditions could be decided",
         r"NFE fwd +2",
         r"resnet-is-euler \(default\): supported from all records",

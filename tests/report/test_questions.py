@@ -40,6 +40,9 @@ def test_an_answer_begins_with_the_verdict_and_gives_the_figure(values, answers,
 
 def test_a_question_without_a_claim_is_not_measured():
     assert answer(replace(ASKED, claims=()), {}) == UNKNOWN
+    by_study = replace(ASKED, claims=(), studies=("toys",), unclaimed="Usually not.")
+    assert answer(by_study, {}) == UNKNOWN
+    assert answer(by_study, {}, ("toys",)) == "Usually not."
 
 
 def test_every_question_names_claims_and_a_command_that_there_are():

@@ -2,10 +2,13 @@ import io
 import sys
 
 import pytest
+from evidence import evidence
 from rich.console import Console
 
+from nodebench.analysis.summary import configurations
 from nodebench.cli.show import print_run
 from nodebench.errors import BadInput
+from nodebench.reporting.published import published
 from nodebench.reporting.tables import run_table, summary
 from nodebench.spec import Failure, Measured, Record, Status, Trial
 from nodebench.spec.record import Place, Resumed
@@ -154,3 +157,11 @@ def test_a_problem_of_the_users_own_shows_its_metrics_and_errors_first():
     words = header.split()
     assert words.index("accuracy") < words.index("fwd") < words.index("error") < words.index("step")
     assert "params" not in words
+
+
+@pytest.mark.parametrize("overrides", [{"observations": 100}, {}])
+def test_a_published_value_is_found_whether_the_option_was_typed_or_is_the_default(overrides):
+    options = {"observations": 100, "variant": "paper"}
+    one = evidence(task="latent-spirals", model="rnn", overrides=overrides, options=options)
+    (found,) = configurations([one])
+    assert published("table2", "extrapolation_rmse", found.axis) == 0.1813
