@@ -76,7 +76,7 @@ def prepared(text: str, folder: Path) -> tuple[dict[str, str], set[str]]:
     files = [*blocks(text, "python"), *(code for code in blocks(text, "toml") if code.startswith("# "))]
     for code in files:
         (folder / code.split(maxsplit=2)[1]).write_text(code)
-    points = re.findall(r'```toml\n\[project\.entry-points\."(.*?)"\]\n(.*?)```', text, re.DOTALL)
+    points = re.findall(r'^\[project\.entry-points\."(.*?)"\]\n((?:\w.*\n)+)', text, re.MULTILINE)
     if points:
         info = folder / "tutorial-1.0.dist-info"
         info.mkdir()
