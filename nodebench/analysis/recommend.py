@@ -43,6 +43,10 @@ class CandidateStatus(StrEnum):
     FAILED = "failed"
 
 
+# The statuses of candidates that meet the limits.
+WITHIN_LIMITS = (CandidateStatus.CHOSEN, CandidateStatus.FRONT, CandidateStatus.BEATEN)
+
+
 @dataclass(frozen=True)
 class Limits:
     """Limits of a recommendation: ``error`` is the relative gradient error, ``memory`` in bytes; None is no limit."""
@@ -59,7 +63,7 @@ class Candidate:
         error, memory: maximum over replicates, because each replicate must meet the limits; None if not measured.
         seconds: median over replicates; None if not measured.
         seen_by: name of the metric in ``memory``.
-        fate, why: status of the candidate, and the reason.
+        status, why: status of the candidate, and the reason.
     """
 
     configuration: Configuration = field(repr=False)
@@ -67,7 +71,7 @@ class Candidate:
     seconds: float | None
     memory: float | None
     seen_by: str
-    fate: CandidateStatus
+    status: CandidateStatus
     why: str
 
     @property
@@ -221,7 +225,7 @@ def recommend(problem: Problem, limits: Limits) -> Recommendation:
     choice, runner_up = (*fit, None, None)[:2]
     judged = [_judged(one, choice, fit, limits) for one in measured]
     judged.sort(
-        key=lambda one: (list(CandidateStatus).index(one.fate), one.seconds if one.seconds is not None else 1e9)
+        key=lambda one: (list(CandidateStatus).index(one.status), one.seconds if one.seconds is not None else 1e9)
     )
     by_name = {one.name: one for one in judged}
     chosen = by_name[choice.name] if choice else None
@@ -287,11 +291,11 @@ def _why_missing(one: Candidate, name: str) -> str:
 def _judged(one: Candidate, choice: Candidate | None, fit: Sequence[Candidate], limits: Limits) -> Candidate:
     failure = _unfit(one, limits)
     if failure is not None:
-        return replace(one, fate=failure[0], why=failure[1])
+        return replace(one, status=failure[0], why=failure[1])
     if choice is not None and one is choice:
         limited = limits != Limits()
         return replace(
-            one, fate=CandidateStatus.CHOSEN, why="the fastest that meets the limits" if limited else "the fastest"
+            one, status=CandidateStatus.CHOSEN, why="the fastest that meets the limits" if limited else "the fastest"
         )
     dominating = [other for other in fit if other is not one and _dominates(other, one)]
     assert choice is not None
@@ -300,11 +304,11 @@ def _judged(one: Candidate, choice: Candidate | None, fit: Sequence[Candidate], 
     if dominating:
         compared = " and ".join(name for name, *_ in _compared(dominating[0], one))
         return replace(
-            one, fate=CandidateStatus.BEATEN, why=f"{slower}; {dominating[0].name} is no worse in {compared}"
+            one, status=CandidateStatus.BEATEN, why=f"{slower}; {dominating[0].name} is no worse in {compared}"
         )
     better = [name for name, its, mine in _compared(choice, one) if name != "time" and its is not None and mine < its]
     return replace(
-        one, fate=CandidateStatus.FRONT, why=f"{slower}, with less {' and '.join(better)}" if better else slower
+        one, status=CandidateStatus.FRONT, why=f"{slower}, with less {' and '.join(better)}" if better else slower
     )
 
 

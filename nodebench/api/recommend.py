@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nodebench.tasks.problem import Problem
 
 
-_COLUMNS = ("name", "error", "seconds", "memory", "fate", "why")
+_COLUMNS = ("name", "error", "seconds", "memory", "status", "why")
 
 
 @dataclass(frozen=True)

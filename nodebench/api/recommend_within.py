@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from nodebench.analysis.recommend import Candidate, CandidateStatus, Limits, Recommendation
+from nodebench.analysis.recommend import WITHIN_LIMITS, Candidate, CandidateStatus, Limits, Recommendation
 from nodebench.analysis.recommend import recommend as recommend_from
 from nodebench.api.recommend_records import LIMITS, Asked, Found, matching, study_of
 from nodebench.errors import BadInput
@@ -74,16 +74,12 @@ def contenders(answer: Recommendation, replicates: int) -> list[Candidate]:
     """
     choice = answer.choice
     if choice is None:
-        return [one for one in answer.candidates if one.fate is CandidateStatus.UNTIMED]
+        return [one for one in answer.candidates if one.status is CandidateStatus.UNTIMED]
     if replicates >= LEAST and answer.time_ratio is not None and answer.time_ratio.low > 1:
         return []
     assert choice.seconds is not None
     near = NEAR * choice.seconds
-    fit = [
-        one
-        for one in answer.candidates
-        if one.fate in (CandidateStatus.CHOSEN, CandidateStatus.FRONT, CandidateStatus.BEATEN, CandidateStatus.UNTIMED)
-    ]
+    fit = [one for one in answer.candidates if one.status in (*WITHIN_LIMITS, CandidateStatus.UNTIMED)]
     found = [one for one in fit if one.seconds is None or one.seconds <= near]
     if answer.runner_up is not None and answer.runner_up not in found:
         found.append(answer.runner_up)
@@ -97,6 +93,5 @@ def _run_again(
     from nodebench.running.plan import plan
 
     ids = {trial.model_copy(update={"seed": seed}).id for trial in trials}
-    groups = {name: grid.model_copy(update={"seed": [seed]}) for name, grid in study.groups.items()}
-    study = study.model_copy(update={"groups": groups})
+    study = study.with_axes(seed=[seed])
     return run_more(session.run, study, [one for one in plan(study).planned if one.trial.id in ids], how, listener)

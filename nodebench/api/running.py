@@ -133,8 +133,7 @@ def run_study(
     """
     study = load_study(name, Preset(choose("preset", preset, list(Preset))))
     if seeds is not None:
-        groups = {key: grid.model_copy(update={"seed": replicates(seeds)}) for key, grid in study.groups.items()}
-        study = study.model_copy(update={"groups": groups})
+        study = study.with_axes(seed=replicates(seeds))
     if data is not None:
         study = study.model_copy(update={"data": DataSource(folder=Path(data).absolute())})
     return _run(study, results, jobs, passes, limits, progress)

@@ -59,7 +59,12 @@ Timeout = Annotated[
     float | None, typer.Option(metavar="SECONDS", help="Time limit of one trial.", rich_help_panel=LIMITS)
 ]
 MaxNfe = Annotated[
-    int | None, typer.Option(metavar="N", help="Maximum evaluations of a solve, also in tests.", rich_help_panel=LIMITS)
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Maximum evaluations of a forward solve, and of the backward solves of a step.",
+        rich_help_panel=LIMITS,
+    ),
 ]
 MemoryLimit = Annotated[
     str | None,

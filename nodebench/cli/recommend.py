@@ -85,7 +85,7 @@ def _print(done: Recommended, answer: Recommendation, limits: Limits) -> None:
         numeric = header in _NUMBERS
         table.add_column(header, no_wrap=numeric, overflow="fold", justify="right" if numeric else "left")
     for one in answer.candidates:
-        table.add_row(*_row(one), style=_STYLES[one.fate])
+        table.add_row(*_row(one), style=_STYLES[one.status])
     console.print(f"\n{answer.problem}\n")
     console.print(table, soft_wrap=False)
     for one in answer.candidates:
@@ -104,7 +104,7 @@ def _print(done: Recommended, answer: Recommendation, limits: Limits) -> None:
     if answer.choice is None:
         known = (
             "could be timed"
-            if any(one.fate is CandidateStatus.UNTIMED for one in answer.candidates)
+            if any(one.status is CandidateStatus.UNTIMED for one in answer.candidates)
             else "was measured"
         )
         console.print(f"\nNo candidate that {known} meets the limits{_nearest(answer, limits)}.")
@@ -123,12 +123,12 @@ def _row(one: Candidate) -> list[str]:
     error, seconds = metric("gradient_error").format(one.error), metric("step_seconds").format(one.seconds)
     whole = len(one.configuration.records)
     replicates = str(whole) if one.timed == whole else f"{one.timed} of {whole}"
-    return [escape(one.name), error, seconds, memory, replicates, one.fate.value]
+    return [escape(one.name), error, seconds, memory, replicates, one.status.value]
 
 
 def _untimed(answer: Recommendation) -> str:
     """Return how many candidates could not be timed, since one may beat the choice; empty if all were timed."""
-    untimed = [one for one in answer.candidates if one.fate is CandidateStatus.UNTIMED]
+    untimed = [one for one in answer.candidates if one.status is CandidateStatus.UNTIMED]
     if not untimed:
         return ""
     busy = any(needs_another_time(record) for one in untimed for record in one.configuration.records)
@@ -170,7 +170,7 @@ def _in_torch(answer: Recommendation) -> list[str]:
     fit = [
         one
         for one in answer.candidates
-        if one.fate not in (CandidateStatus.UNTIMED, CandidateStatus.UNFIT, CandidateStatus.FAILED)
+        if one.status not in (CandidateStatus.UNTIMED, CandidateStatus.UNFIT, CandidateStatus.FAILED)
     ]
     stays = [one for one in fit if find_solver(str(one.record.trial.solver))[0].in_torch]
     if answer.choice is None or answer.choice in stays:

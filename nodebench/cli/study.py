@@ -51,10 +51,9 @@ class StudyOverrides:
 
 def read_study(name: str, preset: str, typed: StudyOverrides) -> Study:
     """Load a study and apply the command-line options."""
-    study = load_study(name, Preset(choose("preset", preset, list(Preset))))
-    changes, data = typed.of_grids, data_source(typed.data, typed.download)
-    groups = {key: grid.model_copy(update=changes) for key, grid in study.groups.items()}
-    return study.model_copy(update={"groups": groups, "data": study.data if data == DataSource() else data})
+    study = load_study(name, Preset(choose("preset", preset, list(Preset)))).with_axes(**typed.of_grids)
+    data = data_source(typed.data, typed.download)
+    return study if data == DataSource() else study.model_copy(update={"data": data})
 
 
 def resume_study(study: Study, run_options: RunOptions, typed: StudyOverrides) -> int:

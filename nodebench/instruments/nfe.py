@@ -13,7 +13,7 @@ class Budget:
     """Limits of a solve.
 
     Attributes:
-        max_nfe: evaluations of one solve; None for no limit.
+        max_nfe: evaluations of one forward solve, or of all backward solves of a step together; None for no limit.
         deadline: latest time on the clock of ``time.perf_counter``; None for no deadline.
     """
 
@@ -96,7 +96,7 @@ class NfeCounter:
         """Count one call at time ``t``, or stop the solve if its budget is spent."""
         is_backward = self._counts_backward
         if (self.backward if is_backward else self.forward - self._before_solve) >= self._max_nfe:
-            raise SolveFailed(Status.NFE_BUDGET, f"more than {self._max_nfe} evaluations in one solve")
+            raise self._over_budget()
         if is_backward:
             self.backward += 1
         else:
@@ -112,7 +112,11 @@ class NfeCounter:
             self.forward += calls
             self.idle += idle
         if self.in_solve > self._max_nfe:
-            raise SolveFailed(Status.NFE_BUDGET, f"more than {self._max_nfe} evaluations in one solve")
+            raise self._over_budget()
+
+    def _over_budget(self) -> SolveFailed:
+        where = "the backward solves of one step" if self._counts_backward else "one forward solve"
+        return SolveFailed(Status.NFE_BUDGET, f"more than {self._max_nfe} evaluations in {where}")
 
     @property
     def samples(self) -> float:

@@ -6,6 +6,7 @@ from shlex import quote
 from nodebench.analysis.recommend import (
     MEMORY,
     SECONDS,
+    WITHIN_LIMITS,
     Candidate,
     CandidateStatus,
     Limits,
@@ -24,12 +25,12 @@ ERRORS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 LEAST = 5  # timed configurations that a task needs to get a table
 _HEADER = (
     "gradient error at most",
-    "fastest measured",
-    "step time of the fastest",
-    "peak memory of the fastest",
-    "least memory measured",
-    "step time of the smallest",
-    "peak memory of the smallest",
+    "fastest",
+    "step time of fastest",
+    "peak memory of fastest",
+    "smallest",
+    "step time of smallest",
+    "peak memory of smallest",
 )
 _INTRODUCTION = (
     "For each task, the table shows the fastest configuration and the smallest one (least peak memory) whose gradient "
@@ -134,10 +135,8 @@ def _command(problem: Problem, machine: str, varied: Collection[str], reached: S
 
 def _pair(candidates: Iterable[Candidate]) -> list[Cell]:
     """Return the cells of the fastest candidate and of the one with the least memory, among those within the limits."""
-    fit = [
-        one for one in candidates if one.fate in (CandidateStatus.CHOSEN, CandidateStatus.FRONT, CandidateStatus.BEATEN)
-    ]
-    fastest = next((one for one in fit if one.fate is CandidateStatus.CHOSEN), None)
+    fit = [one for one in candidates if one.status in WITHIN_LIMITS]
+    fastest = next((one for one in fit if one.status is CandidateStatus.CHOSEN), None)
     seen = [one for one in fit if one.memory is not None and one.seen_by == MEMORY[0]]
     smallest = min(seen, key=lambda one: one.memory or 0.0, default=None)
     return [*_cells(fastest), *_cells(smallest)]
@@ -149,7 +148,7 @@ def _time(one: Candidate) -> str:
     if len(seconds) < 2:
         return shown.format(one.seconds)
     low, high = shown.format(min(seconds)), shown.format(max(seconds))
-    return f"{shown.format(one.seconds)} ({low} to {high}, n = {len(seconds)})"
+    return f"{shown.format(one.seconds)} [{low}, {high}] (n = {len(seconds)})"
 
 
 def _cells(one: Candidate | None) -> list[Cell]:

@@ -44,16 +44,16 @@ def pareto(candidates: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Plot error against time of a recommendation's candidates; label the chosen one and those on the Pareto front.
 
     Args:
-        candidates: one row per candidate, with the columns ``name``, ``error``, ``seconds`` and ``fate``.
+        candidates: one row per candidate, with the columns ``name``, ``error``, ``seconds`` and ``status``.
         ax: the axes to draw in; None creates a new figure.
 
     Raises:
         BadInput: no candidate has both values.
     """
     table = candidates.rename(columns={"error": "gradient_error", "seconds": "step_seconds"})
-    drawn = scatter(table, "step_seconds", "gradient_error", "fate", ax)
+    drawn = scatter(table, "step_seconds", "gradient_error", "status", ax)
     for row in table.dropna(subset=["step_seconds", "gradient_error"]).itertuples():
-        if row.fate in ("chosen", "on the front"):
+        if row.status in ("chosen", "on the front"):
             name = for_matplotlib(str(row.name))
             place = (row.step_seconds, row.gradient_error)
             drawn.annotate(name, place, xytext=(4, 4), textcoords="offset points", fontsize="small")

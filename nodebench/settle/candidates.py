@@ -143,15 +143,9 @@ class _Planned:
 
     def of(self, seeds: int) -> list[tuple[Study, list[Planned]]]:
         if seeds not in self._known:
-            changes = {"seed": list(range(seeds)), "threads": THREADS}
-            wanted = [_with(study, changes) for study in self._studies]
+            wanted = [study.with_axes(seed=list(range(seeds)), threads=THREADS) for study in self._studies]
             self._known[seeds] = [(study, asked(self._claim, study)) for study in wanted]
         return self._known[seeds]
-
-
-def _with(study: Study, changes: Mapping[str, object]) -> Study:
-    groups = {name: grid.model_copy(update=changes) for name, grid in study.groups.items()}
-    return study.model_copy(update={"groups": groups})
 
 
 def _is_available(study: Study, available: frozenset[str]) -> bool:

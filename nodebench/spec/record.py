@@ -77,7 +77,7 @@ class Limits(Frozen):
 
     Attributes:
         timeout: wall time of all passes together, in seconds.
-        max_nfe: number of evaluations of one solve, in one direction.
+        max_nfe: number of evaluations of one forward solve, or of all backward solves of a training step together.
         memory: memory (PSS) of all processes of the trial together, in bytes.
     """
 
@@ -253,7 +253,7 @@ class Record(Frozen):
         history: one row an epoch.
         profile: results of the trained network under other solver settings, one row each.
         passes: the requested passes; all passes in records up to schema 3.
-        passes_agree: whether the memory pass took the same step as the training: equal NFE and loss.
+        passes_agree: whether the other passes took the same steps as the training: equal NFE and loss.
         options: all options of the task, defaults included.
         data: data set that the trial used; None if the task generates its data.
         calibration: seconds of the reference load before and after the trial; for a resumed trial, before each of its

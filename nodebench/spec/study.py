@@ -72,6 +72,11 @@ class Study(Frozen):
     limits: Limits = Limits()
     data: DataSource = DataSource()
 
+    def with_axes(self, **axes: object) -> "Study":
+        """Return the study with some axes replaced in every grid."""
+        groups = {name: grid.model_copy(update=axes) for name, grid in self.groups.items()}
+        return self.model_copy(update={"groups": groups})
+
 
 def shipped_studies() -> dict[str, Path]:
     """The studies that come with nodebench, by name."""

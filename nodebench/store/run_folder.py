@@ -149,6 +149,7 @@ class RunFolder:
 
         Raises:
             RunAborted: the record cannot be written; earlier records are intact.
+            BadInput: a file of the run is a symbolic link.
         """
         with writing_to(self.folder, RunAborted):
             if snapshots:

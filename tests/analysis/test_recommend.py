@@ -37,8 +37,8 @@ def recommend(records, limits):
     return analysis.recommend(Problem(records, Options.DEFAULT), limits)
 
 
-def fates(answer):
-    return {one.record.trial.gradient.value: one.fate for one in answer.candidates}
+def statuses(answer):
+    return {one.record.trial.gradient.value: one.status for one in answer.candidates}
 
 
 def why(answer, gradient):
@@ -48,7 +48,7 @@ def why(answer, gradient):
 def test_without_limits_the_fastest_is_named_and_the_front_kept():
     answer = recommend(records(), Limits())
     assert answer.choice.record.trial.gradient == "direct"
-    assert fates(answer) == {
+    assert statuses(answer) == {
         "direct": CandidateStatus.CHOSEN,
         "checkpoint": CandidateStatus.FRONT,
         "adjoint": CandidateStatus.FRONT,
@@ -77,14 +77,14 @@ def test_the_runner_up_is_compared_seed_by_seed():
 def test_where_nothing_meets_the_limits_nothing_is_named():
     answer = recommend(records(), Limits(memory=1e6))
     assert answer.choice is None
-    assert set(fates(answer).values()) == {CandidateStatus.UNFIT}
+    assert set(statuses(answer).values()) == {CandidateStatus.UNFIT}
 
 
 def test_what_has_failed_once_is_not_named():
     found = records()
     found[0] = evidence(0, gradient="direct", status=Status.DT_UNDERFLOW)
     answer = recommend(found, Limits())
-    assert fates(answer)["direct"] is CandidateStatus.FAILED
+    assert statuses(answer)["direct"] is CandidateStatus.FAILED
     assert why(answer, "direct") == "1 of 3 trials failed: dt-underflow"
     assert answer.choice.record.trial.gradient == "checkpoint"
 
@@ -103,7 +103,7 @@ def test_memory_that_two_meters_saw_is_not_compared():
     answer = recommend([*found, *jax], Limits())
     assert answer.choice.record.trial.solver == "diffrax:tsit5"
     # It is faster and errs less; its bytes are of another meter, and so no reason to keep the others.
-    assert [one.fate for one in answer.candidates] == [CandidateStatus.CHOSEN, *[CandidateStatus.BEATEN] * 4]
+    assert [one.status for one in answer.candidates] == [CandidateStatus.CHOSEN, *[CandidateStatus.BEATEN] * 4]
 
 
 def test_what_was_not_measured_is_no_better():
@@ -112,7 +112,7 @@ def test_what_was_not_measured_is_no_better():
     ]
     others = [record for record in records() if record.trial.gradient != "direct"]
     answer = recommend([*unknown, *others], Limits())
-    assert fates(answer)["checkpoint"] is CandidateStatus.FRONT
+    assert statuses(answer)["checkpoint"] is CandidateStatus.FRONT
 
 
 def test_records_of_another_problem_are_another_answer():
@@ -177,9 +177,9 @@ def drifting(found, gradient, seeds):
 
 def test_what_could_not_be_timed_is_no_loser():
     answer = recommend(drifting(records(), "direct", (0, 1, 2)), Limits(error=1e-3))
-    assert fates(answer)["direct"] is CandidateStatus.UNTIMED
+    assert statuses(answer)["direct"] is CandidateStatus.UNTIMED
     assert why(answer, "direct") == "its time was not measured: the machine's speed changed during the trial"
-    assert fates(answer)["adjoint"] is CandidateStatus.UNFIT
+    assert statuses(answer)["adjoint"] is CandidateStatus.UNFIT
     assert answer.choice.record.trial.gradient == "checkpoint"
     answer = recommend(drifting(records(), "direct", (0,)), Limits())
     assert answer.choice.record.trial.gradient == "direct"
@@ -189,7 +189,7 @@ def test_what_could_not_be_timed_is_no_loser():
 def test_passes_that_disagree_are_no_lack_of_time():
     found = [one.model_copy(update={"passes_agree": False}) for one in records()]
     answer = recommend(found, Limits())
-    assert set(fates(answer).values()) == {CandidateStatus.UNFIT}
+    assert set(statuses(answer).values()) == {CandidateStatus.UNFIT}
     assert why(answer, "direct") == "its passes disagree"
 
 

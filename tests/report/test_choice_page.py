@@ -42,7 +42,7 @@ def test_it_names_the_fastest_and_the_smallest_that_reach_each_error():
         1e-5: ("dopri8", "dopri8"),
     }
     assert [row[4].text.split()[-1] for row in table.rows] == ["adjoint", "adjoint", "direct", "direct", "direct"]
-    assert table.rows[0][2].text == "5 ms (5 ms to 5 ms, n = 2)"
+    assert table.rows[0][2].text == "5 ms [5 ms, 5 ms] (n = 2)"
 
 
 def test_a_table_without_backpropagation_through_the_solver_is_left_out():

@@ -65,5 +65,7 @@ class Engine(ABC):
     def stop(self) -> None:
         """Stop the running trials, each with a record of status ``interrupted``, and start no more.
 
+        Trials that have not started get no record.
+
         Returns immediately, and may be called from a signal handler.
         """
