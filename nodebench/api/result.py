@@ -126,7 +126,7 @@ class Records(ABC):
         from nodebench.analysis.frame import export
 
         if format == "latex" and table == "trials" and not columns:
-            columns = self._telling()
+            columns = self._main_columns()
         return export(self.frame(), self.records, format, table, columns)
 
     def croissant(self, file: str, content: bytes, table: str = "trials", columns: Sequence[str] = ()) -> bytes:
@@ -149,7 +149,7 @@ class Records(ABC):
         date = max(record.started for record in self.records)
         return croissant(shown, file, content, version=__version__, date=date)
 
-    def _telling(self) -> list[str]:
+    def _main_columns(self) -> list[str]:
         """Return at most eight columns of the summary; the status is omitted if it is the same in all trials."""
         shown = self.summary()
         same = shown["status"].nunique() < 2

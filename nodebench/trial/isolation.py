@@ -43,14 +43,14 @@ UNKNOWN_EXIT_CODE = 255
 # Pipe capacity. A trial blocks if its parent leaves more than this unread (Linux).
 PIPE_BYTES = 1 << 20
 
-Listener = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]
 
 
 class Stop:
     """A request that ends running trials, made from a signal handler or from another thread."""
 
     def __init__(self) -> None:
-        self.heard, end = multiprocessing.Pipe(duplex=False)
+        self.requested, end = multiprocessing.Pipe(duplex=False)
         self._ends = [end]
 
     def ask(self) -> None:
@@ -68,7 +68,7 @@ def run_isolated(
     trial: Trial,
     limits: Limits,
     source: DataSource,
-    report: Listener,
+    report: OnProgress,
     stop: Stop | None = None,
     cores: tuple[int, ...] | None = None,
     request: Request = EVERYTHING,
@@ -103,7 +103,7 @@ def check_isolated(trial: Trial, limits: Limits, source: DataSource) -> Record:
     return record
 
 
-def _run_job(job: Job, report: Listener, stop: Stop) -> tuple[Record, Snapshots]:
+def _run_job(job: Job, report: OnProgress, stop: Stop) -> tuple[Record, Snapshots]:
     started, clock = datetime.now(UTC), time.perf_counter()
     job = replace(job, problem=live.of_trial(job.trial))
     with _pipe() as (messages, to_messages), _pipe() as (written, to_written):
@@ -165,7 +165,7 @@ class _Watch:
         process: BaseProcess,
         family: ProcessTree,
         limits: Limits,
-        report: Listener,
+        report: OnProgress,
         stop: Stop,
     ) -> None:
         self._stop = stop
@@ -188,9 +188,9 @@ class _Watch:
         outcome = None
         while outcome is None:
             process_has_ended = self._wait()
-            outcome = self._listen()
+            outcome = self._read_messages()
             if outcome is None:
-                outcome = self._verdict(process_has_ended and self._inbox.empty)
+                outcome = self._outcome_at_end(process_has_ended and self._inbox.empty)
         self.output.read()
         return outcome
 
@@ -199,10 +199,10 @@ class _Watch:
         poll = MEMORY_POLL_SECONDS if self._limits.memory else CLOCK_POLL_SECONDS
         seconds = max(min(self._deadline - time.perf_counter(), poll), 0)
         # Also wait for the process: its child processes may keep the other end of the pipe open.
-        listened: list[Any] = [self._messages, self._stop.heard]
-        listened += [] if self.output.closed else [self._written]
-        listened += [] if self._server_was_killed else [self._process.sentinel]
-        ready = multiprocessing.connection.wait(listened, seconds)
+        watched: list[Any] = [self._messages, self._stop.requested]
+        watched += [] if self.output.closed else [self._written]
+        watched += [] if self._server_was_killed else [self._process.sentinel]
+        ready = multiprocessing.connection.wait(watched, seconds)
         now = time.perf_counter()
         if (suspended := now - self._awake - seconds) > SUSPENDED_SECONDS:
             self._deadline += suspended
@@ -217,7 +217,7 @@ class _Watch:
             return not self._family.leader_is_alive()
         return sentinel_is_ready
 
-    def _listen(self) -> Outcome | None:
+    def _read_messages(self) -> Outcome | None:
         """Read the messages that have arrived; return the outcome if one of them has it."""
         self.output.read()
         try:
@@ -229,10 +229,10 @@ class _Watch:
             if isinstance(message, Ended):
                 self.ended = message.clock
                 return message.outcome
-            self._hear(message)
+            self._receive(message)
         return None
 
-    def _verdict(self, process_has_ended: bool) -> Outcome | None:
+    def _outcome_at_end(self, process_has_ended: bool) -> Outcome | None:
         """Return the outcome of a trial that ended or must end without sending one; None if the trial continues."""
         if self._stop.asked:
             return self.partial(Status.INTERRUPTED, "stopped by the user")
@@ -247,7 +247,7 @@ class _Watch:
                 return self.partial(Status.MEMORY_BUDGET, f"killed while it held {held / 1e6:.0f} MB")
         return None
 
-    def _hear(self, progress: Progress) -> None:
+    def _receive(self, progress: Progress) -> None:
         self._phase = progress.phase
         self._known |= progress.known
         self.snapshots |= progress.pictures
