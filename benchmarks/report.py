@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 from nodebench.api.report import report
-from nodebench.store.run_folder import records_below
+from nodebench.store.run_folder import kept_records
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
 
@@ -22,7 +22,7 @@ def copies(folder: Path, number: int) -> None:
     """Write ``number`` records, each with its own seed and id."""
     run = folder / "copies"
     run.mkdir()
-    originals = records_below(PUBLISHED)
+    originals = kept_records(PUBLISHED)
     seeds = max(record.trial.seed for record in originals) + 1
     with (run / "records.jsonl").open("w") as file:
         written = 0

@@ -47,7 +47,7 @@ def writing_to(target: object, failure: type[Exception] = BadInput) -> Iterator[
 
 
 class Fault(NamedTuple):
-    """What pydantic says of a value; as text, the path to the value and what is wrong with it.
+    """A validation error of pydantic; as text, the path to the value and what is wrong with it.
 
     Attributes:
         path: the fields and positions that lead to the value; empty for the whole.

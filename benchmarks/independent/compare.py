@@ -23,7 +23,7 @@ from statistics import linear_regression
 from nodebench.claims import CLAIMS, PartResult, judge
 from nodebench.claims.freeze import frozen_declarations
 from nodebench.spec import Record
-from nodebench.store.run_folder import records_below
+from nodebench.store.run_folder import kept_records
 
 HERE = Path(__file__).parent
 SEED = 0
@@ -155,7 +155,7 @@ def compared(name: str, results: Path | None) -> Iterator[dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
         if results is None:
             run_trials(check.trials, Path(folder))
-        ours = numbers_of_nodebench(check, records_below(results or Path(folder)))
+        ours = numbers_of_nodebench(check, kept_records(results or Path(folder)))
     for condition, script in numbers_of_script(check).items():
         known = ours.get(condition)
         apart = None if known is None else abs(known - script) / abs(script)

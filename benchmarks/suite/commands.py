@@ -10,7 +10,7 @@ from nodebench.claims import CLAIMS, judge
 from nodebench.reporting.site import report
 from nodebench.running.plan import plan
 from nodebench.spec import DataSource, Grid, Limits, Preset, Study
-from nodebench.store.run_folder import records_below
+from nodebench.store.run_folder import kept_records
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 STUDY = "gradients"  # the study in the report: a fifth of the published records, and every kind of page
@@ -84,12 +84,12 @@ class Report:
 
     def setup(self) -> None:
         """Read the records."""
-        self.records = records_below(PUBLISHED)
+        self.records = kept_records(PUBLISHED)
         self.some = [record for record in self.records if record.place.study == STUDY]
 
     def time_read(self) -> None:
         """Read every published record."""
-        records_below(PUBLISHED)
+        kept_records(PUBLISHED)
 
     def time_verdicts(self) -> None:
         """Judge every claim on the published records."""

@@ -21,6 +21,7 @@ MEMORY = ("tensor_peak_bytes", "process_peak_bytes")
 
 # The axes to choose from. All other settings of a trial define the problem and must be equal.
 _CHOICE = frozenset(axis_names(Part.METHOD))
+ENOUGH = 5  # configurations of a problem that is preferred to smaller ones
 _FEWEST = 2  # least number of replicates for an interval
 
 
@@ -119,6 +120,11 @@ class Problem:
     options: Options
     differing: Mapping[str, tuple[Scalar | None, Scalar | None]] = field(default_factory=dict)
 
+    @property
+    def options_known(self) -> int:
+        """Number of options in its records; an earlier version stored fewer."""
+        return max(len(record.options) for record in self.records)
+
 
 @dataclass(frozen=True)
 class Recommendation:
@@ -144,8 +150,8 @@ def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None], pre
     """Group records by problem. Two installations of one plug-in are two problems.
 
     Problems with the task's default options come first, then those of short trials, then those with other options or
-    another preset. Among equal ones, problems measured by the latest version, which records the most options, come
-    first, and then the problem with the most configurations.
+    another preset. Among equal ones, problems with at least ``ENOUGH`` configurations come first; then those measured
+    by the latest version, which records the most options; then those with the most configurations.
 
     Args:
         records: any records.
@@ -166,9 +172,10 @@ def problems(records: Iterable[Record], wanted: Mapping[str, Scalar | None], pre
         found.setdefault(str(sorted(fixed.items())), []).append(point)
     groups = [[point.record for point in some] for points in found.values() for some in by_installations(points)]
 
-    def rank(problem: Problem) -> tuple[int, int, int, str]:
-        some, kind = problem.records, list(Options).index(problem.options)
-        return -kind, len(some[0].options), len(configurations(some)), max(one.started for one in some)
+    def rank(problem: Problem) -> tuple[int, bool, int, int, str]:
+        kind, number = list(Options).index(problem.options), len(configurations(problem.records))
+        latest = max(one.started for one in problem.records)
+        return -kind, number >= ENOUGH, problem.options_known, number, latest
 
     return sorted((_problem(some, asked, present) for some in groups), key=rank, reverse=True)
 

@@ -143,6 +143,8 @@ def with_task(asked: Asked) -> Asked:
     from nodebench.tasks import find_task
 
     task = find_task(OWN if asked.field else asked.task)
+    if asked.dataset and not task.datasets:
+        raise BadInput(f"task {task.name} makes its own data: leave out --dataset {asked.dataset}")
     if asked.dataset:
         choose(f"data set of task {task.name}", asked.dataset, task.datasets)
     if asked.dtype:

@@ -4,7 +4,7 @@ A claim has parts. A part measures one number per replicate, under one or severa
 support it and which refute it; a value in neither region makes it *partly* true. Each condition gets a verdict of its
 own, and the verdict on the claim follows from its kind (see ``Kind``).
 
-A declaration is frozen before the records that test it are made (``nodebench.claims.freeze``).
+A declaration is frozen with a date, and its page says how many records are older (``nodebench.claims.freeze``).
 """
 
 import math

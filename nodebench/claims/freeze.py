@@ -1,4 +1,4 @@
-"""Freeze the declarations of claims, with a date, before the records that test them are made.
+"""Freeze the declarations of claims, with a date; the records that test one should be made after it.
 
 ``frozen.json`` holds, for each claim, the hashes of all versions of its declaration with their dates, and the content
 of the trials that its studies ask for. A declaration whose hash differs from the last one is not frozen; freezing it

@@ -180,8 +180,8 @@ class ClaimResult:
 
     @property
     def headline(self) -> ConditionResult | None:
-        """The condition to show if only one can be shown."""
-        return next(iter(self.shown), None)
+        """The condition to show if only one can be: one with the claim's verdict, if it is shown."""
+        return next((one for one in self.shown if one.verdict is self.verdict), next(iter(self.shown), None))
 
     @property
     def shown(self) -> tuple[ConditionResult, ...]:

@@ -134,9 +134,9 @@ class ProcessPeak:
 
     Reads ``VmHWM`` after resetting it through ``/proc/self/clear_refs``; never ``ru_maxrss``, which a
     child inherits from its parent. Free memory of the C allocator is first returned to the system;
-    otherwise growth into it would not be measured. The figure is too small by what the process releases
-    meanwhile: memory that other threads free, and pages of files that the kernel takes back. If the system
-    has no resettable ``VmHWM``, ``bytes`` is None and ``reason`` has the message.
+    otherwise growth into it would not be measured. Memory that is released during the
+    measurement lowers the peak: what other threads free, and pages of files that the kernel takes back. If the
+    system has no resettable ``VmHWM``, ``bytes`` is None and ``reason`` has the message.
 
     Source: proc_pid_clear_refs(5), proc_pid_status(5).
     """

@@ -56,5 +56,5 @@ def _in_force(results: Sequence[ClaimResult]) -> Table:
         ]
         for result in results
     ]
-    header = ("claim", "frozen on", "records used", "of them older")
-    return Table("declarations", "Date on which each current declaration was frozen", header, rows)
+    header = ("claim", "last changed on", "records used", "of them older")
+    return Table("declarations", "Date of the last change of each declaration, of its wording too", header, rows)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from shlex import quote
 
 from nodebench.analysis.recommend import (
+    ENOUGH,
     MEMORY,
     SECONDS,
     WITHIN_LIMITS,
@@ -22,7 +23,6 @@ from nodebench.spec.metrics import metric
 
 # Limits of the relative error of the gradient, one row each.
 ERRORS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-LEAST = 5  # timed configurations that a task needs to get a table
 _HEADER = (
     "gradient error at most",
     "fastest",
@@ -40,10 +40,10 @@ _INTRODUCTION = (
     "it is marked “(process)” and not compared. A dash means that no measured configuration reaches the error, or that "
     "its memory was not measured. A configuration is written as solver, rtol/atol or step size, gradient, and the "
     "adjoint's rtol/atol if they differ. The gradient error is relative, against a float64 reference at a tight "
-    "tolerance. The networks are small and in their first training steps, and each table covers only the gradients "
-    "that its caption names. Where a task was measured with several sets of options, the table shows the set with the "
-    "most configurations, among those that include backpropagation through the solver; the other sets differ. The "
-    "command below a table prints all its configurations."
+    "tolerance. The networks are small, and most are in their first training steps. Each table covers only the "
+    "gradients that its caption names. Where a task was measured with several sets of options, the table shows one set "
+    "that includes backpropagation through the solver; other sets give other values. The command below a table prints "
+    "all its configurations."
 )
 _OWN = (
     "The ranking depends on the size of the problem, the machine and the field. This command measures your own field "
@@ -51,14 +51,19 @@ _OWN = (
 )
 
 
-def choice_page(records: Sequence[Record]) -> Page:
-    """Return the page with a table for each task that has at least ``LEAST`` timed configurations."""
+def choice_page(records: Sequence[Record], results: str) -> Page:
+    """Return the page with a table for each task that has at least ``ENOUGH`` timed configurations.
+
+    Args:
+        records: of the report.
+        results: their folder, as it was typed.
+    """
     blocks: list[Block] = [Paragraph(_INTRODUCTION)]
     varied: dict[str, set[str]] = {}
     for record in records:
         varied.setdefault(record.trial.task, set()).update(record.trial.overrides)
     for problem in _largest(records):
-        blocks += _section(problem, varied[problem.records[0].trial.task])
+        blocks += _section(problem, varied[problem.records[0].trial.task], results)
     blocks += [Heading("Your own field"), Paragraph(_OWN)]
     blocks.append(Code("nodebench recommend --field mine:Drift --state-shape 64 --error 1e-3 --minutes 5"))
     return Page("choice", "Which configuration to use", "The fastest and smallest by gradient error", blocks)
@@ -67,8 +72,8 @@ def choice_page(records: Sequence[Record]) -> Page:
 def _largest(records: Sequence[Record]) -> list[Problem]:
     """Return, for each machine and task, the problem with the most timed configurations; tasks sorted by name.
 
-    Left out are problems without ``direct``, since the gradients that they compare are not the ones to choose from, and
-    problems with fewer options than others, since an older version measured them.
+    Left out are problems without ``direct``, since the gradients that they compare are not the ones to choose from.
+    Problems measured by the latest version, which records the most options, come before larger ones.
     """
     found = []
     for some in by_machine(records).values():
@@ -76,11 +81,10 @@ def _largest(records: Sequence[Record]) -> list[Problem]:
         for record in some:
             by_task.setdefault(record.trial.task, []).append(record)
         for task in sorted(by_task):
-            fit = [one for one in problems(by_task[task], {}, Present()) if _has_direct(one)]
-            known = max((len(one.records[0].options) for one in fit), default=0)
-            largest = max((one for one in fit if len(one.records[0].options) == known), key=_timed, default=None)
-            if largest and _timed(largest) >= LEAST:
-                found.append(largest)
+            with_direct = [one for one in problems(by_task[task], {}, Present()) if _has_direct(one)]
+            large = [one for one in with_direct if _timed(one) >= ENOUGH]
+            if large:
+                found.append(max(large, key=lambda one: (one.options_known, _timed(one))))
     return found
 
 
@@ -92,12 +96,13 @@ def _timed(problem: Problem) -> int:
     return sum(bool(one.timed) and one.error is not None for one in recommend(problem, Limits()).candidates)
 
 
-def _section(problem: Problem, varied: Collection[str]) -> list[Block]:
+def _section(problem: Problem, varied: Collection[str], results: str) -> list[Block]:
     """Return the table of a problem, and its command.
 
     Args:
         problem: the records.
         varied: options in which problems of this task may differ.
+        results: folder of the records.
     """
     task = problem.records[0].trial.task
     answers = {error: recommend(problem, Limits(error)) for error in ERRORS}
@@ -107,20 +112,18 @@ def _section(problem: Problem, varied: Collection[str]) -> list[Block]:
         [Cell(f"{error:.0e}".replace("e-0", "e-"), error), *_pair(answer.candidates)]
         for error, answer in answers.items()
     ]
+    reached = [error for error, answer in answers.items() if answer.choice]
     gradients = dict.fromkeys(str(record.trial.gradient) for record in problem.records if record.trial.gradient)
     caption = f"{described}; on {machine}. Gradients measured here: {', '.join(sorted(gradients))}"
     return [
         Heading(task),
         Table(f"choice-{slug(task)}", caption, _HEADER, rows),
-        Code(_command(problem, machine, varied, [error for error, answer in answers.items() if answer.choice])),
+        Code(f"{_command(problem, machine, varied, reached)} --results {quote(results)}"),
     ]
 
 
 def _command(problem: Problem, machine: str, varied: Collection[str], reached: Sequence[float]) -> str:
-    """Return the command that prints the configurations of a table, with the smallest error that one of them reaches.
-
-    The report shows the published records; their folder is the one of a clone.
-    """
+    """Return the command that prints the configurations of a table, with the smallest error that one reaches."""
     trial, options = problem.records[0].trial, problem.records[0].options
     axes = {"task": trial.task, "dataset": trial.dataset, "model": trial.model, "dtype": trial.dtype}
     words = [f"--{name} {value}" for name, value in axes.items() if value]
@@ -130,7 +133,7 @@ def _command(problem: Problem, machine: str, varied: Collection[str], reached: S
         if name in varied and value is not None
     ]
     words += [f"--error {min(reached):.0e}".replace("e-0", "e-")] if reached else []
-    return " ".join(["nodebench recommend", *words, f"--machine {quote(machine)} --results results/published"])
+    return " ".join(["nodebench recommend", *words, f"--machine {quote(machine)}"])
 
 
 def _pair(candidates: Iterable[Candidate]) -> list[Cell]:

@@ -153,7 +153,8 @@ def verdict_table(
     header += ["verdict of the published records"] if beside else []
     caption = (
         "The claims and their verdicts. The measured value is from one condition that has the verdict of the claim, "
-        "preferably a home condition; for “depends”, from one supported and one refuted condition"
+        "preferably a home condition; for “depends”, from one supported and one refuted condition; for “partly”, also "
+        "from a home condition with another verdict"
     )
     return Table(name, caption, header, rows, filters=name == "verdicts")
 

@@ -31,7 +31,7 @@ class Question:
         studies: the studies whose pages show further measurements.
         guides: pages of the documentation, under ``docs``.
         matters: for whom the answer matters, a sentence; empty if the question is not for the front page.
-        unclaimed: the answer that the pages of the studies show, for a question that no claim tests.
+        unclaimed: where to look, for a question that no claim tests.
     """
 
     text: str
@@ -107,7 +107,8 @@ QUESTIONS = (
         ("torchdiffeq 153", "torchdiffeq 120", "torchdyn 82"),
         ("nfe-grows (default)", "regularised-faster (default)", "augmented-helps (default)"),
         YES_NO | {Verdict.SUPPORTED: "Yes, after the first epoch."},
-        "During the first epoch the number can fall: the controls of the claim count from the untrained network. "
+        "During the first epoch the number can fall below that of the untrained network, and stay below it: see the "
+        "controls of the claim. "
         "Sample the noise of a trace estimator once per solve. Regularisation of the field and extra dimensions are "
         "intended to reduce the number of evaluations.",
         "nodebench study run growth",
@@ -195,7 +196,7 @@ QUESTIONS = (
         "nodebench study run compile",
         studies=("compile",),
         guides=("libraries",),
-        unclaimed="It depends on the task and the library; the page of the study compile gives both, with the "
+        unclaimed="No claim tests this. The page of the study compile has the time of the first step and the "
         "break-even point of each configuration.",
     ),
     Question(
@@ -235,13 +236,13 @@ QUESTIONS = (
         ("torchdiffeq 77", "torchdiffeq 100"),
         (),
         YES_NO,
-        "Start there, and plot the gradient error against the number of evaluations. How much a looser tolerance saves "
-        "and costs depends on the problem.",
+        "Start with the tolerance of the forward solve, and plot the gradient error against the number of evaluations. "
+        "What a looser tolerance saves and costs depends on the problem.",
         "nodebench study run backward-tolerance",
         studies=("backward-tolerance",),
         guides=("tolerances",),
-        unclaimed="Usually that of the forward solve: a tighter one takes more evaluations, and the error of the "
-        "gradient soon stops falling.",
+        unclaimed="No claim tests this. The page of the study backward-tolerance compares looser and tighter ones on "
+        "three problems.",
     ),
     Question(
         "The solver reports an underflow in dt, or the solve does not end: is my field stiff?",
@@ -257,13 +258,14 @@ QUESTIONS = (
         ),
         (),
         YES_NO,
-        "An explicit method needs more evaluations the stiffer the field is: if a solve takes long but ends, try an "
-        "implicit method, such as scipy:LSODA.",
+        "An explicit method needs more evaluations the stiffer the field is: if a solve takes long, try an implicit "
+        "method, such as scipy:LSODA. Stiffness alone does not make the step size underflow: look for a solution that "
+        "becomes infinite, or a field that returns NaN.",
         "nodebench study run stiffness",
         studies=("stiffness", "stiff-learning"),
         guides=("stiffness",),
-        unclaimed="An underflow is usually not stiffness: the solution diverges, or the field returns NaN. A solve "
-        "that does not end may be of a stiff field.",
+        unclaimed="No claim tests this. The pages of the studies show the evaluations and the failures of explicit and "
+        "implicit methods, by stiffness.",
     ),
     Question(
         "Do more output times need more evaluations?",

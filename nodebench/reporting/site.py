@@ -26,6 +26,7 @@ def report(
     load_snapshots: SnapshotLoader,
     calibrations: Sequence[Calibration] = (),
     beside: Sequence[Record] = (),
+    results_folder: str = "results",
 ) -> tuple[list[Page], list[ClaimResult]]:
     """Judge the claims and return all pages of the report.
 
@@ -34,6 +35,7 @@ def report(
         load_snapshots: returns the stored snapshots of a record, empty if there are none.
         calibrations: of the machines that made the records.
         beside: records that are shown next to the others under the name ``PUBLISHED``, and never mixed with them.
+        results_folder: folder of the records, for the commands on the pages.
 
     Returns:
         tuple: the pages, index page first, and the result of each claim from ``records``.
@@ -47,7 +49,7 @@ def report(
     of_claims = claim_pages(results, studies, changes, published)
     of_studies = study_pages(studies, load_snapshots)
     first = index_page(results, ordered, of_studies, published)
-    asked, chosen = question_page(results, studies), choice_page(ordered)
+    asked, chosen = question_page(results, studies), choice_page(ordered, results_folder)
     last = [method_page(results, [*ordered, *others], own), amendment_page(results, changes)]
     return distinct([first, asked, chosen, *of_claims, *of_studies, *last]), results
 

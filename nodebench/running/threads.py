@@ -49,7 +49,7 @@ def choose_threads(trial: Trial, source: DataSource, limits: Limits, jobs: int =
     patience = max(SHORTEST_SECONDS, PATIENCE * (time.perf_counter() - began))
     every = _seconds(trial, most, source, limits, patience)
     if every is None:
-        return ThreadChoice(1, f"a few steps of {trial.task} with {many} did not end well within {patience:.0f} s")
+        return ThreadChoice(1, f"a few steps of {trial.task} with {many} failed or took more than {patience:.0f} s")
     reason = f"from a few steps, a trial of {trial.task} takes {one:.2g} s with 1 thread and {every:.2g} s with {many}"
     return ThreadChoice(most if one > WORTH * every else 1, reason)
 

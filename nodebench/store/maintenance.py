@@ -4,7 +4,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -244,19 +244,24 @@ def prune(results: Path, remove: bool) -> list[str]:
     for folder in leftover_merges(results):
         found.append(f"{folder.name}: a merge that was killed before it had finished")
         if remove:
-            owned_files.remove_unfinished(folder)
+            with _said(folder.name, found):
+                owned_files.remove_unfinished(folder)
     for run in list_runs(results):
         if not owned_files.is_own(run.folder):
             continue
         name = run.folder.name
-        try:
-            with run.writing() if remove else nullcontext():
-                found.extend(f"{name}: {line}" for line in _prune(run, remove))
-        except BadInput as error:  # such as a run that is being written; what was removed so far is reported
-            found.append(f"{name}: left unchanged: {error}")
-        except OSError as error:
-            found.append(f"{name}: cannot remove: {error.strerror or error}")
+        with _said(name, found), run.writing() if remove else nullcontext():
+            found.extend(f"{name}: {line}" for line in _prune(run, remove))
     return found
+
+
+@contextmanager
+def _said(name: str, found: list[str]) -> Iterator[None]:
+    """Turn what keeps files from being removed, such as a process that writes the run, into a finding."""
+    try:
+        yield
+    except (BadInput, OSError) as error:
+        found.append(f"{name}: not removed: {error}")
 
 
 def _prune(run: RunFolder, remove: bool) -> Iterator[str]:

@@ -154,9 +154,9 @@ class RunFolder:
         with writing_to(self.folder, RunAborted):
             if snapshots:
                 save_snapshots(for_writing(self.folder, ARRAYS, f"{record.id}.npz"), snapshots)
-            else:  # those of an earlier attempt do not belong to this record
-                remove_file(self.folder, ARRAYS, f"{record.id}.npz")
             append_line(self.folder, RECORDS, record.line())
+            if not snapshots:  # those of an earlier attempt do not belong to this record
+                remove_file(self.folder, ARRAYS, f"{record.id}.npz")
             if record.status not in _ENDED_FROM_OUTSIDE:
                 remove_checkpoint(self.folder, record.id)
 

@@ -374,11 +374,12 @@ def test_a_condition_between_the_regions_makes_the_claim_partly_true():
     assert found.verdict is Verdict.PARTLY
     assert [one.label for one in found.shown] == ["rtol 1e-5"]
     at_home = replace(part, home={"rtol": 1e-3})
-    shown = judged(at({1e-3: around(0.5), 1e-5: around(1.5)}), at_home).shown  # the source's own setting first
-    assert [(one.label, one.verdict) for one in shown] == [
+    both = judged(at({1e-3: around(0.5), 1e-5: around(1.5)}), at_home)
+    assert [(one.label, one.verdict) for one in both.shown] == [  # the source's own setting first
         ("rtol 0.001", Verdict.SUPPORTED),
         ("rtol 1e-5", Verdict.PARTLY),
     ]
+    assert both.headline is both.shown[1]  # a single value has the verdict of the claim
 
 
 def test_one_condition_refutes_a_universal_claim_after_holm():

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from evidence import evidence
 
-from nodebench.reporting.choice_page import LEAST, choice_page
+from nodebench.analysis.recommend import ENOUGH
+from nodebench.reporting.choice_page import choice_page
 from nodebench.reporting.document import Code, Table
 from nodebench.store.published import records_to_judge
 
@@ -32,7 +33,7 @@ MEASURED = [
 
 
 def test_it_names_the_fastest_and_the_smallest_that_reach_each_error():
-    (table,) = tables(choice_page([one for row in MEASURED for one in records(*row)]))
+    (table,) = tables(choice_page([one for row in MEASURED for one in records(*row)], "results"))
     chosen = {row[0].value: (row[1].text.split()[0], row[4].text.split()[0]) for row in table.rows}
     assert chosen == {
         1e-1: ("bosh3", "dopri5"),
@@ -48,12 +49,12 @@ def test_it_names_the_fastest_and_the_smallest_that_reach_each_error():
 def test_a_table_without_backpropagation_through_the_solver_is_left_out():
     through = [one for row in MEASURED for one in records(*row)]
     without = [one.model_copy(update={"trial": one.trial.model_copy(update={"gradient": "aca"})}) for one in through]
-    assert len(tables(choice_page(through))) == 1
-    assert tables(choice_page(without)) == []
+    assert len(tables(choice_page(through, "results"))) == 1
+    assert tables(choice_page(without, "results")) == []
 
 
 def test_the_command_below_each_table_of_the_published_records_gives_its_answer(nodebench_in):
-    page = choice_page(records_to_judge(PUBLISHED))
+    page = choice_page(records_to_judge(PUBLISHED), "results/published")
     sections = list(zip(tables(page), [block for block in page.blocks if isinstance(block, Code)], strict=False))
     assert len(sections) >= 5
     for table, command in sections:
@@ -68,5 +69,12 @@ def test_the_command_below_each_table_of_the_published_records_gives_its_answer(
         assert (chosen["name"], chosen["seconds"]) == (row[1].text, row[2].value), command
 
 
+def test_one_new_record_with_more_options_hides_no_table():
+    known = [one for row in MEASURED for one in records(*row)]
+    new = known[0].model_copy(update={"options": {"new": 1}})
+    (table,) = tables(choice_page([*known, new], "results"))
+    assert table.rows[0][1].text.split()[0] == "bosh3"
+
+
 def test_few_configurations_are_no_choice():
-    assert tables(choice_page([one for row in MEASURED[: LEAST - 1] for one in records(*row)])) == []
+    assert tables(choice_page([one for row in MEASURED[: ENOUGH - 1] for one in records(*row)], "results")) == []

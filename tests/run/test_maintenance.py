@@ -382,9 +382,7 @@ def test_a_run_that_is_being_written_is_not_pruned(run):
     lines_of(other).write_text("torn")
     with run.writing():
         found = prune(run.folder.parent, remove=True)
-    assert any(
-        f"{run.folder.name}: left unchanged: " in line and "is being written by process" in line for line in found
-    )
+    assert any(f"{run.folder.name}: not removed: " in line and "is being written by process" in line for line in found)
     assert not other.folder.exists()  # one run does not keep the others from being pruned
 
 

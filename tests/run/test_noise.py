@@ -1,10 +1,7 @@
 """Measuring the noise of this machine, with trials that take no time."""
 
+import fcntl
 import threading
-from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
 
 import pytest
 from evidence import evidence
@@ -14,7 +11,8 @@ from nodebench.running.engines.local import LocalEngine
 from nodebench.running.expand import multiply
 from nodebench.running.noise import measure_noise
 from nodebench.spec import DataSource, Grid, Preset, Trial
-from nodebench.store.run_folder import append_line
+from nodebench.spec.calibration import Calibration
+from nodebench.store.calibrations import FILE, calibrations, keep
 
 TRIVIAL = Grid(task="toy/exponential", preset=Preset.SMOKE, solver=["euler"], overrides={"solves": [1]}, threads=1)
 
@@ -58,17 +56,26 @@ def test_a_measured_zero_is_a_value(tmp_path):
     assert found.rounds["toy/exponential"]["process_peak_bytes"] == [[0.0, 8.0], [4.0, 0.0]]
 
 
-def test_two_processes_keep_all_their_calibrations(tmp_path):
-    """Two nodes of a cluster that share a results folder."""
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        list(pool.map(append_many, [tmp_path] * 2, "ab"))
-    lines = (tmp_path / "lines").read_text().splitlines()
-    assert Counter(lines) == {f"{name} {number}" * 50: 1 for name in "ab" for number in range(200)}
+def test_a_calibration_waits_for_another_process_that_writes_the_file(tmp_path):
+    """Two commands that share a results folder; the file that the other one writes ends in half a line."""
+    keep(tmp_path, calibration("first"))
+    path = tmp_path / FILE
+    whole = path.read_text()
+    with path.open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        other.write("half a li")
+        other.flush()
+        writer = threading.Thread(target=keep, args=(tmp_path, calibration("second")))
+        writer.start()
+        writer.join(0.5)
+        assert writer.is_alive()
+        assert path.read_text() == whole + "half a li"
+    writer.join()
+    assert [one.started for one in calibrations(tmp_path)] == ["first", "second"]
 
 
-def append_many(folder: Path, name: str) -> None:
-    for number in range(200):
-        append_line(folder, "lines", f"{name} {number}" * 50)
+def calibration(started: str) -> Calibration:
+    return Calibration(started=started, environment={}, threads=1, rounds={})
 
 
 def test_a_load_that_fails_is_named():

@@ -186,8 +186,8 @@ CLAIMS = (
         ),
         traps=(
             "after 20,000 iterations of Adam; the source's layers of Figure 4 had 500,000 of RMSprop",
-            "after fewer iterations, or at half the learning rate, the layers are further from the entropy than the "
-            "continuous flow is: they need more training",
+            "after fewer iterations the layers are further from the entropy, so that the verdict depends on their "
+            "number",
             "the scale and the shift before the layers are learned, which may make the fit easier than in the source",
             "the moons are FFJORD's; 0.05 nats is what moons a quarter too wide would cost, or 5 % of the mass in "
             "the wrong place; the source judged by a picture",

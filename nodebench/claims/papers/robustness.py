@@ -126,7 +126,7 @@ CLAIMS = (
             "the interval contains only a lower bound of the sampling error of the test set",
             "all networks see one draw of the noise, which is repeated for every 250 images",
             "the claim compares whole networks: unless the same network with one Euler step is less robust (a "
-            "control), the layers of the field explain the difference, not the ODE",
+            "control), the layers of the field may explain the difference, not the ODE",
         ),
     ),
     _claim(
