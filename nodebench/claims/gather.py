@@ -194,7 +194,7 @@ def _sample(part: Part, condition: dict[str, Scalar | None], sides: list[list[Po
     kept = [[point for point in side if usable(point, part, notes)] for side in sides]
     best = _best_setting(part, kept)
     if best is None:
-        return Sample(condition, notes=(*_counted(notes), *_refusals(part, kept)))
+        return Sample(condition, notes=(*_refusals(part, kept), *_counted(notes)))
     notes += _left_aside(part, kept, best)
     values: dict[int, float] = {}
     used: list[list[Point]] = [[] for _ in best]
