@@ -110,3 +110,23 @@ def nodebench_in(nodebench_to):
         return code, out.buffer.getvalue().decode(), err.buffer.getvalue().decode()
 
     return run
+
+
+@pytest.fixture
+def files_are_read_once(monkeypatch):
+    """Read the records of a file once while it does not change: those that are published take seconds."""
+    from nodebench.store.run_folder import RunFolder
+
+    real, known = RunFolder.records, {}
+
+    def records(run: RunFolder) -> list:
+        path = run.folder / "records.jsonl"
+        if not path.exists():
+            return real(run)
+        state = path.stat()
+        key = (path.resolve(), state.st_mtime_ns, state.st_size)
+        if key not in known:
+            known[key] = real(run)
+        return list(known[key])
+
+    monkeypatch.setattr(RunFolder, "records", records)

@@ -82,7 +82,9 @@ def report(
     def load_snapshots(record: Record) -> Snapshots:
         return of_run[_key(record)].snapshots(record)
 
-    pages, found = report_pages(records, load_snapshots, calibrations(folder), beside, str(results))
+    # The folder of the published records in a clone, wherever this one lies.
+    of_records = f"results/{PUBLISHED}" if folder.name == PUBLISHED else str(results)
+    pages, found = report_pages(records, load_snapshots, calibrations(folder), beside, of_records)
     if {"html", "md"} & set(chosen):
         draw_all([chart.drawing for page in pages for chart in page.charts], jobs)
     first = _write(pages, target, chosen, {"verdicts.json": verdicts_json(found)})

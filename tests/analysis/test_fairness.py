@@ -83,7 +83,7 @@ def test_arms_of_another_accelerator_or_nodebench_are_refused_and_of_another_num
 def test_times_of_trials_that_shared_their_cores_are_left_out():
     shared = {"place": Place(study="toys", shared=True)}
     records = [record.model_copy(update=shared) for record in arms()]
-    assert noted(records) == "10 × record left out: other trials ran on its cores no usable record"
+    assert noted(records) == "no usable record 10 × record left out: other trials ran on its cores"
     assert [unreliable(records[0], timed) for timed in (True, False)] == ["other trials ran on its cores", None]
     drifted = evidence(drifted=True)
     assert (unreliable(drifted, True), unreliable(drifted, False)) == (

@@ -14,9 +14,6 @@ from unittest.mock import ANY
 
 import pytest
 
-from nodebench.spec import Record
-from nodebench.store.run_folder import RunFolder
-
 ROOT = Path(__file__).parents[2]
 # Minutes; by day the others show that the tutorials work, and other tests run the commands of these.
 LONG = {
@@ -99,25 +96,7 @@ def in_bash(folder: Path, commands: str, environment: dict[str, str]) -> tuple[i
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture
-def _files_are_read_once(monkeypatch):
-    """Read the records of a file once while it does not change: those that are published take seconds."""
-    real, known = RunFolder.records, {}
-
-    def records(run: RunFolder) -> list[Record]:
-        path = run.folder / "records.jsonl"
-        if not path.exists():
-            return real(run)
-        state = path.stat()
-        key = (path.resolve(), state.st_mtime_ns, state.st_size)
-        if key not in known:
-            known[key] = real(run)
-        return list(known[key])
-
-    monkeypatch.setattr(RunFolder, "records", records)
-
-
-@pytest.mark.usefixtures("_files_are_read_once")
+@pytest.mark.usefixtures("files_are_read_once")
 @pytest.mark.parametrize("tutorial", TUTORIALS)
 def test_it_does_what_it_says(tutorial, tmp_path, nodebench_in):
     text = tutorial.read_text()

@@ -4,6 +4,7 @@ import json
 import shlex
 from pathlib import Path
 
+import pytest
 from evidence import evidence
 
 from nodebench.analysis.recommend import ENOUGH
@@ -53,6 +54,7 @@ def test_a_table_without_backpropagation_through_the_solver_is_left_out():
     assert tables(choice_page(without, "results")) == []
 
 
+@pytest.mark.usefixtures("files_are_read_once")
 def test_the_command_below_each_table_of_the_published_records_gives_its_answer(nodebench_in):
     page = choice_page(records_to_judge(PUBLISHED), "results/published")
     sections = list(zip(tables(page), [block for block in page.blocks if isinstance(block, Code)], strict=False))
