@@ -166,17 +166,17 @@ def recommend(
     }
     asked = with_task(
         Asked(
-            name,
-            field,
-            state_shape,
-            model,
-            given,
-            device,
-            threads,
-            Path(data) if data else None,
-            steps,
+            task=name,
+            field=field,
+            state_shape=state_shape,
             dataset=dataset,
+            model=model,
+            options=given,
             dtype=dtype,
+            device=device,
+            threads=threads,
+            data=Path(data) if data else None,
+            steps=steps,
         )
     )
     if error is not None and error <= 0:

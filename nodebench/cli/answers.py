@@ -245,17 +245,17 @@ def recommend(
 
     options = overrides_of(set_ or ())
     asked = Asked(
-        task,
-        field,
-        state_shape,
-        model,
-        options,
-        device,
-        threads,
-        data,
-        whole_numbers("steps", steps),
+        task=task,
+        field=field,
+        state_shape=state_shape,
         dataset=dataset,
+        model=model,
+        options=options,
         dtype=dtype,
+        device=device,
+        threads=threads,
+        data=data,
+        steps=whole_numbers("steps", steps),
     )
     return recommend_command(
         asked,

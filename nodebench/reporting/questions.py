@@ -307,8 +307,7 @@ QUESTIONS = (
         },
         "Reversible Runge–Kutta methods also need constant memory; the controls of the second claim give the time of "
         "their training step. Where another part of the network sets the peak, no gradient saves memory. The page of "
-        "the study pareto plots the error of each gradient against its memory and its "
-        "time.",
+        "the study pareto plots the error of each gradient against its memory and its time.",
         "nodebench study run pareto",
     ),
     Question(

@@ -116,8 +116,8 @@ def run_study(study: Study, how: Execution, listener: "Listener") -> Session:
     study = with_threads(study, chosen.threads if chosen else 1)
     if study != single:
         planned = plan(study, elsewhere=engine.elsewhere)
+        alike = [one.configuration for one in planned.planned]
     environment = describe_environment("cpu" if engine.elsewhere else planned.planned[0].configuration.device)
-    alike = [one.configuration for one in planned.planned]
     listener.allow(alike, costs_on(environment, how.results), jobs_of(study, how.jobs))
     _prepare(engine, planned.planned, listener)
     if chosen is not None:

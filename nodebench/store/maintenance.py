@@ -244,20 +244,20 @@ def prune(results: Path, remove: bool) -> list[str]:
     for folder in leftover_merges(results):
         found.append(f"{folder.name}: a merge that was killed before it had finished")
         if remove:
-            with _said(folder.name, found):
+            with _as_finding(folder.name, found):
                 owned_files.remove_unfinished(folder)
     for run in list_runs(results):
         if not owned_files.is_own(run.folder):
             continue
         name = run.folder.name
-        with _said(name, found), run.writing() if remove else nullcontext():
+        with _as_finding(name, found), run.writing() if remove else nullcontext():
             found.extend(f"{name}: {line}" for line in _prune(run, remove))
     return found
 
 
 @contextmanager
-def _said(name: str, found: list[str]) -> Iterator[None]:
-    """Turn what keeps files from being removed, such as a process that writes the run, into a finding."""
+def _as_finding(name: str, found: list[str]) -> Iterator[None]:
+    """Add a finding if files cannot be removed, for example because a process writes the run."""
     try:
         yield
     except (BadInput, OSError) as error:
