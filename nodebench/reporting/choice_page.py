@@ -82,9 +82,9 @@ def _largest(records: Sequence[Record]) -> list[Problem]:
             by_task.setdefault(record.trial.task, []).append(record)
         for task in sorted(by_task):
             with_direct = [one for one in problems(by_task[task], {}, Present()) if _has_direct(one)]
-            large = [one for one in with_direct if _timed(one) >= ENOUGH]
-            if large:
-                found.append(max(large, key=lambda one: (one.options_known, _timed(one))))
+            ranked = [(one.options_known, timed, one) for one in with_direct if (timed := _timed(one)) >= ENOUGH]
+            if ranked:
+                found.append(max(ranked, key=lambda item: item[:2])[2])
     return found
 
 
@@ -108,10 +108,7 @@ def _section(problem: Problem, varied: Collection[str], results: str) -> list[Bl
     answers = {error: recommend(problem, Limits(error)) for error in ERRORS}
     described = answers[ERRORS[0]].problem
     machine = next(iter(by_machine(problem.records)))
-    rows = [
-        [Cell(f"{error:.0e}".replace("e-0", "e-"), error), *_pair(answer.candidates)]
-        for error, answer in answers.items()
-    ]
+    rows = [[Cell(_power(error), error), *_pair(answer.candidates)] for error, answer in answers.items()]
     reached = [error for error, answer in answers.items() if answer.choice]
     gradients = dict.fromkeys(str(record.trial.gradient) for record in problem.records if record.trial.gradient)
     caption = f"{described}; on {machine}. Gradients measured here: {', '.join(sorted(gradients))}"
@@ -132,8 +129,13 @@ def _command(problem: Problem, machine: str, varied: Collection[str], reached: S
         for name, value in sorted(options.items())
         if name in varied and value is not None
     ]
-    words += [f"--error {min(reached):.0e}".replace("e-0", "e-")] if reached else []
+    words += [f"--error {_power(min(reached))}"] if reached else []
     return " ".join(["nodebench recommend", *words, f"--machine {quote(machine)}"])
+
+
+def _power(error: float) -> str:
+    """Format a power of ten as ``1e-3``."""
+    return f"{error:.0e}".replace("e-0", "e-")
 
 
 def _pair(candidates: Iterable[Candidate]) -> list[Cell]:
